@@ -1,0 +1,7 @@
+"""`python -m tweetdock`."""
+
+import sys
+
+from tweetdock.cli import main
+
+sys.exit(main())

@@ -1,0 +1,107 @@
+"""The command line: its words, signals and exit codes."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from tweetdock import __version__
+from tweetdock.config import load
+from tweetdock.errors import SettingsError, UnavailableError
+from tweetdock.settings import SETTINGS, Settings
+
+log = logging.getLogger("tweetdock")
+
+EXIT_BUG = 1
+EXIT_SETTINGS = 2
+EXIT_UNAVAILABLE = 69
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run TweetDock; returns the exit code."""
+    arguments = _parser().parse_args(words)
+    flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
+    try:
+        settings = load(flags, os.environ, Path.cwd(), demo=arguments.demo)
+    except SettingsError as error:
+        _print_problems(error)
+        return EXIT_SETTINGS
+    # Heavy imports from here on: `--help` and wrong settings are answered at once.
+    from tweetdock import logs  # noqa: PLC0415
+
+    logs.configure(settings.log_level, settings.log_format)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        return _read_once(settings, stopping) if arguments.once else _run(settings, stopping)
+    except UnavailableError as error:
+        log.critical("%s", error)
+        return EXIT_UNAVAILABLE
+    except Exception:
+        log.critical("this is a bug of TweetDock; please report it", exc_info=True)
+        return EXIT_BUG
+
+
+def _run(settings: Settings, stopping: threading.Event) -> int:
+    from tweetdock.daemon import Daemon  # noqa: PLC0415
+
+    log.info("TweetDock %s, %s", __version__, _subject(settings))
+    Daemon(settings, stopping).run()
+    log.info("stopped, needles at rest")
+    return 0
+
+
+def _read_once(settings: Settings, stopping: threading.Event) -> int:
+    from tweetdock.daemon import Daemon  # noqa: PLC0415
+
+    reading = Daemon(settings, stopping).read_once()
+    if reading is None:
+        return 0
+    print(json.dumps(reading.as_json(), ensure_ascii=False))  # noqa: T201 - what it is for
+    if reading.covered < 1.0:
+        details = "; ".join(f"{n}: {s.detail}" for n, s in reading.sources.items() if s.detail)
+        raise UnavailableError(f"this reading is {reading.grade}: {details}")
+    return 0
+
+
+def _subject(settings: Settings) -> str:
+    if settings.demo:
+        return "a demo: made-up posts, no servos"
+    subject = settings.x_query or " ".join(f"#{tag}" for tag in settings.hashtags)
+    return f"{subject} on {', '.join(settings.sources)}"
+
+
+def _print_problems(error: SettingsError) -> None:
+    print("TweetDock cannot start with these settings:", file=sys.stderr)  # noqa: T201
+    for problem in error.problems:
+        print(f"  {problem}", file=sys.stderr)  # noqa: T201
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tweetdock",
+        description="A hashtag's pulse on two dials: tweets and tweeters of the last hour.",
+        epilog="Settings come from these flags, the environment and .env, in this order; "
+        "credentials from the last two only. See .env.example.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"TweetDock {__version__}")
+    parser.add_argument(
+        "--demo", action="store_true", help="made-up posts, no credentials, no servos"
+    )
+    parser.add_argument("--once", action="store_true", help="print one reading as JSON and exit")
+    group = parser.add_argument_group("settings")
+    for setting in SETTINGS:
+        if not setting.secret:
+            meaning = setting.meaning.replace("%", "%%")
+            default = f" ({setting.default})" if setting.default else ""
+            group.add_argument(
+                setting.flag, dest=setting.name, metavar="VALUE", help=f"{meaning}{default}"
+            )
+    return parser

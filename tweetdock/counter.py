@@ -1,0 +1,174 @@
+"""The sliding window: how many unique posts and authors there were in the last hour."""
+
+from array import array
+from itertools import chain
+
+from tweetdock.fingerprints import Fingerprints, fingerprint, salted
+from tweetdock.post import Post
+from tweetdock.timeline import Timeline
+
+_NOBODY = 0  # the author of a removed post
+_STEPS = 4096  # a window's, fine enough to sort and few enough to keep, whatever its length
+_FEW_ROWS = 1024  # not worth the work of giving back
+_FOREVER = 1 << 62
+
+
+class SlidingWindow:
+    """Counts the unique posts of the window (now - window, now], and their unique authors.
+
+    Exact to the millisecond, in whatever order posts, repetitions and removals arrive. The first
+    word on a post wins: the same key again is ignored, whatever its time or author says. What is
+    older than the window is ignored too; what is newer than now counts from its moment on.
+
+    Pure: `now_ms`, Unix milliseconds, is told by the constructor and by `advance()`. Not safe to
+    be shared between threads.
+
+    At most 60 bytes a post at a million posts. For that price a name is known by 64 bits of it
+    (see `fingerprint()`): the odds that a full window of a million posts is off by one are 3e-8
+    for the posts and as much for the authors. The empty `salt` makes a window reproducible; give
+    one that counts the public's posts random bytes.
+    """
+
+    __slots__ = (
+        "_authors",
+        "_authors_of",
+        "_chain",
+        "_coming",
+        "_keys",
+        "_leaving",
+        "_now_ms",
+        "_posts",
+        "_posts_by",
+        "_salted",
+        "_times",
+        "_window_ms",
+    )
+
+    def __init__(self, window_ms: int, now_ms: int, salt: bytes = b"") -> None:
+        self._window_ms = window_ms
+        self._now_ms = now_ms
+        self._salted = salted(salt)
+        self._clear()
+
+    @property
+    def now_ms(self) -> int:
+        """The end of the window."""
+        return self._now_ms
+
+    @property
+    def posts(self) -> int:
+        """How many posts there are in the window."""
+        return self._posts
+
+    @property
+    def authors(self) -> int:
+        """How many authors wrote them."""
+        return len(self._authors)
+
+    def add(self, post: Post) -> bool:
+        """Count a post; tell whether it was new: not known, not removed and not too old."""
+        if post.created_ms <= self._now_ms - self._window_ms:
+            return False
+        row = self._keys.add(fingerprint(post.key, self._salted))
+        if row < 0:
+            return False
+        self._fill(row, fingerprint(post.author, self._salted), post.created_ms)
+        return True
+
+    def remove(self, key: str, at_ms: int) -> bool:
+        """Count a post no more, as it was deleted at `at_ms`; tell whether it was known.
+
+        The deletion is remembered, whether the post came before it or will come after it, until
+        both `at_ms` and the post's time as far as known have left the window. No copy of it can
+        count after that: even its last edit was made before it was deleted.
+        """
+        mark = fingerprint(key, self._salted)
+        known = self._keys.find(mark)
+        if not known:
+            if at_ms > self._now_ms - self._window_ms:
+                self._fill(self._keys.add(mark), _NOBODY, at_ms)
+            return False
+        was_there = self._authors_of[known] != _NOBODY
+        if self._times[known] <= self._now_ms:
+            self._uncount(self._authors_of[known])
+        self._authors_of[known] = _NOBODY
+        self._times[known] = max(self._times[known], at_ms)
+        return was_there
+
+    def advance(self, now_ms: int) -> None:
+        """Move the window so that it ends at `now_ms`, forward or, with a clock set back, back.
+
+        What it leaves behind is forgotten for good: if it comes again in a window that has gone
+        back, it is new. What it goes back from is kept and counts again in its time.
+        """
+        if now_ms < self._now_ms:
+            self._coming.close()
+            for row in self._leaving.take_after(now_ms):
+                self._uncount(self._authors_of[row])
+                self._coming.put(row, self._times[row])
+        self._now_ms = now_ms
+        for row in self._coming.take_until(now_ms):
+            self._count(self._authors_of[row])
+            self._leaving.put(row, self._times[row])
+        for row in self._leaving.take_until(now_ms - self._window_ms):
+            self._uncount(self._authors_of[row])
+            self._keys.remove(row)
+        if _FEW_ROWS < len(self._times) > 4 * len(self._keys):
+            self._give_back()
+
+    def _fill(self, row: int, author: int, at_ms: int) -> None:
+        if row == len(self._times):
+            self._times.append(at_ms)
+            self._authors_of.append(author)
+            self._chain.append(0)
+        else:
+            self._times[row] = at_ms
+            self._authors_of[row] = author
+        if at_ms > self._now_ms:
+            self._coming.put(row, at_ms)
+        else:
+            self._leaving.put(row, at_ms)
+            self._count(author)
+
+    def _count(self, author: int) -> None:
+        if author == _NOBODY:
+            return
+        self._posts += 1
+        row = self._authors.add(author)
+        if row < 0:
+            self._posts_by[-row] += 1
+        elif row == len(self._posts_by):
+            self._posts_by.append(1)
+        else:
+            self._posts_by[row] = 1
+
+    def _uncount(self, author: int) -> None:
+        if author == _NOBODY:
+            return
+        self._posts -= 1
+        row = self._authors.find(author)
+        self._posts_by[row] -= 1
+        if not self._posts_by[row]:
+            self._authors.remove(row)
+
+    def _clear(self, room: int = 0) -> None:
+        self._posts = 0
+        # One row a post that is counted, kept for later, or remembered as removed.
+        self._keys = Fingerprints(room)
+        self._times = array("q", (0,))
+        self._authors_of = array("Q", (_NOBODY,))
+        self._chain = array("I", (0,))
+        step_bits = (self._window_ms // _STEPS).bit_length()
+        self._leaving = Timeline(self._times, self._chain, step_bits)
+        self._coming = Timeline(self._times, self._chain, step_bits)
+        # One row an author of a counted post.
+        self._authors = Fingerprints()
+        self._posts_by = array("I", (0,))
+
+    def _give_back(self) -> None:
+        """Move to smaller tables after a burst, as rows once taken are else never given back."""
+        keys, times, authors_of = self._keys, self._times, self._authors_of
+        rows = chain(self._leaving.take_until(_FOREVER), self._coming.take_until(_FOREVER))
+        self._clear(room=len(keys))
+        for row in rows:
+            self._fill(self._keys.add(keys[row]), authors_of[row], times[row])

@@ -1,0 +1,153 @@
+"""Which stretches of time a source has seen completely, and the grade that follows from it."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from tweetdock.post import Span
+from tweetdock.timestamps import duration
+
+
+class Grade(StrEnum):
+    """How far a reading can be trusted, best first."""
+
+    EXACT = "exact"
+    FILLING = "filling"
+    PARTIAL = "partial"
+    STALE = "stale"
+
+
+_BEST_FIRST = list(Grade)
+
+
+def worst(grades: Iterable[Grade]) -> Grade:
+    """The worst of some grades; it decides the whole."""
+    return max(grades, key=_BEST_FIRST.index)
+
+
+class Spans:
+    """A union of stretches of time: disjoint, sorted, each (since, until] in unix milliseconds."""
+
+    def __init__(self, spans: Iterable[Span] = ()) -> None:
+        self._since: list[int] = []
+        self._until: list[int] = []
+        for span in spans:
+            self.add(span)
+
+    def add(self, span: Span) -> None:
+        """Unite with one more stretch; an empty or backward one adds nothing."""
+        if span.until_ms <= span.since_ms:
+            return
+        first = bisect_left(self._until, span.since_ms)
+        last = bisect_right(self._since, span.until_ms)
+        since, until = span
+        if first < last:
+            since = min(since, self._since[first])
+            until = max(until, self._until[last - 1])
+        self._since[first:last] = [since]
+        self._until[first:last] = [until]
+
+    def forget_before(self, ms: int) -> None:
+        """Forget all that lies at `ms` or earlier."""
+        gone = bisect_right(self._until, ms)
+        del self._since[:gone], self._until[:gone]
+        if self._since:
+            self._since[0] = max(self._since[0], ms)
+
+    def gaps(self, within: Span) -> list[Span]:
+        """The stretches of `within` that are not in the union, oldest first."""
+        found = []
+        start = within.since_ms
+        for since, until in zip(self._since, self._until, strict=True):
+            if until <= start:
+                continue
+            if since >= within.until_ms:
+                break
+            if since > start:
+                found.append(Span(start, since))
+            start = until
+        if start < within.until_ms:
+            found.append(Span(start, within.until_ms))
+        return found
+
+    @property
+    def until_ms(self) -> int | None:
+        """The end of the latest stretch; None while there is none."""
+        return self._until[-1] if self._until else None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What a source's counts are worth: its grade, the share covered (0..1), a plain sentence."""
+
+    grade: Grade
+    covered: float
+    detail: str
+
+    def as_partial(self) -> "Assessment":
+        """The same with stale taken as partial: a lower bound beside sources that do speak."""
+        return replace(self, grade=Grade.PARTIAL) if self.grade is Grade.STALE else self
+
+
+class Coverage:
+    """What one source has seen of the window, when it last spoke, and what ails it.
+
+    lag_ms: how far behind now the source usually is; a shorter stretch at the end is no gap.
+    """
+
+    def __init__(self, *, lag_ms: int, started_ms: int) -> None:
+        self._lag_ms = lag_ms
+        self._heard_ms = started_ms
+        self._has_spoken = False
+        self._spans = Spans()
+        self._unreadable: set[int] = set()
+        self._trouble = ""
+
+    def hear(self, at_ms: int, span: Span | None, unreadable: Iterable[int] = ()) -> None:
+        """The source has spoken: it saw `span` completely, but for posts it could not read."""
+        self._heard_ms = at_ms
+        self._has_spoken = True
+        self._trouble = ""
+        self._unreadable.update(unreadable)
+        if span is not None:
+            self._spans.add(span)
+
+    def ail(self, detail: str) -> None:
+        """The source cannot speak now; until it does, a gap is not being filled."""
+        self._trouble = detail
+
+    def shift(self, by_ms: int) -> None:
+        """Our clock was corrected: silence is measured on as if it had always been right."""
+        self._heard_ms += by_ms
+
+    def is_silent(self, now_ms: int, stale_ms: int) -> bool:
+        """Whether nothing was heard for longer than `stale_ms`."""
+        return now_ms - self._heard_ms > stale_ms
+
+    def assess(self, now_ms: int, window_ms: int, stale_ms: int) -> Assessment:
+        """Grade the window (now - window, now]; forgets what has left it."""
+        floor = now_ms - window_ms
+        self._spans.forget_before(floor)
+        self._unreadable = {ms for ms in self._unreadable if ms > floor}
+        due = Span(floor, now_ms - self._lag_ms)
+        missing = sum(gap.until_ms - gap.since_ms for gap in self._spans.gaps(due))
+        whole = due.until_ms - due.since_ms
+        # Rounded down: 1.0 is said of nothing less.
+        covered = (whole - missing) * 10_000 // whole / 10_000 if self._has_spoken else 0.0
+        if self.is_silent(now_ms, stale_ms):
+            silence = duration((now_ms - self._heard_ms) / 1000)
+            reason = f": {self._trouble}" if self._trouble else ""
+            return Assessment(Grade.STALE, covered, f"no word for {silence}{reason}")
+        if self._has_spoken and not missing:
+            return self._assess_covered()
+        if self._trouble:
+            return Assessment(Grade.PARTIAL, covered, self._trouble)
+        return Assessment(Grade.FILLING, covered, f"reading back: {covered:.0%} of the window seen")
+
+    def _assess_covered(self) -> Assessment:
+        if not self._unreadable:
+            return Assessment(Grade.EXACT, 1.0, self._trouble)
+        return Assessment(
+            Grade.PARTIAL, 1.0, f"{len(self._unreadable)} posts of this window could not be read"
+        )

@@ -1,0 +1,135 @@
+"""The house put together, and the loop that owns it."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from queue import Empty, Full, Queue
+
+from tweetdock.clock import Clock
+from tweetdock.coverage import Grade
+from tweetdock.errors import UnavailableError
+from tweetdock.gauge import Gauge
+from tweetdock.post import Batch, Trouble
+from tweetdock.reading import Reading
+from tweetdock.servos.choice import make_servos, read_model
+from tweetdock.servos.needles import Needles
+from tweetdock.settings import Settings
+from tweetdock.show.journal import Journal
+from tweetdock.sources.choice import make_source
+from tweetdock.sources.polling import Poller
+from tweetdock.threads import Companion, Crash
+
+log = logging.getLogger(__name__)
+
+Message = Batch | Trouble | Crash
+
+TICK_SECONDS = 0.25  # how soon a signal is seen
+READ_SECONDS = 1.0  # how soon a needle follows posts that leave the window
+INBOX_SIZE = 1000
+STOP_SECONDS = 1.7
+
+
+class Daemon:
+    """TweetDock at work: sources speak into the inbox, only the loop touches the gauge.
+
+    Raises in `run` and `read_once` whatever ended one of its threads: a bug of ours.
+    """
+
+    def __init__(self, settings: Settings, stopping: threading.Event) -> None:
+        self._settings = settings
+        self._stopping = stopping
+        self._clock = Clock()
+        self._inbox: Queue[Message] = Queue(INBOX_SIZE)
+        self._sources = [make_source(name, settings) for name in settings.sources]
+        lags_ms = {source.name: source.lag_ms for source in self._sources}
+        self._gauge = Gauge(settings, lags_ms, self._clock.now_ms())
+        self._needs_owner = False
+
+    def run(self) -> None:
+        """Show readings on the dials until told to stop.
+
+        Raises UnavailableError if a servo backend that was asked for is out of reach at start.
+        """
+        with ExitStack() as house:
+            house.callback(self._stopping.set)
+            self._start_sources(house)
+            needles = self._start_needles(house)
+            journal = Journal()
+            begun = time.monotonic()
+            for reading in self._readings():
+                needles.aim([dial.angle for dial in reading.dials.values()])
+                journal.note(reading)
+                self._check_servos(needles, time.monotonic() - begun)
+
+    def read_once(self) -> Reading | None:
+        """The first reading that is complete, or that waiting would not mend; None if stopped."""
+        with ExitStack() as house:
+            house.callback(self._stopping.set)
+            self._start_sources(house)
+            for reading in self._readings():
+                is_final = reading.grade in (Grade.EXACT, Grade.STALE) or reading.covered == 1.0
+                if is_final or self._needs_owner:
+                    return reading
+        return None
+
+    def _readings(self) -> Iterator[Reading]:
+        """A reading after every message, and one a second while there are none."""
+        read_at = 0.0
+        while not self._stopping.is_set():
+            messages = list(self._messages())
+            for message in messages:
+                self._take(message)
+            if messages or time.monotonic() - read_at >= READ_SECONDS:
+                read_at = time.monotonic()
+                yield self._gauge.read(self._clock.now_ms())
+
+    def _messages(self) -> Iterator[Message]:
+        with suppress(Empty):
+            yield self._inbox.get(timeout=TICK_SECONDS)
+            while True:
+                yield self._inbox.get_nowait()
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Crash):
+            log.critical("the thread %s has failed", message.thread)
+            raise message.error
+        if message.server_ms is not None:
+            before_ms = self._clock.now_ms()
+            if self._clock.correct(message.server_ms):
+                self._gauge.shift(self._clock.now_ms() - before_ms)
+        self._needs_owner = isinstance(message, Trouble) and message.needs_owner
+        self._gauge.take(message, self._clock.now_ms())
+
+    def _start_sources(self, house: ExitStack) -> None:
+        for source in self._sources:
+            poller = Poller(source, self._deliver, self._stopping)
+            Companion(f"source {source.name}", poller.run, self._deliver)
+            house.callback(source.cut)
+
+    def _start_needles(self, house: ExitStack) -> Needles:
+        dials = (self._settings.tweets, self._settings.tweeters)
+        servos = make_servos(self._settings, read_model())
+        log.info(
+            "needles: %s servos on GPIO %s", servos.name, " and ".join(str(d.pin) for d in dials)
+        )
+        needles = Needles(servos, dials, self._deliver)
+        house.callback(needles.stop, STOP_SECONDS)
+        return needles
+
+    def _check_servos(self, needles: Needles, seconds: float) -> None:
+        is_demanded = self._settings.servo_backend in ("pigpio", "lgpio")
+        if needles.was_reached or not is_demanded:
+            return
+        if seconds >= self._settings.servo_start_seconds:
+            raise UnavailableError(
+                f"TWEETDOCK_SERVO_BACKEND={self._settings.servo_backend}: {needles.trouble}"
+            )
+
+    def _deliver(self, message: Message) -> None:
+        """Put a message into the inbox, waiting while it is full: a flood slows its source."""
+        while not self._stopping.is_set():
+            with suppress(Full):
+                self._inbox.put(message, timeout=TICK_SECONDS)
+                return

@@ -1,0 +1,47 @@
+"""What can go wrong: one root, and beside each kind the built-in that fits."""
+
+from collections.abc import Sequence
+
+
+class TweetDockError(Exception):
+    """Anything that TweetDock itself raises."""
+
+
+class SettingsError(TweetDockError, ValueError):
+    """Settings that cannot be used; `problems` names all of them, a sentence each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class SourceError(TweetDockError, ConnectionError):
+    """A source has no answer now: `str()` is a plain sentence for the owner of the gauge.
+
+    retry_after: seconds that the server itself asked for; None leaves it to the backoff,
+    which starts at `first` seconds and doubles up to `cap`.
+    needs_owner: it will not mend itself, somebody must act.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after: float | None = None,
+        first: float = 1.0,
+        cap: float = 30.0,
+        needs_owner: bool = False,
+    ) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+        self.first = first
+        self.cap = cap
+        self.needs_owner = needs_owner
+
+
+class ServoError(TweetDockError, OSError):
+    """The servos cannot be reached or have stopped answering."""
+
+
+class UnavailableError(TweetDockError, OSError):
+    """A thing that the settings demand cannot be had."""

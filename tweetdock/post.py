@@ -1,0 +1,64 @@
+"""What a source delivers: posts, the stretch of time they make complete, or why there are none."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A public post, reduced to what counting needs.
+
+    `key` names it once and for all, whichever source brings it and however often it is edited:
+    `x:<id of the first version>`, `bluesky:<did>/<rkey>`, `mastodon:<uri>`. `author` names its
+    author as lastingly: `x:<user id>`, never a handle, which changes. `created_ms` is the moment
+    of its first version in Unix milliseconds.
+    """
+
+    key: str
+    author: str
+    created_ms: int
+
+
+class Span(NamedTuple):
+    """A stretch of time (since, until], in Unix milliseconds."""
+
+    since_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A post that its network has taken down, and when (Unix milliseconds)."""
+
+    key: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A source's word: posts in any order, and what they make complete.
+
+    covers: the stretch of which the source has now delivered every post, but for those at
+    the moments `unreadable` (Unix ms), which it could not make out.
+    server_ms: the server's own idea of now, when it said so.
+    """
+
+    source: str
+    posts: tuple[Post, ...] = ()
+    removals: tuple[Removal, ...] = ()
+    covers: Span | None = None
+    unreadable: tuple[int, ...] = ()
+    server_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A source's word that it has none now: `detail` is a plain sentence for the owner.
+
+    needs_owner: it will not mend itself.
+    """
+
+    source: str
+    detail: str
+    needs_owner: bool = False
+    server_ms: int | None = None

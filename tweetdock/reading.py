@@ -1,0 +1,54 @@
+"""What the gauge shows at one moment: counts, dials and how far they can be trusted."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tweetdock.coverage import Grade
+from tweetdock.timestamps import rfc3339
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReading:
+    """One source's share: its own unique counts, and what they are worth."""
+
+    posts: int
+    authors: int
+    grade: Grade
+    covered: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialReading:
+    """One dial: its count, the needle's place on the scale (0..1) and its angle in degrees.
+
+    pegged: the count is above full scale.
+    """
+
+    count: int
+    position: float
+    full_scale: int
+    angle: float
+    pegged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Unique posts and authors in (at - window, at], with grade; the outside contract's JSON."""
+
+    at_ms: int
+    hashtags: tuple[str, ...]
+    window_seconds: float
+    posts: int
+    authors: int
+    grade: Grade
+    covered: float
+    sources: dict[str, SourceReading]
+    dials: dict[str, DialReading]
+    demo: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The reading as the contract has it; `at` is RFC 3339."""
+        whole = asdict(self)
+        del whole["at_ms"]
+        return {"at": rfc3339(self.at_ms), **whole}

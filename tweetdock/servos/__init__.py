@@ -1,0 +1,1 @@
+"""The needles: one file a backend, and the thread that moves and rests them."""

@@ -1,0 +1,49 @@
+"""Which backend moves the needles of this machine."""
+
+from pathlib import Path
+
+from tweetdock.servos.rig import Rig
+from tweetdock.settings import Settings
+
+MODEL = Path("/proc/device-tree/model")
+PI_5_FAMILY = ("Raspberry Pi 5", "Compute Module 5", "Raspberry Pi 500")
+
+
+def choose_backend(wanted: str, model: str, pigpio_addr: str) -> str:
+    """`pigpio`, `lgpio` or `mock`; `auto` goes by the Pi's model (empty: not a Pi).
+
+    pigpio cannot run on the Pi 5, which has its pins in another chip.
+    """
+    if wanted != "auto":
+        return wanted
+    if pigpio_addr:
+        return "pigpio"
+    if "Raspberry Pi" not in model:
+        return "mock"
+    return "lgpio" if any(name in model for name in PI_5_FAMILY) else "pigpio"
+
+
+def read_model(path: Path = MODEL) -> str:
+    """The name of this machine's board; empty if it does not say."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def make_servos(settings: Settings, model: str) -> Rig:
+    """The backend that the settings and the machine ask for; nothing is reached for yet."""
+    dials = (settings.tweets, settings.tweeters)
+    name = choose_backend(settings.servo_backend, model, settings.pigpio_addr)
+    # Each brings libraries of its own: only the one in use is imported.
+    if name == "pigpio":
+        from tweetdock.servos.pigpio import PigpioServos  # noqa: PLC0415
+
+        return PigpioServos(dials, settings.pigpio_addr, settings.pigpio_port)
+    if name == "lgpio":
+        from tweetdock.servos.lgpio import LgpioServos  # noqa: PLC0415
+
+        return LgpioServos(dials)
+    from tweetdock.servos.mock import MockServos  # noqa: PLC0415
+
+    return MockServos(dials)

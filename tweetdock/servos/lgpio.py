@@ -1,0 +1,60 @@
+"""Servos through lgpio: the kernel's GPIO character device, the only way on a Pi 5."""
+
+import importlib
+import os
+import tempfile
+import time
+from typing import Any, ClassVar
+
+from tweetdock.errors import ServoError
+from tweetdock.servos.rig import Rig
+
+# lg takes new settings at the end of a 20 ms frame: two and a bit are surely over.
+TWO_FRAMES_SECONDS = 0.045
+
+
+class LgpioServos(Rig):
+    """Pulses timed by software in this process; they jitter under load, so they end soon."""
+
+    name: ClassVar[str] = "lgpio"
+
+    def _open(self) -> Any:
+        # lgpio leaves a pipe in the working folder at import, and fails where it may not.
+        os.environ.setdefault("LG_WD", tempfile.gettempdir())
+        try:
+            lgpio = importlib.import_module("lgpio")
+            pins = importlib.import_module("gpiozero.pins.lgpio")
+        except ImportError as error:
+            raise ServoError(
+                "lgpio: the package is not installed; pip install 'tweetdock[pi5]'"
+            ) from error
+        try:
+            factory = pins.LGPIOFactory()
+        except lgpio.error as error:
+            raise ServoError(
+                f"lgpio: {error}; is this a Pi, and may this user open /dev/gpiochip*?"
+            ) from error
+        factory.pin_class = _fine_pin(lgpio, pins.LGPIOPin)
+        return factory
+
+    def _end_pulses(self, servo: Any, pin: int) -> None:  # noqa: ARG002 - not needed here
+        # Ending the pulses amid one would leave the line high: the needle would run to its stop.
+        servo.pulse_width = 0
+        time.sleep(TWO_FRAMES_SECONDS)
+        servo.detach()
+
+
+def _fine_pin(lgpio: Any, coarse: type[Any]) -> type[Any]:
+    class FinePin(coarse):  # type: ignore[misc]
+        """gpiozero sends whole percents, 11 places on a dial; lg takes fractions, to 1 us."""
+
+        _pwm: tuple[int, float] | None
+
+        def _set_state(self, value: float) -> None:
+            if not self._pwm:
+                super()._set_state(value)
+                return
+            self._pwm = (self._pwm[0], value * 100)
+            lgpio.tx_pwm(self.factory._handle, self._number, *self._pwm)  # noqa: SLF001
+
+    return FinePin

@@ -1,0 +1,117 @@
+"""The thread that turns the needles: latest target wins, and it outlives its servos' troubles."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from tweetdock.backoff import backoff
+from tweetdock.errors import ServoError
+from tweetdock.motion import SPEED
+from tweetdock.servos.hand import Geometry, Hand, Rest
+from tweetdock.servos.rig import Rig
+from tweetdock.settings import DialSettings
+from tweetdock.threads import Companion, Crash
+from tweetdock.troubles import TroubleLog
+
+log = logging.getLogger(__name__)
+
+FRAME_SECONDS = 0.02  # a servo takes a pulse 50 times a second
+CHECK_SECONDS = 1.0  # how soon a backend that died while the needles rest is noticed
+STAGGER_SECONDS = 0.2  # two servos starting together trip the under-voltage of a Pi
+FIRST_SPEED = 30.0  # degrees a second while it is only thought where the needle stands
+HOME_SPEED = 240.0  # degrees a second; half of what a servo can, to be home before we are gone
+HOME_SECONDS = 1.3
+
+
+class Needles:
+    """Turns the needles in a thread of its own until `stop`.
+
+    At the start they are thought to stand at their zero, where they are also left.
+    """
+
+    def __init__(
+        self, servos: Rig, dials: Sequence[DialSettings], tell: Callable[[Crash], None]
+    ) -> None:
+        self._servos = servos
+        self._homes = [dial.min_angle for dial in dials]
+        self._targets = list(self._homes)
+        self._hands = [Hand(Geometry.of(dial), dial.min_angle) for dial in dials]
+        self._started_at = -STAGGER_SECONDS
+        self._stopping = threading.Event()
+        self._changed = threading.Event()
+        self._troubles = TroubleLog(log, "servos")
+        self.trouble = "not reached yet"
+        self.was_reached = False
+        self._thread = Companion("needles", self._work, tell)
+
+    def aim(self, angles: Sequence[float]) -> None:
+        """Send the needles to these angles, in degrees."""
+        if list(angles) != self._targets:
+            self._targets = list(angles)
+            self._changed.set()
+
+    def stop(self, seconds: float) -> bool:
+        """Bring the needles home and end the pulses; False if that took longer than `seconds`."""
+        self._stopping.set()
+        self._changed.set()
+        return self._thread.join(seconds)
+
+    def _work(self) -> None:
+        delays = backoff(1.0, 10.0)
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._servos.connect()
+                    self._troubles.worked()
+                    self.was_reached = True
+                    delays = backoff(1.0, 10.0)
+                    self._turn()
+                    self._go_home()
+                except ServoError as error:
+                    self.trouble = str(error)
+                    seconds = next(delays)
+                    self._troubles.failed(str(error), seconds)
+                    for hand in self._hands:
+                        hand.lose()
+                    self._servos.close()
+                    self._stopping.wait(seconds)
+        finally:
+            self._servos.close()
+            self._servos.end()
+
+    def _turn(self) -> None:
+        while not self._stopping.is_set():
+            for hand, target in zip(self._hands, self._targets, strict=True):
+                hand.aim(target)
+            if self._frame():
+                self._stopping.wait(FRAME_SECONDS)
+            else:
+                self._servos.check()
+                self._changed.wait(CHECK_SECONDS)
+                self._changed.clear()
+
+    def _go_home(self) -> None:
+        end = time.monotonic() + HOME_SECONDS
+        for hand, home in zip(self._hands, self._homes, strict=True):
+            hand.aim(home)
+        while time.monotonic() < end and self._frame(HOME_SPEED):
+            time.sleep(FRAME_SECONDS)
+        for number in range(len(self._hands)):
+            self._servos.rest(number)
+
+    def _frame(self, speed: float | None = None) -> bool:
+        """One frame of every needle on its way; False if all of them rest."""
+        now = time.monotonic()
+        for number, hand in enumerate(self._hands):
+            if hand.wants_to_move and now - self._started_at >= STAGGER_SECONDS:
+                self._started_at = now
+                hand.start(now)
+            if hand.is_resting:
+                continue
+            order = hand.frame(now, speed or (SPEED if hand.is_sure else FIRST_SPEED))
+            if isinstance(order, Rest):
+                self._servos.rest(number)
+            else:
+                self._servos.point(number, order)
+        return any(not hand.is_resting or hand.wants_to_move for hand in self._hands)

@@ -1,0 +1,106 @@
+"""The servos of both dials on one gpiozero pin factory."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
+
+from gpiozero import AngularServo
+from gpiozero.exc import GPIOZeroError
+
+from tweetdock.errors import ServoError
+from tweetdock.settings import DialSettings
+
+# gpiozero cuts a duty cycle off to what the pin can do: aim at the middle of the least unit.
+HALF_UNIT_US = 0.5
+
+
+class Rig(ABC):
+    """Servos by number, pointed in degrees. Every trouble is a ServoError; then close and connect.
+
+    A backend says how a pin factory is opened and how pulses end without a kick.
+    """
+
+    name: ClassVar[str]
+    foreign: ClassVar[tuple[type[Exception], ...]] = (OSError, GPIOZeroError)
+
+    def __init__(self, dials: Sequence[DialSettings]) -> None:
+        self._dials = tuple(dials)
+        self._factory: Any = None
+        self._servos: list[Any] = []
+
+    def connect(self) -> None:
+        """Take hold of the pins; no pulse is sent yet."""
+        with self._translated():
+            self._factory = self._open()
+            for dial in self._dials:
+                self._servos.append(self._servo(dial))
+
+    def point(self, number: int, angle: float) -> None:
+        """Send the pulses of an angle, in degrees; outside of the dial it is its end."""
+        dial = self._dials[number]
+        middle = HALF_UNIT_US * (dial.max_angle - dial.min_angle)
+        middle /= dial.max_pulse_us - dial.min_pulse_us
+        angle += -middle if dial.reversed else middle
+        with self._translated():
+            self._servos[number].angle = min(max(angle, dial.min_angle), dial.max_angle)
+
+    def rest(self, number: int) -> None:
+        """End the pulses; the needle stays where it is."""
+        with self._translated():
+            if self._servos[number].angle is not None:
+                self._end_pulses(self._servos[number], self._dials[number].pin)
+
+    def check(self) -> None:
+        """Raise ServoError if the servos can no longer be reached."""
+        with self._translated():
+            self._ping()
+
+    def close(self) -> None:
+        """Let go of the pins, whatever state they are in; may be called again."""
+        servos, self._servos = self._servos, []
+        factory, self._factory = self._factory, None
+        for servo in servos:
+            with suppress(*self.foreign):
+                servo.close()
+        if factory is not None:
+            with suppress(*self.foreign):
+                factory.close()
+
+    def end(self) -> None:  # noqa: B027 - most hold nothing else
+        """Give up what else the backend holds; called once, at the very end."""
+
+    @abstractmethod
+    def _open(self) -> Any:
+        """A new pin factory."""
+
+    def _end_pulses(self, servo: Any, pin: int) -> None:  # noqa: ARG002 - for who needs it
+        servo.detach()
+
+    def _ping(self) -> None:  # noqa: B027 - see below
+        """Nothing to ask where the pins are our own."""
+
+    def _servo(self, dial: DialSettings) -> Any:
+        ends = (dial.min_angle, dial.max_angle)
+        low, high = reversed(ends) if dial.reversed else ends
+        return AngularServo(
+            dial.pin,
+            initial_angle=None,
+            min_angle=low,
+            max_angle=high,
+            min_pulse_width=dial.min_pulse_us / 1e6,
+            max_pulse_width=dial.max_pulse_us / 1e6,
+            pin_factory=self._factory,
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except ServoError:
+            raise
+        except self.foreign as error:
+            raise ServoError(f"{self.name}: {self._explain(error)}") from error
+
+    def _explain(self, error: Exception) -> str:
+        return f"{type(error).__name__}: {error}"

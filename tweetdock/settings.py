@@ -1,0 +1,265 @@
+"""All settings: their names, defaults and meanings, checked as a whole before anything starts."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Self
+
+from tweetdock import values
+from tweetdock.errors import SettingsError
+from tweetdock.sources.x_query import build_query
+
+AVAILABLE_SOURCES = ("x", "demo")
+LATER_SOURCES = ("x-stream", "bluesky", "mastodon", "replay")
+DIALS = ("tweets", "tweeters")
+X_QUERY_LENGTH = 4096  # X's own description of the search; a plan may allow fewer
+X_SELF_SERVE_QUERY_LENGTH = 512
+_PINS = {"tweets": 12, "tweeters": 13}  # both have hardware PWM on every Pi
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its name in the environment, how it is read, what it is when not set."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str
+    meaning: str
+    secret: bool = False
+
+    @property
+    def flag(self) -> str:
+        """Its flag on the command line; a secret has none that should be used."""
+        return "--" + self.name.removeprefix("TWEETDOCK_").lower().replace("_", "-")
+
+    def read(self, env: Mapping[str, str], problems: list[str]) -> Any:
+        """Its value in `env`; on trouble the problem is noted and the default taken."""
+        value = env.get(self.name, "").strip()
+        # `docker run --env-file` hands quotes on as they stand; a shell and .env take them off.
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1].strip()
+        try:
+            return self.parse(value or self.default)
+        except ValueError as error:
+            shown = "" if self.secret else f"={value}"
+            problems.append(f"{self.name}{shown}: {error}")
+            return self.parse(self.default)
+
+
+def _set(
+    name: str, parse: Callable[[str], Any], default: str, meaning: str, *, secret: bool = False
+) -> Any:
+    setting = Setting(name, parse, default, meaning, secret)
+    return field(repr=not secret, metadata={"setting": setting})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialSettings:
+    """One dial: where its servo hangs and how its needle moves."""
+
+    pin: int = _set("PIN", values.whole(0, 27), "", "the servo's GPIO (BCM numbers)")
+    scale: str = _set("SCALE", values.scale, "auto", "auto, linear:500 or log:10000")
+    min_angle: float = _set("MIN_ANGLE", values.number(-360, 360), "0", "degrees at count 0")
+    max_angle: float = _set("MAX_ANGLE", values.number(-360, 360), "180", "degrees at full scale")
+    min_pulse_us: int = _set(
+        "MIN_PULSE_US", values.whole(300, 3000), "1000", "shortest pulse in microseconds"
+    )
+    max_pulse_us: int = _set(
+        "MAX_PULSE_US", values.whole(300, 3000), "2000", "longest pulse in microseconds"
+    )
+    reversed: bool = _set("REVERSED", values.switch, "0", "1: a higher count is a shorter pulse")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Times in seconds; secrets never show in `repr`."""
+
+    hashtags: tuple[str, ...] = _set(
+        "TWEETDOCK_HASHTAGS", values.hashtags, "", "one or several, separated by space or comma"
+    )
+    x_query: str = _set(
+        "TWEETDOCK_X_QUERY", values.text, "", "a full X query instead of the hashtags"
+    )
+    sources: tuple[str, ...] = _set(
+        "TWEETDOCK_SOURCES", values.words, "x", "where posts come from, separated by comma"
+    )
+    x_bearer_token: str = _set(
+        "X_BEARER_TOKEN", values.secret, "", "X's app-only token", secret=True
+    )
+    x_consumer_key: str = _set(
+        "X_CONSUMER_KEY", values.secret, "", "OAuth 1.0a: the app's key", secret=True
+    )
+    x_consumer_secret: str = _set(
+        "X_CONSUMER_SECRET", values.secret, "", "OAuth 1.0a: the app's secret", secret=True
+    )
+    x_access_token: str = _set(
+        "X_ACCESS_TOKEN", values.secret, "", "OAuth 1.0a: the user's token", secret=True
+    )
+    x_access_token_secret: str = _set(
+        "X_ACCESS_TOKEN_SECRET", values.secret, "", "OAuth 1.0a: the user's secret", secret=True
+    )
+    x_api_url: str = _set(
+        "X_API_URL", values.url, "https://api.x.com", "the server that speaks X's API"
+    )
+    x_look_back_seconds: float = _set(
+        "TWEETDOCK_X_LOOK_BACK_SECONDS",
+        values.number(30, 3600),
+        "120",
+        "how far a search a minute reaches back for posts that X indexed late",
+    )
+    poll_seconds: float = _set(
+        "TWEETDOCK_POLL_SECONDS", values.number(1, 3600), "5", "from one search to the next"
+    )
+    window_seconds: float = _set(
+        "TWEETDOCK_WINDOW_SECONDS",
+        values.number(60, 518_400),
+        "3600",
+        "the sliding window; X's search remembers seven days",
+    )
+    stale_seconds: float = _set(
+        "TWEETDOCK_STALE_SECONDS",
+        values.number(10, 86_400),
+        "300",
+        "after so long without word the needles rest at zero",
+    )
+    servo_backend: str = _set(
+        "TWEETDOCK_SERVO_BACKEND",
+        values.one_of("auto", "pigpio", "lgpio", "mock"),
+        "auto",
+        "auto, pigpio, lgpio or mock",
+    )
+    servo_start_seconds: float = _set(
+        "TWEETDOCK_SERVO_START_SECONDS",
+        values.number(0, 3600),
+        "30",
+        "how long a backend that was asked for may be out of reach at start",
+    )
+    pigpio_addr: str = _set("PIGPIO_ADDR", values.text, "", "a pigpiod on another host")
+    pigpio_port: int = _set("PIGPIO_PORT", values.whole(1, 65535), "8888", "pigpiod's port")
+    state_dir: Path = _set(
+        "TWEETDOCK_STATE_DIR", values.folder, "~/.local/state/tweetdock", "what outlives a restart"
+    )
+    web: tuple[str, int] | None = _set(
+        "TWEETDOCK_WEB", values.listen_address, "127.0.0.1:8080", "where the page is, or off"
+    )
+    log_level: str = _set(
+        "TWEETDOCK_LOG_LEVEL",
+        values.one_of("DEBUG", "INFO", "WARNING", "ERROR"),
+        "INFO",
+        "DEBUG, INFO, WARNING or ERROR",
+    )
+    log_format: str = _set(
+        "TWEETDOCK_LOG_FORMAT", values.one_of("text", "json"), "text", "text, or json for machines"
+    )
+    tweets: DialSettings
+    tweeters: DialSettings
+    demo: bool = False
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], *, demo: bool = False) -> Self:
+        """The settings in `env`; raises SettingsError with all problems at once.
+
+        demo: simulated posts and mock dials, whatever `env` says of sources and servos.
+        """
+        problems = list(_unknown_names(env))
+        env = dict(env)
+        if demo:
+            env |= {"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_SERVO_BACKEND": "mock"}
+            env["TWEETDOCK_HASHTAGS"] = env.get("TWEETDOCK_HASHTAGS") or "tweetdock"
+        if env.get("XDG_STATE_HOME") and not env.get("TWEETDOCK_STATE_DIR"):
+            env["TWEETDOCK_STATE_DIR"] = str(Path(env["XDG_STATE_HOME"]) / "tweetdock")
+        read: dict[str, Any] = {n: s.read(env, problems) for n, s in _table(cls).items()}
+        for dial in DIALS:
+            table = _dial_table(dial)
+            read[dial] = DialSettings(**{n: s.read(env, problems) for n, s in table.items()})
+        settings = cls(**read, demo="demo" in read["sources"])
+        problems.extend(_conflicts(settings))
+        if problems:
+            raise SettingsError(problems)
+        return settings
+
+
+def _table(owner: type) -> dict[str, Setting]:
+    parts = fields(owner)
+    return {p.name: p.metadata["setting"] for p in parts if "setting" in p.metadata}
+
+
+def _dial_table(dial: str) -> dict[str, Setting]:
+    prefix = f"TWEETDOCK_{dial.upper()}_"
+    table = {n: replace(s, name=prefix + s.name) for n, s in _table(DialSettings).items()}
+    table["pin"] = replace(table["pin"], default=str(_PINS[dial]))
+    return table
+
+
+SETTINGS: tuple[Setting, ...] = (
+    *_table(Settings).values(),
+    *(setting for dial in DIALS for setting in _dial_table(dial).values()),
+)
+
+
+def _unknown_names(env: Mapping[str, str]) -> Iterator[str]:
+    known = [setting.name for setting in SETTINGS]
+    for name in sorted(env):
+        if name.startswith("TWEETDOCK_") and name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else "; .env.example lists all names"
+            yield f"{name}: no such setting{hint}"
+
+
+def _conflicts(settings: Settings) -> Iterator[str]:
+    yield from _source_conflicts(settings)
+    if "x" in settings.sources:
+        yield from _x_conflicts(settings)
+    if settings.window_seconds < 2 * settings.poll_seconds + 50:
+        yield (
+            f"TWEETDOCK_WINDOW_SECONDS={settings.window_seconds:g}: too short for a search every "
+            f"TWEETDOCK_POLL_SECONDS={settings.poll_seconds:g}; at least twice that and 50 more"
+        )
+    if settings.tweets.pin == settings.tweeters.pin:
+        yield (
+            f"TWEETDOCK_TWEETERS_PIN={settings.tweeters.pin}: the same as TWEETDOCK_TWEETS_PIN; "
+            "each servo needs a GPIO of its own"
+        )
+    for dial in DIALS:
+        one: DialSettings = getattr(settings, dial)
+        for low, high in (("min_angle", "max_angle"), ("min_pulse_us", "max_pulse_us")):
+            least, most = getattr(one, low), getattr(one, high)
+            if least >= most:
+                yield (
+                    f"TWEETDOCK_{dial.upper()}_{low.upper()}={least:g}: must be below "
+                    f"{high.upper()}={most:g}; to turn a dial round set REVERSED=1"
+                )
+
+
+def _source_conflicts(settings: Settings) -> Iterator[str]:
+    if not settings.sources:
+        yield "TWEETDOCK_SOURCES: names none; a comma list of " + ", ".join(AVAILABLE_SOURCES)
+    for source in settings.sources:
+        if source.partition(":")[0] in LATER_SOURCES:
+            accepted = "not in this version yet; it has " + ", ".join(AVAILABLE_SOURCES)
+        elif source not in AVAILABLE_SOURCES:
+            accepted = "a comma list of " + ", ".join(AVAILABLE_SOURCES)
+        else:
+            continue
+        yield f"TWEETDOCK_SOURCES={source}: {accepted}"
+    if settings.demo and len(settings.sources) > 1:
+        yield "TWEETDOCK_SOURCES: made-up posts cannot be mixed with real ones; demo stands alone"
+
+
+def _x_conflicts(settings: Settings) -> Iterator[str]:
+    if not (settings.hashtags or settings.x_query):
+        yield "TWEETDOCK_HASHTAGS: not set; name at least one hashtag, such as dockercon"
+    query = settings.x_query or build_query(settings.hashtags)
+    limit = X_QUERY_LENGTH if settings.x_query else X_SELF_SERVE_QUERY_LENGTH
+    if len(query) > limit:
+        name = "TWEETDOCK_X_QUERY" if settings.x_query else "TWEETDOCK_HASHTAGS"
+        yield f"{name}: {len(query)} characters as a query for X, which takes at most {limit}"
+    user = [setting.name for setting in SETTINGS if setting.secret][1:]
+    missing = [name for name in user if not getattr(settings, name.lower())]
+    if not settings.x_bearer_token and missing:
+        yield (
+            "X_BEARER_TOKEN: not set, and without it X needs "
+            + ", ".join(missing)
+            + "; to look around without credentials: python -m tweetdock --demo"
+        )

@@ -1,0 +1,62 @@
+"""The readings in the log: what the owner wants to find there next morning."""
+
+import logging
+
+from tweetdock.coverage import Grade
+from tweetdock.reading import DialReading, Reading
+from tweetdock.timestamps import duration
+
+log = logging.getLogger(__name__)
+
+EVERY_MS = 60_000
+DEMO_EVERY_MS = 5_000  # who runs a demo is watching
+
+
+class Journal:
+    """Logs a reading when its grade changes, when a dial pegs, and now and then as it moves."""
+
+    def __init__(self) -> None:
+        self._last: Reading | None = None
+
+    def note(self, reading: Reading) -> None:
+        """Log the reading if it is worth a line."""
+        if self._last is None or self._is_news(self._last, reading):
+            is_good = reading.grade in (Grade.EXACT, Grade.FILLING)
+            log.log(logging.INFO if is_good else logging.WARNING, "%s", sentence(reading))
+            self._last = reading
+
+    def _is_news(self, last: Reading, reading: Reading) -> bool:
+        if reading.grade is not last.grade or _pegged(reading) != _pegged(last):
+            return True
+        every_ms = DEMO_EVERY_MS if reading.demo else EVERY_MS
+        is_due = abs(reading.at_ms - last.at_ms) >= every_ms
+        return is_due and (reading.posts, reading.authors) != (last.posts, last.authors)
+
+
+def sentence(reading: Reading) -> str:
+    """A reading in a line."""
+    dials = reading.dials
+    words = [
+        "DEMO, made-up posts:" if reading.demo else "",
+        " ".join(f"#{tag}" for tag in reading.hashtags),
+        f"{reading.posts} tweets {_place(dials['tweets'])},",
+        f"{reading.authors} tweeters {_place(dials['tweeters'])}",
+        f"in the last {duration(reading.window_seconds)}, {reading.grade}{_reasons(reading)}",
+    ]
+    return " ".join(word for word in words if word)
+
+
+def _place(dial: DialReading) -> str:
+    above = ", pegged" if dial.pegged else ""
+    return f"({dial.angle:.0f}° of 0..{dial.full_scale}{above})"
+
+
+def _pegged(reading: Reading) -> list[bool]:
+    return [dial.pegged for dial in reading.dials.values()]
+
+
+def _reasons(reading: Reading) -> str:
+    reasons = [
+        f"{name}: {source.detail}" for name, source in reading.sources.items() if source.detail
+    ]
+    return f" ({'; '.join(reasons)})" if reasons else ""

@@ -1,0 +1,37 @@
+"""The sources by the names that the settings use."""
+
+from tweetdock.clock import Clock
+from tweetdock.settings import Settings
+from tweetdock.sources.polling import Source
+
+
+def make_source(name: str, settings: Settings) -> Source:
+    """The source of that name; nothing is asked yet. Each goes by a clock of its own server."""
+    clock = Clock()
+    # Each brings libraries of its own: only those in use are imported.
+    if name == "demo":
+        from tweetdock.sources.demo import Demo  # noqa: PLC0415
+
+        return Demo(
+            clock=clock,
+            window_seconds=settings.window_seconds,
+            poll_seconds=settings.poll_seconds,
+        )
+    from tweetdock.sources.x import Credentials, XSearch  # noqa: PLC0415
+    from tweetdock.sources.x_query import build_query  # noqa: PLC0415
+
+    return XSearch(
+        settings.x_query or build_query(settings.hashtags),
+        Credentials(
+            bearer_token=settings.x_bearer_token,
+            consumer_key=settings.x_consumer_key,
+            consumer_secret=settings.x_consumer_secret,
+            access_token=settings.x_access_token,
+            access_token_secret=settings.x_access_token_secret,
+        ),
+        clock=clock,
+        api_url=settings.x_api_url,
+        window_seconds=settings.window_seconds,
+        poll_seconds=settings.poll_seconds,
+        look_back_seconds=settings.x_look_back_seconds,
+    )

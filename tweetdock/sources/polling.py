@@ -1,0 +1,99 @@
+"""The thread that asks a source again and again, backs off in trouble and stops at once."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from tweetdock.backoff import backoff
+from tweetdock.errors import SourceError
+from tweetdock.post import Batch, Trouble
+from tweetdock.timestamps import duration
+from tweetdock.troubles import TroubleLog
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How long to wait before asking again, and why it is longer than the owner would like."""
+
+    seconds: float
+    reason: str = ""
+
+
+class Source(Protocol):
+    """A network that is asked for posts."""
+
+    name: str
+    lag_ms: int
+
+    def poll(self) -> Iterator[Batch]:
+        """Ask once, with all pages; SourceError when there is no answer."""
+        ...
+
+    def pause(self) -> Pause:
+        """How long to wait before asking again."""
+        ...
+
+    def server_ms(self) -> int | None:
+        """What time the server said it is, carried on to now; None before it said so."""
+        ...
+
+    def cut(self) -> None:
+        """End a question under way, from another thread."""
+        ...
+
+
+class Poller:
+    """Polls one source until `stopping` is set and delivers what it says."""
+
+    def __init__(
+        self,
+        source: Source,
+        deliver: Callable[[Batch | Trouble], None],
+        stopping: threading.Event,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        self._source = source
+        self._deliver = deliver
+        self._stopping = stopping
+        self._wait = wait or stopping.wait
+        self._troubles = TroubleLog(log, source.name)
+
+    def run(self) -> None:
+        """Poll until told to stop."""
+        kind, delays = None, backoff(1.0, 1.0)
+        while not self._stopping.is_set():
+            try:
+                for batch in self._source.poll():
+                    self._deliver(batch)
+            except SourceError as error:
+                if self._stopping.is_set():
+                    return  # our own cut
+                if kind != (error.first, error.cap):
+                    kind, delays = (error.first, error.cap), backoff(error.first, error.cap)
+                seconds = next(delays) if error.retry_after is None else error.retry_after
+                self._troubles.failed(str(error), seconds, needs_owner=error.needs_owner)
+                self._tell_trouble(str(error), seconds, needs_owner=error.needs_owner)
+            else:
+                kind = None
+                self._troubles.worked()
+                seconds = self._rest()
+            self._wait(seconds)
+
+    def _rest(self) -> float:
+        pause = self._source.pause()
+        if pause.reason:
+            self._tell_trouble(pause.reason, pause.seconds)
+        return pause.seconds
+
+    def _tell_trouble(self, sentence: str, seconds: float, *, needs_owner: bool = False) -> None:
+        trouble = Trouble(
+            source=self._source.name,
+            detail=f"{sentence}; next try in {duration(seconds)}",
+            needs_owner=needs_owner,
+            server_ms=self._source.server_ms(),
+        )
+        self._deliver(trouble)

@@ -1,0 +1,203 @@
+"""X's recent search through tweepy: the window read once, then what is new."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import cast
+
+import requests
+import tweepy
+
+from tweetdock.clock import Clock
+from tweetdock.errors import SourceError
+from tweetdock.post import Batch
+from tweetdock.sources.http import WHOLE_SECONDS, RefusedError, Session
+from tweetdock.sources.polling import Pause
+from tweetdock.sources.rate_limit import RateLimit
+from tweetdock.sources.x_plan import INDEX_LAG_MS, Ask, Search, SearchPlan
+from tweetdock.sources.x_posts import Page, parse_page
+from tweetdock.sources.x_refusals import explain
+from tweetdock.timestamps import clock_time, duration, parse_ms
+
+log = logging.getLogger(__name__)
+
+TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
+GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
+PAGE_SIZE = 100
+FIELDS = ["author_id", "created_at"]  # no expansions: authors sent along may be billed as users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """X's app-only bearer token or an OAuth 1.0a user's four; the token goes first."""
+
+    bearer_token: str = field(default="", repr=False)
+    consumer_key: str = field(default="", repr=False)
+    consumer_secret: str = field(default="", repr=False)
+    access_token: str = field(default="", repr=False)
+    access_token_secret: str = field(default="", repr=False)
+
+
+class XSearch:
+    """Recent search on X, as a source to be polled.
+
+    Times in seconds. whole_seconds: how long one exchange may take before it is cut.
+    """
+
+    name = "x"
+
+    def __init__(
+        self,
+        query: str,
+        credentials: Credentials,
+        *,
+        clock: Clock,
+        api_url: str,
+        window_seconds: float,
+        poll_seconds: float,
+        look_back_seconds: float,
+        whole_seconds: float = WHOLE_SECONDS,
+    ) -> None:
+        self.lag_ms = INDEX_LAG_MS + round(poll_seconds * 1000) + GRACE_MS
+        self._query = query
+        self._clock = clock
+        self._poll_seconds = poll_seconds
+        self._session = Session({TWEEPY_HOST: api_url}, whole_seconds)
+        self._client = _client(credentials, self._session)
+        self._user_auth = not credentials.bearer_token
+        self._plan = SearchPlan(
+            window_ms=round(window_seconds * 1000),
+            poll_ms=round(poll_seconds * 1000),
+            look_back_ms=round(look_back_seconds * 1000),
+        )
+        self._limit: RateLimit | None = None
+        self._polled_ms = 0
+        self._has_server_time = False
+        self._warned_unreadable = False
+
+    def poll(self) -> Iterator[Batch]:
+        """One search, a Batch a page; SourceError when X does not deliver."""
+        self._polled_ms = self._clock.now_ms()
+        ask = self._plan.next(self._polled_ms)
+        search, token = Search(ask), None
+        while True:
+            try:
+                page, served_ms, was_moved = self._fetch(ask, token)
+            except RefusedError as refusal:
+                if refusal.status == 400 and self._plan.refused(ask):
+                    log.info("x: the last id is too old to go on from; searching by time")
+                    return
+                raise explain(refusal, self._clock.now_ms()) from None
+            span = search.take(page, served_ms)
+            token = page.next_token
+            self._plan.record(search, span, served_ms, is_done=token is None)
+            self._note_unreadable(page)
+            yield Batch(
+                source=self.name,
+                posts=page.posts,
+                covers=span,
+                unreadable=page.unreadable,
+                server_ms=self.server_ms(),
+            )
+            # With the time corrected, the stretch to ask for is another.
+            if token is None or was_moved:
+                return
+
+    def pause(self) -> Pause:
+        """Until the next poll is due, longer where the rate limit wants it."""
+        now_ms = self._clock.now_ms()
+        due = self._poll_seconds - max(0, now_ms - self._polled_ms) / 1000
+        wanted = 0.0 if self._plan.is_behind(now_ms) else max(0.0, due)
+        if self._limit is None:
+            return Pause(wanted)
+        seconds = self._limit.pause_seconds(now_ms, wanted)
+        if seconds * 1000 < self._poll_seconds * 1000 + GRACE_MS:
+            return Pause(seconds)
+        return Pause(seconds, f"X's rate limit leaves one search every {duration(seconds)}")
+
+    def server_ms(self) -> int | None:
+        """X's time, once it has said so."""
+        return self._clock.now_ms() if self._has_server_time else None
+
+    def cut(self) -> None:
+        """End the request under way."""
+        self._session.cut()
+
+    def _fetch(self, ask: Ask, token: str | None) -> tuple[Page, int, bool]:
+        """A page, when X made it (unix ms), and whether our clock was corrected by it."""
+        self._spare_limit()
+        try:
+            response = self._request(ask, token)
+        except RefusedError as refusal:
+            was_moved = self._read_headers(refusal.headers)
+            if was_moved and refusal.status == 400:
+                raise SourceError(
+                    "X does not accept the search: this machine's clock is off", retry_after=1.0
+                ) from refusal
+            raise
+        was_moved = self._read_headers(response.headers)
+        now_ms = self._clock.now_ms()
+        served_ms = now_ms - round(response.elapsed.total_seconds() * 1000)
+        return parse_page(response.content, now_ms), served_ms, was_moved
+
+    def _request(self, ask: Ask, token: str | None) -> requests.Response:
+        response = self._client.search_recent_tweets(
+            self._query,
+            user_auth=self._user_auth,
+            max_results=PAGE_SIZE,
+            tweet_fields=FIELDS,
+            since_id=ask.since_id,
+            start_time=_moment(ask.start_ms),
+            end_time=_moment(ask.end_ms),
+            next_token=token,
+        )
+        return cast("requests.Response", response)
+
+    def _spare_limit(self) -> None:
+        limit, now_ms = self._limit, self._clock.now_ms()
+        if limit and limit.is_spent(now_ms):
+            raise SourceError(
+                f"X's rate limit is used up until {clock_time(limit.reset_ms)}",
+                retry_after=limit.pause_seconds(now_ms, 0.0),
+            )
+
+    def _read_headers(self, headers: Mapping[str, str]) -> bool:
+        self._limit = RateLimit.from_headers(headers)
+        try:
+            # A Date is cut to the second: its middle is the best guess.
+            server_ms = parse_ms(headers["Date"]) + 500
+        except (KeyError, ValueError):
+            return False
+        self._has_server_time = True
+        before_ms = self._clock.now_ms()
+        if not self._clock.correct(server_ms):
+            return False
+        log.warning(
+            "this machine's clock is off by %s; going by X's",
+            duration(abs(server_ms - before_ms) / 1000),
+        )
+        return True
+
+    def _note_unreadable(self, page: Page) -> None:
+        if page.unreadable and not self._warned_unreadable:
+            self._warned_unreadable = True
+            log.warning("x: %d entries without id or author are left out", len(page.unreadable))
+
+
+def _client(credentials: Credentials, session: Session) -> tweepy.Client:
+    client = tweepy.Client(
+        credentials.bearer_token or None,
+        credentials.consumer_key or None,
+        credentials.consumer_secret or None,
+        credentials.access_token or None,
+        credentials.access_token_secret or None,
+        return_type=requests.Response,  # headers kept, and the body decoded once, by us
+        wait_on_rate_limit=False,
+    )
+    client.session = session
+    return client
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,142 @@
+"""Which search X is asked next, so that every stretch of the window is read once."""
+
+from dataclasses import dataclass
+
+from tweetdock.coverage import Spans
+from tweetdock.errors import SourceError
+from tweetdock.post import Span
+from tweetdock.sources.x_posts import Page, since_id_for, snowflake_ms
+
+INDEX_LAG_MS = 30_000  # X's search answers for "30 seconds before the time of query"
+LOOK_BACK_EVERY_MS = 60_000
+PATIENCE_PAGES = 5  # pages that lead on without leading further back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One search with all its pages; complete, it has seen (since_ms, until_ms].
+
+    It is bounded by `since_id` alone or by times alone (whole seconds, start inclusive, end
+    exclusive): X refuses the two together. until_ms None: up to the moment of asking, less
+    the usual lag of X's index.
+    """
+
+    since_ms: int
+    until_ms: int | None = None
+    since_id: int | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    looks_back: bool = False
+
+
+class Search:
+    """An Ask under way: what its pages, newest first, have made complete so far."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.newest_id = 0
+        self.until_ms = ask.until_ms
+        self._oldest_id: int | None = None
+        self._tokens: set[str] = set()
+        self._idle_pages = 0
+
+    def take(self, page: Page, served_ms: int) -> Span:
+        """The stretch seen once `page` is read; SourceError if the pages lead nowhere."""
+        if self.until_ms is None:
+            self.until_ms = served_ms - INDEX_LAG_MS
+        self.newest_id = max(self.newest_id, page.newest_id or 0)
+        if page.next_token is None:
+            return Span(self.ask.since_ms, self.until_ms)
+        self._check_progress(page, page.next_token)
+        if self._oldest_id is None:
+            return Span(self.until_ms, self.until_ms)
+        # A post of the same millisecond may be on the next page: it stays outside of (since, ...
+        return Span(snowflake_ms(self._oldest_id), self.until_ms)
+
+    def _check_progress(self, page: Page, token: str) -> None:
+        is_further = page.oldest_id is not None and (
+            self._oldest_id is None or page.oldest_id < self._oldest_id
+        )
+        if is_further:
+            self._oldest_id = page.oldest_id
+        self._idle_pages = 0 if is_further else self._idle_pages + 1
+        if token in self._tokens or self._idle_pages >= PATIENCE_PAGES:
+            raise SourceError(
+                "X keeps announcing further pages that bring nothing new", first=5.0, cap=320.0
+            )
+        self._tokens.add(token)
+
+
+class SearchPlan:
+    """What X has been asked, and so what it is to be asked next.
+
+    First the whole window by time; then what is new since the newest id, and once a minute
+    what is new since `look_back_ms` earlier, for posts that were indexed late; and any stretch
+    that an interrupted search left out, by time.
+    """
+
+    def __init__(self, *, window_ms: int, poll_ms: int, look_back_ms: int) -> None:
+        self._window_ms = window_ms
+        self._poll_ms = poll_ms
+        self._look_back_ms = look_back_ms
+        self._seen = Spans()
+        self._newest_id = 0
+        self._caught_up_ms: int | None = None
+        self._asked_live_ms = 0
+        self._looked_back_ms = 0
+        self._by_time = True
+
+    def next(self, now_ms: int) -> Ask:
+        """The search to make now."""
+        floor = now_ms - self._window_ms
+        self._seen.forget_before(floor)
+        caught_up = self._caught_up_ms
+        if caught_up is None or not floor < caught_up <= now_ms:
+            self._asked_live_ms = now_ms
+            return _ask_by_time(floor)
+        gaps = self._seen.gaps(Span(floor, caught_up))
+        if gaps and now_ms - self._asked_live_ms < self._poll_ms:
+            return _ask_by_time(gaps[-1].since_ms, gaps[-1].until_ms)
+        self._asked_live_ms = now_ms
+        return self._ask_live(caught_up, now_ms)
+
+    def _ask_live(self, caught_up: int, now_ms: int) -> Ask:
+        reach = caught_up - self._look_back_ms
+        looks_back = now_ms - self._looked_back_ms >= LOOK_BACK_EVERY_MS
+        if self._by_time:
+            return _ask_by_time(reach)
+        # A newest id from before the reach would do as well, until X calls it too old.
+        since_id = since_id_for(reach)
+        if not looks_back:
+            since_id = max(since_id, self._newest_id)
+        return Ask(since_ms=caught_up, since_id=since_id, looks_back=looks_back)
+
+    def is_behind(self, now_ms: int) -> bool:
+        """Whether a stretch of the window was left out and can be asked for at once."""
+        if self._caught_up_ms is None:
+            return True
+        return bool(self._seen.gaps(Span(now_ms - self._window_ms, self._caught_up_ms)))
+
+    def record(self, search: Search, span: Span, served_ms: int, *, is_done: bool) -> None:
+        """A page of `search` was read and made `span` complete."""
+        self._seen.add(span)
+        if search.ask.until_ms is not None:
+            return
+        self._caught_up_ms = search.until_ms
+        self._newest_id = max(self._newest_id, search.newest_id)
+        if is_done:
+            self._by_time = False
+            if search.ask.looks_back or search.ask.since_id is None:
+                self._looked_back_ms = served_ms
+
+    def refused(self, ask: Ask) -> bool:
+        """X does not take the `ask`; whether asking by time instead is worth a try."""
+        had_id = ask.since_id is not None
+        self._by_time = True
+        return had_id
+
+
+def _ask_by_time(since_ms: int, until_ms: int | None = None) -> Ask:
+    start_ms = since_ms // 1000 * 1000
+    end_ms = None if until_ms is None else -(-until_ms // 1000) * 1000 + 1000
+    return Ask(since_ms=start_ms - 1, until_ms=until_ms, start_ms=start_ms, end_ms=end_ms)

@@ -1,0 +1,44 @@
+"""Moments as networks and servers write them, and as we write them ourselves."""
+
+from datetime import UTC, datetime
+
+from dateutil import parser
+
+
+def parse_ms(text: str) -> int:
+    """Unix milliseconds of a date in any form that the networks use.
+
+    RFC 3339 (`2026-11-21T03:50:00.000Z`) on the fast path; HTTP dates (RFC 9110) and Twitter's
+    old `Wed Aug 27 13:08:45 +0000 2008` by dateutil. A date without a zone is UTC.
+    Raises ValueError for what is no date.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            moment = parser.parse(text)
+        except OverflowError as error:
+            raise ValueError(f"no date: {text!r}") from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def rfc3339(ms: int) -> str:
+    """Unix milliseconds as RFC 3339 in UTC, to the millisecond."""
+    seconds, milliseconds = divmod(ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+def clock_time(ms: int) -> str:
+    """Unix milliseconds as a person reads it on a clock: `12:05 UTC`."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%H:%M} UTC"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `40 s`, `5 min`, `2 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"

@@ -1,0 +1,34 @@
+"""How a lasting trouble reads in the log: when it begins, when it ends, now and then between."""
+
+import logging
+
+from tweetdock.timestamps import duration
+
+REMIND_SECONDS = 1800.0
+
+
+class TroubleLog:
+    """The trouble of one thing that is tried again and again."""
+
+    def __init__(self, log: logging.Logger, thing: str) -> None:
+        self._log = log
+        self._thing = thing
+        self._sentence = ""
+        self._waited = self._reminded = 0.0
+
+    def failed(self, sentence: str, next_try: float, *, needs_owner: bool = False) -> None:
+        """A try failed; the next one is in `next_try` seconds."""
+        if sentence != self._sentence or self._waited - self._reminded >= REMIND_SECONDS:
+            level = logging.ERROR if needs_owner else logging.WARNING
+            again = duration(next_try)
+            self._log.log(level, "%s: %s; next try in %s", self._thing, sentence, again)
+            self._reminded = self._waited
+        self._sentence = sentence
+        self._waited += next_try
+
+    def worked(self) -> None:
+        """A try worked."""
+        if self._sentence:
+            self._log.info("%s: back after about %s", self._thing, duration(self._waited))
+        self._sentence = ""
+        self._waited = self._reminded = 0.0

@@ -1,0 +1,139 @@
+"""How the text of one setting becomes a value; each refusal says what is accepted."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tweetdock.scaler import make_scale
+
+# Marks that X takes inside a hashtag beside letters, marks and digits (twitter-text, regexp/).
+_HASHTAG_MARKS = set(
+    "_\u200c\u200d\ua67e\u05be\u05f3\u05f4\uff5e\u301c\u309b\u309c\u30a0\u30fb\u3003\u0f0b\u0f0c\u00b7"
+)
+
+
+def text(value: str) -> str:
+    """Any text."""
+    return value
+
+
+def secret(value: str) -> str:
+    """A token that fits into an HTTP header."""
+    if value and not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("one word of plain characters, without spaces or line breaks")
+    return value
+
+
+def hashtags(value: str) -> tuple[str, ...]:
+    """Hashtags without `#`, as written, doubles (by case-folding and NFKC) left out."""
+    found: dict[str, str] = {}
+    for word in re.split(r"[\s,]+", value):
+        tag = word.removeprefix("#").removeprefix("\uff03")
+        if not tag:
+            if word:
+                raise ValueError("a '#' needs a word behind it")
+            continue
+        kinds = {unicodedata.category(c)[0] for c in tag if c not in _HASHTAG_MARKS}
+        is_odd = kinds - {"L", "M", "N"} or any(unicodedata.category(c) == "No" for c in tag)
+        if is_odd or not kinds & {"L", "M"}:
+            raise ValueError(
+                f"{word!r} is no hashtag: letters, digits and '_', at least one letter, "
+                "several separated by space or comma"
+            )
+        found.setdefault(unicodedata.normalize("NFKC", tag).casefold(), tag)
+    return tuple(found.values())
+
+
+def words(value: str) -> tuple[str, ...]:
+    """A comma list, in order, doubles left out."""
+    return tuple(dict.fromkeys(word for word in re.split(r"\s*,\s*", value.strip()) if word))
+
+
+def number(low: float, high: float, unit: str = "") -> Callable[[str], float]:
+    """A parser of a number from `low` to `high`."""
+
+    def parse(value: str) -> float:
+        try:
+            parsed = float(value)
+        except ValueError:
+            parsed = float("nan")
+        if not low <= parsed <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}{unit and ' ' + unit}")
+        return parsed
+
+    return parse
+
+
+def whole(low: int, high: int, unit: str = "") -> Callable[[str], int]:
+    """A parser of a whole number from `low` to `high`."""
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,9}", value) or not low <= int(value) <= high:
+            raise ValueError(f"a whole number from {low} to {high}{unit and ' ' + unit}")
+        return int(value)
+
+    return parse
+
+
+def switch(value: str) -> bool:
+    """0 or 1."""
+    if value not in ("0", "1"):
+        raise ValueError("0 or 1")
+    return value == "1"
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A parser of one of some words, in any case."""
+
+    def parse(value: str) -> str:
+        for choice in choices:
+            if value.casefold() == choice.casefold():
+                return choice
+        raise ValueError("one of " + ", ".join(choices))
+
+    return parse
+
+
+def scale(value: str) -> str:
+    """The words of a scale, checked."""
+    make_scale(value)
+    return value
+
+
+def url(value: str) -> str:
+    """An http or https address of a server, without a path."""
+    accepted = "an address such as https://api.x.com, without a path, user or password"
+    try:
+        parts = urlsplit(value)
+        is_host = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError as error:
+        raise ValueError(accepted) from error
+    extras = (parts.username, parts.password, parts.path.strip("/"), parts.query, parts.fragment)
+    if parts.scheme not in ("http", "https") or not is_host or any(extras):
+        raise ValueError(accepted)
+    return value.rstrip("/")
+
+
+def listen_address(value: str) -> tuple[str, int] | None:
+    """HOST:PORT to listen at, or None for `off`."""
+    if value.casefold() == "off":
+        return None
+    host, _, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        if host != "localhost":
+            ip_address(host)
+        return host, whole(0, 65535)(port)
+    except ValueError as error:
+        raise ValueError("an IP address and a port such as 127.0.0.1:8080, or off") from error
+
+
+def folder(value: str) -> Path:
+    """A folder; `~` is the home folder."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError("a folder; '~' cannot be resolved here, write it out") from error
