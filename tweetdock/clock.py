@@ -28,7 +28,7 @@ class Clock:
         if self._anchor is None:
             return int(self._wall() * 1000)
         unix, monotonic = self._anchor
-        return int((unix + self._monotonic() - monotonic) * 1000)
+        return round((unix + self._monotonic() - monotonic) * 1000)
 
     def correct(self, server_ms: int) -> bool:
         """Take a server's word for the time; True when it moved ours."""

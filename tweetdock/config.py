@@ -1,5 +1,6 @@
 """Where settings come from: flags before the environment before `.env` in the working folder."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
@@ -26,7 +27,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     Nothing is interpolated, so that `docker run --env-file` reads the same.
     """
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8-sig") as stream:
             return dict(_values(stream, path.name))
     except FileNotFoundError:
         return {}
@@ -37,12 +38,15 @@ def read_env_file(path: Path) -> dict[str, str]:
 def _values(stream: TextIO, name: str) -> Iterator[tuple[str, str]]:
     problems = []
     for binding in parse_stream(stream):
+        # A binding begins with the blank lines before it.
+        text = binding.original.string
+        line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         if binding.error:
-            problems.append(f"{name} line {binding.original.line}: not of the form NAME=value")
+            problems.append(f"{name} line {line}: not of the form NAME=value")
         elif binding.key is not None:
             if _lost_hashtag(binding):
                 problems.append(
-                    f"{name} line {binding.original.line}: {binding.key}: ' #' begins a comment "
+                    f"{name} line {line}: {binding.key}: ' #' begins a comment "
                     'here; put the value in quotes or leave the # away: "one two"'
                 )
             yield binding.key, binding.value or ""
@@ -56,4 +60,4 @@ def _lost_hashtag(binding: Binding) -> bool:
         return False
     kept = (binding.value or "").count("#")
     written = binding.original.string.partition("=")[2]
-    return any(word[1:2].isalnum() for word in written.split()[kept:] if word.startswith("#"))
+    return any(re.findall(r"#(\w?)", written)[kept:])

@@ -130,7 +130,8 @@ class Coverage:
         floor = now_ms - window_ms
         self._spans.forget_before(floor)
         self._unreadable = {ms for ms in self._unreadable if ms > floor}
-        due = Span(floor, now_ms - self._lag_ms)
+        # Of a window hardly longer than the lag, at least the first quarter must be there.
+        due = Span(floor, now_ms - min(self._lag_ms, window_ms * 3 // 4))
         missing = sum(gap.until_ms - gap.since_ms for gap in self._spans.gaps(due))
         whole = due.until_ms - due.since_ms
         # Rounded down: 1.0 is said of nothing less.
@@ -139,15 +140,18 @@ class Coverage:
             silence = duration((now_ms - self._heard_ms) / 1000)
             reason = f": {self._trouble}" if self._trouble else ""
             return Assessment(Grade.STALE, covered, f"no word for {silence}{reason}")
-        if self._has_spoken and not missing:
+        # An outage counts before it has made a gap, but not a failure that the next try mends.
+        is_failing = self._trouble != "" and self.is_silent(now_ms, self._lag_ms // 2)
+        if self._has_spoken and not missing and not is_failing:
             return self._assess_covered()
         if self._trouble:
             return Assessment(Grade.PARTIAL, covered, self._trouble)
-        return Assessment(Grade.FILLING, covered, f"reading back: {covered:.0%} of the window seen")
+        percent = (whole - missing) * 100 // whole if self._has_spoken else 0
+        return Assessment(Grade.FILLING, covered, f"reading back: {percent}% of the window seen")
 
     def _assess_covered(self) -> Assessment:
         if not self._unreadable:
             return Assessment(Grade.EXACT, 1.0, self._trouble)
-        return Assessment(
-            Grade.PARTIAL, 1.0, f"{len(self._unreadable)} posts of this window could not be read"
-        )
+        number = len(self._unreadable)
+        posts = "post" if number == 1 else "posts"
+        return Assessment(Grade.PARTIAL, 1.0, f"{number} {posts} of this window could not be read")

@@ -1,6 +1,7 @@
 """The house put together, and the loop that owns it."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ class Daemon:
         self._inbox: Queue[Message] = Queue(INBOX_SIZE)
         self._sources = [make_source(name, settings) for name in settings.sources]
         lags_ms = {source.name: source.lag_ms for source in self._sources}
-        self._gauge = Gauge(settings, lags_ms, self._clock.now_ms())
+        self._gauge = Gauge(settings, lags_ms, self._clock.now_ms(), os.urandom(16))
         self._needs_owner = False
 
     def run(self) -> None:

@@ -14,18 +14,22 @@ class Gauge:
     """The sliding window, what is known of it per source, and the two scales.
 
     lags_ms: the sources by name, each with how far behind now it usually is.
+    salt: up to 16 bytes for the windows' fingerprints, random where strangers' posts come in.
     """
 
-    def __init__(self, settings: Settings, lags_ms: Mapping[str, int], now_ms: int) -> None:
+    def __init__(
+        self, settings: Settings, lags_ms: Mapping[str, int], now_ms: int, salt: bytes = b""
+    ) -> None:
         self._settings = settings
         self._window_ms = round(settings.window_seconds * 1000)
         self._stale_ms = round(settings.stale_seconds * 1000)
-        self._whole = SlidingWindow(self._window_ms, now_ms)
+        self._whole = SlidingWindow(self._window_ms, now_ms, salt)
         self._coverage = {n: Coverage(lag_ms=lag, started_ms=now_ms) for n, lag in lags_ms.items()}
         # One source's window is the whole; several get one each, since they may bring the same.
         is_one = len(lags_ms) == 1
         self._windows = {
-            n: self._whole if is_one else SlidingWindow(self._window_ms, now_ms) for n in lags_ms
+            n: self._whole if is_one else SlidingWindow(self._window_ms, now_ms, salt)
+            for n in lags_ms
         }
         self._scales = {dial: make_scale(self._dial(dial).scale) for dial in DIALS}
 

@@ -1,6 +1,7 @@
 """From a count to a dial position 0..1: linear, logarithmic, or on a scale that fits itself."""
 
 import math
+import re
 from typing import Protocol
 
 SMALLEST_FULL_SCALE = 10
@@ -86,9 +87,9 @@ def step_below(full_scale: int) -> int:
 
 def make_scale(words: str) -> Scale:
     """A scale from its setting: `auto`, `linear:500`, `log:10000`; ValueError for anything else."""
-    kind, _, number = words.partition(":")
-    if kind == "auto" and not number:
+    if words == "auto":
         return AutoScale()
-    if kind in ("linear", "log") and number.isdecimal() and int(number) > 0:
+    kind, _, number = words.partition(":")
+    if kind in ("linear", "log") and re.fullmatch(r"[0-9]{1,9}", number) and int(number) > 0:
         return (LinearScale if kind == "linear" else LogScale)(int(number))
-    raise ValueError("auto, linear:N or log:N with N above 0, such as linear:500")
+    raise ValueError("auto, linear:N or log:N with N from 1 to 999999999, such as linear:500")

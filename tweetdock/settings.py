@@ -1,6 +1,8 @@
 """All settings: their names, defaults and meanings, checked as a whole before anything starts."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -44,7 +46,9 @@ class Setting:
         except ValueError as error:
             shown = "" if self.secret else f"={value}"
             problems.append(f"{self.name}{shown}: {error}")
-            return self.parse(self.default)
+            with suppress(ValueError):  # a default may be wrong too: a '~' without home folder
+                return self.parse(self.default)
+            return None
 
 
 def _set(
@@ -137,7 +141,7 @@ class Settings:
     )
     pigpio_addr: str = _set("PIGPIO_ADDR", values.text, "", "a pigpiod on another host")
     pigpio_port: int = _set("PIGPIO_PORT", values.whole(1, 65535), "8888", "pigpiod's port")
-    state_dir: Path = _set(
+    state_dir: Path = _set(  # noqa: RUF009 - it is field() inside
         "TWEETDOCK_STATE_DIR", values.folder, "~/.local/state/tweetdock", "what outlives a restart"
     )
     web: tuple[str, int] | None = _set(
@@ -174,7 +178,9 @@ class Settings:
             table = _dial_table(dial)
             read[dial] = DialSettings(**{n: s.read(env, problems) for n, s in table.items()})
         settings = cls(**read, demo="demo" in read["sources"])
-        problems.extend(_conflicts(settings))
+        # What was refused is not complained about again: its default stands in for it.
+        refused = {_name(problem) for problem in problems}
+        problems.extend(p for p in _conflicts(settings) if _name(p) not in refused)
         if problems:
             raise SettingsError(problems)
         return settings
@@ -199,12 +205,17 @@ SETTINGS: tuple[Setting, ...] = (
 
 
 def _unknown_names(env: Mapping[str, str]) -> Iterator[str]:
-    known = [setting.name for setting in SETTINGS]
+    # Compared without the prefix, by which all names are alike.
+    known = {setting.name.removeprefix("TWEETDOCK_"): setting.name for setting in SETTINGS}
     for name in sorted(env):
-        if name.startswith("TWEETDOCK_") and name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else "; .env.example lists all names"
+        if name.startswith("TWEETDOCK_") and name not in known.values():
+            near = get_close_matches(name.removeprefix("TWEETDOCK_"), known, 1)
+            hint = f"; did you mean {known[near[0]]}?" if near else "; .env.example lists all names"
             yield f"{name}: no such setting{hint}"
+
+
+def _name(problem: str) -> str:
+    return re.split("[=:]", problem, maxsplit=1)[0]
 
 
 def _conflicts(settings: Settings) -> Iterator[str]:

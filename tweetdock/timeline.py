@@ -1,8 +1,6 @@
 """Rows of a table in the order of time, from which the due ones are taken."""
 
-from bisect import insort
 from heapq import heappop, heappush
-from operator import neg
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,7 +9,6 @@ if TYPE_CHECKING:
 
 _ROW_BITS = 32
 _ROW = (1 << _ROW_BITS) - 1
-_NEVER = -1 << 62
 
 
 class Timeline:
@@ -26,7 +23,7 @@ class Timeline:
     may be raised while it waits: it is then put off. It may not be lowered.
     """
 
-    __slots__ = ("_chain", "_first", "_opened", "_sorted", "_step_bits", "_steps", "_times")
+    __slots__ = ("_chain", "_first", "_sorted", "_step_bits", "_steps", "_times")
 
     def __init__(self, times: "array[int]", chain: "array[int]", step_bits: int) -> None:
         self._times = times
@@ -34,15 +31,12 @@ class Timeline:
         self._step_bits = step_bits  # a step has 2**step_bits milliseconds
         self._first: dict[int, int] = {}  # a step's first row
         self._steps: list[int] = []  # a heap of the keys of _first
-        self._opened = _NEVER  # the last step taken apart
-        self._sorted: list[int] = []  # its rows, each with its time above, the soonest last
+        # The rows of the step cut through, each with its time in the bits above; the soonest last.
+        self._sorted: list[int] = []
 
     def put(self, row: int, at_ms: int) -> None:
         """Let `row` wait for its time, which is `at_ms`."""
         step = at_ms >> self._step_bits
-        if step <= self._opened:
-            insort(self._sorted, at_ms << _ROW_BITS | row, key=neg)
-            return
         first = self._first
         try:
             self._chain[row] = first[step]
@@ -85,8 +79,8 @@ class Timeline:
                 row = following
 
     def close(self) -> None:
-        """Put the opened step together again, as time is about to go back."""
-        opened, self._sorted, self._opened = self._sorted, [], _NEVER
+        """Put the opened step together again, so that going back does not sort it time and again."""
+        opened, self._sorted = self._sorted, []
         for entry in opened:
             self.put(entry & _ROW, entry >> _ROW_BITS)
 
@@ -96,5 +90,5 @@ class Timeline:
         while row:
             self._sorted.append(times[row] << _ROW_BITS | row)
             row = chain[row]
+        # Few come late to a step already opened, and what is nearly sorted is soon sorted.
         self._sorted.sort(reverse=True)
-        self._opened = step

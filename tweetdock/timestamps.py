@@ -1,8 +1,12 @@
 """Moments as networks and servers write them, and as we write them ourselves."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from dateutil import parser
+
+# dateutil fills in from today what a date leaves out: one that is whole is the same on two days
+# that have nothing in common.
+_DAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2001, 2, 2, tzinfo=UTC))
 
 
 def parse_ms(text: str) -> int:
@@ -10,18 +14,32 @@ def parse_ms(text: str) -> int:
 
     RFC 3339 (`2026-11-21T03:50:00.000Z`) on the fast path; HTTP dates (RFC 9110) and Twitter's
     old `Wed Aug 27 13:08:45 +0000 2008` by dateutil. A date without a zone is UTC.
-    Raises ValueError for what is no date.
+    Raises ValueError for what is no date, or not a whole one.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        try:
-            moment = parser.parse(text)
-        except OverflowError as error:
-            raise ValueError(f"no date: {text!r}") from error
+        moment = _parse_other(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1000)
+
+
+def _parse_other(text: str) -> datetime:
+    try:
+        moment, same = (parser.parse(text, default=day, tzinfos=_zone) for day in _DAYS)
+    except OverflowError as error:
+        raise ValueError(f"no date: {text!r}") from error
+    if moment != same:
+        raise ValueError(f"not a whole date: {text!r}")
+    return moment
+
+
+def _zone(name: str | None, offset: int | None) -> tzinfo:
+    # A zone by name is another one in other parts of the world; GMT and Z come with offset 0.
+    if name and offset is None:
+        raise ValueError(f"no offset known for the time zone {name}")
+    return timezone(timedelta(seconds=offset or 0))
 
 
 def rfc3339(ms: int) -> str:

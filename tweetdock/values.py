@@ -38,7 +38,7 @@ def hashtags(value: str) -> tuple[str, ...]:
             continue
         kinds = {unicodedata.category(c)[0] for c in tag if c not in _HASHTAG_MARKS}
         is_odd = kinds - {"L", "M", "N"} or any(unicodedata.category(c) == "No" for c in tag)
-        if is_odd or not kinds & {"L", "M"}:
+        if is_odd or "L" not in kinds:
             raise ValueError(
                 f"{word!r} is no hashtag: letters, digits and '_', at least one letter, "
                 "several separated by space or comma"

@@ -3,7 +3,7 @@
 import io
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -94,14 +94,20 @@ class Session(requests.Session):
 
     moved: beginnings of addresses that are really found elsewhere. They are replaced before
     a request is signed, so that an OAuth 1.0a signature holds at the new place.
+    now_ms: the clock that such a signature goes by, instead of the machine's.
     Every trouble is a SourceError, every answer but 200 a RefusedError; `cut()` from another
     thread ends the exchange under way.
     """
 
     def __init__(
-        self, moved: Mapping[str, str] | None = None, whole_seconds: float = WHOLE_SECONDS
+        self,
+        *,
+        moved: Mapping[str, str] | None = None,
+        now_ms: Callable[[], int] | None = None,
+        whole_seconds: float = WHOLE_SECONDS,
     ) -> None:
         super().__init__()
+        self._now_ms = now_ms
         self._moved = dict(moved or {})
         self._whole_seconds = whole_seconds
         self._wires = Wires()
@@ -122,6 +128,8 @@ class Session(requests.Session):
             "allow_redirects": False,  # an API does not redirect; a hotel's Wi-Fi does
             "stream": True,
         }
+        if self._now_ms and kwargs.get("auth"):
+            kwargs["auth"].client.timestamp = str(self._now_ms() // 1000)
         host = url.partition("://")[2].partition("/")[0]
         with self._in_time(host):
             response = super().request(method, url, **kwargs)

@@ -27,7 +27,7 @@ class Source(Protocol):
     """A network that is asked for posts."""
 
     name: str
-    lag_ms: int
+    lag_ms: int  # how far behind now it usually is; a shorter stretch at the end is no gap
 
     def poll(self) -> Iterator[Batch]:
         """Ask once, with all pages; SourceError when there is no answer."""

@@ -15,7 +15,7 @@ from tweetdock.post import Batch
 from tweetdock.sources.http import WHOLE_SECONDS, RefusedError, Session
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.rate_limit import RateLimit
-from tweetdock.sources.x_plan import INDEX_LAG_MS, Ask, Search, SearchPlan
+from tweetdock.sources.x_plan import INDEX_LAG_MS, LOOK_BACK_EVERY_MS, Ask, Search, SearchPlan
 from tweetdock.sources.x_posts import Page, parse_page
 from tweetdock.sources.x_refusals import explain
 from tweetdock.timestamps import clock_time, duration, parse_ms
@@ -59,16 +59,19 @@ class XSearch:
         look_back_seconds: float,
         whole_seconds: float = WHOLE_SECONDS,
     ) -> None:
-        self.lag_ms = INDEX_LAG_MS + round(poll_seconds * 1000) + GRACE_MS
+        poll_ms = round(poll_seconds * 1000)
+        self.lag_ms = INDEX_LAG_MS + LOOK_BACK_EVERY_MS + poll_ms + GRACE_MS
         self._query = query
         self._clock = clock
         self._poll_seconds = poll_seconds
-        self._session = Session({TWEEPY_HOST: api_url}, whole_seconds)
+        self._session = Session(
+            moved={TWEEPY_HOST: api_url}, now_ms=clock.now_ms, whole_seconds=whole_seconds
+        )
         self._client = _client(credentials, self._session)
         self._user_auth = not credentials.bearer_token
         self._plan = SearchPlan(
             window_ms=round(window_seconds * 1000),
-            poll_ms=round(poll_seconds * 1000),
+            poll_ms=poll_ms,
             look_back_ms=round(look_back_seconds * 1000),
         )
         self._limit: RateLimit | None = None
@@ -131,10 +134,9 @@ class XSearch:
             response = self._request(ask, token)
         except RefusedError as refusal:
             was_moved = self._read_headers(refusal.headers)
-            if was_moved and refusal.status == 400:
-                raise SourceError(
-                    "X does not accept the search: this machine's clock is off", retry_after=1.0
-                ) from refusal
+            if was_moved and refusal.status in (400, 401):
+                sentence = f"X refuses ({refusal.status}) as this machine's clock was off"
+                raise SourceError(sentence, retry_after=1.0) from refusal
             raise
         was_moved = self._read_headers(response.headers)
         now_ms = self._clock.now_ms()

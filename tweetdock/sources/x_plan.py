@@ -9,6 +9,7 @@ from tweetdock.sources.x_posts import Page, since_id_for, snowflake_ms
 
 INDEX_LAG_MS = 30_000  # X's search answers for "30 seconds before the time of query"
 LOOK_BACK_EVERY_MS = 60_000
+FUTURE_MS = 60_000  # no clock of X's is further ahead than that
 PATIENCE_PAGES = 5  # pages that lead on without leading further back
 
 
@@ -44,7 +45,10 @@ class Search:
         """The stretch seen once `page` is read; SourceError if the pages lead nowhere."""
         if self.until_ms is None:
             self.until_ms = served_ms - INDEX_LAG_MS
-        self.newest_id = max(self.newest_id, page.newest_id or 0)
+        newest_id = page.newest_id or 0
+        # An id from the future would hide from `since_id` all that comes before its time.
+        if snowflake_ms(newest_id) <= served_ms + FUTURE_MS:
+            self.newest_id = max(self.newest_id, newest_id)
         if page.next_token is None:
             return Span(self.ask.since_ms, self.until_ms)
         self._check_progress(page, page.next_token)
@@ -70,9 +74,10 @@ class Search:
 class SearchPlan:
     """What X has been asked, and so what it is to be asked next.
 
-    First the whole window by time; then what is new since the newest id, and once a minute
-    what is new since `look_back_ms` earlier, for posts that were indexed late; and any stretch
-    that an interrupted search left out, by time.
+    First the whole window by time; then what is new since the newest id. That leaves a hole:
+    a post that is indexed after a newer one was read. So once a minute the question is what is
+    new since `look_back_ms` ago, which closes the holes. What is older than that and was left
+    out all the same, by an interrupted search, is asked for by time.
     """
 
     def __init__(self, *, window_ms: int, poll_ms: int, look_back_ms: int) -> None:
@@ -94,28 +99,32 @@ class SearchPlan:
         if caught_up is None or not floor < caught_up <= now_ms:
             self._asked_live_ms = now_ms
             return _ask_by_time(floor)
-        gaps = self._seen.gaps(Span(floor, caught_up))
+        gaps = self._gaps(now_ms)
         if gaps and now_ms - self._asked_live_ms < self._poll_ms:
             return _ask_by_time(gaps[-1].since_ms, gaps[-1].until_ms)
         self._asked_live_ms = now_ms
-        return self._ask_live(caught_up, now_ms)
-
-    def _ask_live(self, caught_up: int, now_ms: int) -> Ask:
-        reach = caught_up - self._look_back_ms
-        looks_back = now_ms - self._looked_back_ms >= LOOK_BACK_EVERY_MS
-        if self._by_time:
-            return _ask_by_time(reach)
-        # A newest id from before the reach would do as well, until X calls it too old.
-        since_id = since_id_for(reach)
-        if not looks_back:
-            since_id = max(since_id, self._newest_id)
-        return Ask(since_ms=caught_up, since_id=since_id, looks_back=looks_back)
+        return self._ask_live(self._reach(caught_up), now_ms)
 
     def is_behind(self, now_ms: int) -> bool:
         """Whether a stretch of the window was left out and can be asked for at once."""
+        return bool(self._gaps(now_ms))
+
+    def _ask_live(self, reach: int, now_ms: int) -> Ask:
+        if self._by_time:
+            return _ask_by_time(reach)
+        looks_back = now_ms - self._looked_back_ms >= LOOK_BACK_EVERY_MS
+        # A newest id from before the reach would do as well, until X calls it too old.
+        if looks_back or snowflake_ms(self._newest_id) < reach:
+            return Ask(since_ms=reach, since_id=since_id_for(reach + 1), looks_back=looks_back)
+        return Ask(since_ms=snowflake_ms(self._newest_id), since_id=self._newest_id)
+
+    def _reach(self, caught_up: int) -> int:
+        return caught_up + INDEX_LAG_MS - self._look_back_ms
+
+    def _gaps(self, now_ms: int) -> list[Span]:
         if self._caught_up_ms is None:
-            return True
-        return bool(self._seen.gaps(Span(now_ms - self._window_ms, self._caught_up_ms)))
+            return [Span(now_ms - self._window_ms, now_ms)]
+        return self._seen.gaps(Span(now_ms - self._window_ms, self._reach(self._caught_up_ms)))
 
     def record(self, search: Search, span: Span, served_ms: int, *, is_done: bool) -> None:
         """A page of `search` was read and made `span` complete."""
@@ -126,7 +135,7 @@ class SearchPlan:
         self._newest_id = max(self._newest_id, search.newest_id)
         if is_done:
             self._by_time = False
-            if search.ask.looks_back or search.ask.since_id is None:
+            if search.ask.looks_back or search.ask.start_ms is not None:
                 self._looked_back_ms = served_ms
 
     def refused(self, ask: Ask) -> bool:

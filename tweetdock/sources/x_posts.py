@@ -10,6 +10,7 @@ from tweetdock.timestamps import parse_ms
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
+BEYOND = 1 << 63
 
 
 def snowflake_ms(snowflake: int) -> int:
@@ -58,9 +59,11 @@ def parse_page(body: bytes, at_ms: int) -> Page:
         try:
             post, snowflake = parse_post(entry)
         except (KeyError, TypeError, ValueError, IndexError, OverflowError):
-            unreadable.append(_moment_of(entry, at_ms))
+            snowflake = _id_of(entry)
+            unreadable.append(snowflake_ms(snowflake) if snowflake else at_ms)
         else:
             posts.append(post)
+        if snowflake:
             ids.append(snowflake)
     token = answer["meta"].get("next_token")
     return Page(
@@ -80,8 +83,8 @@ def parse_post(entry: dict[str, Any]) -> tuple[Post, int]:
     """
     snowflake = int(entry["id"])
     author = int(entry["author_id"])
-    if snowflake < 0 or author < 0:
-        raise ValueError("a negative id")
+    if not (0 < snowflake < BEYOND and 0 <= author):
+        raise ValueError("no id")
     history = entry.get("edit_history_tweet_ids") or entry.get("edit_history_post_ids")
     first = int((history and history[0]) or snowflake)
     created_ms = _created_ms(entry.get("created_at"), snowflake, first)
@@ -97,8 +100,9 @@ def _created_ms(created_at: str | None, snowflake: int, first: int) -> int:
     return snowflake_ms(first) if 0 <= snowflake_ms(snowflake) - created_ms < 1000 else created_ms
 
 
-def _moment_of(entry: Any, at_ms: int) -> int:
+def _id_of(entry: Any) -> int:
     try:
-        return snowflake_ms(int(entry["id"]))
+        snowflake = int(entry["id"])
     except (KeyError, TypeError, ValueError):
-        return at_ms
+        return 0
+    return snowflake if 0 < snowflake < BEYOND else 0

@@ -1,0 +1,144 @@
+"""Hours of TweetDock against the stand-in X API in seconds: real HTTP, time that is told."""
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from standins.x_api import XApi
+from standins.x_posts import milliseconds
+
+from tweetdock.clock import Clock
+from tweetdock.coverage import Grade
+from tweetdock.gauge import Gauge
+from tweetdock.post import Batch, Trouble
+from tweetdock.reading import Reading
+from tweetdock.settings import Settings
+from tweetdock.sources.polling import Poller
+from tweetdock.sources.x import Credentials, XSearch
+from tweetdock.sources.x_query import build_query
+
+START = 1_790_000_000.0
+TOKEN = "a-bearer-token"
+
+
+@dataclass
+class Time:
+    """Seconds since the epoch, moved by hand."""
+
+    seconds: float = START
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    @property
+    def ms(self) -> int:
+        return round(self.seconds * 1000)
+
+
+class Simulation:
+    """One X source, polled, and the gauge that it fills."""
+
+    def __init__(
+        self,
+        api: XApi,
+        time: Time,
+        *,
+        machine_is_off_by: float = 0.0,
+        whole_seconds: float = 5.0,
+        credentials: Credentials | None = None,
+        **env: str,
+    ) -> None:
+        self.api, self.time = api, time
+        settings = Settings.from_env(
+            {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": TOKEN, **env}
+        )
+        self.window_ms = round(settings.window_seconds * 1000)
+        machine = Clock(wall=lambda: time() + machine_is_off_by, monotonic=time)
+        self.source = XSearch(
+            build_query(settings.hashtags),
+            credentials or Credentials(bearer_token=TOKEN),
+            clock=machine,
+            api_url=api.url,
+            window_seconds=settings.window_seconds,
+            poll_seconds=settings.poll_seconds,
+            look_back_seconds=settings.x_look_back_seconds,
+            whole_seconds=whole_seconds,
+        )
+        self.gauge = Gauge(settings, {"x": self.source.lag_ms}, time.ms)
+        self._truth = Truth(api)
+        self.words: list[Batch | Trouble] = []
+        self.waits: list[float] = []
+
+    def run(self, until: float, after_poll: Callable[[], Any] = lambda: None) -> None:
+        """Poll until the time is `until`; `after_poll` is called after each."""
+        stopping = threading.Event()
+
+        def wait(seconds: float) -> None:
+            after_poll()
+            self.waits.append(seconds)
+            # A poll takes some time, too: none would let a retry without pause go unseen.
+            self.time.seconds += max(seconds, 0.01)
+            if self.time.seconds >= until:
+                stopping.set()
+
+        Poller(self.source, self._deliver, stopping, wait).run()
+
+    def poll(self) -> None:
+        """Poll once."""
+        self.run(self.time.seconds)
+
+    def read(self) -> Reading:
+        """The reading now."""
+        return self.gauge.read(self.time.ms)
+
+    @property
+    def troubles(self) -> list[str]:
+        """What the source said of its troubles."""
+        return [word.detail for word in self.words if isinstance(word, Trouble)]
+
+    def assert_honest(self) -> None:
+        """No count is above the truth, and an exact one is the truth up to the usual lag."""
+        reading = self.read()
+        since = self.time.ms - self.window_ms
+        most = self._truth.count(since, self.time.ms)
+        assert reading.posts <= most[0]
+        assert reading.authors <= most[1]
+        if reading.grade is Grade.EXACT:
+            least = self._truth.count(since, self.time.ms - self.source.lag_ms)
+            assert reading.posts >= least[0]
+            assert reading.authors >= least[1]
+        else:
+            assert reading.sources["x"].detail
+
+    def assert_true(self) -> None:
+        """The counts are the truth of this moment, and said to be."""
+        reading = self.read()
+        truth = self._truth.count(self.time.ms - self.window_ms, self.time.ms)
+        assert (reading.posts, reading.authors, reading.grade) == (*truth, Grade.EXACT)
+
+    def _deliver(self, word: Batch | Trouble) -> None:
+        self.words.append(word)
+        self.gauge.take(word, self.time.ms)
+
+
+class Truth:
+    """What X's posts really amount to, by brute force; retweets do not count."""
+
+    def __init__(self, api: XApi) -> None:
+        self._api = api
+        self._known = 0
+        self._posts: list[tuple[int, str, str]] = []
+
+    def count(self, since_ms: int, until_ms: int) -> tuple[int, int]:
+        """Unique posts and authors in (since, until]."""
+        if self._known != len(self._api.posts):
+            posts = [post for post in self._api.posts if "referenced_tweets" not in post]
+            self._known = len(self._api.posts)
+            firsts = [(post["edit_history_tweet_ids"][0], post["author_id"]) for post in posts]
+            self._posts = sorted((milliseconds(key), key, author) for key, author in firsts)
+        span = self._posts[
+            bisect_left(self._posts, (since_ms + 1,)) : bisect_left(self._posts, (until_ms + 1,))
+        ]
+        return len({key for _, key, _ in span}), len({author for _, _, author in span})

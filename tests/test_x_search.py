@@ -1,0 +1,378 @@
+"""X's search: real tweepy over real HTTP against a stand-in that speaks X's protocol."""
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from simulation import START, TOKEN, Simulation, Time
+from standins import x_faults as faults
+from standins import x_openapi
+from standins.x_api import OAuth1Keys, XApi
+from standins.x_posts import Post, make_post
+
+from tweetdock.coverage import Grade
+from tweetdock.sources.x import Credentials
+
+NOW_MS = round(START * 1000)
+MINUTE = 60.0
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def api(time: Time) -> Iterator[XApi]:
+    with XApi(now=time, bearer=TOKEN) as api:
+        yield api
+
+
+def hour_of(number: int, *, seed: int = 1, until_ms: int = NOW_MS) -> list[Post]:
+    """So many posts spread over the 70 minutes before `until_ms`, by a third as many authors."""
+    dice = random.Random(seed)
+    moments = sorted(dice.sample(range(until_ms - 70 * 60_000, until_ms), number))
+    return [
+        make_post(at, dice.randrange(number // 3 + 1), retweet=dice.random() < 0.2)
+        for at in moments
+    ]
+
+
+def in_window(posts: list[Post], now_ms: int = NOW_MS) -> int:
+    return sum(
+        "referenced_tweets" not in p and (int(p["id"]) >> 22) + 1288834974657 > now_ms - 3_600_000
+        for p in posts
+    )
+
+
+def test_the_first_poll_reads_the_whole_hour_to_its_end(api: XApi, time: Time) -> None:
+    """S1 stopped at one page: it was wrong on 59 % of a real day's ticks, by up to 367 posts."""
+    posts = hour_of(1234)
+    api.add(*posts)
+    simulation = Simulation(api, time)
+    simulation.poll()
+    simulation.assert_true()
+    assert len(api.requests) == -(-in_window(posts) // 100)
+
+
+def test_a_quiet_minute_costs_twelve_requests_and_no_post(api: XApi, time: Time) -> None:
+    api.add(*hour_of(250, until_ms=NOW_MS - 10 * 60_000))
+    simulation = Simulation(api, time)
+    simulation.poll()
+    requests, posts = len(api.requests), api.posts_read
+    simulation.run(time.seconds + MINUTE)
+    assert len(api.requests) - requests == 12
+    assert api.posts_read == posts
+
+
+def test_no_post_is_read_twice_but_for_the_look_back(api: XApi, time: Time) -> None:
+    simulation = Simulation(api, time)
+    simulation.poll()
+    for number in range(120):
+        api.add(make_post(time.ms - 1500, number))
+        simulation.run(time.seconds + 5)
+    # Ten minutes, ten looks two minutes back: each post is met by two of them at the most.
+    assert 120 <= api.posts_read <= 120 + 11 * (120 // 5 + 1)
+    normal = [r for r in api.requests if r.posts_returned == 1]
+    assert len(normal) > 100
+    simulation.assert_true()
+
+
+def test_a_post_that_x_indexed_late_is_found_within_a_minute(api: XApi, time: Time) -> None:
+    simulation = Simulation(api, time)
+    simulation.run(time.seconds + 2 * MINUTE)
+    late = make_post(time.ms, 1)
+    late["_indexed_ms"] = time.ms + 30_000
+    api.add(late, make_post(time.ms + 1000, 2))
+    simulation.run(time.seconds + 10)
+    assert simulation.read().posts == 1
+    simulation.run(time.seconds + 25 + MINUTE)
+    assert simulation.read().posts == 2
+
+
+def test_all_versions_of_an_edited_post_are_one(api: XApi, time: Time) -> None:
+    first = make_post(time.ms - 60_000, 7)
+    api.add(first)
+    simulation = Simulation(api, time)
+    simulation.poll()
+    second = make_post(time.ms + 1000, 7, edits_of=first)
+    api.add(second)
+    simulation.run(time.seconds + 10)
+    api.add(make_post(time.ms + 1000, 7, edits_of=second))
+    simulation.run(time.seconds + 10)
+    assert (simulation.read().posts, simulation.read().authors) == (1, 1)
+    time.seconds = START + 3600 - 60 - 0.001
+    assert simulation.read().posts == 1
+    time.seconds += 0.001
+    assert simulation.read().posts == 0
+
+
+def test_both_vocabularies_are_understood(time: Time) -> None:
+    posts = hour_of(150)
+    for vocabulary in ("legacy", "post"):
+        with XApi(posts, now=time, bearer=TOKEN, vocabulary=vocabulary) as api:  # type: ignore[arg-type]
+            simulation = Simulation(api, time)
+            simulation.poll()
+            simulation.assert_true()
+
+
+def test_no_posts_at_all_is_an_exact_zero(api: XApi, time: Time) -> None:
+    for empty_list in (False, True):
+        api.empty_data_list = empty_list
+        simulation = Simulation(api, time)
+        simulation.run(time.seconds + MINUTE)
+        simulation.assert_true()
+
+
+def test_user_credentials_are_signed_for_the_address_that_is_asked(time: Time) -> None:
+    keys = OAuth1Keys("consumer", "consumer secret", "token", "token secret")
+    posts = hour_of(230)
+    with XApi(posts, now=time, oauth1=keys) as api:
+        credentials = Credentials(
+            consumer_key=keys.consumer_key,
+            consumer_secret=keys.consumer_secret,
+            access_token=keys.access_token,
+            access_token_secret=keys.access_token_secret,
+        )
+        simulation = Simulation(api, time, credentials=credentials)
+        simulation.run(time.seconds + 10)
+        assert not simulation.troubles
+        simulation.assert_true()
+
+
+@pytest.mark.parametrize("hours", [-24 * 365, -1, -0.02, 0.02, 1, 24])
+def test_the_servers_clock_rules_when_the_machines_is_off(
+    api: XApi, time: Time, hours: float
+) -> None:
+    posts = hour_of(450)
+    api.add(*posts)
+    simulation = Simulation(api, time, machine_is_off_by=hours * 3600)
+    simulation.run(time.seconds + 20)
+    simulation.assert_true()
+    # A wrong clock must not cost more than one page too many.
+    assert api.posts_read <= in_window(posts) + 200
+
+
+REFUSALS: list[tuple[Callable[[], faults.Fault], str, bool]] = [
+    (lambda: faults.status(400, {"title": "Invalid Request"}), "does not accept the search", True),
+    (faults.unauthorized, "X_BEARER_TOKEN", True),
+    (faults.credits_depleted, "out of credits", True),
+    (lambda: faults.credits_depleted("newer"), "out of credits", True),
+    (faults.client_forbidden, "approved developer account", True),
+    (faults.spend_cap_reached, "spending cap is reached until 2026-12-13", True),
+    (faults.not_found, "X_API_URL", True),
+    (faults.usage_capped, "this month", True),
+    (faults.rate_limited, "rate limit", False),
+    (faults.rate_limited_by_code, "rate limit", False),
+    (lambda: faults.rate_limited(200), "rate limit is used up until", False),
+    (lambda: faults.rate_limited(-500), "rate limit", False),
+    (faults.too_many_connections, "too many connections", False),
+    (faults.service_unavailable, "out of order (503)", False),
+    (faults.html_503, "out of order (503)", False),
+    (faults.html_200, "login page", False),
+    (lambda: faults.redirect("http://127.0.0.1:1/login"), "login page", False),
+    (faults.garbage, "not with a page of posts", False),
+    (lambda: faults.status(200, {"errors": [{"title": "?"}]}), "not with a page", False),
+    (lambda: faults.status(429, [1, 2]), "rate limit", False),
+    (lambda: faults.status(403, {"errors": None, "detail": 7}), "no reason given", True),
+    (lambda: faults.status(418, "tea"), "unknown status (418)", False),
+    (faults.reset, "connection broke", False),
+    (lambda: faults.cut(40), "connection broke", False),
+]
+
+
+@pytest.mark.parametrize(("fault", "sentence", "needs_owner"), REFUSALS)
+def test_every_refusal_has_a_sentence_backs_off_and_heals(
+    api: XApi, time: Time, fault: Callable[[], faults.Fault], sentence: str, *, needs_owner: bool
+) -> None:
+    api.add(*hour_of(150))
+    simulation = Simulation(api, time)
+    simulation.poll()
+    simulation.assert_true()
+    api.fail_always(fault())
+    before = len(api.requests)
+    simulation.run(time.seconds + 10 * MINUTE, simulation.assert_honest)
+    reading = simulation.read()
+    assert reading.grade is Grade.STALE
+    assert sentence in reading.sources["x"].detail
+    assert len(api.requests) - before <= (15 if needs_owner else 35)
+    assert [w.needs_owner for w in simulation.words if hasattr(w, "needs_owner")][-1] == needs_owner
+    api.heal()
+    api.add(make_post(time.ms - 1000, 77))
+    simulation.run(time.seconds + 16 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+
+
+def test_an_outage_is_partial_before_it_is_stale(api: XApi, time: Time) -> None:
+    api.add(*hour_of(50))
+    simulation = Simulation(api, time)
+    simulation.poll()
+    api.down()
+    grades = []
+    simulation.run(
+        time.seconds + 7 * MINUTE, lambda: grades.append((time.seconds, simulation.read().grade))
+    )
+    assert list(dict.fromkeys(g for _, g in grades)) == ["exact", "partial", "stale"]
+    assert simulation.read().sources["x"].detail.startswith("no word for 7 min: 127.0.0.1:")
+    assert simulation.read().dials["tweets"].position == 0
+    api.up()
+    simulation.run(time.seconds + MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+
+
+def test_what_was_missed_in_an_outage_is_read_afterwards_and_once(api: XApi, time: Time) -> None:
+    simulation = Simulation(api, time)
+    simulation.poll()
+    api.fail_always(faults.service_unavailable())
+    simulation.run(time.seconds + 20 * MINUTE, simulation.assert_honest)
+    api.add(*(make_post(NOW_MS + n * 1000, n % 90) for n in range(1000)))
+    api.heal()
+    simulation.run(time.seconds + 6 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+    assert api.posts_read == 1000
+
+
+def test_an_interrupted_fill_goes_on_where_it_was(api: XApi, time: Time) -> None:
+    posts = hour_of(900)
+    api.add(*posts)
+    simulation = Simulation(api, time)
+    # One answer in two is lost.
+    good = faults.Changed(lambda payload: payload)
+    api.fail(*[good, faults.service_unavailable()] * 8)
+    simulation.run(time.seconds + 3 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+    assert api.posts_read < in_window(posts) + 30
+
+
+def test_the_last_id_may_have_become_too_old(api: XApi, time: Time) -> None:
+    api.add(*hour_of(150))
+    simulation = Simulation(api, time)
+    simulation.run(time.seconds + 10)
+    refusal = "'since_id' must be a tweet id created after 2026-07-31T11:45Z."
+    api.fail(faults.status(400, {"errors": [{"message": refusal}], "title": "Invalid Request"}))
+    simulation.run(time.seconds + 20, simulation.assert_honest)
+    assert not simulation.troubles
+    simulation.assert_true()
+    assert "since_id" in api.requests[-1].params
+
+
+def test_a_gauge_that_slept_for_a_week_starts_anew(api: XApi, time: Time) -> None:
+    api.add(*hour_of(150))
+    simulation = Simulation(api, time)
+    simulation.run(time.seconds + 10)
+    time.seconds += 8 * 24 * 3600
+    api.add(*hour_of(250, until_ms=time.ms))
+    simulation.run(time.seconds + 10, simulation.assert_honest)
+    assert not simulation.troubles
+    simulation.assert_true()
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_pages_without_end_are_left(api: XApi, time: Time, *, empty: bool) -> None:
+    api.add(*hour_of(250))
+    simulation = Simulation(api, time)
+    api.fail_always(faults.endless_tokens(empty=empty))
+    simulation.run(time.seconds + MINUTE, simulation.assert_honest)
+    assert "nothing new" in simulation.read().sources["x"].detail
+    assert len(api.requests) < 60
+    api.heal()
+    simulation.run(time.seconds + 6 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+
+
+def test_entries_that_are_no_posts_are_left_out_and_admitted(api: XApi, time: Time) -> None:
+    api.add(*hour_of(90))
+    simulation = Simulation(api, time)
+    api.fail(faults.bad_posts())
+    simulation.poll()
+    simulation.assert_honest()
+    assert simulation.read().grade is Grade.PARTIAL
+    assert "could not be read" in simulation.read().sources["x"].detail
+    simulation.run(time.seconds + 61 * MINUTE)
+    simulation.assert_true()
+
+
+def test_word_of_what_x_could_not_find_beside_posts_is_no_trouble(api: XApi, time: Time) -> None:
+    api.add(*hour_of(90))
+    api.fail(faults.partial_errors())
+    simulation = Simulation(api, time)
+    simulation.poll()
+    simulation.assert_true()
+
+
+@pytest.mark.parametrize("fault", [faults.hang(), faults.drip(20, "headers"), faults.drip(20)])
+def test_an_answer_that_does_not_end_is_cut(api: XApi, time: Time, fault: faults.Fault) -> None:
+    api.add(*hour_of(90))
+    simulation = Simulation(api, time, whole_seconds=0.2)
+    api.fail(fault)
+    simulation.poll()
+    assert "does not answer in time" in simulation.troubles[0]
+    simulation.run(time.seconds + 10)
+    simulation.assert_true()
+
+
+def test_the_polls_stretch_before_the_rate_limit_refuses(time: Time) -> None:
+    with XApi(hour_of(350), now=time, bearer=TOKEN, limit=90) as api:
+        simulation = Simulation(api, time)
+        simulation.run(time.seconds + 90 * MINUTE, simulation.assert_honest)
+        assert {request.status for request in api.requests} == {200}
+        assert len(api.requests) >= 6 * 85
+        simulation.assert_true()
+
+
+def test_a_limit_of_one_request_is_lived_with_and_admitted(time: Time) -> None:
+    with XApi(hour_of(60), now=time, bearer=TOKEN, limit=1) as api:
+        simulation = Simulation(api, time)
+        simulation.run(time.seconds + 60 * MINUTE, simulation.assert_honest)
+        assert {request.status for request in api.requests} == {200}
+        assert len(api.requests) in (4, 5)
+        assert any("rate limit leaves one search every 15 min" in t for t in simulation.troubles)
+
+
+FAULTS: list[Callable[[], faults.Fault]] = [fault for fault, _, _ in REFUSALS] + [
+    faults.endless_tokens,
+    faults.partial_errors,
+    lambda: faults.endless_tokens(empty=True),
+]
+
+
+@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(
+    seed=st.integers(0, 2**32),
+    limit=st.sampled_from([40, 80, 450]),
+    machine_is_off_by=st.sampled_from([0.0, 0.0, -3600.0, 1800.0]),
+)
+def test_whatever_goes_wrong_no_reading_lies_and_the_end_is_exact(
+    seed: int, limit: int, machine_is_off_by: float
+) -> None:
+    dice, time = random.Random(seed), Time()
+    with XApi(hour_of(400, seed=seed), now=time, bearer=TOKEN, limit=limit) as api:
+        simulation = Simulation(api, time, machine_is_off_by=machine_is_off_by)
+
+        def happen() -> None:
+            # The machine's own clock is wrong before the first word only: judge after it.
+            if any(word.server_ms for word in simulation.words):
+                simulation.assert_honest()
+            for _ in range(dice.choice([0, 1, 20])):
+                late_ms = dice.randrange(12_000)
+                post = make_post(time.ms - late_ms, dice.randrange(300), sequence=dice.randrange(9))
+                api.add(post)
+            if dice.random() < 0.3:
+                api.fail(*(dice.choice(FAULTS)() for _ in range(dice.randrange(4))))
+
+        simulation.run(START + 12 * MINUTE, happen)
+        api.heal()
+        simulation.run(time.seconds + 17 * MINUTE, simulation.assert_honest)
+        simulation.assert_true()
+
+
+def test_what_we_ask_is_what_x_describes(api: XApi, time: Time) -> None:
+    if x_openapi.description_file() is None:
+        pytest.skip("X's OpenAPI description is not at hand: set TWEETDOCK_RECORDINGS")
+    api.add(*hour_of(350))
+    simulation = Simulation(api, time)
+    simulation.run(time.seconds + 2 * MINUTE)
+    for request in api.requests:
+        x_openapi.check_request(request.params)
