@@ -112,7 +112,7 @@ def test_all_versions_of_an_edited_post_are_one(api: XApi, time: Time) -> None:
 def test_both_vocabularies_are_understood(time: Time) -> None:
     posts = hour_of(150)
     for vocabulary in ("legacy", "post"):
-        with XApi(posts, now=time, bearer=TOKEN, vocabulary=vocabulary) as api:  # type: ignore[arg-type]
+        with XApi(posts, now=time, bearer=TOKEN, vocabulary=vocabulary) as api:
             simulation = Simulation(api, time)
             simulation.poll()
             simulation.assert_true()

@@ -23,10 +23,10 @@ class SlidingWindow:
     Pure: `now_ms`, Unix milliseconds, is told by the constructor and by `advance()`. Not safe to
     be shared between threads.
 
-    Some 60 bytes a post at a million posts, each by another author. For that price a name is known by 64 bits of it
-    (see `fingerprint()`): the odds that a full window of a million posts is off by one are 3e-8
-    for the posts and as much for the authors. The empty `salt` makes a window reproducible; give
-    one that counts the public's posts random bytes.
+    Some 60 bytes a post at a million posts, each by another author. For that price a name is
+    known by 64 bits of it (see `fingerprint()`): the odds that a full window of a million posts
+    is off by one are 3e-8 for the posts and as much for the authors. The empty `salt` makes a
+    window reproducible; give one that counts the public's posts up to 16 random bytes.
     """
 
     __slots__ = (

@@ -79,7 +79,7 @@ class Timeline:
                 row = following
 
     def close(self) -> None:
-        """Put the opened step together again, so that going back does not sort it time and again."""
+        """Put the opened step together again, lest going back sorts it time and again."""
         opened, self._sorted = self._sorted, []
         for entry in opened:
             self.put(entry & _ROW, entry >> _ROW_BITS)

@@ -3,7 +3,6 @@
 import atexit
 import contextlib
 import io
-import socket
 import struct
 import time
 from collections.abc import Sequence
@@ -66,8 +65,7 @@ class PigpioServos(Rig):
             self._daemon.start()
         with contextlib.redirect_stdout(io.StringIO()):  # its banner of per cent signs
             factory = PiGPIOFactory(self._address, self._port)
-        wire: socket.socket = factory.connection.sl.s
-        wire.settimeout(ANSWER_SECONDS)
+        factory.connection.sl.s.settimeout(ANSWER_SECONDS)
         # The thread for input events is of no use to an output, and spins when pigpiod dies.
         factory.connection._notify.stop()  # noqa: SLF001 - there is no public way
         return factory

@@ -83,7 +83,7 @@ def parse_post(entry: dict[str, Any]) -> tuple[Post, int]:
     """
     snowflake = int(entry["id"])
     author = int(entry["author_id"])
-    if not (0 < snowflake < BEYOND and 0 <= author):
+    if not (0 < snowflake < BEYOND and author >= 0):
         raise ValueError("no id")
     history = entry.get("edit_history_tweet_ids") or entry.get("edit_history_post_ids")
     first = int((history and history[0]) or snowflake)

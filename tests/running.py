@@ -1,0 +1,109 @@
+"""`python -m tweetdock` as a user starts it, watched from outside."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+NOTHING: Mapping[str, str] = {}
+BARE = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+
+
+def run(
+    *words: str, folder: Path, env: Mapping[str, str] = NOTHING, limit: float = 30
+) -> "subprocess.CompletedProcess[str]":
+    """Run to the end, in an empty folder and environment."""
+    return subprocess.run(
+        command(*words),
+        cwd=folder,
+        env=BARE | dict(env),
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        check=False,
+    )
+
+
+def command(*words: str) -> list[str]:
+    """The command, with warnings as errors as in all tests."""
+    return [sys.executable, "-W", "error", "-m", "tweetdock", *words]
+
+
+class Running:
+    """TweetDock at work; its log is read as it comes."""
+
+    def __init__(
+        self,
+        *words: str,
+        folder: Path,
+        env: Mapping[str, str] = NOTHING,
+        argv: list[str] | None = None,
+    ) -> None:
+        self.process = subprocess.Popen(
+            argv or command(*words),
+            cwd=folder,
+            env=BARE | dict(env),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._has_ended = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: object, __: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+        if kind is not None:
+            sys.stderr.write("".join(self.lines))
+
+    @property
+    def log(self) -> str:
+        """All that it said on standard error so far."""
+        return "".join(self.lines)
+
+    def wait_for(self, *words: str, limit: float = 15) -> None:
+        """Wait until one line of the log has all the words; the wait starts anew with each call."""
+        self.wait_until(lambda: any(all(w in line for w in words) for line in self.lines), limit)
+
+    def wait_until(self, condition: Callable[[], bool], limit: float = 15) -> None:
+        """Wait for a condition on the log."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: condition() or self._has_ended, limit), self.log
+            assert condition(), self.log
+
+    def forget(self) -> None:
+        """Wait for new lines only from now on."""
+        with self._changed:
+            self.lines.clear()
+
+    def stop(self, number: int = signal.SIGTERM, limit: float = 10) -> int:
+        """Ask it to end; its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(limit)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._changed:
+                self.lines.append(line)
+                self._changed.notify_all()
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()

@@ -1,0 +1,247 @@
+"""The sliding window against brute force, and its promises one by one."""
+
+import random
+import tracemalloc
+from dataclasses import dataclass, field
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tweetdock import counter
+from tweetdock.counter import SlidingWindow
+from tweetdock.post import Post
+
+HOUR = 3_600_000
+NOON = 1_760_000_400_000
+
+
+@dataclass
+class BruteForce:
+    """The same window in the most obvious way: all that is known, counted anew each time."""
+
+    window_ms: int
+    now_ms: int
+    known: dict[str, tuple[str | None, int]] = field(default_factory=dict)
+
+    def add(self, post: Post) -> bool:
+        if post.created_ms <= self.now_ms - self.window_ms or post.key in self.known:
+            return False
+        self.known[post.key] = post.author, post.created_ms
+        return True
+
+    def remove(self, key: str, at_ms: int) -> bool:
+        author, own_ms = self.known.get(key, (None, at_ms))
+        self.known[key] = None, max(own_ms, at_ms)
+        self.advance(self.now_ms)
+        return author is not None
+
+    def advance(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        start = now_ms - self.window_ms
+        self.known = {key: (who, ms) for key, (who, ms) in self.known.items() if ms > start}
+
+    def totals(self) -> tuple[int, int]:
+        counted = [who for who, ms in self.known.values() if who and ms <= self.now_ms]
+        return len(counted), len(set(counted))
+
+
+def totals(window: SlidingWindow) -> tuple[int, int]:
+    """Return what the window counts."""
+    return window.posts, window.authors
+
+
+Operation = tuple[str, int, int, int, int]
+# Times are told in quarters of a window and a few milliseconds, so that borders are met often.
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "add", "add", "remove", "advance", "advance"]),
+        st.integers(0, 19),
+        st.integers(0, 4),
+        st.one_of(st.integers(-6, 6), st.sampled_from([-400_000, 400_000])),
+        st.integers(-2, 2),
+    ),
+    max_size=60,
+)
+
+
+def perform(window: SlidingWindow | BruteForce, step: Operation, window_ms: int) -> bool | None:
+    """Let one of the two windows do one operation and return its answer."""
+    verb, key, author, quarters, more = step
+    at_ms = NOON + quarters * window_ms // 4 + more
+    if verb == "advance":
+        window.advance(at_ms)
+        return None
+    if verb == "remove":
+        return window.remove(f"x:{key}", at_ms)
+    return window.add(Post(f"x:{key}", f"x:{author}", at_ms))
+
+
+@settings(max_examples=400, deadline=None)
+@given(operations, st.sampled_from([1, 3, 10, 5_000, 100_000, HOUR]), st.sampled_from([1, 8, 1024]))
+def test_the_window_agrees_with_brute_force_after_every_operation(
+    steps: list[Operation], window_ms: int, few_rows: int
+) -> None:
+    window, oracle = SlidingWindow(window_ms, NOON), BruteForce(window_ms, NOON)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counter, "_FEW_ROWS", few_rows)
+        for step in steps:
+            assert perform(window, step, window_ms) == perform(oracle, step, window_ms)
+            assert totals(window) == oracle.totals()
+            assert window.now_ms == oracle.now_ms
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_the_order_in_which_posts_arrive_makes_no_difference(data: st.DataObject) -> None:
+    moments = st.integers(NOON - HOUR - 2, NOON + 2)
+    posts = [
+        Post(f"x:{i}", f"x:{author}", ms)
+        for i, (author, ms) in enumerate(data.draw(st.lists(st.tuples(st.integers(0, 5), moments))))
+    ]
+    one, other = SlidingWindow(HOUR, NOON), SlidingWindow(HOUR, NOON)
+    for post in posts:
+        one.add(post)
+    for post in data.draw(st.permutations(posts)):
+        other.add(post)
+    for now_ms in sorted(data.draw(st.lists(st.integers(NOON, NOON + HOUR), max_size=5))):
+        assert totals(one) == totals(other)
+        one.advance(now_ms)
+        other.advance(now_ms)
+    assert totals(one) == totals(other)
+
+
+def test_a_post_is_counted_from_its_millisecond_until_an_hour_later_to_the_millisecond() -> None:
+    window = SlidingWindow(HOUR, NOON - 1)
+    assert window.add(Post("x:1", "x:7", NOON))
+    assert totals(window) == (0, 0)
+    window.advance(NOON)
+    assert totals(window) == (1, 1)
+    window.advance(NOON + HOUR - 1)
+    assert totals(window) == (1, 1)
+    window.advance(NOON + HOUR)
+    assert totals(window) == (0, 0)
+
+
+def test_a_post_at_the_window_s_start_is_too_old_and_one_a_millisecond_later_is_not() -> None:
+    window = SlidingWindow(HOUR, NOON)
+    assert not window.add(Post("x:1", "x:7", NOON - HOUR))
+    assert window.add(Post("x:1", "x:7", NOON - HOUR + 1))
+
+
+def test_the_first_word_on_a_post_wins() -> None:
+    window = SlidingWindow(HOUR, NOON)
+    assert window.add(Post("x:1", "x:7", NOON - HOUR + 1))
+    assert not window.add(Post("x:1", "x:8", NOON))
+    assert totals(window) == (1, 1)
+    window.advance(NOON + 1)
+    assert totals(window) == (0, 0)
+
+
+def test_an_author_leaves_with_the_last_of_their_posts() -> None:
+    window = SlidingWindow(HOUR, NOON)
+    for i, created_ms in enumerate((NOON, NOON - 2000, NOON - 1000)):
+        window.add(Post(f"x:{i}", "x:7", created_ms))
+    for now_ms, expected in ((NOON - 2000, (2, 1)), (NOON - 1000, (1, 1)), (NOON, (0, 0))):
+        window.advance(now_ms + HOUR)
+        assert totals(window) == expected
+
+
+@pytest.mark.parametrize("order", list(permutations(("add", "remove", "add again"))))
+def test_a_removed_post_does_not_count_whether_it_came_before_or_after(
+    order: tuple[str, ...],
+) -> None:
+    window = SlidingWindow(HOUR, NOON)
+    for what in order:
+        if what == "remove":
+            window.remove("x:1", NOON - 10)
+        else:
+            window.add(Post("x:1", "x:7", NOON - 20))
+    assert totals(window) == (0, 0)
+
+
+def test_a_removal_outlives_every_edit_of_its_post() -> None:
+    """An edited post keeps its key, but a source may date it by its last version."""
+    window = SlidingWindow(HOUR, NOON)
+    window.add(Post("x:0", "x:7", NOON - 2001))
+    window.add(Post("x:1", "x:7", NOON - 2000))
+    window.advance(NOON - 2001 + HOUR)
+    assert window.remove("x:1", NOON)
+    window.advance(NOON - 2000 + HOUR)
+    assert not window.add(Post("x:1", "x:7", NOON - 1))
+    window.advance(NOON + HOUR - 1)
+    assert not window.add(Post("x:1", "x:7", NOON))
+    window.advance(NOON + HOUR)
+    assert window.add(Post("x:1", "x:7", NOON + 1))
+
+
+def test_a_clock_set_back_and_forth_forgets_the_oldest_and_keeps_the_newest() -> None:
+    window = SlidingWindow(HOUR, NOON)
+    window.add(Post("x:old", "x:7", NOON - HOUR + 1))
+    window.add(Post("x:new", "x:8", NOON))
+    window.advance(NOON + 1)
+    window.advance(NOON - 1)
+    assert totals(window) == (0, 0)
+    assert window.add(Post("x:old", "x:7", NOON - HOUR + 1))
+    assert not window.add(Post("x:new", "x:8", NOON))
+    window.advance(NOON)
+    assert totals(window) == (2, 2)
+
+
+def test_a_clock_set_back_by_the_whole_window_keeps_what_was_about_to_leave() -> None:
+    window = SlidingWindow(HOUR, NOON + 1)
+    window.add(Post("x:1", "x:7", NOON))
+    window.add(Post("x:2", "x:8", NOON + 1))
+    window.advance(NOON + HOUR)
+    window.advance(NOON)
+    assert totals(window) == (0, 0)
+    window.advance(NOON + 1)
+    assert totals(window) == (1, 1)
+
+
+def test_half_a_surrogate_pair_in_a_name_is_a_name_like_any_other() -> None:
+    window = SlidingWindow(HOUR, NOON)
+    assert window.add(Post("bluesky:\ud800", "bluesky:\udfff", NOON))
+    assert totals(window) == (1, 1)
+
+
+def test_a_burst_is_counted_in_60_bytes_a_post_and_its_memory_given_back() -> None:
+    rng = random.Random(1)
+    # As much of the table is used as at a million posts.
+    posts = [Post(f"x:{i}", f"x:{i}", NOON - rng.randrange(HOUR)) for i in range(31_250)]
+    window = SlidingWindow(HOUR, NOON)
+    tracemalloc.start()
+    for post in posts:
+        window.add(post)
+    # A few thousand steps cost half a megabyte, which is nothing only to a million posts.
+    per_post = (tracemalloc.get_traced_memory()[0] - 600_000) / len(posts)
+    full = totals(window)
+    window.advance(NOON + HOUR - 60_000)
+    left, kept = window.posts, tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert full == (len(posts), len(posts))
+    assert per_post <= 60
+    assert left == sum(post.created_ms > NOON - 60_000 for post in posts)
+    assert kept < 200_000
+
+
+def test_a_post_is_known_again_after_its_table_grew_and_shrank() -> None:
+    window = SlidingWindow(HOUR, NOON)
+    posts = [Post(f"x:{i}", f"x:{i % 600}", NOON - HOUR + 1 + i * 1000) for i in range(3000)]
+    for post in posts:
+        assert window.add(post)
+    assert not any(window.add(post) for post in posts)
+    window.advance(NOON + 2_500_000)
+    assert totals(window) == (500, 500)
+    assert not any(window.add(post) for post in posts)
+
+
+def test_a_jump_of_fifty_years_costs_no_more_than_the_posts_it_moves() -> None:
+    window = SlidingWindow(HOUR, NOON)
+    fifty_years_ms = 50 * 365 * 24 * HOUR
+    for _ in range(1000):  # step by step, this would take hours
+        window.add(Post("x:1", "x:7", NOON))
+        window.advance(NOON + fifty_years_ms)
+        assert window.posts == 0
+        window.advance(NOON)
