@@ -1,6 +1,6 @@
 """What can go wrong: one root, and beside each kind the built-in that fits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class TweetDockError(Exception):
@@ -37,6 +37,16 @@ class SourceError(TweetDockError, ConnectionError):
         self.first = first
         self.cap = cap
         self.needs_owner = needs_owner
+
+
+class RefusedError(TweetDockError, ConnectionError):
+    """A server's answer other than 200, with all that says why."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
 
 
 class ServoError(TweetDockError, OSError):

@@ -44,7 +44,8 @@ class Setting:
         try:
             return self.parse(value or self.default)
         except ValueError as error:
-            shown = "" if self.secret else f"={value}"
+            # An address may carry a password.
+            shown = "" if self.secret else "=" + re.sub(r"//[^/]*@", "//...@", value)
             problems.append(f"{self.name}{shown}: {error}")
             with suppress(ValueError):  # a default may be wrong too: a '~' without home folder
                 return self.parse(self.default)

@@ -13,22 +13,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from tweetdock.errors import SourceError, TweetDockError
+from tweetdock.errors import RefusedError, SourceError
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
 LARGEST_BODY = 8 * 1024 * 1024  # a page of 100 posts with all its fields is about 200 kB
-
-
-class RefusedError(TweetDockError):
-    """An answer other than 200, with all that says why."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        super().__init__(f"HTTP {status}")
-        self.status = status
-        self.headers = headers
-        self.body = body
 
 
 class Wires:

@@ -10,9 +10,9 @@ import requests
 import tweepy
 
 from tweetdock.clock import Clock
-from tweetdock.errors import SourceError
+from tweetdock.errors import RefusedError, SourceError
 from tweetdock.post import Batch
-from tweetdock.sources.http import WHOLE_SECONDS, RefusedError, Session
+from tweetdock.sources.http import WHOLE_SECONDS, Session
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.rate_limit import RateLimit
 from tweetdock.sources.x_plan import INDEX_LAG_MS, LOOK_BACK_EVERY_MS, Ask, Search, SearchPlan

@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-from tweetdock.errors import SourceError
-from tweetdock.sources.http import RefusedError
+from tweetdock.errors import RefusedError, SourceError
 from tweetdock.sources.rate_limit import RateLimit
 from tweetdock.timestamps import clock_time
 

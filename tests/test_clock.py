@@ -1,0 +1,88 @@
+"""The clock: the machine's own until a server disagrees, then steady whatever the machine does."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tweetdock.clock import TRUSTED_MS, Clock
+
+NOW_MS = 1_790_000_000_123
+
+
+class Machine:
+    """A machine's two clocks."""
+
+    def __init__(self) -> None:
+        self.wall = NOW_MS / 1000
+        self.monotonic = 5.0
+        self.clock = Clock(lambda: self.wall, lambda: self.monotonic)
+
+    def wait(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+
+    def set_clock(self, seconds: float) -> None:
+        """As a time server does, or a hand: only the wall clock moves."""
+        self.wall += seconds
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+def test_the_clock_follows_the_machine_until_a_server_has_spoken(machine: Machine) -> None:
+    assert machine.clock.now_ms() == pytest.approx(NOW_MS, abs=1)
+    machine.wait(10)
+    machine.set_clock(3600)
+    assert machine.clock.now_ms() == pytest.approx(NOW_MS + 3_610_000, abs=1)
+
+
+def test_a_server_that_agrees_moves_nothing_but_fixes_the_time(machine: Machine) -> None:
+    before = machine.clock.now_ms()
+    assert not machine.clock.correct(NOW_MS + TRUSTED_MS)
+    assert machine.clock.now_ms() == before
+    machine.set_clock(-86_400)
+    machine.wait(1)
+    assert machine.clock.now_ms() == before + 1000
+
+
+def test_a_server_that_disagrees_is_believed(machine: Machine) -> None:
+    months_ms = 10_000_000_000
+    assert machine.clock.correct(NOW_MS + months_ms)
+    assert machine.clock.now_ms() == NOW_MS + months_ms
+    machine.wait(2.5)
+    assert machine.clock.now_ms() == NOW_MS + months_ms + 2500
+
+
+def test_when_the_time_server_comes_late_the_window_does_not_move(machine: Machine) -> None:
+    machine.set_clock(-10_000_000)
+    assert machine.clock.correct(NOW_MS)
+    machine.set_clock(10_000_000)
+    assert machine.clock.now_ms() == NOW_MS
+    assert not machine.clock.correct(NOW_MS)
+
+
+@given(st.integers(-10 * TRUSTED_MS, 10 * TRUSTED_MS))
+def test_only_a_difference_that_proves_something_moves_the_clock(off_ms: int) -> None:
+    machine = Machine()
+    machine.clock.correct(NOW_MS)
+    ours = machine.clock.now_ms()
+    moved = machine.clock.correct(ours + off_ms)
+    assert moved is (abs(off_ms) > TRUSTED_MS)
+    assert machine.clock.now_ms() == (ours + off_ms if moved else ours)
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.integers(-TRUSTED_MS, TRUSTED_MS)), max_size=30))
+def test_while_servers_about_agree_time_never_runs_back(
+    answers: list[tuple[float, int]],
+) -> None:
+    machine = Machine()
+    last = machine.clock.now_ms()
+    for pause, off_ms in answers:
+        machine.wait(pause)
+        now = machine.clock.now_ms()
+        assert now >= last
+        machine.clock.correct(now + off_ms)
+        last = machine.clock.now_ms()
+        assert last >= now

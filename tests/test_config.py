@@ -1,0 +1,184 @@
+"""Where settings come from: flags, environment and a .env file with all its traps."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tweetdock.config import load, read_env_file
+from tweetdock.errors import SettingsError
+from tweetdock.settings import SETTINGS, Settings
+
+EXAMPLE = Path(__file__).parent.parent / ".env.example"
+LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
+COMMENTED_HASHTAG = (
+    "TWEETDOCK_HASHTAGS: ' #' begins a comment here; "
+    'put the value in quotes or leave the # away: "one two"'
+)
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / ".env"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def refused(path: Path) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as refusal:
+        read_env_file(path)
+    return refusal.value.problems
+
+
+def docker_env_file(text: str) -> dict[str, str]:
+    """What `docker run --env-file` makes of a file: no quotes, no comments behind a value."""
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "X_BEARER_TOKEN=file\nTWEETDOCK_HASHTAGS=file\nPIGPIO_ADDR=file\nTWEETDOCK_POLL_SECONDS=7\n",
+    )
+    environment = {"TWEETDOCK_HASHTAGS": "environment", "PIGPIO_ADDR": "environment"}
+    settings = load({"TWEETDOCK_HASHTAGS": "flag"}, environment, tmp_path)
+    assert settings.hashtags == ("flag",)
+    assert settings.pigpio_addr == "environment"
+    assert settings.x_bearer_token == "file"
+    assert settings.poll_seconds == 7.0
+
+
+def test_set_to_nothing_hides_what_the_file_says(tmp_path: Path) -> None:
+    write(tmp_path, "PIGPIO_ADDR=pi.local\n")
+    assert load({}, LEAST, tmp_path).pigpio_addr == "pi.local"
+    assert load({}, {**LEAST, "PIGPIO_ADDR": ""}, tmp_path).pigpio_addr == ""
+
+
+def test_without_a_file_the_environment_is_enough(tmp_path: Path) -> None:
+    assert read_env_file(tmp_path / ".env") == {}
+    assert load({}, LEAST, tmp_path) == Settings.from_env(LEAST)
+
+
+def test_the_demo_is_a_word_of_its_own(tmp_path: Path) -> None:
+    assert load({}, {}, tmp_path, demo=True).demo
+
+
+def test_unknown_names_in_the_file_are_found(tmp_path: Path) -> None:
+    write(tmp_path, "TWEETDOCK_HASHTAG=docker\n")
+    with pytest.raises(SettingsError, match="did you mean TWEETDOCK_HASHTAGS"):
+        load({}, LEAST, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("TWEETDOCK_HASHTAGS=docker", "docker"),
+        ("export TWEETDOCK_HASHTAGS=docker", "docker"),
+        ("TWEETDOCK_HASHTAGS = docker  ", "docker"),
+        ("TWEETDOCK_HASHTAGS='#docker #moby'", "#docker #moby"),
+        ('TWEETDOCK_HASHTAGS="#docker #moby" # two', "#docker #moby"),
+        ("TWEETDOCK_HASHTAGS=#docker,#moby", "#docker,#moby"),
+        ("TWEETDOCK_HASHTAGS=docker # the conference", "docker"),
+        ("TWEETDOCK_HASHTAGS=#docker # the conference", "#docker"),
+        ("TWEETDOCK_HASHTAGS=Füße,東京", "Füße,東京"),
+        ("TWEETDOCK_HASHTAGS=", ""),
+        ("TWEETDOCK_HASHTAGS", ""),
+        ("# a comment\n\n   # another\nTWEETDOCK_HASHTAGS=docker", "docker"),
+        ("TWEETDOCK_HASHTAGS=docker\r\n", "docker"),
+        ("TWEETDOCK_HASHTAGS=one\nTWEETDOCK_HASHTAGS=two", "two"),
+    ],
+)
+def test_a_line_is_read_as_it_is_meant(tmp_path: Path, line: str, value: str) -> None:
+    assert read_env_file(write(tmp_path, line)) == {"TWEETDOCK_HASHTAGS": value}
+
+
+def test_tokens_are_read_as_they_stand(tmp_path: Path) -> None:
+    """Nothing is interpolated, and a # in the midst of a word begins no comment."""
+    path = write(tmp_path, "X_BEARER_TOKEN=AAA%2Fb$HOME${X}c#d=\n")
+    assert read_env_file(path) == {"X_BEARER_TOKEN": "AAA%2Fb$HOME${X}c#d="}
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_line(tmp_path: Path) -> None:
+    path = write(tmp_path, b"\xef\xbb\xbfTWEETDOCK_HASHTAGS=docker\r\n")
+    assert read_env_file(path) == {"TWEETDOCK_HASHTAGS": "docker"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "TWEETDOCK_HASHTAGS=#one #two",
+        "TWEETDOCK_HASHTAGS=one #two",
+        "TWEETDOCK_HASHTAGS= #one",
+        "TWEETDOCK_HASHTAGS=#one,#two #three",
+        'TWEETDOCK_HASHTAGS="#one" #two',
+        "export TWEETDOCK_HASHTAGS=#one #東京",
+    ],
+)
+def test_a_hashtag_that_would_be_a_comment_does_not_go_unseen(tmp_path: Path, line: str) -> None:
+    """`#one #two` without quotes counted the first alone, and nobody was told."""
+    path = write(tmp_path, f"# first\n\n{line}\n")
+    assert refused(path) == (f".env line 3: {COMMENTED_HASHTAG}",)
+
+
+@pytest.mark.parametrize("line", ["two words", "=value", "A='open", 'A="x"y', "A: b"])
+def test_a_line_that_is_none_is_named_by_its_number(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path, f"\n\nTWEETDOCK_HASHTAGS=docker\n\n{line}\n")
+    assert refused(path) == (".env line 5: not of the form NAME=value",)
+
+
+def test_all_bad_lines_are_named_at_once_and_no_token_in_them(tmp_path: Path) -> None:
+    path = write(tmp_path, "X_BEARER_TOKEN='s3cret\n\nTWEETDOCK_HASHTAGS=a #b\ns3cret words\n")
+    problems = refused(path)
+    assert [re.match(r"\.env line (\d)", problem) is not None for problem in problems] == [True] * 3
+    assert "s3cret" not in "".join(problems)
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_its_path(tmp_path: Path) -> None:
+    path = write(tmp_path, "TWEETDOCK_HASHTAGS=Füße\n".encode("latin-1"))
+    (problem,) = refused(path)
+    assert problem.startswith(f"{path}: cannot be read: ")
+    assert "utf-8" in problem
+
+
+def test_a_folder_in_place_of_the_file_is_refused_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.mkdir()
+    (problem,) = refused(path)
+    assert problem.startswith(f"{path}: cannot be read: ")
+
+
+def test_the_example_names_every_setting_with_its_default() -> None:
+    written = read_env_file(EXAMPLE)
+    # The state folder is left empty: written out it would win over XDG_STATE_HOME.
+    defaults = {s.name: "" if s.default.startswith("~") else s.default for s in SETTINGS}
+    assert written == defaults
+
+
+def test_the_example_tells_the_default_that_its_line_cannot() -> None:
+    (home,) = (setting.default for setting in SETTINGS if setting.default.startswith("~"))
+    assert home in EXAMPLE.read_text(encoding="utf-8")
+
+
+def test_docker_reads_the_example_as_we_do() -> None:
+    assert docker_env_file(EXAMPLE.read_text(encoding="utf-8")) == read_env_file(EXAMPLE)
+
+
+def test_the_example_runs_with_two_lines_filled_in(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    for name, value in LEAST.items():
+        assert text.count(f"\n{name}=\n") == 1
+        text = text.replace(f"\n{name}=\n", f"\n{name}={value}\n")
+    write(tmp_path, text)
+    assert load({}, {}, tmp_path) == Settings.from_env(LEAST)
+    assert Settings.from_env(docker_env_file(text)) == Settings.from_env(LEAST)
+
+
+def test_the_example_as_it_is_says_what_is_missing(tmp_path: Path) -> None:
+    write(tmp_path, EXAMPLE.read_bytes())
+    with pytest.raises(SettingsError) as refusal:
+        load({}, {}, tmp_path)
+    assert [problem.split(":")[0] for problem in refusal.value.problems] == [
+        "TWEETDOCK_HASHTAGS",
+        "X_BEARER_TOKEN",
+    ]
+    assert load({}, {}, tmp_path, demo=True).demo

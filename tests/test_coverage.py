@@ -1,0 +1,245 @@
+"""Coverage: what was seen against brute force over milliseconds, and what each grade may claim."""
+
+from itertools import pairwise
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tweetdock.coverage import Assessment, Coverage, Grade, Spans, worst
+from tweetdock.post import Span
+
+START = 1_000_000
+WINDOW = 60_000
+LAG = 5_000
+STALE = 20_000
+
+small_spans = st.builds(Span, st.integers(-5, 40), st.integers(-5, 40))
+
+
+def milliseconds(span: Span) -> set[int]:
+    """The moments of (since, until]."""
+    return set(range(span.since_ms + 1, span.until_ms + 1))
+
+
+def union(spans: list[Span]) -> set[int]:
+    return set[int]().union(*map(milliseconds, spans))
+
+
+def covered_until(at_ms: int, *, lag_ms: int = LAG) -> Coverage:
+    """A source that has seen the whole window up to `at_ms`."""
+    coverage = Coverage(lag_ms=lag_ms, started_ms=at_ms)
+    coverage.hear(at_ms, Span(at_ms - WINDOW, at_ms))
+    return coverage
+
+
+def assess(coverage: Coverage, at_ms: int) -> Assessment:
+    return coverage.assess(at_ms, WINDOW, STALE)
+
+
+@given(st.lists(small_spans, max_size=12), small_spans)
+def test_the_gaps_are_what_no_span_has_seen(spans: list[Span], within: Span) -> None:
+    gaps = Spans(spans).gaps(within)
+    assert union(gaps) == milliseconds(within) - union(spans)
+    assert all(gap.since_ms < gap.until_ms for gap in gaps)
+    # Oldest first, and no two that touch: each gap is to be asked for once.
+    assert all(a.until_ms < b.since_ms for a, b in pairwise(gaps))
+
+
+@given(st.lists(small_spans, max_size=12), small_spans, st.randoms(use_true_random=False))
+def test_spans_may_be_added_in_any_order(spans: list[Span], within: Span, dice: Random) -> None:
+    shuffled = list(spans)
+    dice.shuffle(shuffled)
+    assert Spans(spans).gaps(within) == Spans(shuffled).gaps(within)
+
+
+@given(st.lists(small_spans, max_size=12), st.integers(-5, 40), small_spans)
+def test_what_is_forgotten_is_a_gap_again(spans: list[Span], floor: int, within: Span) -> None:
+    known = Spans(spans)
+    known.forget_before(floor)
+    seen = {ms for ms in union(spans) if ms > floor}
+    assert union(known.gaps(within)) == milliseconds(within) - seen
+
+
+@given(st.lists(small_spans, max_size=12))
+def test_the_end_is_that_of_the_latest_span(spans: list[Span]) -> None:
+    assert Spans(spans).until_ms == max(union(spans), default=None)
+
+
+def test_the_worst_grade_is_the_last_in_the_contracts_order() -> None:
+    assert worst([Grade.EXACT, Grade.FILLING]) is Grade.FILLING
+    assert worst([Grade.PARTIAL, Grade.FILLING, Grade.EXACT]) is Grade.PARTIAL
+    assert worst([Grade.PARTIAL, Grade.STALE]) is Grade.STALE
+    assert worst([Grade.EXACT]) is Grade.EXACT
+
+
+@given(
+    window=st.integers(11, 30),
+    lag=st.integers(0, 10),
+    words=st.lists(
+        st.tuples(st.integers(0, 4), st.one_of(st.none(), st.tuples(*[st.integers(-40, 3)] * 2))),
+        max_size=15,
+    ),
+)
+def test_exact_is_said_only_when_every_millisecond_due_was_seen(
+    window: int, lag: int, words: list[tuple[int, tuple[int, int] | None]]
+) -> None:
+    now = 1000
+    coverage = Coverage(lag_ms=lag, started_ms=now)
+    seen: set[int] = set()
+    for pause, bounds in words:
+        now += pause
+        span = Span(now + bounds[0], now + bounds[1]) if bounds else None
+        coverage.hear(now, span)
+        seen |= milliseconds(span) if span else set()
+        due = milliseconds(Span(now - window, now - min(lag, window * 3 // 4)))
+        missing = due - seen
+        assessment = coverage.assess(now, window, STALE)
+        assert assessment.grade is (Grade.FILLING if missing else Grade.EXACT)
+        assert (assessment.covered == 1.0) is (not missing)
+        share = 1 - len(missing) / len(due)
+        assert share - 0.0001 < assessment.covered <= share + 1e-9
+
+
+def test_one_missing_millisecond_in_six_days_is_not_called_all() -> None:
+    window = 518_400_000
+    coverage = Coverage(lag_ms=0, started_ms=window)
+    coverage.hear(window, Span(0, window - 1))
+    assessment = coverage.assess(window, window, STALE)
+    assert assessment.grade is Grade.FILLING
+    assert assessment.covered == 0.9999
+    assert assessment.detail == "reading back: 99% of the window seen"
+
+
+def test_nothing_is_known_before_the_first_word() -> None:
+    assessment = assess(Coverage(lag_ms=LAG, started_ms=START), START)
+    assert assessment == Assessment(Grade.FILLING, 0.0, "reading back: 0% of the window seen")
+
+
+def test_half_a_window_seen_is_filling_and_says_so() -> None:
+    coverage = Coverage(lag_ms=0, started_ms=START)
+    coverage.hear(START, Span(START - WINDOW // 2, START))
+    assessment = assess(coverage, START)
+    assert assessment == Assessment(Grade.FILLING, 0.5, "reading back: 50% of the window seen")
+
+
+def test_the_usual_lag_is_no_gap_but_more_is() -> None:
+    coverage = covered_until(START)
+    assert assess(coverage, START + LAG).grade is Grade.EXACT
+    assert assess(coverage, START + LAG + 1).grade is Grade.FILLING
+
+
+def test_trouble_with_a_gap_is_partial_for_the_reason() -> None:
+    coverage = covered_until(START)
+    coverage.ail("X asks us to wait")
+    assessment = assess(coverage, START + LAG + 1)
+    assert assessment.grade is Grade.PARTIAL
+    assert assessment.covered < 1.0
+    assert assessment.detail == "X asks us to wait"
+
+
+def test_trouble_before_the_first_word_is_partial() -> None:
+    coverage = Coverage(lag_ms=LAG, started_ms=START)
+    coverage.ail("no route to X")
+    assert assess(coverage, START) == Assessment(Grade.PARTIAL, 0.0, "no route to X")
+
+
+def test_a_failure_that_the_next_try_mends_leaves_it_exact_but_shows() -> None:
+    coverage = covered_until(START)
+    coverage.ail("X asks us to wait")
+    mended = Assessment(Grade.EXACT, 1.0, "X asks us to wait")
+    assert assess(coverage, START) == mended
+    assert assess(coverage, START + LAG // 2) == mended
+
+
+def test_an_outage_is_partial_before_it_has_made_a_gap() -> None:
+    coverage = covered_until(START)
+    coverage.ail("X asks us to wait")
+    assessment = assess(coverage, START + LAG // 2 + 1)
+    assert assessment == Assessment(Grade.PARTIAL, 1.0, "X asks us to wait")
+
+
+def test_silence_without_trouble_is_exact_for_as_long_as_the_lag() -> None:
+    assert assess(covered_until(START), START + LAG) == Assessment(Grade.EXACT, 1.0, "")
+
+
+def test_a_lag_longer_than_the_window_still_leaves_something_to_be_seen() -> None:
+    coverage = Coverage(lag_ms=2 * WINDOW, started_ms=START)
+    coverage.hear(START, Span(START - WINDOW, START - WINDOW * 3 // 4 - 1))
+    assert assess(coverage, START).grade is Grade.FILLING
+    coverage.hear(START, Span(START - WINDOW, START - WINDOW * 3 // 4))
+    assert assess(coverage, START).grade is Grade.EXACT
+
+
+def test_a_word_ends_the_trouble() -> None:
+    coverage = covered_until(START)
+    coverage.ail("X asks us to wait")
+    coverage.hear(START + 1, Span(START, START + 1))
+    assert assess(coverage, START + 1) == Assessment(Grade.EXACT, 1.0, "")
+
+
+def test_silence_beyond_the_limit_is_stale_for_the_reason() -> None:
+    coverage = covered_until(START)
+    assert assess(coverage, START + STALE).grade is not Grade.STALE
+    assessment = assess(coverage, START + STALE + 1)
+    assert assessment.grade is Grade.STALE
+    assert assessment.detail == "no word for 20 s"
+    coverage.ail("the cable is out")
+    assert assess(coverage, START + STALE + 1).detail == "no word for 20 s: the cable is out"
+
+
+def test_trouble_is_no_word() -> None:
+    coverage = covered_until(START)
+    coverage.ail("the cable is out")
+    assert coverage.is_silent(START + STALE + 1, STALE)
+
+
+def test_a_source_that_never_spoke_becomes_stale_too() -> None:
+    coverage = Coverage(lag_ms=LAG, started_ms=START)
+    assessment = assess(coverage, START + STALE + 1)
+    assert assessment.grade is Grade.STALE
+    assert assessment.covered == 0.0
+
+
+def test_an_empty_word_is_a_word() -> None:
+    coverage = covered_until(START)
+    coverage.hear(START + STALE, None)
+    assert assess(coverage, START + STALE + 1).grade is Grade.FILLING
+
+
+def test_unreadable_posts_make_it_partial_until_they_leave_the_window() -> None:
+    coverage = Coverage(lag_ms=LAG, started_ms=START)
+    coverage.hear(START, Span(START - WINDOW, START), unreadable=[START - 10, START - 5])
+    assessment = assess(coverage, START)
+    assert assessment.grade is Grade.PARTIAL
+    assert assessment.covered == 1.0
+    assert "2 posts" in assessment.detail
+    last = START - 5 + WINDOW
+    coverage.hear(last, Span(START, last))
+    assert assess(coverage, last - 1).grade is Grade.PARTIAL
+    assert assess(coverage, last) == Assessment(Grade.EXACT, 1.0, "")
+
+
+def test_the_same_unreadable_post_read_twice_is_one() -> None:
+    coverage = covered_until(START)
+    for _ in range(2):
+        coverage.hear(START, None, unreadable=[START - 10])
+    assert "1 post of" in assess(coverage, START).detail
+
+
+def test_a_corrected_clock_is_not_silence() -> None:
+    """A Pi without battery wakes in the past; the first answer moves its clock by months."""
+    months = 10_000_000_000
+    coverage = Coverage(lag_ms=LAG, started_ms=START)
+    coverage.shift(months)
+    assert assess(coverage, START + months).grade is Grade.FILLING
+    coverage.shift(-months)
+    assert not coverage.is_silent(START, STALE)
+    assert coverage.is_silent(START + STALE + 1, STALE)
+
+
+def test_beside_sources_that_speak_stale_is_partial() -> None:
+    stale = Assessment(Grade.STALE, 0.5, "no word for 5 min")
+    assert stale.as_partial() == Assessment(Grade.PARTIAL, 0.5, "no word for 5 min")
+    exact = Assessment(Grade.EXACT, 1.0, "")
+    assert exact.as_partial() is exact

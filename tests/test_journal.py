@@ -1,0 +1,151 @@
+"""The journal: which readings get a line in the log, and how it reads."""
+
+import logging
+
+import pytest
+
+from tweetdock.coverage import Grade
+from tweetdock.reading import DialReading, Reading, SourceReading
+from tweetdock.show.journal import DEMO_EVERY_MS, EVERY_MS, Journal, sentence
+
+START = 1_790_000_000_000
+
+
+def reading(
+    count: int = 40,
+    *,
+    at: int = START,
+    grade: Grade = Grade.EXACT,
+    detail: str = "",
+    pegged: bool = False,
+    demo: bool = False,
+    hashtags: tuple[str, ...] = ("dockercon",),
+) -> Reading:
+    """A reading with so many posts by half as many authors, on scales up to 100."""
+    source = SourceReading(posts=count, authors=count // 2, grade=grade, covered=1.0, detail=detail)
+    return Reading(
+        at_ms=at,
+        hashtags=hashtags,
+        window_seconds=3600.0,
+        posts=count,
+        authors=count // 2,
+        grade=grade,
+        covered=1.0,
+        sources={"x": source},
+        dials={
+            "tweets": dial(count, pegged=pegged),
+            "tweeters": dial(count // 2, pegged=False),
+        },
+        demo=demo,
+    )
+
+
+def dial(count: int, *, pegged: bool) -> DialReading:
+    position = min(1.0, count / 100)
+    return DialReading(
+        count=count, position=position, full_scale=100, angle=position * 180, pegged=pegged
+    )
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG, "tweetdock")
+    return caplog
+
+
+def lines_for(log: pytest.LogCaptureFixture, *readings: Reading) -> list[int]:
+    """The numbers of the readings that got a line."""
+    journal, found = Journal(), []
+    for number, one in enumerate(readings):
+        log.clear()
+        journal.note(one)
+        assert len(log.records) <= 1
+        if log.records:
+            found.append(number)
+    return found
+
+
+def test_the_first_reading_has_a_line(log: pytest.LogCaptureFixture) -> None:
+    assert lines_for(log, reading(), reading(41)) == [0]
+
+
+def test_every_change_of_grade_has_a_line_at_once(log: pytest.LogCaptureFixture) -> None:
+    grades = [Grade.FILLING, Grade.EXACT, Grade.EXACT, Grade.PARTIAL, Grade.STALE, Grade.EXACT]
+    assert lines_for(log, *[reading(grade=grade) for grade in grades]) == [0, 1, 3, 4, 5]
+
+
+def test_pegging_and_its_end_have_a_line_at_once(log: pytest.LogCaptureFixture) -> None:
+    history = [reading(100), reading(101, pegged=True), reading(102, pegged=True), reading(100)]
+    assert lines_for(log, *history) == [0, 1, 3]
+
+
+def test_changed_counts_have_a_line_a_minute(log: pytest.LogCaptureFixture) -> None:
+    history = [reading(40 + second, at=START + second * 1000) for second in range(130)]
+    assert lines_for(log, *history) == [0, 60, 120]
+    assert EVERY_MS == 60_000
+
+
+def test_counts_that_stand_still_have_none(log: pytest.LogCaptureFixture) -> None:
+    history = [reading(at=START + second * 1000) for second in range(600)]
+    assert lines_for(log, *history) == [0]
+
+
+def test_a_change_after_a_long_quiet_has_a_line_at_once(log: pytest.LogCaptureFixture) -> None:
+    history = [reading(), reading(at=START + 90_000), reading(41, at=START + 91_000)]
+    assert lines_for(log, *history) == [0, 2]
+
+
+def test_a_demo_has_a_line_every_five_seconds(log: pytest.LogCaptureFixture) -> None:
+    history = [reading(second, at=START + second * 1000, demo=True) for second in range(12)]
+    assert lines_for(log, *history) == [0, 5, 10]
+    assert DEMO_EVERY_MS == 5_000
+
+
+def test_a_clock_set_back_does_not_silence_the_journal(log: pytest.LogCaptureFixture) -> None:
+    history = [reading(), reading(41, at=START - 10_000_000), reading(42, at=START - 9_999_000)]
+    assert lines_for(log, *history) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("grade", "level"),
+    [
+        (Grade.EXACT, logging.INFO),
+        (Grade.FILLING, logging.INFO),
+        (Grade.PARTIAL, logging.WARNING),
+        (Grade.STALE, logging.WARNING),
+    ],
+)
+def test_a_reading_that_is_less_than_it_should_be_is_a_warning(
+    log: pytest.LogCaptureFixture, grade: Grade, level: int
+) -> None:
+    Journal().note(reading(grade=grade))
+    assert log.records[0].levelno == level
+
+
+def test_a_line_says_counts_places_and_grade() -> None:
+    assert sentence(reading()) == (
+        "#dockercon 40 tweets (72° of 0..100), 20 tweeters (36° of 0..100) "
+        "in the last 60 min, exact"
+    )
+
+
+def test_a_line_says_what_ails_and_what_pegs() -> None:
+    one = reading(101, pegged=True, grade=Grade.PARTIAL, detail="X asks us to wait")
+    assert sentence(one) == (
+        "#dockercon 101 tweets (180° of 0..100, pegged), 50 tweeters (90° of 0..100) "
+        "in the last 60 min, partial (x: X asks us to wait)"
+    )
+
+
+def test_a_line_says_that_it_is_made_up() -> None:
+    one = reading(demo=True, hashtags=("one", "two"))
+    assert sentence(one).startswith("DEMO, made-up posts: #one #two 40 tweets (")
+
+
+def test_a_query_without_hashtags_leaves_no_hole() -> None:
+    assert sentence(reading(hashtags=())).startswith("40 tweets (")
+
+
+def test_a_percent_sign_in_a_detail_is_a_percent_sign(log: pytest.LogCaptureFixture) -> None:
+    Journal().note(reading(detail="reading back: 5% of the window seen"))
+    assert "5% of the window" in log.messages[0]

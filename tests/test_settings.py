@@ -1,0 +1,425 @@
+"""Settings: the contract's defaults, every way to be wrong, and what may never be shown."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tweetdock.errors import SettingsError
+from tweetdock.settings import DIALS, SETTINGS, DialSettings, Settings
+from tweetdock.sources.x_query import build_query
+
+LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
+OAUTH = ("X_CONSUMER_KEY", "X_CONSUMER_SECRET", "X_ACCESS_TOKEN", "X_ACCESS_TOKEN_SECRET")
+SECRETS = ("X_BEARER_TOKEN", *OAUTH)
+
+# A valid value other than the default for every name of the contract.
+OTHERS = {
+    "TWEETDOCK_HASHTAGS": "docker",
+    "TWEETDOCK_X_QUERY": "(docker OR moby) lang:en",
+    "TWEETDOCK_SOURCES": "demo",
+    "X_BEARER_TOKEN": "another",
+    **{name: name.lower() for name in OAUTH},
+    "X_API_URL": "http://127.0.0.1:8081",
+    "TWEETDOCK_X_LOOK_BACK_SECONDS": "60",
+    "TWEETDOCK_POLL_SECONDS": "10.5",
+    "TWEETDOCK_WINDOW_SECONDS": "7200",
+    "TWEETDOCK_STALE_SECONDS": "60",
+    "TWEETDOCK_SERVO_BACKEND": "lgpio",
+    "TWEETDOCK_SERVO_START_SECONDS": "0",
+    "PIGPIO_ADDR": "pi.local",
+    "PIGPIO_PORT": "9999",
+    "TWEETDOCK_STATE_DIR": "/var/lib/tweetdock",
+    "TWEETDOCK_WEB": "[::]:80",
+    "TWEETDOCK_LOG_LEVEL": "DEBUG",
+    "TWEETDOCK_LOG_FORMAT": "json",
+}
+for _dial, _pin in (("TWEETS", "18"), ("TWEETERS", "19")):
+    OTHERS |= {
+        f"TWEETDOCK_{_dial}_PIN": _pin,
+        f"TWEETDOCK_{_dial}_SCALE": "log:10000",
+        f"TWEETDOCK_{_dial}_MIN_ANGLE": "-90",
+        f"TWEETDOCK_{_dial}_MAX_ANGLE": "90.5",
+        f"TWEETDOCK_{_dial}_MIN_PULSE_US": "600",
+        f"TWEETDOCK_{_dial}_MAX_PULSE_US": "2400",
+        f"TWEETDOCK_{_dial}_REVERSED": "1",
+    }
+
+
+def problems(env: Mapping[str, str], *, demo: bool = False) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_env(env, demo=demo)
+    return refusal.value.problems
+
+
+def only_problem(env: Mapping[str, str]) -> str:
+    found = problems(env)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def flat(settings: Settings) -> dict[str, object]:
+    """All values by their names in the environment."""
+    found: dict[str, object] = {}
+    for owner in (settings, settings.tweets, settings.tweeters):
+        prefix = ""
+        if isinstance(owner, DialSettings):
+            prefix = "TWEETDOCK_TWEETS_" if owner is settings.tweets else "TWEETDOCK_TWEETERS_"
+        for part in fields(owner):
+            if "setting" in part.metadata:
+                found[prefix + part.metadata["setting"].name] = getattr(owner, part.name)
+    return found
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    dial = {
+        "scale": "auto",
+        "min_angle": 0.0,
+        "max_angle": 180.0,
+        "min_pulse_us": 1000,
+        "max_pulse_us": 2000,
+        "reversed": False,
+    }
+    assert Settings.from_env({**LEAST, "HOME": "/home/pi"}) == Settings(
+        hashtags=("dockercon",),
+        x_query="",
+        sources=("x",),
+        x_bearer_token="token",
+        x_consumer_key="",
+        x_consumer_secret="",
+        x_access_token="",
+        x_access_token_secret="",
+        x_api_url="https://api.x.com",
+        x_look_back_seconds=120.0,
+        poll_seconds=5.0,
+        window_seconds=3600.0,
+        stale_seconds=300.0,
+        servo_backend="auto",
+        servo_start_seconds=30.0,
+        pigpio_addr="",
+        pigpio_port=8888,
+        state_dir=Path("~/.local/state/tweetdock").expanduser(),
+        web=("127.0.0.1", 8080),
+        log_level="INFO",
+        log_format="text",
+        tweets=DialSettings(pin=12, **dial),  # type: ignore[arg-type]  # a table for brevity
+        tweeters=DialSettings(pin=13, **dial),  # type: ignore[arg-type]
+        demo=False,
+    )
+
+
+def test_every_name_of_the_contract_is_there_and_no_other() -> None:
+    assert {setting.name for setting in SETTINGS} == set(OTHERS)
+    assert len(SETTINGS) == len(OTHERS)
+
+
+def test_every_setting_can_be_set() -> None:
+    before = flat(Settings.from_env(LEAST))
+    after = flat(Settings.from_env(OTHERS))
+    assert [name for name in OTHERS if before[name] == after[name]] == []
+
+
+def test_a_value_of_nothing_is_the_default() -> None:
+    env = dict.fromkeys(OTHERS, " ") | LEAST
+    assert Settings.from_env(env) == Settings.from_env(LEAST)
+
+
+def test_names_that_are_not_ours_are_left_alone() -> None:
+    env = {"PATH": "/bin", "X_TOKEN": "x", "PIGPIO_FOO": "x", "tweetdock_hashtags": "x"}
+    assert Settings.from_env(LEAST | env) == Settings.from_env(LEAST)
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quotes_that_docker_hands_on_are_taken_off(quote: str) -> None:
+    env = {name: f" {quote}{value} {quote} " for name, value in OTHERS.items()}
+    assert Settings.from_env(env) == Settings.from_env(OTHERS)
+
+
+def test_quotes_within_a_query_stay() -> None:
+    for query in ('"docker con" -is:retweet', "'"):
+        assert Settings.from_env({**LEAST, "TWEETDOCK_X_QUERY": query}).x_query == query
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("TWEETDOCK_HASHTAGS", "docker con!", "letters, digits and '_'"),
+        ("TWEETDOCK_SOURCES", "twitter", "a comma list of x, demo"),
+        ("TWEETDOCK_SOURCES", "X", "a comma list of x, demo"),
+        ("X_API_URL", "api.x.com", "an address such as https://api.x.com"),
+        ("X_API_URL", "https://api.x.com/2", "without a path"),
+        ("X_API_URL", "ftp://api.x.com", "an address such as https://api.x.com"),
+        ("X_API_URL", "http://[::1", "an address such as https://api.x.com"),
+        ("X_API_URL", "http://x:99999", "an address such as https://api.x.com"),
+        ("TWEETDOCK_X_LOOK_BACK_SECONDS", "29", "a number from 30 to 3600"),
+        ("TWEETDOCK_POLL_SECONDS", "often", "a number from 1 to 3600"),
+        ("TWEETDOCK_POLL_SECONDS", "0", "a number from 1 to 3600"),
+        ("TWEETDOCK_POLL_SECONDS", "nan", "a number from 1 to 3600"),
+        ("TWEETDOCK_WINDOW_SECONDS", "inf", "a number from 60 to 518400"),
+        ("TWEETDOCK_STALE_SECONDS", "-1", "a number from 10 to 86400"),
+        ("TWEETDOCK_SERVO_BACKEND", "rpigpio", "one of auto, pigpio, lgpio, mock"),
+        ("TWEETDOCK_SERVO_START_SECONDS", "4000", "a number from 0 to 3600"),
+        ("PIGPIO_PORT", "0", "a whole number from 1 to 65535"),
+        ("TWEETDOCK_STATE_DIR", "~nobody-of-this-name/x", "a folder"),
+        ("TWEETDOCK_WEB", "8080", "an IP address and a port such as 127.0.0.1:8080, or off"),
+        ("TWEETDOCK_WEB", "tweetdock.local:80", "an IP address and a port"),
+        ("TWEETDOCK_WEB", "127.0.0.1:99999", "an IP address and a port"),
+        ("TWEETDOCK_LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR"),
+        ("TWEETDOCK_LOG_FORMAT", "xml", "one of text, json"),
+        ("TWEETDOCK_TWEETS_PIN", "28", "a whole number from 0 to 27"),
+        ("TWEETDOCK_TWEETS_PIN", "GPIO12", "a whole number from 0 to 27"),
+        ("TWEETDOCK_TWEETERS_PIN", "1" * 5000, "a whole number from 0 to 27"),
+        ("TWEETDOCK_TWEETS_SCALE", "linear:0", "auto, linear:N or log:N"),
+        ("TWEETDOCK_TWEETERS_MIN_ANGLE", "400", "a number from -360 to 360"),
+        ("TWEETDOCK_TWEETERS_MAX_ANGLE", "wide", "a number from -360 to 360"),
+        ("TWEETDOCK_TWEETS_MIN_PULSE_US", "1e3", "a whole number from 300 to 3000"),
+        ("TWEETDOCK_TWEETS_MAX_PULSE_US", "9000", "a whole number from 300 to 3000"),
+        ("TWEETDOCK_TWEETS_REVERSED", "yes", "0 or 1"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_name_and_what_is_accepted(
+    name: str, value: str, accepted: str
+) -> None:
+    problem = only_problem({**LEAST, name: value})
+    assert problem.startswith(f"{name}={value}: ")
+    assert accepted in problem
+
+
+def test_all_problems_are_told_at_once() -> None:
+    env = {
+        "TWEETDOCK_HASHTAG": "docker",
+        "TWEETDOCK_SOURCES": "x,gopher",
+        "TWEETDOCK_POLL_SECONDS": "often",
+        "TWEETDOCK_WINDOW_SECONDS": "soon",
+        "TWEETDOCK_TWEETERS_PIN": "12",
+        "TWEETDOCK_TWEETS_SCALE": "wide",
+    }
+    found = problems(env)
+    assert [re.split("[=:]", problem)[0] for problem in found] == [
+        "TWEETDOCK_HASHTAG",
+        "TWEETDOCK_POLL_SECONDS",
+        "TWEETDOCK_WINDOW_SECONDS",
+        "TWEETDOCK_TWEETS_SCALE",
+        "TWEETDOCK_SOURCES",
+        "TWEETDOCK_HASHTAGS",
+        "X_BEARER_TOKEN",
+        "TWEETDOCK_TWEETERS_PIN",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TWEETDOCK_HASHTAGS", "\U0001f389"), ("X_BEARER_TOKEN", "two words")]
+)
+def test_what_was_refused_is_not_called_missing_too(name: str, value: str) -> None:
+    assert "not set" not in only_problem({**LEAST, name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("TWEETDOCK_HASHTAG", "TWEETDOCK_HASHTAGS"),
+        ("TWEETDOCK_TWEETS_MINPULSE_US", "TWEETDOCK_TWEETS_MIN_PULSE_US"),
+        ("TWEETDOCK_POLL_SECOND", "TWEETDOCK_POLL_SECONDS"),
+        ("TWEETDOCK_X_BEARER_TOKEN", "X_BEARER_TOKEN"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest(name: str, meant: str) -> None:
+    assert (
+        only_problem({**LEAST, name: "unseen"}) == f"{name}: no such setting; did you mean {meant}?"
+    )
+
+
+def test_an_unknown_name_like_none_points_to_the_manual() -> None:
+    problem = only_problem({**LEAST, "TWEETDOCK_ZZZZ": ""})
+    assert problem == "TWEETDOCK_ZZZZ: no such setting; .env.example lists all names"
+
+
+odd = st.text(
+    st.characters(codec="utf-8") | st.sampled_from(" \n\"'#=:%\\$\x00\u2028"), min_size=8
+).filter(lambda text: len(text.strip(" \n\"'")) >= 8)
+tokens = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=99)
+
+
+@given(st.dictionaries(st.sampled_from(SECRETS), odd | tokens, min_size=1))
+def test_no_secret_is_ever_shown(secrets: dict[str, str]) -> None:
+    env = {"TWEETDOCK_HASHTAGS": "dockercon", **secrets}
+    try:
+        shown = repr(Settings.from_env(env))
+    except SettingsError as refusal:
+        shown = f"{refusal} {refusal!r} {refusal.problems}"
+    for secret in secrets.values():
+        for form in (secret, secret.strip(), repr(secret)[1:-1]):
+            assert form not in shown
+
+
+@pytest.mark.parametrize("secret", ["two words", "line\nbreak", "Füße", "tab\there"])
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_that_no_header_can_carry_is_refused_unseen(name: str, secret: str) -> None:
+    problem = problems({**LEAST, name: secret})[0]
+    assert problem.startswith(f"{name}: one word of plain characters")
+
+
+def test_every_setting_has_a_flag_of_its_own() -> None:
+    flags = [setting.flag for setting in SETTINGS]
+    assert len(set(flags)) == len(flags)
+    assert flags[0] == "--hashtags"
+    assert "--tweets-min-pulse-us" in flags
+
+
+@pytest.mark.parametrize(
+    "source", ["x-stream", "bluesky", "mastodon", "replay:old.jsonl", "replay"]
+)
+def test_a_source_of_a_later_version_is_refused_plainly(source: str) -> None:
+    problem = only_problem({**LEAST, "TWEETDOCK_SOURCES": f"x, {source}"})
+    assert problem == f"TWEETDOCK_SOURCES={source}: not in this version yet; it has x, demo"
+
+
+def test_a_list_of_sources_may_not_be_empty() -> None:
+    assert "names none" in only_problem({**LEAST, "TWEETDOCK_SOURCES": ","})
+
+
+def test_made_up_posts_are_not_mixed_with_real_ones() -> None:
+    assert "demo stands alone" in only_problem({**LEAST, "TWEETDOCK_SOURCES": "x,demo"})
+
+
+def test_two_servos_on_one_pin_are_refused() -> None:
+    problem = only_problem({**LEAST, "TWEETDOCK_TWEETERS_PIN": "12"})
+    assert problem.startswith("TWEETDOCK_TWEETERS_PIN=12: the same as TWEETDOCK_TWEETS_PIN")
+    swapped = {"TWEETDOCK_TWEETS_PIN": "13", "TWEETDOCK_TWEETERS_PIN": "12"}
+    assert Settings.from_env(LEAST | swapped).tweets.pin == 13
+
+
+@pytest.mark.parametrize("dial", DIALS)
+@pytest.mark.parametrize(
+    ("low", "high", "value"),
+    [("MIN_ANGLE", "MAX_ANGLE", "90"), ("MIN_PULSE_US", "MAX_PULSE_US", "1500")],
+)
+def test_a_dial_without_width_is_refused(dial: str, low: str, high: str, value: str) -> None:
+    prefix = f"TWEETDOCK_{dial.upper()}_"
+    problem = only_problem({**LEAST, prefix + low: value, prefix + high: value})
+    assert problem.startswith(f"{prefix}{low}={value}: must be below {high}={value}")
+    assert "REVERSED=1" in problem
+
+
+def test_a_window_must_hold_some_searches() -> None:
+    env = {**LEAST, "TWEETDOCK_WINDOW_SECONDS": "100", "TWEETDOCK_POLL_SECONDS": "26"}
+    problem = only_problem(env)
+    assert problem.startswith("TWEETDOCK_WINDOW_SECONDS=100: too short")
+    assert "TWEETDOCK_POLL_SECONDS=26" in problem
+    assert Settings.from_env({**env, "TWEETDOCK_POLL_SECONDS": "25"}).poll_seconds == 25
+
+
+def test_hashtags_that_make_too_long_a_query_are_refused() -> None:
+    tags = [f"hashtag{number:03}" for number in range(33)]
+    assert len(build_query(tags)) <= 512
+    assert Settings.from_env({**LEAST, "TWEETDOCK_HASHTAGS": " ".join(tags)}).hashtags == tuple(
+        tags
+    )
+    tags += [f"hashtag{number:03}" for number in range(33, 40)]
+    problem = only_problem({**LEAST, "TWEETDOCK_HASHTAGS": " ".join(tags)})
+    assert problem == (
+        f"TWEETDOCK_HASHTAGS: {len(build_query(tags))} characters as a query for X, "
+        "which takes at most 512"
+    )
+
+
+def test_a_query_of_ones_own_may_be_longer() -> None:
+    token = {"X_BEARER_TOKEN": "token"}
+    assert Settings.from_env({**token, "TWEETDOCK_X_QUERY": "x" * 4096}).hashtags == ()
+    problem = only_problem({**token, "TWEETDOCK_X_QUERY": "x" * 4097})
+    assert problem.startswith("TWEETDOCK_X_QUERY: 4097 characters")
+
+
+def test_without_hashtags_and_query_there_is_nothing_to_count() -> None:
+    problem = only_problem({"X_BEARER_TOKEN": "token"})
+    assert problem.startswith("TWEETDOCK_HASHTAGS: not set")
+
+
+def test_without_credentials_the_way_to_the_demo_is_shown() -> None:
+    problem = only_problem({"TWEETDOCK_HASHTAGS": "dockercon"})
+    assert problem.startswith("X_BEARER_TOKEN: not set")
+    assert "--demo" in problem
+
+
+@pytest.mark.parametrize("missing", OAUTH)
+def test_a_part_of_oauth_is_not_enough_and_the_rest_is_named(missing: str) -> None:
+    env = {"TWEETDOCK_HASHTAGS": "dockercon", **dict.fromkeys(OAUTH, "x")}
+    assert Settings.from_env(env).x_consumer_key == "x"
+    del env[missing]
+    problem = only_problem(env)
+    assert f"without it X needs {missing};" in problem
+
+
+def test_a_bearer_token_is_enough_beside_a_part_of_oauth() -> None:
+    assert Settings.from_env({**LEAST, "X_CONSUMER_KEY": "x"}).x_consumer_key == "x"
+
+
+def test_the_demo_needs_nothing_and_moves_no_servo() -> None:
+    settings = Settings.from_env({}, demo=True)
+    assert settings.demo
+    assert settings.sources == ("demo",)
+    assert settings.servo_backend == "mock"
+    assert settings.hashtags == ("tweetdock",)
+
+
+def test_the_demo_wins_over_sources_and_servos_but_not_over_the_rest() -> None:
+    env = {
+        "TWEETDOCK_SOURCES": "x",
+        "TWEETDOCK_SERVO_BACKEND": "pigpio",
+        "TWEETDOCK_HASHTAGS": "docker",
+        "TWEETDOCK_WINDOW_SECONDS": "600",
+    }
+    settings = Settings.from_env(env, demo=True)
+    assert (settings.sources, settings.servo_backend) == (("demo",), "mock")
+    assert (settings.hashtags, settings.window_seconds) == (("docker",), 600.0)
+    assert problems({"TWEETDOCK_POLL_SECONDS": "0"}, demo=True)
+
+
+def test_the_demo_as_a_source_is_a_demo_that_may_move_servos() -> None:
+    settings = Settings.from_env({"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_SERVO_BACKEND": "lgpio"})
+    assert settings.demo
+    assert settings.servo_backend == "lgpio"
+
+
+def test_words_are_taken_in_any_case() -> None:
+    env = {"TWEETDOCK_SERVO_BACKEND": "PIGPIO", "TWEETDOCK_LOG_LEVEL": "debug"}
+    settings = Settings.from_env({**LEAST, **env, "TWEETDOCK_WEB": "OFF"})
+    assert (settings.servo_backend, settings.log_level, settings.web) == ("pigpio", "DEBUG", None)
+
+
+@pytest.mark.parametrize(
+    ("written", "host"),
+    [("localhost:80", "localhost"), ("[::1]:80", "::1"), ("0.0.0.0:80", "0.0.0.0")],
+)
+def test_the_page_may_listen_at_any_address_of_the_machine(written: str, host: str) -> None:
+    assert Settings.from_env({**LEAST, "TWEETDOCK_WEB": written}).web == (host, 80)
+
+
+def test_the_state_folder_follows_xdg_unless_it_is_named() -> None:
+    env = {**LEAST, "XDG_STATE_HOME": "/var/state"}
+    assert Settings.from_env(env).state_dir == Path("/var/state/tweetdock")
+    env["TWEETDOCK_STATE_DIR"] = "/elsewhere"
+    assert Settings.from_env(env).state_dir == Path("/elsewhere")
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container under a bare user number the default itself cannot be resolved."""
+
+    def no_such_user(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", no_such_user)
+    assert only_problem(LEAST).startswith("TWEETDOCK_STATE_DIR=: a folder; '~' cannot be resolved")
+    assert Settings.from_env({**LEAST, "TWEETDOCK_STATE_DIR": "/state"}).state_dir == Path("/state")
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({**LEAST, "X_API_URL": "https://me:hush@api.x.com"})
+    assert "X_API_URL=https://...@api.x.com: " in str(refused.value)
+    assert "hush" not in str(refused.value)
