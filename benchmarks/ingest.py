@@ -59,6 +59,7 @@ class Counting:
         self._window = SlidingWindow(3_600_000, NOW_MS, b"as in the daemon")
 
     def __call__(self, page: bytes) -> None:
+        """Take one page."""
         for post in parse_page(page, NOW_MS).posts:
             self._window.add(post)
 

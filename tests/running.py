@@ -11,7 +11,9 @@ from types import TracebackType
 from typing import Self
 
 NOTHING: Mapping[str, str] = {}
-BARE = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+# What coverage.py hands down to a process that it is to follow belongs to it.
+KEPT = ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+BARE = {name: os.environ[name] for name in KEPT if name in os.environ}
 
 
 def run(

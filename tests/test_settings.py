@@ -246,6 +246,8 @@ tokens = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8,
 
 @given(st.dictionaries(st.sampled_from(SECRETS), odd | tokens, min_size=1))
 def test_no_secret_is_ever_shown(secrets: dict[str, str]) -> None:
+    # No sentence of ours has such a mark: what is found of a secret is the secret.
+    secrets = {name: f"{secret}^~{secret}" for name, secret in secrets.items()}
     env = {"TWEETDOCK_HASHTAGS": "dockercon", **secrets}
     try:
         shown = repr(Settings.from_env(env))
