@@ -113,7 +113,7 @@ def test_the_demo_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
         with Running("--demo", folder=tmp_path) as daemon:
             daemon.wait_for("DEMO, made-up posts:", "exact")
             assert daemon.stop(number) == 0
-            daemon.wait_for("stopped, needles at rest")
+            daemon.wait_for("needles at rest")
 
 
 def test_once_prints_the_truth_of_that_moment(api: XApi, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_bug_of_ours_ends_it_with_a_traceback(tmp_path: Path) -> None:
         assert daemon.process.wait(10) == 1
         daemon.wait_for("'NoneType' object is not callable")
         assert "the thread source demo has failed" in daemon.log
-        assert "stopped, needles at rest" not in daemon.log
+        assert "INFO     stopped" not in daemon.log
 
 
 def test_no_secret_is_ever_said(api: XApi, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tweetdock.coverage import Grade
 from tweetdock.reading import DialReading, Reading, SourceReading
-from tweetdock.show.journal import DEMO_EVERY_MS, EVERY_MS, Journal, sentence
+from tweetdock.show.journal import Journal, sentence
 
 START = 1_790_000_000_000
 
@@ -53,9 +53,11 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def lines_for(log: pytest.LogCaptureFixture, *readings: Reading) -> list[int]:
+def lines_for(
+    log: pytest.LogCaptureFixture, *readings: Reading, is_watched: bool = False
+) -> list[int]:
     """The numbers of the readings that got a line."""
-    journal, found = Journal(), []
+    journal, found = Journal(is_watched=is_watched), []
     for number, one in enumerate(readings):
         log.clear()
         journal.note(one)
@@ -79,10 +81,9 @@ def test_pegging_and_its_end_have_a_line_at_once(log: pytest.LogCaptureFixture) 
     assert lines_for(log, *history) == [0, 1, 3]
 
 
-def test_changed_counts_have_a_line_a_minute(log: pytest.LogCaptureFixture) -> None:
-    history = [reading(40 + second, at=START + second * 1000) for second in range(130)]
-    assert lines_for(log, *history) == [0, 60, 120]
-    assert EVERY_MS == 60_000
+def test_changed_counts_have_a_line_every_ten_minutes(log: pytest.LogCaptureFixture) -> None:
+    history = [reading(40 + second, at=START + second * 1000) for second in range(1300)]
+    assert lines_for(log, *history) == [0, 600, 1200]
 
 
 def test_counts_that_stand_still_have_none(log: pytest.LogCaptureFixture) -> None:
@@ -91,14 +92,13 @@ def test_counts_that_stand_still_have_none(log: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_change_after_a_long_quiet_has_a_line_at_once(log: pytest.LogCaptureFixture) -> None:
-    history = [reading(), reading(at=START + 90_000), reading(41, at=START + 91_000)]
+    history = [reading(), reading(at=START + 900_000), reading(41, at=START + 901_000)]
     assert lines_for(log, *history) == [0, 2]
 
 
-def test_a_demo_has_a_line_every_five_seconds(log: pytest.LogCaptureFixture) -> None:
-    history = [reading(second, at=START + second * 1000, demo=True) for second in range(12)]
-    assert lines_for(log, *history) == [0, 5, 10]
-    assert DEMO_EVERY_MS == 5_000
+def test_who_watches_gets_a_line_every_five_seconds(log: pytest.LogCaptureFixture) -> None:
+    history = [reading(second, at=START + second * 1000) for second in range(12)]
+    assert lines_for(log, *history, is_watched=True) == [0, 5, 10]
 
 
 def test_a_clock_set_back_does_not_silence_the_journal(log: pytest.LogCaptureFixture) -> None:
@@ -115,11 +115,14 @@ def test_a_clock_set_back_does_not_silence_the_journal(log: pytest.LogCaptureFix
         (Grade.STALE, logging.WARNING),
     ],
 )
-def test_a_reading_that_is_less_than_it_should_be_is_a_warning(
+def test_becoming_less_than_it_should_be_is_a_warning(
     log: pytest.LogCaptureFixture, grade: Grade, level: int
 ) -> None:
-    Journal().note(reading(grade=grade))
+    journal = Journal(is_watched=True)
+    journal.note(reading(grade=grade))
     assert log.records[0].levelno == level
+    journal.note(reading(50, at=START + 10_000, grade=grade))
+    assert log.records[1].levelno == logging.INFO
 
 
 def test_a_line_says_counts_places_and_grade() -> None:
@@ -147,5 +150,5 @@ def test_a_query_without_hashtags_leaves_no_hole() -> None:
 
 
 def test_a_percent_sign_in_a_detail_is_a_percent_sign(log: pytest.LogCaptureFixture) -> None:
-    Journal().note(reading(detail="reading back: 5% of the window seen"))
+    Journal(is_watched=False).note(reading(detail="reading back: 5% of the window seen"))
     assert "5% of the window" in log.messages[0]

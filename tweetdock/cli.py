@@ -53,7 +53,7 @@ def _run(settings: Settings, stopping: threading.Event) -> int:
 
     log.info("TweetDock %s, %s", __version__, _subject(settings))
     Daemon(settings, stopping).run()
-    log.info("stopped, needles at rest")
+    log.info("stopped")
     return 0
 
 

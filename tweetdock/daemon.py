@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -54,10 +55,10 @@ class Daemon:
         Raises UnavailableError if a servo backend that was asked for is out of reach at start.
         """
         with ExitStack() as house:
-            house.callback(self._stopping.set)
             self._start_sources(house)
             needles = self._start_needles(house)
-            journal = Journal()
+            house.callback(self._stopping.set)
+            journal = Journal(is_watched=self._settings.demo or sys.stderr.isatty())
             begun = time.monotonic()
             for reading in self._readings():
                 needles.aim([dial.angle for dial in reading.dials.values()])
@@ -67,8 +68,8 @@ class Daemon:
     def read_once(self) -> Reading | None:
         """The first reading that is complete, or that waiting would not mend; None if stopped."""
         with ExitStack() as house:
-            house.callback(self._stopping.set)
             self._start_sources(house)
+            house.callback(self._stopping.set)
             for reading in self._readings():
                 is_final = reading.grade in (Grade.EXACT, Grade.STALE) or reading.covered == 1.0
                 if is_final or self._needs_owner:
@@ -116,8 +117,14 @@ class Daemon:
             "needles: %s servos on GPIO %s", servos.name, " and ".join(str(d.pin) for d in dials)
         )
         needles = Needles(servos, dials, self._deliver)
-        house.callback(needles.stop, STOP_SECONDS)
+        house.callback(self._stop_needles, needles)
         return needles
+
+    def _stop_needles(self, needles: Needles) -> None:
+        if needles.stop(STOP_SECONDS) and not needles.trouble:
+            log.info("needles at rest")
+        else:
+            log.warning("the needles could not be brought home: %s", needles.trouble or "no answer")
 
     def _check_servos(self, needles: Needles, seconds: float) -> None:
         is_demanded = self._settings.servo_backend in ("pigpio", "lgpio")

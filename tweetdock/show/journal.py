@@ -8,28 +8,34 @@ from tweetdock.timestamps import duration
 
 log = logging.getLogger(__name__)
 
-EVERY_MS = 60_000
-DEMO_EVERY_MS = 5_000  # who runs a demo is watching
+EVERY_MS = 600_000
+WATCHED_EVERY_MS = 5_000
 
 
 class Journal:
-    """Logs a reading when its grade changes, when a dial pegs, and now and then as it moves."""
+    """Logs a reading when its grade changes, when a dial pegs, and now and then as it moves.
 
-    def __init__(self) -> None:
+    is_watched: somebody sees the log as it comes, in a terminal, and waits for the next line.
+    """
+
+    def __init__(self, *, is_watched: bool) -> None:
+        self._every_ms = WATCHED_EVERY_MS if is_watched else EVERY_MS
         self._last: Reading | None = None
 
     def note(self, reading: Reading) -> None:
         """Log the reading if it is worth a line."""
-        if self._last is None or self._is_news(self._last, reading):
-            is_good = reading.grade in (Grade.EXACT, Grade.FILLING)
-            log.log(logging.INFO if is_good else logging.WARNING, "%s", sentence(reading))
-            self._last = reading
+        last = self._last
+        if last is not None and not self._is_news(last, reading):
+            return
+        is_change = last is None or reading.grade is not last.grade
+        is_bad = reading.grade in (Grade.PARTIAL, Grade.STALE)
+        log.log(logging.WARNING if is_change and is_bad else logging.INFO, "%s", sentence(reading))
+        self._last = reading
 
     def _is_news(self, last: Reading, reading: Reading) -> bool:
         if reading.grade is not last.grade or _pegged(reading) != _pegged(last):
             return True
-        every_ms = DEMO_EVERY_MS if reading.demo else EVERY_MS
-        is_due = abs(reading.at_ms - last.at_ms) >= every_ms
+        is_due = abs(reading.at_ms - last.at_ms) >= self._every_ms
         return is_due and (reading.posts, reading.authors) != (last.posts, last.authors)
 
 
