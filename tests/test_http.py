@@ -120,7 +120,8 @@ def test_silence_and_drips_end_in_time(server: Server, session: Session) -> None
         wire.sendall(body[:50])
         drip(server, body[50:])(wire)
 
-    for server.serve in (lambda _: server.ending.wait(10), drip(server, body), drip_the_body):
+    for behaviour in (lambda _: server.ending.wait(10), drip(server, body), drip_the_body):
+        server.serve = behaviour
         for url in urls(server):
             with pytest.raises(SourceError, match="does not answer in time"):
                 session.request("GET", url)

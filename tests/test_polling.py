@@ -1,0 +1,120 @@
+"""The thread that asks again: what it waits, what it tells, when it stops."""
+
+import itertools
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tweetdock.backoff import backoff
+from tweetdock.errors import SourceError
+from tweetdock.post import Batch, Trouble
+from tweetdock.sources.polling import Pause, Poller
+
+Answer = Exception | Pause
+
+
+class Scripted:
+    """A source that gives one answer after the other, each poll with a batch before it fails."""
+
+    name = "scripted"
+    lag_ms = 45_000
+
+    def __init__(self, *answers: Answer) -> None:
+        self._answers = iter(answers)
+        self._pause = Pause(0.0)
+
+    def poll(self) -> Iterator[Batch]:
+        yield Batch(source=self.name)
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        self._pause = answer
+
+    def pause(self) -> Pause:
+        return self._pause
+
+    def server_ms(self) -> int | None:
+        return 1_790_000_000_000
+
+    def cut(self) -> None:
+        pass
+
+
+def play(*answers: Answer) -> tuple[list[Batch | Trouble], list[float]]:
+    """What the poller tells and how long it waits, an answer after the other."""
+    told: list[Batch | Trouble] = []
+    waits: list[float] = []
+    stopping = threading.Event()
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == len(answers):
+            stopping.set()
+
+    Poller(Scripted(*answers), told.append, stopping, wait).run()
+    return told, waits
+
+
+@given(st.floats(0.1, 100), st.floats(1, 1000), st.integers(1, 30))
+def test_delays_double_up_to_the_cap_with_jitter(first: float, cap: float, number: int) -> None:
+    for place, seconds in enumerate(itertools.islice(backoff(first, cap), number)):
+        most = first if place == 0 else min(cap, first * 2**place)
+        assert most / 2 <= seconds <= most
+
+
+def test_failures_in_a_row_wait_longer_and_success_starts_over() -> None:
+    failure = SourceError("down", first=8.0, cap=64.0)
+    _, waits = play(*[failure] * 6, Pause(5.0), failure)
+    bounds = [8, 16, 32, 64, 64, 64]
+    assert all(b / 2 <= w <= b for w, b in zip(waits, bounds, strict=False))
+    assert waits[6] == 5.0
+    assert 4 <= waits[7] <= 8
+
+
+def test_another_kind_of_failure_starts_its_own_row() -> None:
+    slow, quick = SourceError("slow", first=60.0, cap=900.0), SourceError("quick")
+    _, waits = play(slow, slow, quick, slow)
+    assert waits[2] <= 1.0
+    assert 30 <= waits[3] <= 60
+
+
+def test_the_servers_own_word_wins() -> None:
+    told, waits = play(SourceError("wait", retry_after=123.0))
+    assert waits == [123.0]
+    assert isinstance(told[-1], Trouble)
+    assert told[-1].detail == "wait; next try in 2 min"
+
+
+def test_what_came_before_a_failure_is_delivered() -> None:
+    told, _ = play(SourceError("down", needs_owner=True))
+    assert [type(word) for word in told] == [Batch, Trouble]
+    assert isinstance(told[1], Trouble)
+    assert told[1].needs_owner
+    assert told[1].server_ms == 1_790_000_000_000
+
+
+def test_a_pause_that_the_owner_would_not_like_is_explained() -> None:
+    told, waits = play(Pause(300.0, "one search every 5 min"))
+    assert waits == [300.0]
+    assert isinstance(told[-1], Trouble)
+    assert told[-1].detail == "one search every 5 min; next try in 5 min"
+
+
+def test_a_bug_is_not_taken_for_a_trouble() -> None:
+    with pytest.raises(ZeroDivisionError):
+        play(ZeroDivisionError())
+
+
+def test_an_exchange_that_was_cut_to_stop_is_no_trouble() -> None:
+    told: list[Batch | Trouble] = []
+    stopping = threading.Event()
+
+    def deliver(word: Batch | Trouble) -> None:
+        stopping.set()
+        told.append(word)
+
+    Poller(Scripted(SourceError("cut")), deliver, stopping).run()
+    assert [type(word) for word in told] == [Batch]
