@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 Message = Batch | Trouble | Crash
 
-TICK_SECONDS = 0.25  # how soon a signal is seen
+TICK_SECONDS = 0.1  # how soon a signal is seen; the way home needs most of the two seconds
 READ_SECONDS = 1.0  # how soon a needle follows posts that leave the window
 INBOX_SIZE = 1000
 STOP_SECONDS = 1.7

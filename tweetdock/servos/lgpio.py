@@ -1,10 +1,13 @@
 """Servos through lgpio: the kernel's GPIO character device, the only way on a Pi 5."""
 
+import contextlib
 import importlib
 import os
 import tempfile
 import time
 from typing import Any, ClassVar
+
+from gpiozero.exc import GPIOZeroError
 
 from tweetdock.errors import ServoError
 from tweetdock.servos.rig import Rig
@@ -19,18 +22,20 @@ class LgpioServos(Rig):
     name: ClassVar[str] = "lgpio"
 
     def _open(self) -> Any:
-        # lgpio leaves a pipe in the working folder at import, and fails where it may not.
-        os.environ.setdefault("LG_WD", tempfile.gettempdir())
+        # At import lgpio goes to this folder and leaves a pipe there, or fails where it may not.
+        folder = os.environ.setdefault("LG_WD", tempfile.gettempdir())
         try:
-            lgpio = importlib.import_module("lgpio")
+            with contextlib.chdir(folder):
+                lgpio = importlib.import_module("lgpio")
             pins = importlib.import_module("gpiozero.pins.lgpio")
         except ImportError as error:
             raise ServoError(
                 "lgpio: the package is not installed; pip install 'tweetdock[pi5]'"
             ) from error
+        self.foreign = (*Rig.foreign, lgpio.error)
         try:
             factory = pins.LGPIOFactory()
-        except lgpio.error as error:
+        except (lgpio.error, GPIOZeroError) as error:
             raise ServoError(
                 f"lgpio: {error}; is this a Pi, and may this user open /dev/gpiochip*?"
             ) from error

@@ -20,8 +20,8 @@ FRAME_SECONDS = 0.02  # a servo takes a pulse 50 times a second
 CHECK_SECONDS = 1.0  # how soon a backend that died while the needles rest is noticed
 STAGGER_SECONDS = 0.2  # two servos starting together trip the under-voltage of a Pi
 FIRST_SPEED = 30.0  # degrees a second while it is only thought where the needle stands
-HOME_SPEED = 240.0  # degrees a second; half of what a servo can, to be home before we are gone
-HOME_SECONDS = 1.3
+HOME_SPEED = 270.0  # degrees a second; half of what a servo can, to be home before we are gone
+HOME_SECONDS = 1.4  # enough for both from a full scale of 180 degrees, one after the other
 
 
 class Needles:
@@ -64,7 +64,7 @@ class Needles:
                 try:
                     self._servos.connect()
                     self._troubles.worked()
-                    self.was_reached = True
+                    self.was_reached, self.trouble = True, ""
                     delays = backoff(1.0, 10.0)
                     self._turn()
                     self._go_home()

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import socket
 import struct
@@ -24,12 +25,16 @@ _VERSION = 26  # PI_CMD_PIGPV, http://abyz.me.uk/rpi/pigpio/sif.html
 
 
 def is_answering(address: str, port: int) -> bool:
-    """Whether a pigpiod answers there within ANSWER_SECONDS; an open port alone is not enough."""
+    """Whether a pigpiod answers there within ANSWER_SECONDS; an open port alone is not enough.
+
+    Its port, 8888, is also that of Jupyter: the answer must be pigpiod's own.
+    """
+    question = struct.pack("<3I", _VERSION, 0, 0)
     try:
         with socket.create_connection((address, port), ANSWER_SECONDS) as wire:
             wire.settimeout(ANSWER_SECONDS)
-            wire.sendall(struct.pack("<4I", _VERSION, 0, 0, 0))
-            return len(wire.recv(16)) == 16
+            wire.sendall(question + bytes(4))
+            return wire.recv(16, socket.MSG_WAITALL)[:12] == question
     except OSError:
         return False
 
@@ -62,6 +67,7 @@ class Pigpiod:
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
+                env=os.environ | {"PIGPIO_PORT": str(self._port)},  # to pigpiod it outranks -p
                 start_new_session=True,
             )
             self._wait_until_it_answers(self._child)

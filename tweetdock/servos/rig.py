@@ -11,9 +11,6 @@ from gpiozero.exc import GPIOZeroError
 from tweetdock.errors import ServoError
 from tweetdock.settings import DialSettings
 
-# gpiozero cuts a duty cycle off to what the pin can do: aim at the middle of the least unit.
-HALF_UNIT_US = 0.5
-
 
 class Rig(ABC):
     """Servos by number, pointed in degrees. Every trouble is a ServoError; then close and connect.
@@ -22,7 +19,9 @@ class Rig(ABC):
     """
 
     name: ClassVar[str]
-    foreign: ClassVar[tuple[type[Exception], ...]] = (OSError, GPIOZeroError)
+    foreign: tuple[type[Exception], ...] = (OSError, GPIOZeroError)
+    # Added to every pulse: it is cut off to what the pin can do, and not to fall a unit short.
+    spare_us: ClassVar[float] = 0.5
 
     def __init__(self, dials: Sequence[DialSettings]) -> None:
         self._dials = tuple(dials)
@@ -39,9 +38,6 @@ class Rig(ABC):
     def point(self, number: int, angle: float) -> None:
         """Send the pulses of an angle, in degrees; outside of the dial it is its end."""
         dial = self._dials[number]
-        middle = HALF_UNIT_US * (dial.max_angle - dial.min_angle)
-        middle /= dial.max_pulse_us - dial.min_pulse_us
-        angle += -middle if dial.reversed else middle
         with self._translated():
             self._servos[number].angle = min(max(angle, dial.min_angle), dial.max_angle)
 
@@ -88,8 +84,8 @@ class Rig(ABC):
             initial_angle=None,
             min_angle=low,
             max_angle=high,
-            min_pulse_width=dial.min_pulse_us / 1e6,
-            max_pulse_width=dial.max_pulse_us / 1e6,
+            min_pulse_width=(dial.min_pulse_us + self.spare_us) / 1e6,
+            max_pulse_width=(dial.max_pulse_us + self.spare_us) / 1e6,
             pin_factory=self._factory,
         )
 
@@ -100,7 +96,7 @@ class Rig(ABC):
         except ServoError:
             raise
         except self.foreign as error:
-            raise ServoError(f"{self.name}: {self._explain(error)}") from error
+            raise self._translation(error) from error
 
-    def _explain(self, error: Exception) -> str:
-        return f"{type(error).__name__}: {error}"
+    def _translation(self, error: Exception) -> ServoError:
+        return ServoError(f"{self.name}: {type(error).__name__}: {error}")

@@ -1,0 +1,375 @@
+"""The servos on a pigpiod: real gpiozero and pigpio over sockets, and what may become of it."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from dials import LIMIT, STEP_US, TWEETERS, TWEETS, busy_share, comes_true, dials, exact_us
+from standins.pigpiod import StandInPigpiod, free_port
+
+import tweetdock.servos.pigpio
+from tweetdock.errors import ServoError
+from tweetdock.servos.pigpio import PigpioServos
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+QUICK = 0.5
+PATIENCE = 3.0
+GEOMETRIES = [
+    pytest.param({}, id="default"),
+    pytest.param({"min_pulse_us": 500, "max_pulse_us": 2500}, id="wide"),
+    pytest.param({"min_pulse_us": 602, "max_pulse_us": 2303}, id="between steps"),
+    pytest.param({"min_angle": -90.0, "max_angle": 90.0}, id="about zero"),
+    pytest.param({"min_angle": 20.0, "max_angle": 65.5, "max_pulse_us": 1200}, id="narrow"),
+]
+OUTAGES = ["drop", "kill", "hang"]
+outages = pytest.mark.parametrize("outage", OUTAGES)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert comes_true(lambda: set(threading.enumerate()) <= before), threading.enumerate()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit for an answer, shortened."""
+    monkeypatch.setattr(tweetdock.servos.pigpio, "ANSWER_SECONDS", 0.3)
+
+
+@pytest.fixture
+def pigpiod(no_thread_is_left: None) -> Iterator[StandInPigpiod]:
+    with StandInPigpiod() as pigpiod:
+        yield pigpiod
+
+
+@pytest.fixture
+def servos(pigpiod: StandInPigpiod) -> Iterator[PigpioServos]:
+    """Connected servos of the default dials."""
+    servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+    servos.connect()
+    yield servos
+    servos.close()
+
+
+def strike(pigpiod: StandInPigpiod, outage: str) -> None:
+    getattr(pigpiod, outage)()
+
+
+def mend(pigpiod: StandInPigpiod, outage: str) -> None:
+    {"drop": lambda: None, "kill": pigpiod.revive, "hang": pigpiod.resume}[outage]()
+
+
+def assert_refused(call: Callable[[], None], limit: float = PATIENCE) -> ServoError:
+    begun = time.monotonic()
+    with pytest.raises(ServoError) as caught:
+        call()
+    assert time.monotonic() - begun < limit
+    return caught.value
+
+
+def assert_quick(call: Callable[[], None]) -> None:
+    begun = time.monotonic()
+    call()
+    assert time.monotonic() - begun < QUICK
+
+
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["as it is", "reversed"])
+@pytest.mark.parametrize("changes", GEOMETRIES)
+def test_every_angle_lands_within_a_step_of_its_pulse(
+    pigpiod: StandInPigpiod, changes: dict[str, float], *, is_reversed: bool
+) -> None:
+    both = dials(**changes, reversed=is_reversed)
+    servos = PigpioServos(both, "127.0.0.1", pigpiod.port)
+    servos.connect()
+    for share in range(181):
+        number, dial = share % 2, both[share % 2]
+        angle = dial.min_angle + share / 180 * (dial.max_angle - dial.min_angle)
+        servos.point(number, angle)
+        assert abs(pigpiod.pulse_us(dial.pin) - exact_us(dial, angle)) < STEP_US
+    servos.close()
+
+
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["as it is", "reversed"])
+def test_a_pulse_of_whole_steps_is_sent_as_it_is(
+    pigpiod: StandInPigpiod, *, is_reversed: bool
+) -> None:
+    """Cut off by gpiozero to 2 us, by pigpiod to 5, every second step was sent as the one below."""
+    tweets, tweeters = dials(reversed=is_reversed)
+    servos = PigpioServos((tweets, tweeters), "127.0.0.1", pigpiod.port)
+    servos.connect()
+    sent = []
+    for step in range(201):
+        servos.point(0, step * 0.9)
+        sent.append(pigpiod.pulse_us(TWEETS))
+    steps = [1000 + 5.0 * step for step in range(201)]
+    assert sent == (steps[::-1] if is_reversed else steps)
+    servos.close()
+
+
+@pytest.mark.parametrize(("angle", "pulse_us"), [(-0.01, 1000), (-1e6, 1000), (180.01, 2000)])
+def test_an_angle_outside_of_the_dial_is_its_end(
+    pigpiod: StandInPigpiod, servos: PigpioServos, angle: float, pulse_us: float
+) -> None:
+    servos.point(0, angle)
+    assert pigpiod.pulse_us(TWEETS) == pulse_us
+
+
+def test_nothing_pulses_before_it_is_pointed(pigpiod: StandInPigpiod, servos: PigpioServos) -> None:
+    servos.check()
+    servos.rest(0)
+    assert pigpiod.pulses == []
+    servos.point(1, 90)
+    assert {change.gpio for change in pigpiod.pulses} == {TWEETERS}
+
+
+def test_rest_ends_the_pulses_and_never_cuts_one() -> None:
+    steps = itertools.count()
+    with StandInPigpiod(clock=lambda: next(steps) * 0.00037) as pigpiod:
+        servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+        servos.connect()
+        for turn in range(100):
+            servos.point(turn % 2, turn * 1.8)
+            servos.rest(turn % 2)
+            assert pigpiod.pulse_us(TWEETS) == pigpiod.pulse_us(TWEETERS) == 0
+        assert len(pigpiod.pulses) == 200
+        assert pigpiod.cuts == 0
+        servos.close()
+
+
+def test_rest_cuts_no_pulse_in_real_time_either(
+    pigpiod: StandInPigpiod, servos: PigpioServos
+) -> None:
+    for turn in range(15):
+        servos.point(0, 180 - turn)
+        servos.rest(0)
+    assert pigpiod.pulse_us(TWEETS) == 0
+    assert pigpiod.cuts == 0
+
+
+def test_a_needle_at_rest_may_rest_again(pigpiod: StandInPigpiod, servos: PigpioServos) -> None:
+    servos.point(0, 90)
+    servos.rest(0)
+    before = pigpiod.commands
+    servos.rest(0)
+    assert pigpiod.commands == before
+
+
+def test_a_needle_may_be_pointed_again_after_its_rest(
+    pigpiod: StandInPigpiod, servos: PigpioServos
+) -> None:
+    for angle, pulse_us in ((90, 1500), (90, 1500), (45, 1250)):
+        servos.point(0, angle)
+        assert pigpiod.pulse_us(TWEETS) == pulse_us
+        servos.rest(0)
+
+
+def test_close_ends_the_pulses_and_both_connections(
+    pigpiod: StandInPigpiod, servos: PigpioServos
+) -> None:
+    servos.point(0, 90)
+    servos.point(1, 90)
+    servos.close()
+    assert pigpiod.pulse_us(TWEETS) == pigpiod.pulse_us(TWEETERS) == 0
+    assert pigpiod.wait_until(lambda: pigpiod.clients == 0)
+    servos.close()
+
+
+def test_the_thread_for_input_events_ends_at_once(
+    pigpiod: StandInPigpiod, servos: PigpioServos
+) -> None:
+    assert pigpiod.wait_until(lambda: pigpiod.clients == 1)
+    names = {thread.name for thread in threading.enumerate()}
+    assert comes_true(lambda: len(threading.enumerate()) == 2), names
+
+
+def test_servos_closed_before_they_were_connected_are_no_trouble() -> None:
+    PigpioServos(dials(), "127.0.0.1", 20_000).close()
+
+
+def test_a_port_where_nobody_listens_is_a_servo_error_without_a_banner(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    port = free_port()
+    servos = PigpioServos(dials(), "127.0.0.1", port)
+    for _ in range(3):
+        error = assert_refused(servos.connect, QUICK)
+        assert str(error) == f"no pigpiod answers at 127.0.0.1:{port}"
+        assert_quick(servos.close)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_host_without_an_address_is_a_servo_error() -> None:
+    servos = PigpioServos(dials(), "no.such.host.invalid", 8888)
+    assert "no.such.host.invalid:8888" in str(assert_refused(servos.connect, LIMIT))
+    assert_quick(servos.close)
+
+
+def test_a_daemon_that_does_not_let_us_in_is_a_servo_error() -> None:
+    with StandInPigpiod(allowed={"192.0.2.1"}) as pigpiod:
+        servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+        assert_refused(servos.connect, QUICK)
+        assert_quick(servos.close)
+
+
+def test_a_daemon_that_hangs_from_the_beginning_is_a_servo_error(pigpiod: StandInPigpiod) -> None:
+    pigpiod.hang()
+    servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+    assert_refused(servos.connect)
+    assert_quick(servos.close)
+    pigpiod.resume()
+    servos.connect()
+    servos.close()
+    assert pigpiod.wait_until(lambda: pigpiod.clients == 0)
+
+
+def test_a_pin_that_pigpiod_does_not_give_out_is_a_servo_error() -> None:
+    """It is a plain ValueError of gpiozero: TweetDock ended as if by a bug."""
+    with StandInPigpiod(mask=1 << TWEETS) as pigpiod:
+        servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+        assert "no permission" in str(assert_refused(servos.connect, QUICK))
+        servos.close()
+        assert pigpiod.wait_until(lambda: pigpiod.clients == 0)
+
+
+@pytest.mark.usefixtures("impatient")
+@outages
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda servos: servos.point(0, 45), id="point"),
+        pytest.param(lambda servos: servos.rest(0), id="rest"),
+        pytest.param(lambda servos: servos.check(), id="check"),
+    ],
+)
+def test_an_outage_is_a_servo_error_and_no_longer_than_it_lasts(
+    pigpiod: StandInPigpiod,
+    servos: PigpioServos,
+    capfd: pytest.CaptureFixture[str],
+    outage: str,
+    call: Callable[[PigpioServos], None],
+) -> None:
+    servos.point(0, 90)
+    strike(pigpiod, outage)
+    error = assert_refused(lambda: call(servos))
+    assert str(error) == f"no pigpiod answers at 127.0.0.1:{pigpiod.port}"
+    for _ in range(3):
+        assert_refused(lambda: servos.point(0, 45), QUICK)
+        assert_refused(lambda: servos.rest(0), QUICK)
+        assert_refused(servos.check, QUICK)
+    assert_quick(servos.close)
+    mend(pigpiod, outage)
+    servos.connect()
+    servos.point(0, 135)
+    assert pigpiod.pulse_us(TWEETS) == 1750
+    servos.close()
+    assert pigpiod.wait_until(lambda: pigpiod.clients == 0)
+    assert capfd.readouterr() == ("", "")
+
+
+@outages
+def test_an_outage_that_nobody_noticed_does_not_hinder_the_closing(
+    pigpiod: StandInPigpiod, servos: PigpioServos, outage: str
+) -> None:
+    servos.point(0, 90)
+    servos.point(1, 90)
+    strike(pigpiod, outage)
+    begun = time.monotonic()
+    servos.close()
+    assert time.monotonic() - begun < PATIENCE
+
+
+@pytest.mark.usefixtures("impatient")
+def test_late_answers_are_never_taken_for_the_next_ones(
+    pigpiod: StandInPigpiod, servos: PigpioServos
+) -> None:
+    servos.point(0, 90)
+    pigpiod.hang()
+    assert_refused(lambda: servos.point(0, 45))
+    pigpiod.resume()
+    assert_refused(lambda: servos.point(0, 45), QUICK)
+    servos.close()
+    servos.connect()
+    servos.point(0, 18)
+    assert pigpiod.pulse_us(TWEETS) == 1100
+    servos.rest(0)
+    assert pigpiod.pulse_us(TWEETS) == 0
+
+
+@pytest.mark.usefixtures("impatient")
+@outages
+def test_nothing_spins_while_the_daemon_is_away(
+    pigpiod: StandInPigpiod, servos: PigpioServos, outage: str
+) -> None:
+    servos.point(0, 90)
+    strike(pigpiod, outage)
+    assert busy_share() < 0.2
+    assert_refused(servos.check)
+    servos.close()
+    assert busy_share() < 0.2
+
+
+def test_fifty_outages_leave_nothing_behind(pigpiod: StandInPigpiod, servos: PigpioServos) -> None:
+    threads = len(threading.enumerate())
+    for _ in range(50):
+        servos.point(0, 90)
+        pigpiod.drop()
+        assert_refused(servos.check, QUICK)
+        servos.close()
+        servos.connect()
+    assert pigpiod.wait_until(lambda: pigpiod.clients == 1)
+    assert len(threading.enumerate()) <= threads
+
+
+SCRIPT = """
+import sys
+from dials import dials
+from tweetdock.errors import ServoError
+from tweetdock.servos.pigpio import PigpioServos
+
+port, ending = int(sys.argv[1]), sys.argv[2]
+servos = PigpioServos(dials(), "127.0.0.1", port)
+servos.connect()
+servos.point(0, 90)
+sys.stderr.write("pointed\\n")
+sys.stderr.flush()
+sys.stdin.readline()
+if ending != "at once":
+    try:
+        servos.check()
+    except ServoError:
+        pass
+if ending == "closed":
+    servos.close()
+"""
+
+
+@pytest.mark.parametrize("outage", ["none", *OUTAGES])
+@pytest.mark.parametrize("ending", ["closed", "unclosed", "at once"])
+def test_a_process_ends_without_a_complaint(
+    pigpiod: StandInPigpiod, outage: str, ending: str
+) -> None:
+    words = [sys.executable, "-W", "error", "-c", SCRIPT, str(pigpiod.port), ending]
+    with subprocess.Popen(
+        words,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr
+        assert process.stderr.readline() == "pointed\n"
+        if outage != "none":
+            strike(pigpiod, outage)
+        assert process.communicate("\n", timeout=LIMIT) == ("", "")
+        assert process.returncode == 0
