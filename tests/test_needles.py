@@ -292,6 +292,7 @@ def test_a_stop_in_the_middle_of_the_first_move_brings_the_needles_home(
     gauge.aim(180.0)
     assert comes_true(lambda: gauge.is_on_its_way(TWEETERS, 4.0))
     assert gauge.stop()
+    assert gauge.needles.are_home
     assert gauge.rests_at(0)
     assert gauge.crashes == []
 
@@ -308,6 +309,7 @@ def test_a_stop_is_at_once_while_a_daemon_is_waited_for(
     gauge = Gauge(pigpiod)
     assert comes_true(lambda: len(log.records) > 0)
     assert gauge.stop(0.5)
+    assert not gauge.needles.are_home
 
 
 def test_a_stop_does_not_wait_longer_than_it_may(gauge: Gauge) -> None:

@@ -121,10 +121,10 @@ class Daemon:
         return needles
 
     def _stop_needles(self, needles: Needles) -> None:
-        if needles.stop(STOP_SECONDS) and not needles.trouble:
+        if needles.stop(STOP_SECONDS) and needles.are_home:
             log.info("needles at rest")
         else:
-            log.warning("the needles could not be brought home: %s", needles.trouble or "no answer")
+            log.warning("needles not brought home: %s", needles.trouble or "there was no time")
 
     def _check_servos(self, needles: Needles, seconds: float) -> None:
         is_demanded = self._settings.servo_backend in ("pigpio", "lgpio")

@@ -43,6 +43,7 @@ class Needles:
         self._troubles = TroubleLog(log, "servos")
         self.trouble = "not reached yet"
         self.was_reached = False
+        self.are_home = False
         self._thread = Companion("needles", self._work, tell)
 
     def aim(self, angles: Sequence[float]) -> None:
@@ -52,7 +53,10 @@ class Needles:
             self._changed.set()
 
     def stop(self, seconds: float) -> bool:
-        """Bring the needles home and end the pulses; False if that took longer than `seconds`."""
+        """Bring the needles home, end the pulses and the thread; False if `seconds` were not enough.
+
+        Whether they came home is in `are_home`.
+        """
         self._stopping.set()
         self._changed.set()
         return self._thread.join(seconds)
@@ -99,6 +103,7 @@ class Needles:
             time.sleep(FRAME_SECONDS)
         for number in range(len(self._hands)):
             self._servos.rest(number)
+        self.are_home = True
 
     def _frame(self, speed: float | None = None) -> bool:
         """One frame of every needle on its way; False if all of them rest."""
