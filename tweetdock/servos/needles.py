@@ -53,7 +53,7 @@ class Needles:
             self._changed.set()
 
     def stop(self, seconds: float) -> bool:
-        """Bring the needles home, end the pulses and the thread; False if `seconds` were not enough.
+        """Bring the needles home and end the pulses; False if `seconds` were not enough.
 
         Whether they came home is in `are_home`.
         """
