@@ -1,166 +1,103 @@
-"""What counting a post costs, beside decoding its line and beside counting it naively."""
+"""What counting a post costs, in time and in memory."""
 
 import json
 import resource
-import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from tweetdock.counter import SlidingWindow
+from benchmarks.made_up import as_sent, make_post
+from benchmarks.table import lines, race
+from benchmarks.windows import QueueWindow, Recount, Window, sliding_window
 from tweetdock.post import Post
 
-HOUR = 3_600_000
-NOON = 1_760_000_400_000
-POSTS = 100_000
-MILLION = 1_000_000
-SALT = b"as in the daemon"
+WINDOW = 10_000
+BATCH = 20
+POLLS = 200
+NEW = BATCH * POLLS
 
 
-class NaiveWindow:
-    """The same counts from a dictionary, a counter and a queue; posts must come in order."""
-
-    def __init__(self, window_ms: int) -> None:
-        self.window_ms = window_ms
-        self.author_of: dict[str, str] = {}
-        self.posts_by: Counter[str] = Counter()
-        self.queue: deque[tuple[int, str]] = deque()
-
-    def add(self, post: Post) -> bool:
-        """Count a post; tell whether it was new."""
-        if post.key in self.author_of:
-            return False
-        self.author_of[post.key] = post.author
-        self.posts_by[post.author] += 1
-        self.queue.append((post.created_ms, post.key))
-        return True
-
-    def advance(self, now_ms: int) -> None:
-        """Forget what has left the window."""
-        while self.queue and self.queue[0][0] <= now_ms - self.window_ms:
-            author = self.author_of.pop(self.queue.popleft()[1])
-            self.posts_by[author] -= 1
-            if not self.posts_by[author]:
-                del self.posts_by[author]
-
-
-Window = SlidingWindow | NaiveWindow
-
-
-def make_window(*, naive: bool) -> Window:
-    """Return an empty hour."""
-    return NaiveWindow(HOUR) if naive else SlidingWindow(HOUR, NOON, SALT)
-
-
-def make_post(number: int, posts: int, authors: int) -> Post:
-    """Return one of many posts, evenly spread over the hour before noon and over the authors."""
-    created_ms = NOON - HOUR + 1 + number * HOUR // posts
-    # An X id begins with its time, an author's is older.
-    return Post(
-        f"x:{(created_ms - 1_288_834_974_657 << 22) + number}",
-        f"x:{1_500_000_000_000_000_000 + number % authors * 7919}",
-        created_ms,
+def rows() -> Iterator[str]:
+    """Measure; return the table's rows."""
+    posts = [make_post(number, WINDOW) for number in range(WINDOW + NEW)]
+    old, new = posts[:WINDOW], posts[WINDOW:]
+    sent = [json.dumps(as_sent(post)).encode() for post in new]
+    counting = race(
+        {
+            "ours": lambda: partial(poll_all, filled(sliding_window(), old), new),
+            "`json.loads` of its line": lambda: partial(decode_all, sent),
+            "a dict, a Counter, a deque": lambda: partial(
+                poll_all, filled(QueueWindow(), old), new
+            ),
+            f"a recount of {WINDOW:,} at each poll": lambda: partial(
+                poll_all, filled(Recount(), old), new
+            ),
+        }
     )
+    yield from nanoseconds(f"a new post of {BATCH} a poll, and the totals", counting)
+    again = race(
+        {
+            "ours": lambda: partial(filled, filled(sliding_window(), old), old[-NEW:]),
+            "`json.loads` of its line": lambda: partial(decode_all, sent),
+            "a dict, a Counter, a deque": lambda: partial(
+                filled, filled(QueueWindow(), old), old[-NEW:]
+            ),
+        }
+    )
+    yield from nanoseconds("a post known already", again)
+    for size in (100_000, 1_000_000):
+        ours, theirs = (least_bytes(make, size) for make in (sliding_window, QueueWindow))
+        what = f"resident memory a post, {size:,} posts"
+        yield from lines(what, "B", ours, {"a dict, a Counter, a deque": theirs})
 
 
-def make_line(post: Post) -> bytes:
-    """Return the post as X sends it."""
-    key, author = post.key.removeprefix("x:"), post.author.removeprefix("x:")
-    created = datetime.fromtimestamp(post.created_ms / 1000, UTC)
-    line = {
-        "id": key,
-        "author_id": author,
-        "created_at": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "edit_history_tweet_ids": [key],
-        "text": "#RaspberryPi ".ljust(140, "."),
-        "entities": {"hashtags": [{"start": 0, "end": 12, "tag": "RaspberryPi"}]},
-    }
-    return json.dumps(line).encode()
+def nanoseconds(what: str, seconds: dict[str, float]) -> Iterator[str]:
+    """Return the rows for a race over all new posts."""
+    a_post = {name: taken / NEW * 1e9 for name, taken in seconds.items()}
+    return lines(what, "ns", a_post.pop("ours"), a_post)
 
 
-def measure(work: Callable[[], object]) -> float:
-    """Return the nanoseconds that one post of `POSTS` takes."""
-    started = time.perf_counter()
-    work()
-    return (time.perf_counter() - started) / POSTS * 1e9
-
-
-def add_all(window: Window, posts: list[Post]) -> None:
-    """Count them."""
+def filled(window: Window, posts: list[Post]) -> Window:
+    """Return the window with the posts added."""
     for post in posts:
         window.add(post)
+    return window
 
 
-def decode_all(lines: list[bytes]) -> None:
-    """Decode them."""
-    for line in lines:
+def poll_all(window: Window, posts: list[Post]) -> tuple[int, int]:
+    """Take the posts a batch at a time, the totals after each; return the last."""
+    totals = (0, 0)
+    for start in range(0, len(posts), BATCH):
+        batch = posts[start : start + BATCH]
+        window.advance(batch[-1].created_ms)
+        filled(window, batch)
+        totals = window.posts, window.authors
+    return totals
+
+
+def decode_all(sent: list[bytes]) -> None:
+    """Decode each line."""
+    for line in sent:
         json.loads(line)
 
 
-def pass_an_hour(window: Window) -> None:
-    """Let all leave, twenty times a second."""
-    for now_ms in range(NOON, NOON + HOUR + 50, 50):
-        window.advance(now_ms)
+def least_bytes(make_window: Callable[[], Window], posts: int) -> float:
+    """Return the least of two processes' `bytes_a_post()`."""
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
+        return min(processes.submit(bytes_a_post, make_window, posts).result() for _ in range(2))
 
 
-def time_once(posts: list[Post], lines: list[bytes]) -> dict[str, float]:
-    """Return the nanoseconds a post of everything, measured one after the other."""
-    times = {"json.loads": measure(partial(decode_all, lines))}
-    for name, naive in (("ours", False), ("naive", True)):
-        window = make_window(naive=naive)
-        times[f"{name}, new"] = measure(partial(add_all, window, posts))
-        times[f"{name}, again"] = measure(partial(add_all, window, posts))
-        started = time.perf_counter()
-        pass_an_hour(window)
-        busy = time.perf_counter() - started
-        idle = time.perf_counter()  # the same for an empty hour: what the calls alone cost
-        for now_ms in range(NOON + HOUR + 50, NOON + 2 * HOUR + 100, 50):
-            window.advance(now_ms)
-        idle = time.perf_counter() - idle
-        times[f"{name}, leaving"] = (busy - idle) / POSTS * 1e9
-        times[f"{name}, nothing to do"] = idle / (HOUR / 50) * 1e9
-    return times
+def bytes_a_post(make_window: Callable[[], Window], posts: int) -> float:
+    """Return how this process grew by each post, which was to have done nothing before."""
+    window = make_window()
+    before = resident_bytes()
+    for number in range(posts):
+        window.add(make_post(number, posts))
+    return (resident_bytes() - before) / posts
 
 
 def resident_bytes() -> int:
     """Return how much memory this process has."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-def bytes_a_post(authors: int, *, naive: bool) -> float:
-    """Return the memory that a post of a million takes, in a process that did nothing else."""
-    window = make_window(naive=naive)
-    before = resident_bytes()
-    for number in range(MILLION):
-        window.add(make_post(number, MILLION, authors))
-    return (resident_bytes() - before) / MILLION
-
-
-def main() -> None:
-    """Print the tables."""
-    posts = [make_post(number, POSTS, POSTS * 6 // 10) for number in range(POSTS)]
-    lines = [make_line(post) for post in posts]
-    runs = [time_once(posts, lines) for _ in range(3)]
-    best = {what: min(run[what] for run in runs) for what in runs[0]}
-    print(f"ns a post, {POSTS:,} posts by {POSTS * 6 // 10:,} authors, best of {len(runs)}")
-    print(f"  {'json.loads':<16}{best['json.loads']:>8.0f}")
-    print(f"  {'':16}{'ours':>8}{'/json':>8}{'naive':>8}{'/naive':>8}")
-    for what in ("new", "again", "leaving", "nothing to do"):
-        ours, naive = best[f"ours, {what}"], best[f"naive, {what}"]
-        print(f"  {what:<16}{ours:>8.0f}{ours / best['json.loads']:>8.2f}", end="")
-        print(f"{naive:>8.0f}{ours / naive:>8.2f}")
-    print(f"resident bytes a post, {MILLION:,} posts")
-    print(f"  {'authors':<16}{'ours':>8}{'naive':>8}{'/naive':>8}")
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
-        for authors in (600_000, MILLION):
-            ours = processes.submit(bytes_a_post, authors, naive=False).result()
-            naive = processes.submit(bytes_a_post, authors, naive=True).result()
-            print(f"  {authors:<16,}{ours:>8.1f}{naive:>8.1f}{ours / naive:>8.2f}")
-
-
-if __name__ == "__main__":
-    main()

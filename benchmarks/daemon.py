@@ -1,43 +1,37 @@
-"""What the whole daemon takes: time to its first reading, memory, processor time at rest."""
+"""What the whole daemon takes: time to its first reading, and the machine while nothing happens."""
 
 import os
 import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
 
+from benchmarks.table import lines, race
+
+# The tests' stand-ins are no package of their own: they are found where pytest finds them.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from standins.x_api import XApi, make_post
 
+POSTS = 450
+FILLING_SECONDS = 15
 REST_SECONDS = 40
+Start = Callable[..., subprocess.Popen[bytes]]
 TOKEN = "a-bearer-token"
+BARE = "print(1, flush=True)"
+TWEEPY = f"import tweepy; {BARE}"
 
 
-def make_hour(number: int) -> list[dict[str, object]]:
-    """Return so many posts of the last hour, the last two minutes quiet."""
-    now_ms, dice = round(time.time() * 1000), random.Random(1)
-    moments = dice.sample(range(now_ms - 3_590_000, now_ms - 120_000), number)
-    return [make_post(at_ms, dice.randrange(number)) for at_ms in moments]
-
-
-def seconds(words: list[str], folder: str, env: dict[str, str]) -> float:
-    """Return the best of three runs."""
-    best = float("inf")
-    for _ in range(3):
-        begun = time.perf_counter()
-        subprocess.run(words, cwd=folder, env=env, check=True, capture_output=True)
-        best = min(best, time.perf_counter() - begun)
-    return best
-
-
-def main() -> None:
-    """Print the table."""
-    with TemporaryDirectory() as folder, XApi(make_hour(450), bearer=TOKEN) as api:
+def rows() -> Iterator[str]:
+    """Measure; return the table's rows."""
+    with TemporaryDirectory() as folder, XApi(make_hour(), bearer=TOKEN) as api:
         env = {
             "PATH": os.environ["PATH"],
             "HOME": folder,
@@ -45,30 +39,71 @@ def main() -> None:
             "X_BEARER_TOKEN": TOKEN,
             "X_API_URL": api.url,
         }
-        bare = seconds([sys.executable, "-c", "pass"], folder, env)
-        tweepy = seconds([sys.executable, "-c", "import tweepy"], folder, env)
-        once = seconds([sys.executable, "-m", "tweetdock", "--once"], folder, env)
-        print("450 posts in the hour, 5 pages; X on the same machine")
-        print(f"bare Python, from start to end        {bare:6.2f} s")
-        print(f"Python that imports tweepy            {tweepy:6.2f} s   {tweepy / bare:4.1f} times")
-        print(f"tweetdock --once, reading included    {once:6.2f} s   {once / bare:4.1f} times")
-        measure_at_rest(folder, env)
+        start = partial(started, folder, env)
+        yield from start_rows(start)
+        yield from rest_rows(start, api)
 
 
-def measure_at_rest(folder: str, env: dict[str, str]) -> None:
-    """Print what the daemon takes of processor and memory while nothing happens."""
-    words = [sys.executable, "-m", "tweetdock", "--log-level", "WARNING"]
-    with subprocess.Popen(words, cwd=folder, env=env) as daemon:
+def make_hour() -> list[dict[str, object]]:
+    """Return posts of the last hour, its last two minutes quiet."""
+    now_ms, dice = round(time.time() * 1000), random.Random(1)
+    moments = dice.sample(range(now_ms - 3_590_000, now_ms - 120_000), POSTS)
+    return [make_post(at_ms, dice.randrange(POSTS)) for at_ms in moments]
+
+
+def started(folder: str, env: dict[str, str], *words: str) -> subprocess.Popen[bytes]:
+    """Start Python with these words."""
+    return subprocess.Popen(
+        [sys.executable, *words], cwd=folder, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+def start_rows(start: Start) -> Iterator[str]:
+    """Measure from the start of a process to the first byte it prints."""
+    contenders = {
+        "ours": ("-m", "tweetdock", "--once", "--log-level", "WARNING"),
+        "bare Python": ("-c", BARE),
+        "`import tweepy`": ("-c", TWEEPY),
+    }
+    with ExitStack() as processes:  # a process's end is awaited after the race, not timed
+
+        def print_first(words: tuple[str, ...]) -> None:
+            await_output(processes.enter_context(start(*words)))
+
+        race_of = {name: partial(partial, print_first, words) for name, words in contenders.items()}
+        seconds = race(race_of)
+    what = f"from start to the first reading, {POSTS} posts"
+    yield from lines(what, "s", seconds.pop("ours"), seconds)
+
+
+def await_output(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the first byte that the process prints."""
+    if process.stdout is None or not process.stdout.read(1):
+        raise RuntimeError(f"{process.args!r} printed nothing")
+
+
+def rest_rows(start: Start, api: XApi) -> Iterator[str]:
+    """Measure a daemon that searches every 5 s and finds nothing new."""
+    with start("-m", "tweetdock", "--log-level", "WARNING") as daemon:
         process = psutil.Process(daemon.pid)
-        time.sleep(15)  # filled, needles at rest
-        used = sum(process.cpu_times()[:2])
+        time.sleep(FILLING_SECONDS)  # the needles rest now
+        used, asked = sum(process.cpu_times()[:2]), len(api.requests)
         time.sleep(REST_SECONDS)
         share = (sum(process.cpu_times()[:2]) - used) / REST_SECONDS
+        asked = len(api.requests) - asked
         memory = process.memory_info().rss / 1e6
         daemon.terminate()
-    print(f"at rest, a search every 5 s           {share:6.2%} of one core")
-    print(f"resident memory                       {memory:6.1f} MB")
+    what = f"at rest, {asked} searches in {REST_SECONDS} s, mock servos: processor"
+    yield from lines(what, "% of a core", share * 100, {})
+    others = {"bare Python": BARE, "`import tweepy`": TWEEPY}
+    sizes = {name: megabytes(start, code) for name, code in others.items()}
+    yield from lines("at rest: resident memory", "MB", memory, sizes)
 
 
-if __name__ == "__main__":
-    main()
+def megabytes(start: Start, code: str) -> float:
+    """Return the resident memory of a Python that ran this code."""
+    with start("-c", f"{code}; input()") as process:  # it stays until it is given a line
+        await_output(process)
+        size: int = psutil.Process(process.pid).memory_info().rss
+        process.communicate(b"\n")
+    return size / 1e6

@@ -1,98 +1,88 @@
-"""What a page of X's search costs from its bytes to the counts, beside decoding it only."""
+"""What a page of X's search costs, from its bytes to the counts."""
 
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import tweepy
+from dateutil import parser
 
-from tweetdock.counter import SlidingWindow
-from tweetdock.sources.x_posts import EPOCH_MS, parse_page
-from tweetdock.timestamps import rfc3339
+from benchmarks.made_up import NOON, as_sent, make_post
+from benchmarks.table import lines, race
+from benchmarks.windows import sliding_window
+from tweetdock.sources.x_posts import parse_page
 
-PAGES = 200
+PAGES = 50
 PAGE_SIZE = 100
-NOW_MS = 1_790_000_000_000
+
+
+def rows() -> Iterator[str]:
+    """Measure; return the table's rows."""
+    pages = make_pages()
+    a_page = race(
+        {
+            "ours": lambda: partial(count, pages),
+            "`json.loads` of its bytes": lambda: partial(for_each, json.loads, pages),
+            "tweepy's own models of it": lambda: partial(for_each, decode_by_tweepy, pages),
+        }
+    )
+    a_poll = race(
+        {words(n): partial(partial, poll_by_s1, pages[:n]) for n in (1, 5, PAGES)}, rounds=3
+    )
+    others = {name: taken / PAGES for name, taken in a_page.items()} | a_poll
+    micros = {name: taken * 1e6 for name, taken in others.items()}
+    what = f"a page of {PAGE_SIZE} posts, decoded and counted"
+    yield from lines(what, "µs", micros.pop("ours"), micros)
+
+
+def words(pages: int) -> str:
+    """Return what S1's way is called for so many pages."""
+    return f"S1's way, {pages * PAGE_SIZE:,} posts in the hour"
 
 
 def make_pages() -> list[bytes]:
-    """Return full pages as X answers to our question, newest first."""
+    """Return full pages that fill the hour before noon, newest first."""
+    number = PAGES * PAGE_SIZE
+    sent = [as_sent(make_post(place, number)) for place in reversed(range(number))]
     pages = []
-    for page in range(PAGES):
-        data = []
-        for place in range(PAGE_SIZE):
-            at_ms = NOW_MS - (page * PAGE_SIZE + place) * 150
-            key = str((at_ms - EPOCH_MS) << 22 | place)
-            data.append(
-                {
-                    "id": key,
-                    "text": "#DockerCon ".ljust(140, "."),
-                    "author_id": str(1_000_000_000 + place * page % 7919),
-                    "created_at": rfc3339(at_ms // 1000 * 1000),
-                    "edit_history_tweet_ids": [key],
-                }
-            )
-        meta = {"result_count": PAGE_SIZE, "next_token": f"token{page}"}
-        pages.append(json.dumps({"data": data, "meta": meta}).encode())
+    for start in range(0, number, PAGE_SIZE):
+        meta = {"result_count": PAGE_SIZE, "next_token": f"token{start}"}
+        page = {"data": sent[start : start + PAGE_SIZE], "meta": meta}
+        pages.append(json.dumps(page).encode())
     return pages
 
 
-def decode(page: bytes) -> None:
-    """Decode only."""
-    json.loads(page)
+def count(pages: list[bytes]) -> int:
+    """Decode the pages, count their posts; return how many authors they have."""
+    window = sliding_window()
+    for page in pages:
+        for post in parse_page(page, NOON).posts:
+            window.add(post)
+    return window.authors
 
 
-def decode_by_tweepy(page: bytes) -> None:
+def for_each(work: Callable[[bytes], object], pages: list[bytes]) -> None:
+    """Do it with each page."""
+    for page in pages:
+        work(page)
+
+
+def decode_by_tweepy(page: bytes) -> list[tweepy.Tweet]:
     """Decode, and make tweepy's own models."""
-    list(map(tweepy.Tweet, json.loads(page)["data"]))
+    return [tweepy.Tweet(entry) for entry in json.loads(page)["data"]]
 
 
-def parse(page: bytes) -> None:
-    """Decode, and make posts."""
-    parse_page(page, NOW_MS)
+def poll_by_s1(pages: list[bytes]) -> tuple[int, int]:
+    """Return the last hour's posts and authors as the first such gauge did (S1).
 
-
-class Counting:
-    """Decode, make posts and count them."""
-
-    def __init__(self) -> None:
-        self._window = SlidingWindow(3_600_000, NOW_MS, b"as in the daemon")
-
-    def __call__(self, page: bytes) -> None:
-        """Take one page."""
-        for post in parse_page(page, NOW_MS).posts:
-            self._window.add(post)
-
-
-def nanoseconds_a_post(
-    pages: list[bytes], make_work: Callable[[], Callable[[bytes], None]]
-) -> float:
-    """Return the best of five runs over all pages."""
-    best = float("inf")
-    for _ in range(5):
-        work = make_work()
-        begun = time.perf_counter_ns()
-        for page in pages:
-            work(page)
-        best = min(best, time.perf_counter_ns() - begun)
-    return best / PAGES / PAGE_SIZE
-
-
-def main() -> None:
-    """Print the table."""
-    pages = make_pages()
-    base = nanoseconds_a_post(pages, lambda: decode)
-    print(f"{'a page of 100 posts':36}{'ns a post':>10}{'/ decoding':>12}")
-    print(f"{'json.loads':36}{base:10.0f}{1:12.2f}")
-    rows: dict[str, Callable[[], Callable[[bytes], None]]] = {
-        "tweepy's own models": lambda: decode_by_tweepy,
-        "parsed to posts": lambda: parse,
-        "parsed and counted": Counting,
-    }
-    for name, make_work in rows.items():
-        cost = nanoseconds_a_post(pages, make_work)
-        print(f"{name:36}{cost:10.0f}{cost / base:12.2f}")
-
-
-if __name__ == "__main__":
-    main()
+    It took one page only, the hundred newest posts; more is what its way would cost.
+    """
+    an_hour_ago = datetime.fromtimestamp(NOON / 1000, UTC) - timedelta(hours=1)
+    authors = []
+    for page in pages:
+        for entry in json.loads(page)["data"]:
+            if parser.parse(entry["created_at"]) <= an_hour_ago:
+                break
+            authors.append(entry["author_id"])
+    return len(authors), len(set(authors))

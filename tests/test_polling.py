@@ -74,11 +74,12 @@ def test_failures_in_a_row_wait_longer_and_success_starts_over() -> None:
     assert 4 <= waits[7] <= 8
 
 
-def test_another_kind_of_failure_starts_its_own_row() -> None:
+def test_failures_that_take_turns_do_not_start_each_other_over() -> None:
     slow, quick = SourceError("slow", first=60.0, cap=900.0), SourceError("quick")
-    _, waits = play(slow, slow, quick, slow)
-    assert waits[2] <= 1.0
-    assert 30 <= waits[3] <= 60
+    _, waits = play(slow, quick, slow, quick, slow)
+    assert waits[1] <= 1.0
+    assert 0.5 <= waits[3] <= 2.0
+    assert 120 <= waits[4] <= 240
 
 
 def test_the_servers_own_word_wins() -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -142,6 +143,21 @@ def test_user_credentials_are_signed_for_the_address_that_is_asked(time: Time) -
         simulation.assert_true()
 
 
+@pytest.mark.parametrize(("answer_seconds", "poll_seconds"), [(6.0, "5"), (1.2, "1"), (20.0, "5")])
+def test_slow_answers_starve_nothing_and_do_not_move_the_clock(
+    api: XApi, time: Time, answer_seconds: float, poll_seconds: str
+) -> None:
+    """A live search was due after each slow answer: the gap of an interrupted fill stayed open."""
+    api.add(*hour_of(900))
+    simulation = Simulation(
+        api, time, answer_seconds=answer_seconds, TWEETDOCK_POLL_SECONDS=poll_seconds
+    )
+    api.fail(faults.Changed(lambda payload: payload), faults.service_unavailable())
+    simulation.run(time.seconds + 10 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+    assert api.posts_read < in_window(api.posts) + 60
+
+
 @pytest.mark.parametrize("hours", [-24 * 365, -1, -0.02, 0.02, 1, 24])
 def test_the_servers_clock_rules_when_the_machines_is_off(
     api: XApi, time: Time, hours: float
@@ -177,6 +193,10 @@ REFUSALS: list[tuple[Callable[[], faults.Fault], str, bool]] = [
     (lambda: faults.status(200, {"errors": [{"title": "?"}]}), "not with a page", False),
     (lambda: faults.status(429, [1, 2]), "rate limit", False),
     (lambda: faults.status(403, {"errors": None, "detail": 7}), "no reason given", True),
+    (lambda: faults.status(503, "[" * 100_000), "out of order (503)", False),
+    (lambda: faults.status(200, "[" * 100_000), "login page", False),
+    (lambda: faults.status(200, {"data": {"id": "1"}, "meta": {}}), "broken page", False),
+    (lambda: faults.status(200, {"meta": {"next_token": 77}}), "broken page", False),
     (lambda: faults.status(418, "tea"), "unknown status (418)", False),
     (faults.reset, "connection broke", False),
     (lambda: faults.cut(40), "connection broke", False),
@@ -294,6 +314,29 @@ def test_entries_that_are_no_posts_are_left_out_and_admitted(api: XApi, time: Ti
     simulation.assert_true()
 
 
+@pytest.mark.parametrize("odd", ["5", "1", 1, True, 12.7, None, "-5", "9" * 19, "1" * 30, {}])
+def test_an_odd_id_neither_completes_the_past_nor_hides_the_future(
+    api: XApi, time: Time, odd: object
+) -> None:
+    """One entry with the id "5" on the first page made it seem to reach back to 2010."""
+    api.add(*hour_of(900))
+
+    def spoil(payload: dict[str, Any]) -> dict[str, Any]:
+        payload["data"][7] |= {"id": odd}
+        return payload
+
+    api.fail(faults.Changed(spoil), faults.service_unavailable())
+    simulation = Simulation(api, time)
+    simulation.poll()
+    simulation.assert_honest()
+    assert simulation.read().grade is not Grade.EXACT
+    api.add(make_post(time.ms + 1000, 5))
+    simulation.run(time.seconds + 2 * MINUTE, simulation.assert_honest)
+    assert simulation.read().posts >= in_window(api.posts, time.ms) - 1
+    simulation.run(time.seconds + 62 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+
+
 def test_word_of_what_x_could_not_find_beside_posts_is_no_trouble(api: XApi, time: Time) -> None:
     api.add(*hour_of(90))
     api.fail(faults.partial_errors())
@@ -334,6 +377,7 @@ def test_a_limit_of_one_request_is_lived_with_and_admitted(time: Time) -> None:
 FAULTS: list[Callable[[], faults.Fault]] = [fault for fault, _, _ in REFUSALS] + [
     faults.endless_tokens,
     faults.partial_errors,
+    faults.bad_posts,
     lambda: faults.endless_tokens(empty=True),
 ]
 
@@ -365,7 +409,7 @@ def test_whatever_goes_wrong_no_reading_lies_and_the_end_is_exact(
         simulation.run(START + 12 * MINUTE, happen)
         api.heal()
         simulation.run(time.seconds + 17 * MINUTE, simulation.assert_honest)
-        simulation.assert_true()
+        simulation.assert_true(but_for="could not be read")
 
 
 def test_what_we_ask_is_what_x_describes(api: XApi, time: Time) -> None:

@@ -8,10 +8,10 @@ TRUSTED_MS = 2_500
 
 
 class Clock:
-    """Unix milliseconds: the machine's until a server disagrees, then the server's.
+    """Unix milliseconds: the machine's at the start, and a server's once one disagrees.
 
-    Once a server has spoken the monotonic clock carries the time on, so that a step of the
-    machine's clock (a Pi without battery finds its time server late) does not move the window.
+    The monotonic clock carries the time on, so that a step of the machine's clock (a Pi without
+    battery finds its time server late) does not move the window.
     """
 
     def __init__(
@@ -19,21 +19,21 @@ class Clock:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._wall = wall
         self._monotonic = monotonic
-        self._anchor: tuple[float, float] | None = None  # (unix, monotonic) seconds
+        self._unix_ms, self._since = round(wall() * 1000), monotonic()
 
     def now_ms(self) -> int:
         """The time now."""
-        if self._anchor is None:
-            return int(self._wall() * 1000)
-        unix, monotonic = self._anchor
-        return round((unix + self._monotonic() - monotonic) * 1000)
+        return self._unix_ms + round((self._monotonic() - self._since) * 1000)
 
-    def correct(self, server_ms: int) -> bool:
-        """Take a server's word for the time; True when it moved ours."""
-        ours = self.now_ms()
-        is_off = abs(ours - server_ms) > TRUSTED_MS
-        if is_off or self._anchor is None:
-            self._anchor = ((server_ms if is_off else ours) / 1000, self._monotonic())
-        return is_off
+    def correct(self, server_ms: int, asked_ms: int | None = None) -> bool:
+        """Take a server's word for the time; True when it moved ours.
+
+        asked_ms: our time when it was asked; it spoke between then and now. None: just now.
+        """
+        now_ms = self.now_ms()
+        asked_ms = now_ms if asked_ms is None else asked_ms
+        if asked_ms - TRUSTED_MS <= server_ms <= now_ms + TRUSTED_MS:
+            return False
+        self._unix_ms, self._since = server_ms + (now_ms - asked_ms) // 2, self._monotonic()
+        return True

@@ -59,5 +59,6 @@ def _lost_hashtag(binding: Binding) -> bool:
     if binding.key != "TWEETDOCK_HASHTAGS":
         return False
     kept = (binding.value or "").count("#")
-    written = binding.original.string.partition("=")[2]
+    # A '#' with a space behind it begins a comment in everybody's eyes.
+    written = re.split(r"\s#(?=\s|$)", binding.original.string.partition("=")[2])[0]
     return any(re.findall(r"#(\w?)", written)[kept:])

@@ -15,6 +15,10 @@ class SettingsError(TweetDockError, ValueError):
         self.problems = tuple(problems)
 
 
+class PostError(TweetDockError, ValueError):
+    """What a source sent as a post is none that can be counted; `str()` is what it lacks."""
+
+
 class SourceError(TweetDockError, ConnectionError):
     """A source has no answer now: `str()` is a plain sentence for the owner of the gauge.
 

@@ -45,7 +45,7 @@ class Setting:
             return self.parse(value or self.default)
         except ValueError as error:
             # An address may carry a password.
-            shown = "" if self.secret else "=" + re.sub(r"//[^/]*@", "//...@", value)
+            shown = "" if self.secret else "=" + re.sub(r"//.*@", "//...@", value)
             problems.append(f"{self.name}{shown}: {error}")
             with suppress(ValueError):  # a default may be wrong too: a '~' without home folder
                 return self.parse(self.default)
@@ -109,7 +109,7 @@ class Settings:
     )
     x_look_back_seconds: float = _set(
         "TWEETDOCK_X_LOOK_BACK_SECONDS",
-        values.number(30, 3600),
+        values.number(90, 3600),
         "120",
         "how far a search a minute reaches back for posts that X indexed late",
     )
@@ -227,6 +227,11 @@ def _conflicts(settings: Settings) -> Iterator[str]:
         yield (
             f"TWEETDOCK_WINDOW_SECONDS={settings.window_seconds:g}: too short for a search every "
             f"TWEETDOCK_POLL_SECONDS={settings.poll_seconds:g}; at least twice that and 50 more"
+        )
+    if settings.stale_seconds <= settings.poll_seconds:
+        yield (
+            f"TWEETDOCK_STALE_SECONDS={settings.stale_seconds:g}: must be longer than "
+            f"TWEETDOCK_POLL_SECONDS={settings.poll_seconds:g}"
         )
     if settings.tweets.pin == settings.tweeters.pin:
         yield (

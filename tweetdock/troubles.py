@@ -13,22 +13,22 @@ class TroubleLog:
     def __init__(self, log: logging.Logger, thing: str) -> None:
         self._log = log
         self._thing = thing
-        self._sentence = ""
-        self._waited = self._reminded = 0.0
+        self._waited = 0.0
+        self._logged: dict[str, float] = {}  # each sentence, and how long was waited before it
 
     def failed(self, sentence: str, next_try: float, *, needs_owner: bool = False) -> None:
         """A try failed; the next one is in `next_try` seconds."""
-        if sentence != self._sentence or self._waited - self._reminded >= REMIND_SECONDS:
+        last = self._logged.get(sentence)
+        if last is None or self._waited - last >= REMIND_SECONDS:
             level = logging.ERROR if needs_owner else logging.WARNING
             again = duration(next_try)
             self._log.log(level, "%s: %s; next try in %s", self._thing, sentence, again)
-            self._reminded = self._waited
-        self._sentence = sentence
+            self._logged[sentence] = self._waited
         self._waited += next_try
 
     def worked(self) -> None:
         """A try worked."""
-        if self._sentence:
+        if self._logged:
             self._log.info("%s: back after about %s", self._thing, duration(self._waited))
-        self._sentence = ""
-        self._waited = self._reminded = 0.0
+        self._waited = 0.0
+        self._logged.clear()

@@ -54,6 +54,7 @@ class XApi:
         self.now = now
         self.vocabulary: Vocabulary = vocabulary
         self.empty_data_list = False
+        self.takes: Callable[[], object] = lambda: None  # called before and after an answer is made
         self.closed = False
         self._changed = threading.Condition()
         self._index = PostIndex()
@@ -231,6 +232,7 @@ class _Exchange(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
         headers = {name.lower(): value for name, value in self.headers.items()}
+        self.api.takes()
         answer = self.api._answer(self.path, headers, fault)
         if answer.body and "gzip" in headers.get("accept-encoding", ""):
             packed = answer.headers | {"content-encoding": "gzip"}
@@ -241,6 +243,7 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def _deliver(self, answer: Answer, fault: faults.Fault | None, healed: threading.Event) -> None:
         head, body = answer.head(self.api.clock()), answer.body
+        self.api.takes()
         match fault:
             case faults.Drip(speed, "headers"):
                 self._drip(head, speed, healed)

@@ -1,7 +1,6 @@
 """One needle: where it stands, where it goes, when it may rest; no wire, no clock."""
 
 from dataclasses import dataclass
-from enum import Enum
 
 from tweetdock.motion import Motion
 from tweetdock.settings import DialSettings
@@ -9,12 +8,6 @@ from tweetdock.settings import DialSettings
 STEP_US = 5.0  # pigpiod's usual step, and about the dead band of a hobby servo
 TWITCH = 0.8  # of a step: a target nearer than that to where the needle stands does not move it
 SETTLE_SECONDS = 0.4  # a servo hangs behind its pulses; only then may they end
-
-
-class Rest(Enum):
-    """What to do with the pulses: end them."""
-
-    NOW = "now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +46,7 @@ class Hand:
 
     def __init__(self, geometry: Geometry, angle: float) -> None:
         self._geometry = geometry
+        self._band = TWITCH * STEP_US * geometry.degrees_per_us
         self._motion = Motion(angle)
         self._target = angle
         self.is_sure = False
@@ -77,9 +71,12 @@ class Hand:
 
     def aim(self, angle: float) -> None:
         """Take a new target; one that no step would show leaves the needle alone."""
-        band = TWITCH * STEP_US * self._geometry.degrees_per_us
-        if abs(angle - self._target) > band:
+        if abs(angle - self._target) > self._band:
             self._target = self._geometry.snap(angle)
+
+    def is_near(self, angle: float) -> bool:
+        """Whether the needle stands there, but for less than a step."""
+        return abs(angle - self._motion.angle) <= self._band
 
     def lose(self) -> None:
         """The pulses have ended without our doing: point again before resting."""
@@ -92,8 +89,8 @@ class Hand:
         self._frame_at = now
         self._settled_at = None
 
-    def frame(self, now: float, speed: float) -> float | Rest:
-        """The angle to point at now, or the end of the pulses. Only after `start`.
+    def frame(self, now: float, speed: float) -> float | None:
+        """The angle to point at now, or None: end the pulses. Only after `start`.
 
         now in seconds, speed in degrees a second at most.
         """
@@ -108,5 +105,5 @@ class Hand:
         elif now >= self._settled_at:
             self._frame_at = self._settled_at = None
             self.is_sure, self._must_point = True, False
-            return Rest.NOW
+            return None
         return self._motion.angle

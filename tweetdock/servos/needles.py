@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tweetdock.backoff import backoff
 from tweetdock.errors import ServoError
 from tweetdock.motion import SPEED
-from tweetdock.servos.hand import Geometry, Hand, Rest
+from tweetdock.servos.hand import Geometry, Hand
 from tweetdock.servos.rig import Rig
 from tweetdock.settings import DialSettings
 from tweetdock.threads import Companion, Crash
@@ -20,8 +20,9 @@ FRAME_SECONDS = 0.02  # a servo takes a pulse 50 times a second
 CHECK_SECONDS = 1.0  # how soon a backend that died while the needles rest is noticed
 STAGGER_SECONDS = 0.2  # two servos starting together trip the under-voltage of a Pi
 FIRST_SPEED = 30.0  # degrees a second while it is only thought where the needle stands
-HOME_SPEED = 270.0  # degrees a second; half of what a servo can, to be home before we are gone
-HOME_SECONDS = 1.4  # enough for both from a full scale of 180 degrees, one after the other
+HOME_SPEED = 360.0  # degrees a second; less than what a servo can, to be home before we are gone
+HOME_STAGGER_SECONDS = 0.1
+HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one after the other
 
 
 class Needles:
@@ -41,7 +42,7 @@ class Needles:
         self._stopping = threading.Event()
         self._changed = threading.Event()
         self._troubles = TroubleLog(log, "servos")
-        self.trouble = "not reached yet"
+        self.trouble = ""
         self.was_reached = False
         self.are_home = False
         self._thread = Companion("needles", self._work, tell)
@@ -59,7 +60,10 @@ class Needles:
         """
         self._stopping.set()
         self._changed.set()
-        return self._thread.join(seconds)
+        has_ended = self._thread.join(seconds)
+        if not has_ended:
+            self._servos.end()  # what the backend started must not outlive us
+        return has_ended
 
     def _work(self) -> None:
         delays = backoff(1.0, 10.0)
@@ -99,23 +103,26 @@ class Needles:
         end = time.monotonic() + HOME_SECONDS
         for hand, home in zip(self._hands, self._homes, strict=True):
             hand.aim(home)
-        while time.monotonic() < end and self._frame(HOME_SPEED):
+        while time.monotonic() < end and self._frame(HOME_SPEED, HOME_STAGGER_SECONDS):
             time.sleep(FRAME_SECONDS)
         for number in range(len(self._hands)):
             self._servos.rest(number)
-        self.are_home = True
+        # A needle within a step of home is home: a whole step is all that it can be told.
+        self.are_home = all(
+            hand.is_near(home) for hand, home in zip(self._hands, self._homes, strict=True)
+        )
 
-    def _frame(self, speed: float | None = None) -> bool:
+    def _frame(self, speed: float | None = None, stagger: float = STAGGER_SECONDS) -> bool:
         """One frame of every needle on its way; False if all of them rest."""
         now = time.monotonic()
         for number, hand in enumerate(self._hands):
-            if hand.wants_to_move and now - self._started_at >= STAGGER_SECONDS:
+            if hand.wants_to_move and now - self._started_at >= stagger:
                 self._started_at = now
                 hand.start(now)
             if hand.is_resting:
                 continue
             order = hand.frame(now, speed or (SPEED if hand.is_sure else FIRST_SPEED))
-            if isinstance(order, Rest):
+            if order is None:
                 self._servos.rest(number)
             else:
                 self._servos.point(number, order)

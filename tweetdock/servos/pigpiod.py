@@ -19,7 +19,7 @@ LOOPBACK = "127.0.0.1"
 LOCK = Path("/var/run/pigpio.pid")
 START_SECONDS = 10.0
 ANSWER_SECONDS = 2.0
-END_SECONDS = 0.4
+END_SECONDS = 0.2
 HUNG_SECONDS = 5.0
 _VERSION = 26  # PI_CMD_PIGPV, http://abyz.me.uk/rpi/pigpio/sif.html
 

@@ -64,7 +64,7 @@ class Rig(ABC):
                 factory.close()
 
     def end(self) -> None:  # noqa: B027 - most hold nothing else
-        """Give up what else the backend holds; called once, at the very end."""
+        """Give up what else the backend holds, at the very end; from any thread, more than once."""
 
     @abstractmethod
     def _open(self) -> Any:

@@ -118,8 +118,10 @@ class Session(requests.Session):
             "allow_redirects": False,  # an API does not redirect; a hotel's Wi-Fi does
             "stream": True,
         }
-        if self._now_ms and kwargs.get("auth"):
-            kwargs["auth"].client.timestamp = str(self._now_ms() // 1000)
+        # Without any auth requests would put a password from ~/.netrc in our token's place.
+        auth = kwargs["auth"] = kwargs.get("auth") or _as_it_is
+        if self._now_ms and hasattr(auth, "client"):
+            auth.client.timestamp = str(self._now_ms() // 1000)
         host = url.partition("://")[2].partition("/")[0]
         with self._in_time(host):
             response = super().request(method, url, **kwargs)
@@ -127,6 +129,7 @@ class Session(requests.Session):
         if response.status_code != 200:
             raise RefusedError(response.status_code, response.headers, body)
         response.raw = io.BytesIO(body)
+        response.content  # noqa: B018 - read and kept now: tweepy closes what it returns
         return response
 
     @contextmanager
@@ -150,6 +153,10 @@ class Session(requests.Session):
             timer.cancel()
         if late.is_set():
             raise SourceError(f"{host} does not answer in time")
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _read(response: requests.Response) -> bytes:

@@ -64,7 +64,7 @@ class Poller:
 
     def run(self) -> None:
         """Poll until told to stop."""
-        kind, delays = None, backoff(1.0, 1.0)
+        delays: dict[tuple[float, float], Iterator[float]] = {}
         while not self._stopping.is_set():
             try:
                 for batch in self._source.poll():
@@ -72,13 +72,13 @@ class Poller:
             except SourceError as error:
                 if self._stopping.is_set():
                     return  # our own cut
-                if kind != (error.first, error.cap):
-                    kind, delays = (error.first, error.cap), backoff(error.first, error.cap)
-                seconds = next(delays) if error.retry_after is None else error.retry_after
+                # A row for each kind: failures that take turns must not start each other over.
+                row = delays.setdefault((error.first, error.cap), backoff(error.first, error.cap))
+                seconds = next(row) if error.retry_after is None else error.retry_after
                 self._troubles.failed(str(error), seconds, needs_owner=error.needs_owner)
                 self._tell_trouble(str(error), seconds, needs_owner=error.needs_owner)
             else:
-                kind = None
+                delays.clear()
                 self._troubles.worked()
                 seconds = self._rest()
             self._wait(seconds)

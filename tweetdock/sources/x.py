@@ -1,6 +1,7 @@
 """X's recent search through tweepy: the window read once, then what is new."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -77,7 +78,7 @@ class XSearch:
         self._limit: RateLimit | None = None
         self._polled_ms = 0
         self._has_server_time = False
-        self._warned_unreadable = False
+        self._unreadable: Counter[str] = Counter()
 
     def poll(self) -> Iterator[Batch]:
         """One search, a Batch a page; SourceError when X does not deliver."""
@@ -88,10 +89,11 @@ class XSearch:
             try:
                 page, served_ms, was_moved = self._fetch(ask, token)
             except RefusedError as refusal:
+                trouble = explain(refusal, self._clock.now_ms())
                 if refusal.status == 400 and self._plan.refused(ask):
-                    log.info("x: the last id is too old to go on from; searching by time")
+                    log.info("%s; going on by time instead of the last id", trouble)
                     return
-                raise explain(refusal, self._clock.now_ms()) from None
+                raise trouble from refusal
             span = search.take(page, served_ms)
             token = page.next_token
             self._plan.record(search, span, served_ms, is_done=token is None)
@@ -100,7 +102,7 @@ class XSearch:
                 source=self.name,
                 posts=page.posts,
                 covers=span,
-                unreadable=page.unreadable,
+                unreadable=tuple(entry.at_ms for entry in page.unreadable),
                 server_ms=self.server_ms(),
             )
             # With the time corrected, the stretch to ask for is another.
@@ -130,18 +132,19 @@ class XSearch:
     def _fetch(self, ask: Ask, token: str | None) -> tuple[Page, int, bool]:
         """A page, when X made it (unix ms), and whether our clock was corrected by it."""
         self._spare_limit()
+        asked_ms = self._clock.now_ms()
         try:
             response = self._request(ask, token)
         except RefusedError as refusal:
-            was_moved = self._read_headers(refusal.headers)
+            was_moved = self._read_headers(refusal.headers, asked_ms)
             if was_moved and refusal.status in (400, 401):
                 sentence = f"X refuses ({refusal.status}) as this machine's clock was off"
                 raise SourceError(sentence, retry_after=1.0) from refusal
             raise
-        was_moved = self._read_headers(response.headers)
+        lasted_ms = self._clock.now_ms() - asked_ms
+        was_moved = self._read_headers(response.headers, asked_ms)
         now_ms = self._clock.now_ms()
-        served_ms = now_ms - round(response.elapsed.total_seconds() * 1000)
-        return parse_page(response.content, now_ms), served_ms, was_moved
+        return parse_page(response.content, now_ms), now_ms - lasted_ms, was_moved
 
     def _request(self, ask: Ask, token: str | None) -> requests.Response:
         response = self._client.search_recent_tweets(
@@ -164,7 +167,7 @@ class XSearch:
                 retry_after=limit.pause_seconds(now_ms, 0.0),
             )
 
-    def _read_headers(self, headers: Mapping[str, str]) -> bool:
+    def _read_headers(self, headers: Mapping[str, str], asked_ms: int) -> bool:
         self._limit = RateLimit.from_headers(headers)
         try:
             # A Date is cut to the second: its middle is the best guess.
@@ -173,7 +176,7 @@ class XSearch:
             return False
         self._has_server_time = True
         before_ms = self._clock.now_ms()
-        if not self._clock.correct(server_ms):
+        if not self._clock.correct(server_ms, asked_ms):
             return False
         log.warning(
             "this machine's clock is off by %s; going by X's",
@@ -182,9 +185,10 @@ class XSearch:
         return True
 
     def _note_unreadable(self, page: Page) -> None:
-        if page.unreadable and not self._warned_unreadable:
-            self._warned_unreadable = True
-            log.warning("x: %d entries without id or author are left out", len(page.unreadable))
+        for entry in page.unreadable:
+            self._unreadable[entry.kind] += 1
+            if self._unreadable[entry.kind] == 1:
+                log.warning("x: an entry is left out, and all like it: %s", entry.kind)
 
 
 def _client(credentials: Credentials, session: Session) -> tweepy.Client:

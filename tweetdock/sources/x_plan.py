@@ -45,24 +45,22 @@ class Search:
         """The stretch seen once `page` is read; SourceError if the pages lead nowhere."""
         if self.until_ms is None:
             self.until_ms = served_ms - INDEX_LAG_MS
-        newest_id = page.newest_id or 0
-        # An id from the future would hide from `since_id` all that comes before its time.
-        if snowflake_ms(newest_id) <= served_ms + FUTURE_MS:
-            self.newest_id = max(self.newest_id, newest_id)
+        # A single odd id must neither seem to complete the past nor hide the future.
+        ids = [i for i in page.ids if self.ask.since_ms < snowflake_ms(i) <= served_ms + FUTURE_MS]
+        self.newest_id = max([self.newest_id, *ids])
         if page.next_token is None:
             return Span(self.ask.since_ms, self.until_ms)
-        self._check_progress(page, page.next_token)
+        self._check_progress(min(ids, default=None), page.next_token)
         if self._oldest_id is None:
             return Span(self.until_ms, self.until_ms)
         # A post of the same millisecond may be on the next page: it stays outside of (since, ...
         return Span(snowflake_ms(self._oldest_id), self.until_ms)
 
-    def _check_progress(self, page: Page, token: str) -> None:
-        is_further = page.oldest_id is not None and (
-            self._oldest_id is None or page.oldest_id < self._oldest_id
-        )
+    def _check_progress(self, oldest_id: int | None, token: str) -> None:
+        known = self._oldest_id
+        is_further = oldest_id is not None and (known is None or oldest_id < known)
         if is_further:
-            self._oldest_id = page.oldest_id
+            self._oldest_id = oldest_id
         self._idle_pages = 0 if is_further else self._idle_pages + 1
         if token in self._tokens or self._idle_pages >= PATIENCE_PAGES:
             raise SourceError(
@@ -88,8 +86,10 @@ class SearchPlan:
         self._newest_id = 0
         self._caught_up_ms: int | None = None
         self._asked_live_ms = 0
+        self._was_live = False
         self._looked_back_ms = 0
         self._by_time = True
+        self._id_refusals = 0
 
     def next(self, now_ms: int) -> Ask:
         """The search to make now."""
@@ -97,10 +97,13 @@ class SearchPlan:
         self._seen.forget_before(floor)
         caught_up = self._caught_up_ms
         if caught_up is None or not floor < caught_up <= now_ms:
-            self._asked_live_ms = now_ms
+            self._was_live, self._asked_live_ms = True, now_ms
             return _ask_by_time(floor)
         gaps = self._gaps(now_ms)
-        if gaps and now_ms - self._asked_live_ms < self._poll_ms:
+        # In turns if answers take as long as the pause, so that neither starves the other.
+        is_live = not gaps or (not self._was_live and now_ms - self._asked_live_ms >= self._poll_ms)
+        self._was_live = is_live
+        if not is_live:
             return _ask_by_time(gaps[-1].since_ms, gaps[-1].until_ms)
         self._asked_live_ms = now_ms
         return self._ask_live(self._reach(caught_up), now_ms)
@@ -134,15 +137,19 @@ class SearchPlan:
         self._caught_up_ms = search.until_ms
         self._newest_id = max(self._newest_id, search.newest_id)
         if is_done:
-            self._by_time = False
+            if search.ask.since_id is not None:
+                self._id_refusals = 0
+            self._by_time = self._id_refusals > 1
             if search.ask.looks_back or search.ask.start_ms is not None:
                 self._looked_back_ms = served_ms
 
     def refused(self, ask: Ask) -> bool:
         """X does not take the `ask`; whether asking by time instead is worth a try."""
-        had_id = ask.since_id is not None
+        if ask.since_id is None:
+            return False
         self._by_time = True
-        return had_id
+        self._id_refusals += 1
+        return True
 
 
 def _ask_by_time(since_ms: int, until_ms: int | None = None) -> Ask:

@@ -4,13 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tweetdock.errors import SourceError
+from tweetdock.errors import PostError, SourceError
 from tweetdock.post import Post
 from tweetdock.timestamps import parse_ms
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
-BEYOND = 1 << 63
+DAY_MS = 86_400_000
 
 
 def snowflake_ms(snowflake: int) -> int:
@@ -24,85 +24,99 @@ def since_id_for(ms: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a search, newest first.
+class Unreadable:
+    """An entry that is no post of ours to count: about when it was written, and what it lacks."""
 
-    newest_id, oldest_id: of all its entries, None on an empty page.
-    unreadable: the moments (unix ms) of entries that are no post of ours to count.
-    """
+    at_ms: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search, newest first; `ids` are those of the posts' latest versions."""
 
     posts: tuple[Post, ...]
-    newest_id: int | None
-    oldest_id: int | None
+    ids: tuple[int, ...]
     next_token: str | None
-    unreadable: tuple[int, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 def parse_page(body: bytes, at_ms: int) -> Page:
-    """A search answer as a page; SourceError if it is none.
-
-    at_ms: when it came, taken for entries that do not even have an id.
-    """
-    try:
-        answer = json.loads(body)
-    except ValueError as error:
-        raise SourceError(
-            "X's address answers, but not with JSON: is a login page in the way?",
-            first=5.0,
-            cap=60.0,
-        ) from error
-    if not isinstance(answer, dict) or not isinstance(answer.get("meta"), dict):
-        raise SourceError("X's address answers, but not with a page of posts", first=5.0, cap=60.0)
-    entries = answer.get("data")
+    """A search answer as a page; SourceError if it is none. at_ms: when it came."""
+    answer, meta = _decode(body)
+    entries, token = answer.get("data") or [], meta.get("next_token")
+    if not isinstance(entries, list) or not isinstance(token, str | None):
+        raise _no_page("with a broken page")
     posts, ids, unreadable = [], [], []
-    for entry in entries if isinstance(entries, list) else []:
+    near_ms = at_ms  # what cannot be read was written about when its newer neighbour was
+    for entry in entries:
         try:
-            post, snowflake = parse_post(entry)
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError):
-            snowflake = _id_of(entry)
-            unreadable.append(snowflake_ms(snowflake) if snowflake else at_ms)
+            post, snowflake = parse_post(entry, at_ms)
+        except PostError as error:
+            unreadable.append(Unreadable(near_ms, str(error)))
         else:
             posts.append(post)
-        if snowflake:
             ids.append(snowflake)
-    token = answer["meta"].get("next_token")
-    return Page(
-        posts=tuple(posts),
-        newest_id=max(ids, default=None),
-        oldest_id=min(ids, default=None),
-        next_token=token if isinstance(token, str) and token else None,
-        unreadable=tuple(unreadable),
-    )
+            near_ms = post.created_ms
+    announced = meta.get("result_count")
+    if isinstance(announced, int) and announced > len(entries):
+        unreadable.append(Unreadable(near_ms, "announced, not sent"))
+    return Page(tuple(posts), tuple(ids), token or None, tuple(unreadable))
 
 
-def parse_post(entry: dict[str, Any]) -> tuple[Post, int]:
-    """A post and the id of this version of it.
+def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
+    """A post and the id of this version of it; PostError says what it lacks.
 
     All versions of an edited post have the first one's id as their key and its moment as theirs.
-    Raises KeyError, TypeError, ValueError, IndexError or OverflowError for what is no post.
+    at_ms: now; a post from another day to come is none.
     """
-    snowflake = int(entry["id"])
-    author = int(entry["author_id"])
-    if not (0 < snowflake < BEYOND and author >= 0):
-        raise ValueError("no id")
+    if not isinstance(entry, dict):
+        raise PostError("no object")
+    snowflake, author = _number(entry, "id"), _number(entry, "author_id")
+    if snowflake_ms(snowflake) > at_ms + DAY_MS:
+        raise PostError("no id")
     history = entry.get("edit_history_tweet_ids") or entry.get("edit_history_post_ids")
-    first = int((history and history[0]) or snowflake)
+    if history is None:
+        first = snowflake
+    elif isinstance(history, list) and isinstance(history[0], str):
+        first = _number({"edit history": history[0]}, "edit history")
+    else:
+        raise PostError("no edit history")
+    if not 0 < first <= snowflake:
+        raise PostError("no edit history")
     created_ms = _created_ms(entry.get("created_at"), snowflake, first)
+    if not EPOCH_MS <= created_ms <= at_ms + DAY_MS:
+        raise PostError("no sensible created_at")
     return Post(f"x:{first}", f"x:{author}", created_ms), snowflake
 
 
-def _created_ms(created_at: str | None, snowflake: int, first: int) -> int:
+def _decode(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _no_page("but not with JSON: is a login page in the way?") from error
+    meta = answer.get("meta") if isinstance(answer, dict) else None
+    if not isinstance(meta, dict):
+        raise _no_page("but not with a page of posts")
+    return answer, meta
+
+
+def _no_page(what: str) -> SourceError:
+    return SourceError(f"X's address answers, {what}", first=5.0, cap=60.0)
+
+
+def _number(entry: dict[str, Any], name: str) -> int:
+    text = entry.get(name)
+    if not (isinstance(text, str) and text.isascii() and text.isdecimal() and len(text) <= 19):
+        raise PostError(f"no {name}")
+    return int(text)
+
+
+def _created_ms(created_at: Any, snowflake: int, first: int) -> int:
     # created_at is cut to the second; the id knows the millisecond. Should ids ever stop being
     # snowflakes they would contradict created_at, and then it is right.
-    if created_at is None:
-        return snowflake_ms(first)
-    created_ms = parse_ms(created_at)
-    return snowflake_ms(first) if 0 <= snowflake_ms(snowflake) - created_ms < 1000 else created_ms
-
-
-def _id_of(entry: Any) -> int:
     try:
-        snowflake = int(entry["id"])
-    except (KeyError, TypeError, ValueError):
-        return 0
-    return snowflake if 0 < snowflake < BEYOND else 0
+        created_ms = parse_ms(created_at)
+    except (TypeError, ValueError) as error:
+        raise PostError("no created_at") from error
+    return snowflake_ms(first) if 0 <= snowflake_ms(snowflake) - created_ms < 1000 else created_ms

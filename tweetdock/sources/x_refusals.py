@@ -71,7 +71,7 @@ def _owner(sentence: str) -> SourceError:
 def _problem(body: bytes) -> dict[str, Any]:
     try:
         problem = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return problem if isinstance(problem, dict) else {}
 

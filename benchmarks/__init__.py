@@ -1,0 +1,1 @@
+"""What TweetDock costs, beside other ways to the same numbers: `python -m benchmarks`."""

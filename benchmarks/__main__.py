@@ -1,0 +1,22 @@
+"""Print everything measured as one Markdown table, each row when it is known."""
+
+import os
+import platform
+from datetime import UTC, datetime
+
+from benchmarks import counter, daemon, ingest
+from benchmarks.table import HEAD
+
+
+def main() -> None:
+    """Print the table."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}"
+    print(f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {machine}:\n")
+    print(HEAD, flush=True)
+    for measure in (counter.rows, ingest.rows, daemon.rows):
+        for row in measure():
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

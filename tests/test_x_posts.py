@@ -1,0 +1,105 @@
+"""Posts as X writes them, and what is none."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standins.x_posts import created_at, make_post, snowflake
+
+from tweetdock.errors import PostError, SourceError
+from tweetdock.post import Post
+from tweetdock.sources.x_posts import parse_page, parse_post, since_id_for, snowflake_ms
+
+NOW_MS = 1_790_000_000_123
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    """A post of two seconds ago, changed."""
+    return make_post(NOW_MS - 2000, 42) | changes
+
+
+@given(st.integers(1_288_834_974_658, NOW_MS), st.integers(0, 2**22 - 1))
+def test_an_id_tells_its_millisecond_and_bounds_are_exact(at_ms: int, sequence: int) -> None:
+    made = snowflake(at_ms, sequence)
+    assert snowflake_ms(made) == at_ms
+    assert since_id_for(at_ms) < made
+    assert since_id_for(at_ms + 1) >= made
+
+
+def test_a_post_has_the_first_versions_key_and_moment() -> None:
+    first = make_post(NOW_MS - 60_001, 42)
+    second = make_post(NOW_MS - 2000, 42, edits_of=first)
+    post, version = parse_post(second, NOW_MS)
+    assert post == Post(f"x:{first['id']}", "x:42", NOW_MS - 60_001)
+    assert version == int(second["id"])
+
+
+def test_both_vocabularies_and_none_at_all_give_the_same_post() -> None:
+    legacy = entry()
+    renamed = {n: v for n, v in legacy.items() if n != "edit_history_tweet_ids"}
+    bare = dict(renamed)
+    renamed["edit_history_post_ids"] = legacy["edit_history_tweet_ids"]
+    assert parse_post(legacy, NOW_MS) == parse_post(renamed, NOW_MS) == parse_post(bare, NOW_MS)
+
+
+def test_a_date_that_contradicts_the_id_is_right() -> None:
+    post, _ = parse_post(entry(created_at=created_at(NOW_MS - 600_000)), NOW_MS)
+    assert post.created_ms == (NOW_MS - 600_000) // 1000 * 1000
+
+
+NO_IDS: list[Any] = [None, 5, True, "", "-5", "x", "1_0", "1" * 20, "9" * 19, "\u0663", []]
+NO_DATES: list[Any] = [None, 5, "", "soon", "2026-11", []]
+ODD: list[tuple[str, Any, str]] = [
+    *(("id", odd, "no id") for odd in NO_IDS),
+    *(("author_id", odd, "no author_id") for odd in NO_IDS if odd != "9" * 19),
+    *(("created_at", odd, "no created_at") for odd in NO_DATES),
+    *(
+        ("created_at", odd, "no sensible created_at")
+        for odd in ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
+    ),
+    *(
+        ("edit_history_tweet_ids", odd, "no edit history")
+        for odd in ("123", {"a": 1}, [7], [""], ["-5"], ["1" * 30], ["0"], ["9" * 19], [None])
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "kind"), ODD)
+def test_what_is_no_post_is_said_by_what_it_lacks(name: str, value: Any, kind: str) -> None:
+    with pytest.raises(PostError, match=f"^{kind}$"):
+        parse_post(entry(**{name: value}), NOW_MS)
+
+
+@pytest.mark.parametrize(("name", "value", "kind"), ODD)
+def test_the_rest_of_the_page_counts(name: str, value: Any, kind: str) -> None:
+    good = [make_post(NOW_MS - number * 1000, number) for number in range(1, 4)]
+    data = [good[0], good[1] | {name: value}, good[2]]
+    page = parse_page(json.dumps({"data": data, "meta": {"result_count": 3}}).encode(), NOW_MS)
+    assert [post.author for post in page.posts] == ["x:1", "x:3"]
+    assert [(one.at_ms, one.kind) for one in page.unreadable] == [(NOW_MS - 1000, kind)]
+
+
+def test_entries_that_were_announced_and_not_sent_are_missed() -> None:
+    body = json.dumps({"data": [entry()], "meta": {"result_count": 90}}).encode()
+    assert [one.kind for one in parse_page(body, NOW_MS).unreadable] == ["announced, not sent"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+fields = st.sampled_from(["id", "author_id", "created_at", "edit_history_tweet_ids", "text"])
+
+
+@given(st.lists(st.dictionaries(fields, json_values) | json_values), json_values, json_values)
+def test_no_page_whatever_it_holds_is_more_than_a_source_error(
+    data: list[Any], token: Any, count: Any
+) -> None:
+    body = json.dumps({"data": data, "meta": {"next_token": token, "result_count": count}})
+    try:
+        page = parse_page(body.encode(), NOW_MS)
+    except SourceError:
+        return
+    assert len(page.posts) + len(page.unreadable) >= len(data)
