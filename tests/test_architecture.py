@@ -18,7 +18,7 @@ FLOORS = """
     __main__
     cli
     daemon
-    logs config                                    gauge show/journal
+    logs config                                    gauge show/journal show/terminal
     sources/choice                                 servos/choice servos/needles
     sources/x sources/demo                         servos/pigpio servos/lgpio servos/mock
     sources/x_plan sources/x_refusals              servos/pigpiod
@@ -78,8 +78,9 @@ WALLS = {
     "lgpio": {"servos/lgpio"},
     "dateutil": {"timestamps"},
     "dotenv": {"config"},
+    "rich": {"show/terminal"},
 }
-HEAVY = {"tweepy", "requests", "urllib3", "gpiozero", "pigpio", "lgpio", "oauthlib"}
+HEAVY = {"tweepy", "requests", "urllib3", "gpiozero", "pigpio", "lgpio", "oauthlib", "rich"}
 
 
 def name_of(path: Path) -> str:

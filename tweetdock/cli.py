@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from tweetdock import __version__
@@ -49,12 +50,27 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Settings, stopping: threading.Event) -> int:
+    from tweetdock import logs  # noqa: PLC0415
     from tweetdock.daemon import Daemon  # noqa: PLC0415
 
-    log.info("TweetDock %s, %s", __version__, _subject(settings))
-    Daemon(settings, stopping).run()
+    with ExitStack() as screen:
+        show = None
+        if _has_live_line(settings):
+            # Tens of modules, for a terminal only: a Pi Zero's memory is small.
+            from tweetdock.show.terminal import LiveLine  # noqa: PLC0415
+
+            line = screen.enter_context(LiveLine())
+            logs.configure(settings.log_level, settings.log_format, line.handler)
+            show = line.show
+        log.info("TweetDock %s, %s", __version__, _subject(settings))
+        Daemon(settings, stopping).run(show)
     log.info("stopped")
     return 0
+
+
+def _has_live_line(settings: Settings) -> bool:
+    is_able = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return is_able and settings.log_format == "text" and sys.stderr.isatty()
 
 
 def _read_once(settings: Settings, stopping: threading.Event) -> int:
@@ -72,7 +88,7 @@ def _read_once(settings: Settings, stopping: threading.Event) -> int:
 
 def _subject(settings: Settings) -> str:
     if settings.demo:
-        return "a demo: made-up posts, no servos"
+        return "a demo: made-up posts"
     subject = settings.x_query or " ".join(f"#{tag}" for tag in settings.hashtags)
     return f"{subject} on {', '.join(settings.sources)}"
 

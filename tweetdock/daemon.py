@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from queue import Empty, Full, Queue
 
@@ -31,6 +31,7 @@ TICK_SECONDS = 0.1  # how soon a signal is seen; the way home needs most of the 
 READ_SECONDS = 1.0  # how soon a needle follows posts that leave the window
 INBOX_SIZE = 1000
 STOP_SECONDS = 1.7
+JOIN_SECONDS = 0.1
 
 
 class Daemon:
@@ -49,27 +50,29 @@ class Daemon:
         self._gauge = Gauge(settings, lags_ms, self._clock.now_ms(), os.urandom(16))
         self._needs_owner = False
 
-    def run(self) -> None:
-        """Show readings on the dials until told to stop.
+    def run(self, show: Callable[[Reading], None] | None = None) -> None:
+        """Show readings on the dials until told to stop, and by `show` if somebody looks at that.
 
         Raises UnavailableError if a servo backend that was asked for is out of reach at start.
         """
         with ExitStack() as house:
-            self._start_sources(house)
+            threads = self._start_sources()
             needles = self._start_needles(house)
-            house.callback(self._stopping.set)
-            journal = Journal(is_watched=self._settings.demo or sys.stderr.isatty())
+            house.callback(self._stop_sources, threads)
+            reads_log = show is None and (self._settings.demo or sys.stderr.isatty())
+            journal = Journal(is_watched=reads_log)
             begun = time.monotonic()
             for reading in self._readings():
                 needles.aim([dial.angle for dial in reading.dials.values()])
                 journal.note(reading)
+                if show is not None:
+                    show(reading)
                 self._check_servos(needles, time.monotonic() - begun)
 
     def read_once(self) -> Reading | None:
         """The first reading that is complete, or that waiting would not mend; None if stopped."""
         with ExitStack() as house:
-            self._start_sources(house)
-            house.callback(self._stopping.set)
+            house.callback(self._stop_sources, self._start_sources())
             for reading in self._readings():
                 is_final = reading.grade in (Grade.EXACT, Grade.STALE) or reading.covered == 1.0
                 if is_final or self._needs_owner:
@@ -104,11 +107,16 @@ class Daemon:
         self._needs_owner = isinstance(message, Trouble) and message.needs_owner
         self._gauge.take(message, self._clock.now_ms())
 
-    def _start_sources(self, house: ExitStack) -> None:
+    def _start_sources(self) -> list[Companion]:
+        pollers = {s.name: Poller(s, self._deliver, self._stopping) for s in self._sources}
+        return [Companion(f"source {n}", p.run, self._deliver) for n, p in pollers.items()]
+
+    def _stop_sources(self, threads: list[Companion]) -> None:
+        self._stopping.set()
         for source in self._sources:
-            poller = Poller(source, self._deliver, self._stopping)
-            Companion(f"source {source.name}", poller.run, self._deliver)
-            house.callback(source.cut)
+            source.cut()
+        for thread in threads:
+            thread.join(JOIN_SECONDS)
 
     def _start_needles(self, house: ExitStack) -> Needles:
         dials = (self._settings.tweets, self._settings.tweeters)
@@ -128,7 +136,7 @@ class Daemon:
 
     def _check_servos(self, needles: Needles, seconds: float) -> None:
         is_demanded = self._settings.servo_backend in ("pigpio", "lgpio")
-        if needles.was_reached or not is_demanded:
+        if needles.was_reached or not needles.trouble or not is_demanded:
             return
         if seconds >= self._settings.servo_start_seconds:
             raise UnavailableError(

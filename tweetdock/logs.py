@@ -25,9 +25,9 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
-def configure(level: str, style: str) -> None:
-    """Send our log at `level`, and the libraries' warnings, to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+def configure(level: str, style: str, handler: logging.Handler | None = None) -> None:
+    """Send our log at `level`, and the libraries' warnings, to `handler` or standard error."""
+    handler = handler or logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else logging.Formatter(TEXT))
     # Only ours may be talkative: at DEBUG tweepy and oauthlib log tokens and keys.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

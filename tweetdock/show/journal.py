@@ -15,7 +15,7 @@ WATCHED_EVERY_MS = 5_000
 class Journal:
     """Logs a reading when its grade changes, when a dial pegs, and now and then as it moves.
 
-    is_watched: somebody sees the log as it comes, in a terminal, and waits for the next line.
+    is_watched: somebody sees the log as it comes, without a live line, and waits for the next.
     """
 
     def __init__(self, *, is_watched: bool) -> None:
@@ -33,7 +33,10 @@ class Journal:
         self._last = reading
 
     def _is_news(self, last: Reading, reading: Reading) -> bool:
-        if reading.grade is not last.grade or _pegged(reading) != _pegged(last):
+        if reading.grade is not last.grade:
+            return True
+        # Not its end, too: a count may waver about the end of the dial.
+        if any(_pegged(reading)) and not any(_pegged(last)):
             return True
         is_due = abs(reading.at_ms - last.at_ms) >= self._every_ms
         return is_due and (reading.posts, reading.authors) != (last.posts, last.authors)

@@ -3,14 +3,20 @@
 import math
 import random
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tweetdock.clock import Clock
 from tweetdock.post import Batch, Post, Span
 from tweetdock.sources.polling import Pause
 
+SEED = 7
 MINUTE_MS = 60_000
 TALK_MINUTES = 25  # a talk is quiet, its end and the break after it are not
-REGULARS = 400
+NIGHT_RATE, DAY_RATE = 4, 16  # posts a minute, before the talks' rhythm and the bursts
+DOORS_OPEN, DOORS_CLOSE = 7, 20  # hours UTC
+BURST_EVERY = 120  # minutes: at most one keynote announcement in each such stretch
+REGULARS = 40
+EXCITED = 60  # so many answer to an announcement more than once
 
 
 class Demo:
@@ -18,17 +24,21 @@ class Demo:
 
     name = "demo"
 
-    def __init__(self, *, clock: Clock, window_seconds: float, poll_seconds: float) -> None:
+    def __init__(
+        self, *, clock: Clock, window_seconds: float, poll_seconds: float, seed: int = SEED
+    ) -> None:
         self.lag_ms = round(poll_seconds * 1000) + 5_000
         self._clock = clock
         self._poll_seconds = poll_seconds
+        self._seed = seed
         self._until_ms = clock.now_ms() - round(window_seconds * 1000)
 
     def poll(self) -> Iterator[Batch]:
         """What was made up since the last time."""
         span = Span(self._until_ms, self._clock.now_ms())
         self._until_ms = span.until_ms
-        yield Batch(source=self.name, posts=tuple(posts_in(span)), covers=span)
+        posts = tuple(posts_in(span, seed=self._seed))
+        yield Batch(source=self.name, posts=posts, covers=span)
 
     def pause(self) -> Pause:
         """The usual pause."""
@@ -41,22 +51,64 @@ class Demo:
         """There is nothing that could hang."""
 
 
-def posts_in(span: Span) -> Iterator[Post]:
+def posts_in(span: Span, *, seed: int = SEED) -> Iterator[Post]:
     """The posts of a stretch of time; any cut of a stretch gives the same posts."""
     for minute in range(span.since_ms // MINUTE_MS, span.until_ms // MINUTE_MS + 1):
-        for post in _posts_of(minute):
+        for post in _posts_of(minute, seed):
             if span.since_ms < post.created_ms <= span.until_ms:
                 yield post
 
 
-def _posts_of(minute: int) -> Iterator[Post]:
-    dice = random.Random(minute)  # noqa: S311 - made up on purpose
-    excitement = 0.5 - 0.5 * math.cos(2 * math.pi * minute / TALK_MINUTES)
-    for number in range(round(dice.gauss(4 + 14 * excitement**4, 1.5))):
-        # Few people write often, many once: a crowd's usual shape.
-        author = int(min(dice.paretovariate(0.6), REGULARS * 10)) * REGULARS + dice.randrange(20)
+class Burst(NamedTuple):
+    """An announcement: the minute it falls in, how often the rate multiplies, how fast it fades."""
+
+    minute: int
+    factor: float
+    fade_minutes: float
+
+    def lift(self, minute: int) -> float:
+        """What it multiplies the rate by in a later minute; 1 once it is forgotten."""
+        return 1 + (self.factor - 1) * math.exp((self.minute - minute) / self.fade_minutes)
+
+
+def last_burst(minute: int, seed: int) -> Burst | None:
+    """The latest announcement up to a minute, if it is not long ago."""
+    for stretch in (minute // BURST_EVERY, minute // BURST_EVERY - 1):
+        dice = _dice(seed, "burst", stretch)
+        start = stretch * BURST_EVERY + dice.randrange(BURST_EVERY)
+        if dice.random() < 0.8 and start <= minute:
+            return Burst(start, dice.uniform(5, 10), dice.uniform(3, 6))
+    return None
+
+
+def _posts_of(minute: int, seed: int) -> Iterator[Post]:
+    dice = _dice(seed, "minute", minute)
+    burst = last_burst(minute, seed)
+    rate = _usual_rate(minute) * (burst.lift(minute) if burst else 1)
+    for number in range(round(dice.gauss(rate, math.sqrt(rate)))):
         yield Post(
             key=f"demo:{minute}-{number}",
-            author=f"demo:{author}",
+            author=f"demo:{_author(dice, minute, burst)}",
             created_ms=minute * MINUTE_MS + dice.randrange(MINUTE_MS),
         )
+
+
+def _usual_rate(minute: int) -> float:
+    hour = minute / 60 % 24
+    daylight = max(0.0, math.sin(math.pi * (hour - DOORS_OPEN) / (DOORS_CLOSE - DOORS_OPEN)))
+    excitement = 0.5 - 0.5 * math.cos(2 * math.pi * minute / TALK_MINUTES)
+    return (NIGHT_RATE + (DAY_RATE - NIGHT_RATE) * daylight) * (0.6 + 1.2 * excitement**4)
+
+
+def _author(dice: random.Random, minute: int, burst: Burst | None) -> str:
+    kind = dice.random()
+    if burst and kind < (0.4 if minute - burst.minute < 10 else 0.1):
+        return f"excited-{burst.minute}-{dice.randrange(EXCITED)}"
+    if kind < 0.5:
+        # The first of the regulars write most.
+        return f"regular-{int(REGULARS * dice.random() ** 2)}"
+    return f"passer-by-{dice.randrange(1_000_000)}"
+
+
+def _dice(seed: int, what: str, number: int) -> random.Random:
+    return random.Random(f"{seed} {what} {number}")  # noqa: S311 - made up on purpose

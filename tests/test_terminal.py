@@ -1,0 +1,278 @@
+"""The live line: what it shows at which width, and the real command in a real terminal."""
+
+import fcntl
+import logging
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import StringIO
+from pathlib import Path
+from typing import Self
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from running import BARE, Running, command
+from test_journal import reading
+
+from tweetdock import logs
+from tweetdock.coverage import Grade
+from tweetdock.reading import Reading
+from tweetdock.show.terminal import COLOURS, Face, LiveLine
+
+WIDTHS = (40, 80, 200)
+LONG = "X asks us to wait " * 20
+SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
+
+
+def console(width: int = 80) -> Console:
+    """A terminal that writes into memory."""
+    return Console(
+        file=StringIO(), width=width, height=25, force_terminal=True, color_system="standard"
+    )
+
+
+def lines(one: Reading, width: int = 80) -> list[str]:
+    """The lines of a reading, without colours."""
+    rows = console(width).render_lines(Face(one), pad=False)
+    return ["".join(segment.text for segment in row) for row in rows]
+
+
+def written(terminal: Console) -> str:
+    assert isinstance(terminal.file, StringIO)
+    return terminal.file.getvalue()
+
+
+@pytest.mark.parametrize("grade", Grade)
+@pytest.mark.parametrize("count", [0, 40, 1_234_567])
+def test_no_line_ever_reaches_the_edge(grade: Grade, count: int) -> None:
+    tags = ("日本語のとても長いタグ", "another")
+    for detail in ("", "short", LONG, "two\nlines\x1b[2J"):
+        one = reading(
+            count, grade=grade, detail=detail, pegged=count > 100, demo=True, hashtags=tags
+        )
+        for width in (*range(1, 60), *WIDTHS):
+            found = lines(one, width)
+            assert len(found) == 2
+            assert max(map(cell_len, found)) <= max(1, width - 2)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("grade", Grade)
+def test_counts_scales_and_grade_show_at_every_width(width: int, grade: Grade) -> None:
+    tweets, tweeters = lines(reading(40, grade=grade), width)
+    assert "tweets " in tweets
+    assert "40 / 100" in tweets
+    assert tweets.endswith(grade)
+    assert "tweeters " in tweeters
+    assert "20 / 100" in tweeters
+
+
+@pytest.mark.parametrize("grade", Grade)
+def test_a_grade_has_its_colour(grade: Grade) -> None:
+    segments = console().render(Face(reading(grade=grade)))
+    (style,) = [style for text, style, _ in segments if text == str(grade)]
+    assert style is not None
+    assert style.color is not None
+    assert style.color.name == COLOURS[grade]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_bar_is_as_long_as_the_needle_is_far(width: int) -> None:
+    for count, share in ((0, 0.0), (50, 0.5), (100, 1.0)):
+        tweets, _ = lines(reading(count), width)
+        bar = [sign for sign in tweets if sign in "━╸─"]
+        assert 5 <= len(bar) <= 40
+        length = bar.count("━") + bar.count("╸") / 2
+        assert length == pytest.approx(share * len(bar), abs=0.5)
+
+
+def test_hashtags_and_window_show_where_there_is_room() -> None:
+    assert lines(reading())[0].startswith("#dockercon ")
+    assert lines(reading())[1].startswith("last 60 min ")
+    assert lines(reading(), 40)[0].startswith("tweets ")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_demo_says_so_at_every_width(width: int) -> None:
+    assert "DEMO" in lines(reading(demo=True), width)[0]
+    assert "DEMO" not in "".join(lines(reading(), width))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_pegged_dial_says_so_at_every_width(width: int) -> None:
+    tweets, tweeters = lines(reading(101, pegged=True, demo=True, grade=Grade.PARTIAL), width)
+    assert "101 > 100" in tweets
+    assert "50 / 100" in tweeters
+    assert ("pegged" in tweets) is (width > 40)
+
+
+def test_what_ails_shows_as_far_as_there_is_room() -> None:
+    one = reading(grade=Grade.PARTIAL, detail="X asks us to wait 4 min, until 12:05 UTC")
+    assert lines(one, 200)[1].endswith("x: X asks us to wait 4 min, until 12:05 UTC")
+    assert lines(one, 80)[1].endswith("…")
+    assert "x: X asks us" in lines(one, 80)[1]
+    assert "x:" not in lines(one, 40)[1]
+
+
+def test_foreign_words_cannot_send_escapes() -> None:
+    text = "".join(lines(reading(grade=Grade.PARTIAL, detail="a\x1b[2Jb\nc"), 200))
+    assert "x: a [2Jb c" in text
+
+
+def test_a_terminal_without_unicode_gets_bars_too() -> None:
+    terminal = console()
+    options = terminal.options.update()
+    options.encoding = "ascii"
+    one = reading(grade=Grade.PARTIAL, detail=LONG)
+    text = "".join(segment.text for segment in terminal.render(Face(one), options))
+    assert "=====" in text
+    assert text.isascii()
+
+
+def test_it_is_drawn_four_times_a_second_at_most() -> None:
+    terminal, now = console(), [0.0]
+    with LiveLine(terminal, monotonic=lambda: now[0]) as line:
+        for number in range(100):
+            now[0] = number / 100
+            line.show(reading(number))
+        assert written(terminal).count("tweeters") == 4
+
+
+def test_the_log_goes_on_above_and_nothing_stays_behind() -> None:
+    terminal = console()
+    record = logging.LogRecord("tweetdock", logging.WARNING, "", 0, "[red]%s", ("x" * 100,), None)
+    with LiveLine(terminal) as line:
+        line.handler.setFormatter(logging.Formatter(logs.TEXT))
+        line.show(reading())
+        line.handler.handle(record)
+    before, _, after = written(terminal).partition("[red]" + "x" * 100)
+    assert "WARNING " in before
+    assert "#dockercon" in after  # drawn again below
+    assert after.endswith("\x1b[2K")  # and wiped at the end
+    assert HIDE_CURSOR in before
+    assert SHOW_CURSOR in after
+
+
+def test_an_error_gives_the_cursor_back() -> None:
+    terminal = console()
+
+    def fail() -> None:
+        with LiveLine(terminal) as line:
+            line.show(reading())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert written(terminal).rindex(SHOW_CURSOR) > written(terminal).rindex(HIDE_CURSOR)
+
+
+def test_a_terminal_that_was_closed_ends_nothing() -> None:
+    class Closed(StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    terminal, now = console(), [0.0]
+    with LiveLine(terminal, monotonic=lambda: now[0]) as line:
+        line.show(reading())
+        terminal.file = Closed()
+        now[0] = 1.0
+        line.show(reading(41))
+
+
+class Screen:
+    """The command in a pseudo-terminal of 80 columns; all that it writes there."""
+
+    def __init__(self, *words: str, folder: Path, **env: str) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 80, 0, 0))
+        self.process = subprocess.Popen(
+            command(*words), cwd=folder, env=BARE | env, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        self._bytes = b""
+
+    @property
+    def text(self) -> str:
+        """All so far."""
+        return self._bytes.decode(errors="replace")
+
+    def wait_for(self, *words: str, limit: float = 20) -> Self:
+        """Read until all the words were there."""
+        deadline = time.monotonic() + limit
+        while not all(word in self.text for word in words):
+            assert self._read(deadline - time.monotonic()), self.text
+        return self
+
+    def end(self, number: int) -> int:
+        """Send a signal and read to the end; the exit code."""
+        self.process.send_signal(number)
+        deadline = time.monotonic() + 10
+        while self._read(deadline - time.monotonic()):
+            pass
+        return self.process.wait(10)
+
+    def close(self) -> None:
+        """End it whatever it does."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+    def _read(self, limit: float) -> bool:
+        if not select.select([self._ours], [], [], max(0.0, limit))[0]:
+            return False
+        chunk = b""
+        with suppress(OSError):  # EIO: nobody holds the other end any more
+            chunk = os.read(self._ours, 65536)
+        self._bytes += chunk
+        return chunk != b""
+
+
+@contextmanager
+def screen(*words: str, folder: Path, **env: str) -> Iterator[Screen]:
+    one = Screen(*words, folder=folder, **env)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def test_a_terminal_has_a_live_line_below_the_log_until_it_ends(tmp_path: Path) -> None:
+    with screen("--demo", folder=tmp_path, TERM="xterm-256color") as terminal:
+        terminal.wait_for(HIDE_CURSOR, "INFO     TweetDock", "━", "DEMO", "exact", "last 60 min")
+        assert terminal.end(signal.SIGINT) == 0
+        assert terminal.text.rindex(SHOW_CURSOR) > terminal.text.rindex(HIDE_CURSOR)
+        assert terminal.text.index("needles at rest") < terminal.text.rindex(SHOW_CURSOR)
+        assert terminal.text.rstrip().endswith("stopped")
+
+
+def test_no_color_is_respected(tmp_path: Path) -> None:
+    with screen("--demo", folder=tmp_path, TERM="xterm-256color", NO_COLOR="1") as terminal:
+        terminal.wait_for("━", "exact", "last 60 min")
+        assert terminal.end(signal.SIGTERM) == 0
+        assert "\x1b[32m" not in terminal.text
+
+
+@pytest.mark.parametrize(
+    "env", [{"TERM": "dumb"}, {"TERM": "xterm", "TWEETDOCK_LOG_FORMAT": "json"}]
+)
+def test_a_terminal_that_wants_none_has_plain_logs(tmp_path: Path, env: dict[str, str]) -> None:
+    with screen("--demo", folder=tmp_path, **env) as terminal:
+        terminal.wait_for("DEMO, made-up posts:")
+        assert terminal.end(signal.SIGINT) == 0
+        assert "\x1b" not in terminal.text
+
+
+def test_a_pipe_has_plain_logs_and_no_escapes(tmp_path: Path) -> None:
+    with Running("--demo", folder=tmp_path, env={"TERM": "xterm-256color"}) as daemon:
+        daemon.wait_for("DEMO, made-up posts:", "exact")
+        assert daemon.stop(signal.SIGINT) == 0
+        daemon.wait_for("stopped")
+        assert "\x1b" not in daemon.log
