@@ -196,7 +196,7 @@ def test_it_stops_in_two_seconds_though_pigpiod_hangs(
     with Running(folder=tmp_path, env=at_x(api) | at_pigpiod(pigpiod) | LINEAR) as daemon:
         assert pigpiod.wait_until(lambda: pigpiod.pulse_us(12) > 1100, 15)
         pigpiod.hang()
-        assert daemon.stop(limit=2.5) == 0
+        assert daemon.stop(limit=2) == 0
 
 
 def test_a_pigpiod_that_dies_and_comes_back_is_survived_idly(
@@ -266,7 +266,7 @@ def test_it_starts_and_ends_a_pigpiod_of_its_own(tmp_path: Path) -> None:
     with Running(folder=tmp_path, env=env) as daemon:
         daemon.wait_for("started pigpiod")
         daemon.wait_for("exact")
-        assert daemon.stop(limit=3) == 0
+        assert daemon.stop(limit=2) == 0
     entries = standin.read_log(log)
     assert [e.get("name") for e in entries if e.get("event") == "signal"] == ["SIGTERM"]
     last = {entry["gpio"]: entry["us"] for entry in entries if "gpio" in entry}
