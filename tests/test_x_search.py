@@ -81,6 +81,17 @@ def test_no_post_is_read_twice_but_for_the_look_back(api: XApi, time: Time) -> N
     simulation.assert_true()
 
 
+def test_posts_of_the_same_millisecond_are_read_once_each(api: XApi, time: Time) -> None:
+    simulation = Simulation(api, time)
+    simulation.poll()
+    for sequence in range(3):
+        api.add(make_post(NOW_MS + 1, sequence, sequence=sequence))
+        simulation.run(time.seconds + 5)
+    simulation.run(time.seconds + 30)
+    assert simulation.read().posts == 3
+    assert api.posts_read == 3
+
+
 def test_a_post_that_x_indexed_late_is_found_within_a_minute(api: XApi, time: Time) -> None:
     simulation = Simulation(api, time)
     simulation.run(time.seconds + 2 * MINUTE)

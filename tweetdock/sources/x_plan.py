@@ -46,7 +46,7 @@ class Search:
         if self.until_ms is None:
             self.until_ms = served_ms - INDEX_LAG_MS
         # A single odd id must neither seem to complete the past nor hide the future.
-        ids = [i for i in page.ids if self.ask.since_ms < snowflake_ms(i) <= served_ms + FUTURE_MS]
+        ids = [i for i in page.ids if self.ask.since_ms <= snowflake_ms(i) <= served_ms + FUTURE_MS]
         self.newest_id = max([self.newest_id, *ids])
         if page.next_token is None:
             return Span(self.ask.since_ms, self.until_ms)
