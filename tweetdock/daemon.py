@@ -25,9 +25,8 @@ from tweetdock.threads import Companion, Crash
 
 log = logging.getLogger(__name__)
 
-Message = Batch | Trouble | Crash
+Message = Batch | Trouble | Crash | None  # None: look up, it is time to stop
 
-TICK_SECONDS = 0.1  # how soon a signal is seen; the way home needs most of the two seconds
 READ_SECONDS = 1.0  # how soon a needle follows posts that leave the window
 INBOX_SIZE = 1000
 STOP_SECONDS = 1.7
@@ -81,22 +80,26 @@ class Daemon:
 
     def _readings(self) -> Iterator[Reading]:
         """A reading after every message, and one a second while there are none."""
-        read_at = 0.0
         while not self._stopping.is_set():
-            messages = list(self._messages())
-            for message in messages:
-                self._take(message)
-            if messages or time.monotonic() - read_at >= READ_SECONDS:
-                read_at = time.monotonic()
-                yield self._gauge.read(self._clock.now_ms())
+            for message in self._messages():
+                if message is not None:
+                    self._take(message)
+            yield self._gauge.read(self._clock.now_ms())
 
     def _messages(self) -> Iterator[Message]:
+        """All messages that there are, waiting for the first; none after READ_SECONDS."""
         with suppress(Empty):
-            yield self._inbox.get(timeout=TICK_SECONDS)
-            while True:
+            yield self._inbox.get(timeout=READ_SECONDS)
+            for _ in range(INBOX_SIZE):  # a flood must not keep the needles waiting
                 yield self._inbox.get_nowait()
 
-    def _take(self, message: Message) -> None:
+    def _wake_to_stop(self) -> None:
+        # Not from the signal handler: it may have interrupted the inbox with its lock held.
+        self._stopping.wait()
+        with suppress(Full):
+            self._inbox.put_nowait(None)
+
+    def _take(self, message: Batch | Trouble | Crash) -> None:
         if isinstance(message, Crash):
             log.critical("the thread %s has failed", message.thread)
             raise message.error
@@ -109,6 +112,7 @@ class Daemon:
 
     def _start_sources(self) -> list[Companion]:
         pollers = {s.name: Poller(s, self._deliver, self._stopping) for s in self._sources}
+        Companion("stop", self._wake_to_stop, self._deliver)
         return [Companion(f"source {n}", p.run, self._deliver) for n, p in pollers.items()]
 
     def _stop_sources(self, threads: list[Companion]) -> None:
@@ -147,5 +151,5 @@ class Daemon:
         """Put a message into the inbox, waiting while it is full: a flood slows its source."""
         while not self._stopping.is_set():
             with suppress(Full):
-                self._inbox.put(message, timeout=TICK_SECONDS)
+                self._inbox.put(message, timeout=READ_SECONDS)
                 return
