@@ -62,6 +62,8 @@ class Rig(ABC):
         if factory is not None:
             with suppress(*self.foreign):
                 factory.close()
+            # A servo that could not be made keeps its pin reserved as long as its error lives.
+            factory._reservations.clear()  # noqa: SLF001 - there is no public way
 
     def end(self) -> None:  # noqa: B027 - most hold nothing else
         """Give up what else the backend holds, at the very end; from any thread, more than once."""
