@@ -18,7 +18,8 @@ from tweetdock.sources import http
 from tweetdock.sources.http import Session
 
 Serve = Callable[[socket.socket], object]
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
+# Closed after each answer, and said so: a session must not try the connection once more.
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
 WHOLE_SECONDS = 0.3
 
 
@@ -101,7 +102,7 @@ def test_a_whole_answer_is_handed_on(server: Server, session: Session) -> None:
 
 def test_a_packed_answer_is_unpacked(server: Server, session: Session) -> None:
     packed = gzip.compress(b"posts")
-    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    head = OK[:17] + b"Connection: close\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
     server.serve = lambda wire: wire.sendall(head % len(packed) + packed)
     for url in urls(server):
         assert session.request("GET", url).content == b"posts"
@@ -117,8 +118,8 @@ def test_silence_and_drips_end_in_time(server: Server, session: Session) -> None
     body = OK % (1000, b"." * 1000)
 
     def drip_the_body(wire: socket.socket) -> None:
-        wire.sendall(body[:50])
-        drip(server, body[50:])(wire)
+        wire.sendall(body[:70])
+        drip(server, body[70:])(wire)
 
     for behaviour in (lambda _: server.ending.wait(10), drip(server, body), drip_the_body):
         server.serve = behaviour
