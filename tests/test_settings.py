@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.errors import SettingsError
+from tweetdock.keep.rotation import Rotation
+from tweetdock.keep.settings import KeepSettings
 from tweetdock.settings import DIALS, SETTINGS, DialSettings, Settings
 from tweetdock.sources.x_query import build_query
 
@@ -34,6 +36,17 @@ OTHERS = {
     "PIGPIO_ADDR": "pi.local",
     "PIGPIO_PORT": "9999",
     "TWEETDOCK_STATE_DIR": "/var/lib/tweetdock",
+    "TWEETDOCK_SAVE_SECONDS": "10",
+    "TWEETDOCK_ARCHIVE": "/var/lib/tweetdock/tweets.jsonl.gz",
+    "TWEETDOCK_ARCHIVE_ROTATE": "100MB,daily",
+    "TWEETDOCK_ARCHIVE_KEEP": "30",
+    "TWEETDOCK_OFFLOAD": "s3://bucket/prefix",
+    "TWEETDOCK_OFFLOAD_KEEP": "1",
+    "AWS_ENDPOINT_URL": "https://minio.example.org",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_ACCESS_KEY_ID": "an-s3-key",
+    "AWS_SECRET_ACCESS_KEY": "an-s3-secret",
+    "AWS_SESSION_TOKEN": "an-s3-session",
     "TWEETDOCK_WEB": "[::]:80",
     "TWEETDOCK_LOG_LEVEL": "DEBUG",
     "TWEETDOCK_LOG_FORMAT": "json",
@@ -65,7 +78,7 @@ def only_problem(env: Mapping[str, str]) -> str:
 def flat(settings: Settings) -> dict[str, object]:
     """All values by their names in the environment."""
     found: dict[str, object] = {}
-    for owner in (settings, settings.tweets, settings.tweeters):
+    for owner in (settings, settings.keep, settings.tweets, settings.tweeters):
         prefix = ""
         if isinstance(owner, DialSettings):
             prefix = "TWEETDOCK_TWEETS_" if owner is settings.tweets else "TWEETDOCK_TWEETERS_"
@@ -102,10 +115,23 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         servo_start_seconds=30.0,
         pigpio_addr="",
         pigpio_port=8888,
-        state_dir=Path("~/.local/state/tweetdock").expanduser(),
         web=("127.0.0.1", 8080),
         log_level="INFO",
         log_format="text",
+        keep=KeepSettings(
+            state_dir=Path("~/.local/state/tweetdock").expanduser(),
+            save_seconds=30.0,
+            archive=None,
+            archive_rotate=Rotation(),
+            archive_keep=0,
+            offload="",
+            offload_keep=False,
+            s3_endpoint="",
+            s3_region="",
+            s3_key_id="",
+            s3_secret="",
+            s3_session_token="",
+        ),
         tweets=DialSettings(pin=12, **dial),  # type: ignore[arg-type]  # a table for brevity
         tweeters=DialSettings(pin=13, **dial),  # type: ignore[arg-type]
         demo=False,
@@ -403,9 +429,9 @@ def test_the_page_may_listen_at_any_address_of_the_machine(written: str, host: s
 
 def test_the_state_folder_follows_xdg_unless_it_is_named() -> None:
     env = {**LEAST, "XDG_STATE_HOME": "/var/state"}
-    assert Settings.from_env(env).state_dir == Path("/var/state/tweetdock")
+    assert Settings.from_env(env).keep.state_dir == Path("/var/state/tweetdock")
     env["TWEETDOCK_STATE_DIR"] = "/elsewhere"
-    assert Settings.from_env(env).state_dir == Path("/elsewhere")
+    assert Settings.from_env(env).keep.state_dir == Path("/elsewhere")
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,7 +443,9 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", no_such_user)
     assert only_problem(LEAST).startswith("TWEETDOCK_STATE_DIR=: a folder; '~' cannot be resolved")
-    assert Settings.from_env({**LEAST, "TWEETDOCK_STATE_DIR": "/state"}).state_dir == Path("/state")
+    assert Settings.from_env({**LEAST, "TWEETDOCK_STATE_DIR": "/state"}).keep.state_dir == Path(
+        "/state"
+    )
 
 
 def test_a_password_in_an_address_is_not_repeated() -> None:

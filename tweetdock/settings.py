@@ -1,15 +1,15 @@
 """All settings: their names, defaults and meanings, checked as a whole before anything starts."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Self
 
 from tweetdock import values
 from tweetdock.errors import SettingsError
+from tweetdock.keep.settings import KeepSettings, settle_state_dir
+from tweetdock.setting import Setting, set_by, table_of
 from tweetdock.sources.x_query import build_query
 
 AVAILABLE_SOURCES = ("x", "demo")
@@ -20,143 +20,102 @@ X_SELF_SERVE_QUERY_LENGTH = 512
 _PINS = {"tweets": 12, "tweeters": 13}  # both have hardware PWM on every Pi
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting: its name in the environment, how it is read, what it is when not set."""
-
-    name: str
-    parse: Callable[[str], Any]
-    default: str
-    meaning: str
-    secret: bool = False
-
-    @property
-    def flag(self) -> str:
-        """Its flag on the command line; a secret has none that should be used."""
-        return "--" + self.name.removeprefix("TWEETDOCK_").lower().replace("_", "-")
-
-    def read(self, env: Mapping[str, str], problems: list[str]) -> Any:
-        """Its value in `env`; on trouble the problem is noted and the default taken."""
-        value = env.get(self.name, "").strip()
-        # `docker run --env-file` hands quotes on as they stand; a shell and .env take them off.
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1].strip()
-        try:
-            return self.parse(value or self.default)
-        except ValueError as error:
-            # An address may carry a password.
-            shown = "" if self.secret else "=" + re.sub(r"//.*@", "//...@", value)
-            problems.append(f"{self.name}{shown}: {error}")
-            with suppress(ValueError):  # a default may be wrong too: a '~' without home folder
-                return self.parse(self.default)
-            return None
-
-
-def _set(
-    name: str, parse: Callable[[str], Any], default: str, meaning: str, *, secret: bool = False
-) -> Any:
-    setting = Setting(name, parse, default, meaning, secret)
-    return field(repr=not secret, metadata={"setting": setting})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialSettings:
     """One dial: where its servo hangs and how its needle moves."""
 
-    pin: int = _set("PIN", values.whole(0, 27), "", "the servo's GPIO (BCM numbers)")
-    scale: str = _set("SCALE", values.scale, "auto", "auto, linear:500 or log:10000")
-    min_angle: float = _set("MIN_ANGLE", values.number(-360, 360), "0", "degrees at count 0")
-    max_angle: float = _set("MAX_ANGLE", values.number(-360, 360), "180", "degrees at full scale")
-    min_pulse_us: int = _set(
+    pin: int = set_by("PIN", values.whole(0, 27), "", "the servo's GPIO (BCM numbers)")
+    scale: str = set_by("SCALE", values.scale, "auto", "auto, linear:500 or log:10000")
+    min_angle: float = set_by("MIN_ANGLE", values.number(-360, 360), "0", "degrees at count 0")
+    max_angle: float = set_by("MAX_ANGLE", values.number(-360, 360), "180", "degrees at full scale")
+    min_pulse_us: int = set_by(
         "MIN_PULSE_US", values.whole(300, 3000), "1000", "shortest pulse in microseconds"
     )
-    max_pulse_us: int = _set(
+    max_pulse_us: int = set_by(
         "MAX_PULSE_US", values.whole(300, 3000), "2000", "longest pulse in microseconds"
     )
-    reversed: bool = _set("REVERSED", values.switch, "0", "1: a higher count is a shorter pulse")
+    reversed: bool = set_by("REVERSED", values.switch, "0", "1: a higher count is a shorter pulse")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set. Times in seconds; secrets never show in `repr`."""
 
-    hashtags: tuple[str, ...] = _set(
+    hashtags: tuple[str, ...] = set_by(
         "TWEETDOCK_HASHTAGS", values.hashtags, "", "one or several, separated by space or comma"
     )
-    x_query: str = _set(
+    x_query: str = set_by(
         "TWEETDOCK_X_QUERY", values.text, "", "a full X query instead of the hashtags"
     )
-    sources: tuple[str, ...] = _set(
+    sources: tuple[str, ...] = set_by(
         "TWEETDOCK_SOURCES", values.words, "x", "where posts come from, separated by comma"
     )
-    x_bearer_token: str = _set(
+    x_bearer_token: str = set_by(
         "X_BEARER_TOKEN", values.secret, "", "X's app-only token", secret=True
     )
-    x_consumer_key: str = _set(
+    x_consumer_key: str = set_by(
         "X_CONSUMER_KEY", values.secret, "", "OAuth 1.0a: the app's key", secret=True
     )
-    x_consumer_secret: str = _set(
+    x_consumer_secret: str = set_by(
         "X_CONSUMER_SECRET", values.secret, "", "OAuth 1.0a: the app's secret", secret=True
     )
-    x_access_token: str = _set(
+    x_access_token: str = set_by(
         "X_ACCESS_TOKEN", values.secret, "", "OAuth 1.0a: the user's token", secret=True
     )
-    x_access_token_secret: str = _set(
+    x_access_token_secret: str = set_by(
         "X_ACCESS_TOKEN_SECRET", values.secret, "", "OAuth 1.0a: the user's secret", secret=True
     )
-    x_api_url: str = _set(
+    x_api_url: str = set_by(
         "X_API_URL", values.url, "https://api.x.com", "the server that speaks X's API"
     )
-    x_look_back_seconds: float = _set(
+    x_look_back_seconds: float = set_by(
         "TWEETDOCK_X_LOOK_BACK_SECONDS",
         values.number(90, 3600),
         "120",
         "how far a search a minute reaches back for posts that X indexed late",
     )
-    poll_seconds: float = _set(
+    poll_seconds: float = set_by(
         "TWEETDOCK_POLL_SECONDS", values.number(1, 3600), "5", "from one search to the next"
     )
-    window_seconds: float = _set(
+    window_seconds: float = set_by(
         "TWEETDOCK_WINDOW_SECONDS",
         values.number(60, 518_400),
         "3600",
         "the sliding window; X's search remembers seven days",
     )
-    stale_seconds: float = _set(
+    stale_seconds: float = set_by(
         "TWEETDOCK_STALE_SECONDS",
         values.number(10, 86_400),
         "300",
         "after so long without word the needles rest at zero",
     )
-    servo_backend: str = _set(
+    servo_backend: str = set_by(
         "TWEETDOCK_SERVO_BACKEND",
         values.one_of("auto", "pigpio", "lgpio", "mock"),
         "auto",
         "auto, pigpio, lgpio or mock",
     )
-    servo_start_seconds: float = _set(
+    servo_start_seconds: float = set_by(
         "TWEETDOCK_SERVO_START_SECONDS",
         values.number(0, 3600),
         "30",
         "how long a backend that was asked for may be out of reach at start",
     )
-    pigpio_addr: str = _set("PIGPIO_ADDR", values.text, "", "a pigpiod on another host")
-    pigpio_port: int = _set("PIGPIO_PORT", values.whole(1, 65535), "8888", "pigpiod's port")
-    state_dir: Path = _set(  # noqa: RUF009 - it is field() inside
-        "TWEETDOCK_STATE_DIR", values.folder, "~/.local/state/tweetdock", "what outlives a restart"
-    )
-    web: tuple[str, int] | None = _set(
+    pigpio_addr: str = set_by("PIGPIO_ADDR", values.text, "", "a pigpiod on another host")
+    pigpio_port: int = set_by("PIGPIO_PORT", values.whole(1, 65535), "8888", "pigpiod's port")
+    web: tuple[str, int] | None = set_by(
         "TWEETDOCK_WEB", values.listen_address, "127.0.0.1:8080", "where the page is, or off"
     )
-    log_level: str = _set(
+    log_level: str = set_by(
         "TWEETDOCK_LOG_LEVEL",
         values.one_of("DEBUG", "INFO", "WARNING", "ERROR"),
         "INFO",
         "DEBUG, INFO, WARNING or ERROR",
     )
-    log_format: str = _set(
+    log_format: str = set_by(
         "TWEETDOCK_LOG_FORMAT", values.one_of("text", "json"), "text", "text, or json for machines"
     )
+    keep: KeepSettings
     tweets: DialSettings
     tweeters: DialSettings
     demo: bool = False
@@ -172,9 +131,10 @@ class Settings:
         if demo:
             env |= {"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_SERVO_BACKEND": "mock"}
             env["TWEETDOCK_HASHTAGS"] = env.get("TWEETDOCK_HASHTAGS") or "tweetdock"
-        if env.get("XDG_STATE_HOME") and not env.get("TWEETDOCK_STATE_DIR"):
-            env["TWEETDOCK_STATE_DIR"] = str(Path(env["XDG_STATE_HOME"]) / "tweetdock")
-        read: dict[str, Any] = {n: s.read(env, problems) for n, s in _table(cls).items()}
+        settle_state_dir(env)
+        read: dict[str, Any] = {n: s.read(env, problems) for n, s in table_of(cls).items()}
+        keep = {n: s.read(env, problems) for n, s in table_of(KeepSettings).items()}
+        read["keep"] = KeepSettings(**keep)
         for dial in DIALS:
             table = _dial_table(dial)
             read[dial] = DialSettings(**{n: s.read(env, problems) for n, s in table.items()})
@@ -187,20 +147,16 @@ class Settings:
         return settings
 
 
-def _table(owner: type) -> dict[str, Setting]:
-    parts = fields(owner)
-    return {p.name: p.metadata["setting"] for p in parts if "setting" in p.metadata}
-
-
 def _dial_table(dial: str) -> dict[str, Setting]:
     prefix = f"TWEETDOCK_{dial.upper()}_"
-    table = {n: replace(s, name=prefix + s.name) for n, s in _table(DialSettings).items()}
+    table = {n: replace(s, name=prefix + s.name) for n, s in table_of(DialSettings).items()}
     table["pin"] = replace(table["pin"], default=str(_PINS[dial]))
     return table
 
 
 SETTINGS: tuple[Setting, ...] = (
-    *_table(Settings).values(),
+    *table_of(Settings).values(),
+    *table_of(KeepSettings).values(),
     *(setting for dial in DIALS for setting in _dial_table(dial).values()),
 )
 
@@ -233,6 +189,8 @@ def _conflicts(settings: Settings) -> Iterator[str]:
             f"TWEETDOCK_STALE_SECONDS={settings.stale_seconds:g}: must be longer than "
             f"TWEETDOCK_POLL_SECONDS={settings.poll_seconds:g}"
         )
+    if settings.keep.offload and settings.keep.archive is None:
+        yield "TWEETDOCK_OFFLOAD: there is nothing to off-load without TWEETDOCK_ARCHIVE"
     if settings.tweets.pin == settings.tweeters.pin:
         yield (
             f"TWEETDOCK_TWEETERS_PIN={settings.tweeters.pin}: the same as TWEETDOCK_TWEETS_PIN; "
@@ -272,7 +230,7 @@ def _x_conflicts(settings: Settings) -> Iterator[str]:
     if len(query) > limit:
         name = "TWEETDOCK_X_QUERY" if settings.x_query else "TWEETDOCK_HASHTAGS"
         yield f"{name}: {len(query)} characters as a query for X, which takes at most {limit}"
-    user = [setting.name for setting in SETTINGS if setting.secret][1:]
+    user = [s.name for s in SETTINGS if s.secret and s.name.startswith("X_")][1:]
     missing = [name for name in user if not getattr(settings, name.lower())]
     if not settings.x_bearer_token and missing:
         yield (

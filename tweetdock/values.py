@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tweetdock.keep.s3_url import parse_url
 from tweetdock.scaler import make_scale
 
 # Marks that X takes inside a hashtag beside letters, marks and digits (twitter-text, regexp/).
@@ -137,3 +138,25 @@ def folder(value: str) -> Path:
         return Path(value).expanduser()
     except RuntimeError as error:
         raise ValueError("a folder; '~' cannot be resolved here, write it out") from error
+
+
+def archive(value: str) -> Path | None:
+    """A gzip file for the archive; None for nothing."""
+    if not value:
+        return None
+    path = folder(value)
+    if path.suffix != ".gz" or path.stem.startswith("."):
+        raise ValueError("a file whose name ends in .jsonl.gz, such as tweets.jsonl.gz")
+    return path
+
+
+def optional_url(value: str) -> str:
+    """An address as `url` takes it, or nothing."""
+    return value and url(value)
+
+
+def s3_url(value: str) -> str:
+    """`s3://bucket/prefix`, or nothing."""
+    if value:
+        parse_url(value)
+    return value

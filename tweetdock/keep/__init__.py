@@ -1,0 +1,1 @@
+"""What outlives the process: the state in SQLite, the archive of raw posts."""
