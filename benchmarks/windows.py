@@ -11,7 +11,7 @@ from tweetdock.post import Post
 class Window(Protocol):
     """What all of them do."""
 
-    def add(self, post: Post) -> bool:
+    def add(self, post: Post) -> object:
         """Count a post; tell whether it was new."""
 
     def advance(self, now_ms: int) -> None:
@@ -44,7 +44,7 @@ class QueueWindow:
         """How many authors wrote them."""
         return len(self._posts_by)
 
-    def add(self, post: Post) -> bool:
+    def add(self, post: Post) -> object:
         """Count a post; tell whether it was new."""
         if post.key in self._author_of:
             return False
@@ -78,7 +78,7 @@ class Recount:
         """How many authors wrote them."""
         return len({author for _, _, author in self._rows})
 
-    def add(self, post: Post) -> bool:
+    def add(self, post: Post) -> object:
         """Keep a post, known or not."""
         self._rows.append((post.created_ms, post.key, post.author))
         return True

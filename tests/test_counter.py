@@ -32,10 +32,11 @@ class BruteForce:
         return True
 
     def remove(self, key: str, at_ms: int) -> bool:
-        author, own_ms = self.known.get(key, (None, at_ms))
+        before = dict(self.known)
+        _, own_ms = self.known.get(key, (None, at_ms))
         self.known[key] = None, max(own_ms, at_ms)
         self.advance(self.now_ms)
-        return author is not None
+        return self.known != before
 
     def advance(self, now_ms: int) -> None:
         self.now_ms = now_ms
@@ -74,8 +75,8 @@ def perform(window: SlidingWindow | BruteForce, step: Operation, window_ms: int)
         window.advance(at_ms)
         return None
     if verb == "remove":
-        return window.remove(f"x:{key}", at_ms)
-    return window.add(Post(f"x:{key}", f"x:{author}", at_ms))
+        return bool(window.remove(f"x:{key}", at_ms))
+    return bool(window.add(Post(f"x:{key}", f"x:{author}", at_ms)))
 
 
 @settings(max_examples=400, deadline=None)

@@ -12,15 +12,18 @@ class Clock:
 
     The monotonic clock carries the time on, so that a step of the machine's clock (a Pi without
     battery finds its time server late) does not move the window.
+
+    not_before_ms: a time known to have passed, should the machine's clock say less.
     """
 
     def __init__(
         self,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        not_before_ms: int = 0,
     ) -> None:
         self._monotonic = monotonic
-        self._unix_ms, self._since = round(wall() * 1000), monotonic()
+        self._unix_ms, self._since = max(round(wall() * 1000), not_before_ms), monotonic()
 
     def now_ms(self) -> int:
         """The time now."""

@@ -1,16 +1,29 @@
 """The sliding window: how many unique posts and authors there were in the last hour."""
 
 from array import array
+from collections.abc import Iterator
 from itertools import chain
+from typing import NamedTuple
 
 from tweetdock.fingerprints import Fingerprints, fingerprint, salted
 from tweetdock.post import Post
 from tweetdock.timeline import Timeline
 
-_NOBODY = 0  # the author of a removed post
+NOBODY = 0  # the author of a removed post
 _STEPS = 4096  # a window's, fine enough to sort and few enough to keep, whatever its length
 _FEW_ROWS = 1024  # not worth the work of giving back
 _FOREVER = 1 << 62
+
+
+class Mark(NamedTuple):
+    """A post as a window knows it: the fingerprints of key and author, and when it was made.
+
+    The author of one that was removed is NOBODY, its time that of the removal.
+    """
+
+    key: int
+    author: int
+    at_ms: int
 
 
 class SlidingWindow:
@@ -65,35 +78,39 @@ class SlidingWindow:
         """How many authors wrote them."""
         return len(self._authors)
 
-    def add(self, post: Post) -> bool:
-        """Count a post; tell whether it was new: not known, not removed and not too old."""
-        if post.created_ms <= self._now_ms - self._window_ms:
-            return False
-        row = self._keys.add(fingerprint(post.key, self._salted))
-        if row < 0:
-            return False
-        self._fill(row, fingerprint(post.author, self._salted), post.created_ms)
-        return True
+    def add(self, post: Post) -> Mark | None:
+        """Count a post; its mark if it was new: not known, not removed and not too old."""
+        author = fingerprint(post.author, self._salted)
+        return self.put(Mark(fingerprint(post.key, self._salted), author, post.created_ms))
 
-    def remove(self, key: str, at_ms: int) -> bool:
-        """Count a post no more, as it was deleted at `at_ms`; tell whether it was known.
+    def remove(self, key: str, at_ms: int) -> Mark | None:
+        """Count a post no more, as it was deleted at `at_ms`; the removal's mark if it was news.
 
         The deletion is remembered, whether the post came before it or will come after it, until
         both `at_ms` and the post's time as far as known have left the window. No copy of it can
         count after that: even its last edit was made before it was deleted.
         """
-        mark = fingerprint(key, self._salted)
-        known = self._keys.find(mark)
-        if not known:
-            if at_ms > self._now_ms - self._window_ms:
-                self._fill(self._keys.add(mark), _NOBODY, at_ms)
-            return False
-        was_there = self._authors_of[known] != _NOBODY
-        if self._times[known] <= self._now_ms:
-            self._uncount(self._authors_of[known])
-        self._authors_of[known] = _NOBODY
-        self._times[known] = max(self._times[known], at_ms)
-        return was_there
+        return self.put(Mark(fingerprint(key, self._salted), NOBODY, at_ms))
+
+    def put(self, mark: Mark) -> Mark | None:
+        """Add or remove by the mark of a window with the same salt; the mark if it was news."""
+        key, author, at_ms = mark
+        is_old = at_ms <= self._now_ms - self._window_ms
+        if author == NOBODY:
+            return self._put_removal(mark, is_old=is_old)
+        if is_old or (row := self._keys.add(key)) < 0:
+            return None
+        self._fill(row, author, at_ms)
+        return mark
+
+    def knows(self, key: str) -> bool:
+        """Whether a post of that key was counted, or removed, in this window."""
+        return self._keys.find(fingerprint(key, self._salted)) != 0
+
+    def marks(self) -> Iterator[Mark]:
+        """All that the window knows, in no order: put into another it makes that the same."""
+        for row in self._keys.rows():
+            yield Mark(self._keys[row], self._authors_of[row], self._times[row])
 
     def advance(self, now_ms: int) -> None:
         """Move the window so that it ends at `now_ms`, forward or, with a clock set back, back.
@@ -116,6 +133,21 @@ class SlidingWindow:
         if _FEW_ROWS < len(self._times) > 4 * len(self._keys):
             self._give_back()
 
+    def _put_removal(self, mark: Mark, *, is_old: bool) -> Mark | None:
+        row = self._keys.find(mark.key)
+        if not row:
+            if is_old:
+                return None
+            self._fill(self._keys.add(mark.key), NOBODY, mark.at_ms)
+            return mark
+        known = self._authors_of[row], self._times[row]
+        if self._times[row] <= self._now_ms:
+            self._uncount(self._authors_of[row])
+        self._authors_of[row] = NOBODY
+        self._times[row] = max(self._times[row], mark.at_ms)
+        removal = (NOBODY, self._times[row])
+        return None if removal == known else Mark(mark.key, *removal)
+
     def _fill(self, row: int, author: int, at_ms: int) -> None:
         if row == len(self._times):
             self._times.append(at_ms)
@@ -131,7 +163,7 @@ class SlidingWindow:
             self._count(author)
 
     def _count(self, author: int) -> None:
-        if author == _NOBODY:
+        if author == NOBODY:
             return
         self._posts += 1
         row = self._authors.add(author)
@@ -143,7 +175,7 @@ class SlidingWindow:
             self._posts_by[row] = 1
 
     def _uncount(self, author: int) -> None:
-        if author == _NOBODY:
+        if author == NOBODY:
             return
         self._posts -= 1
         row = self._authors.find(author)
@@ -156,7 +188,7 @@ class SlidingWindow:
         # One row a post that is counted, kept for later, or remembered as removed.
         self._keys = Fingerprints(room)
         self._times = array("q", (0,))
-        self._authors_of = array("Q", (_NOBODY,))
+        self._authors_of = array("Q", (NOBODY,))
         self._chain = array("I", (0,))
         step_bits = (self._window_ms // _STEPS).bit_length()
         self._leaving = Timeline(self._times, self._chain, step_bits)

@@ -1,7 +1,7 @@
 """Which stretches of time a source has seen completely, and the grade that follows from it."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -71,6 +71,9 @@ class Spans:
             found.append(Span(start, within.until_ms))
         return found
 
+    def __iter__(self) -> Iterator[Span]:
+        return map(Span, self._since, self._until)
+
     @property
     def until_ms(self) -> int | None:
         """The end of the latest stretch; None while there is none."""
@@ -90,19 +93,36 @@ class Assessment:
         return replace(self, grade=Grade.PARTIAL) if self.grade is Grade.STALE else self
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is kept of a Coverage: what it saw, what it could not read, when it was last heard."""
+
+    spans: tuple[Span, ...]
+    unreadable: tuple[int, ...]
+    heard_ms: int
+
+
 class Coverage:
     """What one source has seen of the window, when it last spoke, and what ails it.
 
     lag_ms: how far behind now the source usually is; a shorter stretch at the end is no gap.
+    seen: what an earlier one had seen; this one goes on from there.
     """
 
-    def __init__(self, *, lag_ms: int, started_ms: int) -> None:
+    def __init__(self, *, lag_ms: int, started_ms: int, seen: Seen | None = None) -> None:
         self._lag_ms = lag_ms
-        self._heard_ms = started_ms
-        self._has_spoken = False
-        self._spans = Spans()
-        self._unreadable: set[int] = set()
+        self._heard_ms = seen.heard_ms if seen else started_ms
+        self._has_spoken = seen is not None
+        self._spans = Spans(seen.spans if seen else ())
+        self._unreadable = set(seen.unreadable if seen else ())
         self._trouble = ""
+
+    @property
+    def seen(self) -> Seen | None:
+        """What to keep; None while the source has not spoken."""
+        if not self._has_spoken:
+            return None
+        return Seen(tuple(self._spans), tuple(sorted(self._unreadable)), self._heard_ms)
 
     def hear(self, at_ms: int, span: Span | None, unreadable: Iterable[int] = ()) -> None:
         """The source has spoken: it saw `span` completely, but for posts it could not read."""

@@ -59,3 +59,30 @@ class ServoError(TweetDockError, OSError):
 
 class UnavailableError(TweetDockError, OSError):
     """A thing that the settings demand cannot be had."""
+
+
+class TornError(TweetDockError, EOFError):
+    """A gzip member that is cut off or damaged."""
+
+
+class LineError(TweetDockError, ValueError):
+    """A line that no TweetDock wrote into an archive."""
+
+
+class ArchiveError(TweetDockError, OSError):
+    """The archive, or one of its files, cannot be used: `str()` says which, why, and what to do."""
+
+
+class StateError(TweetDockError, OSError):
+    """The state cannot be kept now: `str()` says where and why."""
+
+
+class OffloadError(TweetDockError, OSError):
+    """The bucket cannot be used, or does not hold what it was given: `str()` is a plain sentence.
+
+    needs_owner: it will not mend itself, somebody must act.
+    """
+
+    def __init__(self, detail: str, *, needs_owner: bool = False) -> None:
+        super().__init__(detail)
+        self.needs_owner = needs_owner

@@ -1,6 +1,7 @@
 """A compact set of 64-bit fingerprints of names, each with a row number for what belongs to it."""
 
 from array import array
+from collections.abc import Iterator
 from hashlib import blake2b
 
 _LEAST_SLOTS = 16  # a power of two, as every number of slots
@@ -50,6 +51,10 @@ class Fingerprints:
     def __getitem__(self, row: int) -> int:
         """Return the fingerprint that owns `row`."""
         return self._fingerprints[row]
+
+    def rows(self) -> Iterator[int]:
+        """All rows that are taken, in no order."""
+        return filter(None, self._slots)
 
     def find(self, wanted: int) -> int:
         """Return the row of the fingerprint `wanted`, or 0."""

@@ -19,6 +19,19 @@ class Post:
     created_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A post as its network sent it: `text` is one JSON object in one line.
+
+    version: names this version of the post for good, whichever listener received it.
+    post: what was made out of it; None if it could not be read.
+    """
+
+    version: str
+    text: str
+    post: Post | None
+
+
 class Span(NamedTuple):
     """A stretch of time (since, until], in Unix milliseconds."""
 
@@ -41,6 +54,9 @@ class Batch:
     covers: the stretch of which the source has now delivered every post, but for those at
     the moments `unreadable` (Unix ms), which it could not make out.
     server_ms: the server's own idea of now, when it said so.
+    raw: what the posts were made of and what none could be made of, for the archive, if there
+    is one.
+    cursor: JSON by which the source goes on after a restart as if it had never ended.
     """
 
     source: str
@@ -49,6 +65,8 @@ class Batch:
     covers: Span | None = None
     unreadable: tuple[int, ...] = ()
     server_ms: int | None = None
+    raw: tuple[Raw, ...] = ()
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,11 +47,16 @@ class LogScale:
 
 
 class AutoScale:
-    """Linear, with a full scale of 1, 2 or 5 times a power of ten: up at once, down slowly."""
+    """Linear, with a full scale of 1, 2 or 5 times a power of ten: up at once, down slowly.
 
-    def __init__(self, full_scale: int = SMALLEST_FULL_SCALE) -> None:
+    roomy_since_ms: since when the counts would have fitted comfortably on a smaller one.
+    """
+
+    def __init__(
+        self, full_scale: int = SMALLEST_FULL_SCALE, roomy_since_ms: int | None = None
+    ) -> None:
         self.full_scale = full_scale
-        self._roomy_since_ms: int | None = None
+        self.roomy_since_ms = roomy_since_ms
 
     def position(self, count: int, now_ms: int) -> float:
         """Count / full_scale, after the scale was fitted to the count."""
@@ -63,12 +68,12 @@ class AutoScale:
         if count > self.full_scale:
             self.full_scale = step_above(count)
         if comfortable >= self.full_scale:
-            self._roomy_since_ms = None
-        elif self._roomy_since_ms is None or now_ms < self._roomy_since_ms:
-            self._roomy_since_ms = now_ms
-        elif now_ms - self._roomy_since_ms >= PATIENCE_MS:
+            self.roomy_since_ms = None
+        elif self.roomy_since_ms is None or now_ms < self.roomy_since_ms:
+            self.roomy_since_ms = now_ms
+        elif now_ms - self.roomy_since_ms >= PATIENCE_MS:
             self.full_scale = step_below(self.full_scale)
-            self._roomy_since_ms = now_ms
+            self.roomy_since_ms = now_ms
 
 
 def step_above(count: int) -> int:

@@ -3,11 +3,24 @@
 from tweetdock.clock import Clock
 from tweetdock.settings import Settings
 from tweetdock.sources.polling import Source
+from tweetdock.sources.x_query import build_query
 
 
-def make_source(name: str, settings: Settings) -> Source:
-    """The source of that name; nothing is asked yet. Each goes by a clock of its own server."""
-    clock = Clock()
+def subject_of(name: str, settings: Settings) -> str:
+    """What the source of that name is asked for, in its own language."""
+    if name == "demo":
+        return " ".join(settings.hashtags)
+    return settings.x_query or build_query(settings.hashtags)
+
+
+def make_source(
+    name: str, settings: Settings, *, cursor: str = "", not_before_ms: int = 0
+) -> Source:
+    """The source of that name; nothing is asked yet. Each goes by a clock of its own server.
+
+    cursor: that of its last batch before a restart. not_before_ms: a time known to have passed.
+    """
+    clock = Clock(not_before_ms=not_before_ms)
     # Each brings libraries of its own: only those in use are imported.
     if name == "demo":
         from tweetdock.sources.demo import Demo  # noqa: PLC0415
@@ -18,10 +31,9 @@ def make_source(name: str, settings: Settings) -> Source:
             poll_seconds=settings.poll_seconds,
         )
     from tweetdock.sources.x import Credentials, XSearch  # noqa: PLC0415
-    from tweetdock.sources.x_query import build_query  # noqa: PLC0415
 
     return XSearch(
-        settings.x_query or build_query(settings.hashtags),
+        subject_of(name, settings),
         Credentials(
             bearer_token=settings.x_bearer_token,
             consumer_key=settings.x_consumer_key,
@@ -34,4 +46,6 @@ def make_source(name: str, settings: Settings) -> Source:
         window_seconds=settings.window_seconds,
         poll_seconds=settings.poll_seconds,
         look_back_seconds=settings.x_look_back_seconds,
+        keeps_raw=settings.keep.archive is not None,
+        cursor=cursor,
     )

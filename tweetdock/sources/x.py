@@ -26,7 +26,13 @@ log = logging.getLogger(__name__)
 TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
 GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
 PAGE_SIZE = 100
-FIELDS = ["author_id", "created_at"]  # no expansions: authors sent along may be billed as users
+# No expansions: what is sent along may be billed too.
+FIELDS = ["author_id", "created_at"]
+ARCHIVED_FIELDS = [
+    *FIELDS,
+    *("conversation_id", "edit_history_tweet_ids", "entities", "in_reply_to_user_id", "lang"),
+    *("public_metrics", "referenced_tweets"),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,8 @@ class XSearch:
     """Recent search on X, as a source to be polled.
 
     Times in seconds. whole_seconds: how long one exchange may take before it is cut.
+    keeps_raw: batches bring the posts as X sent them too. cursor: that of an earlier batch, to go
+    on from.
     """
 
     name = "x"
@@ -59,10 +67,13 @@ class XSearch:
         poll_seconds: float,
         look_back_seconds: float,
         whole_seconds: float = WHOLE_SECONDS,
+        keeps_raw: bool = False,
+        cursor: str = "",
     ) -> None:
         poll_ms = round(poll_seconds * 1000)
         self.lag_ms = INDEX_LAG_MS + LOOK_BACK_EVERY_MS + poll_ms + GRACE_MS
         self._query = query
+        self._keeps_raw = keeps_raw
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._session = Session(
@@ -74,6 +85,7 @@ class XSearch:
             window_ms=round(window_seconds * 1000),
             poll_ms=poll_ms,
             look_back_ms=round(look_back_seconds * 1000),
+            cursor=cursor,
         )
         self._limit: RateLimit | None = None
         self._polled_ms = 0
@@ -104,6 +116,8 @@ class XSearch:
                 covers=span,
                 unreadable=tuple(entry.at_ms for entry in page.unreadable),
                 server_ms=self.server_ms(),
+                raw=page.raw,
+                cursor=self._plan.cursor,
             )
             # With the time corrected, the stretch to ask for is another.
             if token is None or was_moved:
@@ -144,14 +158,15 @@ class XSearch:
         lasted_ms = self._clock.now_ms() - asked_ms
         was_moved = self._read_headers(response.headers, asked_ms)
         now_ms = self._clock.now_ms()
-        return parse_page(response.content, now_ms), now_ms - lasted_ms, was_moved
+        page = parse_page(response.content, now_ms, keeps_raw=self._keeps_raw)
+        return page, now_ms - lasted_ms, was_moved
 
     def _request(self, ask: Ask, token: str | None) -> requests.Response:
         response = self._client.search_recent_tweets(
             self._query,
             user_auth=self._user_auth,
             max_results=PAGE_SIZE,
-            tweet_fields=FIELDS,
+            tweet_fields=ARCHIVED_FIELDS if self._keeps_raw else FIELDS,
             since_id=ask.since_id,
             start_time=_moment(ask.start_ms),
             end_time=_moment(ask.end_ms),

@@ -1,6 +1,9 @@
 """Which search X is asked next, so that every stretch of the window is read once."""
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from tweetdock.coverage import Spans
 from tweetdock.errors import SourceError
@@ -75,10 +78,14 @@ class SearchPlan:
     First the whole window by time; then what is new since the newest id. That leaves a hole:
     a post that is indexed after a newer one was read. So once a minute the question is what is
     new since `look_back_ms` ago, which closes the holes. What is older than that and was left
-    out all the same, by an interrupted search, is asked for by time.
+    out all the same, by an interrupted search or a restart, is asked for by time.
+
+    cursor: what an earlier plan said of itself, to go on from there.
     """
 
-    def __init__(self, *, window_ms: int, poll_ms: int, look_back_ms: int) -> None:
+    def __init__(
+        self, *, window_ms: int, poll_ms: int, look_back_ms: int, cursor: str = ""
+    ) -> None:
         self._window_ms = window_ms
         self._poll_ms = poll_ms
         self._look_back_ms = look_back_ms
@@ -90,6 +97,20 @@ class SearchPlan:
         self._looked_back_ms = 0
         self._by_time = True
         self._id_refusals = 0
+        # One that cannot be read costs the window's posts once more, and no truth.
+        with suppress(ValueError, TypeError, KeyError):
+            self._go_on(json.loads(cursor))
+
+    @property
+    def cursor(self) -> str:
+        """What a plan after a restart goes on from, as JSON."""
+        cursor = {
+            "newest_id": self._newest_id,
+            "caught_up_ms": self._caught_up_ms,
+            "looked_back_ms": self._looked_back_ms,
+            "seen": list(self._seen),
+        }
+        return json.dumps(cursor)
 
     def next(self, now_ms: int) -> Ask:
         """The search to make now."""
@@ -111,6 +132,13 @@ class SearchPlan:
     def is_behind(self, now_ms: int) -> bool:
         """Whether a stretch of the window was left out and can be asked for at once."""
         return bool(self._gaps(now_ms))
+
+    def _go_on(self, cursor: dict[str, Any]) -> None:
+        seen = Spans(Span(int(since), int(until)) for since, until in cursor["seen"])
+        newest_id, caught_up_ms = int(cursor["newest_id"]), int(cursor["caught_up_ms"])
+        self._looked_back_ms = int(cursor["looked_back_ms"])
+        self._seen, self._newest_id, self._caught_up_ms = seen, newest_id, caught_up_ms
+        self._by_time = False
 
     def _ask_live(self, reach: int, now_ms: int) -> Ask:
         if self._by_time:

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from tweetdock.errors import PostError, SourceError
-from tweetdock.post import Post
+from tweetdock.post import Post, Raw
 from tweetdock.timestamps import parse_ms
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
@@ -33,35 +34,43 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a search, newest first; `ids` are those of the posts' latest versions."""
+    """One page of a search, newest first; `ids` are those of the posts' latest versions.
+
+    raw: all entries, readable or not, if they are wanted.
+    """
 
     posts: tuple[Post, ...]
     ids: tuple[int, ...]
     next_token: str | None
     unreadable: tuple[Unreadable, ...] = ()
+    raw: tuple[Raw, ...] = ()
 
 
-def parse_page(body: bytes, at_ms: int) -> Page:
+def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> Page:
     """A search answer as a page; SourceError if it is none. at_ms: when it came."""
     answer, meta = _decode(body)
     entries, token = answer.get("data") or [], meta.get("next_token")
     if not isinstance(entries, list) or not isinstance(token, str | None):
         raise _no_page("with a broken page")
-    posts, ids, unreadable = [], [], []
+    posts, ids, unreadable, raw = [], [], [], []
     near_ms = at_ms  # what cannot be read was written about when its newer neighbour was
     for entry in entries:
         try:
             post, snowflake = parse_post(entry, at_ms)
         except PostError as error:
             unreadable.append(Unreadable(near_ms, str(error)))
+            if keeps_raw:
+                raw.append(_as_received(entry, None, None))
         else:
+            if keeps_raw:
+                raw.append(_as_received(entry, snowflake, post))
             posts.append(post)
             ids.append(snowflake)
             near_ms = post.created_ms
     announced = meta.get("result_count")
     if isinstance(announced, int) and announced > len(entries):
         unreadable.append(Unreadable(near_ms, "announced, not sent"))
-    return Page(tuple(posts), tuple(ids), token or None, tuple(unreadable))
+    return Page(tuple(posts), tuple(ids), token or None, tuple(unreadable), tuple(raw))
 
 
 def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
@@ -88,6 +97,19 @@ def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
     if not EPOCH_MS <= created_ms <= at_ms + DAY_MS:
         raise PostError("no sensible created_at")
     return Post(f"x:{first}", f"x:{author}", created_ms), snowflake
+
+
+def _as_received(entry: Any, snowflake: int | None, post: Post | None) -> Raw:
+    text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+    try:
+        octets = text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair is JSON, but no UTF-8
+        text = json.dumps(entry, separators=(",", ":"))
+        octets = text.encode()
+    if snowflake is None:
+        # Listeners side by side must give the same thing the same name.
+        return Raw(f"x:unreadable:{blake2b(octets, digest_size=8).hexdigest()}", text, None)
+    return Raw(f"x:{snowflake}", text, post)
 
 
 def _decode(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
