@@ -1,0 +1,185 @@
+"""Manifests: what is in a file, as told by reading all of it, and as kept beside it."""
+
+import gzip
+import hashlib
+import json
+import socket
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from archiving import START_MS, fill, line, open_archive
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tweetdock.keep.manifest import Manifest, manifest_path
+from tweetdock.keep.members import pack
+from tweetdock.keep.note import END_OF_TIME_MS, Covers, read_note, united, write_note
+from tweetdock.post import Span
+
+spans = st.builds(Span, st.integers(0, 60), st.integers(0, 60))
+covers = st.dictionaries(st.text(max_size=5), st.lists(spans, max_size=8).map(united), max_size=4)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tweets-20261121T065536Z.jsonl.gz"
+
+
+def milliseconds(some: list[Span] | tuple[Span, ...]) -> set[int]:
+    return {ms for since, until in some for ms in range(since, until)}
+
+
+def test_a_manifest_tells_what_is_in_a_file(path: Path) -> None:
+    archive = open_archive(path)
+    for number in (3, 1, 2):
+        archive.append([line(number)])
+        archive.cover("x", Span(START_MS + 10 * number, START_MS + 10 * number + 10))
+        archive.flush(START_MS)
+    archive.close(START_MS)
+    data = path.read_bytes()
+    assert Manifest.of(path) == Manifest(
+        file=path.name,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        lines=3,
+        first_ms=START_MS + 1,
+        last_ms=START_MS + 3,
+        covers={"x": (Span(START_MS + 10, START_MS + 40),)},
+        host=socket.gethostname(),
+        damaged=0,
+    )
+
+
+def test_an_empty_file_has_a_manifest_too(path: Path) -> None:
+    path.touch()
+    manifest = Manifest.of(path)
+    assert (manifest.bytes, manifest.lines, manifest.damaged) == (0, 0, 0)
+    assert (manifest.first_ms, manifest.last_ms, manifest.covers) == (None, None, {})
+    assert manifest.sha256 == hashlib.sha256().hexdigest()
+    manifest.write(path)
+    assert Manifest.read(path) == manifest
+
+
+def test_a_manifest_is_read_as_it_was_written(path: Path) -> None:
+    fill(path, range(20))
+    manifest = replace(
+        Manifest.of(path),
+        offloaded="s3://bucket/tweets",
+        covers={"x": (Span(0, 5), Span(START_MS, START_MS + 1))},
+    )
+    manifest.write(path)
+    assert Manifest.read(path) == manifest
+    kept = manifest_path(path)
+    assert kept.name == "tweets-20261121T065536Z.jsonl.gz.manifest.json"
+    assert json.loads(kept.read_text())["first"] == "2026-11-21T06:55:36.000Z"
+    assert sorted(path.parent.iterdir()) == [path, kept]
+
+
+def test_a_manifest_that_does_not_fit_its_file_is_none(path: Path) -> None:
+    assert Manifest.read(path) is None
+    fill(path, range(3))
+    assert Manifest.read(path) is None
+    Manifest.of(path).write(path)
+    with path.open("ab") as file:
+        file.write(b"more")
+    assert Manifest.read(path) is None
+    Manifest.of(path).write(path)
+    path.unlink()
+    assert Manifest.read(path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "null", "\0", '{"file": 1}', "[" * 100_000],
+)
+def test_a_manifest_that_cannot_be_read_is_none(path: Path, text: str) -> None:
+    fill(path, range(3))
+    manifest_path(path).write_text(text)
+    assert Manifest.read(path) is None
+
+
+@pytest.mark.parametrize("field", ["bytes", "first", "covers", "offloaded", "damaged"])
+def test_a_manifest_that_lacks_something_is_none(path: Path, field: str) -> None:
+    fill(path, range(3))
+    found = json.loads(Manifest.of(path).as_json())
+    for value in ({}, {field: ["?"]}):
+        kept = {name: found[name] for name in found if name != field}
+        manifest_path(path).write_text(json.dumps(kept | value))
+        if field != "offloaded" or not value:
+            assert Manifest.read(path) is None
+
+
+def test_torn_places_are_counted_and_hide_no_other_line(path: Path) -> None:
+    members = [pack(line(number).as_bytes() * 50, b"") for number in range(5)]
+    torn = [members[0], members[1][:-30], members[2], members[3][:60], members[3][:60], members[4]]
+    path.write_bytes(b"".join(torn))
+    manifest = Manifest.of(path)
+    assert manifest.damaged == 2
+    assert 150 <= manifest.lines < 200
+    assert (manifest.first_ms, manifest.last_ms) == (START_MS, START_MS + 4)
+
+
+def test_lines_that_are_none_are_not_counted_and_divided_ones_are(path: Path) -> None:
+    theirs = b"someone's\n\n[]\n" + json.dumps(json.loads(line(1).as_bytes())).encode() + b"\n"
+    ours = line(2).as_bytes() + line(3).as_bytes()
+    late = line(4).as_bytes().replace(b"2026-11-21T06:55:36.004Z", b"9999-12-31T23:59:59-12:00")
+    last = line(5).as_bytes().rstrip(b"\n")
+    parts = [theirs + ours[:100], ours[100:], late, last]
+    path.write_bytes(b"".join(map(gzip.compress, parts)))
+    manifest = Manifest.of(path)
+    assert manifest.lines == 5
+    assert manifest.first_ms == START_MS + 1
+    manifest.write(path)
+    assert Manifest.read(path) == manifest
+
+
+def test_what_is_no_gzip_at_all_is_damage(path: Path) -> None:
+    path.write_bytes(b"someone's notes\n" * 100)
+    manifest = Manifest.of(path)
+    assert (manifest.lines, manifest.damaged) == (0, 1)
+
+
+@given(st.lists(spans, max_size=12))
+def test_united_stretches_are_the_same_time_in_order_and_apart(some: list[Span]) -> None:
+    found = united(some)
+    assert milliseconds(found) == milliseconds(some)
+    assert all(a.until_ms < b.since_ms for a, b in pairwise(found))
+    assert all(a.since_ms < a.until_ms for a in found)
+
+
+@given(covers)
+def test_a_note_is_read_as_it_was_written(some: dict[str, tuple[Span, ...]]) -> None:
+    note, rest = write_note(some)
+    assert rest == {}
+    assert read_note(note) == {source: found for source, found in some.items() if found}
+
+
+def test_a_long_note_is_written_in_parts_that_each_fit() -> None:
+    late = END_OF_TIME_MS - 10_000
+    wanted = {
+        source: tuple(Span(late + number, late + number + 1) for number in range(0, 3000, 2))
+        for source in ("x", "bluesky", "mastodon")
+    }
+    found: dict[str, list[Span]] = {source: [] for source in wanted}
+    rest: Covers = wanted
+    while rest:
+        note, rest = write_note(rest)
+        assert 0 < len(note) < 65_000
+        for source, some in read_note(note).items():
+            found[source].extend(some)
+    assert {source: tuple(some) for source, some in found.items()} == wanted
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        *(b"", b"{", b"[]", b'{"covers": 1}', b'{"covers": {"x": [1]}}'),
+        *(b'{"covers": {"x": [[1]]}}', b'{"covers": []}', b"[" * 100_000),
+        *(b'{"covers": {"x": [["a", "b"]]}}', b'{"covers": {"x": [[1, 1e999]]}}', b"\xff"),
+        *(b'{"covers": {"x": [[-1, 5]]}}', b'{"covers": {"x": [[5, 4]]}}'),
+    ],
+)
+def test_what_is_no_note_of_ours_says_nothing(note: bytes) -> None:
+    assert read_note(note) == {}

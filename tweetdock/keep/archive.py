@@ -1,0 +1,228 @@
+"""The archive of raw posts: one file of gzip members that is readable whatever happens."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from tweetdock.errors import UnavailableError
+from tweetdock.keep.backlog import MEMBER_BYTES, MOST_BYTES, Backlog
+from tweetdock.keep.disk import sync_folder
+from tweetdock.keep.line import Line
+from tweetdock.keep.members import pack
+from tweetdock.keep.recent import recent
+from tweetdock.keep.rotation import Rotation
+from tweetdock.keep.shelf import Shelf
+from tweetdock.keep.volume import Volume
+from tweetdock.post import Span
+from tweetdock.troubles import TroubleLog
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 1.0
+NOTE_SECONDS = 300.0
+RETRY_SECONDS = 5.0
+LOOK_SECONDS = 60.0
+
+
+class Archive:
+    """The file at `path`, to which lines are appended, and those that it was before.
+
+    One whole gzip member is written at a time, at most a second or 1 MB of text after the line
+    came: a kill or a power cut costs that second, which the state, saved only after `sync`, asks
+    the sources for again. Trouble with the disk never raises: lines wait in memory, up to 16 MB of
+    text; those that come beyond that are dropped and counted, and the stretches of time that they
+    were in are not noted as complete. `closed` is told of each file that is written to no more.
+    All methods belong to one thread.
+
+    Raises UnavailableError if it cannot be opened, unless for a full disk, which it waits out.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        rotation: Rotation,
+        closed: Callable[[Path], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._rotation = rotation
+        self._closed = closed
+        self._monotonic = monotonic
+        self._shelf = Shelf(path)
+        self._backlog = Backlog()
+        self._due = self._note_due = math.inf
+        self._retry_at = self._rotate_at = -math.inf
+        self._look_at = monotonic() + LOOK_SECONDS
+        self._is_away = self._owes_sync = False
+        self._dropped = 0
+        self._trouble = TroubleLog(log, "archive")
+        self._volume: Volume | None = None
+        try:
+            self._volume = Volume(path)
+        except UnavailableError:
+            raise
+        except OSError as error:
+            self._fail(error)
+
+    def append(self, lines: Iterable[Line]) -> None:
+        """Take lines, to be written soon."""
+        dropped = self._backlog.add(lines)
+        if dropped and not self._dropped:
+            size = f"{MOST_BYTES // 1_000_000} MB"
+            log.error("archive: %s wait to be written: new posts are not archived", size)
+        self._dropped += dropped
+        if self._backlog:
+            self._due = min(self._due, self._monotonic() + FLUSH_SECONDS)
+
+    def cover(self, source: str, span: Span) -> None:
+        """Take note that the lines up to here are all that a source had in a stretch of time."""
+        self._backlog.cover(source, span)
+        if self._backlog.has_notes:
+            self._note_due = min(self._note_due, self._monotonic() + NOTE_SECONDS)
+
+    def due_seconds(self) -> float:
+        """In how many seconds `flush` is due; infinite while nothing waits."""
+        now = self._monotonic()
+        is_due = self._volume is None or self._backlog.size >= MEMBER_BYTES
+        due = now if is_due else min(self._due, self._note_due)
+        return max(due, self._retry_at, now) - now
+
+    def flush(self, now_ms: int) -> None:
+        """Write all lines that wait, and begin a new file if the rotation says so.
+
+        After a failure nothing is tried for some seconds. It does no harm to call it at any time;
+        the midnight of a quiet day is noticed by the next call.
+        """
+        now = self._monotonic()
+        if now >= self._retry_at:
+            self._try(now_ms, with_notes=now >= self._note_due)
+
+    def sync(self, now_ms: int) -> bool:
+        """Write all lines that wait, past the disk's cache; whether none waits any more."""
+        self._owes_sync = True
+        self.flush(now_ms)
+        # What had been written before a file was let go of is past the cache, or was given up.
+        return not self._backlog and (self._volume is None or not self._owes_sync)
+
+    def reopen(self, now_ms: int) -> None:
+        """Write what waits, and go on in the file that is at the path now, a new one if none is."""
+        self._is_away = False
+        # What is written into a file that was deleted is lost.
+        if self._volume is not None and self._volume.stat.st_nlink:
+            self._try(now_ms, with_notes=not self._volume.is_in_place)
+        if self._volume is None or not self._volume.is_in_place:
+            self._leave()
+            self._try(now_ms)
+
+    def recent(self, since_ms: int) -> Iterator[str]:
+        """The versions of all lines on disk that were received at `since_ms` or later."""
+        return recent(self._shelf, since_ms)
+
+    def close(self, now_ms: int) -> None:
+        """Write what waits, also past the disk's cache, and let go of the file."""
+        self._try(now_ms, with_notes=True)
+        if self._backlog:
+            # They are asked for again: the state has never been ahead of the archive.
+            log.error("archive: %d posts could not be written", len(self._backlog))
+        self._let_go()
+
+    def _try(self, now_ms: int, *, with_notes: bool = False) -> None:
+        try:
+            self._look()
+            volume = self._volume = self._volume or Volume(self._path)
+            volume = self._rotate(volume, now_ms)
+            while self._backlog:
+                self._write_member(volume)
+                volume = self._rotate(volume, now_ms)
+            if with_notes and self._backlog.has_notes:
+                self._write_member(volume)
+            if self._owes_sync:
+                volume.sync()
+                self._owes_sync = False
+        except OSError as error:
+            self._fail(error)
+        else:
+            self._succeed()
+
+    def _write_member(self, volume: Volume) -> None:
+        first_ms = self._backlog.first_ms if self._backlog else None
+        number, text, note = self._backlog.next_member()
+        volume.append(pack(text, note), first_ms)
+        self._backlog.written(number)
+        if not self._backlog:
+            self._due = math.inf
+        if not self._backlog.has_notes:
+            self._note_due = math.inf
+
+    def _rotate(self, volume: Volume, now_ms: int) -> Volume:
+        """The file to go on with: a new one if that is due before the line that waits longest."""
+        at_ms = self._backlog.first_ms if self._backlog else now_ms
+        is_due = self._rotation.is_due(volume.stat.st_size, volume.first_ms, at_ms)
+        if not is_due or self._monotonic() < self._rotate_at or not volume.is_in_place:
+            return volume
+        if not self._backlog and self._backlog.has_notes:
+            self._write_member(volume)
+        target = self._shelf.new_name(now_ms)
+        try:
+            self._path.rename(target)
+            sync_folder(self._path.parent)
+        except OSError as error:
+            log.error("archive: %s cannot be renamed (%s)", self._path.name, error.strerror)  # noqa: TRY400 - the owner is to act, not to debug
+            self._rotate_at = self._monotonic() + LOOK_SECONDS
+            return volume
+        self._let_go()
+        self._closed(target)
+        self._volume = Volume(self._path)
+        return self._volume
+
+    def _look(self) -> None:
+        """Notice that the file was removed or renamed and nobody told us to reopen."""
+        volume, now = self._volume, self._monotonic()
+        if volume is None or (volume.stat.st_nlink and now < self._look_at):
+            return
+        self._look_at = now + LOOK_SECONDS
+        was_away, self._is_away = self._is_away, not volume.is_in_place
+        # Logrotate renames it a moment before it tells us: only the second look counts.
+        if self._is_away and (was_away or not volume.stat.st_nlink):
+            log.warning("archive: %s was removed or renamed, a new one is begun", self._path.name)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let go of a file that is not at the path any more, wherever it is now."""
+        self._is_away = False
+        if self._volume is None:
+            return
+        stat = self._volume.stat
+        self._let_go()
+        place = self._shelf.find(stat)
+        if place is not None:
+            self._closed(place)
+
+    def _let_go(self) -> None:
+        volume, self._volume = self._volume, None
+        if volume is None:
+            return
+        try:
+            volume.close()
+        except OSError as error:
+            log.error("archive: the end of %s may be lost (%s)", self._path.name, error.strerror)  # noqa: TRY400 - likewise
+
+    def _fail(self, error: OSError) -> None:
+        self._retry_at = self._monotonic() + RETRY_SECONDS
+        if self._volume is not None and not self._volume.is_whole:
+            # It is mended when it is opened.
+            self._let_go()
+        reason = str(error)
+        if not isinstance(error, UnavailableError):
+            reason = f"{self._path} cannot be written: {os.strerror(error.errno or 0)}"
+        self._trouble.failed(reason, RETRY_SECONDS, needs_owner=True)
+
+    def _succeed(self) -> None:
+        self._retry_at = -math.inf
+        self._trouble.worked()
+        if self._dropped:
+            log.error("archive: %d posts were not archived, nor noted as seen", self._dropped)
+            self._dropped = 0

@@ -1,0 +1,113 @@
+"""Looks after the closed files of the archive: what is in each, a copy elsewhere, how many stay."""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from tweetdock.backoff import backoff
+from tweetdock.keep.manifest import Manifest, manifest_path
+from tweetdock.keep.shelf import Shelf
+from tweetdock.timestamps import rfc3339
+from tweetdock.troubles import TroubleLog
+
+log = logging.getLogger(__name__)
+
+FIRST_SECONDS = 5.0
+CAP_SECONDS = 600.0
+
+
+class Caretaker:
+    """Work for a thread of its own: `run` it there, and `notice` and `stop` from any other.
+
+    keep: how many closed files stay, the latest; 0 for all. With `offload` only those go of
+    which a true copy was seen elsewhere.
+    offload: does what it can, and returns the seconds after which to try again, None if all is
+    done.
+    stopping: set by `stop`; `offload` may heed it.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        keep: int,
+        offload: Callable[[], float | None] | None,
+        stopping: threading.Event,
+    ) -> None:
+        self._shelf = shelf
+        self._keep = keep
+        self._offload = offload
+        self._stopping = stopping
+        self._wake = threading.Event()
+        self._trouble = TroubleLog(log, "archive files")
+
+    def notice(self, _path: Path) -> None:
+        """A file was closed."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Let `run` come to its end."""
+        self._stopping.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Look after the files now and whenever one is noticed, until stopped."""
+        delays = backoff(FIRST_SECONDS, CAP_SECONDS)
+        while True:
+            # Before anything is looked at: what is noticed from here on is for the next turn.
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                again = self._turn()
+            except OSError as error:
+                again = next(delays)
+                self._trouble.failed(str(error), again, needs_owner=True)
+            else:
+                delays = backoff(FIRST_SECONDS, CAP_SECONDS)
+                self._trouble.worked()
+            self._wake.wait(again)
+
+    def _turn(self) -> float | None:
+        """Do all that is to be done; when to do it again. One bad file hinders no other."""
+        errors = []
+        for path in self._shelf.closed():
+            if self._stopping.is_set():
+                return None
+            try:
+                self._describe(path)
+            except FileNotFoundError:
+                # Renamed or removed meanwhile: then it is of no concern, or noticed anew.
+                continue
+            except OSError as error:
+                errors.append(error)
+        self._shelf.sweep()
+        again = self._offload() if self._offload else None
+        self._prune()
+        if errors:
+            raise errors[0]
+        return again
+
+    def _describe(self, path: Path) -> None:
+        if Manifest.read(path) is not None:
+            return
+        manifest = Manifest.of(path)
+        manifest.write(path)
+        extent = f"{manifest.lines} lines"
+        if manifest.first_ms is not None and manifest.last_ms is not None:
+            extent += f", {rfc3339(manifest.first_ms)} to {rfc3339(manifest.last_ms)}"
+        log.info("archive: %s closed: %s", path.name, extent)
+        if manifest.damaged:
+            log.warning("archive: %s is damaged at %d places", path.name, manifest.damaged)
+
+    def _prune(self) -> None:
+        if not self._keep or self._stopping.is_set():
+            return
+        for path in self._shelf.closed()[: -self._keep]:
+            if self._offload:
+                manifest = Manifest.read(path)
+                if manifest is None or not manifest.offloaded:
+                    continue
+            path.unlink(missing_ok=True)
+            manifest_path(path).unlink(missing_ok=True)
+            log.info("archive: %s removed: %d newer ones are kept", path.name, self._keep)

@@ -1,0 +1,43 @@
+"""A file that belongs to one TweetDock at a time, for as long as that lives."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from tweetdock.errors import UnavailableError
+
+
+def hold(fd: int, path: Path) -> None:
+    """Lock an open file until it is closed; UnavailableError if another one holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UnavailableError(f"{path} is in use by another TweetDock") from error
+
+
+def is_held(path: Path) -> bool:
+    """Whether a TweetDock holds the file; raises OSError if it cannot be opened."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+class Lock:
+    """A file that is there for nothing but being held; a kill lets go of it too."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            hold(self._fd, path)
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._fd)
