@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
 import psutil
 
@@ -21,17 +21,19 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from standins.x_api import XApi, make_post
 
 POSTS = 450
+MANY_POSTS = 50_000
 FILLING_SECONDS = 15
 REST_SECONDS = 40
 Start = Callable[..., subprocess.Popen[bytes]]
 TOKEN = "a-bearer-token"
 BARE = "print(1, flush=True)"
+ONCE = ("-m", "tweetdock", "--once", "--log-level", "WARNING")
 TWEEPY = f"import tweepy; {BARE}"
 
 
 def rows() -> Iterator[str]:
     """Measure; return the table's rows."""
-    with TemporaryDirectory() as folder, XApi(make_hour(), bearer=TOKEN) as api:
+    with TemporaryDirectory() as folder, XApi(make_hour(), bearer=TOKEN, limit=10_000) as api:
         env = {
             "PATH": os.environ["PATH"],
             "HOME": folder,
@@ -42,17 +44,20 @@ def rows() -> Iterator[str]:
         start = partial(started, folder, env)
         yield from start_rows(start)
         yield from rest_rows(start, api)
+        api.add(*make_hour(MANY_POSTS - POSTS))
+        yield from restart_rows(start, Path(folder) / "kept")
 
 
-def make_hour() -> list[dict[str, object]]:
+def make_hour(posts: int = POSTS) -> list[dict[str, object]]:
     """Return posts of the last hour, its last two minutes quiet."""
-    now_ms, dice = round(time.time() * 1000), random.Random(1)
-    moments = dice.sample(range(now_ms - 3_590_000, now_ms - 120_000), POSTS)
-    return [make_post(at_ms, dice.randrange(POSTS)) for at_ms in moments]
+    now_ms, dice = round(time.time() * 1000), random.Random(posts)
+    moments = dice.sample(range(now_ms - 3_500_000, now_ms - 120_000), posts)
+    return [make_post(at_ms, dice.randrange(posts)) for at_ms in moments]
 
 
 def started(folder: str, env: dict[str, str], *words: str) -> subprocess.Popen[bytes]:
-    """Start Python with these words."""
+    """Start Python with these words, and for a TweetDock without state of its own a new one."""
+    env = env | {"TWEETDOCK_STATE_DIR": mkdtemp(dir=folder)}
     return subprocess.Popen(
         [sys.executable, *words], cwd=folder, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -61,7 +66,7 @@ def started(folder: str, env: dict[str, str], *words: str) -> subprocess.Popen[b
 def start_rows(start: Start) -> Iterator[str]:
     """Measure from the start of a process to the first byte it prints."""
     contenders = {
-        "ours": ("-m", "tweetdock", "--once", "--log-level", "WARNING"),
+        "ours": ONCE,
         "bare Python": ("-c", BARE),
         "`import tweepy`": ("-c", TWEEPY),
     }
@@ -74,6 +79,20 @@ def start_rows(start: Start) -> Iterator[str]:
         seconds = race(race_of)
     what = f"from start to the first reading, {POSTS} posts"
     yield from lines(what, "s", seconds.pop("ours"), seconds)
+
+
+def restart_rows(start: Start, state: Path) -> Iterator[str]:
+    """Measure a start that goes on from an hour with many posts."""
+    words = (*ONCE, "--state-dir", str(state))
+
+    def print_first() -> None:
+        with start(*words) as process:
+            await_output(process)
+
+    print_first()
+    seconds = race({"ours": lambda: print_first})["ours"]
+    what = f"from a restart to the first reading, {MANY_POSTS:,} posts in the hour"
+    yield from lines(what, "s", seconds, {})
 
 
 def await_output(process: subprocess.Popen[bytes]) -> None:

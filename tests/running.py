@@ -23,12 +23,17 @@ def run(
     return subprocess.run(
         command(*words),
         cwd=folder,
-        env=BARE | dict(env),
+        env=environment(folder, env),
         capture_output=True,
         text=True,
         timeout=limit,
         check=False,
     )
+
+
+def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Nothing but `env`, and a state folder that is not the user's own."""
+    return BARE | {"TWEETDOCK_STATE_DIR": str(folder / "state")} | dict(env)
 
 
 def command(*words: str) -> list[str]:
@@ -49,7 +54,7 @@ class Running:
         self.process = subprocess.Popen(
             argv or command(*words),
             cwd=folder,
-            env=BARE | dict(env),
+            env=environment(folder, env),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

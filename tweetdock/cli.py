@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 from tweetdock import __version__
-from tweetdock.config import load
+from tweetdock.config import load, read_env_file
 from tweetdock.errors import SettingsError, UnavailableError
 from tweetdock.settings import SETTINGS, Settings
 
@@ -21,10 +22,33 @@ log = logging.getLogger("tweetdock")
 EXIT_BUG = 1
 EXIT_SETTINGS = 2
 EXIT_UNAVAILABLE = 69
+EXIT_INTERRUPTED = 130
+
+
+class Command(Protocol):
+    """A file in commands/."""
+
+    def describe(self, parser: argparse.ArgumentParser) -> None:
+        """Tell the parser its words."""
+
+    def run(self, arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
+        """Do it; returns the exit code."""
+        ...
+
+
+# What the first word may be instead of flags; each is a file in commands/.
+COMMANDS = {
+    "offload": "send closed archive files to an S3 bucket, and verify them there",
+    "export": "the history as CSV, archived posts as Parquet",
+    "merge": "make one archive of several",
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run TweetDock; returns the exit code."""
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] in COMMANDS:
+        return _do(words[0], words[1:])
     arguments = _parser().parse_args(words)
     flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
     try:
@@ -36,11 +60,16 @@ def main(words: Sequence[str] | None = None) -> int:
     from tweetdock import logs  # noqa: PLC0415
 
     logs.configure(settings.log_level, settings.log_format)
-    stopping = threading.Event()
+    stopping, reopening = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    # Without a terminal a hang-up is logrotate's; with one it means that the terminal is gone.
+    hung_up = stopping if sys.stderr.isatty() else reopening
+    signal.signal(signal.SIGHUP, lambda *_: hung_up.set())
     try:
-        return _read_once(settings, stopping) if arguments.once else _run(settings, stopping)
+        if arguments.once:
+            return _read_once(settings, stopping, reopening)
+        return _run(settings, stopping, reopening)
     except UnavailableError as error:
         log.critical("%s", error)
         return EXIT_UNAVAILABLE
@@ -49,7 +78,26 @@ def main(words: Sequence[str] | None = None) -> int:
         return EXIT_BUG
 
 
-def _run(settings: Settings, stopping: threading.Event) -> int:
+def _do(name: str, words: Sequence[str]) -> int:
+    from tweetdock.commands import export, merge, offload  # noqa: PLC0415
+
+    command: Command = {"export": export, "merge": merge, "offload": offload}[name]
+    parser = argparse.ArgumentParser(
+        prog=f"tweetdock {name}", description=f"{command.__doc__}", allow_abbrev=False
+    )
+    command.describe(parser)
+    arguments = parser.parse_args(words)
+    try:
+        env = {**read_env_file(Path.cwd() / ".env"), **os.environ}
+        return command.run(arguments, env)
+    except SettingsError as error:
+        _print_problems(error)
+        return EXIT_SETTINGS
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _run(settings: Settings, stopping: threading.Event, reopening: threading.Event) -> int:
     from tweetdock import logs  # noqa: PLC0415
     from tweetdock.daemon import Daemon  # noqa: PLC0415
 
@@ -63,7 +111,8 @@ def _run(settings: Settings, stopping: threading.Event) -> int:
             logs.configure(settings.log_level, settings.log_format, line.handler)
             show = line.show
         log.info("TweetDock %s, %s", __version__, _subject(settings))
-        Daemon(settings, stopping).run(show)
+        with Daemon(settings, stopping, reopening) as daemon:
+            daemon.run(show)
     log.info("stopped")
     return 0
 
@@ -73,10 +122,11 @@ def _has_live_line(settings: Settings) -> bool:
     return is_able and settings.log_format == "text" and sys.stderr.isatty()
 
 
-def _read_once(settings: Settings, stopping: threading.Event) -> int:
+def _read_once(settings: Settings, stopping: threading.Event, reopening: threading.Event) -> int:
     from tweetdock.daemon import Daemon  # noqa: PLC0415
 
-    reading = Daemon(settings, stopping).read_once()
+    with Daemon(settings, stopping, reopening, is_guest=True) as daemon:
+        reading = daemon.read_once()
     if reading is None:
         return 0
     print(json.dumps(reading.as_json(), ensure_ascii=False))  # noqa: T201 - what it is for
@@ -107,6 +157,8 @@ def _parser() -> argparse.ArgumentParser:
         "credentials from the last two only. See .env.example.",
         allow_abbrev=False,
     )
+    others = "; ".join(f"{name}: {meaning}" for name, meaning in COMMANDS.items())
+    parser.add_argument_group("other commands", f"{others}. Each has a --help of its own.")
     parser.add_argument("--version", action="version", version=f"TweetDock {__version__}")
     parser.add_argument(
         "--demo", action="store_true", help="made-up posts, no credentials, no servos"

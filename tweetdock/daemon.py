@@ -1,25 +1,26 @@
 """The house put together, and the loop that owns it."""
 
 import logging
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from queue import Empty, Full, Queue
+from typing import Self
 
 from tweetdock.clock import Clock
 from tweetdock.coverage import Grade
 from tweetdock.errors import UnavailableError
 from tweetdock.gauge import Gauge
+from tweetdock.keep.choice import make_keeper
 from tweetdock.post import Batch, Trouble
 from tweetdock.reading import Reading
 from tweetdock.servos.choice import make_servos, read_model
 from tweetdock.servos.needles import Needles
 from tweetdock.settings import Settings
 from tweetdock.show.journal import Journal
-from tweetdock.sources.choice import make_source
+from tweetdock.sources.choice import make_source, subject_of
 from tweetdock.sources.polling import Poller
 from tweetdock.threads import Companion, Crash
 
@@ -29,67 +30,111 @@ Message = Batch | Trouble | Crash | None  # None: look up, it is time to stop
 
 READ_SECONDS = 1.0  # how soon a needle follows posts that leave the window
 INBOX_SIZE = 1000
-STOP_SECONDS = 1.7
+STOP_SECONDS = 1.6
 JOIN_SECONDS = 0.1
 
 
 class Daemon:
     """TweetDock at work: sources speak into the inbox, only the loop touches the gauge.
 
-    Raises in `run` and `read_once` whatever ended one of its threads: a bug of ours.
+    reopening: set when the archive is to begin its file anew. is_guest: leave the state to the
+    TweetDock that owns it, if there is one.
+    Raises UnavailableError if something that the settings demand cannot be had, and in `run` and
+    `read_once` whatever ended one of its threads: a bug of ours.
     """
 
-    def __init__(self, settings: Settings, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stopping: threading.Event,
+        reopening: threading.Event,
+        *,
+        is_guest: bool = False,
+    ) -> None:
         self._settings = settings
         self._stopping = stopping
-        self._clock = Clock()
+        self._reopening = reopening
         self._inbox: Queue[Message] = Queue(INBOX_SIZE)
-        self._sources = [make_source(name, settings) for name in settings.sources]
-        lags_ms = {source.name: source.lag_ms for source in self._sources}
-        self._gauge = Gauge(settings, lags_ms, self._clock.now_ms(), os.urandom(16))
         self._needs_owner = False
+        self._heard: set[str] = set()
+        with ExitStack() as house:
+            subjects = {name: subject_of(name, settings) for name in settings.sources}
+            self._keeper = make_keeper(settings, subjects, self._deliver, house, is_guest=is_guest)
+            state = self._keeper.state
+            saved_ms = state.saved_ms if state else 0
+            cursors = state.cursors if state else {}
+            self._angles: Callable[[], tuple[float, ...]] = lambda: state.angles if state else ()
+            self._clock = Clock(not_before_ms=saved_ms)
+            self._sources = [
+                make_source(name, settings, cursor=cursors.get(name, ""), not_before_ms=saved_ms)
+                for name in settings.sources
+            ]
+            lags_ms = {source.name: source.lag_ms for source in self._sources}
+            now_ms = self._clock.now_ms()
+            self._gauge = Gauge(settings, lags_ms, now_ms, self._keeper.memory)
+            self._keeper.recall_archive(self._gauge, now_ms)
+            house.callback(lambda: self._keeper.close(self._clock.now_ms()))
+            self._house = house.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._house.close()
 
     def run(self, show: Callable[[Reading], None] | None = None) -> None:
         """Show readings on the dials until told to stop, and by `show` if somebody looks at that.
 
         Raises UnavailableError if a servo backend that was asked for is out of reach at start.
         """
-        with ExitStack() as house:
-            threads = self._start_sources()
-            needles = self._start_needles(house)
-            house.callback(self._stop_sources, threads)
-            reads_log = show is None and (self._settings.demo or sys.stderr.isatty())
-            journal = Journal(is_watched=reads_log)
-            begun = time.monotonic()
-            for reading in self._readings():
-                needles.aim([dial.angle for dial in reading.dials.values()])
-                journal.note(reading)
-                if show is not None:
-                    show(reading)
-                self._check_servos(needles, time.monotonic() - begun)
+        threads = self._start_sources()
+        needles = self._start_needles()
+        self._house.callback(self._save)
+        self._house.callback(self._stop_sources, threads)
+        reads_log = show is None and (self._settings.demo or sys.stderr.isatty())
+        journal = Journal(is_watched=reads_log)
+        begun = time.monotonic()
+        for reading in self._readings():
+            needles.aim([dial.angle for dial in reading.dials.values()])
+            journal.note(reading)
+            if show is not None:
+                show(reading)
+            self._check_servos(needles, time.monotonic() - begun)
 
     def read_once(self) -> Reading | None:
         """The first reading that is complete, or that waiting would not mend; None if stopped."""
-        with ExitStack() as house:
-            house.callback(self._stop_sources, self._start_sources())
-            for reading in self._readings():
-                is_final = reading.grade in (Grade.EXACT, Grade.STALE) or reading.covered == 1.0
-                if is_final or self._needs_owner:
-                    return reading
+        self._house.callback(self._save)
+        self._house.callback(self._stop_sources, self._start_sources())
+        begun = time.monotonic()
+        for reading in self._readings():
+            has_waited = time.monotonic() - begun > self._settings.stale_seconds
+            is_stale = reading.grade is Grade.STALE and has_waited
+            has_heard = self._heard == set(reading.sources)
+            is_whole = reading.grade is Grade.EXACT or reading.covered == 1.0
+            if self._needs_owner or is_stale or (is_whole and has_heard):
+                return reading
         return None
 
     def _readings(self) -> Iterator[Reading]:
-        """A reading after every message, and one a second while there are none."""
+        """A reading at once if there is something to go on from, after messages, each second."""
+        if self._keeper.state is not None:
+            yield self._gauge.read(self._clock.now_ms())
         while not self._stopping.is_set():
             for message in self._messages():
                 if message is not None:
                     self._take(message)
-            yield self._gauge.read(self._clock.now_ms())
+            if self._reopening.is_set():
+                self._reopening.clear()
+                self._keeper.reopen(self._clock.now_ms())
+            reading = self._gauge.read(self._clock.now_ms())
+            yield reading
+            self._keeper.turn(self._gauge, reading, self._angles())
 
     def _messages(self) -> Iterator[Message]:
-        """All messages that there are, waiting for the first; none after READ_SECONDS."""
+        """All messages that there are, waiting for the first; none when something is due."""
         with suppress(Empty):
-            yield self._inbox.get(timeout=READ_SECONDS)
+            seconds = min(READ_SECONDS, max(0.0, self._keeper.due_seconds()))
+            yield self._inbox.get(timeout=seconds)
             for _ in range(INBOX_SIZE):  # a flood must not keep the needles waiting
                 yield self._inbox.get_nowait()
 
@@ -108,7 +153,11 @@ class Daemon:
             if self._clock.correct(message.server_ms):
                 self._gauge.shift(self._clock.now_ms() - before_ms)
         self._needs_owner = isinstance(message, Trouble) and message.needs_owner
-        self._gauge.take(message, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        news = self._gauge.take(message, now_ms)
+        if isinstance(message, Batch):
+            self._heard.add(message.source)
+            self._keeper.take(message, news, now_ms)
 
     def _start_sources(self) -> list[Companion]:
         pollers = {s.name: Poller(s, self._deliver, self._stopping) for s in self._sources}
@@ -122,14 +171,19 @@ class Daemon:
         for thread in threads:
             thread.join(JOIN_SECONDS)
 
-    def _start_needles(self, house: ExitStack) -> Needles:
+    def _save(self) -> None:
+        self._keeper.save(self._gauge, self._clock.now_ms(), self._angles())
+
+    def _start_needles(self) -> Needles:
         dials = (self._settings.tweets, self._settings.tweeters)
         servos = make_servos(self._settings, read_model())
         log.info(
             "needles: %s servos on GPIO %s", servos.name, " and ".join(str(d.pin) for d in dials)
         )
-        needles = Needles(servos, dials, self._deliver)
-        house.callback(self._stop_needles, needles)
+        starts = self._angles()
+        needles = Needles(servos, dials, self._deliver, starts if len(starts) == len(dials) else ())
+        self._angles = lambda: needles.angles
+        self._house.callback(self._stop_needles, needles)
         return needles
 
     def _stop_needles(self, needles: Needles) -> None:
@@ -137,6 +191,7 @@ class Daemon:
             log.info("needles at rest")
         else:
             log.warning("needles not brought home: %s", needles.trouble or "there was no time")
+        self._save()  # where they are now
 
     def _check_servos(self, needles: Needles, seconds: float) -> None:
         is_demanded = self._settings.servo_backend in ("pigpio", "lgpio")

@@ -23,6 +23,7 @@ class Request:
     params: dict[str, str]
     status: int
     posts_returned: int = 0
+    ids_returned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Answer:
     body: bytes
     headers: dict[str, str]
     posts_returned: int = 0
+    ids_returned: tuple[str, ...] = ()
 
     def head(self, now: float) -> bytes:
         """Write the status line and headers, dated by X's clock."""
@@ -82,7 +84,12 @@ class Trouble:
 
 
 def json_answer(
-    code: int, body: dict[str, Any], headers: dict[str, str], posts_returned: int = 0
+    code: int,
+    body: dict[str, Any],
+    headers: dict[str, str],
+    posts_returned: int = 0,
+    ids_returned: tuple[str, ...] = (),
 ) -> Answer:
     raw = json.dumps(body, separators=(",", ":")).encode()
-    return Answer(code, raw, {"content-type": faults.JSON_TYPE} | headers, posts_returned)
+    headers = {"content-type": faults.JSON_TYPE} | headers
+    return Answer(code, raw, headers, posts_returned, ids_returned)

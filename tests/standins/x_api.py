@@ -170,10 +170,11 @@ class XApi:
             except RefusedError as refusal:
                 return json_answer(400, refusal.body, self.rate.headers())
             found = len(payload.get("data", ()))
+            ids = tuple(post["id"] for post in payload.get("data", ()))
             if isinstance(fault, faults.Changed):
                 payload = fault.change(payload)
                 found = min(found, len(payload.get("data", ())))
-            return json_answer(200, payload, self.rate.headers(), found)
+            return json_answer(200, payload, self.rate.headers(), found, ids)
 
     def _search(self, target: str, now: float) -> dict[str, Any]:
         params: dict[str, str] = {}
@@ -237,7 +238,12 @@ class _Exchange(BaseHTTPRequestHandler):
         if answer.body and "gzip" in headers.get("accept-encoding", ""):
             packed = answer.headers | {"content-encoding": "gzip"}
             answer = replace(answer, body=gzip.compress(answer.body, mtime=0), headers=packed)
-        done = replace(request, status=answer.status, posts_returned=answer.posts_returned)
+        done = replace(
+            request,
+            status=answer.status,
+            posts_returned=answer.posts_returned,
+            ids_returned=answer.ids_returned,
+        )
         self.api._record(done, place)
         self._deliver(answer, fault, healed)
 

@@ -28,16 +28,24 @@ HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one afte
 class Needles:
     """Turns the needles in a thread of its own until `stop`.
 
-    At the start they are thought to stand at their zero, where they are also left.
+    At the start they are thought to stand at `starts`, in degrees: their zero, where they are also
+    left, unless it is known that an earlier gauge could not bring them there.
     """
 
     def __init__(
-        self, servos: Rig, dials: Sequence[DialSettings], tell: Callable[[Crash], None]
+        self,
+        servos: Rig,
+        dials: Sequence[DialSettings],
+        tell: Callable[[Crash], None],
+        starts: Sequence[float] = (),
     ) -> None:
         self._servos = servos
         self._homes = [dial.min_angle for dial in dials]
-        self._targets = list(self._homes)
-        self._hands = [Hand(Geometry.of(dial), dial.min_angle) for dial in dials]
+        self._hands = [
+            Hand(Geometry.of(dial), min(max(start, dial.min_angle), dial.max_angle))
+            for dial, start in zip(dials, starts or self._homes, strict=True)
+        ]
+        self._targets = [hand.angle for hand in self._hands]
         self._started_at = -STAGGER_SECONDS
         self._stopping = threading.Event()
         self._changed = threading.Event()
@@ -46,6 +54,11 @@ class Needles:
         self.was_reached = False
         self.are_home = False
         self._thread = Companion("needles", self._work, tell)
+
+    @property
+    def angles(self) -> tuple[float, ...]:
+        """Where the needles are now, in degrees."""
+        return tuple(hand.angle for hand in self._hands)
 
     def aim(self, angles: Sequence[float]) -> None:
         """Send the needles to these angles, in degrees."""

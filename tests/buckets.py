@@ -1,0 +1,100 @@
+"""A bucket on loopback: moto's server, a client to look into it, a proxy before it that fails."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from standins.flaky_proxy import FlakyProxy
+
+from tweetdock.keep.bucket import Bucket, S3Access
+
+boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+moto_server = pytest.importorskip(
+    "moto.server", reason="moto[server] is not installed, which plays S3"
+)
+# Loading Amazon's description of S3 takes long; a session does so once.
+SESSION = boto3.session.Session()
+SECRET = "wJalrXUtnFEMI-a-secret-nobody-may-see"
+URL = "s3://posts/raw/pi"
+
+
+class S3:
+    """A server that speaks S3, with one bucket, `posts`; `proxy` is the way in for the tested."""
+
+    def __init__(self, port: int, proxy: FlakyProxy) -> None:
+        self._url = f"http://127.0.0.1:{port}"
+        self.proxy = proxy
+        self.client: Any = SESSION.client(
+            "s3",
+            endpoint_url=self._url,
+            aws_access_key_id="looker",
+            aws_secret_access_key="looker",
+            region_name="us-east-1",
+        )
+        self.tell("reset")
+        self.client.create_bucket(Bucket="posts")
+
+    @property
+    def access(self) -> S3Access:
+        return S3Access(
+            endpoint_url=self.proxy.url, access_key_id="AKIATEST", secret_access_key=SECRET
+        )
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The same for a process."""
+        return {
+            "AWS_ENDPOINT_URL": self.proxy.url,
+            "AWS_ACCESS_KEY_ID": "AKIATEST",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            **ALONE,
+        }
+
+    def bucket(self, url: str = URL, *, patience_seconds: float = 20.0) -> Bucket:
+        return Bucket(url, self.access, patience_seconds=patience_seconds)
+
+    def keys(self) -> list[str]:
+        """All that is in the bucket."""
+        found = self.client.list_objects_v2(Bucket="posts").get("Contents", [])
+        return [entry["Key"] for entry in found]
+
+    def get(self, key: str) -> bytes:
+        content: bytes = self.client.get_object(Bucket="posts", Key=key)["Body"].read()
+        return content
+
+    def put(self, key: str, body: bytes) -> None:
+        """Put an object there behind everybody's back, without a sum."""
+        self.client.put_object(Bucket="posts", Key=key, Body=body)
+
+    def close(self) -> None:
+        self.client.close()
+
+    def tell(self, order: str, body: str = "") -> Any:
+        """One of moto's own orders."""
+        request = Request(f"{self._url}/moto-api/{order}", data=body.encode(), method="POST")
+        request.add_header("Content-Type", "text/plain")
+        with urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+
+# What boto3 would find on this machine is no concern of a test.
+ALONE = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/nonexistent/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent/credentials",
+    "NO_PROXY": "127.0.0.1",
+}
+
+
+@contextmanager
+def serving() -> Iterator[int]:
+    """The port of moto's server."""
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        yield server.get_host_and_port()[1]
+    finally:
+        server.stop()

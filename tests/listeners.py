@@ -1,0 +1,61 @@
+"""Archives as listeners leave them, made up for the tests."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tweetdock.keep.contents import Contents
+from tweetdock.keep.disk import mapped
+from tweetdock.keep.line import Line
+from tweetdock.keep.members import pack
+from tweetdock.keep.note import write_note
+from tweetdock.post import Post, Raw, Span
+
+START_MS = 1_795_230_000_000
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What goes into one member: lines, and what they make complete."""
+
+    lines: tuple[Line, ...] = ()
+    covers: Mapping[str, tuple[Span, ...]] | None = None
+
+
+def line(
+    number: int,
+    *,
+    at: int | None = None,
+    received: int = 0,
+    post: str | None = None,
+    source: str = "x",
+) -> Line:
+    """A line of post `number`, made `at` milliseconds after the start; unreadable if None."""
+    made = None if at is None else Post(f"{source}:{number}", f"{source}:7", START_MS + at)
+    text = post or json.dumps({"id": str(number), "text": f"post {number} {received}"})
+    return Line(START_MS + received, source, Raw(f"{source}:{number}", text, made))
+
+
+def member(chunk: Chunk) -> bytes:
+    """A chunk as the archive has it."""
+    note, rest = write_note(chunk.covers or {})
+    assert not rest
+    return pack(text_of(chunk.lines), note)
+
+
+def text_of(lines: Iterable[Line]) -> bytes:
+    return "".join(f"{line.as_text()}\n" for line in lines).encode()
+
+
+def write(path: Path, chunks: Sequence[Chunk]) -> Path:
+    """A file of the archive."""
+    path.write_bytes(b"".join(map(member, chunks)))
+    return path
+
+
+def read(path: Path) -> tuple[list[bytes], Contents]:
+    """Every line of a file, and what else is to be known of it."""
+    with mapped(path) as buffer:
+        contents = Contents(path, buffer)
+        return [found.text for found in contents], contents

@@ -1,0 +1,95 @@
+"""Columns of a post: both vocabularies of X, and whatever else may be in their places."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tweetdock.keep.columns import Columns, columns
+
+TWEET = {
+    "id": "1",
+    "text": "Hallo #Welt",
+    "author_id": "7",
+    "lang": "de",
+    "conversation_id": "9",
+    "referenced_tweets": [
+        {"type": "replied_to", "id": "2"},
+        {"type": "retweeted", "id": "3"},
+        {"type": "quoted", "id": "4"},
+    ],
+    "entities": {"hashtags": [{"start": 6, "end": 11, "tag": "Welt"}, {"tag": "été"}]},
+    "public_metrics": {"like_count": 1, "retweet_count": 2, "reply_count": 3, "quote_count": 0},
+}
+FULL = Columns(
+    text="Hallo #Welt",
+    lang="de",
+    conversation="9",
+    reply_to="2",
+    repost_of="3",
+    quote_of="4",
+    hashtags=("Welt", "été"),
+    likes=1,
+    reposts=2,
+    replies=3,
+    quotes=0,
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+metrics = st.dictionaries(
+    st.sampled_from(["like_count", "retweet_count", "repost_count"]), anything
+)
+entries = st.dictionaries(st.sampled_from(["type", "id", "tag"]), anything | st.just("quoted"))
+posts = st.dictionaries(
+    st.sampled_from([*TWEET, "referenced_posts", "edit_history_post_ids"]),
+    anything | metrics | st.lists(entries) | st.fixed_dictionaries({"hashtags": st.lists(entries)}),
+)
+
+
+def test_a_tweet_fills_all_columns() -> None:
+    assert columns("x", TWEET) == FULL
+
+
+def test_a_post_in_the_newer_vocabulary_fills_the_same_columns() -> None:
+    words = {
+        "referenced_tweets": "referenced_posts",
+        "retweet_count": "repost_count",
+        "retweeted": "reposted",
+    }
+    text = json.dumps(TWEET)
+    for old, new in words.items():
+        text = text.replace(f'"{old}"', f'"{new}"')
+    assert columns("x", json.loads(text)) == FULL
+
+
+def test_what_was_not_sent_is_none_and_not_zero() -> None:
+    assert columns("x", {"id": "1", "author_id": "7"}) == Columns()
+
+
+def test_no_hashtags_are_not_the_same_as_none_sent() -> None:
+    assert columns("x", {"entities": {"hashtags": []}}).hashtags == ()
+    assert columns("x", {"entities": {}}).hashtags is None
+
+
+def test_a_network_that_is_not_known_has_no_answers() -> None:
+    assert columns("elsewhere", TWEET) == Columns()
+
+
+@pytest.mark.parametrize("number", [True, "5", 1.5, 2**63, -(2**64), None])
+def test_what_is_no_count_is_none(number: object) -> None:
+    assert columns("x", {"public_metrics": {"like_count": number}}).likes is None
+
+
+@given(posts | anything)
+def test_foreign_types_never_stop_it_and_never_get_through(post: object) -> None:
+    found = asdict(columns("x", post))
+    tags = found.pop("hashtags")
+    assert tags is None or all(isinstance(tag, str) for tag in tags)
+    for name, value in found.items():
+        kind = int if name in ("likes", "reposts", "replies", "quotes") else str
+        assert value is None or type(value) is kind

@@ -1,0 +1,490 @@
+"""Off-load, by real files and the real command against moto's server, failing half-way and after.
+
+Nothing is removed here of which no true copy was seen there.
+"""
+
+import fcntl
+import gzip
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from buckets import ALONE, S3, SECRET, URL, serving
+from running import Running, run
+from standins.flaky_proxy import Answer, Corrupt, Cut, Fault, FlakyProxy, Hang
+
+from tweetdock.errors import OffloadError
+from tweetdock.keep.line import Line
+from tweetdock.keep.manifest import Manifest, manifest_path
+from tweetdock.keep.members import pack
+from tweetdock.keep.offload import Errand, Offload, Outcome
+from tweetdock.keep.shelf import Shelf
+from tweetdock.post import Post, Raw
+
+START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z
+DAY_MS = 86_400_000
+TRIES = 3
+DOWN = [Answer(503)] * TRIES
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with serving() as port:
+        yield port
+
+
+@pytest.fixture
+def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    for name, value in ALONE.items():
+        monkeypatch.setenv(name, value)
+    with FlakyProxy(port) as proxy:
+        s3 = S3(port, proxy)
+        yield s3
+        s3.close()
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """An archive with its open file and nothing closed yet."""
+    shelf = Shelf(tmp_path / "tweets.jsonl.gz")
+    shelf.path.write_bytes(archived(START_MS + 30 * DAY_MS))
+    return shelf
+
+
+def archived(first_ms: int) -> bytes:
+    """Three lines, too large for one piece of the proxy's."""
+    posts = (Post(f"x:{first_ms + n}", "x:7", first_ms + n) for n in range(3))
+    noise = hashlib.shake_256(str(first_ms).encode()).hexdigest(10_000)
+    text = json.dumps({"text": noise})
+    lines = [Line(post.created_ms, "x", Raw(post.key, text, post)).as_text() for post in posts]
+    return pack("".join(f"{line}\n" for line in lines).encode())
+
+
+def close(shelf: Shelf, day: int) -> Path:
+    """A file that was closed on that day, and is older than those of later days."""
+    first_ms = START_MS + day * DAY_MS
+    path = shelf.new_name(first_ms)
+    path.write_bytes(archived(first_ms))
+    os.utime(path, (first_ms / 1000, first_ms / 1000))
+    return path
+
+
+def key_of(path: Path, day: int) -> str:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return f"raw/pi/tweets-202611{21 + day}T065536Z-pi-4.local-{digest[:8]}.jsonl.gz"
+
+
+def offload(s3: S3, shelf: Shelf, *, keeps_local: bool = False) -> Offload:
+    return Offload(shelf, s3.bucket(), keeps_local=keeps_local, host="pi-4.local")
+
+
+def bring(s3: S3, shelf: Shelf, *, keeps_local: bool = False) -> list[Outcome]:
+    return list(offload(s3, shelf, keeps_local=keeps_local).run())
+
+
+def bring_in_vain(s3: S3, shelf: Shelf, outcomes: Sequence[Outcome] = ()) -> OffloadError:
+    """The run ends with the bucket's failure, after those outcomes."""
+    came: list[Outcome] = []
+    with pytest.raises(OffloadError) as caught:
+        came.extend(offload(s3, shelf).run())
+    assert came == list(outcomes)
+    return caught.value
+
+
+def test_a_closed_file_goes_to_the_bucket_with_its_manifest(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    content, key = path.read_bytes(), key_of(path, 0)
+    (outcome,) = bring(s3, shelf)
+    assert outcome == Outcome(
+        file=path.name, bytes=len(content), lines=3, url=f"s3://posts/{key}", is_kept=False
+    )
+    assert s3.get(key) == content
+    assert len(gzip.decompress(s3.get(key)).splitlines()) == 3
+    manifest = json.loads(s3.get(f"{key}.manifest.json"))
+    assert manifest["sha256"] == hashlib.sha256(content).hexdigest()
+    assert manifest["lines"] == 3
+    assert s3.keys() == [key, f"{key}.manifest.json"]
+    # Only the open one is left here.
+    assert list(shelf.path.parent.iterdir()) == [shelf.path]
+    assert bring(s3, shelf) == []
+
+
+def test_the_oldest_file_goes_first(s3: S3, shelf: Shelf) -> None:
+    names = [close(shelf, day).name for day in (2, 0, 1)]
+    assert [outcome.file for outcome in bring(s3, shelf)] == [names[1], names[2], names[0]]
+
+
+def test_a_file_without_lines_is_named_by_its_time(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    path.write_bytes(b"")
+    os.utime(path, (START_MS / 1000, START_MS / 1000))
+    key = key_of(path, 0)
+    bring(s3, shelf)
+    assert s3.get(key) == b""
+
+
+def test_a_hosts_odd_name_does_no_harm_to_the_key(s3: S3, shelf: Shelf) -> None:
+    close(shelf, 0)
+    (outcome,) = Offload(shelf, s3.bucket(), keeps_local=False, host="ü/../Pi 4").run()
+    assert "/tweets-20261121T065536Z-..-Pi-4-" in outcome.url
+
+
+def test_a_file_that_is_to_stay_is_marked_and_skipped_next_time(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    (outcome,) = bring(s3, shelf, keeps_local=True)
+    assert outcome.is_kept
+    manifest = Manifest.read(path)
+    assert manifest
+    assert manifest.offloaded == outcome.url == f"s3://posts/{key_of(path, 0)}"
+    s3.proxy.forget()
+    assert bring(s3, shelf, keeps_local=True) == []
+    assert s3.proxy.asked("PUT") == s3.proxy.asked("HEAD") == []
+
+
+def test_a_file_marked_for_another_bucket_goes_to_this_one_too(s3: S3, shelf: Shelf) -> None:
+    close(shelf, 0)
+    bring(s3, shelf, keeps_local=True)
+    elsewhere = Offload(shelf, s3.bucket("s3://posts"), keeps_local=True, host="pi")
+    assert len(list(elsewhere.run())) == 1
+    assert len(s3.keys()) == 4
+
+
+def test_a_marked_file_goes_when_none_is_to_stay_any_more(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    bring(s3, shelf, keeps_local=True)
+    (outcome,) = bring(s3, shelf)
+    assert outcome.was_there
+    assert not path.exists()
+    assert not manifest_path(path).exists()
+
+
+def test_a_manifest_of_another_file_is_not_believed(s3: S3, shelf: Shelf) -> None:
+    # logrotate renames files, but not our manifests: .1 may have that of what now is .2.
+    path = close(shelf, 0)
+    bring(s3, shelf, keeps_local=True)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    (outcome,) = bring(s3, shelf, keeps_local=True)
+    assert hashlib.sha256(content).hexdigest()[:8] in outcome.url
+    assert s3.get(outcome.url.removeprefix("s3://posts/")) == content
+
+
+@pytest.mark.parametrize("faults", [DOWN, [Cut(9_000)] * TRIES])
+def test_a_run_that_broke_off_is_taken_up_where_it_was(
+    s3: S3, shelf: Shelf, faults: list[Fault]
+) -> None:
+    first, second, third = (close(shelf, day) for day in range(3))
+    # The first file and its manifest pass.
+    s3.proxy.fail("PUT", None, None, *faults)
+    content = first.read_bytes()
+    url = f"s3://posts/{key_of(first, 0)}"
+    done = Outcome(file=first.name, bytes=len(content), lines=3, url=url, is_kept=False)
+    bring_in_vain(s3, shelf, [done])
+    assert not first.exists()
+    assert second.exists()
+    assert third.exists()
+    assert len(s3.keys()) == 2
+    s3.proxy.forget()
+    assert [outcome.file for outcome in bring(s3, shelf)] == [second.name, third.name]
+    assert len(s3.proxy.asked("PUT")) == 4
+    assert len(s3.keys()) == 6
+    assert s3.get(url.removeprefix("s3://posts/")) == content
+
+
+def test_only_what_is_missing_is_sent_again(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    s3.proxy.fail("PUT", None, *DOWN)  # of the manifest
+    bring_in_vain(s3, shelf)
+    assert path.exists()
+    s3.proxy.forget()
+    (outcome,) = bring(s3, shelf)
+    assert outcome.was_there
+    assert [key.endswith(".manifest.json") for key in s3.proxy.asked("PUT")] == [True]
+    assert not path.exists()
+
+
+def test_a_file_has_the_same_key_whatever_logrotate_calls_it(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    s3.proxy.fail("PUT", None, *DOWN)
+    bring_in_vain(s3, shelf)
+    path = path.rename(f"{shelf.path}.1")
+    s3.proxy.forget()
+    (outcome,) = bring(s3, shelf)
+    assert outcome.file == "tweets.jsonl.gz.1"
+    assert outcome.was_there
+    assert len(s3.keys()) == 2
+
+
+def test_what_arrived_damaged_stays_here_until_a_true_copy_is_seen(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    key = key_of(path, 0)
+    s3.proxy.fail("PUT", Corrupt())
+    assert f"{path.name} stays here" in str(bring_in_vain(s3, shelf))
+    assert s3.keys() == [key]
+    content = path.read_bytes()
+    (outcome,) = bring(s3, shelf)
+    assert not outcome.was_there
+    assert s3.get(key) == content
+
+
+def test_what_was_changed_in_the_bucket_is_sent_again(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    key, content = key_of(path, 0), path.read_bytes()
+    s3.proxy.fail("PUT", None, *DOWN)
+    bring_in_vain(s3, shelf)
+    s3.put(key, content[:-1] + b"?")
+    s3.proxy.fail("PUT", *DOWN)
+    bring_in_vain(s3, shelf)
+    assert path.read_bytes() == content
+    bring(s3, shelf)
+    assert s3.get(key) == content
+    assert not path.exists()
+
+
+def test_a_server_that_cannot_be_asked_afterwards_is_not_believed(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    s3.proxy.fail("HEAD", None, *DOWN)
+    bring_in_vain(s3, shelf)
+    assert path.exists()
+
+
+def test_one_bad_file_does_not_hold_up_the_next(s3: S3, shelf: Shelf) -> None:
+    first, second = close(shelf, 0), close(shelf, 1)
+    manifest_path(first).mkdir()
+    bad, good = bring(s3, shelf)
+    assert (bad.file, bad.url) == (first.name, "")
+    assert bad.trouble == f"{first.name}: Is a directory"
+    assert (good.file, good.trouble) == (second.name, "")
+    assert first.exists()
+
+
+def test_a_file_on_which_somebody_else_works_is_left_alone(s3: S3, shelf: Shelf) -> None:
+    close(shelf, 0)
+    second = close(shelf, 1)
+    with second.open("rb") as held:
+        # After the shelf was looked at.
+        s3.proxy.meanwhile = lambda *_: fcntl.flock(held, fcntl.LOCK_EX)
+        assert len(bring(s3, shelf)) == 1
+    assert second.exists()
+    assert not manifest_path(second).exists()
+
+
+def test_a_file_is_ours_while_it_is_sent(s3: S3, shelf: Shelf) -> None:
+    close(shelf, 0)
+    seen: list[list[Path]] = []
+    s3.proxy.meanwhile = lambda *_: seen.append(shelf.closed())
+    bring(s3, shelf)
+    assert seen
+    assert not any(seen)
+
+
+def test_a_file_that_vanishes_on_the_way_is_no_failure(s3: S3, shelf: Shelf) -> None:
+    first, second = close(shelf, 0), close(shelf, 1)
+
+    def prune(method: str, _path: str) -> None:
+        if method == "PUT":
+            first.unlink(missing_ok=True)
+
+    s3.proxy.meanwhile = prune
+    assert [outcome.file for outcome in bring(s3, shelf)] == [second.name]
+
+
+def test_another_file_in_its_place_is_not_removed(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    older = f"{shelf.path}.9"
+    newer = archived(START_MS + DAY_MS)
+
+    def rotate(method: str, _path: str) -> None:
+        if method == "PUT" and not Path(older).exists():
+            path.rename(older)
+            path.write_bytes(newer)
+
+    s3.proxy.meanwhile = rotate
+    assert bring(s3, shelf) == []
+    assert path.read_bytes() == newer
+    assert Path(older).exists()
+    s3.proxy.meanwhile = lambda *_: None
+    # Both go with the next run, and the one that was sent is not sent again.
+    assert {outcome.file: outcome.was_there for outcome in bring(s3, shelf)} == {
+        path.name: False,
+        "tweets.jsonl.gz.9": True,
+    }
+
+
+def test_an_errand_without_anything_to_do_is_done(s3: S3, shelf: Shelf) -> None:
+    assert Errand(lambda: offload(s3, shelf))() is None
+
+
+def test_an_errand_says_what_is_safe(
+    s3: S3, shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = close(shelf, 0)
+    key = key_of(path, 0)
+    with caplog.at_level(logging.INFO, "tweetdock"):
+        assert Errand(lambda: offload(s3, shelf))() is None
+    assert f"{path.name} (3 lines) is safe at s3://posts/{key}" in caplog.text
+
+
+def test_an_errand_that_fails_is_run_again_and_again_ever_later(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture, s3: S3
+) -> None:
+    path = close(shelf, 0)
+    is_mended = False
+
+    def make() -> Offload:
+        if is_mended:
+            return offload(s3, shelf)
+        raise OffloadError("there is no bucket posts", needs_owner=True)
+
+    errand = Errand(make)
+    delays = [errand() or 0.0 for _ in range(9)]
+    for number, delay in enumerate(delays):
+        whole = min(3600, 60 * 2**number)
+        assert whole / 2 <= delay <= whole
+    said = [r for r in caplog.records if r.name.startswith("tweetdock")]
+    assert "no bucket posts" in said[0].getMessage()
+    assert said[0].levelno == logging.ERROR
+    assert len(said) < len(delays)
+    is_mended = True
+    with caplog.at_level(logging.INFO, "tweetdock"):
+        assert errand() is None
+    assert "off-load: back" in caplog.text
+    assert not path.exists()
+
+
+def test_an_errand_comes_back_for_one_bad_file(
+    s3: S3, shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = close(shelf, 0), close(shelf, 1)
+    manifest_path(first).mkdir()
+    assert Errand(lambda: offload(s3, shelf))() is not None
+    assert not second.exists()
+    assert f"{first.name}: Is a directory" in caplog.text
+
+
+def test_an_errand_comes_back_for_a_folder_that_cannot_be_read(
+    s3: S3, shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_folder = Shelf(shelf.path / "tweets.jsonl.gz")
+    assert Errand(lambda: offload(s3, no_folder))() is not None
+    assert "the archive's folder cannot be read" in caplog.text
+
+
+def settings(s3: S3, shelf: Shelf) -> dict[str, str]:
+    return s3.env | {"TWEETDOCK_OFFLOAD": URL, "TWEETDOCK_ARCHIVE": str(shelf.path)}
+
+
+def test_the_command_says_a_line_for_each_file(s3: S3, shelf: Shelf, tmp_path: Path) -> None:
+    path = close(shelf, 0)
+    size = path.stat().st_size
+    words = ("offload", URL, "--archive", str(shelf.path), "--keep")
+    done = run(*words, folder=tmp_path, env=s3.env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{path.name} -> {URL}/tweets-20261121T065536Z-")
+    assert done.stdout.endswith(f"({size:,} bytes, 3 lines, kept here)\n")
+    done = run(*words, folder=tmp_path, env=s3.env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"no closed file of {shelf.path} is waiting\n"
+
+
+def test_the_command_takes_its_words_from_the_settings(
+    s3: S3, shelf: Shelf, tmp_path: Path
+) -> None:
+    kept = close(shelf, 0)
+    settings_file = tmp_path / ".env"
+    settings_file.write_text("TWEETDOCK_OFFLOAD_KEEP=1\n")
+    done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert kept.exists()
+    settings_file.unlink()
+    done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    assert done.stdout.endswith(" lines, already there)\n")
+    assert not kept.exists()
+
+
+def test_wrong_words_are_all_named(tmp_path: Path) -> None:
+    done = run("offload", "posts", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "TWEETDOCK_OFFLOAD=posts: an address such as s3://" in done.stderr
+    assert "TWEETDOCK_ARCHIVE: not set" in done.stderr
+    done = run("offload", folder=tmp_path, env={"AWS_SECRET_ACCESS_KEY": f"{SECRET} {SECRET}"})
+    assert done.returncode == 2
+    assert "TWEETDOCK_OFFLOAD: not set" in done.stderr
+    assert "AWS_SECRET_ACCESS_KEY: one word" in done.stderr
+    assert SECRET not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"TWEETDOCK_OFFLOAD": "s3://nowhere"}, "there is no bucket nowhere"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "http://127.0.0.1:1 cannot be reached"),
+        ({"AWS_ACCESS_KEY_ID": ""}, "not complete"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no credentials"),
+    ],
+)
+def test_a_bucket_that_cannot_be_had_ends_the_command_in_one_sentence(
+    s3: S3, shelf: Shelf, tmp_path: Path, changes: dict[str, str], sentence: str
+) -> None:
+    path = close(shelf, 0)
+    done = run("offload", folder=tmp_path, env=settings(s3, shelf) | changes)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert SECRET not in done.stderr
+    assert path.exists()
+
+
+def test_credentials_that_the_server_does_not_know_end_the_command(
+    s3: S3, shelf: Shelf, tmp_path: Path
+) -> None:
+    path = close(shelf, 0)
+    s3.tell("reset-auth", "0")
+    try:
+        done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    finally:
+        s3.tell("reset-auth", "inf")
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in done.stderr
+    assert SECRET not in done.stderr
+    assert path.exists()
+
+
+def test_a_bad_file_ends_the_command_with_69_after_the_others(
+    s3: S3, shelf: Shelf, tmp_path: Path
+) -> None:
+    first, second = close(shelf, 0), close(shelf, 1)
+    manifest_path(first).mkdir()
+    done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    assert done.returncode == 69
+    assert done.stderr == f"tweetdock: {first.name}: Is a directory\n"
+    assert second.name in done.stdout
+
+
+@pytest.mark.parametrize("passing", range(4))
+def test_a_command_killed_on_the_way_loses_nothing(
+    s3: S3, shelf: Shelf, tmp_path: Path, passing: int
+) -> None:
+    paths = [close(shelf, day) for day in range(2)]
+    contents = {key_of(path, day): path.read_bytes() for day, path in enumerate(paths)}
+    s3.proxy.fail("PUT", *[None] * passing, Hang(100))
+    with Running("offload", folder=tmp_path, env=settings(s3, shelf)) as process:
+        s3.proxy.wait_until_hanging()
+        process.process.kill()
+    host = Manifest.of(paths[1]).host
+    keys = {key.replace("pi-4.local", host): content for key, content in contents.items()}
+    # Whatever is gone here is there.
+    for path, (key, content) in zip(paths, keys.items(), strict=True):
+        assert path.exists() or s3.get(key) == content
+    s3.proxy.forget()
+    done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(s3.proxy.asked("PUT")) == 4 - passing
+    assert {key: s3.get(key) for key in keys} == keys
+    assert len(s3.keys()) == 4
+    assert list(tmp_path.glob("tweets*")) == [shelf.path]

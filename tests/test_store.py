@@ -1,0 +1,332 @@
+"""The state file: what was saved comes back, whatever happened to the file."""
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tweetdock.errors import StateError, UnavailableError
+from tweetdock.gauge import Gauge
+from tweetdock.keep.history import DAY_MS, FILE, HOUR_MS, MINUTE_MS, History, Row, read_history
+from tweetdock.keep.schema import MIGRATIONS
+from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.keep.store import Store
+from tweetdock.memory import Keepsake, Memory
+from tweetdock.post import Batch, Post, Raw, Removal, Span
+from tweetdock.settings import Settings
+
+NOON = 1_790_000_000_000
+WINDOW = 3_600_000
+SUBJECTS = {"x": "#dockercon"}
+SALT = bytes(range(16))
+GAUGE = Settings.from_env({"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "a-token"})
+LAGS = {"x": 105_000}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store(tmp_path, SUBJECTS, WINDOW)) as store:
+        yield store
+
+
+def state_of(gauge: Gauge, now_ms: int, cursor: str = "{}") -> State:
+    memory = Memory(salt=SALT, seen=gauge.seen, scales=gauge.scales)
+    cursors = dict.fromkeys(gauge.seen, cursor)
+    return State(saved_ms=now_ms, memory=memory, cursors=cursors, angles=(12.5, 90.0))
+
+
+def loaded(folder: Path, subjects: dict[str, str] = SUBJECTS) -> State | None:
+    with closing(Store(folder, subjects, WINDOW)) as store:
+        return store.load()
+
+
+def a_post(number: int, at_ms: int) -> Post:
+    return Post(f"x:{number}", f"x:{number % 7}", at_ms)
+
+
+def one_batch(number: int = 100, at_ms: int = NOON) -> Batch:
+    posts = tuple(a_post(n, at_ms - 1000 * n) for n in range(number))
+    return Batch(source="x", posts=posts, covers=Span(at_ms - WINDOW, at_ms))
+
+
+def save_all(store: Store, gauge: Gauge, now_ms: int = NOON) -> None:
+    store.save(state_of(gauge, now_ms), Changes(gauge.keepsakes(), is_whole=True))
+
+
+def full_gauge() -> Gauge:
+    gauge = Gauge(GAUGE, LAGS, NOON, Memory(salt=SALT))
+    gauge.take(one_batch(), NOON)
+    return gauge
+
+
+def is_aside(folder: Path) -> bool:
+    return any(path.name.startswith(f"{FILE}.damaged-") for path in folder.iterdir())
+
+
+@dataclass(frozen=True)
+class Step:
+    """A batch, so long after the last one, and what is done about it."""
+
+    later_ms: int
+    posts: list[tuple[int, int]]
+    removals: list[tuple[int, int]]
+    raws: list[int]
+    then: str
+
+    def batch(self, now_ms: int) -> Batch:
+        return Batch(
+            source="x",
+            posts=tuple(a_post(n, now_ms + at_ms) for n, at_ms in self.posts),
+            removals=tuple(Removal(f"x:{n}", now_ms + at_ms) for n, at_ms in self.removals),
+            covers=Span(now_ms - 60_000, now_ms),
+            unreadable=(now_ms - 5,) if len(self.raws) == 3 else (),
+            raw=tuple(Raw(f"x:{n}", "{}", None) for n in self.raws),
+        )
+
+
+numbers = st.integers(0, 30)
+steps = st.builds(
+    Step,
+    later_ms=st.integers(0, 900_000),
+    posts=st.lists(st.tuples(numbers, st.integers(-WINDOW - 5000, 5000)), max_size=8),
+    removals=st.lists(st.tuples(numbers, st.integers(-5000, 0)), max_size=3),
+    raws=st.lists(numbers, max_size=4),
+    then=st.sampled_from(["wait", "save", "save whole", "restart"]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(steps, max_size=12))
+def test_a_gauge_that_restarts_at_any_save_shows_what_one_that_never_ended_shows(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[Step]
+) -> None:
+    folder = tmp_path_factory.mktemp("state")
+    now_ms = NOON
+    steady = Gauge(GAUGE, LAGS, now_ms, Memory(salt=SALT))
+    again = Gauge(GAUGE, LAGS, now_ms, Memory(salt=SALT))
+    store = Store(folder, SUBJECTS, WINDOW)
+    new: list[Keepsake] = []
+    for step in steps:
+        now_ms += step.later_ms
+        batch = step.batch(now_ms)
+        expected, news = steady.take(batch, now_ms), again.take(batch, now_ms)
+        assert news.raw == expected.raw
+        new += news.keepsakes
+        if step.then != "wait":
+            is_whole = step.then == "save whole"
+            marks = list(again.keepsakes()) if is_whole else new
+            store.save(state_of(again, now_ms), Changes(marks, is_whole=is_whole))
+            new = []
+        if step.then == "restart":
+            store.close()
+            store = Store(folder, SUBJECTS, WINDOW)
+            state = store.load()
+            assert state is not None
+            again = Gauge(GAUGE, LAGS, now_ms, state.memory)
+        assert again.read(now_ms) == steady.read(now_ms)
+    store.close()
+
+
+def test_all_that_was_saved_comes_back(store: Store, tmp_path: Path) -> None:
+    gauge = full_gauge()
+    gauge.read(NOON)
+    save_all(store, gauge)
+    state = loaded(tmp_path)
+    assert state is not None
+    memory = replace(state.memory, keepsakes=sorted(state.memory.keepsakes))
+    assert replace(state, memory=memory) == State(
+        saved_ms=NOON,
+        memory=Memory(
+            salt=SALT, keepsakes=sorted(gauge.keepsakes()), seen=gauge.seen, scales=gauge.scales
+        ),
+        cursors={"x": "{}"},
+        angles=(12.5, 90.0),
+    )
+
+
+def test_a_new_folder_has_nothing_to_go_on_from(store: Store) -> None:
+    assert store.load() is None
+
+
+def test_what_was_asked_before_is_forgotten_when_another_question_is_asked(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_all(store, full_gauge())
+    store.close()
+    caplog.set_level("INFO")
+    with closing(Store(tmp_path, {"x": "#other"}, WINDOW)) as other:
+        state = other.load()
+        assert state is not None
+        assert (list(state.memory.keepsakes), state.memory.seen, state.cursors) == ([], {}, {})
+        assert "x was asked for #dockercon before" in caplog.text
+        gauge = Gauge(GAUGE, LAGS, NOON, state.memory)
+        news = gauge.take(one_batch(3), NOON)
+        other.save(state_of(gauge, NOON), Changes(news.keepsakes))
+    assert loaded(tmp_path) is not None
+    again = loaded(tmp_path, {"x": "#other"})
+    assert again is not None
+    assert len(list(again.memory.keepsakes)) == 3
+
+
+def test_a_save_that_fails_changes_nothing(store: Store, tmp_path: Path) -> None:
+    save_all(store, full_gauge())
+
+    def breaks_off() -> Iterator[Keepsake]:
+        yield next(full_gauge().keepsakes())
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.save(state_of(full_gauge(), NOON + 1), Changes(breaks_off(), is_whole=True))
+    state = loaded(tmp_path)
+    assert state is not None
+    assert state.saved_ms == NOON
+    assert len(list(state.memory.keepsakes)) == 100
+
+
+def test_what_has_left_the_window_leaves_the_file(store: Store, tmp_path: Path) -> None:
+    gauge = full_gauge()
+    save_all(store, gauge)
+    later = NOON + 2 * WINDOW
+    news = gauge.take(one_batch(5, later), later)
+    rows = [
+        Row("minute", later - DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
+        Row("minute", later - DAY_MS + 1, 1, 1, "exact", 3600.0, "#dockercon"),
+        Row("hour", later - 366 * DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
+        Row("hour", later - 365 * DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
+    ]
+    spent = {("2020-01-01", "x"): Spent(1, 1), ("2026-09-21", "x"): Spent(2, 30)}
+    changes = Changes(news.keepsakes, rows, spent)
+    store.save(state_of(gauge, later), changes)
+    store.save(state_of(gauge, later), Changes(spent={("2026-09-21", "x"): Spent(1, 4)}))
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        assert db.execute("SELECT count(*) FROM marks").fetchone() == (5,)
+        kept = db.execute("SELECT per, at_ms FROM history ORDER BY per").fetchall()
+        assert kept == [("hour", later - 365 * DAY_MS), ("minute", later - DAY_MS + 1)]
+        assert db.execute("SELECT * FROM spent").fetchall() == [("2026-09-21", "x", 3, 34)]
+
+
+MORE = (*MIGRATIONS, ("ALTER TABLE history ADD COLUMN covered REAL NOT NULL DEFAULT 1.0",))
+
+
+def test_an_older_file_is_brought_forward_with_all_that_is_in_it(
+    store: Store, tmp_path: Path
+) -> None:
+    save_all(store, full_gauge())
+    store.close()
+    with closing(Store(tmp_path, SUBJECTS, WINDOW, MORE)) as newer:
+        state = newer.load()
+        assert state is not None
+        assert len(list(state.memory.keepsakes)) == 100
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MORE),)
+        db.execute("SELECT covered FROM history")
+
+
+def test_a_step_forward_that_fails_leaves_the_older_file_as_it_was(
+    store: Store, tmp_path: Path
+) -> None:
+    save_all(store, full_gauge())
+    store.close()
+    wrong = (*MIGRATIONS, ("CREATE TABLE more (name TEXT)", "INSERT INTO nowhere VALUES (1)"))
+    with pytest.raises(StateError):
+        Store(tmp_path, SUBJECTS, WINDOW, wrong)
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        names = db.execute("SELECT name FROM sqlite_schema WHERE name = 'more'").fetchall()
+        assert names == []
+    assert loaded(tmp_path) is not None
+
+
+def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    Store(tmp_path, SUBJECTS, WINDOW, MORE).close()
+    with pytest.raises(UnavailableError, match=r"written by a newer TweetDock"):
+        Store(tmp_path, SUBJECTS, WINDOW)
+    assert not is_aside(tmp_path)
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_a_damaged_file_is_moved_aside_and_begun_anew(
+    store: Store, tmp_path: Path, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    gauge = full_gauge()
+    save_all(store, gauge)
+    store.close()
+    path, dice = tmp_path / FILE, random.Random(number)
+    whole = bytearray(path.read_bytes())
+    start = dice.randrange(0, len(whole) - 2048)
+    whole[start : start + 2048] = dice.randbytes(2048)
+    path.write_bytes(whole[: dice.choice([len(whole), start + 1500])])
+    with closing(Store(tmp_path, SUBJECTS, WINDOW)) as new:
+        new.load()
+        assert is_aside(tmp_path)
+        (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert "state.db.damaged-" in line.getMessage()
+        save_all(new, gauge)
+    state = loaded(tmp_path)
+    assert state is not None
+    assert len(list(state.memory.keepsakes)) == 100
+
+
+def test_what_is_no_state_at_all_is_moved_aside(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    (tmp_path / FILE / "letter").write_text("keep me")
+    with closing(Store(tmp_path, SUBJECTS, WINDOW)) as store:
+        save_all(store, full_gauge())
+    assert [path.read_text() for path in tmp_path.rglob("letter")] == ["keep me"]
+
+
+def test_a_file_of_another_program_is_moved_aside(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.execute("CREATE TABLE recipes (name)")
+        db.execute("PRAGMA user_version=1")
+    with closing(Store(tmp_path, SUBJECTS, WINDOW)) as store:
+        assert store.load() is None
+        save_all(store, full_gauge())
+    assert is_aside(tmp_path)
+    assert loaded(tmp_path) is not None
+
+
+def test_a_file_that_was_taken_away_is_noticed_at_the_next_save(
+    store: Store, tmp_path: Path
+) -> None:
+    save_all(store, full_gauge())
+    (tmp_path / FILE).unlink()
+    with pytest.raises(StateError, match="taken away"):
+        save_all(store, full_gauge())
+
+
+def test_the_first_reading_of_each_minute_and_hour_is_kept() -> None:
+    history, gauge = History("#dockercon"), full_gauge()
+    start = NOON // HOUR_MS * HOUR_MS
+    kept = []
+    for at_ms in range(start + 1, start + 3 * HOUR_MS, 7_000):
+        kept += history.note(gauge.read(at_ms))
+    minutes = [row.at_ms for row in kept if row.per == "minute"]
+    assert minutes == list(range(start + MINUTE_MS, start + 3 * HOUR_MS, MINUTE_MS))
+    assert [row.at_ms for row in kept if row.per == "hour"] == [
+        start + HOUR_MS,
+        start + 2 * HOUR_MS,
+    ]
+
+
+def test_history_is_read_by_the_hour_until_the_minutes_begin(store: Store, tmp_path: Path) -> None:
+    hours = [Row("hour", NOON + n * HOUR_MS, n, n, "exact", 3600.0, "#a") for n in range(5)]
+    begun = NOON + 3 * HOUR_MS - 1
+    minutes = [
+        Row("minute", begun + n * MINUTE_MS, n, n, "partial", 3600.0, "#a") for n in range(3)
+    ]
+    store.save(state_of(full_gauge(), NOON), Changes(rows=[*hours, *minutes]))
+    assert list(read_history(tmp_path)) == [*hours[:3], *minutes]
+    assert list(read_history(tmp_path, "hour")) == hours
+    assert list(read_history(tmp_path, "minute")) == minutes
+
+
+def test_history_without_a_state_says_where_it_looked(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=str(tmp_path)):
+        list(read_history(tmp_path))

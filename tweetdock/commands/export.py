@@ -1,0 +1,114 @@
+"""The word `export`: the history of the readings as CSV, or the archive's posts as Parquet."""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TextIO
+
+from tweetdock.commands.streams import EXIT_UNAVAILABLE, complain, counted, results, warn_of
+from tweetdock.keep.history import Row, read_history
+from tweetdock.keep.new_file import new_file
+from tweetdock.keep.parquet import export_posts
+from tweetdock.keep.settings import state_dir
+from tweetdock.timestamps import rfc3339
+
+_HEAD = ("at", "per", "posts", "authors", "grade", "window_seconds", "subject")
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the words to a parser."""
+    parser.description = "Write what TweetDock has kept for other programs."
+    words = parser.add_subparsers(dest="what", required=True, metavar="history|posts")
+    history = words.add_parser(
+        "history",
+        help="the readings that were kept, as CSV",
+        description="Write the readings that were kept as CSV: one a minute for the last day, "
+        "one an hour before that.",
+        allow_abbrev=False,
+    )
+    history.add_argument("--per", choices=("minute", "hour"), help="these only")
+    history.add_argument(
+        "--state-dir", metavar="DIR", help="where the state is, if not where the settings say"
+    )
+    _describe_output(history, "the file to write; standard output if not given")
+    posts = words.add_parser(
+        "posts",
+        help="the posts of archives, as Parquet",
+        description="Write the posts of archives as one Parquet file. "
+        "Merge archives that overlap first: a double stays a double here.",
+        allow_abbrev=False,
+    )
+    posts.add_argument(
+        "archives", nargs="+", type=Path, metavar="ARCHIVE", help="such as tweets.jsonl.gz"
+    )
+    _describe_output(posts, "the file to write, such as posts.parquet", is_required=True)
+
+
+def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
+    """Export; returns the exit code, or raises SettingsError."""
+    try:
+        if arguments.what == "posts":
+            _export_posts(arguments)
+        else:
+            _export_history(arguments, env)
+    except OSError as error:
+        complain(error)
+        return EXIT_UNAVAILABLE
+    return 0
+
+
+def _describe_output(
+    parser: argparse.ArgumentParser, meaning: str, *, is_required: bool = False
+) -> None:
+    parser.add_argument(
+        "-o", "--output", type=Path, required=is_required, metavar="FILE", help=meaning
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+
+
+def _export_posts(arguments: argparse.Namespace) -> None:
+    exported = export_posts(arguments.archives, arguments.output, force=arguments.force)
+    warn_of(exported.inputs)
+    with results():
+        print(f"{exported.output}: {counted(exported.lines, 'post')}")  # noqa: T201
+
+
+def _export_history(arguments: argparse.Namespace, env: Mapping[str, str]) -> None:
+    if arguments.state_dir is not None:
+        env = {**env, "TWEETDOCK_STATE_DIR": arguments.state_dir}
+    rows = read_history(state_dir(env), arguments.per)
+    # Asked for before anything is written: without a state there is not even a head.
+    first = next(rows, None)
+    with _table(arguments.output, force=arguments.force) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_HEAD)
+        writer.writerows(map(_cells, chain([first] if first else [], rows)))
+
+
+@contextmanager
+def _table(output: Path | None, *, force: bool) -> Iterator[TextIO]:
+    if output is None:
+        with results():
+            yield sys.stdout
+        return
+    with (
+        new_file(output, force=force) as fresh,
+        fresh.open("w", encoding="utf-8", newline="") as file,
+    ):
+        yield file
+
+
+def _cells(row: Row) -> tuple[str | int | float, ...]:
+    return (
+        rfc3339(row.at_ms),
+        row.per,
+        row.posts,
+        row.authors,
+        row.grade,
+        row.window_seconds,
+        row.subject,
+    )

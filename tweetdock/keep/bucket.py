@@ -1,0 +1,251 @@
+"""A bucket of any server that speaks S3: putting a file there, seeing that it is there whole."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+from tweetdock.errors import ArchiveError, OffloadError
+from tweetdock.keep.s3_url import parse_url
+
+LARGEST_PUT = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_PIECE = 1 << 16
+_KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Access:
+    """How a bucket is reached; what is empty, boto3 looks for itself.
+
+    It does so in the environment, in ~/.aws, and in the role of the machine.
+    """
+
+    endpoint_url: str = ""
+    access_key_id: str = field(default="", repr=False)
+    secret_access_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    region: str = ""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """What `env` says of it, by Amazon's own names."""
+        return cls(
+            endpoint_url=env.get("AWS_ENDPOINT_URL", ""),
+            access_key_id=env.get("AWS_ACCESS_KEY_ID", ""),
+            secret_access_key=env.get("AWS_SECRET_ACCESS_KEY", ""),
+            session_token=env.get("AWS_SESSION_TOKEN", ""),
+            region=env.get("AWS_DEFAULT_REGION", ""),
+        )
+
+
+class Bucket:
+    """The part of a bucket below `s3://bucket/prefix`.
+
+    patience_seconds: how long the server may be silent; each request is tried three times.
+    Without boto3 there is none; beyond that nothing is looked at until `put` or `holds`. All of
+    them raise OffloadError if the bucket cannot be used. For one thread at a time.
+    """
+
+    def __init__(self, url: str, access: S3Access, *, patience_seconds: float = 60.0) -> None:
+        self._name, self._prefix = parse_url(url)
+        self._access = access
+        self._patience_seconds = patience_seconds
+        if find_spec("boto3") is None:
+            raise OffloadError(
+                "boto3 is not installed, which speaks with S3: pip install 'tweetdock[s3]'",
+                needs_owner=True,
+            )
+
+    @cached_property
+    def _client(self) -> Any:
+        # Tens of megabytes, which a daemon with nothing to off-load need not spend.
+        return _client(self._access, self._patience_seconds)
+
+    def url(self, key: str) -> str:
+        """The address of what lies under a key."""
+        return f"s3://{self._name}/{self._full(key)}"
+
+    def put(self, key: str, path: Path, sha256_hex: str) -> None:
+        """Send a file in one request, thus whole or not at all; the server checks the sum.
+
+        Raises ArchiveError if it is too large for that, another OSError if it cannot be read.
+        """
+        with path.open("rb") as body:
+            size = body.seek(0, 2)
+            body.seek(0)
+            if size > LARGEST_PUT:
+                raise ArchiveError(
+                    f"{path.name} is larger than the 5 GB that S3 takes in one piece: "
+                    "set TWEETDOCK_ARCHIVE_ROTATE to less, and send this one by hand"
+                )
+            client = self._client
+            with self._explained():
+                client.put_object(
+                    Bucket=self._name,
+                    Key=self._full(key),
+                    Body=body,
+                    ContentLength=size,
+                    ContentType="application/json" if key.endswith(".json") else "application/gzip",
+                    # The name of the sum beside it: servers that do not look for it by itself.
+                    ChecksumAlgorithm="SHA256",
+                    ChecksumSHA256=_base64(sha256_hex),
+                    Metadata={"sha256": sha256_hex},
+                )
+
+    def holds(self, key: str, size: int, sha256_hex: str) -> bool:
+        """Whether a true copy lies under the key, by the server's own sum or by reading it back."""
+        client = self._client
+        with self._explained():
+            try:
+                head = client.head_object(
+                    Bucket=self._name, Key=self._full(key), ChecksumMode="ENABLED"
+                )
+                if head.get("ContentLength") != size:
+                    return False
+                given = head.get("ChecksumSHA256", "")
+                # A sum of the sums of parts ends in the number of parts, and is none of the whole.
+                if given and head.get("ChecksumType") != "COMPOSITE" and "-" not in given:
+                    return bool(given == _base64(sha256_hex))
+                return self._read_back(key) == sha256_hex
+            except client.exceptions.ClientError as error:
+                if _status(error) == 404:
+                    return False
+                raise
+
+    def _read_back(self, key: str) -> str:
+        digest = sha256()
+        body = self._client.get_object(Bucket=self._name, Key=self._full(key))["Body"]
+        with body:
+            for piece in body.iter_chunks(_PIECE):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def _full(self, key: str) -> str:
+        return f"{self._prefix}/{key}" if self._prefix else key
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
+
+        try:
+            yield
+        except ClientError as error:
+            raise _refusal(error, self._name) from error
+        except BotoCoreError as error:
+            raise _failure(error, self._client.meta.endpoint_url) from error
+
+
+def _client(access: S3Access, patience_seconds: float) -> Any:
+    import boto3  # noqa: PLC0415 - an extra, and heavy
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+    config = Config(
+        connect_timeout=min(10.0, patience_seconds),
+        read_timeout=patience_seconds,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        # By default newer botocores send and expect sums in a form that older servers refuse.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # A server in the house has no name for each bucket.
+        s3={"addressing_style": "path"} if access.endpoint_url else None,
+    )
+    try:
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=access.endpoint_url or None,
+            aws_access_key_id=access.access_key_id or None,
+            aws_secret_access_key=access.secret_access_key or None,
+            aws_session_token=access.session_token or None,
+            region_name=access.region or None,
+            config=config,
+        )
+    except ValueError as error:
+        raise OffloadError(
+            "the address of the S3 server cannot be used: check AWS_ENDPOINT_URL", needs_owner=True
+        ) from error
+    except BotoCoreError as error:
+        raise _failure(error, access.endpoint_url) from error
+
+
+def _base64(sha256_hex: str) -> str:
+    return b64encode(bytes.fromhex(sha256_hex)).decode()
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _refusal(error: Any, bucket: str) -> OffloadError:
+    """What the server's answer means. Its own message is not repeated: it may name keys.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; an answer to HEAD has no
+    body, and thus only its status as code.
+    """
+    status = _status(error)
+    code = re.sub(r"[^A-Za-z0-9._-]", "", str(error.response.get("Error", {}).get("Code")))[:60]
+    said = code if code == str(status) else f"{status} {code}"
+    match code:
+        case "NoSuchBucket":
+            sentence = f"there is no bucket {bucket}: make it, or check TWEETDOCK_OFFLOAD"
+        case "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken":
+            sentence = f"S3 does not accept the credentials ({said}): check {_KEYS}"
+        case "RequestTimeTooSkewed":
+            return OffloadError(
+                f"S3 says that this machine's clock is wrong ({said}): is its time synchronised?"
+            )
+        case "301" | "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IncorrectEndpoint":
+            sentence = (
+                f"the bucket {bucket} lies in another region ({said}): set AWS_DEFAULT_REGION"
+            )
+        case _ if 300 <= status < 400:
+            return OffloadError(
+                f"S3's address leads elsewhere ({said}): check AWS_ENDPOINT_URL; is the login page "
+                "of a Wi-Fi in the way?"
+            )
+        case _ if status in (401, 403):
+            sentence = (
+                f"access to the bucket {bucket} is denied ({said}): check {_KEYS}; they need "
+                "s3:PutObject, s3:GetObject and s3:ListBucket"
+            )
+        case _ if status >= 500 or code in ("SlowDown", "RequestTimeout", "BadDigest"):
+            return OffloadError(f"S3 is out of order ({said})")
+        case _:
+            sentence = f"S3 refuses ({said}): check TWEETDOCK_OFFLOAD and {_KEYS}"
+    return OffloadError(sentence, needs_owner=True)
+
+
+def _failure(error: Exception, endpoint: str) -> OffloadError:
+    """Why there was no answer. botocore's own sentence is not repeated: it may name a proxy."""
+    from botocore import exceptions as kinds  # noqa: PLC0415 - an extra
+
+    where = re.sub(r"//.*@", "//...@", endpoint) or "S3"
+    match error:
+        case kinds.NoCredentialsError():
+            sentence = f"there are no credentials for S3: set {_KEYS}, or write ~/.aws/credentials"
+        case kinds.PartialCredentialsError():
+            sentence = f"the credentials for S3 are not complete: set both {_KEYS}"
+        case (
+            kinds.CredentialRetrievalError()
+            | kinds.ProfileNotFound()
+            | kinds.TokenRetrievalError()
+            | kinds.SSOError()
+        ):
+            name = type(error).__name__
+            sentence = f"boto3 cannot get credentials for S3 ({name}): check AWS_PROFILE and ~/.aws"
+        case kinds.SSLError():
+            sentence = f"the certificate of {where} is not accepted: check AWS_ENDPOINT_URL"
+        case kinds.ConnectionError() | kinds.HTTPClientError() | kinds.IncompleteReadError():
+            return OffloadError(
+                f"{where} cannot be reached or breaks off ({type(error).__name__}): "
+                "check the network and AWS_ENDPOINT_URL"
+            )
+        case _:
+            sentence = f"boto3 cannot speak with {where} ({type(error).__name__})"
+    return OffloadError(sentence, needs_owner=True)

@@ -1,0 +1,64 @@
+"""The keeper, and the archive with its caretaker, as the settings have them."""
+
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from tweetdock.keep.archive import Archive
+from tweetdock.keep.caretaker import Caretaker
+from tweetdock.keep.keeper import Keeper
+from tweetdock.keep.shelf import Shelf
+from tweetdock.settings import Settings
+from tweetdock.threads import Companion, Crash
+
+
+def make_keeper(
+    settings: Settings,
+    subjects: Mapping[str, str],
+    tell: Callable[[Crash], None],
+    house: ExitStack,
+    *,
+    is_guest: bool,
+) -> Keeper:
+    """The keeper of a gauge; raises UnavailableError as that does.
+
+    With an archive, a thread looks after its closed files until the house is left.
+    """
+    if settings.keep.archive is None or settings.demo:
+        return Keeper(settings, subjects, None, is_guest=is_guest)
+    caretaker = _make_caretaker(settings, settings.keep.archive)
+    archive = partial(
+        Archive, settings.keep.archive, settings.keep.archive_rotate, caretaker.notice
+    )
+    keeper = Keeper(settings, subjects, archive, is_guest=is_guest)
+    if keeper.has_archive:
+        Companion("archive", caretaker.run, tell)
+        house.callback(caretaker.stop)
+    return keeper
+
+
+def _make_caretaker(settings: Settings, path: Path) -> Caretaker:
+    shelf, stopping = Shelf(path), threading.Event()
+    if not settings.keep.offload:
+        return Caretaker(shelf, settings.keep.archive_keep, None, stopping)
+    # An extra, and only these two know it.
+    from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
+    from tweetdock.keep.offload import Errand, Offload  # noqa: PLC0415
+
+    access = S3Access(
+        endpoint_url=settings.keep.s3_endpoint,
+        access_key_id=settings.keep.s3_key_id,
+        secret_access_key=settings.keep.s3_secret,
+        session_token=settings.keep.s3_session_token,
+        region=settings.keep.s3_region,
+    )
+
+    def make() -> Offload:
+        bucket = Bucket(settings.keep.offload, access)
+        host = socket.gethostname()
+        return Offload(shelf, bucket, keeps_local=settings.keep.offload_keep, host=host)
+
+    return Caretaker(shelf, settings.keep.archive_keep, Errand(make), stopping)

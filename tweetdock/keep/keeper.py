@@ -1,0 +1,195 @@
+"""Keeps what outlives the process: raw posts first, then the state, and later what fails now."""
+
+import logging
+import math
+import os
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+
+from tweetdock.errors import StateError, UnavailableError
+from tweetdock.gauge import Gauge
+from tweetdock.keep.archive import Archive
+from tweetdock.keep.history import History, Row
+from tweetdock.keep.line import Line
+from tweetdock.keep.lock import Lock
+from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.keep.store import Store
+from tweetdock.memory import Keepsake, Memory, News
+from tweetdock.post import Batch
+from tweetdock.reading import Reading
+from tweetdock.settings import Settings
+from tweetdock.troubles import TroubleLog
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 30.0
+MOST_ROWS = 3000  # of the history, while they cannot be saved
+
+
+class Keeper:
+    """The loop's memory. Nothing is saved as seen before the archive has what was seen.
+
+    What cannot be kept now is said at once, and all of it is saved when that works again: until
+    then the gauge runs from memory.
+
+    subjects: by source, what it is asked for. archive: opens it; None if there is none.
+    is_guest: where another TweetDock owns the state, go on from it and keep nothing.
+    Raises UnavailableError if another TweetDock owns the state and this one is no guest, or if
+    the archive cannot be had.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        subjects: Mapping[str, str],
+        archive: Callable[[], Archive] | None,
+        *,
+        is_guest: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder = settings.keep.state_dir
+        self._window_ms = round(settings.window_seconds * 1000)
+        self._save_seconds = settings.keep.save_seconds
+        self._subjects = dict(subjects)
+        self._monotonic = monotonic
+        self._history = History(" ".join(subjects.values()))
+        self._troubles = TroubleLog(log, "state")
+        self._lock: Lock | None = None
+        self._store: Store | None = None
+        self._keeps_nothing = settings.demo
+        self._is_behind = False  # the file lacks more than what is collected below
+        self._keepsakes: list[Keepsake] = []
+        self._rows: deque[Row] = deque(maxlen=MOST_ROWS)
+        self._spent: defaultdict[tuple[str, str], Spent] = defaultdict(lambda: Spent(0, 0))
+        self._has_news = False
+        self._next_save = monotonic()
+        self.state = None if settings.demo else self._recall(is_guest=is_guest)
+        self._cursors = dict(self.state.cursors) if self.state else {}
+        self.memory = self.state.memory if self.state else Memory(salt=os.urandom(16))
+        self._archive = None if archive is None or self._keeps_nothing else archive()
+
+    @property
+    def has_archive(self) -> bool:
+        """Whether raw posts are kept."""
+        return self._archive is not None
+
+    def recall_archive(self, gauge: Gauge, now_ms: int) -> None:
+        """Let `gauge` know what the archive has received since the last save."""
+        if self._archive is None:
+            return
+        since_ms = self.state.saved_ms if self.state else now_ms - self._window_ms
+        versions = self._archive.recent(since_ms)
+        self._keepsakes += gauge.recall_archived(next(iter(self._subjects)), versions, now_ms)
+
+    def take(self, batch: Batch, news: News, now_ms: int) -> None:
+        """Keep what a batch has brought."""
+        if self._keeps_nothing:
+            return
+        self._has_news = True
+        if self._archive is not None:
+            self._archive.append(Line(now_ms, batch.source, raw) for raw in news.raw)
+            if batch.covers is not None:
+                self._archive.cover(batch.source, batch.covers)
+        if not self._is_behind:
+            self._keepsakes += news.keepsakes
+        self._cursors[batch.source] = batch.cursor
+        of = f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y-%m-%d}", batch.source
+        requests, posts = self._spent[of]
+        self._spent[of] = Spent(requests + 1, posts + len(batch.posts) + len(batch.unreadable))
+
+    def turn(self, gauge: Gauge, reading: Reading, angles: Sequence[float]) -> None:
+        """Do what is due, once in each turn of the loop."""
+        if self._keeps_nothing:
+            return
+        self._rows += self._history.note(reading)
+        if self._archive is not None and self._archive.due_seconds() <= 0:
+            self._archive.flush(reading.at_ms)
+        if self._has_news and self._monotonic() >= self._next_save:
+            self.save(gauge, reading.at_ms, angles)
+
+    def due_seconds(self) -> float:
+        """In how many seconds the loop should turn at the latest."""
+        return math.inf if self._archive is None else self._archive.due_seconds()
+
+    def reopen(self, now_ms: int) -> None:
+        """Begin the archive's file anew, if it was renamed."""
+        if self._archive is not None:
+            self._archive.reopen(now_ms)
+
+    def save(self, gauge: Gauge, now_ms: int, angles: Sequence[float]) -> None:
+        """Save all that there is, if it can be saved now; not before a source has spoken."""
+        seen = gauge.seen
+        if self._keeps_nothing or not seen:
+            return
+        if self._archive is not None and not self._archive.sync(now_ms):
+            return
+        memory = Memory(salt=self.memory.salt, seen=seen, scales=gauge.scales)
+        state = State(saved_ms=now_ms, memory=memory, cursors=self._cursors, angles=tuple(angles))
+        try:
+            store = self._store or self._open()
+            marks = gauge.keepsakes() if self._is_behind else self._keepsakes
+            changes = Changes(marks, self._rows, self._spent, is_whole=self._is_behind)
+            store.save(state, changes)
+        except (StateError, UnavailableError) as error:
+            self._fail(error)
+        else:
+            self._troubles.worked()
+            self._is_behind = self._has_news = False
+            self._rows.clear()
+            self._spent.clear()
+            self._next_save = self._monotonic() + self._save_seconds
+        self._keepsakes.clear()  # what could not be saved is in the window
+
+    def close(self, now_ms: int) -> None:
+        """Close everything; what is to be saved must have been saved."""
+        if self._archive is not None:
+            self._archive.close(now_ms)
+        self._close_store()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _recall(self, *, is_guest: bool) -> State | None:
+        try:
+            return self._open().load()
+        except StateError as error:
+            self._fail(error)
+        except UnavailableError:
+            if not is_guest:
+                raise
+            self._keeps_nothing = True
+            log.info("state: another TweetDock keeps it; this one only reads it")
+            with suppress(StateError), closing(self._open_store()) as store:
+                return store.load()
+        return None
+
+    def _open(self) -> Store:
+        """Own the folder and open the file in it."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = self._lock or Lock(self._folder / "lock")
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{error}: TWEETDOCK_STATE_DIR={self._folder} is the state folder of one gauge"
+            ) from error
+        except OSError as error:
+            raise StateError(f"{self._folder} cannot be used: {error.strerror}") from error
+        self._store = self._open_store()
+        return self._store
+
+    def _open_store(self) -> Store:
+        return Store(self._folder, self._subjects, self._window_ms)
+
+    def _fail(self, error: OSError) -> None:
+        self._close_store()
+        self._is_behind = True
+        seconds = max(self._save_seconds, RETRY_SECONDS)
+        self._next_save = self._monotonic() + seconds
+        self._troubles.failed(f"{error}; running from memory", seconds, needs_owner=True)
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None

@@ -1,0 +1,112 @@
+"""Archives of listeners that ran side by side, made one: each post once, the gaps they share."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tweetdock.coverage import Spans
+from tweetdock.keep.contents import Contents, Tally, opened
+from tweetdock.keep.manifest import Manifest
+from tweetdock.keep.members import pack
+from tweetdock.keep.new_file import new_file
+from tweetdock.keep.note import Covers, united, write_note
+from tweetdock.keep.sorter import sorter
+from tweetdock.post import Span
+
+_MEMBER_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the listeners together have of a source, from the first moment to the last.
+
+    gaps: the stretches in between that none of them has, oldest first.
+    """
+
+    source: str
+    whole: Span
+    gaps: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of the archives: `lines` were written, `doubles` left out."""
+
+    output: Path
+    lines: int
+    doubles: int
+    inputs: tuple[Tally, ...]
+    shared: tuple[Shared, ...]
+
+
+def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> Merged:
+    """Make archives one, in order of time, each version of a post as it was received first.
+
+    Memory stays small however large they are; the disk of `output` must hold all lines unpacked.
+    force: `output` may exist and is replaced. Raises ArchiveError, and leaves nothing behind, if
+    an archive cannot be read or `output` cannot be written.
+    """
+    archives: list[Contents] = []
+    with new_file(output, paths, force=force) as fresh:
+        with sorter(fresh.parent) as in_order:
+            for path in paths:
+                with opened(path) as archive:
+                    in_order.put(archive)
+                archives.append(archive)
+            inputs = tuple(archive.tally for archive in archives)
+            covers = _united(archives)
+            _write(fresh, in_order, covers)
+            lines = len(in_order)
+        Manifest.of(fresh).write(fresh)
+    doubles = sum(tally.lines for tally in inputs) - lines
+    shared = tuple(_share(source, spans) for source, spans in covers.items())
+    return Merged(output, lines, doubles, inputs, shared)
+
+
+def _united(archives: Iterable[Contents]) -> dict[str, tuple[Span, ...]]:
+    found: dict[str, list[Span]] = defaultdict(list)
+    for archive in archives:
+        for source, spans in archive.covers.items():
+            found[source].extend(spans)
+    # Sorted: the same archives in another order become the same bytes.
+    return {source: united(found[source]) for source in sorted(found)}
+
+
+def _share(source: str, spans: tuple[Span, ...]) -> Shared:
+    whole = Span(spans[0].since_ms, spans[-1].until_ms)
+    return Shared(source, whole, tuple(Spans(spans).gaps(whole)))
+
+
+def _write(path: Path, lines: Iterable[tuple[int, bytes]], covers: Covers) -> None:
+    texts: list[bytes] = []
+    size = 0
+    with path.open("wb") as file:
+        for at_ms, text in lines:
+            if size >= _MEMBER_BYTES:
+                # Each note speaks of what is before it only: what a cut leaves is still true.
+                note, covers = _note_until(covers, at_ms - 1)
+                file.write(pack(b"".join(texts), note))
+                texts, size = [], 0
+            texts.append(text + b"\n")
+            size += len(text) + 1
+        note, covers = write_note(covers)
+        file.write(pack(b"".join(texts), note))
+        while covers:
+            note, covers = write_note(covers)
+            file.write(pack(b"", note))
+
+
+def _note_until(covers: Covers, until_ms: int) -> tuple[bytes, Covers]:
+    """A note of what lies at `until_ms` or earlier, and what is left for later ones."""
+    due = {
+        source: tuple(Span(s, min(u, until_ms)) for s, u in spans if s < until_ms)
+        for source, spans in covers.items()
+    }
+    later = {
+        source: tuple(Span(max(s, until_ms), u) for s, u in spans if u > until_ms)
+        for source, spans in covers.items()
+    }
+    note, rest = write_note(due)
+    left = {source: united((*rest.get(source, ()), *spans)) for source, spans in later.items()}
+    return note, {source: spans for source, spans in left.items() if spans}

@@ -1,0 +1,198 @@
+"""Closed files of the archive on their way into a bucket: sent, seen there, then let go."""
+
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import file_digest
+from io import BufferedReader
+from pathlib import Path
+
+from tweetdock.backoff import backoff
+from tweetdock.errors import ArchiveError, OffloadError
+from tweetdock.keep.bucket import Bucket
+from tweetdock.keep.manifest import SUFFIX, Manifest, manifest_path
+from tweetdock.keep.shelf import Shelf
+from tweetdock.troubles import TroubleLog
+
+log = logging.getLogger(__name__)
+
+FIRST_SECONDS, CAP_SECONDS = 60.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one file.
+
+    url: where a true copy of it is; empty if `trouble`, a sentence, says why there is none.
+    was_there: it had been sent before.
+    is_kept: it is still here too.
+    """
+
+    file: str
+    bytes: int = 0
+    lines: int = 0
+    url: str = ""
+    was_there: bool = False
+    is_kept: bool = True
+    trouble: str = ""
+
+
+class Offload:
+    """Brings the closed files of a shelf into a bucket.
+
+    keeps_local: a file that is safe is marked in its manifest and stays, instead of being removed.
+    host: of this machine, for the names in the bucket.
+    """
+
+    def __init__(self, shelf: Shelf, bucket: Bucket, *, keeps_local: bool, host: str) -> None:
+        self._shelf = shelf
+        self._bucket = bucket
+        self._keeps_local = keeps_local
+        self._host = _plain(host, ".")
+
+    def run(self) -> Iterator[Outcome]:
+        """Go over the closed files, oldest first; one that fails does not hold up the next.
+
+        Files that were sent and marked before, that somebody else works on or that vanish meanwhile
+        are passed over. Raises OffloadError if it is the bucket that fails.
+        """
+        for path in self._shelf.closed():
+            try:
+                outcome = self._bring(path)
+            except OffloadError:
+                raise
+            except FileNotFoundError:
+                continue  # logrotate has removed or renamed it
+            except ArchiveError as error:
+                outcome = Outcome(file=path.name, trouble=str(error))
+            except OSError as error:
+                outcome = Outcome(file=path.name, trouble=f"{path.name}: {error.strerror}")
+            if outcome:
+                yield outcome
+
+    def _bring(self, path: Path) -> Outcome | None:
+        with _taken(path) as file:
+            if not file:
+                return None
+            manifest = _manifest(path, file)
+            key = self._key(manifest, file)
+            url = self._bucket.url(key)
+            if self._keeps_local and manifest.offloaded == url:
+                return None
+            was_there = self._send(key, path, manifest.bytes, manifest.sha256)
+            self._send_manifest(key, path)
+            if not _is_same(path, file, manifest.bytes):
+                raise FileNotFoundError(path)
+            if self._keeps_local:
+                replace(manifest, offloaded=url).write(path)
+            else:
+                # In this order: a manifest that outlived its file would lie about.
+                manifest_path(path).unlink(missing_ok=True)
+                path.unlink()
+            return Outcome(
+                file=path.name,
+                bytes=manifest.bytes,
+                lines=manifest.lines,
+                url=url,
+                was_there=was_there,
+                is_kept=self._keeps_local,
+            )
+
+    def _send(self, key: str, path: Path, size: int, digest: str) -> bool:
+        """See to it that a true copy is in the bucket; whether it was there already."""
+        if self._bucket.holds(key, size, digest):
+            return True
+        self._bucket.put(key, path, digest)
+        if not self._bucket.holds(key, size, digest):
+            raise OffloadError(
+                f"{self._bucket.url(key)} is not what was sent there; {path.name} stays here"
+            )
+        return False
+
+    def _send_manifest(self, key: str, path: Path) -> None:
+        manifest = manifest_path(path)
+        with manifest.open("rb") as file:
+            size, digest = os.fstat(file.fileno()).st_size, file_digest(file, "sha256").hexdigest()
+        self._send(key + SUFFIX, manifest, size, digest)
+
+    def _key(self, manifest: Manifest, file: BufferedReader) -> str:
+        """The same for the same file whatever logrotate calls it, and never that of another."""
+        archive = self._shelf.path
+        stem = _plain(archive.name.removesuffix("".join(archive.suffixes[-2:])), "._")
+        first = manifest.first_ms
+        seconds = os.fstat(file.fileno()).st_mtime if first is None else first / 1000
+        stamp = f"{datetime.fromtimestamp(int(seconds), UTC):%Y%m%dT%H%M%SZ}"
+        return f"{stem}-{stamp}-{self._host}-{manifest.sha256[:8]}.jsonl.gz"
+
+
+class Errand:
+    """Off-loads each time it is called; for a thread that looks after the archive.
+
+    make: builds the Offload anew each time, as credentials may have been mended meanwhile.
+    """
+
+    def __init__(self, make: Callable[[], Offload]) -> None:
+        self._make = make
+        self._troubles = TroubleLog(log, "off-load")
+        self._delays = backoff(FIRST_SECONDS, CAP_SECONDS)
+
+    def __call__(self) -> float | None:
+        """Bring what there is; the seconds after which to try again, None if all is done."""
+        needs_owner, troubles = False, list[str]()
+        try:
+            for outcome in self._make().run():
+                if outcome.trouble:
+                    troubles.append(outcome.trouble)
+                else:
+                    log.info(
+                        "%s (%d lines) is safe at %s", outcome.file, outcome.lines, outcome.url
+                    )
+        except OffloadError as error:
+            troubles.append(str(error))
+            needs_owner = error.needs_owner
+        except OSError as error:
+            troubles.append(f"the archive's folder cannot be read: {error}")
+        if not troubles:
+            self._troubles.worked()
+            self._delays = backoff(FIRST_SECONDS, CAP_SECONDS)
+            return None
+        seconds = next(self._delays)
+        self._troubles.failed("; ".join(troubles), seconds, needs_owner=needs_owner)
+        return seconds
+
+
+@contextmanager
+def _taken(path: Path) -> Iterator[BufferedReader | None]:
+    """The file, ours until the end; None if somebody else works on it."""
+    with path.open("rb") as file:
+        is_free = True
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            is_free = False
+        yield file if is_free else None
+
+
+def _manifest(path: Path, file: BufferedReader) -> Manifest:
+    """What is in the file: as noted beside it if that is true, else found by reading all of it."""
+    noted = Manifest.read(path)
+    if noted and noted.sha256 == file_digest(file, "sha256").hexdigest():
+        return noted
+    found = Manifest.of(path)
+    found.write(path)
+    return found
+
+
+def _is_same(path: Path, file: BufferedReader, size: int) -> bool:
+    # logrotate may have put another file in its place while it was sent.
+    now = path.stat()
+    return os.path.samestat(now, os.fstat(file.fileno())) and now.st_size == size
+
+
+def _plain(text: str, marks: str) -> str:
+    return re.sub(rf"[^A-Za-z0-9{re.escape(marks)}]+", "-", text).strip("-") or "x"

@@ -1,0 +1,41 @@
+"""What is saved of a gauge: where it stands, and what has changed since the last time."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tweetdock.keep.history import Row
+from tweetdock.memory import Keepsake, Memory
+
+
+class Spent(NamedTuple):
+    """What was asked of a source in a day, and how many posts it returned."""
+
+    requests: int
+    posts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Where the gauge and its sources stand.
+
+    saved_ms: when (Unix ms). cursors: by source. angles: where the needles are, in degrees.
+    """
+
+    saved_ms: int
+    memory: Memory
+    cursors: Mapping[str, str]
+    angles: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is new since the last save; spent: by UTC day and source.
+
+    is_whole: the keepsakes are not only the new ones, but all that there are.
+    """
+
+    keepsakes: Iterable[Keepsake] = ()
+    rows: Iterable[Row] = ()
+    spent: Mapping[tuple[str, str], Spent] = field(default_factory=dict)
+    is_whole: bool = False
