@@ -355,7 +355,7 @@ def settle(read: Callable[[], Mapping[str, Any]], truth: Truth, limit: float) ->
             return ""
         if time.monotonic() > deadline:
             return f"in the end {found}, {reading['grade']}, instead of {wanted}"
-        threading.Event().wait(1.0)
+        threading.Event().wait(0.3)
     return "in the end no reading"
 
 

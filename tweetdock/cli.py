@@ -87,6 +87,8 @@ def _do(name: str, words: Sequence[str]) -> int:
     )
     command.describe(parser)
     arguments = parser.parse_args(words)
+    # As Ctrl-C: what is half made is cleared away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         env = {**read_env_file(Path.cwd() / ".env"), **os.environ}
         return command.run(arguments, env)
