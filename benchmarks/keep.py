@@ -58,7 +58,7 @@ def hour_of(posts: int, *, has_archive: bool) -> int:
         archive = partial(Archive, path, Rotation(), lambda _: None, time.seconds)
         opened = archive if has_archive else None
         keeper = Keeper(settings, SUBJECTS, opened, monotonic=time.seconds)
-        gauge = Gauge(settings, {"x": 105_000}, time.ms, keeper.memory)
+        gauge = Gauge(settings, {"x": 105_000}, time.ms, keeper.recall())
         before = process.io_counters().write_chars
         while time.ms < NOON:
             time.ms += POLL_MS

@@ -377,7 +377,8 @@ class Kills:
     def env(self) -> dict[str, str]:
         """The settings of the next life; some of them by the dice."""
         return settings_for(self._api, self._plan.folder) | {
-            "TWEETDOCK_SAVE_SECONDS": self._dice.choice(("0", "0.2")),
+            # With the longest the archive runs ahead of the state: it is flushed each second.
+            "TWEETDOCK_SAVE_SECONDS": self._dice.choice(("0", "0.2", "2")),
             "TWEETDOCK_ARCHIVE_ROTATE": self._dice.choice(("off", "off", "10KB", "20KB,daily")),
         }
 

@@ -187,7 +187,7 @@ def test_in_a_storm_of_rotations_every_post_is_archived_once(
     archive, dice = Path(env["TWEETDOCK_ARCHIVE"]), Random(2018)
     with Running(folder=tmp_path, env=env) as daemon:
         daemon.wait_for("exact")
-        for number in range(300):
+        for number in range(200):
             if archive.exists():
                 archive.rename(f"{archive}.{number}")
             daemon.process.send_signal(signal.SIGHUP)
@@ -323,7 +323,7 @@ def test_the_real_logrotate_takes_nothing_and_doubles_nothing(
     with Running(folder=tmp_path, env=env) as daemon:
         daemon.wait_for("exact")
         systemctl = stand_in_systemctl(tmp_path, daemon.process.pid)
-        for _ in range(6):
+        for _ in range(5):
             # A file without posts is not rotated, nor one twice in a second, which is its name.
             wait_for(daemon, lambda: has_posts(archive))
             before = archive.stat().st_ino

@@ -155,7 +155,7 @@ def test_a_corrected_clock_is_no_silence() -> None:
     history = History()
     hours = 10 * WINDOW
     history.now += hours
-    history.gauge.shift(hours)
+    history.gauge.shift(hours, history.now)
     assert history.read().grade is Grade.FILLING
     history.heard["x"] += hours
     history.say("x", post(1, at=history.now - 1))

@@ -141,15 +141,18 @@ class Coverage:
         """Our clock was corrected: silence is measured on as if it had always been right."""
         self._heard_ms += by_ms
 
+    def forget_before(self, ms: int) -> None:
+        """Forget all that lies at `ms` or earlier."""
+        self._spans.forget_before(ms)
+        self._unreadable = {moment for moment in self._unreadable if moment > ms}
+
     def is_silent(self, now_ms: int, stale_ms: int) -> bool:
         """Whether nothing was heard for longer than `stale_ms`."""
         return now_ms - self._heard_ms > stale_ms
 
     def assess(self, now_ms: int, window_ms: int, stale_ms: int) -> Assessment:
-        """Grade the window (now - window, now]; forgets what has left it."""
+        """Grade the window (now - window, now]."""
         floor = now_ms - window_ms
-        self._spans.forget_before(floor)
-        self._unreadable = {ms for ms in self._unreadable if ms > floor}
         # Of a window hardly longer than the lag, at least the first quarter must be there.
         due = Span(floor, now_ms - min(self._lag_ms, window_ms * 3 // 4))
         missing = sum(gap.until_ms - gap.since_ms for gap in self._spans.gaps(due))
@@ -163,15 +166,14 @@ class Coverage:
         # An outage counts before it has made a gap, but not a failure that the next try mends.
         is_failing = self._trouble != "" and self.is_silent(now_ms, self._lag_ms // 2)
         if self._has_spoken and not missing and not is_failing:
-            return self._assess_covered()
+            return self._assess_covered(sum(ms > floor for ms in self._unreadable))
         if self._trouble:
             return Assessment(Grade.PARTIAL, covered, self._trouble)
         percent = (whole - missing) * 100 // whole if self._has_spoken else 0
         return Assessment(Grade.FILLING, covered, f"reading back: {percent}% of the window seen")
 
-    def _assess_covered(self) -> Assessment:
-        if not self._unreadable:
+    def _assess_covered(self, number: int) -> Assessment:
+        if not number:
             return Assessment(Grade.EXACT, 1.0, self._trouble)
-        number = len(self._unreadable)
         posts = "post" if number == 1 else "posts"
         return Assessment(Grade.PARTIAL, 1.0, f"{number} {posts} of this window could not be read")

@@ -71,7 +71,7 @@ class Daemon:
             ]
             lags_ms = {source.name: source.lag_ms for source in self._sources}
             now_ms = self._clock.now_ms()
-            self._gauge = Gauge(settings, lags_ms, now_ms, self._keeper.memory)
+            self._gauge = Gauge(settings, lags_ms, now_ms, self._keeper.recall())
             self._keeper.recall_archive(self._gauge, now_ms)
             house.callback(lambda: self._keeper.close(self._clock.now_ms()))
             self._house = house.pop_all()
@@ -151,7 +151,9 @@ class Daemon:
         if message.server_ms is not None:
             before_ms = self._clock.now_ms()
             if self._clock.correct(message.server_ms):
-                self._gauge.shift(self._clock.now_ms() - before_ms)
+                now_ms = self._clock.now_ms()
+                self._gauge.shift(now_ms - before_ms, now_ms)
+                self._gauge.remember(self._keeper.recall_again())
         self._needs_owner = isinstance(message, Trouble) and message.needs_owner
         now_ms = self._clock.now_ms()
         news = self._gauge.take(message, now_ms)

@@ -41,9 +41,7 @@ class Gauge:
             for n in lags_ms
         }
         self._scales = {dial: self._make_scale(dial, memory) for dial in DIALS}
-        for source, mark in memory.keepsakes:
-            for window in self._windows_of(source) if source in self._windows else ():
-                window.put(mark)
+        self.remember(memory.keepsakes)
 
     @property
     def seen(self) -> dict[str, Seen]:
@@ -65,6 +63,12 @@ class Gauge:
             for mark in window.marks():
                 yield Keepsake(name, mark)
 
+    def remember(self, keepsakes: Iterable[Keepsake]) -> None:
+        """Put marks into the windows, of sources that there still are."""
+        for source, mark in keepsakes:
+            for window in self._windows_of(source) if source in self._windows else ():
+                window.put(mark)
+
     def take(self, word: Batch | Trouble, now_ms: int) -> News:
         """Take a source's word, come at `now_ms`; tell what was not known before."""
         coverage = self._coverage[word.source]
@@ -72,6 +76,7 @@ class Gauge:
             coverage.ail(word.detail)
             return News()
         coverage.hear(now_ms, word.covers, word.unreadable)
+        coverage.forget_before(now_ms - self._window_ms)
         self._whole.advance(now_ms)
         self._windows[word.source].advance(now_ms)
         fresh = self._fresh(word.raw)
@@ -94,10 +99,12 @@ class Gauge:
         marks = [m for version in unknown for m in self._note_archived(source, version, now_ms)]
         return [Keepsake(source, mark) for mark in marks]
 
-    def shift(self, by_ms: int) -> None:
-        """The clock was corrected by so much."""
+    def shift(self, by_ms: int, now_ms: int) -> None:
+        """The clock was corrected by so much and says `now_ms`."""
         for coverage in self._coverage.values():
             coverage.shift(by_ms)
+        for window in {id(w): w for w in (self._whole, *self._windows.values())}.values():
+            window.advance(now_ms)
 
     def read(self, now_ms: int) -> Reading:
         """The reading at `now_ms`."""

@@ -5,8 +5,9 @@ import math
 import os
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tweetdock.errors import StateError, UnavailableError
@@ -64,17 +65,33 @@ class Keeper:
         self._keepsakes: list[Keepsake] = []
         self._rows: deque[Row] = deque(maxlen=MOST_ROWS)
         self._spent: defaultdict[tuple[str, str], Spent] = defaultdict(lambda: Spent(0, 0))
-        self._has_news = False
+        self._has_heard = self._has_news = False
         self._next_save = monotonic()
         self.state = None if settings.demo else self._recall(is_guest=is_guest)
         self._cursors = dict(self.state.cursors) if self.state else {}
-        self.memory = self.state.memory if self.state else Memory(salt=os.urandom(16))
+        self._salt = self.state.memory.salt if self.state else os.urandom(16)
         self._archive = None if archive is None or self._keeps_nothing else archive()
 
     @property
     def has_archive(self) -> bool:
         """Whether raw posts are kept."""
         return self._archive is not None
+
+    def recall(self) -> Memory:
+        """What to go on from."""
+        if self.state is None:
+            return Memory(salt=self._salt)
+        memory = self.state.memory
+        # The marks are in the gauge now: an hour of them is some megabytes.
+        self.state = replace(self.state, memory=replace(memory, keepsakes=()))
+        return memory
+
+    def recall_again(self) -> Iterable[Keepsake]:
+        """The marks as they were saved, for a gauge that a wrong clock has made forget them."""
+        if self.state is None or self._store is None or self._has_heard:
+            return ()
+        state = self._store.load()
+        return state.memory.keepsakes if state else ()
 
     def recall_archive(self, gauge: Gauge, now_ms: int) -> None:
         """Let `gauge` know what the archive has received since the last save."""
@@ -88,7 +105,7 @@ class Keeper:
         """Keep what a batch has brought."""
         if self._keeps_nothing:
             return
-        self._has_news = True
+        self._has_news = self._has_heard = True
         if self._archive is not None:
             self._archive.append(Line(now_ms, batch.source, raw) for raw in news.raw)
             if batch.covers is not None:
@@ -120,14 +137,18 @@ class Keeper:
             self._archive.reopen(now_ms)
 
     def save(self, gauge: Gauge, now_ms: int, angles: Sequence[float]) -> None:
-        """Save all that there is, if it can be saved now; not before a source has spoken."""
-        seen = gauge.seen
-        if self._keeps_nothing or not seen:
+        """Save all that there is, if it can be saved now.
+
+        Until a source has spoken that is only where the needles are: the clock may be wrong.
+        """
+        if self._keeps_nothing or not (self._has_heard or (self.state and not self._is_behind)):
             return
         if self._archive is not None and not self._archive.sync(now_ms):
             return
-        memory = Memory(salt=self.memory.salt, seen=seen, scales=gauge.scales)
-        state = State(saved_ms=now_ms, memory=memory, cursors=self._cursors, angles=tuple(angles))
+        if self._has_heard or self.state is None:
+            memory = Memory(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
+            self.state = State(saved_ms=now_ms, memory=memory, cursors=self._cursors)
+        state = replace(self.state, angles=tuple(angles))
         try:
             store = self._store or self._open()
             marks = gauge.keepsakes() if self._is_behind else self._keepsakes

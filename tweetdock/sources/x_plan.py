@@ -115,7 +115,6 @@ class SearchPlan:
     def next(self, now_ms: int) -> Ask:
         """The search to make now."""
         floor = now_ms - self._window_ms
-        self._seen.forget_before(floor)
         caught_up = self._caught_up_ms
         if caught_up is None or not floor < caught_up <= now_ms:
             self._was_live, self._asked_live_ms = True, now_ms
@@ -159,6 +158,8 @@ class SearchPlan:
 
     def record(self, search: Search, span: Span, served_ms: int, *, is_done: bool) -> None:
         """A page of `search` was read and made `span` complete."""
+        # Not before X has answered: our clock may have been wrong until then.
+        self._seen.forget_before(served_ms - self._window_ms)
         self._seen.add(span)
         if search.ask.until_ms is not None:
             return

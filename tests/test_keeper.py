@@ -1,0 +1,207 @@
+"""The loop's memory: the archive first, then the state, and what fails now later."""
+
+import errno
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from archiving import Watch
+
+from tweetdock.errors import UnavailableError
+from tweetdock.gauge import Gauge
+from tweetdock.keep.archive import Archive
+from tweetdock.keep.keeper import RETRY_SECONDS, Keeper
+from tweetdock.keep.rotation import Rotation
+from tweetdock.post import Batch, Post, Raw, Span
+from tweetdock.settings import Settings
+
+NOON = 1_790_000_000_000
+HOUR = 3_600_000
+SUBJECTS = {"x": "#dockercon"}
+ANGLES = (10.0, 20.0)
+
+
+class House:
+    """A gauge and its keeper, as the daemon puts them together."""
+
+    def __init__(self, folder: Path, now_ms: int = NOON, *, is_guest: bool = False) -> None:
+        self.folder, self.now_ms, self.watch = folder, now_ms, Watch()
+        env = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "a-token"}
+        settings = Settings.from_env(env | {"TWEETDOCK_STATE_DIR": str(folder)})
+        archive = partial(
+            Archive, folder / "a" / "tweets.jsonl.gz", Rotation(), lambda _: None, self.watch
+        )
+        self.keeper = Keeper(settings, SUBJECTS, archive, is_guest=is_guest, monotonic=self.watch)
+        self.gauge = Gauge(settings, {"x": 105_000}, now_ms, self.keeper.recall())
+        self.keeper.recall_archive(self.gauge, now_ms)
+
+    def hear(self, *numbers: int) -> None:
+        """A batch of posts comes in."""
+        posts = [Post(f"x:{n}", f"x:{n % 7}", self.now_ms - n) for n in numbers]
+        batch = Batch(
+            source="x",
+            posts=tuple(posts),
+            covers=Span(self.now_ms - HOUR, self.now_ms),
+            raw=tuple(Raw(post.key, "{}", post) for post in posts),
+        )
+        self.keeper.take(batch, self.gauge.take(batch, self.now_ms), self.now_ms)
+
+    def turn(self, seconds: float = 0) -> int:
+        """The loop turns, so much later; how many posts are counted."""
+        self.watch.now += seconds
+        self.now_ms += round(seconds * 1000)
+        reading = self.gauge.read(self.now_ms)
+        self.keeper.turn(self.gauge, reading, ANGLES)
+        return reading.posts
+
+
+@contextmanager
+def house(folder: Path, now_ms: int = NOON, *, is_guest: bool = False) -> Iterator[House]:
+    one = House(folder, now_ms, is_guest=is_guest)
+    try:
+        yield one
+    finally:
+        one.keeper.close(one.now_ms)
+
+
+def remembered(folder: Path, now_ms: int = NOON) -> int:
+    """How many posts a gauge that starts now has at once."""
+    with house(folder, now_ms) as one:
+        return one.gauge.read(now_ms).posts
+
+
+def lines_of(folder: Path) -> list[str]:
+    whole = gzip.decompress((folder / "a" / "tweets.jsonl.gz").read_bytes())
+    return whole.decode().splitlines()
+
+
+def test_the_state_is_saved_at_first_word_and_then_each_thirty_seconds(tmp_path: Path) -> None:
+    with house(tmp_path) as one:
+        one.hear(1)
+        one.turn()
+        one.hear(2)
+        one.turn(29.9)
+        # A kill is a death without close.
+        with pytest.raises(UnavailableError, match="in use by another TweetDock"):
+            House(tmp_path)
+        saved = one.keeper.state
+        one.turn(0.1)
+        assert one.keeper.state is not None
+        assert saved is not None
+        assert one.keeper.state.saved_ms - saved.saved_ms == 30_000
+    assert remembered(tmp_path, NOON + 30_000) == 2
+
+
+def test_what_came_after_the_last_save_is_archived_once_all_the_same(tmp_path: Path) -> None:
+    with house(tmp_path) as one:
+        one.hear(1, 2)
+        one.turn()
+        one.hear(3)
+        one.turn(1)
+    with house(tmp_path, NOON + 2000) as again:
+        assert again.turn() == 2
+        again.hear(1, 2, 3, 4)
+        assert again.turn(1) == 4
+    assert len(lines_of(tmp_path)) == 4
+
+
+def test_without_its_state_a_gauge_still_knows_what_is_archived(tmp_path: Path) -> None:
+    with house(tmp_path) as one:
+        one.hear(1, 2)
+        one.turn(1)
+    (tmp_path / "state.db").unlink()
+    with house(tmp_path, NOON + 2000) as again:
+        assert again.turn() == 0
+        again.hear(1, 2, 3)
+        assert again.turn(1) == 3
+    assert len(lines_of(tmp_path)) == 3
+
+
+def test_nothing_is_saved_as_seen_that_the_archive_could_not_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with house(tmp_path) as one:
+        one.hear(1)
+        one.turn()
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as disk:
+            disk.setattr("os.write", full)
+            one.hear(2)
+            one.turn(31)
+        assert one.keeper.state is not None
+        assert one.keeper.state.saved_ms == NOON
+        one.turn(6)
+        assert one.keeper.state.saved_ms == NOON + 37_000
+    assert len(lines_of(tmp_path)) == 2
+
+
+def test_a_state_that_cannot_be_saved_is_saved_whole_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with house(tmp_path) as one:
+        one.hear(1)
+        one.turn()
+        (tmp_path / "state.db").unlink()
+        one.hear(2)
+        assert one.turn(30) == 2
+        assert "running from memory" in caplog.text
+        one.hear(3)
+        assert one.turn(RETRY_SECONDS) == 3
+        assert "state: back after" in caplog.text
+    assert remembered(tmp_path, NOON + 60_000) == 3
+
+
+def test_a_guest_goes_on_from_the_state_and_leaves_it_as_it_is(tmp_path: Path) -> None:
+    with house(tmp_path) as owner:
+        owner.hear(1, 2)
+        owner.turn()
+        with house(tmp_path, is_guest=True) as guest:
+            assert guest.gauge.read(NOON).posts == 2
+            guest.hear(3)
+            assert guest.turn(60) == 3
+            guest.keeper.save(guest.gauge, guest.now_ms, ANGLES)
+    assert remembered(tmp_path) == 2
+
+
+def test_only_the_needles_are_saved_until_a_source_has_spoken(tmp_path: Path) -> None:
+    with house(tmp_path) as one:
+        one.hear(1, 2)
+        one.turn()
+    years = 10 * 365 * 24 * HOUR
+    with house(tmp_path, NOON + years) as wrong:  # by a clock that is ahead
+        assert wrong.turn() == 0
+        wrong.keeper.save(wrong.gauge, wrong.now_ms, (1.0, 2.0))
+    with house(tmp_path) as one:
+        assert one.keeper.state is not None
+        assert (one.keeper.state.saved_ms, one.keeper.state.angles) == (NOON, (1.0, 2.0))
+        assert one.gauge.read(NOON).posts == 2
+
+
+def test_a_clock_that_was_ahead_at_the_start_costs_nothing(tmp_path: Path) -> None:
+    with house(tmp_path) as one:
+        one.hear(1, 2)
+        one.turn()
+    years = 10 * 365 * 24 * HOUR
+    with house(tmp_path, NOON + years) as wrong:
+        assert wrong.turn() == 0
+        wrong.now_ms = NOON + 5000
+        wrong.gauge.shift(5000 - years, wrong.now_ms)
+        wrong.gauge.remember(wrong.keeper.recall_again())
+        assert wrong.turn() == 2
+
+
+def test_the_hour_is_not_held_in_memory_twice(tmp_path: Path) -> None:
+    with house(tmp_path) as one:
+        one.hear(*range(1, 50))
+        one.turn()
+    with house(tmp_path) as again:
+        assert again.turn() == 49
+        assert again.keeper.state is not None
+        assert list(again.keeper.state.memory.keepsakes) == []
