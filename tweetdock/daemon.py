@@ -158,7 +158,8 @@ class Daemon:
         now_ms = self._clock.now_ms()
         news = self._gauge.take(message, now_ms)
         if isinstance(message, Batch):
-            self._heard.add(message.source)
+            if not message.has_more:
+                self._heard.add(message.source)
             self._keeper.take(message, news, now_ms)
 
     def _start_sources(self) -> list[Companion]:

@@ -56,6 +56,7 @@ class Batch:
     server_ms: the server's own idea of now, when it said so.
     raw: what the posts were made of and what none could be made of, for the archive, if there
     is one.
+    has_more: the source is not done, another batch follows at once.
     cursor: JSON by which the source goes on after a restart as if it had never ended.
     """
 
@@ -66,6 +67,7 @@ class Batch:
     unreadable: tuple[int, ...] = ()
     server_ms: int | None = None
     raw: tuple[Raw, ...] = ()
+    has_more: bool = False
     cursor: str = ""
 
 

@@ -117,6 +117,7 @@ class XSearch:
                 unreadable=tuple(entry.at_ms for entry in page.unreadable),
                 server_ms=self.server_ms(),
                 raw=page.raw,
+                has_more=token is not None and not was_moved,
                 cursor=self._plan.cursor,
             )
             # With the time corrected, the stretch to ask for is another.
