@@ -9,6 +9,8 @@ import hashlib
 import json
 import logging
 import os
+import random
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from buckets import ALONE, S3, SECRET, URL, serving
 from running import Running, run
 from standins.flaky_proxy import Answer, Corrupt, Cut, Fault, FlakyProxy, Hang
+from standins.x_api import XApi, make_post
 
 from tweetdock.errors import OffloadError
 from tweetdock.keep.line import Line
@@ -488,3 +491,34 @@ def test_a_command_killed_on_the_way_loses_nothing(
     assert {key: s3.get(key) for key in keys} == keys
     assert len(s3.keys()) == 4
     assert list(tmp_path.glob("tweets*")) == [shelf.path]
+
+
+@pytest.mark.parametrize("keeps_local", ["0", "1"])
+def test_the_gauge_off_loads_after_each_rotation(s3: S3, tmp_path: Path, keeps_local: str) -> None:
+    now_ms, dice = round(time.time() * 1000), random.Random(1)
+    posts = [make_post(now_ms - 5000 * n, dice.randrange(10**9)) for n in range(1, 700)]
+    kept = {"TWEETDOCK_OFFLOAD_KEEP": keeps_local, "TWEETDOCK_ARCHIVE_KEEP": "1"}
+    with XApi(posts, bearer="a-token") as api:
+        env = (
+            s3.env
+            | kept
+            | {
+                "TWEETDOCK_HASHTAGS": "dockercon",
+                "X_BEARER_TOKEN": "a-token",
+                "X_API_URL": api.url,
+                "TWEETDOCK_ARCHIVE": str(tmp_path / "tweets.jsonl.gz"),
+                "TWEETDOCK_ARCHIVE_ROTATE": "10KB",
+                "TWEETDOCK_OFFLOAD": URL,
+            }
+        )
+        with Running(folder=tmp_path, env=env) as tweetdock:
+            tweetdock.wait_for("is safe at", URL, limit=60)
+            assert tweetdock.stop() == 0
+    sent = [key for key in sorted(s3.keys()) if key.endswith(".jsonl.gz")]
+    lines = [line for key in sent for line in gzip.decompress(s3.get(key)).splitlines()]
+    closed = list(tmp_path.glob("tweets-*.jsonl.gz"))
+    with gzip.open(tmp_path / "tweets.jsonl.gz") as file:
+        lines += file.read().splitlines()
+    assert len(lines) == len(set(lines)) == 699
+    assert len(closed) == int(keeps_local)
+    assert SECRET not in tweetdock.log

@@ -154,13 +154,15 @@ def _print_problems(error: SettingsError) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tweetdock",
+        usage=f"tweetdock [--demo] [--once] [settings]\n       tweetdock {'|'.join(COMMANDS)} ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="A hashtag's pulse on two dials: tweets and tweeters of the last hour.",
-        epilog="Settings come from these flags, the environment and .env, in this order; "
-        "credentials from the last two only. See .env.example.",
+        epilog="Settings come from these flags, the environment and .env, in this order;\n"
+        "credentials from the last two only. See .env.example.\n\n"
+        "other commands, each with a --help of its own:\n"
+        + "".join(f"  tweetdock {name:8} {meaning}\n" for name, meaning in COMMANDS.items()),
         allow_abbrev=False,
     )
-    others = "; ".join(f"{name}: {meaning}" for name, meaning in COMMANDS.items())
-    parser.add_argument_group("other commands", f"{others}. Each has a --help of its own.")
     parser.add_argument("--version", action="version", version=f"TweetDock {__version__}")
     parser.add_argument(
         "--demo", action="store_true", help="made-up posts, no credentials, no servos"
