@@ -12,6 +12,7 @@ from standins.x_posts import milliseconds
 from tweetdock.clock import Clock
 from tweetdock.coverage import Grade
 from tweetdock.gauge import Gauge
+from tweetdock.memory import Bookmark, Memory
 from tweetdock.post import Batch, Trouble
 from tweetdock.reading import Reading
 from tweetdock.settings import Settings
@@ -57,25 +58,44 @@ class Simulation:
             time.seconds += answer_seconds / 2
 
         api.takes = takes
-        settings = Settings.from_env(
+        self._settings = Settings.from_env(
             {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": TOKEN, **env}
         )
-        self.window_ms = round(settings.window_seconds * 1000)
-        machine = Clock(wall=lambda: time() + machine_is_off_by, monotonic=time)
-        self.source = XSearch(
-            build_query(settings.hashtags),
-            credentials or Credentials(bearer_token=TOKEN),
-            clock=machine,
-            api_url=api.url,
-            window_seconds=settings.window_seconds,
-            poll_seconds=settings.poll_seconds,
-            look_back_seconds=settings.x_look_back_seconds,
-            whole_seconds=whole_seconds,
-        )
-        self.gauge = Gauge(settings, {"x": self.source.lag_ms}, time.ms)
+        self._machine_is_off_by = machine_is_off_by
+        self._whole_seconds = whole_seconds
+        self._credentials = credentials or Credentials(bearer_token=TOKEN)
+        self.window_ms = round(self._settings.window_seconds * 1000)
         self._truth = Truth(api)
         self.words: list[Batch | Trouble] = []
         self.waits: list[float] = []
+        self.saves: Callable[[], bool] = lambda: False  # asked after each word
+        self._saved = Memory(salt=b""), Bookmark()
+        self.restart()
+
+    def restart(self) -> None:
+        """End as by a kill, and begin with what was saved last."""
+        memory, bookmark = self._saved
+        self.source = self._make_source(bookmark)
+        self.gauge = Gauge(self._settings, {"x": self.source.lag_ms}, self.time.ms, memory)
+
+    def _make_source(self, bookmark: Bookmark) -> XSearch:
+        time, settings = self.time, self._settings
+        return XSearch(
+            build_query(settings.hashtags),
+            self._credentials,
+            clock=Clock(wall=lambda: time() + self._machine_is_off_by, monotonic=time),
+            api_url=self.api.url,
+            window_seconds=settings.window_seconds,
+            poll_seconds=settings.poll_seconds,
+            look_back_seconds=settings.x_look_back_seconds,
+            whole_seconds=self._whole_seconds,
+            bookmark=bookmark,
+        )
+
+    def _save(self, cursor: str) -> None:
+        seen = self.gauge.seen
+        memory = Memory(salt=b"", keepsakes=list(self.gauge.keepsakes()), seen=seen)
+        self._saved = memory, Bookmark(cursor, seen["x"].spans)
 
     def run(self, until: float, after_poll: Callable[[], Any] = lambda: None) -> None:
         """Poll until the time is `until`; `after_poll` is called after each."""
@@ -129,6 +149,8 @@ class Simulation:
     def _deliver(self, word: Batch | Trouble) -> None:
         self.words.append(word)
         self.gauge.take(word, self.time.ms)
+        if isinstance(word, Batch) and self.saves():
+            self._save(word.cursor)
 
 
 class Truth:

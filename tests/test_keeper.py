@@ -13,6 +13,7 @@ from archiving import Watch
 from tweetdock.errors import UnavailableError
 from tweetdock.gauge import Gauge
 from tweetdock.keep.archive import Archive
+from tweetdock.keep.history import read_history
 from tweetdock.keep.keeper import RETRY_SECONDS, Keeper
 from tweetdock.keep.rotation import Rotation
 from tweetdock.post import Batch, Post, Raw, Span
@@ -205,3 +206,17 @@ def test_the_hour_is_not_held_in_memory_twice(tmp_path: Path) -> None:
         assert again.turn() == 49
         assert again.keeper.state is not None
         assert list(again.keeper.state.memory.keepsakes) == []
+
+
+def test_readings_are_kept_by_the_minute(tmp_path: Path) -> None:
+    with house(tmp_path) as one:
+        for seconds in range(180):
+            one.hear(seconds)
+            one.turn(1)
+    kept = list(read_history(tmp_path))
+    assert [(row.per, row.posts, row.subject) for row in kept] == [
+        ("minute", row.posts, "#dockercon") for row in kept
+    ]
+    # Those of the last half minute are not saved yet.
+    assert [row.at_ms % 60_000 for row in kept] == [0] * len(kept)
+    assert len(kept) in (2, 3)

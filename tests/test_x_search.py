@@ -12,7 +12,7 @@ from simulation import START, TOKEN, Simulation, Time
 from standins import x_faults as faults
 from standins import x_openapi
 from standins.x_api import OAuth1Keys, XApi
-from standins.x_posts import Post, make_post
+from standins.x_posts import Post, make_post, milliseconds
 
 from tweetdock.coverage import Grade
 from tweetdock.sources.x import Credentials
@@ -419,6 +419,51 @@ def test_whatever_goes_wrong_no_reading_lies_and_the_end_is_exact(
                 api.fail(*(dice.choice(FAULTS)() for _ in range(dice.randrange(4))))
 
         simulation.run(START + 12 * MINUTE, happen)
+        api.heal()
+        simulation.run(time.seconds + 17 * MINUTE, simulation.assert_honest)
+        simulation.assert_true(but_for="could not be read")
+
+
+@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(seed=st.integers(0, 2**32), fails=st.booleans())
+def test_a_restart_anywhere_lies_not_once_and_reads_nothing_twice_that_was_saved(
+    seed: int, *, fails: bool
+) -> None:
+    dice, time = random.Random(seed), Time()
+    with XApi(hour_of(900, seed=seed), now=time, bearer=TOKEN, limit=10_000) as api:
+        simulation = Simulation(api, time)
+        read: set[str] = set()  # what is saved as complete, and older than the look-back
+
+        def saves() -> bool:
+            is_saved = dice.random() < 0.3
+            if is_saved:
+                moments = {
+                    i: milliseconds(i) for request in api.requests for i in request.ids_returned
+                }
+                read.clear()
+                # X is asked by whole seconds: a gap's neighbours come with it.
+                for since_ms, until_ms in simulation.gauge.seen["x"].spans:
+                    last_ms = min(until_ms - 2000, time.ms - 150_000)
+                    read.update(i for i, ms in moments.items() if since_ms + 2000 < ms < last_ms)
+            return is_saved
+
+        def happen() -> None:
+            simulation.assert_honest()
+            numbers = range(dice.choice([0, 1, 150]))
+            api.add(*(make_post(time.ms, dice.randrange(300), sequence=n) for n in numbers))
+            if fails and dice.random() < 0.2:
+                api.fail(*(dice.choice(FAULTS)() for _ in range(dice.randrange(4))))
+
+        simulation.saves = saves
+        simulation.run(time.seconds + 30, happen)
+        for _ in range(6):
+            known, asked = frozenset(read), len(api.requests)
+            time.seconds += dice.choice([0.5, 20, 400])
+            simulation.restart()
+            simulation.run(time.seconds + dice.choice([1, 30, 130]), happen)
+            again = [i for request in api.requests[asked:] for i in request.ids_returned]
+            if not fails:
+                assert known.isdisjoint(again)
         api.heal()
         simulation.run(time.seconds + 17 * MINUTE, simulation.assert_honest)
         simulation.assert_true(but_for="could not be read")

@@ -62,11 +62,10 @@ class Daemon:
             self._keeper = make_keeper(settings, subjects, self._deliver, house, is_guest=is_guest)
             state = self._keeper.state
             saved_ms = state.saved_ms if state else 0
-            cursors = state.cursors if state else {}
             self._angles: Callable[[], tuple[float, ...]] = lambda: state.angles if state else ()
             self._clock = Clock(not_before_ms=saved_ms)
             self._sources = [
-                make_source(name, settings, cursor=cursors.get(name, ""), not_before_ms=saved_ms)
+                make_source(name, settings, self._keeper.bookmark(name), not_before_ms=saved_ms)
                 for name in settings.sources
             ]
             lags_ms = {source.name: source.lag_ms for source in self._sources}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tweetdock.counter import Mark
 from tweetdock.coverage import Seen
-from tweetdock.post import Raw
+from tweetdock.post import Raw, Span
 
 
 class Keepsake(NamedTuple):
@@ -34,6 +34,14 @@ class Memory:
     keepsakes: Iterable[Keepsake] = ()
     seen: Mapping[str, Seen] = field(default_factory=dict)
     scales: Mapping[str, ScaleState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """Where a source left off: its own words, by its last batch, and what was complete by then."""
+
+    cursor: str = ""
+    seen: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

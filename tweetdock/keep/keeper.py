@@ -18,7 +18,7 @@ from tweetdock.keep.line import Line
 from tweetdock.keep.lock import Lock
 from tweetdock.keep.state import Changes, Spent, State
 from tweetdock.keep.store import Store
-from tweetdock.memory import Keepsake, Memory, News
+from tweetdock.memory import Bookmark, Keepsake, Memory, News
 from tweetdock.post import Batch
 from tweetdock.reading import Reading
 from tweetdock.settings import Settings
@@ -85,6 +85,11 @@ class Keeper:
         # The marks are in the gauge now: an hour of them is some megabytes.
         self.state = replace(self.state, memory=replace(memory, keepsakes=()))
         return memory
+
+    def bookmark(self, source: str) -> Bookmark:
+        """Where a source left off."""
+        seen = self.state.memory.seen.get(source) if self.state else None
+        return Bookmark(self._cursors[source], seen.spans) if seen else Bookmark()
 
     def recall_again(self) -> Iterable[Keepsake]:
         """The marks as they were saved, for a gauge that a wrong clock has made forget them."""

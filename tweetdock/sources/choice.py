@@ -1,6 +1,7 @@
 """The sources by the names that the settings use."""
 
 from tweetdock.clock import Clock
+from tweetdock.memory import Bookmark
 from tweetdock.settings import Settings
 from tweetdock.sources.polling import Source
 from tweetdock.sources.x_query import build_query
@@ -14,11 +15,11 @@ def subject_of(name: str, settings: Settings) -> str:
 
 
 def make_source(
-    name: str, settings: Settings, *, cursor: str = "", not_before_ms: int = 0
+    name: str, settings: Settings, bookmark: Bookmark, *, not_before_ms: int = 0
 ) -> Source:
     """The source of that name; nothing is asked yet. Each goes by a clock of its own server.
 
-    cursor: that of its last batch before a restart. not_before_ms: a time known to have passed.
+    bookmark: where it left off before a restart. not_before_ms: a time known to have passed.
     """
     clock = Clock(not_before_ms=not_before_ms)
     # Each brings libraries of its own: only those in use are imported.
@@ -47,5 +48,5 @@ def make_source(
         poll_seconds=settings.poll_seconds,
         look_back_seconds=settings.x_look_back_seconds,
         keeps_raw=settings.keep.archive is not None,
-        cursor=cursor,
+        bookmark=bookmark,
     )

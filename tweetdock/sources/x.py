@@ -12,6 +12,7 @@ import tweepy
 
 from tweetdock.clock import Clock
 from tweetdock.errors import RefusedError, SourceError
+from tweetdock.memory import Bookmark
 from tweetdock.post import Batch
 from tweetdock.sources.http import WHOLE_SECONDS, Session
 from tweetdock.sources.polling import Pause
@@ -50,8 +51,7 @@ class XSearch:
     """Recent search on X, as a source to be polled.
 
     Times in seconds. whole_seconds: how long one exchange may take before it is cut.
-    keeps_raw: batches bring the posts as X sent them too. cursor: that of an earlier batch, to go
-    on from.
+    keeps_raw: batches bring the posts as X sent them too. bookmark: where to go on from.
     """
 
     name = "x"
@@ -68,7 +68,7 @@ class XSearch:
         look_back_seconds: float,
         whole_seconds: float = WHOLE_SECONDS,
         keeps_raw: bool = False,
-        cursor: str = "",
+        bookmark: Bookmark = Bookmark(),  # noqa: B008 - it cannot change
     ) -> None:
         poll_ms = round(poll_seconds * 1000)
         self.lag_ms = INDEX_LAG_MS + LOOK_BACK_EVERY_MS + poll_ms + GRACE_MS
@@ -85,7 +85,7 @@ class XSearch:
             window_ms=round(window_seconds * 1000),
             poll_ms=poll_ms,
             look_back_ms=round(look_back_seconds * 1000),
-            cursor=cursor,
+            bookmark=bookmark,
         )
         self._limit: RateLimit | None = None
         self._polled_ms = 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from tweetdock.coverage import Spans
 from tweetdock.errors import SourceError
+from tweetdock.memory import Bookmark
 from tweetdock.post import Span
 from tweetdock.sources.x_posts import Page, since_id_for, snowflake_ms
 
@@ -80,11 +81,16 @@ class SearchPlan:
     new since `look_back_ms` ago, which closes the holes. What is older than that and was left
     out all the same, by an interrupted search or a restart, is asked for by time.
 
-    cursor: what an earlier plan said of itself, to go on from there.
+    bookmark: where an earlier plan left off, to go on from there.
     """
 
     def __init__(
-        self, *, window_ms: int, poll_ms: int, look_back_ms: int, cursor: str = ""
+        self,
+        *,
+        window_ms: int,
+        poll_ms: int,
+        look_back_ms: int,
+        bookmark: Bookmark = Bookmark(),  # noqa: B008 - it cannot change
     ) -> None:
         self._window_ms = window_ms
         self._poll_ms = poll_ms
@@ -99,7 +105,7 @@ class SearchPlan:
         self._id_refusals = 0
         # One that cannot be read costs the window's posts once more, and no truth.
         with suppress(ValueError, TypeError, KeyError):
-            self._go_on(json.loads(cursor))
+            self._go_on(json.loads(bookmark.cursor), bookmark.seen)
 
     @property
     def cursor(self) -> str:
@@ -108,7 +114,6 @@ class SearchPlan:
             "newest_id": self._newest_id,
             "caught_up_ms": self._caught_up_ms,
             "looked_back_ms": self._looked_back_ms,
-            "seen": list(self._seen),
         }
         return json.dumps(cursor)
 
@@ -132,11 +137,10 @@ class SearchPlan:
         """Whether a stretch of the window was left out and can be asked for at once."""
         return bool(self._gaps(now_ms))
 
-    def _go_on(self, cursor: dict[str, Any]) -> None:
-        seen = Spans(Span(int(since), int(until)) for since, until in cursor["seen"])
+    def _go_on(self, cursor: dict[str, Any], seen: tuple[Span, ...]) -> None:
         newest_id, caught_up_ms = int(cursor["newest_id"]), int(cursor["caught_up_ms"])
         self._looked_back_ms = int(cursor["looked_back_ms"])
-        self._seen, self._newest_id, self._caught_up_ms = seen, newest_id, caught_up_ms
+        self._seen, self._newest_id, self._caught_up_ms = Spans(seen), newest_id, caught_up_ms
         self._by_time = False
 
     def _ask_live(self, reach: int, now_ms: int) -> Ask:

@@ -1,0 +1,114 @@
+"""A restart: the hour is back at once, and only the time in between is asked for."""
+
+import json
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Running, run
+from standins.pigpiod import StandInPigpiod
+from standins.x_api import XApi, make_post
+
+TOKEN = "a-bearer-token-of-32-characters!"
+POSTS = 2000
+
+
+@pytest.fixture
+def api() -> Iterator[XApi]:
+    dice, now_ms = random.Random(7), round(time.time() * 1000)
+    moments = dice.sample(range(now_ms - 58 * 60_000, now_ms - 3 * 60_000), POSTS)
+    with XApi((make_post(ms, dice.randrange(700)) for ms in moments), bearer=TOKEN) as api:
+        api.add(*(make_post(ms, n, tag="other", sequence=1) for n, ms in enumerate(moments[:50])))
+        yield api
+
+
+def at_x(api: XApi, **env: str) -> dict[str, str]:
+    given = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": TOKEN, "X_API_URL": api.url}
+    return given | {"TWEETDOCK_POLL_SECONDS": "1", "TWEETDOCK_SAVE_SECONDS": "0"} | env
+
+
+def once(api: XApi, folder: Path, **env: str) -> dict[str, Any]:
+    done = run("--once", folder=folder, env=at_x(api, **env))
+    assert done.returncode == 0, done.stderr
+    reading: dict[str, Any] = json.loads(done.stdout)
+    return {name: value for name, value in reading.items() if name != "at"}
+
+
+def test_the_first_reading_is_the_one_before_and_nothing_is_read_again(
+    api: XApi, tmp_path: Path
+) -> None:
+    before = once(api, tmp_path)
+    assert (before["posts"], before["grade"]) == (POSTS, "exact")
+    assert api.posts_read == POSTS
+    asked = len(api.requests)
+    assert once(api, tmp_path) == before
+    assert len(api.requests) == asked + 1
+    assert api.posts_read == POSTS
+
+
+def test_a_gauge_that_was_killed_shows_its_hour_before_x_has_answered(
+    api: XApi, tmp_path: Path
+) -> None:
+    with Running(folder=tmp_path, env=at_x(api)) as tweetdock:
+        tweetdock.wait_for(f"{POSTS} tweets", "exact")
+        api.wait_for_requests(len(api.requests) + 2, 15)
+        tweetdock.process.kill()
+        tweetdock.process.wait()
+    api.down()
+    with Running(folder=tmp_path, env=at_x(api)) as tweetdock:
+        tweetdock.wait_for(f"{POSTS} tweets (180° of 0..2000)", "exact")
+        assert tweetdock.stop() == 0
+
+
+def test_another_hashtag_is_counted_from_its_own_posts_only(api: XApi, tmp_path: Path) -> None:
+    assert once(api, tmp_path)["posts"] == POSTS
+    assert once(api, tmp_path, TWEETDOCK_HASHTAGS="other")["posts"] == 50
+    assert once(api, tmp_path, TWEETDOCK_HASHTAGS="other")["posts"] == 50
+    assert api.posts_read == POSTS + 50
+    assert once(api, tmp_path)["posts"] == POSTS
+
+
+def test_a_longer_window_asks_for_what_it_lacks(api: XApi, tmp_path: Path) -> None:
+    now_ms = round(time.time() * 1000)
+    api.add(*(make_post(now_ms - 5_400_000 - n, n) for n in range(30)))
+    assert once(api, tmp_path)["posts"] == POSTS
+    longer = once(api, tmp_path, TWEETDOCK_WINDOW_SECONDS="7200")
+    assert (longer["posts"], longer["grade"]) == (POSTS + 30, "exact")
+
+
+def test_one_reading_can_be_had_beside_a_gauge_at_work(api: XApi, tmp_path: Path) -> None:
+    archive = {"TWEETDOCK_ARCHIVE": str(tmp_path / "tweets.jsonl.gz")}
+    with Running(folder=tmp_path, env=at_x(api, **archive)) as tweetdock:
+        tweetdock.wait_for(f"{POSTS} tweets", "exact")
+        assert once(api, tmp_path, **archive)["posts"] == POSTS
+        assert api.posts_read == POSTS
+        assert tweetdock.stop() == 0
+
+
+def test_the_needles_start_where_a_kill_has_left_them(api: XApi, tmp_path: Path) -> None:
+    scales = {"TWEETDOCK_TWEETS_SCALE": "linear:4000", "TWEETDOCK_TWEETERS_SCALE": "linear:1400"}
+    with StandInPigpiod() as pigpiod:
+        servos = {"TWEETDOCK_SERVO_BACKEND": "pigpio", "PIGPIO_ADDR": "127.0.0.1"}
+        env = at_x(api, **scales, **servos, PIGPIO_PORT=str(pigpiod.port))
+        with Running(folder=tmp_path, env=env) as tweetdock:
+            tweetdock.wait_for(f"{POSTS} tweets", "exact")
+            assert pigpiod.wait_until(
+                lambda: (
+                    len(pigpiod.pulses) > 20 and pigpiod.pulse_us(12) == pigpiod.pulse_us(13) == 0
+                ),
+                15,
+            )
+            api.wait_for_requests(len(api.requests) + 2, 15)
+            tweetdock.process.send_signal(signal.SIGKILL)
+            tweetdock.process.wait()
+        seen = len(pigpiod.pulses)
+        with Running(folder=tmp_path, env=env) as tweetdock:
+            tweetdock.wait_for(f"{POSTS} tweets", "exact")
+            assert pigpiod.wait_until(lambda: len(pigpiod.pulses) > seen + 2, 15)
+            first = next(c for c in pigpiod.pulses[seen:] if c.gpio == 12 and c.pulse_us)
+            assert tweetdock.stop() == 0
+    assert first.pulse_us == pytest.approx(1500, abs=5)
