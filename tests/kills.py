@@ -395,6 +395,7 @@ class Kills:
         limit = 150.0 if self._plan.has_late else 75.0
         if complaint := settle(self._read_once, self._truth, limit):
             self._complain(complaint)
+        self._live_on()
         self._look(is_mended=True)
         self._sum_up()
         return self.tally
@@ -412,6 +413,20 @@ class Kills:
         self._end_life(begun, ended, env)
         if code is not None:
             self._complain(f"it ended by itself with {code}: {daemon.log[-2000:]}")
+        self._read_log(daemon.log)
+
+    def _live_on(self) -> None:
+        """Live long enough to describe what an earlier life has closed just before its end."""
+        env = self.env
+        begun, deadline = time.time(), time.monotonic() + 20
+        with Running(folder=self._plan.folder, env=env) as daemon:
+            daemon.wait_until(lambda: bool(daemon.lines))
+            while self._archive.wrong_manifests() and time.monotonic() < deadline:
+                threading.Event().wait(0.2)
+            code = daemon.stop()
+        self._end_life(begun, time.time(), env)
+        if code:
+            self._complain(f"asked to stop it ended with {code}: {daemon.log[-2000:]}")
         self._read_log(daemon.log)
 
     def _wait(self, daemon: Running) -> None:
