@@ -141,8 +141,7 @@ def _read_once(settings: Settings, stopping: threading.Event, reopening: threadi
 def _subject(settings: Settings) -> str:
     if settings.demo:
         return "a demo: made-up posts"
-    subject = settings.x_query or " ".join(f"#{tag}" for tag in settings.hashtags)
-    return f"{subject} on {', '.join(settings.sources)}"
+    return f"{settings.subject} on {', '.join(settings.sources)}"
 
 
 def _print_problems(error: SettingsError) -> None:

@@ -120,6 +120,11 @@ class Settings:
     tweeters: DialSettings
     demo: bool = False
 
+    @property
+    def subject(self) -> str:
+        """What is counted, as people say it."""
+        return self.x_query or " ".join(f"#{tag}" for tag in self.hashtags)
+
     @classmethod
     def from_env(cls, env: Mapping[str, str], *, demo: bool = False) -> Self:
         """The settings in `env`; raises SettingsError with all problems at once.

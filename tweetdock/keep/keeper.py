@@ -56,7 +56,7 @@ class Keeper:
         self._save_seconds = settings.keep.save_seconds
         self._subjects = dict(subjects)
         self._monotonic = monotonic
-        self._history = History(" ".join(subjects.values()))
+        self._history = History(settings.subject)
         self._troubles = TroubleLog(log, "state")
         self._lock: Lock | None = None
         self._store: Store | None = None
