@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tweetdock.keep.contents import Contents
-from tweetdock.keep.disk import mapped
+from tweetdock.keep.disk import bytes_of
 from tweetdock.keep.line import Line
 from tweetdock.keep.members import pack
 from tweetdock.keep.note import write_note
@@ -56,6 +56,6 @@ def write(path: Path, chunks: Sequence[Chunk]) -> Path:
 
 def read(path: Path) -> tuple[list[bytes], Contents]:
     """Every line of a file, and what else is to be known of it."""
-    with mapped(path) as buffer:
+    with bytes_of(path) as buffer:
         contents = Contents(path, buffer)
         return [found.text for found in contents], contents

@@ -68,6 +68,7 @@ class Simulation:
         self._truth = Truth(api)
         self.words: list[Batch | Trouble] = []
         self.waits: list[float] = []
+        self.archived: list[str] = []  # versions of posts, as they would stand in an archive
         self.saves: Callable[[], bool] = lambda: False  # asked after each word
         self._saved = Memory(salt=b""), Bookmark()
         self.restart()
@@ -77,6 +78,7 @@ class Simulation:
         memory, bookmark = self._saved
         self.source = self._make_source(bookmark)
         self.gauge = Gauge(self._settings, {"x": self.source.lag_ms}, self.time.ms, memory)
+        self.gauge.recall_archived("x", self.archived, self.time.ms)
 
     def _make_source(self, bookmark: Bookmark) -> XSearch:
         time, settings = self.time, self._settings
@@ -89,6 +91,7 @@ class Simulation:
             poll_seconds=settings.poll_seconds,
             look_back_seconds=settings.x_look_back_seconds,
             whole_seconds=self._whole_seconds,
+            keeps_raw=True,
             bookmark=bookmark,
         )
 
@@ -125,7 +128,11 @@ class Simulation:
         return [word.detail for word in self.words if isinstance(word, Trouble)]
 
     def assert_honest(self) -> None:
-        """No count is above the truth, and an exact one is the truth up to the usual lag."""
+        """No count is above the truth, and an exact one is the truth up to the usual lag.
+
+        And nothing is archived twice.
+        """
+        assert len(self.archived) == len(set(self.archived))
         reading = self.read()
         since = self.time.ms - self.window_ms
         most = self._truth.count(since, self.time.ms)
@@ -148,7 +155,8 @@ class Simulation:
 
     def _deliver(self, word: Batch | Trouble) -> None:
         self.words.append(word)
-        self.gauge.take(word, self.time.ms)
+        news = self.gauge.take(word, self.time.ms)
+        self.archived += [raw.version for raw in news.raw]
         if isinstance(word, Batch) and self.saves():
             self._save(word.cursor)
 

@@ -20,10 +20,11 @@ FLOORS = """
     daemon               commands/export commands/merge commands/offload
     keep/choice          commands/streams
     keep/keeper          keep/archive keep/caretaker keep/offload keep/merge keep/parquet
-    keep/store           keep/recent keep/contents keep/sorter keep/bucket keep/columns
+    keep/store           keep/recent keep/sorter keep/bucket keep/columns
     keep/state           keep/volume keep/shelf keep/new_file
-    keep/history keep/schema   keep/tail keep/manifest keep/backlog
-    keep/lock            keep/disk keep/note keep/line keep/members
+    keep/facts keep/history keep/schema keep/database   keep/tail keep/manifest keep/backlog
+                         keep/contents
+    keep/place keep/lock keep/disk keep/note keep/line keep/members
     logs config                                    gauge show/journal show/terminal
     sources/choice                                 servos/choice servos/needles
     sources/x sources/demo                         servos/pigpio servos/lgpio servos/mock
@@ -36,7 +37,7 @@ FLOORS = """
     timeline fingerprints troubles backoff threads
     timestamps
     post errors
-    __init__ sources/__init__ servos/__init__ show/__init__ keep/__init__ commands/__init__
+    exits __init__ sources/__init__ servos/__init__ show/__init__ keep/__init__ commands/__init__
 """
 
 # These know no clock, socket, thread, file or log: time is an argument, and nothing is looked up.
@@ -57,8 +58,10 @@ PURE = [
     "settings",
     "values",
     "keep/columns",
+    "keep/facts",
     "keep/line",
     "keep/note",
+    "keep/place",
     "keep/rotation",
     "keep/s3_url",
     "keep/schema",
@@ -98,7 +101,7 @@ WALLS = {
     "dateutil": {"timestamps"},
     "dotenv": {"config"},
     "rich": {"show/terminal"},
-    "sqlite3": {"keep/store", "keep/history", "keep/sorter"},
+    "sqlite3": {"keep/store", "keep/database", "keep/history", "keep/sorter"},
     "boto3": {"keep/bucket"},
     "botocore": {"keep/bucket"},
     "pyarrow": {"keep/parquet"},

@@ -17,6 +17,7 @@ from standins.loopback import Loopback
 from tweetdock.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import LARGEST_PUT, Bucket, S3Access
 from tweetdock.keep.s3_url import parse_url
+from tweetdock.settings import Settings
 
 KEY = "raw/pi/one.jsonl.gz"
 TRIES = 3
@@ -120,6 +121,21 @@ def test_what_was_put_is_held_and_described(s3: S3, file: Path) -> None:
 def test_a_bucket_needs_no_prefix(s3: S3, file: Path) -> None:
     put(s3.bucket("s3://posts"), file)
     assert s3.keys() == ["one.jsonl.gz"]
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_server_may_speak_s3_below_a_path(s3: S3, file: Path, end: str) -> None:
+    # As https://<project>.supabase.co/storage/v1/s3. moto takes the path's first step for a bucket.
+    s3.client.create_bucket(Bucket="storage")
+    access = replace(s3.access, endpoint_url=f"{s3.proxy.url}/storage/v1/s3{end}")
+    bucket = Bucket("s3://posts/raw/pi", access)
+    put(bucket, file)
+    assert holds(bucket, file)
+    found = s3.client.get_object(Bucket="storage", Key=f"v1/s3/posts/{KEY}")["Body"].read()
+    assert found == file.read_bytes()
+    # Read back, as from a server that keeps no sums.
+    s3.client.put_object(Bucket="storage", Key=f"v1/s3/posts/{KEY}", Body=found)
+    assert holds(bucket, file)
 
 
 def test_without_a_sum_of_the_servers_the_object_is_read_back(s3: S3, file: Path) -> None:
@@ -308,8 +324,9 @@ def test_a_file_too_large_for_one_request_is_refused_before_it_is_sent(s3: S3, f
 
 
 def test_access_comes_from_amazons_own_names_and_never_shows() -> None:
-    access = S3Access.from_env(
+    settings = Settings.from_env(
         {
+            "TWEETDOCK_SOURCES": "demo",
             "AWS_ENDPOINT_URL": "https://minio.example.org",
             "AWS_ACCESS_KEY_ID": f"id-{SECRET}",
             "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -317,6 +334,7 @@ def test_access_comes_from_amazons_own_names_and_never_shows() -> None:
             "AWS_DEFAULT_REGION": "eu-central-1",
         }
     )
+    access = S3Access.of(settings.keep)
     assert access.secret_access_key == SECRET
     assert access.region == "eu-central-1"
     assert SECRET not in repr(access)

@@ -30,7 +30,7 @@ class Watched:
         self.work: Callable[[], None] = lambda: None
         self.crashes: list[Crash] = []
         offload = self._offload if offloads else None
-        self.caretaker = Caretaker(shelf, keep, offload, threading.Event())
+        self.caretaker = Caretaker(shelf, keep, offload)
         self._companion = Companion("caretaker", self.caretaker.run, self.crashes.append)
 
     def _offload(self) -> float | None:
@@ -227,6 +227,19 @@ def test_one_bad_file_hinders_no_other_and_is_told_once(
     assert ear.heard("Is a directory") == 1
 
 
+def test_a_file_that_cannot_be_removed_hinders_no_other(
+    shelf: Shelf, watch: Callable[..., Watched], ear: Ear
+) -> None:
+    paths = [close_file(shelf, number) for number in range(4)]
+    # Folders where manifests would be: these cannot be written, nor removed.
+    for path in paths[:2]:
+        manifest_path(path).mkdir()
+    watch(keep=1, offloads=False)
+    ear.hear(", and 3 more; next try in ")
+    assert shelf.closed() == paths[3:]
+    assert not manifest_path(paths[2]).exists()
+
+
 def test_a_torn_file_is_told_of(shelf: Shelf, watch: Callable[..., Watched], ear: Ear) -> None:
     path = close_file(shelf, 1)
     path.write_bytes(path.read_bytes()[:-5])
@@ -250,7 +263,7 @@ def test_a_stop_is_at_once_whether_it_waits_or_works(
 
 def test_a_caretaker_that_was_stopped_before_it_began_does_nothing(shelf: Shelf) -> None:
     path = close_file(shelf, 1)
-    caretaker = Caretaker(shelf, 1, None, threading.Event())
+    caretaker = Caretaker(shelf, 1, None)
     caretaker.stop()
     caretaker.run()
     assert Manifest.read(path) is None

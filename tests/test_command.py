@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running import Running, run
+from running import Running, command, environment, run
 from simulation import Truth
 from standins import pigpiod as standin
 from standins import x_faults as faults
@@ -295,3 +297,24 @@ def test_no_secret_is_ever_said(api: XApi, tmp_path: Path) -> None:
     assert TOKEN not in daemon.log
     for line in daemon.log.splitlines():
         assert {"at", "level", "logger", "message"} <= json.loads(line).keys()
+
+
+def test_a_hang_up_ends_it_only_if_its_terminal_is_gone(tmp_path: Path) -> None:
+    """In a container with a terminal, logrotate's word ended the gauge."""
+    ours, its = pty.openpty()
+    with open(ours, "rb", buffering=0) as screen:  # noqa: PTH123 - a descriptor
+        process = subprocess.Popen(
+            command("--demo"),
+            cwd=tmp_path,
+            env=environment(tmp_path, {"TERM": "dumb"}),
+            stderr=its,
+        )
+        os.close(its)
+        said = b""
+        while b"tweeters" not in said:
+            said += screen.read(1000)
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.5)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(10) == 0

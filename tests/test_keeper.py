@@ -194,7 +194,9 @@ def test_a_clock_that_was_ahead_at_the_start_costs_nothing(tmp_path: Path) -> No
         assert wrong.turn() == 0
         wrong.now_ms = NOON + 5000
         wrong.gauge.shift(5000 - years, wrong.now_ms)
-        wrong.gauge.remember(wrong.keeper.recall_again())
+        marks = wrong.keeper.recall_again()
+        assert marks is not None
+        wrong.gauge.remember(marks)
         assert wrong.turn() == 2
 
 

@@ -13,6 +13,8 @@ from archiving import START_MS, fill, line, open_archive
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tweetdock.keep.contents import Contents
+from tweetdock.keep.disk import bytes_of
 from tweetdock.keep.manifest import Manifest, manifest_path
 from tweetdock.keep.members import pack
 from tweetdock.keep.note import END_OF_TIME_MS, Covers, read_note, united, write_note
@@ -139,6 +141,48 @@ def test_what_is_no_gzip_at_all_is_damage(path: Path) -> None:
     path.write_bytes(b"someone's notes\n" * 100)
     manifest = Manifest.of(path)
     assert (manifest.lines, manifest.damaged) == (0, 1)
+
+
+@given(st.data())
+def test_of_a_damaged_file_it_covers_what_a_merge_lists(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """It took every note at its word, also one that rested on lines that were lost."""
+    path = tmp_path_factory.getbasetemp() / "damaged.jsonl.gz"
+    members = []
+    for number in range(1, 6):
+        since = data.draw(st.integers(0, number)) * 10
+        note, _ = write_note({"x": (Span(START_MS + since, START_MS + number * 10),)})
+        members.append(pack(line(number * 10).as_bytes(), note))
+    content = bytearray(b"".join(members))
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3)):
+        content[place] ^= 0x55
+    path.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    manifest = Manifest.of(path)
+    with bytes_of(path) as buffer:
+        contents = Contents(path, buffer)
+        received = [found.line.received_ms for found in contents]
+    assert manifest.covers == {source: tuple(found) for source, found in contents.covers.items()}
+    assert (manifest.lines, manifest.damaged) == (len(received), contents.tally.damaged)
+    assert manifest.first_ms == min(received, default=None)
+    assert manifest.last_ms == max(received, default=None)
+
+
+def test_a_note_that_rests_on_lost_lines_is_not_in_the_manifest(path: Path) -> None:
+    notes = [write_note({"x": (Span(START_MS, START_MS + end),)})[0] for end in (10, 20)]
+    lost, later = (pack(line(n * 10).as_bytes(), note) for n, note in enumerate(notes, 1))
+    path.write_bytes(lost[:-20] + later)
+    assert Manifest.of(path).covers == {}
+    path.write_bytes(lost + later)
+    assert Manifest.of(path).covers == {"x": (Span(START_MS, START_MS + 20),)}
+
+
+def test_a_manifest_is_no_more_for_everybody_than_the_archive(path: Path) -> None:
+    fill(path, range(3))
+    left = manifest_path(path).with_name(manifest_path(path).name + ".tmp")
+    left.touch(0o666)
+    Manifest.of(path).write(path)
+    assert manifest_path(path).stat().st_mode & 0o777 == path.stat().st_mode & 0o777 == 0o640
 
 
 @given(st.lists(spans, max_size=12))

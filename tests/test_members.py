@@ -2,16 +2,20 @@
 
 import gzip
 import io
+import os
 import subprocess
+import sys
 from itertools import accumulate
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.errors import TornError
-from tweetdock.keep.members import Member, backward, pack, pieces, whole_end
+from tweetdock.keep.disk import FileBytes, bytes_of
+from tweetdock.keep.members import Member, backward, lines, may_be_gzip, pack, pieces, whole_end
 
 TEXTS = [b"one\n" * 20, b"", b"two, which is longer\n" * 30, b"three\n"]
 MEMBERS = [pack(text, f"note {number}".encode()) for number, text in enumerate(TEXTS)]
@@ -108,3 +112,119 @@ def test_bytes_of_any_kind_are_no_reason_to_fail(data: bytes) -> None:
     for piece in pieces(b"\x1f\x8b\x08" + data):
         assert isinstance(piece, bytes | Member | TornError)
     list(backward(data))
+
+
+@given(st.lists(st.lists(st.sampled_from([b"", b"a", b"line", b"\n"])).map(b"".join)))
+def test_lines_come_with_their_ends_and_each_member_after_its_own(contents: list[bytes]) -> None:
+    found = list(lines(b"".join(map(pack, contents))))
+    expected: list[bytes | None] = []
+    for text in contents:
+        expected += [*text.splitlines(keepends=True), None]
+    assert [line if isinstance(line, bytes) else None for line in found] == expected
+
+
+def test_the_rest_of_a_torn_member_comes_before_its_error() -> None:
+    torn = pack(os.urandom(50).hex().encode() + b"\nrest")[:-9]
+    first, rest, error = lines(torn)
+    assert isinstance(first, bytes)
+    assert first.endswith(b"\n")
+    assert isinstance(rest, bytes)
+    assert b"rest".startswith(rest)
+    assert isinstance(error, TornError)
+
+
+def test_a_line_without_an_end_comes_in_parts() -> None:
+    text = b"x" * 40_000_000
+    *parts, member = lines(pack(text + b"\nlast\n"))
+    texts = [part for part in parts if isinstance(part, bytes)]
+    assert b"".join(texts) == text + b"\nlast\n"
+    assert texts[-1] == b"last\n"
+    assert isinstance(member, Member)
+
+
+def test_gzip_is_known_by_as_much_of_its_beginning_as_there_is() -> None:
+    assert all(may_be_gzip(FILE[:length]) for length in range(6))
+    assert not any(map(may_be_gzip, (b"\0", b"\x1f\x8b\x09", b"{")))
+
+
+BLOCK = 1 << 18
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of three blocks and a little more, with something to find across their ends."""
+    content = bytearray(Random(1).randbytes(3 * BLOCK + 5).replace(b"\0", b"\1"))
+    for at in (0, BLOCK - 2, BLOCK - 1, 2 * BLOCK, 3 * BLOCK + 2):
+        content[at : at + 3] = b"\0\0\0"
+    path = tmp_path_factory.mktemp("large") / "file"
+    path.write_bytes(content)
+    return path
+
+
+places = st.builds(
+    lambda block, offset: max(block * BLOCK + offset, 0), st.integers(0, 3), st.integers(-5, 9)
+)
+
+
+@given(places, places)
+def test_the_bytes_of_a_file_are_sliced_and_searched_like_bytes(
+    large: Path, start: int, end: int
+) -> None:
+    content = large.read_bytes()
+    with bytes_of(large) as found:
+        assert len(found) == len(content)
+        assert found[start:end] == content[start:end]
+        for wanted in (b"\0", b"\0\0\0", content[BLOCK - 7 : BLOCK + 9], b"not there"):
+            assert found.find(wanted, start) == content.find(wanted, start)
+            assert found.rfind(wanted, start, min(end, len(content))) == content.rfind(
+                wanted, start, end
+            )
+
+
+def test_a_file_without_a_byte_is_one_too(tmp_path: Path) -> None:
+    path = tmp_path / "empty"
+    path.touch()
+    with bytes_of(path) as found:
+        assert (len(found), found[0:10]) == (0, b"")
+        assert (found.find(b"x", 0), found.rfind(b"x", 0, 0)) == (-1, -1)
+        assert whole_end(found) == 0
+
+
+def test_a_bad_read_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(FILE)
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        with pytest.raises(OSError, match=f"Bad file descriptor: '{path}'"):
+            list(pieces(FileBytes(fd, path)))
+    finally:
+        os.close(fd)
+
+
+CUTTING = """
+import os, sys
+from pathlib import Path
+from tweetdock.errors import TornError
+from tweetdock.keep.disk import bytes_of
+from tweetdock.keep.members import Member, backward, pack, pieces
+path = Path(sys.argv[1])
+member = pack(os.urandom(400_000))
+for length in (0, len(member), 3 * len(member) + 1000):
+    path.write_bytes(member * 20)
+    with bytes_of(path) as forward, bytes_of(path) as back:
+        found = pieces(forward)
+        next(found)
+        os.truncate(path, length)
+        *_, last = found
+        assert isinstance(last, TornError), last
+        assert len(list(backward(back))) == length // len(member)
+print("alive")
+"""
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_torn_and_kills_nobody(tmp_path: Path) -> None:
+    """A map of it, of which a part had gone, ended the daemon by SIGBUS."""
+    words = [sys.executable, "-c", CUTTING, str(tmp_path / "file")]
+    house = Path(__file__).parent.parent
+    done = subprocess.run(words, capture_output=True, text=True, cwd=house, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "alive\n", "")

@@ -17,6 +17,8 @@ from running import run
 
 from tweetdock.commands import merge as command
 from tweetdock.errors import ArchiveError
+from tweetdock.keep.contents import opened
+from tweetdock.keep.disk import FileBytes
 from tweetdock.keep.line import Line
 from tweetdock.keep.manifest import Manifest, manifest_path
 from tweetdock.keep.members import pack
@@ -339,6 +341,17 @@ def test_a_note_that_makes_no_sense_covers_nothing(tmp_path: Path, note: bytes) 
     path.write_bytes(pack(text_of([line(1, at=5)]), note))
     merged, _ = merged_into([path])
     assert (merged.lines, merged.shared) == (1, ())
+
+
+def test_an_archive_that_cannot_be_read_any_more_is_named(tmp_path: Path) -> None:
+    """A bad place on the disk was laid at the door of the output."""
+    path = write(tmp_path / "a.jsonl.gz", [Chunk((line(1, at=5),))])
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        with pytest.raises(ArchiveError, match=f"{path} cannot be read: Bad"), opened(path):
+            FileBytes(fd, path)[0:1]
+    finally:
+        os.close(fd)
 
 
 def test_an_empty_archive_is_one(tmp_path: Path) -> None:

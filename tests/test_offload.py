@@ -22,9 +22,10 @@ from standins.x_api import XApi, make_post
 
 from tweetdock.errors import OffloadError
 from tweetdock.keep.line import Line
+from tweetdock.keep.lock import hold
 from tweetdock.keep.manifest import Manifest, manifest_path
 from tweetdock.keep.members import pack
-from tweetdock.keep.offload import Errand, Offload, Outcome
+from tweetdock.keep.offload import Offload, OffloadJob, Outcome
 from tweetdock.keep.shelf import Shelf
 from tweetdock.post import Post, Raw
 
@@ -146,6 +147,32 @@ def test_a_file_that_is_to_stay_is_marked_and_skipped_next_time(s3: S3, shelf: S
     s3.proxy.forget()
     assert bring(s3, shelf, keeps_local=True) == []
     assert s3.proxy.asked("PUT") == s3.proxy.asked("HEAD") == []
+
+
+def test_a_marked_file_is_not_read_again_until_it_is_touched(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    size = path.stat().st_size
+    bring(s3, shelf, keeps_local=True)
+    offload_again = offload(s3, shelf, keeps_local=True)
+    assert bytes_read_by(offload_again) < size
+    # As logrotate does, whose `.1` is another file every day; of the same size at worst.
+    path.rename(f"{path}.away")
+    Path(f"{path}.away").rename(path)
+    assert bytes_read_by(offload_again) >= size
+    # The kernel's clock for files may stand still for some milliseconds.
+    assert any(bytes_read_by(offload_again) < size for _ in range(1000))
+
+
+def bytes_read_by(offload: Offload) -> int:
+    """What this thread reads while there is nothing to off-load, by the kernel's own count."""
+    counts = Path("/proc/thread-self/io")
+    before = counts.read_text()
+    assert list(offload.run()) == []
+    return _rchar(counts.read_text()) - _rchar(before)
+
+
+def _rchar(counts: str) -> int:
+    return int(counts.split()[1])
 
 
 def test_a_file_marked_for_another_bucket_goes_to_this_one_too(s3: S3, shelf: Shelf) -> None:
@@ -319,21 +346,50 @@ def test_another_file_in_its_place_is_not_removed(s3: S3, shelf: Shelf) -> None:
     }
 
 
-def test_an_errand_without_anything_to_do_is_done(s3: S3, shelf: Shelf) -> None:
-    assert Errand(lambda: offload(s3, shelf))() is None
+def test_what_a_killed_one_had_set_aside_is_looked_at_anew(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    key, content = key_of(path, 0), path.read_bytes()
+    Manifest.of(path).write(path)
+    aside = path.rename(f"{shelf.path}.leaving-0123456789abcdef")
+    # Its name has been given to another one since.
+    close(shelf, 0).write_bytes(archived(START_MS + DAY_MS))
+    assert aside not in shelf.closed()
+    assert len(bring(s3, shelf)) == 2
+    assert s3.get(key) == content
+    assert list(shelf.path.parent.iterdir()) == [shelf.path]
 
 
-def test_an_errand_says_what_is_safe(
-    s3: S3, shelf: Shelf, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_manifest_that_a_killed_one_left_alone_goes_with_its_file(s3: S3, shelf: Shelf) -> None:
+    path = close(shelf, 0)
+    Manifest.of(path).write(path)
+    path.rename(f"{shelf.path}.leaving-0123456789abcdef")
+    (outcome,) = bring(s3, shelf)
+    assert outcome.url.endswith(".jsonl.gz")
+    assert list(shelf.path.parent.iterdir()) == [shelf.path]
+
+
+def test_what_another_one_has_just_set_aside_is_left_alone(s3: S3, shelf: Shelf) -> None:
+    aside = close(shelf, 0).rename(f"{shelf.path}.leaving-0123456789abcdef")
+    with aside.open("rb") as held:
+        hold(held.fileno(), aside)
+        assert bring(s3, shelf) == []
+        assert aside.exists()
+    assert len(bring(s3, shelf)) == 1
+
+
+def test_a_job_without_anything_to_do_is_done(s3: S3, shelf: Shelf) -> None:
+    assert OffloadJob(lambda: offload(s3, shelf))() is None
+
+
+def test_a_job_says_what_is_safe(s3: S3, shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
     path = close(shelf, 0)
     key = key_of(path, 0)
     with caplog.at_level(logging.INFO, "tweetdock"):
-        assert Errand(lambda: offload(s3, shelf))() is None
+        assert OffloadJob(lambda: offload(s3, shelf))() is None
     assert f"{path.name} (3 lines) is safe at s3://posts/{key}" in caplog.text
 
 
-def test_an_errand_that_fails_is_run_again_and_again_ever_later(
+def test_a_job_that_fails_is_run_again_and_again_ever_later(
     shelf: Shelf, caplog: pytest.LogCaptureFixture, s3: S3
 ) -> None:
     path = close(shelf, 0)
@@ -344,8 +400,8 @@ def test_an_errand_that_fails_is_run_again_and_again_ever_later(
             return offload(s3, shelf)
         raise OffloadError("there is no bucket posts", needs_owner=True)
 
-    errand = Errand(make)
-    delays = [errand() or 0.0 for _ in range(9)]
+    job = OffloadJob(make)
+    delays = [job() or 0.0 for _ in range(9)]
     for number, delay in enumerate(delays):
         whole = min(3600, 60 * 2**number)
         assert whole / 2 <= delay <= whole
@@ -355,26 +411,26 @@ def test_an_errand_that_fails_is_run_again_and_again_ever_later(
     assert len(said) < len(delays)
     is_mended = True
     with caplog.at_level(logging.INFO, "tweetdock"):
-        assert errand() is None
+        assert job() is None
     assert "off-load: back" in caplog.text
     assert not path.exists()
 
 
-def test_an_errand_comes_back_for_one_bad_file(
+def test_a_job_comes_back_for_one_bad_file(
     s3: S3, shelf: Shelf, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = close(shelf, 0), close(shelf, 1)
     manifest_path(first).mkdir()
-    assert Errand(lambda: offload(s3, shelf))() is not None
+    assert OffloadJob(lambda: offload(s3, shelf))() is not None
     assert not second.exists()
     assert f"{first.name}: Is a directory" in caplog.text
 
 
-def test_an_errand_comes_back_for_a_folder_that_cannot_be_read(
+def test_a_job_comes_back_for_a_folder_that_cannot_be_read(
     s3: S3, shelf: Shelf, caplog: pytest.LogCaptureFixture
 ) -> None:
     no_folder = Shelf(shelf.path / "tweets.jsonl.gz")
-    assert Errand(lambda: offload(s3, no_folder))() is not None
+    assert OffloadJob(lambda: offload(s3, no_folder))() is not None
     assert "the archive's folder cannot be read" in caplog.text
 
 
@@ -393,6 +449,32 @@ def test_the_command_says_a_line_for_each_file(s3: S3, shelf: Shelf, tmp_path: P
     done = run(*words, folder=tmp_path, env=s3.env)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"no closed file of {shelf.path} is waiting\n"
+
+
+def test_the_command_names_what_another_one_is_at_work_on(
+    s3: S3, shelf: Shelf, tmp_path: Path
+) -> None:
+    path = close(shelf, 0)
+    with path.open("rb") as held, shelf.path.open("rb") as open_one:
+        hold(held.fileno(), path)
+        hold(open_one.fileno(), shelf.path)
+        done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{path.name} is in use by another TweetDock; left to that\n"
+    assert path.exists()
+
+
+def test_the_command_minds_no_settings_but_its_own(s3: S3, shelf: Shelf, tmp_path: Path) -> None:
+    close(shelf, 0)
+    others = {"TWEETDOCK_ARCHIVE_ROTATE": "never", "TWEETDOCK_HASHTAGS": "#"}
+    done = run("offload", folder=tmp_path, env=settings(s3, shelf) | others)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_that_is_not_there_has_no_closed_file(s3: S3, tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "missing" / "tweets.jsonl.gz")
+    done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    assert (done.returncode, done.stdout) == (0, f"no closed file of {shelf.path} is waiting\n")
 
 
 def test_the_command_takes_its_words_from_the_settings(

@@ -96,6 +96,66 @@ def test_a_renamed_file_is_not_closed_while_a_daemon_writes_to_it(shelf: Shelf) 
     archive.close(START_MS)
 
 
+LOOKING = """
+import logging, os, sys
+from pathlib import Path
+from tweetdock.keep.caretaker import Caretaker
+from tweetdock.keep.shelf import Shelf
+# Root may read anything; a folder above this one may not be everybody's.
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+shelf = Shelf(Path("tweets.jsonl.gz"))
+print([path.name for path in shelf.closed()])
+shelf.closed()
+caretaker = Caretaker(shelf, 1, lambda: caretaker.stop())
+caretaker.run()
+"""
+
+
+def test_a_file_that_may_not_be_read_is_left_alone_and_told_of_once(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    """One such file kept the daemon from starting, and every other file from being looked after."""
+    files = [put(shelf, name, at) for at, name in enumerate(CLOSED[:3])]
+    tmp_path.chmod(0o777)
+    for path in files:
+        path.chmod(0o644)
+    files[1].chmod(0)
+    words = [sys.executable, "-c", LOOKING, str(tmp_path)]
+    house = Path(__file__).parent.parent
+    done = subprocess.run(words, capture_output=True, text=True, cwd=house, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    cure = "let the user that TweetDock runs as read it"
+    assert done.stdout.splitlines() == [
+        f"WARNING archive: {CLOSED[1]} is left alone: Permission denied; {cure}",
+        str([CLOSED[0], CLOSED[2]]),
+    ]
+    described = {path.name for path in tmp_path.iterdir()} - set(CLOSED)
+    assert described == {f"{CLOSED[0]}.manifest.json", f"{CLOSED[2]}.manifest.json"}
+
+
+def test_a_file_is_told_of_again_if_it_becomes_bad_again(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = shelf.path.with_name(CLOSED[0])
+    for _ in range(2):
+        # What leads to itself cannot be looked at, not even by root.
+        path.symlink_to(path)
+        assert shelf.closed() == []
+        assert shelf.closed() == []
+        path.unlink()
+        put(shelf, CLOSED[0])
+        assert shelf.closed() == [path]
+        path.unlink()
+    (said, again) = (record.getMessage() for record in caplog.records)
+    assert said == again
+    assert said.startswith(f"archive: {CLOSED[0]} is left alone: Too many levels")
+
+
 def test_a_file_is_found_wherever_it_was_moved_in_its_folder(shelf: Shelf) -> None:
     fill(shelf.path, range(3))
     stat = shelf.path.stat()
@@ -106,6 +166,14 @@ def test_a_file_is_found_wherever_it_was_moved_in_its_folder(shelf: Shelf) -> No
     moved.rename(shelf.path)
     shelf.path.unlink()
     assert shelf.find(stat) is None
+
+
+def test_in_a_folder_that_cannot_be_read_no_file_is_found(tmp_path: Path) -> None:
+    no_folder = put(Shelf(tmp_path / "a"), "file")
+    shelf = Shelf(no_folder / "tweets.jsonl.gz")
+    assert shelf.find(no_folder.stat()) is None
+    with pytest.raises(NotADirectoryError):
+        shelf.closed()
 
 
 def test_a_sweep_removes_the_manifests_of_files_that_are_gone_and_nothing_else(
@@ -121,7 +189,14 @@ def test_a_sweep_removes_the_manifests_of_files_that_are_gone_and_nothing_else(
     ]
     for name in [*keep, f"{gone}.manifest.json", f"{gone}.manifest.json.tmp"]:
         put(shelf, name)
-    shelf.sweep()
+    # One that cannot be removed hinders no other.
+    folders = [shelf.path.with_name(f"{name}.manifest.json") for name in (CLOSED[2], CLOSED[3])]
+    for folder in folders:
+        folder.mkdir()
+    with pytest.raises(IsADirectoryError):
+        shelf.sweep()
+    for folder in folders:
+        folder.rmdir()
     assert {path.name for path in shelf.path.parent.iterdir()} == set(keep)
 
 

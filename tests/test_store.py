@@ -292,6 +292,60 @@ def test_a_file_of_another_program_is_moved_aside(tmp_path: Path) -> None:
     assert loaded(tmp_path) is not None
 
 
+SENSELESS = {
+    "no spans": 'UPDATE sources SET spans = \'[["a", "b"]]\'',
+    "spans beyond all time": "UPDATE sources SET spans = '[[1, 1e999]]'",
+    "deep spans": f"UPDATE sources SET spans = '{'[' * 100_000}'",
+    "no moment": "UPDATE sources SET heard_ms = 'noon'",
+    "the year 318856": "UPDATE facts SET value = 9999999999999999 WHERE name = 'saved_ms'",
+    "too much salt": "UPDATE facts SET value = zeroblob(17) WHERE name = 'salt'",
+    "no scale": "UPDATE facts SET value = '{\"tweets\": [\"big\", null]}' WHERE name = 'scales'",
+    "no angle": "UPDATE facts SET value = '[NaN, 0]' WHERE name = 'angles'",
+    "no place": "UPDATE facts SET value = '5' WHERE name = 'place'",
+    "no salt": "DELETE FROM facts WHERE name = 'salt'",
+}
+
+
+@pytest.mark.parametrize("change", SENSELESS.values(), ids=SENSELESS)
+def test_a_file_that_makes_no_sense_is_moved_aside(
+    store: Store, tmp_path: Path, change: str
+) -> None:
+    save_all(store, full_gauge())
+    store.close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.execute(change)
+        db.commit()
+    with closing(Store(tmp_path, SUBJECTS, WINDOW)) as again:
+        assert again.load() is None
+        save_all(again, full_gauge())
+    assert is_aside(tmp_path)
+    assert loaded(tmp_path) is not None
+
+
+@pytest.mark.parametrize("change", SENSELESS.values(), ids=SENSELESS)
+def test_a_guest_changes_nothing_whatever_it_finds(
+    store: Store, tmp_path: Path, change: str
+) -> None:
+    save_all(store, full_gauge())
+    store._db.execute(change)
+    before = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in tmp_path.iterdir())
+    guest = Store(tmp_path, SUBJECTS, WINDOW, reads_only=True)
+    with closing(guest), pytest.raises(StateError):
+        guest.load()
+    after = sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in tmp_path.iterdir())
+    assert [entry for entry in after if "shm" not in entry[0]] == [
+        entry for entry in before if "shm" not in entry[0]
+    ]
+
+
+def test_a_guest_of_another_version_changes_nothing(store: Store, tmp_path: Path) -> None:
+    save_all(store, full_gauge())
+    with pytest.raises(StateError, match="another version"):
+        Store(tmp_path, SUBJECTS, WINDOW, MORE, reads_only=True)
+    with closing(Store(tmp_path, SUBJECTS, WINDOW, reads_only=True)) as guest:
+        assert guest.load() is not None
+
+
 def test_a_file_that_was_taken_away_is_noticed_at_the_next_save(
     store: Store, tmp_path: Path
 ) -> None:

@@ -424,6 +424,31 @@ def test_whatever_goes_wrong_no_reading_lies_and_the_end_is_exact(
         simulation.assert_true(but_for="could not be read")
 
 
+def test_a_window_shorter_than_the_look_back_archives_nothing_twice(api: XApi, time: Time) -> None:
+    """It was forgotten what had been archived, and the look-back brought it again."""
+    simulation = Simulation(api, time, TWEETDOCK_WINDOW_SECONDS="60")
+
+    def happen() -> None:
+        simulation.assert_honest()
+        api.add(make_post(time.ms, 1))
+
+    simulation.run(time.seconds + 10 * MINUTE, happen)
+    assert len(simulation.archived) > 100
+
+
+def test_an_error_of_somebody_else_does_not_set_the_clock(api: XApi, time: Time) -> None:
+    """One 503 whose Date was 30 minutes ahead made an exact reading lose half its posts."""
+    api.add(*hour_of(200))
+    simulation = Simulation(api, time)
+    simulation.poll()
+    api.skew_seconds = 1800
+    api.fail(faults.html_503())
+    simulation.poll()
+    api.skew_seconds = 0
+    simulation.run(time.seconds + 2 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+
+
 @settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 2**32), fails=st.booleans())
 def test_a_restart_anywhere_lies_not_once_and_reads_nothing_twice_that_was_saved(

@@ -15,14 +15,10 @@ from typing import Protocol
 from tweetdock import __version__
 from tweetdock.config import load, read_env_file
 from tweetdock.errors import SettingsError, UnavailableError
+from tweetdock.exits import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SETTINGS, EXIT_UNAVAILABLE
 from tweetdock.settings import SETTINGS, Settings
 
 log = logging.getLogger("tweetdock")
-
-EXIT_BUG = 1
-EXIT_SETTINGS = 2
-EXIT_UNAVAILABLE = 69
-EXIT_INTERRUPTED = 130
 
 
 class Command(Protocol):
@@ -63,9 +59,18 @@ def main(words: Sequence[str] | None = None) -> int:
     stopping, reopening = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    # Without a terminal a hang-up is logrotate's; with one it means that the terminal is gone.
-    hung_up = stopping if sys.stderr.isatty() else reopening
-    signal.signal(signal.SIGHUP, lambda *_: hung_up.set())
+    # A hang-up is logrotate's, unless there was a terminal and it is gone.
+    has_terminal = sys.stderr.isatty()
+
+    def hang_up(*_: object) -> None:
+        if not has_terminal or sys.stderr.isatty():
+            reopening.set()
+            return
+        # Nobody reads the log any more, but writing it must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        stopping.set()
+
+    signal.signal(signal.SIGHUP, hang_up)
     try:
         if arguments.once:
             return _read_once(settings, stopping, reopening)

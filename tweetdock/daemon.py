@@ -88,7 +88,7 @@ class Daemon:
         """
         threads = self._start_sources()
         needles = self._start_needles()
-        self._house.callback(self._save)
+        self._house.callback(self._stop, needles)
         self._house.callback(self._stop_sources, threads)
         reads_log = show is None and (self._settings.demo or sys.stderr.isatty())
         journal = Journal(is_watched=reads_log)
@@ -152,7 +152,12 @@ class Daemon:
             if self._clock.correct(message.server_ms):
                 now_ms = self._clock.now_ms()
                 self._gauge.shift(now_ms - before_ms, now_ms)
-                self._gauge.remember(self._keeper.recall_again())
+                # The window forgets for good what a wrong clock takes for old.
+                marks = self._keeper.recall_again()
+                if marks is None:
+                    self._gauge.forget(now_ms)
+                else:
+                    self._gauge.remember(marks)
         self._needs_owner = isinstance(message, Trouble) and message.needs_owner
         now_ms = self._clock.now_ms()
         news = self._gauge.take(message, now_ms)
@@ -185,15 +190,19 @@ class Daemon:
         starts = self._angles()
         needles = Needles(servos, dials, self._deliver, starts if len(starts) == len(dials) else ())
         self._angles = lambda: needles.angles
-        self._house.callback(self._stop_needles, needles)
         return needles
 
-    def _stop_needles(self, needles: Needles) -> None:
-        if needles.stop(STOP_SECONDS) and needles.are_home:
+    def _stop(self, needles: Needles) -> None:
+        """Send the needles home, and save meanwhile: a slow card must not hold up the end."""
+        deadline = time.monotonic() + STOP_SECONDS
+        homes = needles.go_home()
+        now_ms = self._clock.now_ms()
+        self._keeper.save(self._gauge, now_ms, homes)
+        self._keeper.close(now_ms)
+        if needles.stop(max(0.0, deadline - time.monotonic())) and needles.are_home:
             log.info("needles at rest")
         else:
             log.warning("needles not brought home: %s", needles.trouble or "there was no time")
-        self._save()  # where they are now
 
     def _check_servos(self, needles: Needles, seconds: float) -> None:
         is_demanded = self._settings.servo_backend in ("pigpio", "lgpio")

@@ -69,6 +69,11 @@ class Gauge:
             for window in self._windows_of(source) if source in self._windows else ():
                 window.put(mark)
 
+    def forget(self, now_ms: int) -> None:
+        """Take nothing as seen any more: the posts of it are lost."""
+        for coverage in self._coverage.values():
+            coverage.forget_before(now_ms)
+
     def take(self, word: Batch | Trouble, now_ms: int) -> News:
         """Take a source's word, come at `now_ms`; tell what was not known before."""
         coverage = self._coverage[word.source]
@@ -79,7 +84,7 @@ class Gauge:
         coverage.forget_before(now_ms - self._window_ms)
         self._whole.advance(now_ms)
         self._windows[word.source].advance(now_ms)
-        fresh = self._fresh(word.raw)
+        fresh = self._fresh(word.raw, now_ms - self._window_ms)
         windows = self._windows_of(word.source)
         kept: list[Mark] = []
         for post in word.posts:
@@ -103,6 +108,7 @@ class Gauge:
         """The clock was corrected by so much and says `now_ms`."""
         for coverage in self._coverage.values():
             coverage.shift(by_ms)
+            coverage.forget_before(now_ms - self._window_ms)
         for window in {id(w): w for w in (self._whole, *self._windows.values())}.values():
             window.advance(now_ms)
 
@@ -135,8 +141,11 @@ class Gauge:
             demo=self._settings.demo,
         )
 
-    def _fresh(self, raws: tuple[Raw, ...]) -> tuple[Raw, ...]:
-        by_version = {raw.version: raw for raw in raws}
+    def _fresh(self, raws: tuple[Raw, ...], floor_ms: int) -> tuple[Raw, ...]:
+        # Of what is too old for the window it is not known any more whether it was archived.
+        by_version = {
+            raw.version: raw for raw in raws if not raw.post or raw.post.created_ms > floor_ms
+        }
         return tuple(raw for raw in by_version.values() if not self._is_archived(raw.version))
 
     def _is_archived(self, version: str) -> bool:

@@ -15,6 +15,7 @@ from tweetdock.sources.x_query import build_query
 AVAILABLE_SOURCES = ("x", "demo")
 LATER_SOURCES = ("x-stream", "bluesky", "mastodon", "replay")
 DIALS = ("tweets", "tweeters")
+X_API_URL = "https://api.x.com"
 X_QUERY_LENGTH = 4096  # X's own description of the search; a plan may allow fewer
 X_SELF_SERVE_QUERY_LENGTH = 512
 _PINS = {"tweets": 12, "tweeters": 13}  # both have hardware PWM on every Pi
@@ -65,9 +66,7 @@ class Settings:
     x_access_token_secret: str = set_by(
         "X_ACCESS_TOKEN_SECRET", values.secret, "", "OAuth 1.0a: the user's secret", secret=True
     )
-    x_api_url: str = set_by(
-        "X_API_URL", values.url, "https://api.x.com", "the server that speaks X's API"
-    )
+    x_api_url: str = set_by("X_API_URL", values.url, X_API_URL, "the server that speaks X's API")
     x_look_back_seconds: float = set_by(
         "TWEETDOCK_X_LOOK_BACK_SECONDS",
         values.number(90, 3600),

@@ -150,9 +150,18 @@ def archive(value: str) -> Path | None:
     return path
 
 
-def optional_url(value: str) -> str:
-    """An address as `url` takes it, or nothing."""
-    return value and url(value)
+def endpoint(value: str) -> str:
+    """An http or https address, with a path or without; or nothing."""
+    accepted = "an address such as https://minio.example.org, without user or password"
+    try:
+        parts = urlsplit(value)
+        is_host = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError as error:
+        raise ValueError(accepted) from error
+    extras = (parts.username, parts.password, parts.query, parts.fragment)
+    if value and (parts.scheme not in ("http", "https") or not is_host or any(extras)):
+        raise ValueError(accepted)
+    return value.rstrip("/")
 
 
 def s3_url(value: str) -> str:

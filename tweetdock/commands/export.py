@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-from tweetdock.commands.streams import EXIT_UNAVAILABLE, complain, counted, results, warn_of
+from tweetdock.commands.streams import complain, counted, results, warn_of
+from tweetdock.exits import EXIT_UNAVAILABLE
 from tweetdock.keep.history import Row, read_history
 from tweetdock.keep.new_file import new_file
 from tweetdock.keep.parquet import export_posts

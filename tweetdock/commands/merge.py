@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tweetdock.commands.streams import EXIT_UNAVAILABLE, complain, counted, results, warn_of
+from tweetdock.commands.streams import complain, counted, results, warn_of
 from tweetdock.errors import ArchiveError
+from tweetdock.exits import EXIT_UNAVAILABLE
 from tweetdock.keep.contents import Tally
 from tweetdock.keep.merge import Merged, Shared, merge
 from tweetdock.post import Span

@@ -3,24 +3,27 @@
 import argparse
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from tweetdock.commands.streams import EXIT_UNAVAILABLE, complain, counted, results
+from tweetdock.commands.streams import complain, counted, results
 from tweetdock.errors import SettingsError
+from tweetdock.exits import EXIT_SETTINGS, EXIT_UNAVAILABLE
 from tweetdock.keep.bucket import Bucket, S3Access
 from tweetdock.keep.offload import Offload, Outcome
+from tweetdock.keep.settings import KeepSettings
 from tweetdock.keep.shelf import Shelf
-from tweetdock.settings import SETTINGS
+from tweetdock.setting import table_of
 
-EXIT_SETTINGS = 2
-
-_ACCESS = (
-    "AWS_ENDPOINT_URL",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_DEFAULT_REGION",
+# What is wrong with the other settings is the daemon's concern.
+_READ = (
+    *("archive", "offload", "offload_keep"),
+    *("s3_endpoint", "s3_region", "s3_key_id", "s3_secret", "s3_session_token"),
 )
+_WANTED = {
+    "archive": "say which one with --archive FILE",
+    "offload": "say where to, such as s3://my-bucket/tweets",
+}
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +55,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     if arguments.keep:
         given["TWEETDOCK_OFFLOAD_KEEP"] = "1"
     try:
-        found = _read({**env, **{name: value for name, value in given.items() if value}})
+        archive, keep = _read({**env, **{name: value for name, value in given.items() if value}})
     except SettingsError as error:
         for problem in error.problems:
             complain(problem)
@@ -60,44 +63,44 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     code = EXIT_UNAVAILABLE  # it ends early if nobody reads the results any more
     try:
         with results():
-            code = _bring(found)
+            code = _bring(archive, keep)
     except OSError as error:
         complain(error)
     return code
 
 
-def _read(env: Mapping[str, str]) -> dict[str, Any]:
-    names = ("TWEETDOCK_OFFLOAD", "TWEETDOCK_ARCHIVE", "TWEETDOCK_OFFLOAD_KEEP", *_ACCESS)
+def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
+    found: dict[str, Any] = {}
     problems: list[str] = []
-    found = {s.name: s.read(env, problems) for s in SETTINGS if s.name in names}
-    refused = {
-        name for name in names if any(p.startswith((f"{name}:", f"{name}=")) for p in problems)
-    }
-    if not found["TWEETDOCK_OFFLOAD"] and "TWEETDOCK_OFFLOAD" not in refused:
-        problems.append("TWEETDOCK_OFFLOAD: not set; say where to, such as s3://my-bucket/tweets")
-    if not found["TWEETDOCK_ARCHIVE"] and "TWEETDOCK_ARCHIVE" not in refused:
-        problems.append("TWEETDOCK_ARCHIVE: not set; say which one with --archive FILE")
+    for name, setting in table_of(KeepSettings).items():
+        its_problems: list[str] = []
+        found[name] = setting.read(env, its_problems)
+        if name in _WANTED and not found[name] and not its_problems:
+            its_problems.append(f"{setting.name}: not set; {_WANTED[name]}")
+        if name in _READ:
+            problems += its_problems
     if problems:
         raise SettingsError(problems)
-    return found
+    return found["archive"], KeepSettings(**found)
 
 
-def _bring(found: Mapping[str, Any]) -> int:
-    shelf = Shelf(found["TWEETDOCK_ARCHIVE"])
-    access = S3Access.from_env({name: found[name] for name in _ACCESS})
-    bucket = Bucket(found["TWEETDOCK_OFFLOAD"], access)
-    keeps_local = found["TWEETDOCK_OFFLOAD_KEEP"]
-    offload = Offload(shelf, bucket, keeps_local=keeps_local, host=socket.gethostname())
-    code, has_done = 0, False
+def _bring(archive: Path, keep: KeepSettings) -> int:
+    bucket = Bucket(keep.offload, S3Access.of(keep))
+    host = socket.gethostname()
+    offload = Offload(Shelf(archive), bucket, keeps_local=keep.offload_keep, host=host)
+    code, has_said = 0, False
     for outcome in offload.run():
-        has_done = True
+        has_said = True
         if outcome.trouble:
             complain(outcome.trouble)
             code = EXIT_UNAVAILABLE
         else:
             _say(outcome)
-    if not has_done:
-        print(f"no closed file of {shelf.path} is waiting")  # noqa: T201
+    for name in offload.in_use():
+        has_said = True
+        print(f"{name} is in use by another TweetDock; left to that")  # noqa: T201
+    if not has_said:
+        print(f"no closed file of {archive} is waiting")  # noqa: T201
     return code
 
 

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from tweetdock.keep.contents import Tally
 
-EXIT_UNAVAILABLE = 69
-
 
 @contextmanager
 def results() -> Iterator[None]:

@@ -1,17 +1,19 @@
 """The archive of raw posts: one file of gzip members that is readable whatever happens."""
 
+import errno
 import logging
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tweetdock.errors import UnavailableError
 from tweetdock.keep.backlog import MEMBER_BYTES, MOST_BYTES, Backlog
-from tweetdock.keep.disk import sync_folder
 from tweetdock.keep.line import Line
 from tweetdock.keep.members import pack
+from tweetdock.keep.place import Place
 from tweetdock.keep.recent import recent
 from tweetdock.keep.rotation import Rotation
 from tweetdock.keep.shelf import Shelf
@@ -33,8 +35,8 @@ class Archive:
     One whole gzip member is written at a time, at most a second or 1 MB of text after the line
     came: a kill or a power cut costs that second, which the state, saved only after `sync`, asks
     the sources for again. Trouble with the disk never raises: lines wait in memory, up to 16 MB of
-    text; those that come beyond that are dropped and counted, and the stretches of time that they
-    were in are not noted as complete. `closed` is told of each file that is written to no more.
+    text; those that come beyond that are dropped and counted, and no stretch of time that reaches
+    back to them is noted as complete. `closed` is told of each file that is written to no more.
     All methods belong to one thread.
 
     Raises UnavailableError if it cannot be opened, unless for a full disk, which it waits out.
@@ -56,7 +58,7 @@ class Archive:
         self._due = self._note_due = math.inf
         self._retry_at = self._rotate_at = -math.inf
         self._look_at = monotonic() + LOOK_SECONDS
-        self._is_away = self._owes_sync = False
+        self._is_away = self._owes_sync = self._has_lost = False
         self._dropped = 0
         self._trouble = TroubleLog(log, "archive")
         self._volume: Volume | None = None
@@ -90,6 +92,15 @@ class Archive:
         due = now if is_due else min(self._due, self._note_due)
         return max(due, self._retry_at, now) - now
 
+    def knows_nothing_before(self, ms: int) -> None:
+        """Take note that the archive lacks posts from before that are known and come no more."""
+        self._backlog.knows_nothing_before(ms)
+
+    @property
+    def blind_until_ms(self) -> int:
+        """No stretch is noted that begins before; a later TweetDock is to be told of it, too."""
+        return self._backlog.blind_until_ms
+
     def flush(self, now_ms: int) -> None:
         """Write all lines that wait, and begin a new file if the rotation says so.
 
@@ -98,54 +109,90 @@ class Archive:
         """
         now = self._monotonic()
         if now >= self._retry_at:
-            self._try(now_ms, with_notes=now >= self._note_due)
+            with self._guarded():
+                self._write(now_ms, with_notes=now >= self._note_due)
 
     def sync(self, now_ms: int) -> bool:
-        """Write all lines that wait, past the disk's cache; whether none waits any more."""
+        """Write all lines that wait, past the disk's cache; whether all outlast a power cut.
+
+        If some that were written may be lost, it says so once.
+        """
         self._owes_sync = True
         self.flush(now_ms)
-        # What had been written before a file was let go of is past the cache, or was given up.
-        return not self._backlog and (self._volume is None or not self._owes_sync)
+        has_lost, self._has_lost = self._has_lost, False
+        # A file that was let go of is past the cache, or was lost.
+        is_safe = self._volume is None or self._volume.is_synced
+        return is_safe and not self._backlog and not has_lost
 
     def reopen(self, now_ms: int) -> None:
         """Write what waits, and go on in the file that is at the path now, a new one if none is."""
         self._is_away = False
-        # What is written into a file that was deleted is lost.
-        if self._volume is not None and self._volume.stat.st_nlink:
-            self._try(now_ms, with_notes=not self._volume.is_in_place)
-        if self._volume is None or not self._volume.is_in_place:
-            self._leave()
-            self._try(now_ms)
+        with self._guarded():
+            # What is written into a file that was deleted is lost.
+            if self._volume is not None and self._volume.stat.st_nlink:
+                self._write(now_ms, with_notes=not self._volume.is_in_place)
+        with self._guarded():
+            if self._volume is None or not self._volume.is_in_place:
+                self._leave()
+                self._write(now_ms)
 
-    def recent(self, since_ms: int) -> Iterator[str]:
-        """The versions of all lines on disk that were received at `since_ms` or later."""
-        return recent(self._shelf, since_ms)
+    @property
+    def place(self) -> Place | None:
+        """The end of the open file, up to which all is written; None while no file is open."""
+        try:
+            stat = self._volume.stat if self._volume is not None else None
+        except OSError:
+            return None
+        return stat and Place(str(self._path), stat.st_ino, stat.st_size)
+
+    def recent(self, place: Place | None, since_ms: int) -> Iterator[str]:
+        """The versions of all lines on disk after `place`; if it is gone, of those since then."""
+        return recent(self._shelf, place, since_ms)
 
     def close(self, now_ms: int) -> None:
         """Write what waits, also past the disk's cache, and let go of the file."""
-        self._try(now_ms, with_notes=True)
+        with self._guarded():
+            self._write(now_ms, with_notes=True)
         if self._backlog:
             # They are asked for again: the state has never been ahead of the archive.
             log.error("archive: %d posts could not be written", len(self._backlog))
         self._let_go()
 
-    def _try(self, now_ms: int, *, with_notes: bool = False) -> None:
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
         try:
-            self._look()
-            volume = self._volume = self._volume or Volume(self._path)
-            volume = self._rotate(volume, now_ms)
-            while self._backlog:
-                self._write_member(volume)
-                volume = self._rotate(volume, now_ms)
-            if with_notes and self._backlog.has_notes:
-                self._write_member(volume)
-            if self._owes_sync:
-                volume.sync()
-                self._owes_sync = False
+            yield
         except OSError as error:
             self._fail(error)
-        else:
-            self._succeed()
+
+    def _write(self, now_ms: int, *, with_notes: bool = False) -> None:
+        self._look()
+        volume = self._volume = self._volume or Volume(self._path)
+        volume = self._rotate(volume, now_ms)
+        while self._backlog:
+            self._write_member(volume)
+            volume = self._rotate(volume, now_ms)
+        if with_notes and self._backlog.has_notes:
+            self._write_member(volume)
+        if self._owes_sync:
+            self._sync(volume)
+            self._owes_sync = False
+        self._succeed()
+
+    def _sync(self, volume: Volume) -> None:
+        try:
+            volume.sync()
+        except OSError as error:
+            self._lose(error)
+            raise
+        self._backlog.synced()
+
+    def _lose(self, error: OSError) -> None:
+        self._has_lost = True
+        # Of the same trouble with nothing written meanwhile, enough was said.
+        if number := self._backlog.lost():
+            reason = error.strerror or error
+            log.error("archive: the last %d posts written may be lost (%s)", number, reason)
 
     def _write_member(self, volume: Volume) -> None:
         first_ms = self._backlog.first_ms if self._backlog else None
@@ -165,10 +212,12 @@ class Archive:
             return volume
         if not self._backlog and self._backlog.has_notes:
             self._write_member(volume)
+        # What has the name of a closed file is not looked after any more; a loss is noted.
+        with suppress(OSError):
+            self._sync(volume)
         target = self._shelf.new_name(now_ms)
         try:
             self._path.rename(target)
-            sync_folder(self._path.parent)
         except OSError as error:
             log.error("archive: %s cannot be renamed (%s)", self._path.name, error.strerror)  # noqa: TRY400 - the owner is to act, not to debug
             self._rotate_at = self._monotonic() + LOOK_SECONDS
@@ -208,11 +257,14 @@ class Archive:
         try:
             volume.close()
         except OSError as error:
-            log.error("archive: the end of %s may be lost (%s)", self._path.name, error.strerror)  # noqa: TRY400 - likewise
+            self._lose(error)
+        else:
+            self._backlog.synced()
 
     def _fail(self, error: OSError) -> None:
         self._retry_at = self._monotonic() + RETRY_SECONDS
-        if self._volume is not None and not self._volume.is_whole:
+        is_gone = error.errno == errno.ESTALE
+        if self._volume is not None and (is_gone or not self._volume.is_whole):
             # It is mended when it is opened.
             self._let_go()
         reason = str(error)

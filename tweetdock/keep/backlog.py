@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from tweetdock.keep.line import Line
 from tweetdock.keep.note import Covers, united, write_note
@@ -11,18 +12,29 @@ MEMBER_BYTES = 1_000_000
 MOST_BYTES = 16_000_000
 
 
+class _Waiting(NamedTuple):
+    received_ms: int
+    latest_ms: int  # the post is not of a later time, wherever our clock is
+    text: bytes
+
+
 class Backlog:
     """Lines and notes in memory, as many as `MOST_BYTES` of text.
 
-    Beyond that new lines are dropped, and no stretch is noted as complete from then on until
-    lines are taken again: a hole in the archive is one in its notes too.
+    Beyond that new lines are dropped: a hole in the archive is one in its notes too. A source that
+    looks back over it would call it complete, as its posts are known already and never come again;
+    so no stretch is noted that begins before the end of the latest hole.
+
+    blind_until_ms: that end; 0 if there is no hole.
     """
 
     def __init__(self) -> None:
         self.size = 0
-        self._lines: deque[tuple[int, bytes]] = deque()
+        self.blind_until_ms = 0
+        self._lines: deque[_Waiting] = deque()
         self._covers: Covers = {}
-        self._is_dropping = False
+        self._unsafe = 0
+        self._unsafe_ms = 0
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -30,7 +42,7 @@ class Backlog:
     @property
     def first_ms(self) -> int:
         """When the line that waits longest was received."""
-        return self._lines[0][0]
+        return self._lines[0].received_ms
 
     @property
     def has_notes(self) -> bool:
@@ -42,20 +54,25 @@ class Backlog:
         dropped = 0
         for line in lines:
             text = line.as_bytes()
+            latest_ms = max(line.received_ms, line.at_ms)
             # After one line that found no room, a shorter one might: that would be out of order.
             if dropped or self.size + len(text) > MOST_BYTES:
                 dropped += 1
+                self.knows_nothing_before(latest_ms)
                 continue
-            self._lines.append((line.received_ms, text))
+            self._lines.append(_Waiting(line.received_ms, latest_ms, text))
             self.size += len(text)
-        self._is_dropping = dropped > 0
         return dropped
 
     def cover(self, source: str, span: Span) -> None:
         """Take note that all of `span` was among the lines up to here."""
-        if not self._is_dropping and span.until_ms > span.since_ms:
-            spans = (*self._covers.get(source, ()), span)
-            self._covers = {**self._covers, source: united(spans)}
+        spans = united((*self._covers.get(source, ()), self._clipped(span)))
+        if spans:
+            self._covers = {**self._covers, source: spans}
+
+    def knows_nothing_before(self, ms: int) -> None:
+        """Note no stretch, from now on, that begins before."""
+        self.blind_until_ms = max(self.blind_until_ms, ms)
 
     def next_member(self) -> tuple[int, bytes, bytes]:
         """What the next member is to hold: a number of lines, their text, and the note.
@@ -63,11 +80,11 @@ class Backlog:
         The last one only has a note: it speaks of all lines before it.
         """
         number = size = 0
-        for _, text in self._lines:
-            if number and size + len(text) > MEMBER_BYTES:
+        for line in self._lines:
+            if number and size + len(line.text) > MEMBER_BYTES:
                 break
-            number, size = number + 1, size + len(text)
-        text = b"".join(self._lines[place][1] for place in range(number))
+            number, size = number + 1, size + len(line.text)
+        text = b"".join(self._lines[place].text for place in range(number))
         note = write_note(self._covers)[0] if number == len(self._lines) else b""
         return number, text, note
 
@@ -76,4 +93,23 @@ class Backlog:
         if number == len(self._lines):
             self._covers = write_note(self._covers)[1]
         for _ in range(number):
-            self.size -= len(self._lines.popleft()[1])
+            line = self._lines.popleft()
+            self.size -= len(line.text)
+            self._unsafe_ms = max(self._unsafe_ms, line.latest_ms)
+        self._unsafe += number
+
+    def synced(self) -> None:
+        """What was written is past the disk's cache."""
+        self._unsafe = self._unsafe_ms = 0
+
+    def lost(self) -> int:
+        """What was written since then may be gone: how many lines. It is not noted as seen."""
+        number = self._unsafe
+        self.knows_nothing_before(self._unsafe_ms)
+        clipped = {source: united(map(self._clipped, of)) for source, of in self._covers.items()}
+        self._covers = {source: spans for source, spans in clipped.items() if spans}
+        self.synced()
+        return number
+
+    def _clipped(self, span: Span) -> Span:
+        return Span(max(span.since_ms, self.blind_until_ms), span.until_ms)

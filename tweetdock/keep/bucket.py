@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from tweetdock.errors import ArchiveError, OffloadError
 from tweetdock.keep.s3_url import parse_url
+from tweetdock.keep.settings import KeepSettings
 
 LARGEST_PUT = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _PIECE = 1 << 16
@@ -33,14 +34,14 @@ class S3Access:
     region: str = ""
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
-        """What `env` says of it, by Amazon's own names."""
+    def of(cls, keep: KeepSettings) -> Self:
+        """What the settings say of it."""
         return cls(
-            endpoint_url=env.get("AWS_ENDPOINT_URL", ""),
-            access_key_id=env.get("AWS_ACCESS_KEY_ID", ""),
-            secret_access_key=env.get("AWS_SECRET_ACCESS_KEY", ""),
-            session_token=env.get("AWS_SESSION_TOKEN", ""),
-            region=env.get("AWS_DEFAULT_REGION", ""),
+            endpoint_url=keep.s3_endpoint,
+            access_key_id=keep.s3_key_id,
+            secret_access_key=keep.s3_secret,
+            session_token=keep.s3_session_token,
+            region=keep.s3_region,
         )
 
 

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tweetdock.backoff import backoff
@@ -24,25 +25,20 @@ class Caretaker:
     which a true copy was seen elsewhere.
     offload: does what it can, and returns the seconds after which to try again, None if all is
     done.
-    stopping: set by `stop`; `offload` may heed it.
     """
 
-    def __init__(
-        self,
-        shelf: Shelf,
-        keep: int,
-        offload: Callable[[], float | None] | None,
-        stopping: threading.Event,
-    ) -> None:
+    def __init__(self, shelf: Shelf, keep: int, offload: Callable[[], float | None] | None) -> None:
         self._shelf = shelf
         self._keep = keep
         self._offload = offload
-        self._stopping = stopping
+        self._stopping = threading.Event()
         self._wake = threading.Event()
+        self._errors: list[OSError] = []
         self._trouble = TroubleLog(log, "archive files")
 
-    def notice(self, _path: Path) -> None:
+    def notice(self, path: Path) -> None:
         """A file was closed."""
+        log.debug("archive: %s is noticed", path.name)
         self._wake.set()
 
     def stop(self) -> None:
@@ -58,11 +54,14 @@ class Caretaker:
             self._wake.clear()
             if self._stopping.is_set():
                 return
-            try:
+            self._errors.clear()
+            again = None
+            # Not even a folder that cannot be read may end this thread.
+            with self._noting():
                 again = self._turn()
-            except OSError as error:
+            if self._errors:
                 again = next(delays)
-                self._trouble.failed(str(error), again, needs_owner=True)
+                self._trouble.failed(_told(self._errors), again, needs_owner=True)
             else:
                 delays = backoff(FIRST_SECONDS, CAP_SECONDS)
                 self._trouble.worked()
@@ -70,23 +69,26 @@ class Caretaker:
 
     def _turn(self) -> float | None:
         """Do all that is to be done; when to do it again. One bad file hinders no other."""
-        errors = []
         for path in self._shelf.closed():
             if self._stopping.is_set():
                 return None
-            try:
+            with self._noting():
                 self._describe(path)
-            except FileNotFoundError:
-                # Renamed or removed meanwhile: then it is of no concern, or noticed anew.
-                continue
-            except OSError as error:
-                errors.append(error)
-        self._shelf.sweep()
+        with self._noting():
+            self._shelf.sweep()
         again = self._offload() if self._offload else None
         self._prune()
-        if errors:
-            raise errors[0]
         return again
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            # Renamed or removed meanwhile: then it is of no concern, or noticed anew.
+            pass
+        except OSError as error:
+            self._errors.append(error)
 
     def _describe(self, path: Path) -> None:
         if Manifest.read(path) is not None:
@@ -104,10 +106,19 @@ class Caretaker:
         if not self._keep or self._stopping.is_set():
             return
         for path in self._shelf.closed()[: -self._keep]:
-            if self._offload:
-                manifest = Manifest.read(path)
-                if manifest is None or not manifest.offloaded:
-                    continue
-            path.unlink(missing_ok=True)
-            manifest_path(path).unlink(missing_ok=True)
-            log.info("archive: %s removed: %d newer ones are kept", path.name, self._keep)
+            with self._noting():
+                self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        if self._offload:
+            manifest = Manifest.read(path)
+            if manifest is None or not manifest.offloaded:
+                return
+        path.unlink(missing_ok=True)
+        manifest_path(path).unlink(missing_ok=True)
+        log.info("archive: %s removed: %d newer ones are kept", path.name, self._keep)
+
+
+def _told(errors: Sequence[OSError]) -> str:
+    more = f", and {len(errors) - 1} more" if errors[1:] else ""
+    return f"{errors[0]}{more}"

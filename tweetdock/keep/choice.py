@@ -1,7 +1,7 @@
 """The keeper, and the archive with its caretaker, as the settings have them."""
 
+import logging
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -13,6 +13,8 @@ from tweetdock.keep.keeper import Keeper
 from tweetdock.keep.shelf import Shelf
 from tweetdock.settings import Settings
 from tweetdock.threads import Companion, Crash
+
+log = logging.getLogger(__name__)
 
 
 def make_keeper(
@@ -27,6 +29,8 @@ def make_keeper(
 
     With an archive, a thread looks after its closed files until the house is left.
     """
+    if settings.keep.archive is not None and settings.demo:
+        log.info("archive: a demo keeps nothing")
     if settings.keep.archive is None or settings.demo:
         return Keeper(settings, subjects, None, is_guest=is_guest)
     caretaker = _make_caretaker(settings, settings.keep.archive)
@@ -41,24 +45,18 @@ def make_keeper(
 
 
 def _make_caretaker(settings: Settings, path: Path) -> Caretaker:
-    shelf, stopping = Shelf(path), threading.Event()
+    shelf = Shelf(path)
     if not settings.keep.offload:
-        return Caretaker(shelf, settings.keep.archive_keep, None, stopping)
+        return Caretaker(shelf, settings.keep.archive_keep, None)
     # An extra, and only these two know it.
     from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
-    from tweetdock.keep.offload import Errand, Offload  # noqa: PLC0415
+    from tweetdock.keep.offload import Offload, OffloadJob  # noqa: PLC0415
 
-    access = S3Access(
-        endpoint_url=settings.keep.s3_endpoint,
-        access_key_id=settings.keep.s3_key_id,
-        secret_access_key=settings.keep.s3_secret,
-        session_token=settings.keep.s3_session_token,
-        region=settings.keep.s3_region,
-    )
+    access = S3Access.of(settings.keep)
 
     def make() -> Offload:
         bucket = Bucket(settings.keep.offload, access)
         host = socket.gethostname()
         return Offload(shelf, bucket, keeps_local=settings.keep.offload_keep, host=host)
 
-    return Caretaker(shelf, settings.keep.archive_keep, Errand(make), stopping)
+    return Caretaker(shelf, settings.keep.archive_keep, OffloadJob(make))

@@ -22,6 +22,7 @@ from tweetdock.memory import Bookmark, Keepsake, Memory, News
 from tweetdock.post import Batch
 from tweetdock.reading import Reading
 from tweetdock.settings import Settings
+from tweetdock.timestamps import duration
 from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Keeper:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = settings.keep.state_dir
+        self._archive_path = str(settings.keep.archive)
         self._window_ms = round(settings.window_seconds * 1000)
         self._save_seconds = settings.keep.save_seconds
         self._subjects = dict(subjects)
@@ -91,26 +93,43 @@ class Keeper:
         seen = self.state.memory.seen.get(source) if self.state else None
         return Bookmark(self._cursors[source], seen.spans) if seen else Bookmark()
 
-    def recall_again(self) -> Iterable[Keepsake]:
-        """The marks as they were saved, for a gauge that a wrong clock has made forget them."""
-        if self.state is None or self._store is None or self._has_heard:
+    def recall_again(self) -> Iterable[Keepsake] | None:
+        """The marks as they were saved, for a gauge that a wrong clock has made forget them.
+
+        None if they cannot be had any more.
+        """
+        if self.state is None or self._has_heard:
             return ()
-        state = self._store.load()
-        return state.memory.keepsakes if state else ()
+        with suppress(StateError), closing(self._open_store(reads_only=True)) as store:
+            state = store.load()
+            return state.memory.keepsakes if state else None
+        return None
 
     def recall_archive(self, gauge: Gauge, now_ms: int) -> None:
         """Let `gauge` know what the archive has received since the last save."""
         if self._archive is None:
             return
+        place = self.state.place if self.state else None
         since_ms = self.state.saved_ms if self.state else now_ms - self._window_ms
-        versions = self._archive.recent(since_ms)
+        versions = self._archive.recent(place, since_ms)
         self._keepsakes += gauge.recall_archived(next(iter(self._subjects)), versions, now_ms)
+        if self.state is None:
+            return
+        if place is None or place.path != self._archive_path:
+            # What the gauge counts already is not in this archive, and will not come again.
+            self._archive.knows_nothing_before(now_ms)
+        self._archive.knows_nothing_before(self.state.blind_until_ms)
+        for source, seen in self.state.memory.seen.items():
+            # Noted again: a kill may have come before the note.
+            for span in seen.spans:
+                self._archive.cover(source, span)
 
     def take(self, batch: Batch, news: News, now_ms: int) -> None:
         """Keep what a batch has brought."""
+        self._has_heard = True
         if self._keeps_nothing:
             return
-        self._has_news = self._has_heard = True
+        self._has_news = True
         if self._archive is not None:
             self._archive.append(Line(now_ms, batch.source, raw) for raw in news.raw)
             if batch.covers is not None:
@@ -118,7 +137,7 @@ class Keeper:
         if not self._is_behind:
             self._keepsakes += news.keepsakes
         self._cursors[batch.source] = batch.cursor
-        of = f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y-%m-%d}", batch.source
+        of = _day(now_ms), batch.source
         requests, posts = self._spent[of]
         self._spent[of] = Spent(requests + 1, posts + len(batch.posts) + len(batch.unreadable))
 
@@ -149,11 +168,16 @@ class Keeper:
         if self._keeps_nothing or not (self._has_heard or (self.state and not self._is_behind)):
             return
         if self._archive is not None and not self._archive.sync(now_ms):
+            self._is_behind = True  # what waits is in the window, too: it is not kept twice
+            self._keepsakes.clear()
             return
         if self._has_heard or self.state is None:
             memory = Memory(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
             self.state = State(saved_ms=now_ms, memory=memory, cursors=self._cursors)
         state = replace(self.state, angles=tuple(angles))
+        if self._archive is not None:
+            blind_until_ms = self._archive.blind_until_ms
+            state = replace(state, place=self._archive.place, blind_until_ms=blind_until_ms)
         try:
             store = self._store or self._open()
             marks = gauge.keepsakes() if self._is_behind else self._keepsakes
@@ -170,26 +194,42 @@ class Keeper:
         self._keepsakes.clear()  # what could not be saved is in the window
 
     def close(self, now_ms: int) -> None:
-        """Close everything; what is to be saved must have been saved."""
-        if self._archive is not None:
-            self._archive.close(now_ms)
+        """Close everything, once; what is to be saved must have been saved."""
+        archive, self._archive = self._archive, None
+        lock, self._lock = self._lock, None
+        self._keeps_nothing = True
+        if archive is not None:
+            archive.close(now_ms)
         self._close_store()
-        if self._lock is not None:
-            self._lock.close()
+        if lock is not None:
+            lock.close()
 
     def _recall(self, *, is_guest: bool) -> State | None:
         try:
-            return self._open().load()
+            store = self._open()
+            state = store.load()
         except StateError as error:
             self._fail(error)
+            return None
         except UnavailableError:
             if not is_guest:
                 raise
             self._keeps_nothing = True
             log.info("state: another TweetDock keeps it; this one only reads it")
-            with suppress(StateError), closing(self._open_store()) as store:
-                return store.load()
-        return None
+            with suppress(StateError), closing(self._open_store(reads_only=True)) as guest:
+                return guest.load()
+            return None
+        self._tell(state, store)
+        return state
+
+    def _tell(self, state: State | None, store: Store) -> None:
+        if state is None:
+            return
+        ago = duration(max(0.0, time.time() - state.saved_ms / 1000))
+        log.info("state: back to where it was saved %s ago", ago)
+        for source, spent in store.spent(_day(state.saved_ms)).items():
+            words = "%s: %d posts read by %d requests on %s (UTC)"
+            log.info(words, source, spent.posts, spent.requests, _day(state.saved_ms))
 
     def _open(self) -> Store:
         """Own the folder and open the file in it."""
@@ -205,8 +245,8 @@ class Keeper:
         self._store = self._open_store()
         return self._store
 
-    def _open_store(self) -> Store:
-        return Store(self._folder, self._subjects, self._window_ms)
+    def _open_store(self, *, reads_only: bool = False) -> Store:
+        return Store(self._folder, self._subjects, self._window_ms, reads_only=reads_only)
 
     def _fail(self, error: OSError) -> None:
         self._close_store()
@@ -219,3 +259,7 @@ class Keeper:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def _day(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d}"

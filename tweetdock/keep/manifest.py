@@ -2,21 +2,19 @@
 
 import json
 import socket
-from collections import defaultdict
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
-from tweetdock.errors import LineError, TornError
-from tweetdock.keep.disk import mapped, replace
-from tweetdock.keep.line import glance
-from tweetdock.keep.members import Member, pieces
-from tweetdock.keep.note import END_OF_TIME_MS, Covers, read_note, united
+from tweetdock.keep.contents import Contents
+from tweetdock.keep.disk import bytes_of, replace
+from tweetdock.keep.note import END_OF_TIME_MS, Covers
 from tweetdock.post import Span
 from tweetdock.timestamps import parse_ms, rfc3339
 
 SUFFIX = ".manifest.json"
+_PIECE = 1 << 18
 
 
 def manifest_path(path: Path) -> Path:
@@ -33,7 +31,7 @@ class Manifest:
     lines: how many lines of an archive are in it.
     first_ms, last_ms: when the first and the last of them in time were received (Unix ms); None
         if there is none.
-    covers: which stretches of time it has completely, for each source.
+    covers: which stretches of time it has completely, for each source, as a merge lists them.
     host: the machine that wrote it.
     damaged: at how many places it is torn.
     offloaded: the address at which a true copy was seen; empty as long as there is none.
@@ -53,23 +51,27 @@ class Manifest:
     @classmethod
     def of(cls, path: Path) -> Self:
         """Read a file from end to end; raises OSError if it cannot be read."""
-        contents = _Contents()
-        with mapped(path) as buffer:
-            digest = sha256(buffer).hexdigest()
+        first_ms = last_ms = None
+        digest = sha256()
+        with bytes_of(path) as buffer:
             size = len(buffer)
-            for piece in pieces(buffer):
-                contents.take(piece)
-            contents.finish()
+            for start in range(0, size, _PIECE):
+                digest.update(buffer[start : start + _PIECE])
+            contents = Contents(path, buffer)
+            for ms in contents.times():
+                if 0 <= ms < END_OF_TIME_MS:
+                    first_ms = ms if first_ms is None else min(first_ms, ms)
+                    last_ms = ms if last_ms is None else max(last_ms, ms)
         return cls(
             file=path.name,
             bytes=size,
-            sha256=digest,
-            lines=contents.lines,
-            first_ms=contents.first_ms,
-            last_ms=contents.last_ms,
-            covers={source: united(spans) for source, spans in contents.covers.items()},
+            sha256=digest.hexdigest(),
+            lines=contents.tally.lines,
+            first_ms=first_ms,
+            last_ms=last_ms,
+            covers={source: tuple(spans) for source, spans in contents.covers.items()},
             host=socket.gethostname(),
-            damaged=contents.damaged,
+            damaged=contents.tally.damaged,
         )
 
     @classmethod
@@ -123,46 +125,3 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Keep it beside the file `path`, whole or not at all, also through a power cut."""
         replace(manifest_path(path), self.as_json().encode())
-
-
-class _Contents:
-    """What has been found in a file so far."""
-
-    def __init__(self) -> None:
-        self.lines = 0
-        self.damaged = 0
-        self.first_ms: int | None = None
-        self.last_ms: int | None = None
-        self.covers: dict[str, list[Span]] = defaultdict(list)
-        self._rest = b""
-        self._is_torn = False
-
-    def take(self, piece: bytes | Member | TornError) -> None:
-        if isinstance(piece, bytes):
-            *lines, self._rest = (self._rest + piece).split(b"\n")
-            for line in lines:
-                self._count(line)
-        elif isinstance(piece, Member):
-            self._is_torn = False
-            for source, spans in read_note(piece.note).items():
-                self.covers[source].extend(spans)
-        else:
-            # What looks like a member inside a torn one makes no second torn place.
-            self.damaged += not self._is_torn
-            self._is_torn = True
-            self._rest = b""
-
-    def finish(self) -> None:
-        # The last line of other people's files may have no end.
-        self._count(self._rest)
-
-    def _count(self, line: bytes) -> None:
-        try:
-            ms, _ = glance(line)
-        except LineError:
-            return
-        self.lines += 1
-        if not 0 <= ms < END_OF_TIME_MS:
-            return
-        self.first_ms = ms if self.first_ms is None else min(self.first_ms, ms)
-        self.last_ms = ms if self.last_ms is None else max(self.last_ms, ms)

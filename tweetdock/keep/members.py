@@ -4,11 +4,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from mmap import mmap
+from typing import Protocol
 
 from tweetdock.errors import TornError
-
-Buffer = bytes | mmap
 
 _MAGIC = b"\x1f\x8b\x08"  # gzip, deflated
 _HEAD = struct.Struct("<3sBIBB")  # magic, flags, time, extra flags, system
@@ -19,6 +17,19 @@ _NOTE_ID = b"TD"
 _NOTE_HEAD = struct.Struct("<2sH")
 _LONGEST_NOTE = 0xFFFF - _NOTE_HEAD.size
 _PIECE = 1 << 16
+_LONGEST = 1 << 24
+
+
+class Buffer(Protocol):
+    """What is read here: bytes in memory, or those of a file."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: slice, /) -> bytes: ...
+    def find(self, wanted: bytes, start: int, /) -> int:
+        """Where it is first found at `start` or later; -1 if it is not."""
+
+    def rfind(self, wanted: bytes, start: int, end: int, /) -> int:
+        """Where it is last found, wholly between `start` and `end`; -1 if it is not."""
 
 
 def pack(text: bytes, note: bytes = b"", level: int = 6) -> bytes:
@@ -108,6 +119,11 @@ def _inflate_up_to_the_error(inflater: "zlib._Decompress", piece: bytes) -> byte
     return text
 
 
+def may_be_gzip(buffer: Buffer) -> bool:
+    """Whether it begins as every gzip file does, as far as it goes; an empty one does."""
+    return _MAGIC.startswith(buffer[: len(_MAGIC)])
+
+
 def backward(buffer: Buffer) -> Iterator[tuple[Member, bytes]]:
     """Whole members with their texts, the last first, wherever they are between torn ones."""
     end = len(buffer)
@@ -152,3 +168,23 @@ def pieces(buffer: Buffer) -> Iterator[bytes | Member | TornError]:
         else:
             yield member
             position = member.end or len(buffer)
+
+
+def lines(buffer: Buffer) -> Iterator[bytes | Member | TornError]:
+    """The same with the lines of each member, with their ends, in place of its pieces.
+
+    The last line of a member may have no end; one of more than 16 MB comes in several parts.
+    """
+    rest = b""
+    for piece in pieces(buffer):
+        if isinstance(piece, bytes):
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in whole:
+                yield line + b"\n"
+            if len(rest) <= _LONGEST:
+                continue
+        if rest:
+            yield rest
+            rest = b""
+        if not isinstance(piece, bytes):
+            yield piece

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tweetdock.coverage import Spans
+from tweetdock.keep.backlog import MEMBER_BYTES
 from tweetdock.keep.contents import Contents, Tally, opened
 from tweetdock.keep.manifest import Manifest
 from tweetdock.keep.members import pack
@@ -13,8 +14,6 @@ from tweetdock.keep.new_file import new_file
 from tweetdock.keep.note import Covers, united, write_note
 from tweetdock.keep.sorter import sorter
 from tweetdock.post import Span
-
-_MEMBER_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def _write(path: Path, lines: Iterable[tuple[int, bytes]], covers: Covers) -> No
     size = 0
     with path.open("wb") as file:
         for at_ms, text in lines:
-            if size >= _MEMBER_BYTES:
+            if size >= MEMBER_BYTES:
                 # Each note speaks of what is before it only: what a cut leaves is still true.
                 note, covers = _note_until(covers, at_ms - 1)
                 file.write(pack(b"".join(texts), note))

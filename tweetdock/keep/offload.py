@@ -5,16 +5,18 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import file_digest
 from io import BufferedReader
 from pathlib import Path
+from secrets import token_hex
 
 from tweetdock.backoff import backoff
 from tweetdock.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import Bucket
+from tweetdock.keep.lock import is_held
 from tweetdock.keep.manifest import SUFFIX, Manifest, manifest_path
 from tweetdock.keep.shelf import Shelf
 from tweetdock.troubles import TroubleLog
@@ -22,6 +24,7 @@ from tweetdock.troubles import TroubleLog
 log = logging.getLogger(__name__)
 
 FIRST_SECONDS, CAP_SECONDS = 60.0, 3600.0
+_LEAVING = ".leaving-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ class Offload:
         self._bucket = bucket
         self._keeps_local = keeps_local
         self._host = _plain(host, ".")
+        self._stem = shelf.path.name.removesuffix("".join(shelf.path.suffixes[-2:]))
 
     def run(self) -> Iterator[Outcome]:
         """Go over the closed files, oldest first; one that fails does not hold up the next.
@@ -61,6 +65,7 @@ class Offload:
         Files that were sent and marked before, that somebody else works on or that vanish meanwhile
         are passed over. Raises OffloadError if it is the bucket that fails.
         """
+        self._take_back()
         for path in self._shelf.closed():
             try:
                 outcome = self._bring(path)
@@ -75,25 +80,37 @@ class Offload:
             if outcome:
                 yield outcome
 
+    def in_use(self) -> list[str]:
+        """The names of the files beside the open one that another TweetDock works on now."""
+        name, stem = re.escape(self._shelf.path.name), re.escape(self._stem)
+        found = []
+        for path in self._neighbours(rf"{stem}-[0-9].*|{name}[.-].+"):
+            with suppress(OSError):
+                if path.is_file() and is_held(path):
+                    found.append(path.name)
+        return found
+
     def _bring(self, path: Path) -> Outcome | None:
         with _taken(path) as file:
             if not file:
                 return None
-            manifest = _manifest(path, file)
+            noted = Manifest.read(path)
+            if noted and self._is_marked(noted, file) and _is_untouched(path, file):
+                return None
+            manifest = _true(noted, path, file)
             key = self._key(manifest, file)
             url = self._bucket.url(key)
-            if self._keeps_local and manifest.offloaded == url:
+            if self._is_marked(manifest, file):
+                os.utime(manifest_path(path))  # newer than the file: not to be read again
                 return None
             was_there = self._send(key, path, manifest.bytes, manifest.sha256)
             self._send_manifest(key, path)
-            if not _is_same(path, file, manifest.bytes):
-                raise FileNotFoundError(path)
-            if self._keeps_local:
+            if not self._keeps_local:
+                self._remove(path, file, manifest.bytes)
+            elif _is_same(path, file, manifest.bytes):
                 replace(manifest, offloaded=url).write(path)
             else:
-                # In this order: a manifest that outlived its file would lie about.
-                manifest_path(path).unlink(missing_ok=True)
-                path.unlink()
+                return None
             return Outcome(
                 file=path.name,
                 bytes=manifest.bytes,
@@ -102,6 +119,52 @@ class Offload:
                 was_there=was_there,
                 is_kept=self._keeps_local,
             )
+
+    def _is_marked(self, manifest: Manifest, file: BufferedReader) -> bool:
+        """Whether the file is to stay here and was sent to where it would be sent now."""
+        if not self._keeps_local:
+            return False
+        return manifest.offloaded == self._bucket.url(self._key(manifest, file))
+
+    def _remove(self, path: Path, file: BufferedReader, size: int) -> None:
+        """Remove the file that was sent, and no other; raises FileNotFoundError if it moved on.
+
+        logrotate may put another file in its place at any moment. So it is compared under a name
+        that only we know; after a kill in between, `_take_back` finds it there.
+        """
+        aside = self._shelf.path.with_name(f"{self._shelf.path.name}{_LEAVING}{token_hex(8)}")
+        path.rename(aside)
+        if not _is_same(aside, file, size):
+            try:
+                os.link(aside, path)
+                aside.unlink()
+            except OSError:  # the name is taken, or the disk has no links
+                self._name_anew(aside)
+            raise FileNotFoundError(path)
+        # In this order: a manifest that outlived its file would lie about.
+        manifest_path(path).unlink(missing_ok=True)
+        aside.unlink()
+
+    def _take_back(self) -> None:
+        """Put on the shelf again what a killed TweetDock had set aside, to be looked at anew."""
+        found = self._neighbours(rf"{re.escape(self._shelf.path.name + _LEAVING)}[0-9a-f]+")
+        for path in found:
+            with suppress(OSError):  # one that fails does not hold up the others
+                if not is_held(path):
+                    self._name_anew(path)
+        if found:
+            with suppress(OSError):
+                self._shelf.sweep()
+
+    def _name_anew(self, path: Path) -> None:
+        path.rename(self._shelf.new_name(path.stat().st_mtime_ns // 1_000_000))
+
+    def _neighbours(self, pattern: str) -> list[Path]:
+        try:
+            entries = list(self._shelf.path.parent.iterdir())
+        except FileNotFoundError:  # as to the shelf
+            return []
+        return sorted(path for path in entries if re.fullmatch(pattern, path.name))
 
     def _send(self, key: str, path: Path, size: int, digest: str) -> bool:
         """See to it that a true copy is in the bucket; whether it was there already."""
@@ -122,15 +185,14 @@ class Offload:
 
     def _key(self, manifest: Manifest, file: BufferedReader) -> str:
         """The same for the same file whatever logrotate calls it, and never that of another."""
-        archive = self._shelf.path
-        stem = _plain(archive.name.removesuffix("".join(archive.suffixes[-2:])), "._")
+        stem = _plain(self._stem, "._")
         first = manifest.first_ms
         seconds = os.fstat(file.fileno()).st_mtime if first is None else first / 1000
         stamp = f"{datetime.fromtimestamp(int(seconds), UTC):%Y%m%dT%H%M%SZ}"
         return f"{stem}-{stamp}-{self._host}-{manifest.sha256[:8]}.jsonl.gz"
 
 
-class Errand:
+class OffloadJob:
     """Off-loads each time it is called; for a thread that looks after the archive.
 
     make: builds the Offload anew each time, as credentials may have been mended meanwhile.
@@ -178,9 +240,14 @@ def _taken(path: Path) -> Iterator[BufferedReader | None]:
         yield file if is_free else None
 
 
-def _manifest(path: Path, file: BufferedReader) -> Manifest:
+def _is_untouched(path: Path, file: BufferedReader) -> bool:
+    """Whether nothing happened to the file since its manifest was written, not even a rename."""
+    stat = os.fstat(file.fileno())
+    return stat.st_ctime_ns < manifest_path(path).stat().st_mtime_ns
+
+
+def _true(noted: Manifest | None, path: Path, file: BufferedReader) -> Manifest:
     """What is in the file: as noted beside it if that is true, else found by reading all of it."""
-    noted = Manifest.read(path)
     if noted and noted.sha256 == file_digest(file, "sha256").hexdigest():
         return noted
     found = Manifest.of(path)
@@ -189,7 +256,6 @@ def _manifest(path: Path, file: BufferedReader) -> Manifest:
 
 
 def _is_same(path: Path, file: BufferedReader, size: int) -> bool:
-    # logrotate may have put another file in its place while it was sent.
     now = path.stat()
     return os.path.samestat(now, os.fstat(file.fileno())) and now.st_size == size
 

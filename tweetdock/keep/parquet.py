@@ -46,7 +46,6 @@ def export_posts(paths: Sequence[Path], output: Path, *, force: bool = False) ->
 
 
 def _lines(paths: Iterable[Path], inputs: list[Tally]) -> Iterator[Found]:
-    # One after the other: a 32-bit system cannot have all of them mapped at once.
     for path in paths:
         with opened(path) as archive:
             yield from archive

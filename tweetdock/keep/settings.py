@@ -51,7 +51,7 @@ class KeepSettings:
         "1: an archive file that is safe in the bucket stays here too",
     )
     s3_endpoint: str = set_by(
-        "AWS_ENDPOINT_URL", values.optional_url, "", "an S3-compatible server other than Amazon's"
+        "AWS_ENDPOINT_URL", values.endpoint, "", "an S3-compatible server other than Amazon's"
     )
     s3_region: str = set_by("AWS_DEFAULT_REGION", values.text, "", "the bucket's region")
     s3_key_id: str = set_by(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tweetdock.keep.history import Row
+from tweetdock.keep.place import Place
 from tweetdock.memory import Keepsake, Memory
 
 
@@ -20,12 +21,16 @@ class State:
     """Where the gauge and its sources stand.
 
     saved_ms: when (Unix ms). cursors: by source. angles: where the needles are, in degrees.
+    place: how far the archive had come; None without one. blind_until_ms: up to when it may lack
+    posts that the gauge counts.
     """
 
     saved_ms: int
     memory: Memory
     cursors: Mapping[str, str]
     angles: tuple[float, ...] = ()
+    place: Place | None = None
+    blind_until_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

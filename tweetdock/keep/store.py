@@ -11,18 +11,17 @@ from pathlib import Path
 
 from tweetdock.counter import Mark
 from tweetdock.coverage import Seen
-from tweetdock.errors import StateError, UnavailableError
+from tweetdock.errors import StateError
+from tweetdock.keep.database import DAMAGE, open_to_read, open_to_write
+from tweetdock.keep.facts import UNREADABLE, angles, moment, place, read_seen, salt, scales
 from tweetdock.keep.history import FILE, KEPT_MS
 from tweetdock.keep.schema import MIGRATIONS
-from tweetdock.keep.state import Changes, State
-from tweetdock.memory import Keepsake, Memory, ScaleState
-from tweetdock.post import Span
+from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.memory import Keepsake, Memory
 
 log = logging.getLogger(__name__)
 
-PAGE_BYTES = 1024  # each save writes whole pages: with small ones an SD card lives longer
 TIDY_MS = 600_000
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _SIGN = 1 << 63  # SQLite's integers have a sign, fingerprints have none
 
 
@@ -30,7 +29,8 @@ class Store:
     """The file `state.db` of a folder, to be used by one thread of one process.
 
     subjects: by source, what it is asked for; what was kept of another question is forgotten.
-    A damaged file is moved aside and begun anew, with an ERROR in the log. Raises StateError
+    A damaged file is moved aside and begun anew, with an ERROR in the log; with `reads_only`
+    nothing is ever changed, for one that another TweetDock owns. Raises StateError
     where the file cannot be used now, UnavailableError if a newer TweetDock has written it.
     """
 
@@ -40,7 +40,10 @@ class Store:
         subjects: Mapping[str, str],
         window_ms: int,
         migrations: tuple[tuple[str, ...], ...] = MIGRATIONS,
+        *,
+        reads_only: bool = False,
     ) -> None:
+        self._reads_only = reads_only
         self._path = folder / FILE
         self._subjects = subjects
         self._window_ms = window_ms
@@ -53,11 +56,18 @@ class Store:
         """What was saved last; None if there is nothing."""
         try:
             return self._load()
-        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+        except (sqlite3.Error, *UNREADABLE) as error:
+            if self._reads_only:
+                raise StateError(f"{self._path}: {error}") from error
             self._db.close()
             self._move_aside(f"{type(error).__name__}: {error}")
             self._db = self._open()
             return None
+
+    def spent(self, day: str) -> dict[str, Spent]:
+        """What was asked in a day (UTC, as 2026-11-21), by source."""
+        sql = "SELECT source, requests, posts FROM spent WHERE day = ?"
+        return {source: Spent(*rest) for source, *rest in self._db.execute(sql, (day,))}
 
     def save(self, state: State, changes: Changes) -> None:
         """Save all of it or nothing.
@@ -87,10 +97,12 @@ class Store:
             self._db.close()
 
     def _open(self) -> sqlite3.Connection:
+        if self._reads_only:
+            return open_to_read(self._path, self._migrations)
         try:
             return self._connect()
         except sqlite3.Error as error:
-            is_damaged = error.sqlite_errorcode & 0xFF in _DAMAGE
+            is_damaged = error.sqlite_errorcode & 0xFF in DAMAGE
             if not is_damaged and not _is_unusable(self._path):
                 raise StateError(f"{self._path}: {error}") from error
             self._move_aside(str(error))
@@ -98,6 +110,11 @@ class Store:
             return self._connect()
         except sqlite3.Error as error:
             raise StateError(f"{self._path}: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        db = open_to_write(self._path, self._migrations)
+        self._place = _place(self._path)
+        return db
 
     def _move_aside(self, reason: str) -> None:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
@@ -114,81 +131,52 @@ class Store:
             *(self._path, reason, aside.name),
         )
 
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, isolation_level=None, timeout=1.0)
-        try:
-            db.execute(f"PRAGMA page_size={PAGE_BYTES}")
-            db.execute("PRAGMA journal_mode=WAL")
-            # Nothing that was saved is lost by a kill; by a power cut the last moments may be,
-            # and are read again. Only a checkpoint waits for the card.
-            db.execute("PRAGMA synchronous=NORMAL")
-            self._migrate(db)
-            _check(db)
-            self._place = _place(self._path)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > len(self._migrations):
-            raise UnavailableError(
-                f"{self._path} was written by a newer TweetDock: install that one again, "
-                "or move the file away to begin anew"
-            )
-        for number, step in enumerate(self._migrations[version:], version + 1):
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                for statement in step:
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version={number}")
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-            if number > 1:
-                log.info("state: %s brought from version %s to %s", self._path, number - 1, number)
-
     def _load(self) -> State | None:
         facts = dict(self._db.execute("SELECT name, value FROM facts"))
         if "saved_ms" not in facts:
             return None
-        found = self._db.execute(
-            "SELECT name, subject, spans, unreadable, heard_ms, cursor FROM sources"
-        )
-        seen, cursors = {}, {}
-        for name, subject, spans, unreadable, heard_ms, cursor in found.fetchall():
-            if name not in self._subjects:
-                continue
-            if self._subjects[name] == subject:
-                stretches = tuple(Span(*pair) for pair in json.loads(spans))
-                seen[name] = Seen(stretches, tuple(json.loads(unreadable)), heard_ms)
-                cursors[name] = cursor
-            else:
-                log.info("state: %s was asked for %s before; its hour is read anew", name, subject)
-                self._outdated.append(name)
+        saved_ms = moment(facts["saved_ms"])
+        seen, cursors = self._load_sources()
         marks = self._db.execute(
-            "SELECT source, key, author, at_ms FROM marks WHERE at_ms > ? ORDER BY rowid",
-            (facts["saved_ms"] - self._window_ms,),
+            "SELECT source, CAST(key AS INTEGER), CAST(author AS INTEGER), CAST(at_ms AS INTEGER)"
+            " FROM marks WHERE at_ms > ? ORDER BY rowid",
+            (saved_ms - self._window_ms,),
         )
-        scales = {k: ScaleState(*v) for k, v in json.loads(facts["scales"]).items()}
         memory = Memory(
-            salt=bytes(facts["salt"]),
+            salt=salt(facts["salt"]),
             keepsakes=[
                 Keepsake(source, Mark(key + _SIGN, author + _SIGN, at_ms))
                 for source, key, author, at_ms in marks
                 if source in seen
             ],
             seen=seen,
-            scales=scales,
+            scales=scales(facts["scales"]),
         )
         return State(
-            saved_ms=facts["saved_ms"],
+            saved_ms=saved_ms,
             memory=memory,
             cursors=cursors,
-            angles=tuple(json.loads(facts["angles"])),
+            angles=angles(facts["angles"]),
+            place=place(facts["place"]),
+            blind_until_ms=moment(facts["blind_until_ms"]),
         )
+
+    def _load_sources(self) -> tuple[dict[str, Seen], dict[str, str]]:
+        seen, cursors = {}, {}
+        self._outdated = []
+        found = self._db.execute(
+            "SELECT name, subject, spans, unreadable, heard_ms, cursor FROM sources"
+        )
+        for name, subject, spans, unreadable, heard_ms, cursor in found.fetchall():
+            if name not in self._subjects:
+                continue
+            if self._subjects[name] == subject:
+                seen[name] = read_seen(spans, unreadable, heard_ms)
+                cursors[name] = str(cursor)
+            else:
+                log.info("state: %s was asked for %s before; its hour is read anew", name, subject)
+                self._outdated.append(name)
+        return seen, cursors
 
     def _save(self, state: State, changes: Changes) -> None:
         db = self._db
@@ -207,6 +195,8 @@ class Store:
         scales = json.dumps(dict(memory.scales))
         facts = {"saved_ms": state.saved_ms, "salt": memory.salt, "scales": scales}
         facts["angles"] = json.dumps(state.angles)
+        facts["place"] = json.dumps(state.place)
+        facts["blind_until_ms"] = state.blind_until_ms
         db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
         db.executemany(
             "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?)",
@@ -246,14 +236,6 @@ class Store:
             self._db.execute(sql, (per, now_ms - kept_ms))
         year_ago = datetime.fromtimestamp((now_ms - KEPT_MS["hour"]) / 1000, UTC)
         self._db.execute("DELETE FROM spent WHERE day < ?", (f"{year_ago:%Y-%m-%d}",))
-
-
-def _check(db: sqlite3.Connection) -> None:
-    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        error = sqlite3.DatabaseError(verdict)
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
 
 
 def _place(path: Path) -> tuple[int, int] | None:

@@ -3,18 +3,16 @@
 import json
 import logging
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tweetdock.errors import LineError, TornError, UnavailableError
-from tweetdock.keep.disk import mapped_fd, replace, sync_folder, write_all
+from tweetdock.keep.disk import FileBytes, replace, sync_folder, write_all
 from tweetdock.keep.line import Line
-from tweetdock.keep.members import Buffer, Member, pack, pieces, whole_end
+from tweetdock.keep.members import Buffer, Member, lines, may_be_gzip, pack, whole_end
 
 log = logging.getLogger(__name__)
 
-_MAGIC = b"\x1f\x8b\x08"
 _LARGEST_TORN = 4_000_000  # we write members of 1 MB of text; what is larger is somebody else's
 
 
@@ -79,15 +77,15 @@ def mend(fd: int, path: Path) -> None:
     if unfinished and unfinished.is_of(fd):
         _finish(unfinished, fd, aside)
         unfinished = None
-    with mapped_fd(fd) as buffer:
-        size = len(buffer)
-        after = whole_end(buffer)
-        lines = _readable(buffer, after, path) if after < size else []
+    buffer = FileBytes(fd, path)
+    size = len(buffer)
+    after = whole_end(buffer)
+    kept = _readable(buffer, after, path) if after < size else []
     if after < size:
         lost = f"{size - after} bytes at the end of {path.name} were torn"
-        log.warning("archive: %s; %d whole lines of them are kept", lost, len(lines))
+        log.warning("archive: %s; %d whole lines of them are kept", lost, len(kept))
     # What was salvaged from a file that has been renamed since is not lost with it.
-    text = (unfinished.text() if unfinished else b"") + b"".join(lines)
+    text = (unfinished.text() if unfinished else b"") + b"".join(kept)
     if text:
         salvage = _Salvage.of(text, fd, after)
         replace(aside, salvage.packed)
@@ -112,21 +110,18 @@ def _readable(buffer: Buffer, after: int, path: Path) -> list[bytes]:
     """The whole lines in what follows the last whole member; UnavailableError if not ours."""
     torn = buffer[after:]
     # After a power cut, a file may end in zeros that were to become something.
-    if after == 0 and not _MAGIC.startswith(torn[:3]) and torn.strip(b"\0"):
+    if after == 0 and not may_be_gzip(torn) and torn.strip(b"\0"):
         raise UnavailableError(f"TWEETDOCK_ARCHIVE={path}: it is no gzip file: name another one")
     kept, others = [], 0
-    text = b""
-    for piece in pieces(torn):
-        if not isinstance(piece, bytes):
-            text = b""
+    for line in lines(torn):
+        if not isinstance(line, bytes) or not line.endswith(b"\n"):
             continue
-        *lines, text = (text + piece).split(b"\n")
-        for line in lines:
-            with suppress(LineError):
-                Line.parse(line)
-                kept.append(line + b"\n")
-                continue
+        try:
+            Line.parse(line)
+        except LineError:
             others += 1
+        else:
+            kept.append(line)
     if not kept and (others or len(torn) > _LARGEST_TORN):
         raise UnavailableError(
             f"TWEETDOCK_ARCHIVE={path}: it is damaged, and its end was not written by TweetDock: "

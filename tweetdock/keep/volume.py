@@ -2,17 +2,20 @@
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
 
 from tweetdock.errors import LineError, UnavailableError
-from tweetdock.keep.disk import mapped_fd, write_all
+from tweetdock.keep.disk import FileBytes, sync_folder, write_all
 from tweetdock.keep.line import glance
 from tweetdock.keep.lock import hold
-from tweetdock.keep.members import pieces
+from tweetdock.keep.members import lines
 from tweetdock.keep.tail import mend
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+# A folder that we may not list, and file systems that know no such thing (CIFS, some of FUSE).
+_UNSYNCABLE = {errno.EACCES, errno.EINVAL, errno.ENOTSUP}
 _CURES = {
     errno.EACCES: "let the user that TweetDock runs as write there, or name another file",
     errno.EPERM: "let the user that TweetDock runs as write there, or name another file",
@@ -29,16 +32,18 @@ class Volume:
 
     first_ms: when its first line was received; None if there is none.
     is_whole: False once a member was written in part and could not be cut off again.
+    is_synced: whether all that is in it outlasts a power cut.
     Raises UnavailableError for what will not mend itself, OSError for a full disk.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.is_whole = True
-        self.is_synced = True
+        # What a killed TweetDock has written last is in the disk's cache only.
+        self.is_synced = False
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = _open(path)
+            _make(path.parent)
+            self._fd, self.first_ms = _open(path)
         except UnavailableError:
             raise
         except OSError as error:
@@ -47,7 +52,6 @@ class Volume:
             cure = _CURES.get(error.errno or 0, "name another file")
             reason = error.strerror or str(error)
             raise UnavailableError(f"TWEETDOCK_ARCHIVE={path}: {reason}: {cure}") from error
-        self.first_ms = _first_ms(self._fd)
 
     @property
     def stat(self) -> os.stat_result:
@@ -56,7 +60,7 @@ class Volume:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether it is still what is found at its path."""
+        """Whether it is still what is found at its path, as far as that can be found out."""
         return _is_at(self.path, self.stat)
 
     def append(self, member: bytes, first_ms: int | None = None) -> None:
@@ -77,7 +81,11 @@ class Volume:
             self.first_ms = first_ms
 
     def sync(self) -> None:
-        """See to it that what was appended outlasts a power cut."""
+        """See to it that what was appended outlasts a power cut.
+
+        When it raises OSError, what was appended since it last worked may be gone: the kernel
+        keeps no page that it could not write, and says nothing of it when asked again.
+        """
         if not self.is_synced:
             os.fdatasync(self._fd)
             self.is_synced = True
@@ -90,7 +98,22 @@ class Volume:
             os.close(self._fd)
 
 
-def _open(path: Path) -> int:
+def _make(folder: Path) -> None:
+    missing = [above for above in (folder, *folder.parents) if not above.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _sync_names(made.parent)
+
+
+def _sync_names(folder: Path) -> None:
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        if error.errno not in _UNSYNCABLE:
+            raise
+
+
+def _open(path: Path) -> tuple[int, int | None]:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     while True:
         fd = os.open(path, flags, 0o640)
@@ -100,7 +123,9 @@ def _open(path: Path) -> int:
             hold(fd, path)
             if _is_at(path, stat):
                 mend(fd, path)
-                return fd
+                if not stat.st_size:
+                    _sync_names(path.parent)
+                return fd, _first_ms(fd, path)
         except BaseException:
             os.close(fd)
             raise
@@ -117,20 +142,16 @@ def _regular(fd: int, path: Path) -> os.stat_result:
 def _is_at(path: Path, stat: os.stat_result) -> bool:
     try:
         return os.path.samestat(path.stat(), stat)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:
+        # A folder that cannot be entered now: what is open can be written all the same.
+        return True
 
 
-def _first_ms(fd: int) -> int | None:
-    with mapped_fd(fd) as buffer:
-        rest = b""
-        for piece in pieces(buffer):
-            if not isinstance(piece, bytes):
-                continue
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                try:
-                    return glance(line)[0]
-                except LineError:
-                    continue
+def _first_ms(fd: int, path: Path) -> int | None:
+    for line in lines(FileBytes(fd, path)):
+        if isinstance(line, bytes):
+            with suppress(LineError):
+                return glance(line)[0]
     return None

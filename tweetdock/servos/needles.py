@@ -66,13 +66,18 @@ class Needles:
             self._targets = list(angles)
             self._changed.set()
 
+    def go_home(self) -> tuple[float, ...]:
+        """Let the needles go home and their thread end; where that is, in degrees."""
+        self._stopping.set()
+        self._changed.set()
+        return tuple(self._homes)
+
     def stop(self, seconds: float) -> bool:
         """Bring the needles home and end the pulses; False if `seconds` were not enough.
 
         Whether they came home is in `are_home`.
         """
-        self._stopping.set()
-        self._changed.set()
+        self.go_home()
         has_ended = self._thread.join(seconds)
         if not has_ended:
             self._servos.end()  # what the backend started must not outlive us

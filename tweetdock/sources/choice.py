@@ -2,7 +2,7 @@
 
 from tweetdock.clock import Clock
 from tweetdock.memory import Bookmark
-from tweetdock.settings import Settings
+from tweetdock.settings import X_API_URL, Settings
 from tweetdock.sources.polling import Source
 from tweetdock.sources.x_query import build_query
 
@@ -11,7 +11,9 @@ def subject_of(name: str, settings: Settings) -> str:
     """What the source of that name is asked for, in its own language."""
     if name == "demo":
         return " ".join(settings.hashtags)
-    return settings.x_query or build_query(settings.hashtags)
+    query = settings.x_query or build_query(settings.hashtags)
+    # What a server of one's own has to tell is not what X has.
+    return query if settings.x_api_url == X_API_URL else f"{query} at {settings.x_api_url}"
 
 
 def make_source(
@@ -34,7 +36,7 @@ def make_source(
     from tweetdock.sources.x import Credentials, XSearch  # noqa: PLC0415
 
     return XSearch(
-        subject_of(name, settings),
+        settings.x_query or build_query(settings.hashtags),
         Credentials(
             bearer_token=settings.x_bearer_token,
             consumer_key=settings.x_consumer_key,

@@ -151,16 +151,21 @@ class XSearch:
         try:
             response = self._request(ask, token)
         except RefusedError as refusal:
-            was_moved = self._read_headers(refusal.headers, asked_ms)
-            if was_moved and refusal.status in (400, 401):
+            self._limit = RateLimit.from_headers(refusal.headers)
+            # Of all refusals only these may come of a wrong clock; others may not be X's own.
+            is_about_time = refusal.status in (400, 401)
+            if is_about_time and self._correct(_date_ms(refusal.headers), asked_ms):
                 sentence = f"X refuses ({refusal.status}) as this machine's clock was off"
                 raise SourceError(sentence, retry_after=1.0) from refusal
             raise
         lasted_ms = self._clock.now_ms() - asked_ms
-        was_moved = self._read_headers(response.headers, asked_ms)
-        now_ms = self._clock.now_ms()
-        page = parse_page(response.content, now_ms, keeps_raw=self._keeps_raw)
-        return page, now_ms - lasted_ms, was_moved
+        # Whoever sends a page of posts is X, and not a portal with a clock of its own.
+        server_ms = _date_ms(response.headers)
+        at_ms = self._clock.now_ms() if server_ms is None else server_ms
+        page = parse_page(response.content, at_ms, keeps_raw=self._keeps_raw)
+        self._limit = RateLimit.from_headers(response.headers)
+        was_moved = self._correct(server_ms, asked_ms)
+        return page, self._clock.now_ms() - lasted_ms, was_moved
 
     def _request(self, ask: Ask, token: str | None) -> requests.Response:
         response = self._client.search_recent_tweets(
@@ -183,12 +188,9 @@ class XSearch:
                 retry_after=limit.pause_seconds(now_ms, 0.0),
             )
 
-    def _read_headers(self, headers: Mapping[str, str], asked_ms: int) -> bool:
-        self._limit = RateLimit.from_headers(headers)
-        try:
-            # A Date is cut to the second: its middle is the best guess.
-            server_ms = parse_ms(headers["Date"]) + 500
-        except (KeyError, ValueError):
+    def _correct(self, server_ms: int | None, asked_ms: int) -> bool:
+        """Take X's word for the time, if it gave one; whether that moved our clock."""
+        if server_ms is None:
             return False
         self._has_server_time = True
         before_ms = self._clock.now_ms()
@@ -198,6 +200,7 @@ class XSearch:
             "this machine's clock is off by %s; going by X's",
             duration(abs(server_ms - before_ms) / 1000),
         )
+        self._plan.clock_moved(self._clock.now_ms())
         return True
 
     def _note_unreadable(self, page: Page) -> None:
@@ -219,6 +222,14 @@ def _client(credentials: Credentials, session: Session) -> tweepy.Client:
     )
     client.session = session
     return client
+
+
+def _date_ms(headers: Mapping[str, str]) -> int | None:
+    try:
+        # It is cut to the second: its middle is the best guess.
+        return parse_ms(headers["Date"]) + 500
+    except (KeyError, ValueError):
+        return None
 
 
 def _moment(ms: int | None) -> datetime | None:

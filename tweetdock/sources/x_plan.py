@@ -13,6 +13,7 @@ from tweetdock.sources.x_posts import Page, since_id_for, snowflake_ms
 
 INDEX_LAG_MS = 30_000  # X's search answers for "30 seconds before the time of query"
 LOOK_BACK_EVERY_MS = 60_000
+SEAM_MS = 2_000
 FUTURE_MS = 60_000  # no clock of X's is further ahead than that
 PATIENCE_PAGES = 5  # pages that lead on without leading further back
 
@@ -104,7 +105,7 @@ class SearchPlan:
         self._by_time = True
         self._id_refusals = 0
         # One that cannot be read costs the window's posts once more, and no truth.
-        with suppress(ValueError, TypeError, KeyError):
+        with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
             self._go_on(json.loads(bookmark.cursor), bookmark.seen)
 
     @property
@@ -131,7 +132,15 @@ class SearchPlan:
         if not is_live:
             return _ask_by_time(gaps[-1].since_ms, gaps[-1].until_ms)
         self._asked_live_ms = now_ms
-        return self._ask_live(self._reach(caught_up), now_ms)
+        return self._ask_live(max(self._reach(caught_up), floor), now_ms)
+
+    def clock_moved(self, now_ms: int) -> None:
+        """The clock was corrected and says `now_ms`: what it has left behind must be read again.
+
+        Of the same stretch the gauge forgets its posts, a moment later by its own clock; what both
+        can tell is asked for once more.
+        """
+        self._seen.forget_before(now_ms - self._window_ms + SEAM_MS)
 
     def is_behind(self, now_ms: int) -> bool:
         """Whether a stretch of the window was left out and can be asked for at once."""
