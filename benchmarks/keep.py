@@ -13,9 +13,9 @@ from benchmarks.made_up import HOUR, NOON, as_sent, make_post
 from benchmarks.table import lines, race
 from tweetdock.gauge import Gauge
 from tweetdock.keep.archive import FLUSH_SECONDS, Archive
+from tweetdock.keep.files.line import Line
+from tweetdock.keep.files.rotation import Rotation
 from tweetdock.keep.keeper import Keeper
-from tweetdock.keep.line import Line
-from tweetdock.keep.rotation import Rotation
 from tweetdock.post import Batch, Post, Raw, Span
 from tweetdock.settings import Settings
 from tweetdock.sources.x_plan import SearchPlan

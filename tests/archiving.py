@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.line import Line
-from tweetdock.keep.rotation import Rotation
+from tweetdock.keep.files.line import Line
+from tweetdock.keep.files.rotation import Rotation
 from tweetdock.post import Post, Raw
 
 START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z

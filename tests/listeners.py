@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tweetdock.keep.contents import Contents
-from tweetdock.keep.disk import bytes_of
-from tweetdock.keep.line import Line
-from tweetdock.keep.members import pack
-from tweetdock.keep.note import write_note
+from tweetdock.keep.files.contents import Contents
+from tweetdock.keep.files.disk import bytes_of
+from tweetdock.keep.files.line import Line
+from tweetdock.keep.files.members import pack
+from tweetdock.keep.files.note import write_note
 from tweetdock.post import Post, Raw, Span
 
 START_MS = 1_795_230_000_000

@@ -20,11 +20,12 @@ FLOORS = """
     daemon               commands/export commands/merge commands/offload
     keep/choice          commands/streams
     keep/keeper          keep/archive keep/caretaker keep/offload keep/merge keep/parquet
-    keep/store           keep/recent keep/sorter keep/bucket keep/columns
-    keep/state           keep/volume keep/shelf keep/new_file
-    keep/facts keep/history keep/schema keep/database   keep/tail keep/manifest keep/backlog
-                         keep/contents
-    keep/place keep/lock keep/disk keep/note keep/line keep/members
+    keep/store           keep/files/recent keep/files/sorter keep/bucket keep/columns
+    keep/sqlite/state    keep/files/volume keep/files/shelf keep/files/new_file
+    keep/sqlite/facts    keep/files/tail keep/files/manifest keep/files/backlog
+    keep/sqlite/history  keep/sqlite/schema keep/sqlite/database keep/files/contents
+    keep/files/place keep/files/lock keep/files/disk keep/files/note keep/files/line
+    keep/files/members
     logs config                                    gauge show/journal show/terminal
     sources/choice                                 servos/choice servos/needles
     sources/x sources/demo                         servos/pigpio servos/lgpio servos/mock
@@ -32,12 +33,13 @@ FLOORS = """
     sources/http sources/x_posts sources/polling   servos/rig servos/hand
     settings reading memory
     keep/settings
-    setting values sources/x_query sources/rate_limit keep/rotation keep/s3_url
+    setting values sources/x_query sources/rate_limit keep/files/rotation keep/s3_url
     scaler coverage counter motion clock
     timeline fingerprints troubles backoff threads
     timestamps
     post errors
-    exits __init__ sources/__init__ servos/__init__ show/__init__ keep/__init__ commands/__init__
+    exits __init__ sources/__init__ servos/__init__ show/__init__ commands/__init__
+    keep/__init__ keep/files/__init__ keep/sqlite/__init__
 """
 
 # These know no clock, socket, thread, file or log: time is an argument, and nothing is looked up.
@@ -58,13 +60,13 @@ PURE = [
     "settings",
     "values",
     "keep/columns",
-    "keep/facts",
-    "keep/line",
-    "keep/note",
-    "keep/place",
-    "keep/rotation",
+    "keep/sqlite/facts",
+    "keep/files/line",
+    "keep/files/note",
+    "keep/files/place",
+    "keep/files/rotation",
     "keep/s3_url",
-    "keep/schema",
+    "keep/sqlite/schema",
     "keep/settings",
     "sources/x_plan",
     "sources/x_posts",
@@ -101,7 +103,7 @@ WALLS = {
     "dateutil": {"timestamps"},
     "dotenv": {"config"},
     "rich": {"show/terminal"},
-    "sqlite3": {"keep/store", "keep/database", "keep/history", "keep/sorter"},
+    "sqlite3": {"keep/store", "keep/sqlite/database", "keep/sqlite/history", "keep/files/sorter"},
     "boto3": {"keep/bucket"},
     "botocore": {"keep/bucket"},
     "pyarrow": {"keep/parquet"},

@@ -16,9 +16,9 @@ import pytest
 from archiving import START_MS, Watch, fill, line, numbers_in, open_archive
 
 from tweetdock.errors import UnavailableError
-from tweetdock.keep.backlog import MOST_BYTES
-from tweetdock.keep.manifest import Manifest
-from tweetdock.keep.members import Member, pack, pieces
+from tweetdock.keep.files.backlog import MOST_BYTES
+from tweetdock.keep.files.manifest import Manifest
+from tweetdock.keep.files.members import Member, pack, pieces
 from tweetdock.post import Span
 
 DAY_MS = 86_400_000
@@ -158,8 +158,8 @@ def test_a_mending_that_was_interrupted_anywhere_is_finished(
     aside = path.with_name(path.name + ".salvaged")
     # Stop it where the file aside has been written, by a disk that takes no more.
     script = (
-        "import os, sys; from pathlib import Path; from tweetdock.keep import tail;"
-        "tail.os.ftruncate = lambda *_: os._exit(7); from tweetdock.keep.volume import Volume;"
+        "import os, sys; from pathlib import Path; from tweetdock.keep.files import tail;"
+        "from tweetdock.keep.files.volume import Volume; tail.os.ftruncate = lambda *_: os._exit(7);"
         "Volume(Path(sys.argv[1]))"
     )
     run = subprocess.run([sys.executable, "-c", script, str(path)], check=False)

@@ -12,7 +12,7 @@ import pytest
 from archiving import START_MS, Watch, line, numbers_in, open_archive
 
 from tweetdock.keep.archive import RETRY_SECONDS
-from tweetdock.keep.manifest import Manifest
+from tweetdock.keep.files.manifest import Manifest
 from tweetdock.post import Span
 
 HOUR = Span(START_MS - 3_600_000, START_MS + 60_000)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from running import command, environment, run
 
-from tweetdock.keep.history import HOUR_MS, MINUTE_MS, Row
-from tweetdock.keep.state import Changes, State
+from tweetdock.keep.sqlite.history import HOUR_MS, MINUTE_MS, Row
+from tweetdock.keep.sqlite.state import Changes, State
 from tweetdock.keep.store import Store
 from tweetdock.memory import Memory
 from tweetdock.timestamps import rfc3339

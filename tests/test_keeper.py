@@ -13,9 +13,9 @@ from archiving import Watch
 from tweetdock.errors import UnavailableError
 from tweetdock.gauge import Gauge
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.history import read_history
+from tweetdock.keep.files.rotation import Rotation
 from tweetdock.keep.keeper import RETRY_SECONDS, Keeper
-from tweetdock.keep.rotation import Rotation
+from tweetdock.keep.sqlite.history import read_history
 from tweetdock.post import Batch, Post, Raw, Span
 from tweetdock.settings import Settings
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.errors import LineError
-from tweetdock.keep.line import Line, glance
+from tweetdock.keep.files.line import Line, glance
 from tweetdock.post import Post, Raw
 
 MOMENTS = st.integers(0, 4_102_444_800_000)

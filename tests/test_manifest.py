@@ -13,11 +13,11 @@ from archiving import START_MS, fill, line, open_archive
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.keep.contents import Contents
-from tweetdock.keep.disk import bytes_of
-from tweetdock.keep.manifest import Manifest, manifest_path
-from tweetdock.keep.members import pack
-from tweetdock.keep.note import END_OF_TIME_MS, Covers, read_note, united, write_note
+from tweetdock.keep.files.contents import Contents
+from tweetdock.keep.files.disk import bytes_of
+from tweetdock.keep.files.manifest import Manifest, manifest_path
+from tweetdock.keep.files.members import pack
+from tweetdock.keep.files.note import END_OF_TIME_MS, Covers, read_note, united, write_note
 from tweetdock.post import Span
 
 spans = st.builds(Span, st.integers(0, 60), st.integers(0, 60))

@@ -14,8 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.errors import TornError
-from tweetdock.keep.disk import FileBytes, bytes_of
-from tweetdock.keep.members import Member, backward, lines, may_be_gzip, pack, pieces, whole_end
+from tweetdock.keep.files.disk import FileBytes, bytes_of
+from tweetdock.keep.files.members import (
+    Member,
+    backward,
+    lines,
+    may_be_gzip,
+    pack,
+    pieces,
+    whole_end,
+)
 
 TEXTS = [b"one\n" * 20, b"", b"two, which is longer\n" * 30, b"three\n"]
 MEMBERS = [pack(text, f"note {number}".encode()) for number, text in enumerate(TEXTS)]
@@ -205,8 +213,8 @@ CUTTING = """
 import os, sys
 from pathlib import Path
 from tweetdock.errors import TornError
-from tweetdock.keep.disk import bytes_of
-from tweetdock.keep.members import Member, backward, pack, pieces
+from tweetdock.keep.files.disk import bytes_of
+from tweetdock.keep.files.members import Member, backward, pack, pieces
 path = Path(sys.argv[1])
 member = pack(os.urandom(400_000))
 for length in (0, len(member), 3 * len(member) + 1000):

@@ -17,11 +17,11 @@ from running import run
 
 from tweetdock.commands import merge as command
 from tweetdock.errors import ArchiveError
-from tweetdock.keep.contents import opened
-from tweetdock.keep.disk import FileBytes
-from tweetdock.keep.line import Line
-from tweetdock.keep.manifest import Manifest, manifest_path
-from tweetdock.keep.members import pack
+from tweetdock.keep.files.contents import opened
+from tweetdock.keep.files.disk import FileBytes
+from tweetdock.keep.files.line import Line
+from tweetdock.keep.files.manifest import Manifest, manifest_path
+from tweetdock.keep.files.members import pack
 from tweetdock.keep.merge import Merged, merge
 from tweetdock.post import Span
 

@@ -21,12 +21,12 @@ from standins.flaky_proxy import Answer, Corrupt, Cut, Fault, FlakyProxy, Hang
 from standins.x_api import XApi, make_post
 
 from tweetdock.errors import OffloadError
-from tweetdock.keep.line import Line
-from tweetdock.keep.lock import hold
-from tweetdock.keep.manifest import Manifest, manifest_path
-from tweetdock.keep.members import pack
+from tweetdock.keep.files.line import Line
+from tweetdock.keep.files.lock import hold
+from tweetdock.keep.files.manifest import Manifest, manifest_path
+from tweetdock.keep.files.members import pack
+from tweetdock.keep.files.shelf import Shelf
 from tweetdock.keep.offload import Offload, OffloadJob, Outcome
-from tweetdock.keep.shelf import Shelf
 from tweetdock.post import Post, Raw
 
 START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.errors import SettingsError
-from tweetdock.keep.rotation import Rotation
+from tweetdock.keep.files.rotation import Rotation
 from tweetdock.keep.settings import KeepSettings
 from tweetdock.settings import DIALS, SETTINGS, DialSettings, Settings
 from tweetdock.sources.x_query import build_query

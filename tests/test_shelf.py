@@ -9,8 +9,8 @@ import pytest
 from archiving import START_MS, fill, line, open_archive
 
 from tweetdock.errors import UnavailableError
-from tweetdock.keep.lock import Lock, is_held
-from tweetdock.keep.shelf import Shelf
+from tweetdock.keep.files.lock import Lock, is_held
+from tweetdock.keep.files.shelf import Shelf
 
 CLOSED = [
     "tweets-20261121T065536Z.jsonl.gz",
@@ -100,7 +100,7 @@ LOOKING = """
 import logging, os, sys
 from pathlib import Path
 from tweetdock.keep.caretaker import Caretaker
-from tweetdock.keep.shelf import Shelf
+from tweetdock.keep.files.shelf import Shelf
 # Root may read anything; a folder above this one may not be everybody's.
 os.chdir(sys.argv[1])
 if os.geteuid() == 0:
@@ -215,7 +215,7 @@ def test_a_lock_is_held_by_one_until_it_lets_go(tmp_path: Path) -> None:
 HOLDING = """
 import sys
 from pathlib import Path
-from tweetdock.keep.lock import Lock
+from tweetdock.keep.files.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

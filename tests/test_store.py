@@ -13,9 +13,17 @@ from hypothesis import strategies as st
 
 from tweetdock.errors import StateError, UnavailableError
 from tweetdock.gauge import Gauge
-from tweetdock.keep.history import DAY_MS, FILE, HOUR_MS, MINUTE_MS, History, Row, read_history
-from tweetdock.keep.schema import MIGRATIONS
-from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.keep.sqlite.history import (
+    DAY_MS,
+    FILE,
+    HOUR_MS,
+    MINUTE_MS,
+    History,
+    Row,
+    read_history,
+)
+from tweetdock.keep.sqlite.schema import MIGRATIONS
+from tweetdock.keep.sqlite.state import Changes, Spent, State
 from tweetdock.keep.store import Store
 from tweetdock.memory import Keepsake, Memory
 from tweetdock.post import Batch, Post, Raw, Removal, Span

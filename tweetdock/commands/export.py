@@ -11,10 +11,10 @@ from typing import TextIO
 
 from tweetdock.commands.streams import complain, counted, results, warn_of
 from tweetdock.exits import EXIT_UNAVAILABLE
-from tweetdock.keep.history import Row, read_history
-from tweetdock.keep.new_file import new_file
+from tweetdock.keep.files.new_file import new_file
 from tweetdock.keep.parquet import export_posts
 from tweetdock.keep.settings import state_dir
+from tweetdock.keep.sqlite.history import Row, read_history
 from tweetdock.timestamps import rfc3339
 
 _HEAD = ("at", "per", "posts", "authors", "grade", "window_seconds", "subject")

@@ -7,7 +7,7 @@ from pathlib import Path
 from tweetdock.commands.streams import complain, counted, results, warn_of
 from tweetdock.errors import ArchiveError
 from tweetdock.exits import EXIT_UNAVAILABLE
-from tweetdock.keep.contents import Tally
+from tweetdock.keep.files.contents import Tally
 from tweetdock.keep.merge import Merged, Shared, merge
 from tweetdock.post import Span
 from tweetdock.timestamps import duration, rfc3339

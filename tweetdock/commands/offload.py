@@ -10,9 +10,9 @@ from tweetdock.commands.streams import complain, counted, results
 from tweetdock.errors import SettingsError
 from tweetdock.exits import EXIT_SETTINGS, EXIT_UNAVAILABLE
 from tweetdock.keep.bucket import Bucket, S3Access
+from tweetdock.keep.files.shelf import Shelf
 from tweetdock.keep.offload import Offload, Outcome
 from tweetdock.keep.settings import KeepSettings
-from tweetdock.keep.shelf import Shelf
 from tweetdock.setting import table_of
 
 # What is wrong with the other settings is the daemon's concern.

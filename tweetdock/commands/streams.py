@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from tweetdock.keep.contents import Tally
+from tweetdock.keep.files.contents import Tally
 
 
 @contextmanager

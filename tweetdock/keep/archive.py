@@ -10,14 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tweetdock.errors import UnavailableError
-from tweetdock.keep.backlog import MEMBER_BYTES, MOST_BYTES, Backlog
-from tweetdock.keep.line import Line
-from tweetdock.keep.members import pack
-from tweetdock.keep.place import Place
-from tweetdock.keep.recent import recent
-from tweetdock.keep.rotation import Rotation
-from tweetdock.keep.shelf import Shelf
-from tweetdock.keep.volume import Volume
+from tweetdock.keep.files.backlog import MEMBER_BYTES, MOST_BYTES, Backlog
+from tweetdock.keep.files.line import Line
+from tweetdock.keep.files.members import pack
+from tweetdock.keep.files.place import Place
+from tweetdock.keep.files.recent import recent
+from tweetdock.keep.files.rotation import Rotation
+from tweetdock.keep.files.shelf import Shelf
+from tweetdock.keep.files.volume import Volume
 from tweetdock.post import Span
 from tweetdock.troubles import TroubleLog
 

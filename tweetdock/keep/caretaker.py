@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tweetdock.backoff import backoff
-from tweetdock.keep.manifest import Manifest, manifest_path
-from tweetdock.keep.shelf import Shelf
+from tweetdock.keep.files.manifest import Manifest, manifest_path
+from tweetdock.keep.files.shelf import Shelf
 from tweetdock.timestamps import rfc3339
 from tweetdock.troubles import TroubleLog
 

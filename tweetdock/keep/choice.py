@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.caretaker import Caretaker
+from tweetdock.keep.files.shelf import Shelf
 from tweetdock.keep.keeper import Keeper
-from tweetdock.keep.shelf import Shelf
 from tweetdock.settings import Settings
 from tweetdock.threads import Companion, Crash
 

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from tweetdock.errors import StateError, UnavailableError
 from tweetdock.gauge import Gauge
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.history import History, Row
-from tweetdock.keep.line import Line
-from tweetdock.keep.lock import Lock
-from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.keep.files.line import Line
+from tweetdock.keep.files.lock import Lock
+from tweetdock.keep.sqlite.history import History, Row
+from tweetdock.keep.sqlite.state import Changes, Spent, State
 from tweetdock.keep.store import Store
 from tweetdock.memory import Bookmark, Keepsake, Memory, News
 from tweetdock.post import Batch

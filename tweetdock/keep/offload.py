@@ -16,9 +16,9 @@ from secrets import token_hex
 from tweetdock.backoff import backoff
 from tweetdock.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import Bucket
-from tweetdock.keep.lock import is_held
-from tweetdock.keep.manifest import SUFFIX, Manifest, manifest_path
-from tweetdock.keep.shelf import Shelf
+from tweetdock.keep.files.lock import is_held
+from tweetdock.keep.files.manifest import SUFFIX, Manifest, manifest_path
+from tweetdock.keep.files.shelf import Shelf
 from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)

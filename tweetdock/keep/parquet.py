@@ -10,8 +10,8 @@ from typing import Any
 from tweetdock import __version__
 from tweetdock.errors import ArchiveError
 from tweetdock.keep.columns import columns
-from tweetdock.keep.contents import Found, Tally, opened
-from tweetdock.keep.new_file import new_file
+from tweetdock.keep.files.contents import Found, Tally, opened
+from tweetdock.keep.files.new_file import new_file
 
 _GROUP_ROWS = 20_000
 _GROUP_BYTES = 32_000_000

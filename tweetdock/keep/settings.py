@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tweetdock import values
 from tweetdock.errors import SettingsError
-from tweetdock.keep.rotation import Rotation
+from tweetdock.keep.files.rotation import Rotation
 from tweetdock.setting import set_by, table_of
 
 

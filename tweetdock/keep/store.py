@@ -12,11 +12,11 @@ from pathlib import Path
 from tweetdock.counter import Mark
 from tweetdock.coverage import Seen
 from tweetdock.errors import StateError
-from tweetdock.keep.database import DAMAGE, open_to_read, open_to_write
-from tweetdock.keep.facts import UNREADABLE, angles, moment, place, read_seen, salt, scales
-from tweetdock.keep.history import FILE, KEPT_MS
-from tweetdock.keep.schema import MIGRATIONS
-from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.keep.sqlite.database import DAMAGE, open_to_read, open_to_write
+from tweetdock.keep.sqlite.facts import UNREADABLE, angles, moment, place, read_seen, salt, scales
+from tweetdock.keep.sqlite.history import FILE, KEPT_MS
+from tweetdock.keep.sqlite.schema import MIGRATIONS
+from tweetdock.keep.sqlite.state import Changes, Spent, State
 from tweetdock.memory import Keepsake, Memory
 
 log = logging.getLogger(__name__)

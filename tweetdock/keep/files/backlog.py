@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tweetdock.keep.line import Line
-from tweetdock.keep.note import Covers, united, write_note
+from tweetdock.keep.files.line import Line
+from tweetdock.keep.files.note import Covers, united, write_note
 from tweetdock.post import Span
 
 MEMBER_BYTES = 1_000_000

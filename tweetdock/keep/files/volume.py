@@ -7,11 +7,11 @@ from pathlib import Path
 from stat import S_ISREG
 
 from tweetdock.errors import LineError, UnavailableError
-from tweetdock.keep.disk import FileBytes, sync_folder, write_all
-from tweetdock.keep.line import glance
-from tweetdock.keep.lock import hold
-from tweetdock.keep.members import lines
-from tweetdock.keep.tail import mend
+from tweetdock.keep.files.disk import FileBytes, sync_folder, write_all
+from tweetdock.keep.files.line import glance
+from tweetdock.keep.files.lock import hold
+from tweetdock.keep.files.members import lines
+from tweetdock.keep.files.tail import mend
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # A folder that we may not list, and file systems that know no such thing (CIFS, some of FUSE).

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tweetdock.errors import LineError, TornError, UnavailableError
-from tweetdock.keep.disk import FileBytes, replace, sync_folder, write_all
-from tweetdock.keep.line import Line
-from tweetdock.keep.members import Buffer, Member, lines, may_be_gzip, pack, whole_end
+from tweetdock.keep.files.disk import FileBytes, replace, sync_folder, write_all
+from tweetdock.keep.files.line import Line
+from tweetdock.keep.files.members import Buffer, Member, lines, may_be_gzip, pack, whole_end
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from tweetdock.coverage import Seen
-from tweetdock.keep.place import Place
+from tweetdock.keep.files.place import Place
 from tweetdock.memory import ScaleState
 from tweetdock.post import Span
 

@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from stat import S_ISREG
 
-from tweetdock.keep.lock import is_held
-from tweetdock.keep.manifest import SUFFIX
+from tweetdock.keep.files.lock import is_held
+from tweetdock.keep.files.manifest import SUFFIX
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tweetdock.coverage import Spans
 from tweetdock.errors import ArchiveError, LineError
-from tweetdock.keep.disk import bytes_of
-from tweetdock.keep.line import Line, glance
-from tweetdock.keep.members import Buffer, Member, lines, may_be_gzip, pieces
-from tweetdock.keep.note import END_OF_TIME_MS, read_note
+from tweetdock.keep.files.disk import bytes_of
+from tweetdock.keep.files.line import Line, glance
+from tweetdock.keep.files.members import Buffer, Member, lines, may_be_gzip, pieces
+from tweetdock.keep.files.note import END_OF_TIME_MS, read_note
 from tweetdock.post import Span
 
 _LONGEST = 1 << 24

@@ -7,9 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
-from tweetdock.keep.contents import Contents
-from tweetdock.keep.disk import bytes_of, replace
-from tweetdock.keep.note import END_OF_TIME_MS, Covers
+from tweetdock.keep.files.contents import Contents
+from tweetdock.keep.files.disk import bytes_of, replace
+from tweetdock.keep.files.note import END_OF_TIME_MS, Covers
 from tweetdock.post import Span
 from tweetdock.timestamps import parse_ms, rfc3339
 

@@ -5,11 +5,11 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from tweetdock.errors import LineError
-from tweetdock.keep.disk import bytes_of
-from tweetdock.keep.line import glance
-from tweetdock.keep.members import Buffer, backward, may_be_gzip
-from tweetdock.keep.place import Place
-from tweetdock.keep.shelf import Shelf
+from tweetdock.keep.files.disk import bytes_of
+from tweetdock.keep.files.line import glance
+from tweetdock.keep.files.members import Buffer, backward, may_be_gzip
+from tweetdock.keep.files.place import Place
+from tweetdock.keep.files.shelf import Shelf
 
 log = logging.getLogger(__name__)
 

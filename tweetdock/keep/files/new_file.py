@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tweetdock.errors import ArchiveError, TweetDockError
-from tweetdock.keep.disk import sync_folder
+from tweetdock.keep.files.disk import sync_folder
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tweetdock.errors import ArchiveError
-from tweetdock.keep.contents import Found
+from tweetdock.keep.files.contents import Found
 
 # It is thrown away in any case: nothing has to outlast a power cut.
 _SETUP = """

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tweetdock.keep.history import Row
-from tweetdock.keep.place import Place
+from tweetdock.keep.files.place import Place
+from tweetdock.keep.sqlite.history import Row
 from tweetdock.memory import Keepsake, Memory
 
 

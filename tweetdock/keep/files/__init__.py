@@ -1,0 +1,1 @@
+"""The archive's files: what is in them, how they are written, named, read and mended."""
