@@ -159,7 +159,8 @@ def test_a_mending_that_was_interrupted_anywhere_is_finished(
     # Stop it where the file aside has been written, by a disk that takes no more.
     script = (
         "import os, sys; from pathlib import Path; from tweetdock.keep.files import tail;"
-        "from tweetdock.keep.files.volume import Volume; tail.os.ftruncate = lambda *_: os._exit(7);"
+        "from tweetdock.keep.files.volume import Volume;"
+        "tail.os.ftruncate = lambda *_: os._exit(7);"
         "Volume(Path(sys.argv[1]))"
     )
     run = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
