@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tweetdock.backoff import backoff
-from tweetdock.keep.files.manifest import Manifest, manifest_path
+from tweetdock.keep.files.manifest import Manifest, is_untouched, manifest_path
 from tweetdock.keep.files.shelf import Shelf
 from tweetdock.timestamps import rfc3339
 from tweetdock.troubles import TroubleLog
@@ -112,7 +112,8 @@ class Caretaker:
     def _remove(self, path: Path) -> None:
         if self._offload:
             manifest = Manifest.read(path)
-            if manifest is None or not manifest.offloaded:
+            is_safe = manifest is not None and manifest.offloaded != ""
+            if not is_safe or not is_untouched(path, path.stat()):
                 return
         path.unlink(missing_ok=True)
         manifest_path(path).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from tweetdock.backoff import backoff
 from tweetdock.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import Bucket
 from tweetdock.keep.files.lock import is_held
-from tweetdock.keep.files.manifest import SUFFIX, Manifest, manifest_path
+from tweetdock.keep.files.manifest import SUFFIX, Manifest, is_untouched, manifest_path
 from tweetdock.keep.files.shelf import Shelf
 from tweetdock.troubles import TroubleLog
 
@@ -95,7 +95,11 @@ class Offload:
             if not file:
                 return None
             noted = Manifest.read(path)
-            if noted and self._is_marked(noted, file) and _is_untouched(path, file):
+            if (
+                noted
+                and self._is_marked(noted, file)
+                and is_untouched(path, os.fstat(file.fileno()))
+            ):
                 return None
             manifest = _true(noted, path, file)
             key = self._key(manifest, file)
@@ -238,12 +242,6 @@ def _taken(path: Path) -> Iterator[BufferedReader | None]:
         except BlockingIOError:
             is_free = False
         yield file if is_free else None
-
-
-def _is_untouched(path: Path, file: BufferedReader) -> bool:
-    """Whether nothing happened to the file since its manifest was written, not even a rename."""
-    stat = os.fstat(file.fileno())
-    return stat.st_ctime_ns < manifest_path(path).stat().st_mtime_ns
 
 
 def _true(noted: Manifest | None, path: Path, file: BufferedReader) -> Manifest:

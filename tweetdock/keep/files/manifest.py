@@ -1,6 +1,7 @@
 """What is in a closed file of the archive, kept beside it as `<file>.manifest.json`."""
 
 import json
+import os
 import socket
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +16,14 @@ from tweetdock.timestamps import parse_ms, rfc3339
 
 SUFFIX = ".manifest.json"
 _PIECE = 1 << 18
+
+
+def is_untouched(path: Path, stat: os.stat_result) -> bool:
+    """Whether nothing happened to a file since its manifest was written, not even a rename.
+
+    Raises OSError if it has none.
+    """
+    return stat.st_ctime_ns < manifest_path(path).stat().st_mtime_ns
 
 
 def manifest_path(path: Path) -> Path:
