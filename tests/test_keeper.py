@@ -13,6 +13,7 @@ from archiving import Watch
 from tweetdock.errors import UnavailableError
 from tweetdock.gauge import Gauge
 from tweetdock.keep.archive import Archive
+from tweetdock.keep.files.manifest import Manifest
 from tweetdock.keep.files.rotation import Rotation
 from tweetdock.keep.keeper import RETRY_SECONDS, Keeper
 from tweetdock.keep.sqlite.history import read_history
@@ -28,14 +29,22 @@ ANGLES = (10.0, 20.0)
 class House:
     """A gauge and its keeper, as the daemon puts them together."""
 
-    def __init__(self, folder: Path, now_ms: int = NOON, *, is_guest: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        now_ms: int = NOON,
+        *,
+        is_guest: bool = False,
+        has_archive: bool = True,
+    ) -> None:
         self.folder, self.now_ms, self.watch = folder, now_ms, Watch()
         env = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "a-token"}
-        settings = Settings.from_env(env | {"TWEETDOCK_STATE_DIR": str(folder)})
-        archive = partial(
-            Archive, folder / "a" / "tweets.jsonl.gz", Rotation(), lambda _: None, self.watch
-        )
-        self.keeper = Keeper(settings, SUBJECTS, archive, is_guest=is_guest, monotonic=self.watch)
+        path = folder / "a" / "tweets.jsonl.gz"
+        kept = {"TWEETDOCK_STATE_DIR": str(folder), "TWEETDOCK_ARCHIVE": str(path)}
+        settings = Settings.from_env(env | kept)
+        archive = partial(Archive, path, Rotation(), lambda _: None, self.watch)
+        opened = archive if has_archive else None
+        self.keeper = Keeper(settings, SUBJECTS, opened, is_guest=is_guest, monotonic=self.watch)
         self.gauge = Gauge(settings, {"x": 105_000}, now_ms, self.keeper.recall())
         self.keeper.recall_archive(self.gauge, now_ms)
 
@@ -60,8 +69,10 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, now_ms: int = NOON, *, is_guest: bool = False) -> Iterator[House]:
-    one = House(folder, now_ms, is_guest=is_guest)
+def house(
+    folder: Path, now_ms: int = NOON, *, is_guest: bool = False, has_archive: bool = True
+) -> Iterator[House]:
+    one = House(folder, now_ms, is_guest=is_guest, has_archive=has_archive)
     try:
         yield one
     finally:
@@ -222,3 +233,40 @@ def test_readings_are_kept_by_the_minute(tmp_path: Path) -> None:
     # Those of the last half minute are not saved yet.
     assert [row.at_ms % 60_000 for row in kept] == [0] * len(kept)
     assert len(kept) in (2, 3)
+
+
+def noted(folder: Path) -> tuple[Span, ...]:
+    """Which stretches the archive says it has."""
+    return Manifest.of(folder / "a" / "tweets.jsonl.gz").covers.get("x", ())
+
+
+def test_an_archive_switched_on_later_claims_nothing_from_before(tmp_path: Path) -> None:
+    with house(tmp_path, has_archive=False) as one:
+        one.hear(1, 2)
+        one.turn()
+    with house(tmp_path, NOON + 1000) as later:
+        later.hear(1, 2, 3)
+        later.turn(1)
+    # Nor does the one after it, which finds the archive in its place.
+    with house(tmp_path, NOON + 60_000) as again:
+        again.hear(1, 2, 3, 4)
+        again.turn(1)
+    assert len(lines_of(tmp_path)) == 2
+    assert [span.since_ms for span in noted(tmp_path)] == [NOON + 1000]
+
+
+def test_what_was_complete_is_noted_again_after_a_kill(tmp_path: Path) -> None:
+    """State saved, and notes not yet: the quiet minutes in between looked like a gap."""
+    killed = House(tmp_path)
+    killed.hear(1)
+    killed.turn(1)
+    killed.hear()
+    killed.turn(40)
+    for held in (killed.keeper._archive, killed.keeper._lock):
+        assert held is not None
+    before = noted(tmp_path)
+    killed.keeper._archive._volume.close()  # type: ignore[union-attr]  # as a kill lets go of it
+    killed.keeper._lock.close()  # type: ignore[union-attr]
+    with house(tmp_path, NOON + 42_000) as again:
+        again.turn(1)
+    assert max(span.until_ms for span in noted(tmp_path)) > max(s.until_ms for s in before)
