@@ -171,9 +171,10 @@ class Truth:
 
     def count(self, since_ms: int, until_ms: int) -> tuple[int, int]:
         """Unique posts and authors in (since, until]."""
-        if self._known != len(self._api.posts):
-            posts = [post for post in self._api.posts if "referenced_tweets" not in post]
-            self._known = len(self._api.posts)
+        there = self._api.posts  # once: others may be adding to it
+        if self._known != len(there):
+            posts = [post for post in there if "referenced_tweets" not in post]
+            self._known = len(there)
             firsts = [(post["edit_history_tweet_ids"][0], post["author_id"]) for post in posts]
             self._posts = sorted((milliseconds(key), key, author) for key, author in firsts)
         span = self._posts[

@@ -107,15 +107,26 @@ def scale(value: str) -> str:
 def url(value: str) -> str:
     """An http or https address of a server, without a path."""
     accepted = "an address such as https://api.x.com, without a path, user or password"
+    if not _is_address(value) or urlsplit(value).path.strip("/"):
+        raise ValueError(accepted)
+    return value.rstrip("/")
+
+
+def endpoint(value: str) -> str:
+    """An http or https address, with a path or without; or nothing."""
+    if value and not _is_address(value):
+        raise ValueError("an address such as https://minio.example.org, without user or password")
+    return value.rstrip("/")
+
+
+def _is_address(value: str) -> bool:
     try:
         parts = urlsplit(value)
         is_host = bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError as error:
-        raise ValueError(accepted) from error
-    extras = (parts.username, parts.password, parts.path.strip("/"), parts.query, parts.fragment)
-    if parts.scheme not in ("http", "https") or not is_host or any(extras):
-        raise ValueError(accepted)
-    return value.rstrip("/")
+    except ValueError:
+        return False
+    extras = (parts.username, parts.password, parts.query, parts.fragment)
+    return parts.scheme in ("http", "https") and is_host and not any(extras)
 
 
 def listen_address(value: str) -> tuple[str, int] | None:
@@ -148,20 +159,6 @@ def archive(value: str) -> Path | None:
     if path.suffix != ".gz" or path.stem.startswith("."):
         raise ValueError("a file whose name ends in .jsonl.gz, such as tweets.jsonl.gz")
     return path
-
-
-def endpoint(value: str) -> str:
-    """An http or https address, with a path or without; or nothing."""
-    accepted = "an address such as https://minio.example.org, without user or password"
-    try:
-        parts = urlsplit(value)
-        is_host = bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError as error:
-        raise ValueError(accepted) from error
-    extras = (parts.username, parts.password, parts.query, parts.fragment)
-    if value and (parts.scheme not in ("http", "https") or not is_host or any(extras)):
-        raise ValueError(accepted)
-    return value.rstrip("/")
 
 
 def s3_url(value: str) -> str:
