@@ -80,8 +80,15 @@ class SlidingWindow:
 
     def add(self, post: Post) -> Mark | None:
         """Count a post; its mark if it was new: not known, not removed and not too old."""
-        author = fingerprint(post.author, self._salted)
-        return self.put(Mark(fingerprint(post.key, self._salted), author, post.created_ms))
+        if post.created_ms <= self._now_ms - self._window_ms:
+            return None
+        key = fingerprint(post.key, self._salted)
+        row = self._keys.add(key)
+        if row < 0:
+            return None
+        mark = Mark(key, fingerprint(post.author, self._salted), post.created_ms)
+        self._fill(row, mark.author, mark.at_ms)
+        return mark
 
     def remove(self, key: str, at_ms: int) -> Mark | None:
         """Count a post no more, as it was deleted at `at_ms`; the removal's mark if it was news.
