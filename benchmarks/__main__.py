@@ -4,7 +4,7 @@ import os
 import platform
 from datetime import UTC, datetime
 
-from benchmarks import counter, daemon, ingest, keep
+from benchmarks import counter, daemon, ingest, jetstream, keep, stream
 from benchmarks.table import HEAD
 
 
@@ -13,8 +13,9 @@ def main() -> None:
     machine = f"{os.cpu_count()} cores, {platform.machine()}"
     print(f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {machine}:\n")
     print(HEAD, flush=True)
-    for measure in (counter.rows, ingest.rows, keep.rows, daemon.rows):
-        for row in measure():
+    parts = (counter, ingest, stream, jetstream, keep, daemon)
+    for part in parts:
+        for row in part.rows():
             print(row, flush=True)
 
 

@@ -11,7 +11,7 @@ from dateutil import parser
 from benchmarks.made_up import NOON, as_sent, make_post
 from benchmarks.table import lines, race
 from benchmarks.windows import sliding_window
-from tweetdock.sources.x_posts import parse_page
+from tweetdock.sources.x.posts import parse_page
 
 PAGES = 50
 PAGE_SIZE = 100

@@ -16,9 +16,9 @@ from tweetdock.keep.archive import FLUSH_SECONDS, Archive
 from tweetdock.keep.files.line import Line
 from tweetdock.keep.files.rotation import Rotation
 from tweetdock.keep.keeper import Keeper
-from tweetdock.post import Batch, Post, Raw, Span
+from tweetdock.post import Batch, Feed, Post, Raw, Span
 from tweetdock.settings import Settings
-from tweetdock.sources.x_plan import SearchPlan
+from tweetdock.sources.x.plan import SearchPlan
 
 POLL_MS = 5000
 LINES = 20_000
@@ -58,7 +58,7 @@ def hour_of(posts: int, *, has_archive: bool) -> int:
         archive = partial(Archive, path, Rotation(), lambda _: None, time.seconds)
         opened = archive if has_archive else None
         keeper = Keeper(settings, SUBJECTS, opened, monotonic=time.seconds)
-        gauge = Gauge(settings, {"x": 105_000}, time.ms, keeper.recall())
+        gauge = Gauge(settings, [Feed("x", 105_000)], time.ms, keeper.recall())
         before = process.io_counters().write_chars
         while time.ms < NOON:
             time.ms += POLL_MS

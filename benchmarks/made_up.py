@@ -1,7 +1,7 @@
 """Made-up posts, and how X sends them."""
 
 from tweetdock.post import Post
-from tweetdock.sources.x_posts import EPOCH_MS
+from tweetdock.sources.x.posts import EPOCH_MS
 from tweetdock.timestamps import rfc3339
 
 HOUR = 3_600_000

@@ -17,8 +17,9 @@ from tweetdock.post import Batch, Trouble
 from tweetdock.reading import Reading
 from tweetdock.settings import Settings
 from tweetdock.sources.polling import Poller
-from tweetdock.sources.x import Credentials, XSearch
-from tweetdock.sources.x_query import build_query
+from tweetdock.sources.x.client import Credentials
+from tweetdock.sources.x.query import build_query
+from tweetdock.sources.x.search import XSearch
 
 START = 1_790_000_000.0
 TOKEN = "a-bearer-token"
@@ -77,7 +78,7 @@ class Simulation:
         """End as by a kill, and begin with what was saved last."""
         memory, bookmark = self._saved
         self.source = self._make_source(bookmark)
-        self.gauge = Gauge(self._settings, {"x": self.source.lag_ms}, self.time.ms, memory)
+        self.gauge = Gauge(self._settings, [self.source.feed], self.time.ms, memory)
         self.gauge.recall_archived("x", self.archived, self.time.ms)
 
     def _make_source(self, bookmark: Bookmark) -> XSearch:
@@ -89,7 +90,7 @@ class Simulation:
             api_url=self.api.url,
             window_seconds=settings.window_seconds,
             poll_seconds=settings.poll_seconds,
-            look_back_seconds=settings.x_look_back_seconds,
+            look_back_seconds=settings.x.look_back_seconds,
             whole_seconds=self._whole_seconds,
             keeps_raw=True,
             bookmark=bookmark,
@@ -139,7 +140,7 @@ class Simulation:
         assert reading.posts <= most[0]
         assert reading.authors <= most[1]
         if reading.grade is Grade.EXACT:
-            least = self._truth.count(since, self.time.ms - self.source.lag_ms)
+            least = self._truth.count(since, self.time.ms - self.source.feed.lag_ms)
             assert reading.posts >= least[0]
             assert reading.authors >= least[1]
         else:

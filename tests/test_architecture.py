@@ -24,22 +24,42 @@ FLOORS = """
     keep/sqlite/state    keep/files/volume keep/files/shelf keep/files/new_file
     keep/sqlite/facts    keep/files/tail keep/files/manifest keep/files/backlog
     keep/sqlite/history  keep/sqlite/schema keep/sqlite/database keep/files/contents
+    keep/files/texts
     keep/files/place keep/files/lock keep/files/disk keep/files/note keep/files/line
     keep/files/members
     logs config                                    gauge show/journal show/terminal
     sources/choice                                 servos/choice servos/needles
-    sources/x sources/demo                         servos/pigpio servos/lgpio servos/mock
-    sources/x_plan sources/x_refusals              servos/pigpiod
-    sources/http sources/x_posts sources/polling   servos/rig servos/hand
+    sources/replay/source sources/demo
+    sources/replay/program sources/replay/lines
+    sources/replay/tape
+    sources/x/live                                 servos/pigpio servos/lgpio servos/mock
+    sources/x/stream sources/x/fill                servos/pigpiod
+    sources/x/connection                           servos/rig servos/hand
+    sources/x/ledger sources/x/search sources/x/stream_client
+    sources/x/client sources/x/gaps
+    sources/x/counts sources/x/plan
+    sources/x/budget sources/x/lines sources/x/refusals
+    sources/x/posts sources/x/follow sources/x/rules sources/x/pace sources/x/reconnects
+    sources/mastodon/timeline
+    sources/mastodon/stream
+    sources/mastodon/client
+    sources/mastodon/plan sources/mastodon/instance sources/mastodon/refusals
+    sources/mastodon/statuses sources/mastodon/posts sources/mastodon/sse
+    sources/bluesky/source
+    sources/bluesky/plan
+    sources/bluesky/course sources/bluesky/websocket sources/bluesky/events
+    sources/bluesky/known_keys
+    sources/http sources/polling
     settings reading memory
-    keep/settings
-    setting values sources/x_query sources/rate_limit keep/files/rotation keep/s3_url
+    keep/settings sources/settings
+    setting values sources/x/query sources/rate_limit keep/files/rotation keep/s3_url
     scaler coverage counter motion clock
     timeline fingerprints troubles backoff threads
     timestamps
     post errors
     exits __init__ sources/__init__ servos/__init__ show/__init__ commands/__init__
     keep/__init__ keep/files/__init__ keep/sqlite/__init__
+    sources/x/__init__ sources/bluesky/__init__ sources/mastodon/__init__ sources/replay/__init__
 """
 
 # These know no clock, socket, thread, file or log: time is an argument, and nothing is looked up.
@@ -68,21 +88,24 @@ PURE = [
     "keep/s3_url",
     "keep/sqlite/schema",
     "keep/settings",
-    "sources/x_plan",
-    "sources/x_posts",
-    "sources/x_query",
-    "sources/x_refusals",
     "sources/rate_limit",
+    "sources/settings",
+    *(f"sources/x/{name}" for name in ("plan", "posts", "query", "refusals", "rules", "lines")),
+    *(f"sources/x/{name}" for name in ("follow", "gaps", "pace", "reconnects")),
+    *(f"sources/bluesky/{name}" for name in ("events", "course", "plan", "known_keys")),
+    *(f"sources/mastodon/{name}" for name in ("plan", "posts", "instance", "refusals", "sse")),
+    *(f"sources/replay/{name}" for name in ("lines", "program", "tape")),
     "servos/hand",
 ]
 IMPURE_MODULES = {
     *("time", "threading", "queue", "subprocess", "signal", "asyncio", "multiprocessing"),
     *("socket", "ssl", "http", "urllib.request", "requests", "urllib3", "tweepy"),
+    "websockets",
     *("os", "io", "shutil", "tempfile", "glob", "sqlite3", "logging", "random", "secrets"),
     *("gpiozero", "pigpio", "lgpio", "dotenv"),
 }
 # A pure file may name a folder, but neither look into it nor open it.
-PATHS = {"keep/settings", "values"}
+PATHS = {"keep/settings", "sources/settings", "values"}
 IMPURE_CALLS = {
     *("open", "input", "print", "now", "utcnow", "today", "cwd", "home", "exists", "is_file"),
     *("is_dir", "iterdir", "mkdir", "read_text", "read_bytes", "write_text", "write_bytes"),
@@ -94,8 +117,9 @@ ROOMS = ["sources", "servos", "show", "keep"]
 
 # A library is known to the files named here and to no other.
 WALLS = {
-    "tweepy": {"sources/x"},
-    "requests": {"sources/http", "sources/x"},
+    "tweepy": {"sources/x/client", "sources/x/stream_client"},
+    "requests": {"sources/http", "sources/x/client", "sources/x/stream_client"},
+    "websockets": {"sources/bluesky/websocket"},
     "urllib3": {"sources/http"},
     "gpiozero": {"servos/rig", "servos/pigpio", "servos/lgpio", "servos/mock"},
     "pigpio": {"servos/pigpio"},
@@ -120,6 +144,7 @@ HEAVY = {
     "lgpio",
     "oauthlib",
     "rich",
+    "websockets",
 }
 
 

@@ -12,10 +12,10 @@ NOW_MS = 1_790_000_000_123
 class Machine:
     """A machine's two clocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, speed: float = 1.0) -> None:
         self.wall = NOW_MS / 1000
         self.monotonic = 5.0
-        self.clock = Clock(lambda: self.wall, lambda: self.monotonic)
+        self.clock = Clock(lambda: self.wall, lambda: self.monotonic, speed=speed)
 
     def wait(self, seconds: float) -> None:
         self.wall += seconds
@@ -104,3 +104,36 @@ def test_while_servers_about_agree_time_never_runs_back(
         machine.clock.correct(now + off_ms)
         last = machine.clock.now_ms()
         assert last >= now
+
+
+@given(st.floats(0.1, 3600), st.lists(st.floats(0, 100), max_size=20))
+def test_a_fast_clock_begins_with_the_machines_and_runs_away_from_it(
+    speed: float, waits: list[float]
+) -> None:
+    machine = Machine(speed)
+    assert machine.clock.now_ms() == NOW_MS
+    last = NOW_MS
+    for seconds in waits:
+        machine.wait(seconds)
+        assert machine.clock.now_ms() >= last
+        last = machine.clock.now_ms()
+    assert abs(last - NOW_MS - sum(waits) * 1000 * speed) < 2
+
+
+def test_a_fast_clock_that_is_corrected_runs_on_as_fast_from_there() -> None:
+    machine = Machine(60)
+    machine.wait(10)
+    assert machine.clock.now_ms() == NOW_MS + 600_000
+    assert not machine.clock.correct(NOW_MS + 600_000 - TRUSTED_MS)
+    assert machine.clock.correct(NOW_MS)
+    machine.wait(2)
+    assert machine.clock.now_ms() == NOW_MS + 120_000
+
+
+def test_a_fast_clock_takes_a_slow_answer_from_the_middle_of_its_own_time() -> None:
+    machine = Machine(60)
+    asked_ms = machine.clock.now_ms()
+    machine.wait(20)
+    assert not machine.clock.correct(asked_ms + 1_000_000, asked_ms)
+    assert machine.clock.correct(asked_ms + 9_000_000, asked_ms)
+    assert machine.clock.now_ms() == asked_ms + 9_600_000

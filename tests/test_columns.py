@@ -80,14 +80,76 @@ def test_a_network_that_is_not_known_has_no_answers() -> None:
     assert columns("elsewhere", TWEET) == Columns()
 
 
+def test_a_post_of_bluesky_fills_what_it_can() -> None:
+    tag = {"$type": "app.bsky.richtext.facet#tag", "tag": "Welt"}
+    link = {"$type": "app.bsky.richtext.facet#link", "uri": "https://example.org"}
+    root, parent = {"uri": "at://a/1", "cid": "c"}, {"uri": "at://a/2", "cid": "c"}
+    record = {
+        "text": "Hallo #Welt",
+        "langs": ["de", "en"],
+        "reply": {"root": root, "parent": parent},
+        "facets": [{"features": [tag, link]}],
+        "tags": ["hidden"],
+        "embed": {"$type": "app.bsky.embed.record", "record": {"uri": "at://a/3", "cid": "c"}},
+    }
+    found = Columns(
+        text="Hallo #Welt",
+        lang="de",
+        conversation="at://a/1",
+        reply_to="at://a/2",
+        quote_of="at://a/3",
+        hashtags=("Welt", "hidden"),
+    )
+    assert columns("bluesky", {"commit": {"record": record}}) == found
+    with_media = {"record": {"record": {"uri": "at://a/3"}}, "media": {}}
+    assert columns("bluesky", {"commit": {"record": {**record, "embed": with_media}}}) == found
+
+
+def test_a_status_of_mastodon_fills_what_it_can() -> None:
+    status = {
+        "content": "<p>Hallo</p>",
+        "language": "de",
+        "in_reply_to_id": "2",
+        "reblog": None,
+        "quote": {"quoted_status": {"uri": "https://a/3"}},
+        "tags": [{"name": "welt", "url": "https://a/tags/welt"}],
+        "favourites_count": 1,
+        "reblogs_count": 2,
+        "replies_count": 3,
+    }
+    assert columns("mastodon", status) == Columns(
+        text="<p>Hallo</p>",
+        lang="de",
+        reply_to="2",
+        quote_of="https://a/3",
+        hashtags=("welt",),
+        likes=1,
+        reposts=2,
+        replies=3,
+    )
+
+
 @pytest.mark.parametrize("number", [True, "5", 1.5, 2**63, -(2**64), None])
 def test_what_is_no_count_is_none(number: object) -> None:
     assert columns("x", {"public_metrics": {"like_count": number}}).likes is None
 
 
-@given(posts | anything)
-def test_foreign_types_never_stop_it_and_never_get_through(post: object) -> None:
-    found = asdict(columns("x", post))
+names = st.sampled_from(
+    [
+        *("commit", "record", "reply", "root", "facets", "features", "tags", "tag", "langs"),
+        *("embed", "uri", "content", "language", "reblog", "quote", "quoted_status", "name"),
+    ]
+)
+records = st.recursive(
+    anything,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(posts | anything | records, st.sampled_from(["x", "bluesky", "mastodon"]))
+def test_foreign_types_never_stop_it_and_never_get_through(post: object, source: str) -> None:
+    found = asdict(columns(source, post))
     tags = found.pop("hashtags")
     assert tags is None or all(isinstance(tag, str) for tag in tags)
     for name, value in found.items():

@@ -44,7 +44,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -
     settings = load({"TWEETDOCK_HASHTAGS": "flag"}, environment, tmp_path)
     assert settings.hashtags == ("flag",)
     assert settings.pigpio_addr == "environment"
-    assert settings.x_bearer_token == "file"
+    assert settings.x.bearer_token == "file"
     assert settings.poll_seconds == 7.0
 
 

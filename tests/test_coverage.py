@@ -1,5 +1,6 @@
 """Coverage: what was seen against brute force over milliseconds, and what each grade may claim."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from random import Random
 
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.coverage import Assessment, Coverage, Grade, Spans, worst
-from tweetdock.post import Span
+from tweetdock.post import Batch, Span, Trouble
 
 START = 1_000_000
 WINDOW = 60_000
@@ -26,10 +27,21 @@ def union(spans: list[Span]) -> set[int]:
     return set[int]().union(*map(milliseconds, spans))
 
 
+def hear(
+    coverage: Coverage, at_ms: int, span: Span | None, unreadable: Sequence[int] = (), **more: str
+) -> None:
+    word = Batch(source="x", covers=span, unreadable=tuple(unreadable), **more)  # type: ignore[arg-type]
+    coverage.hear(word, at_ms)
+
+
+def ail(coverage: Coverage, detail: str, *, voice: str = "", by_choice: bool = False) -> None:
+    coverage.ail(Trouble(source="x", voice=voice, detail=detail, by_choice=by_choice))
+
+
 def covered_until(at_ms: int, *, lag_ms: int = LAG) -> Coverage:
     """A source that has seen the whole window up to `at_ms`."""
     coverage = Coverage(lag_ms=lag_ms, started_ms=at_ms)
-    coverage.hear(at_ms, Span(at_ms - WINDOW, at_ms))
+    hear(coverage, at_ms, Span(at_ms - WINDOW, at_ms))
     return coverage
 
 
@@ -90,8 +102,9 @@ def test_exact_is_said_only_when_every_millisecond_due_was_seen(
     for pause, bounds in words:
         now += pause
         span = Span(now + bounds[0], now + bounds[1]) if bounds else None
-        coverage.hear(now, span)
-        seen |= milliseconds(span) if span else set()
+        hear(coverage, now, span)
+        # What is still to come is nobody's to cover.
+        seen |= {ms for ms in milliseconds(span) if ms <= now} if span else set()
         due = milliseconds(Span(now - window, now - min(lag, window * 3 // 4)))
         missing = due - seen
         assessment = coverage.assess(now, window, STALE)
@@ -104,7 +117,7 @@ def test_exact_is_said_only_when_every_millisecond_due_was_seen(
 def test_one_missing_millisecond_in_six_days_is_not_called_all() -> None:
     window = 518_400_000
     coverage = Coverage(lag_ms=0, started_ms=window)
-    coverage.hear(window, Span(0, window - 1))
+    hear(coverage, window, Span(0, window - 1))
     assessment = coverage.assess(window, window, STALE)
     assert assessment.grade is Grade.FILLING
     assert assessment.covered == 0.9999
@@ -118,7 +131,7 @@ def test_nothing_is_known_before_the_first_word() -> None:
 
 def test_half_a_window_seen_is_filling_and_says_so() -> None:
     coverage = Coverage(lag_ms=0, started_ms=START)
-    coverage.hear(START, Span(START - WINDOW // 2, START))
+    hear(coverage, START, Span(START - WINDOW // 2, START))
     assessment = assess(coverage, START)
     assert assessment == Assessment(Grade.FILLING, 0.5, "reading back: 50% of the window seen")
 
@@ -131,7 +144,7 @@ def test_the_usual_lag_is_no_gap_but_more_is() -> None:
 
 def test_trouble_with_a_gap_is_partial_for_the_reason() -> None:
     coverage = covered_until(START)
-    coverage.ail("X asks us to wait")
+    ail(coverage, "X asks us to wait")
     assessment = assess(coverage, START + LAG + 1)
     assert assessment.grade is Grade.PARTIAL
     assert assessment.covered < 1.0
@@ -140,13 +153,13 @@ def test_trouble_with_a_gap_is_partial_for_the_reason() -> None:
 
 def test_trouble_before_the_first_word_is_partial() -> None:
     coverage = Coverage(lag_ms=LAG, started_ms=START)
-    coverage.ail("no route to X")
+    ail(coverage, "no route to X")
     assert assess(coverage, START) == Assessment(Grade.PARTIAL, 0.0, "no route to X")
 
 
 def test_a_failure_that_the_next_try_mends_leaves_it_exact_but_shows() -> None:
     coverage = covered_until(START)
-    coverage.ail("X asks us to wait")
+    ail(coverage, "X asks us to wait")
     mended = Assessment(Grade.EXACT, 1.0, "X asks us to wait")
     assert assess(coverage, START) == mended
     assert assess(coverage, START + LAG // 2) == mended
@@ -154,7 +167,7 @@ def test_a_failure_that_the_next_try_mends_leaves_it_exact_but_shows() -> None:
 
 def test_an_outage_is_partial_before_it_has_made_a_gap() -> None:
     coverage = covered_until(START)
-    coverage.ail("X asks us to wait")
+    ail(coverage, "X asks us to wait")
     assessment = assess(coverage, START + LAG // 2 + 1)
     assert assessment == Assessment(Grade.PARTIAL, 1.0, "X asks us to wait")
 
@@ -165,16 +178,16 @@ def test_silence_without_trouble_is_exact_for_as_long_as_the_lag() -> None:
 
 def test_a_lag_longer_than_the_window_still_leaves_something_to_be_seen() -> None:
     coverage = Coverage(lag_ms=2 * WINDOW, started_ms=START)
-    coverage.hear(START, Span(START - WINDOW, START - WINDOW * 3 // 4 - 1))
+    hear(coverage, START, Span(START - WINDOW, START - WINDOW * 3 // 4 - 1))
     assert assess(coverage, START).grade is Grade.FILLING
-    coverage.hear(START, Span(START - WINDOW, START - WINDOW * 3 // 4))
+    hear(coverage, START, Span(START - WINDOW, START - WINDOW * 3 // 4))
     assert assess(coverage, START).grade is Grade.EXACT
 
 
 def test_a_word_ends_the_trouble() -> None:
     coverage = covered_until(START)
-    coverage.ail("X asks us to wait")
-    coverage.hear(START + 1, Span(START, START + 1))
+    ail(coverage, "X asks us to wait")
+    hear(coverage, START + 1, Span(START, START + 1))
     assert assess(coverage, START + 1) == Assessment(Grade.EXACT, 1.0, "")
 
 
@@ -184,13 +197,13 @@ def test_silence_beyond_the_limit_is_stale_for_the_reason() -> None:
     assessment = assess(coverage, START + STALE + 1)
     assert assessment.grade is Grade.STALE
     assert assessment.detail == "no word for 20 s"
-    coverage.ail("the cable is out")
+    ail(coverage, "the cable is out")
     assert assess(coverage, START + STALE + 1).detail == "no word for 20 s: the cable is out"
 
 
 def test_trouble_is_no_word() -> None:
     coverage = covered_until(START)
-    coverage.ail("the cable is out")
+    ail(coverage, "the cable is out")
     assert coverage.is_silent(START + STALE + 1, STALE)
 
 
@@ -203,19 +216,19 @@ def test_a_source_that_never_spoke_becomes_stale_too() -> None:
 
 def test_an_empty_word_is_a_word() -> None:
     coverage = covered_until(START)
-    coverage.hear(START + STALE, None)
+    hear(coverage, START + STALE, None)
     assert assess(coverage, START + STALE + 1).grade is Grade.FILLING
 
 
 def test_unreadable_posts_make_it_partial_until_they_leave_the_window() -> None:
     coverage = Coverage(lag_ms=LAG, started_ms=START)
-    coverage.hear(START, Span(START - WINDOW, START), unreadable=[START - 10, START - 5])
+    hear(coverage, START, Span(START - WINDOW, START), unreadable=[START - 10, START - 5])
     assessment = assess(coverage, START)
     assert assessment.grade is Grade.PARTIAL
     assert assessment.covered == 1.0
     assert "2 posts" in assessment.detail
     last = START - 5 + WINDOW
-    coverage.hear(last, Span(START, last))
+    hear(coverage, last, Span(START, last))
     assert assess(coverage, last - 1).grade is Grade.PARTIAL
     assert assess(coverage, last) == Assessment(Grade.EXACT, 1.0, "")
 
@@ -223,7 +236,7 @@ def test_unreadable_posts_make_it_partial_until_they_leave_the_window() -> None:
 def test_the_same_unreadable_post_read_twice_is_one() -> None:
     coverage = covered_until(START)
     for _ in range(2):
-        coverage.hear(START, None, unreadable=[START - 10])
+        hear(coverage, START, None, unreadable=[START - 10])
     assert "1 post of" in assess(coverage, START).detail
 
 
@@ -243,3 +256,52 @@ def test_beside_sources_that_speak_stale_is_partial() -> None:
     assert stale.as_partial() == Assessment(Grade.PARTIAL, 0.5, "no word for 5 min")
     exact = Assessment(Grade.EXACT, 1.0, "")
     assert exact.as_partial() is exact
+
+
+def test_each_voice_has_a_trouble_of_its_own() -> None:
+    coverage = covered_until(START)
+    ail(coverage, "the stream is refused", voice="stream")
+    hear(coverage, START + 1, None, voice="search")
+    assert assess(coverage, START + LAG + 2).detail == "the stream is refused"
+    hear(coverage, START + 2, None, voice="stream")
+    assert assess(coverage, START + LAG + 3).grade is Grade.FILLING
+
+
+def test_what_a_voice_cannot_do_is_no_matter_while_another_sees_all() -> None:
+    coverage = covered_until(START)
+    ail(coverage, "the stream is refused", voice="stream")
+    hear(coverage, START + LAG, Span(START, START + LAG), voice="search")
+    assert assess(coverage, START + LAG).grade is Grade.EXACT
+
+
+def test_a_gap_that_will_not_be_filled_is_partial_for_the_reason() -> None:
+    coverage = covered_until(START)
+    hear(coverage, START + 10, Span(START + 5, START + 10), lost="the server forgot it")
+    found = assess(coverage, START + 10 + LAG)
+    assert (found.grade, found.detail) == (Grade.PARTIAL, "the server forgot it")
+    last = START + 5 + WINDOW
+    hear(coverage, last, Span(START + 10, last), lost="the server forgot it")
+    assert assess(coverage, last).grade is Grade.EXACT
+
+
+def test_who_chooses_not_to_ask_is_not_silent() -> None:
+    coverage = covered_until(START)
+    ail(coverage, "the budget is spent", by_choice=True)
+    found = assess(coverage, START + STALE + 1)
+    assert (found.grade, found.detail) == (Grade.PARTIAL, "the budget is spent")
+    ail(coverage, "the cable is out")
+    assert assess(coverage, START + STALE + 1).grade is Grade.STALE
+
+
+def test_a_remark_is_told_whatever_the_grade() -> None:
+    coverage = covered_until(START)
+    hear(coverage, START, None, remark="0.35 USD today")
+    assert assess(coverage, START) == Assessment(Grade.EXACT, 1.0, "0.35 USD today")
+    late = assess(coverage, START + LAG + 600)
+    assert late.detail == "reading back: 98% of the window seen; 0.35 USD today"
+
+
+def test_a_clock_ahead_of_ours_completes_nothing_that_is_to_come() -> None:
+    coverage = covered_until(START)
+    hear(coverage, START, Span(START - WINDOW, START + WINDOW))
+    assert assess(coverage, START + LAG + 1).grade is Grade.FILLING

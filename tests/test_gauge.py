@@ -7,7 +7,7 @@ import pytest
 
 from tweetdock.coverage import Grade
 from tweetdock.gauge import Gauge
-from tweetdock.post import Batch, Post, Removal, Span, Trouble
+from tweetdock.post import Batch, Feed, Post, Removal, Span, Trouble
 from tweetdock.reading import Reading
 from tweetdock.settings import Settings
 
@@ -30,7 +30,7 @@ class History:
     def __post_init__(self) -> None:
         self.now = START
         settings = Settings.from_env(LEAST | self.env, demo=self.demo)
-        self.gauge = Gauge(settings, self.lags_ms, START)
+        self.gauge = Gauge(settings, [Feed(*lag) for lag in self.lags_ms.items()], START)
         self.heard = dict.fromkeys(self.lags_ms, START - WINDOW)
 
     def say(self, source: str, *posts: Post, removals: tuple[Removal, ...] = ()) -> None:
@@ -244,6 +244,7 @@ def test_the_json_is_that_of_the_contract(*, demo: bool) -> None:
                 "full_scale": 500,
                 "angle": 148.32,
                 "pegged": False,
+                "known": True,
             },
             "tweeters": {
                 "count": 287,
@@ -251,7 +252,9 @@ def test_the_json_is_that_of_the_contract(*, demo: bool) -> None:
                 "full_scale": 500,
                 "angle": 103.32,
                 "pegged": False,
+                "known": True,
             },
         },
         "demo": demo,
+        "replay": False,
     }

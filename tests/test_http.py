@@ -7,10 +7,13 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from standins.loopback import Loopback
 
 from tweetdock.errors import RefusedError, SourceError
@@ -225,3 +228,130 @@ def test_a_proxy_is_watched_too(
     server.serve = drip(server, OK % (1000, b"." * 1000))
     with pytest.raises(SourceError, match="does not answer in time"):
         session.request("GET", "http://x.test/")
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n%b\r\n"
+TO_THE_END = b"Connection: close\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n" + TO_THE_END
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def heard(session: Session, url: str, *, silence_seconds: float = 5) -> list[bytes | None]:
+    """All lines of an answer, up to its end."""
+    lines: list[bytes | None] = []
+    stream = session.open("GET", url, silence_seconds=silence_seconds)
+    with contextlib.suppress(SourceError):
+        while True:
+            lines += stream.read()
+    stream.close()
+    return lines
+
+
+@given(
+    st.lists(st.binary(max_size=12).filter(lambda line: not set(line) & set(b"\r\n"))),
+    st.lists(st.integers(1, 9), min_size=1),
+    st.sampled_from([b"\n", b"\r\n"]),
+)
+@settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+def test_an_answer_that_goes_on_is_heard_line_by_line_however_it_is_cut(
+    server: Server, session: Session, lines: list[bytes], cuts: list[int], end: bytes
+) -> None:
+    text = b"".join(line + end for line in lines)
+    places = list(accumulate(cuts, initial=0))
+    pieces = [text[a:b] for a, b in pairwise([*places, len(text)])]
+    server.serve = lambda wire: wire.sendall(
+        HEAD % CHUNKED + b"".join(chunk(piece) for piece in pieces if piece) + b"0\r\n\r\n"
+    )
+    assert heard(session, server.plain_url) == lines
+    server.serve = lambda wire: wire.sendall(HEAD % TO_THE_END + text)
+    assert heard(session, server.plain_url) == lines
+
+
+def test_a_line_is_heard_as_it_comes(server: Server, session: Session) -> None:
+    def serve(wire: socket.socket) -> None:
+        wire.sendall(HEAD % CHUNKED + chunk(b"one\r\ntw"))
+        server.ending.wait(5)
+        wire.sendall(chunk(b"o\r\n"))
+
+    for url in urls(server):
+        server.serve = serve
+        server.ending.clear()
+        stream = session.open("GET", url, silence_seconds=5)
+        assert stream.read() == [b"one"]
+        server.ending.set()
+        assert stream.read() == [b"two"]
+        stream.close()
+
+
+def test_a_silent_answer_is_dead(server: Server, session: Session) -> None:
+    def serve(wire: socket.socket) -> None:
+        wire.sendall(HEAD % CHUNKED + chunk(b"one\r\n"))
+        server.ending.wait(5)
+
+    server.serve = serve
+    for url in urls(server):
+        stream = session.open("GET", url, silence_seconds=0.1)
+        assert stream.read() == [b"one"]
+        with pytest.raises(SourceError, match="has said nothing for 0 s"):
+            stream.read()
+
+
+def test_an_answer_that_ends_says_so(server: Server, session: Session) -> None:
+    for body in (HEAD % TO_THE_END + b"one\n", HEAD % CHUNKED + chunk(b"one\n") + b"0\r\n\r\n"):
+        server.serve = lambda wire, body=body: wire.sendall(body)  # type: ignore[misc]
+        stream = session.open("GET", server.plain_url, silence_seconds=5)
+        assert stream.read() == [b"one"]
+        with pytest.raises(SourceError, match="has closed the connection"):
+            stream.read()
+
+
+def test_an_answer_that_breaks_amid_a_chunk_says_so(server: Server, session: Session) -> None:
+    server.serve = lambda wire: wire.sendall(HEAD % CHUNKED + b"ff\r\none\r\ntwo")
+    stream = session.open("GET", server.plain_url, silence_seconds=5)
+    assert stream.read() == [b"one"]
+    with pytest.raises(SourceError, match="the connection broke"):
+        stream.read()
+
+
+def test_a_line_without_end_is_not_kept(server: Server, session: Session) -> None:
+    long = b"x" * (3 * http.LARGEST_LINE)
+    server.serve = lambda wire: wire.sendall(HEAD % TO_THE_END + b"one\n" + long + b"\ntwo\n")
+    assert heard(session, server.plain_url) == [b"one", None, b"two"]
+
+
+def test_a_packed_stream_is_unpacked(server: Server, session: Session) -> None:
+    """It is not asked for, but a proxy may pack all the same."""
+    packed = gzip.compress(b"one\ntwo\n")
+    head = HEAD % (TO_THE_END + b"Content-Encoding: gzip\r\n")
+    server.serve = lambda wire: wire.sendall(head + packed)
+    assert heard(session, server.plain_url) == [b"one", b"two"]
+
+
+def test_a_refused_stream_says_all(server: Server, session: Session) -> None:
+    refusal = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\nX-Why: me\r\n\r\nwait"
+    server.serve = lambda wire: wire.sendall(refusal)
+    with pytest.raises(RefusedError) as caught:
+        session.open("GET", server.plain_url, silence_seconds=5)
+    assert (caught.value.status, caught.value.body) == (429, b"wait")
+    assert caught.value.headers["X-Why"] == "me"
+
+
+def test_whoever_waits_in_a_stream_is_woken_by_a_cut(server: Server, session: Session) -> None:
+    def serve(wire: socket.socket) -> None:
+        wire.sendall(HEAD % CHUNKED + chunk(b"one\r\n"))
+        server.ending.wait(10)
+
+    server.serve = serve
+    for url in urls(server):
+        stream = session.open("GET", url, silence_seconds=10)
+        assert stream.read() == [b"one"]
+        cutter = threading.Timer(0.05, session.cut)
+        cutter.start()
+        with pytest.raises(SourceError):
+            stream.read()
+        cutter.join()

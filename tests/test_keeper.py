@@ -17,7 +17,7 @@ from tweetdock.keep.files.manifest import Manifest
 from tweetdock.keep.files.rotation import Rotation
 from tweetdock.keep.keeper import RETRY_SECONDS, Keeper
 from tweetdock.keep.sqlite.history import read_history
-from tweetdock.post import Batch, Post, Raw, Span
+from tweetdock.post import Batch, Feed, Post, Raw, Span
 from tweetdock.settings import Settings
 
 NOON = 1_790_000_000_000
@@ -45,7 +45,7 @@ class House:
         archive = partial(Archive, path, Rotation(), lambda _: None, self.watch)
         opened = archive if has_archive else None
         self.keeper = Keeper(settings, SUBJECTS, opened, is_guest=is_guest, monotonic=self.watch)
-        self.gauge = Gauge(settings, {"x": 105_000}, now_ms, self.keeper.recall())
+        self.gauge = Gauge(settings, [Feed("x", 105_000)], now_ms, self.keeper.recall())
         self.keeper.recall_archive(self.gauge, now_ms)
 
     def hear(self, *numbers: int) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tweetdock.backoff import backoff
 from tweetdock.errors import SourceError
-from tweetdock.post import Batch, Trouble
+from tweetdock.post import Batch, Feed, Trouble
 from tweetdock.sources.polling import Pause, Poller
 
 Answer = Exception | Pause
@@ -19,15 +19,15 @@ Answer = Exception | Pause
 class Scripted:
     """A source that gives one answer after the other, each poll with a batch before it fails."""
 
-    name = "scripted"
-    lag_ms = 45_000
+    feed = Feed("scripted", lag_ms=45_000)
+    voice = ""
 
     def __init__(self, *answers: Answer) -> None:
         self._answers = iter(answers)
         self._pause = Pause(0.0)
 
     def poll(self) -> Iterator[Batch]:
-        yield Batch(source=self.name)
+        yield Batch(source=self.feed.source)
         answer = next(self._answers)
         if isinstance(answer, Exception):
             raise answer

@@ -13,11 +13,13 @@ from tweetdock.errors import SettingsError
 from tweetdock.keep.files.rotation import Rotation
 from tweetdock.keep.settings import KeepSettings
 from tweetdock.settings import DIALS, SETTINGS, DialSettings, Settings
-from tweetdock.sources.x_query import build_query
+from tweetdock.sources.settings import NetworkSettings, XSettings
+from tweetdock.sources.x.query import build_query
 
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
 OAUTH = ("X_CONSUMER_KEY", "X_CONSUMER_SECRET", "X_ACCESS_TOKEN", "X_ACCESS_TOKEN_SECRET")
-SECRETS = ("X_BEARER_TOKEN", *OAUTH)
+WORDS = ("X_BEARER_TOKEN", *OAUTH)
+SECRETS = (*WORDS, "TWEETDOCK_MASTODON_TOKENS")
 
 # A valid value other than the default for every name of the contract.
 OTHERS = {
@@ -28,6 +30,14 @@ OTHERS = {
     **{name: name.lower() for name in OAUTH},
     "X_API_URL": "http://127.0.0.1:8081",
     "TWEETDOCK_X_LOOK_BACK_SECONDS": "600",
+    "TWEETDOCK_FOLLOW": "@docker @moby:following",
+    "TWEETDOCK_X_PRICE_PER_POST": "0.01",
+    "TWEETDOCK_X_DAILY_BUDGET_USD": "2.50",
+    "TWEETDOCK_JETSTREAM": "ws://127.0.0.1:6008/subscribe",
+    "TWEETDOCK_MASTODON": "mastodon.social https://fosstodon.org",
+    "TWEETDOCK_MASTODON_TOKENS": "fosstodon.org=a-user-token",
+    "TWEETDOCK_SPEED": "60",
+    "TWEETDOCK_LOOP": "1",
     "TWEETDOCK_POLL_SECONDS": "10.5",
     "TWEETDOCK_WINDOW_SECONDS": "7200",
     "TWEETDOCK_STALE_SECONDS": "60",
@@ -78,7 +88,8 @@ def only_problem(env: Mapping[str, str]) -> str:
 def flat(settings: Settings) -> dict[str, object]:
     """All values by their names in the environment."""
     found: dict[str, object] = {}
-    for owner in (settings, settings.keep, settings.tweets, settings.tweeters):
+    parts = (settings.x, settings.networks, settings.keep, settings.tweets, settings.tweeters)
+    for owner in (settings, *parts):
         prefix = ""
         if isinstance(owner, DialSettings):
             prefix = "TWEETDOCK_TWEETS_" if owner is settings.tweets else "TWEETDOCK_TWEETERS_"
@@ -99,15 +110,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     }
     assert Settings.from_env({**LEAST, "HOME": "/home/pi"}) == Settings(
         hashtags=("dockercon",),
-        x_query="",
         sources=("x",),
-        x_bearer_token="token",
-        x_consumer_key="",
-        x_consumer_secret="",
-        x_access_token="",
-        x_access_token_secret="",
-        x_api_url="https://api.x.com",
-        x_look_back_seconds=120.0,
         poll_seconds=5.0,
         window_seconds=3600.0,
         stale_seconds=300.0,
@@ -118,6 +121,31 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         web=("127.0.0.1", 8080),
         log_level="INFO",
         log_format="text",
+        x=XSettings(
+            query="",
+            bearer_token="token",
+            consumer_key="",
+            consumer_secret="",
+            access_token="",
+            access_token_secret="",
+            api_url="https://api.x.com",
+            look_back_seconds=120.0,
+            follow=(),
+            usd_per_post=0.005,
+            daily_usd=None,
+        ),
+        networks=NetworkSettings(
+            jetstream=(
+                "wss://jetstream1.us-east.bsky.network/subscribe",
+                "wss://jetstream1.us-west.bsky.network/subscribe",
+                "wss://jetstream2.us-east.bsky.network/subscribe",
+                "wss://jetstream2.us-west.bsky.network/subscribe",
+            ),
+            mastodon=(),
+            mastodon_tokens={},
+            speed=1.0,
+            loop=False,
+        ),
         keep=KeepSettings(
             state_dir=Path("~/.local/state/tweetdock").expanduser(),
             save_seconds=30.0,
@@ -167,15 +195,15 @@ def test_quotes_that_docker_hands_on_are_taken_off(quote: str) -> None:
 
 def test_quotes_within_a_query_stay() -> None:
     for query in ('"docker con" -is:retweet', "'"):
-        assert Settings.from_env({**LEAST, "TWEETDOCK_X_QUERY": query}).x_query == query
+        assert Settings.from_env({**LEAST, "TWEETDOCK_X_QUERY": query}).x.query == query
 
 
 @pytest.mark.parametrize(
     ("name", "value", "accepted"),
     [
         ("TWEETDOCK_HASHTAGS", "docker con!", "letters, digits and '_'"),
-        ("TWEETDOCK_SOURCES", "twitter", "a comma list of x, demo"),
-        ("TWEETDOCK_SOURCES", "X", "a comma list of x, demo"),
+        ("TWEETDOCK_SOURCES", "twitter", "a comma list of x, x-stream, bluesky"),
+        ("TWEETDOCK_SOURCES", "X", "a comma list of x, x-stream, bluesky"),
         ("X_API_URL", "api.x.com", "an address such as https://api.x.com"),
         ("X_API_URL", "https://api.x.com/2", "without a path"),
         ("X_API_URL", "ftp://api.x.com", "an address such as https://api.x.com"),
@@ -285,7 +313,7 @@ def test_no_secret_is_ever_shown(secrets: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("secret", ["two words", "line\nbreak", "Füße", "tab\there"])
-@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("name", WORDS)
 def test_a_secret_that_no_header_can_carry_is_refused_unseen(name: str, secret: str) -> None:
     problem = problems({**LEAST, name: secret})[0]
     assert problem.startswith(f"{name}: one word of plain characters")
@@ -298,12 +326,74 @@ def test_every_setting_has_a_flag_of_its_own() -> None:
     assert "--tweets-min-pulse-us" in flags
 
 
+BLUESKY = {"TWEETDOCK_HASHTAGS": "dockercon", "TWEETDOCK_SOURCES": "bluesky"}
+STREAM = {**LEAST, "TWEETDOCK_SOURCES": "x-stream"}
+MASTODON = {
+    "TWEETDOCK_HASHTAGS": "dockercon",
+    "TWEETDOCK_SOURCES": "mastodon",
+    "TWEETDOCK_MASTODON": "mastodon.social https://Fosstodon.org/",
+}
+
+
+def test_any_mix_of_networks_is_taken() -> None:
+    mix = {**LEAST, **MASTODON, "TWEETDOCK_SOURCES": "x, x-stream, bluesky,mastodon,replay:a.gz"}
+    settings = Settings.from_env(mix)
+    assert settings.sources == ("x", "x-stream", "bluesky", "mastodon", "replay:a.gz")
+    assert settings.networks.mastodon == ("https://mastodon.social", "https://fosstodon.org")
+
+
+def test_bluesky_alone_needs_no_credentials() -> None:
+    assert Settings.from_env(BLUESKY).sources == ("bluesky",)
+
+
+def test_a_replay_needs_neither_hashtags_nor_credentials() -> None:
+    assert Settings.from_env({"TWEETDOCK_SOURCES": "replay:day.jsonl"}).is_replay
+
+
+def test_followed_accounts_are_enough_for_the_stream() -> None:
+    env = {**STREAM, "TWEETDOCK_HASHTAGS": "", "TWEETDOCK_FOLLOW": "docker, @DockerCon:following"}
+    assert Settings.from_env(env).x.follow == ("@docker", "@DockerCon:following")
+
+
+def test_a_token_belongs_to_its_server() -> None:
+    env = {**MASTODON, "TWEETDOCK_MASTODON_TOKENS": "Fosstodon.org=abc=, mastodon.social=xyz"}
+    tokens = Settings.from_env(env).networks.mastodon_tokens
+    assert tokens == {"fosstodon.org": "abc=", "mastodon.social": "xyz"}
+
+
 @pytest.mark.parametrize(
-    "source", ["x-stream", "bluesky", "mastodon", "replay:old.jsonl", "replay"]
+    ("env", "problem"),
+    [
+        ({**BLUESKY, "TWEETDOCK_HASHTAGS": ""}, "TWEETDOCK_HASHTAGS: not set"),
+        ({**MASTODON, "TWEETDOCK_HASHTAGS": ""}, "TWEETDOCK_HASHTAGS: not set"),
+        ({**MASTODON, "TWEETDOCK_MASTODON": ""}, "TWEETDOCK_MASTODON: not set"),
+        ({**MASTODON, "TWEETDOCK_MASTODON": "a b/c"}, "TWEETDOCK_MASTODON=a b/c: an address"),
+        (
+            {**MASTODON, "TWEETDOCK_MASTODON_TOKENS": "other.org=x"},
+            "TWEETDOCK_MASTODON_TOKENS: names a host that is not in TWEETDOCK_MASTODON",
+        ),
+        (
+            {**MASTODON, "TWEETDOCK_MASTODON_TOKENS": "abc"},
+            "TWEETDOCK_MASTODON_TOKENS: host=token, several separated by space",
+        ),
+        ({**STREAM, "X_BEARER_TOKEN": ""}, "X_BEARER_TOKEN: not set; X's stream takes no other"),
+        ({**LEAST, "TWEETDOCK_FOLLOW": "@a"}, "TWEETDOCK_FOLLOW: accounts are followed by x-st"),
+        ({**STREAM, "TWEETDOCK_FOLLOW": "a-b"}, "TWEETDOCK_FOLLOW=a-b: 'a-b' is no account"),
+        (
+            {**STREAM, "TWEETDOCK_FOLLOW": "@a", "TWEETDOCK_X_QUERY": "#b"},
+            "TWEETDOCK_FOLLOW: cannot be joined to TWEETDOCK_X_QUERY",
+        ),
+        ({**BLUESKY, "TWEETDOCK_JETSTREAM": "https://a.b/c"}, "TWEETDOCK_JETSTREAM=https:"),
+        ({**BLUESKY, "TWEETDOCK_WINDOW_SECONDS": "200000"}, "TWEETDOCK_WINDOW_SECONDS=200000: Bl"),
+        ({**BLUESKY, "TWEETDOCK_SPEED": "60"}, "TWEETDOCK_SPEED=60: the networks run at 1"),
+        ({**LEAST, "TWEETDOCK_SOURCES": "replay:"}, "TWEETDOCK_SOURCES=replay:: the file to play"),
+        ({**LEAST, "TWEETDOCK_SOURCES": "x, replay"}, "TWEETDOCK_SOURCES=replay: a comma list"),
+        ({**LEAST, "TWEETDOCK_X_DAILY_BUDGET_USD": "0"}, "TWEETDOCK_X_DAILY_BUDGET_USD=0: a num"),
+        ({**LEAST, "TWEETDOCK_X_PRICE_PER_POST": "free"}, "TWEETDOCK_X_PRICE_PER_POST=free: a nu"),
+    ],
 )
-def test_a_source_of_a_later_version_is_refused_plainly(source: str) -> None:
-    problem = only_problem({**LEAST, "TWEETDOCK_SOURCES": f"x, {source}"})
-    assert problem == f"TWEETDOCK_SOURCES={source}: not in this version yet; it has x, demo"
+def test_what_a_network_lacks_is_told(env: dict[str, str], problem: str) -> None:
+    assert only_problem(env).startswith(problem)
 
 
 def test_a_list_of_sources_may_not_be_empty() -> None:
@@ -376,14 +466,14 @@ def test_without_credentials_the_way_to_the_demo_is_shown() -> None:
 @pytest.mark.parametrize("missing", OAUTH)
 def test_a_part_of_oauth_is_not_enough_and_the_rest_is_named(missing: str) -> None:
     env = {"TWEETDOCK_HASHTAGS": "dockercon", **dict.fromkeys(OAUTH, "x")}
-    assert Settings.from_env(env).x_consumer_key == "x"
+    assert Settings.from_env(env).x.consumer_key == "x"
     del env[missing]
     problem = only_problem(env)
     assert f"without it X needs {missing};" in problem
 
 
 def test_a_bearer_token_is_enough_beside_a_part_of_oauth() -> None:
-    assert Settings.from_env({**LEAST, "X_CONSUMER_KEY": "x"}).x_consumer_key == "x"
+    assert Settings.from_env({**LEAST, "X_CONSUMER_KEY": "x"}).x.consumer_key == "x"
 
 
 def test_the_demo_needs_nothing_and_moves_no_servo() -> None:

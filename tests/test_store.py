@@ -26,7 +26,7 @@ from tweetdock.keep.sqlite.schema import MIGRATIONS
 from tweetdock.keep.sqlite.state import Changes, Spent, State
 from tweetdock.keep.store import Store
 from tweetdock.memory import Keepsake, Memory
-from tweetdock.post import Batch, Post, Raw, Removal, Span
+from tweetdock.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.settings import Settings
 
 NOON = 1_790_000_000_000
@@ -34,7 +34,7 @@ WINDOW = 3_600_000
 SUBJECTS = {"x": "#dockercon"}
 SALT = bytes(range(16))
 GAUGE = Settings.from_env({"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "a-token"})
-LAGS = {"x": 105_000}
+FEEDS = [Feed("x", 105_000)]
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def save_all(store: Store, gauge: Gauge, now_ms: int = NOON) -> None:
 
 
 def full_gauge() -> Gauge:
-    gauge = Gauge(GAUGE, LAGS, NOON, Memory(salt=SALT))
+    gauge = Gauge(GAUGE, FEEDS, NOON, Memory(salt=SALT))
     gauge.take(one_batch(), NOON)
     return gauge
 
@@ -116,8 +116,8 @@ def test_a_gauge_that_restarts_at_any_save_shows_what_one_that_never_ended_shows
 ) -> None:
     folder = tmp_path_factory.mktemp("state")
     now_ms = NOON
-    steady = Gauge(GAUGE, LAGS, now_ms, Memory(salt=SALT))
-    again = Gauge(GAUGE, LAGS, now_ms, Memory(salt=SALT))
+    steady = Gauge(GAUGE, FEEDS, now_ms, Memory(salt=SALT))
+    again = Gauge(GAUGE, FEEDS, now_ms, Memory(salt=SALT))
     store = Store(folder, SUBJECTS, WINDOW)
     new: list[Keepsake] = []
     for step in steps:
@@ -136,7 +136,7 @@ def test_a_gauge_that_restarts_at_any_save_shows_what_one_that_never_ended_shows
             store = Store(folder, SUBJECTS, WINDOW)
             state = store.load()
             assert state is not None
-            again = Gauge(GAUGE, LAGS, now_ms, state.memory)
+            again = Gauge(GAUGE, FEEDS, now_ms, state.memory)
         assert again.read(now_ms) == steady.read(now_ms)
     store.close()
 
@@ -173,7 +173,7 @@ def test_what_was_asked_before_is_forgotten_when_another_question_is_asked(
         assert state is not None
         assert (list(state.memory.keepsakes), state.memory.seen, state.cursors) == ([], {}, {})
         assert "x was asked for #dockercon before" in caplog.text
-        gauge = Gauge(GAUGE, LAGS, NOON, state.memory)
+        gauge = Gauge(GAUGE, FEEDS, NOON, state.memory)
         news = gauge.take(one_batch(3), NOON)
         other.save(state_of(gauge, NOON), Changes(news.keepsakes))
     assert loaded(tmp_path) is not None

@@ -10,7 +10,7 @@ from standins.x_posts import created_at, make_post, snowflake
 
 from tweetdock.errors import PostError, SourceError
 from tweetdock.post import Post
-from tweetdock.sources.x_posts import parse_page, parse_post, since_id_for, snowflake_ms
+from tweetdock.sources.x.posts import parse_page, parse_post, since_id_for, snowflake_ms
 
 NOW_MS = 1_790_000_000_123
 

@@ -15,7 +15,7 @@ from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import Post, make_post, milliseconds
 
 from tweetdock.coverage import Grade
-from tweetdock.sources.x import Credentials
+from tweetdock.sources.x.client import Credentials
 
 NOW_MS = round(START * 1000)
 MINUTE = 60.0

@@ -146,6 +146,8 @@ def _read_once(settings: Settings, stopping: threading.Event, reopening: threadi
 def _subject(settings: Settings) -> str:
     if settings.demo:
         return "a demo: made-up posts"
+    if not settings.subject:
+        return f"a {', '.join(settings.sources)}"
     return f"{settings.subject} on {', '.join(settings.sources)}"
 
 

@@ -14,6 +14,7 @@ class Clock:
     battery finds its time server late) does not move the window.
 
     not_before_ms: a time known to have passed, should the machine's clock say less.
+    speed: how many times as fast as the machine's this clock runs from the start on.
     """
 
     def __init__(
@@ -21,13 +22,17 @@ class Clock:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         not_before_ms: int = 0,
+        speed: float = 1.0,
     ) -> None:
         self._monotonic = monotonic
-        self._unix_ms, self._since = max(round(wall() * 1000), not_before_ms), monotonic()
+        self._speed = speed
+        # One thing, as a source's threads share a clock.
+        self._start = max(round(wall() * 1000), not_before_ms), monotonic()
 
     def now_ms(self) -> int:
         """The time now."""
-        return self._unix_ms + round((self._monotonic() - self._since) * 1000)
+        unix_ms, since = self._start
+        return unix_ms + round((self._monotonic() - since) * 1000 * self._speed)
 
     def correct(self, server_ms: int, asked_ms: int | None = None) -> bool:
         """Take a server's word for the time; True when it moved ours.
@@ -38,5 +43,5 @@ class Clock:
         asked_ms = now_ms if asked_ms is None else asked_ms
         if asked_ms - TRUSTED_MS <= server_ms <= now_ms + TRUSTED_MS:
             return False
-        self._unix_ms, self._since = server_ms + (now_ms - asked_ms) // 2, self._monotonic()
+        self._start = server_ms + (now_ms - asked_ms) // 2, self._monotonic()
         return True

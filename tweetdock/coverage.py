@@ -1,11 +1,11 @@
-"""Which stretches of time a source has seen completely, and the grade that follows from it."""
+"""Which stretches of time a feed has seen completely, and the grade that follows from it."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tweetdock.post import Span
+from tweetdock.post import Batch, Span, Trouble
 from tweetdock.timestamps import duration
 
 
@@ -103,9 +103,10 @@ class Seen:
 
 
 class Coverage:
-    """What one source has seen of the window, when it last spoke, and what ails it.
+    """What one feed has seen of the window, when it last spoke, and what ails it.
 
-    lag_ms: how far behind now the source usually is; a shorter stretch at the end is no gap.
+    A feed may speak with several voices: each has a trouble of its own, all see for the one.
+    lag_ms: how far behind now the feed usually is; a shorter stretch at the end is no gap.
     seen: what an earlier one had seen; this one goes on from there.
     """
 
@@ -115,7 +116,10 @@ class Coverage:
         self._has_spoken = seen is not None
         self._spans = Spans(seen.spans if seen else ())
         self._unreadable = set(seen.unreadable if seen else ())
-        self._trouble = ""
+        self._troubles: dict[str, str] = {}
+        self._resting: set[str] = set()
+        self._lost: dict[str, str] = {}
+        self._remark = ""
 
     @property
     def seen(self) -> Seen | None:
@@ -124,18 +128,23 @@ class Coverage:
             return None
         return Seen(tuple(self._spans), tuple(sorted(self._unreadable)), self._heard_ms)
 
-    def hear(self, at_ms: int, span: Span | None, unreadable: Iterable[int] = ()) -> None:
-        """The source has spoken: it saw `span` completely, but for posts it could not read."""
+    def hear(self, word: Batch, at_ms: int) -> None:
+        """The feed has spoken: of what it covers it has seen all but what it could not read."""
         self._heard_ms = at_ms
         self._has_spoken = True
-        self._trouble = ""
-        self._unreadable.update(unreadable)
-        if span is not None:
-            self._spans.add(span)
+        self._troubles.pop(word.voice, None)
+        self._resting.discard(word.voice)
+        self._lost[word.voice] = word.lost
+        self._remark = word.remark
+        self._unreadable.update(word.unreadable)
+        if word.covers is not None:
+            # What is still to come is covered by nobody, whatever a server's clock says.
+            self._spans.add(Span(word.covers.since_ms, min(word.covers.until_ms, at_ms)))
 
-    def ail(self, detail: str) -> None:
-        """The source cannot speak now; until it does, a gap is not being filled."""
-        self._trouble = detail
+    def ail(self, word: Trouble) -> None:
+        """The feed cannot speak now; until it does, a gap is not being filled."""
+        self._troubles[word.voice] = word.detail
+        (self._resting.add if word.by_choice else self._resting.discard)(word.voice)
 
     def shift(self, by_ms: int) -> None:
         """Our clock was corrected: silence is measured on as if it had always been right."""
@@ -159,21 +168,28 @@ class Coverage:
         whole = due.until_ms - due.since_ms
         # Rounded down: 1.0 is said of nothing less.
         covered = (whole - missing) * 10_000 // whole / 10_000 if self._has_spoken else 0.0
-        if self.is_silent(now_ms, stale_ms):
+        found = self._grade(now_ms, window_ms, stale_ms, covered)
+        detail = "; ".join(text for text in (found.detail, self._remark) if text)
+        return replace(found, detail=detail)
+
+    def _grade(self, now_ms: int, window_ms: int, stale_ms: int, covered: float) -> Assessment:
+        trouble = next(iter(self._troubles.values()), "")
+        if self.is_silent(now_ms, stale_ms) and not self._resting:
             silence = duration((now_ms - self._heard_ms) / 1000)
-            reason = f": {self._trouble}" if self._trouble else ""
+            reason = f": {trouble}" if trouble else ""
             return Assessment(Grade.STALE, covered, f"no word for {silence}{reason}")
         # An outage counts before it has made a gap, but not a failure that the next try mends.
-        is_failing = self._trouble != "" and self.is_silent(now_ms, self._lag_ms // 2)
-        if self._has_spoken and not missing and not is_failing:
-            return self._assess_covered(sum(ms > floor for ms in self._unreadable))
-        if self._trouble:
-            return Assessment(Grade.PARTIAL, covered, self._trouble)
-        percent = (whole - missing) * 100 // whole if self._has_spoken else 0
+        is_failing = trouble != "" and self.is_silent(now_ms, self._lag_ms // 2)
+        if covered == 1.0 and not is_failing:
+            return _grade_whole(trouble, sum(ms > now_ms - window_ms for ms in self._unreadable))
+        if reason := trouble or next(filter(None, self._lost.values()), ""):
+            return Assessment(Grade.PARTIAL, covered, reason)
+        percent = round(covered * 10_000) // 100
         return Assessment(Grade.FILLING, covered, f"reading back: {percent}% of the window seen")
 
-    def _assess_covered(self, number: int) -> Assessment:
-        if not number:
-            return Assessment(Grade.EXACT, 1.0, self._trouble)
-        posts = "post" if number == 1 else "posts"
-        return Assessment(Grade.PARTIAL, 1.0, f"{number} {posts} of this window could not be read")
+
+def _grade_whole(trouble: str, unreadable: int) -> Assessment:
+    if not unreadable:
+        return Assessment(Grade.EXACT, 1.0, trouble)
+    posts = "post" if unreadable == 1 else "posts"
+    return Assessment(Grade.PARTIAL, 1.0, f"{unreadable} {posts} of this window could not be read")

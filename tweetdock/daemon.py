@@ -14,13 +14,14 @@ from tweetdock.coverage import Grade
 from tweetdock.errors import UnavailableError
 from tweetdock.gauge import Gauge
 from tweetdock.keep.choice import make_keeper
+from tweetdock.keep.files.texts import texts
 from tweetdock.post import Batch, Trouble
 from tweetdock.reading import Reading
 from tweetdock.servos.choice import make_servos, read_model
 from tweetdock.servos.needles import Needles
 from tweetdock.settings import Settings
 from tweetdock.show.journal import Journal
-from tweetdock.sources.choice import make_source, subject_of
+from tweetdock.sources.choice import Ground, make_budget, make_sources, subjects_of
 from tweetdock.sources.polling import Poller
 from tweetdock.threads import Companion, Crash
 
@@ -55,22 +56,28 @@ class Daemon:
         self._stopping = stopping
         self._reopening = reopening
         self._inbox: Queue[Message] = Queue(INBOX_SIZE)
-        self._needs_owner = False
+        self._hopeless: set[tuple[str, str]] = set()
         self._heard: set[str] = set()
         with ExitStack() as house:
-            subjects = {name: subject_of(name, settings) for name in settings.sources}
+            subjects = subjects_of(settings)
             self._keeper = make_keeper(settings, subjects, self._deliver, house, is_guest=is_guest)
             state = self._keeper.state
             saved_ms = state.saved_ms if state else 0
             self._angles: Callable[[], tuple[float, ...]] = lambda: state.angles if state else ()
-            self._clock = Clock(not_before_ms=saved_ms)
-            self._sources = [
-                make_source(name, settings, self._keeper.bookmark(name), not_before_ms=saved_ms)
-                for name in settings.sources
-            ]
-            lags_ms = {source.name: source.lag_ms for source in self._sources}
+            self._clock = Clock(not_before_ms=saved_ms, speed=settings.networks.speed)
             now_ms = self._clock.now_ms()
-            self._gauge = Gauge(settings, lags_ms, now_ms, self._keeper.recall())
+            ground = Ground(
+                clock=self._clock,
+                not_before_ms=saved_ms,
+                bookmark=self._keeper.bookmark,
+                budget=make_budget(settings, self._keeper.spent(now_ms)),
+                lines=texts,
+            )
+            self._sources = make_sources(settings, ground)
+            feeds = [source.feed for source in self._sources]
+            # Whose word for the time goes first: servers of two networks may not agree.
+            self._timekeepers = list(dict.fromkeys(feed.name for feed in feeds))
+            self._gauge = Gauge(settings, feeds, now_ms, self._keeper.recall())
             self._keeper.recall_archive(self._gauge, now_ms)
             house.callback(lambda: self._keeper.close(self._clock.now_ms()))
             self._house = house.pop_all()
@@ -107,12 +114,18 @@ class Daemon:
         begun = time.monotonic()
         for reading in self._readings():
             has_waited = time.monotonic() - begun > self._settings.stale_seconds
-            is_stale = reading.grade is Grade.STALE and has_waited
-            has_heard = self._heard == set(reading.sources)
-            is_whole = reading.grade is Grade.EXACT or reading.covered == 1.0
-            if self._needs_owner or is_stale or (is_whole and has_heard):
+            is_stuck = reading.grade in (Grade.STALE, Grade.PARTIAL) and has_waited
+            if is_stuck or self._is_settled(reading.at_ms):
                 return reading
         return None
+
+    def _is_settled(self, now_ms: int) -> bool:
+        """Whether waiting would not make more of any feed."""
+        voices: dict[str, set[tuple[str, str]]] = {}
+        for source in self._sources:
+            voices.setdefault(source.feed.name, set()).add((source.feed.name, source.voice))
+        done = self._gauge.whole_feeds(now_ms) & self._heard
+        return all(feed in done or of <= self._hopeless for feed, of in voices.items())
 
     def _readings(self) -> Iterator[Reading]:
         """A reading at once if there is something to go on from, after messages, each second."""
@@ -148,28 +161,46 @@ class Daemon:
             log.critical("the thread %s has failed", message.thread)
             raise message.error
         if message.server_ms is not None:
-            before_ms = self._clock.now_ms()
-            if self._clock.correct(message.server_ms):
-                now_ms = self._clock.now_ms()
-                self._gauge.shift(now_ms - before_ms, now_ms)
-                # The window forgets for good what a wrong clock takes for old.
-                marks = self._keeper.recall_again()
-                if marks is None:
-                    self._gauge.forget(now_ms)
-                else:
-                    self._gauge.remember(marks)
-        self._needs_owner = isinstance(message, Trouble) and message.needs_owner
+            self._correct(message.feed, message.server_ms)
         now_ms = self._clock.now_ms()
         news = self._gauge.take(message, now_ms)
+        voice = message.feed, message.voice
         if isinstance(message, Batch):
+            self._hopeless.discard(voice)
             if not message.has_more:
-                self._heard.add(message.source)
+                self._heard.add(message.feed)
             self._keeper.take(message, news, now_ms)
+        elif message.needs_owner or message.by_choice:
+            self._hopeless.add(voice)
+
+    def _correct(self, feed: str, server_ms: int) -> None:
+        """Take a server's word for the time, unless one to be preferred has spoken."""
+        rank = self._timekeepers.index(feed) if feed in self._timekeepers else None
+        if rank is None:
+            return
+        del self._timekeepers[rank + 1 :]
+        before_ms = self._clock.now_ms()
+        if not self._clock.correct(server_ms):
+            return
+        now_ms = self._clock.now_ms()
+        self._gauge.shift(now_ms - before_ms, now_ms)
+        # The window forgets for good what a wrong clock takes for old.
+        marks = self._keeper.recall_again()
+        if marks is None:
+            self._gauge.forget(now_ms)
+        else:
+            self._gauge.remember(marks)
 
     def _start_sources(self) -> list[Companion]:
-        pollers = {s.name: Poller(s, self._deliver, self._stopping) for s in self._sources}
         Companion("stop", self._wake_to_stop, self._deliver)
-        return [Companion(f"source {n}", p.run, self._deliver) for n, p in pollers.items()]
+        return [
+            Companion(
+                f"source {source.feed.name} {source.voice}".strip(),
+                Poller(source, self._deliver, self._stopping).run,
+                self._deliver,
+            )
+            for source in self._sources
+        ]
 
     def _stop_sources(self, threads: list[Companion]) -> None:
         self._stopping.set()

@@ -25,6 +25,7 @@ class SourceError(TweetDockError, ConnectionError):
     retry_after: seconds that the server itself asked for; None leaves it to the backoff,
     which starts at `first` seconds and doubles up to `cap`.
     needs_owner: it will not mend itself, somebody must act.
+    by_choice: it would answer, but is not to be asked now.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class SourceError(TweetDockError, ConnectionError):
         first: float = 1.0,
         cap: float = 30.0,
         needs_owner: bool = False,
+        by_choice: bool = False,
     ) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
         self.first = first
         self.cap = cap
         self.needs_owner = needs_owner
+        self.by_choice = by_choice
 
 
 class RefusedError(TweetDockError, ConnectionError):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from tweetdock.counter import Mark, SlidingWindow
 from tweetdock.coverage import Assessment, Coverage, Grade, Seen, worst
 from tweetdock.memory import Keepsake, Memory, News, ScaleState
-from tweetdock.post import Batch, Raw, Trouble
+from tweetdock.post import Batch, Feed, Raw, Tally, Trouble
 from tweetdock.reading import DialReading, Reading, SourceReading
 from tweetdock.scaler import AutoScale, Scale, make_scale
 from tweetdock.settings import DIALS, DialSettings, Settings
@@ -14,7 +14,6 @@ from tweetdock.settings import DIALS, DialSettings, Settings
 class Gauge:
     """The sliding window, what is known of it per source, and the two scales.
 
-    lags_ms: the sources by name, each with how far behind now it usually is.
     memory: what to go on from. Its salt, up to 16 bytes, is for the windows' fingerprints: random
     where strangers' posts come in.
     """
@@ -22,30 +21,35 @@ class Gauge:
     def __init__(
         self,
         settings: Settings,
-        lags_ms: Mapping[str, int],
+        feeds: Iterable[Feed],
         now_ms: int,
         memory: Memory = Memory(salt=b""),  # noqa: B008 - it cannot change
     ) -> None:
         self._settings = settings
         self._window_ms = round(settings.window_seconds * 1000)
-        self._stale_ms = round(settings.stale_seconds * 1000)
+        # Silence is what a person at the dials would notice, however fast the clock runs.
+        self._stale_ms = round(settings.stale_seconds * settings.networks.speed * 1000)
         self._whole = SlidingWindow(self._window_ms, now_ms, memory.salt)
+        self._feeds = {feed.name: feed for feed in feeds}
         self._coverage = {
-            name: Coverage(lag_ms=lag_ms, started_ms=now_ms, seen=memory.seen.get(name))
-            for name, lag_ms in lags_ms.items()
+            name: Coverage(lag_ms=feed.lag_ms, started_ms=now_ms, seen=memory.seen.get(name))
+            for name, feed in self._feeds.items()
         }
+        sources = dict.fromkeys(feed.source for feed in self._feeds.values())
         # One source's window is the whole; several get one each, since they may bring the same.
-        is_one = len(lags_ms) == 1
         self._windows = {
-            n: self._whole if is_one else SlidingWindow(self._window_ms, now_ms, memory.salt)
-            for n in lags_ms
+            source: self._whole
+            if len(sources) == 1
+            else SlidingWindow(self._window_ms, now_ms, memory.salt)
+            for source in sources
         }
+        self._tallies: dict[str, Tally] = {}
         self._scales = {dial: self._make_scale(dial, memory) for dial in DIALS}
         self.remember(memory.keepsakes)
 
     @property
     def seen(self) -> dict[str, Seen]:
-        """What each source that has spoken has seen."""
+        """What each feed that has spoken has seen."""
         return {name: seen for name, c in self._coverage.items() if (seen := c.seen)}
 
     @property
@@ -75,12 +79,16 @@ class Gauge:
             coverage.forget_before(now_ms)
 
     def take(self, word: Batch | Trouble, now_ms: int) -> News:
-        """Take a source's word, come at `now_ms`; tell what was not known before."""
-        coverage = self._coverage[word.source]
+        """Take a feed's word, come at `now_ms`; tell what was not known before."""
+        coverage = self._coverage[word.feed]
         if isinstance(word, Trouble):
-            coverage.ail(word.detail)
+            coverage.ail(word)
             return News()
-        coverage.hear(now_ms, word.covers, word.unreadable)
+        coverage.hear(word, now_ms)
+        if word.tally is not None:
+            self._tallies[word.source] = word.tally
+        elif word.covers is not None:
+            self._tallies.pop(word.source, None)
         coverage.forget_before(now_ms - self._window_ms)
         self._whole.advance(now_ms)
         self._windows[word.source].advance(now_ms)
@@ -118,18 +126,23 @@ class Gauge:
         for window in (self._whole, *self._windows.values()):
             window.advance(now_ms)
         grade = worst(assessment.grade for assessment in assessments.values())
-        counts = {"tweets": self._whole.posts, "tweeters": self._whole.authors}
+        untold = {} if grade is Grade.EXACT else self._untold(now_ms)
+        counts = {
+            "tweets": self._whole.posts + sum(untold.values()),
+            # Of posts that were only counted nobody knows the authors.
+            "tweeters": None if any(untold.values()) else self._whole.authors,
+        }
         return Reading(
             at_ms=now_ms,
             hashtags=self._settings.hashtags,
             window_seconds=self._settings.window_seconds,
-            posts=self._whole.posts,
+            posts=self._whole.posts + sum(untold.values()),
             authors=self._whole.authors,
             grade=grade,
             covered=min(assessment.covered for assessment in assessments.values()),
             sources={
                 name: SourceReading(
-                    posts=self._windows[name].posts,
+                    posts=self._windows[name].posts + untold.get(name, 0),
                     authors=self._windows[name].authors,
                     grade=assessment.grade,
                     covered=assessment.covered,
@@ -139,7 +152,21 @@ class Gauge:
             },
             dials={n: self._read_dial(n, counts[n], grade, now_ms) for n in DIALS},
             demo=self._settings.demo,
+            replay=self._settings.is_replay,
         )
+
+    def whole_feeds(self, now_ms: int) -> set[str]:
+        """The feeds that have seen the whole window, up to their usual lag."""
+        return {name for name, found in self._assess_feeds(now_ms).items() if found.covered == 1.0}
+
+    def _untold(self, now_ms: int) -> dict[str, int]:
+        """How many posts there are that sources have counted without telling which."""
+        floor = now_ms - self._window_ms
+        return {
+            source: max(0, tally.posts - self._windows[source].posts)
+            for source, tally in self._tallies.items()
+            if tally.at_ms > floor
+        }
 
     def _fresh(self, raws: tuple[Raw, ...], floor_ms: int) -> tuple[Raw, ...]:
         # Of what is too old for the window it is not known any more whether it was archived.
@@ -160,20 +187,40 @@ class Gauge:
         own = self._windows[source]
         return [own] if own is self._whole else [self._whole, own]
 
-    def _assess(self, now_ms: int) -> dict[str, Assessment]:
-        found = {
+    def _assess_feeds(self, now_ms: int) -> dict[str, Assessment]:
+        return {
             name: coverage.assess(now_ms, self._window_ms, self._stale_ms)
             for name, coverage in self._coverage.items()
         }
-        if all(assessment.grade is Grade.STALE for assessment in found.values()):
-            return found
-        # While any source speaks, a silent one makes the counts a lower bound, no more.
-        return {name: assessment.as_partial() for name, assessment in found.items()}
 
-    def _read_dial(self, dial: str, count: int, grade: Grade, now_ms: int) -> DialReading:
+    def _assess(self, now_ms: int) -> dict[str, Assessment]:
+        """What each source's counts are worth."""
+        found = self._assess_feeds(now_ms)
+        if any(assessment.grade is not Grade.STALE for assessment in found.values()):
+            # While any feed speaks, a silent one makes the counts a lower bound, no more.
+            found = {name: assessment.as_partial() for name, assessment in found.items()}
+        return {source: self._sum_up(source, found) for source in self._windows}
+
+    def _sum_up(self, source: str, found: Mapping[str, Assessment]) -> Assessment:
+        """What a source's counts are worth, given that of all feeds."""
+        own = [(feed, found[n]) for n, feed in self._feeds.items() if feed.source == source]
+        return Assessment(
+            worst(assessment.grade for _, assessment in own),
+            min(assessment.covered for _, assessment in own),
+            "; ".join(
+                f"{feed.server}: {assessment.detail}" if feed.server else assessment.detail
+                for feed, assessment in own
+                if assessment.detail
+            ),
+        )
+
+    def _read_dial(self, dial: str, count: int | None, grade: Grade, now_ms: int) -> DialReading:
         limits = self._dial(dial)
-        position = self._scales[dial].position(count, now_ms)
-        full_scale = self._scales[dial].full_scale
+        scale, is_known = self._scales[dial], count is not None
+        if count is None:
+            count = self._whole.authors
+        position = scale.position(count, now_ms) if is_known else 0.0
+        full_scale = scale.full_scale
         if grade is Grade.STALE:
             position = 0.0
         angle = limits.min_angle + position * (limits.max_angle - limits.min_angle)
@@ -182,7 +229,8 @@ class Gauge:
             position=round(position, 6),
             full_scale=full_scale,
             angle=round(angle, 3),
-            pegged=count > full_scale,
+            pegged=is_known and count > full_scale,
+            known=is_known,
         )
 
     def _make_scale(self, dial: str, memory: Memory) -> Scale:

@@ -27,7 +27,7 @@ class ScaleState(NamedTuple):
 class Memory:
     """All that a gauge goes on from, as if it had never ended.
 
-    salt: of the marks. seen: by source. scales: by dial, the automatic ones.
+    salt: of the marks. seen: by feed. scales: by dial, the automatic ones.
     """
 
     salt: bytes
@@ -38,7 +38,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """Where a source left off: its own words, by its last batch, and what was complete by then."""
+    """Where a feed left off: its own words, by its last batch, and what was complete by then."""
 
     cursor: str = ""
     seen: tuple[Span, ...] = ()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+COUNTS = "counts"  # what mere numbers are booked as, beside the sources' posts
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -47,38 +49,94 @@ class Removal:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """A source's word: posts in any order, and what they make complete.
+class Feed(NamedTuple):
+    """What has a coverage of its own: a source, or each of the servers that it asks.
 
-    covers: the stretch of which the source has now delivered every post, but for those at
-    the moments `unreadable` (Unix ms), which it could not make out.
-    server_ms: the server's own idea of now, when it said so.
-    raw: what the posts were made of and what none could be made of, for the archive, if there
-    is one.
-    has_more: the source is not done, another batch follows at once.
-    cursor: JSON by which the source goes on after a restart as if it had never ended.
+    lag_ms: how far behind now it usually is; a shorter stretch at the end is no gap.
     """
 
     source: str
+    lag_ms: int
+    server: str = ""
+
+    @property
+    def name(self) -> str:
+        """`bluesky`, or `mastodon fosstodon.org`."""
+        return feed_name(self.source, self.server)
+
+
+def source_of(feed: str) -> str:
+    """The source that a feed is of, by its name."""
+    return feed if feed.startswith("replay:") else feed.partition(" ")[0]
+
+
+def feed_name(source: str, server: str = "") -> str:
+    """The name of a source's feed: `bluesky`, or `mastodon fosstodon.org`."""
+    return f"{source} {server}" if server else source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Word:
+    """What is heard of a feed.
+
+    voice: by which of its ways, if it has several at once; each has troubles of its own.
+    server_ms: the server's own idea of now, when it said so.
+    """
+
+    source: str
+    server: str = ""
+    voice: str = ""
+    server_ms: int | None = None
+
+    @property
+    def feed(self) -> str:
+        """The feed's name."""
+        return feed_name(self.source, self.server)
+
+
+class Tally(NamedTuple):
+    """How many posts a network says that there were in the window up to a moment (Unix ms)."""
+
+    posts: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(_Word):
+    """A feed's word: posts in any order, and what they make complete.
+
+    covers: the stretch of which the feed has now delivered every post, but for those at
+    the moments `unreadable` (Unix ms), which it could not make out.
+    raw: what the posts were made of and what none could be made of, for the archive, if there
+    is one.
+    has_more: the feed is not done, another batch follows at once.
+    cursor: JSON by which the feed goes on after a restart as if it had never ended.
+    lost: why a stretch of the window that was not delivered never will be; empty: it may be.
+    remark: what the owner should know though all is well, such as what it costs.
+    billed: how many posts the network takes money for; None: for each that it sent.
+    tally: a mere number instead of posts.
+    """
+
     posts: tuple[Post, ...] = ()
     removals: tuple[Removal, ...] = ()
     covers: Span | None = None
     unreadable: tuple[int, ...] = ()
-    server_ms: int | None = None
     raw: tuple[Raw, ...] = ()
     has_more: bool = False
     cursor: str = ""
+    lost: str = ""
+    remark: str = ""
+    billed: int | None = None
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """A source's word that it has none now: `detail` is a plain sentence for the owner.
+class Trouble(_Word):
+    """A feed's word that it has none now: `detail` is a plain sentence for the owner.
 
-    needs_owner: it will not mend itself.
+    needs_owner: it will not mend itself. by_choice: the network would answer, but is not asked.
     """
 
-    source: str
     detail: str
     needs_owner: bool = False
-    server_ms: int | None = None
+    by_choice: bool = False

@@ -22,7 +22,8 @@ class SourceReading:
 class DialReading:
     """One dial: its count, the needle's place on the scale (0..1) and its angle in degrees.
 
-    pegged: the count is above full scale.
+    pegged: the count is above full scale. known: the needle shows the count; else it rests, as
+    posts were counted whose authors nobody has told, and the count is a lower bound.
     """
 
     count: int
@@ -30,11 +31,15 @@ class DialReading:
     full_scale: int
     angle: float
     pegged: bool
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Unique posts and authors in (at - window, at], with grade; the outside contract's JSON."""
+    """Unique posts and authors in (at - window, at], with grade; the outside contract's JSON.
+
+    demo: the posts are made up. replay: they are of another time.
+    """
 
     at_ms: int
     hashtags: tuple[str, ...]
@@ -46,6 +51,7 @@ class Reading:
     sources: dict[str, SourceReading]
     dials: dict[str, DialReading]
     demo: bool
+    replay: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The reading as the contract has it; `at` is RFC 3339."""

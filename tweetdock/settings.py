@@ -10,14 +10,16 @@ from tweetdock import values
 from tweetdock.errors import SettingsError
 from tweetdock.keep.settings import KeepSettings, settle_state_dir
 from tweetdock.setting import Setting, set_by, table_of
-from tweetdock.sources.x_query import build_query
+from tweetdock.sources.settings import (
+    REPLAY,
+    NetworkSettings,
+    XSettings,
+    source_problems,
+    wants_hashtags,
+)
 
-AVAILABLE_SOURCES = ("x", "demo")
-LATER_SOURCES = ("x-stream", "bluesky", "mastodon", "replay")
 DIALS = ("tweets", "tweeters")
-X_API_URL = "https://api.x.com"
-X_QUERY_LENGTH = 4096  # X's own description of the search; a plan may allow fewer
-X_SELF_SERVE_QUERY_LENGTH = 512
+ROOMS: dict[str, type] = {"x": XSettings, "networks": NetworkSettings, "keep": KeepSettings}
 _PINS = {"tweets": 12, "tweeters": 13}  # both have hardware PWM on every Pi
 
 
@@ -45,33 +47,8 @@ class Settings:
     hashtags: tuple[str, ...] = set_by(
         "TWEETDOCK_HASHTAGS", values.hashtags, "", "one or several, separated by space or comma"
     )
-    x_query: str = set_by(
-        "TWEETDOCK_X_QUERY", values.text, "", "a full X query instead of the hashtags"
-    )
     sources: tuple[str, ...] = set_by(
         "TWEETDOCK_SOURCES", values.words, "x", "where posts come from, separated by comma"
-    )
-    x_bearer_token: str = set_by(
-        "X_BEARER_TOKEN", values.secret, "", "X's app-only token", secret=True
-    )
-    x_consumer_key: str = set_by(
-        "X_CONSUMER_KEY", values.secret, "", "OAuth 1.0a: the app's key", secret=True
-    )
-    x_consumer_secret: str = set_by(
-        "X_CONSUMER_SECRET", values.secret, "", "OAuth 1.0a: the app's secret", secret=True
-    )
-    x_access_token: str = set_by(
-        "X_ACCESS_TOKEN", values.secret, "", "OAuth 1.0a: the user's token", secret=True
-    )
-    x_access_token_secret: str = set_by(
-        "X_ACCESS_TOKEN_SECRET", values.secret, "", "OAuth 1.0a: the user's secret", secret=True
-    )
-    x_api_url: str = set_by("X_API_URL", values.url, X_API_URL, "the server that speaks X's API")
-    x_look_back_seconds: float = set_by(
-        "TWEETDOCK_X_LOOK_BACK_SECONDS",
-        values.number(90, 3600),
-        "120",
-        "how far a search a minute reaches back for posts that X indexed late",
     )
     poll_seconds: float = set_by(
         "TWEETDOCK_POLL_SECONDS", values.number(1, 3600), "5", "from one search to the next"
@@ -114,6 +91,8 @@ class Settings:
     log_format: str = set_by(
         "TWEETDOCK_LOG_FORMAT", values.one_of("text", "json"), "text", "text, or json for machines"
     )
+    x: XSettings
+    networks: NetworkSettings
     keep: KeepSettings
     tweets: DialSettings
     tweeters: DialSettings
@@ -122,7 +101,18 @@ class Settings:
     @property
     def subject(self) -> str:
         """What is counted, as people say it."""
-        return self.x_query or " ".join(f"#{tag}" for tag in self.hashtags)
+        followed = self.x.follow if "x-stream" in self.sources else ()
+        return self.x.query or " ".join([*(f"#{tag}" for tag in self.hashtags), *followed])
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether posts of another time are played."""
+        return any(source.startswith(REPLAY) for source in self.sources)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what is shown is what is: nothing else is kept."""
+        return not (self.demo or self.is_replay)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], *, demo: bool = False) -> Self:
@@ -137,8 +127,8 @@ class Settings:
             env["TWEETDOCK_HASHTAGS"] = env.get("TWEETDOCK_HASHTAGS") or "tweetdock"
         settle_state_dir(env)
         read: dict[str, Any] = {n: s.read(env, problems) for n, s in table_of(cls).items()}
-        keep = {n: s.read(env, problems) for n, s in table_of(KeepSettings).items()}
-        read["keep"] = KeepSettings(**keep)
+        for room, part in ROOMS.items():
+            read[room] = part(**{n: s.read(env, problems) for n, s in table_of(part).items()})
         for dial in DIALS:
             table = _dial_table(dial)
             read[dial] = DialSettings(**{n: s.read(env, problems) for n, s in table.items()})
@@ -160,7 +150,7 @@ def _dial_table(dial: str) -> dict[str, Setting]:
 
 SETTINGS: tuple[Setting, ...] = (
     *table_of(Settings).values(),
-    *table_of(KeepSettings).values(),
+    *(setting for part in ROOMS.values() for setting in table_of(part).values()),
     *(setting for dial in DIALS for setting in _dial_table(dial).values()),
 )
 
@@ -180,9 +170,13 @@ def _name(problem: str) -> str:
 
 
 def _conflicts(settings: Settings) -> Iterator[str]:
-    yield from _source_conflicts(settings)
-    if "x" in settings.sources:
-        yield from _x_conflicts(settings)
+    sources = settings.sources
+    yield from source_problems(sources)
+    if not settings.hashtags and wants_hashtags(sources, settings.x):
+        yield "TWEETDOCK_HASHTAGS: not set; name at least one hashtag, such as dockercon"
+    if {"x", "x-stream"} & set(sources):
+        yield from settings.x.problems(settings.hashtags, sources)
+    yield from settings.networks.problems(sources, settings.window_seconds)
     if settings.window_seconds < 2 * settings.poll_seconds + 50:
         yield (
             f"TWEETDOCK_WINDOW_SECONDS={settings.window_seconds:g}: too short for a search every "
@@ -209,36 +203,3 @@ def _conflicts(settings: Settings) -> Iterator[str]:
                     f"TWEETDOCK_{dial.upper()}_{low.upper()}={least:g}: must be below "
                     f"{high.upper()}={most:g}; to turn a dial round set REVERSED=1"
                 )
-
-
-def _source_conflicts(settings: Settings) -> Iterator[str]:
-    if not settings.sources:
-        yield "TWEETDOCK_SOURCES: names none; a comma list of " + ", ".join(AVAILABLE_SOURCES)
-    for source in settings.sources:
-        if source.partition(":")[0] in LATER_SOURCES:
-            accepted = "not in this version yet; it has " + ", ".join(AVAILABLE_SOURCES)
-        elif source not in AVAILABLE_SOURCES:
-            accepted = "a comma list of " + ", ".join(AVAILABLE_SOURCES)
-        else:
-            continue
-        yield f"TWEETDOCK_SOURCES={source}: {accepted}"
-    if settings.demo and len(settings.sources) > 1:
-        yield "TWEETDOCK_SOURCES: made-up posts cannot be mixed with real ones; demo stands alone"
-
-
-def _x_conflicts(settings: Settings) -> Iterator[str]:
-    if not (settings.hashtags or settings.x_query):
-        yield "TWEETDOCK_HASHTAGS: not set; name at least one hashtag, such as dockercon"
-    query = settings.x_query or build_query(settings.hashtags)
-    limit = X_QUERY_LENGTH if settings.x_query else X_SELF_SERVE_QUERY_LENGTH
-    if len(query) > limit:
-        name = "TWEETDOCK_X_QUERY" if settings.x_query else "TWEETDOCK_HASHTAGS"
-        yield f"{name}: {len(query)} characters as a query for X, which takes at most {limit}"
-    user = [s.name for s in SETTINGS if s.secret and s.name.startswith("X_")][1:]
-    missing = [name for name in user if not getattr(settings, name.lower())]
-    if not settings.x_bearer_token and missing:
-        yield (
-            "X_BEARER_TOKEN: not set, and without it X needs "
-            + ", ".join(missing)
-            + "; to look around without credentials: python -m tweetdock --demo"
-        )

@@ -5,10 +5,13 @@ import unicodedata
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tweetdock.keep.s3_url import parse_url
 from tweetdock.scaler import make_scale
+
+Parsed = TypeVar("Parsed")
 
 # Marks that X takes inside a hashtag beside letters, marks and digits (twitter-text, regexp/).
 _HASHTAG_MARKS = set(
@@ -110,6 +113,55 @@ def url(value: str) -> str:
     if not _is_address(value) or urlsplit(value).path.strip("/"):
         raise ValueError(accepted)
     return value.rstrip("/")
+
+
+def optional(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed | None]:
+    """A parser of the same, or of nothing: None."""
+    return lambda value: parse(value) if value else None
+
+
+def accounts(value: str) -> tuple[str, ...]:
+    """Accounts on X, each with `@`; behind one `:following` stands for all whom it follows."""
+    found: dict[str, str] = {}
+    for word in filter(None, re.split(r"[\s,]+", value)):
+        account = f"@{word.removeprefix('@')}"
+        if not re.fullmatch(r"@[A-Za-z0-9_]{1,15}(:following)?", account):
+            raise ValueError(
+                f"{word!r} is no account: @name, or @name:following for all whom it follows, "
+                "several separated by space or comma"
+            )
+        found.setdefault(account.casefold(), account)
+    return tuple(found.values())
+
+
+def web_sockets(value: str) -> tuple[str, ...]:
+    """Addresses of WebSockets."""
+    found = _listed(value)
+    for address in found:
+        if not _is_address(re.sub("^ws", "http", address)) or not address.startswith("ws"):
+            raise ValueError("addresses such as wss://host/subscribe, separated by space")
+    return found
+
+
+def servers(value: str) -> tuple[str, ...]:
+    """Addresses of servers; a mere host is meant by https."""
+    words = _listed(value)
+    return tuple(dict.fromkeys(url(w if "://" in w else f"https://{w}").lower() for w in words))
+
+
+def tokens(value: str) -> dict[str, str]:
+    """A secret for each of some hosts, `host=token`."""
+    found = {}
+    for word in _listed(value):
+        host, _, token = word.partition("=")
+        if not host or "/" in host or not token:
+            raise ValueError("host=token, several separated by space")
+        found[host.lower()] = secret(token)
+    return found
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, re.split(r"[\s,]+", value))))
 
 
 def endpoint(value: str) -> str:

@@ -19,20 +19,27 @@ from urllib.parse import parse_qsl, urlsplit
 if not __package__:  # started as a program
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from standins import x_counts
 from standins import x_faults as faults
 from standins.loopback import Loopback
 from standins.x_answer import LIMITED_CODES, Answer, RateLimit, Request, Trouble, json_answer
 from standins.x_auth import OAuth1Keys, carries_bearer, signed_by
+from standins.x_counts import Bill, Counts, Ledger
 from standins.x_index import PostIndex
-from standins.x_posts import Post, make_post, shifted
+from standins.x_posts import Post, make_post, milliseconds, shifted
 from standins.x_query import RefusedError
+from standins.x_rules import PATH as RULES_PATH
+from standins.x_rules import Rules
 from standins.x_search import PATH, Search, Vocabulary
+from standins.x_stream import PATH as STREAM_PATH
+from standins.x_stream import Stream
+from standins.x_users import Users
 
 __all__ = ["OAuth1Keys", "Request", "XApi", "make_post", "shifted"]
 
 
 class XApi:
-    """`GET /2/tweets/search/recent` as X answers it; a post is found from its own time on."""
+    """X's recent search and counts as X answers them; a post is found from its own time on."""
 
     def __init__(
         self,
@@ -50,6 +57,7 @@ class XApi:
         self.bearer = bearer
         self.oauth1 = oauth1
         self.rate = RateLimit(limit, window_seconds)
+        self.counts_rate = RateLimit(300, window_seconds)
         self.skew_seconds = skew_seconds
         self.now = now
         self.vocabulary: Vocabulary = vocabulary
@@ -57,8 +65,14 @@ class XApi:
         self.takes: Callable[[], object] = lambda: None  # called before and after an answer is made
         self.closed = False
         self._changed = threading.Condition()
+        self.users = Users()
+        self.rules = Rules()
+        self.stream = Stream(self.rules, self._changed, self.clock)
+        self.others: list[Request] = []  # what came in for the rules and users
+        self.other_faults: list[faults.Status] = []  # for the next of these, one each
         self._index = PostIndex()
         self._requests: list[Request] = []
+        self._ledger = Ledger()
         self._trouble = Trouble()
         self.add(*posts)
         self._loopback = Loopback(lambda connection: _Exchange(connection, self), port)
@@ -88,6 +102,11 @@ class XApi:
         """How many posts were returned, each time counted: what X would bill."""
         return sum(request.posts_returned for request in self.requests)
 
+    def bill(self, day: str) -> Bill:
+        """What a UTC day such as 2026-11-21 costs, by X's clock."""
+        with self._changed:
+            return self._ledger.bill(day)
+
     @property
     def connections(self) -> int:
         """How many connections were accepted so far."""
@@ -101,6 +120,7 @@ class XApi:
         """Let posts exist from now on."""
         with self._changed:
             self._index.add(posts)
+            self.stream.offer(posts)
 
     def wait_for_requests(self, n: int, timeout: float) -> bool:
         """Wait until so many requests came in all; False if they did not in time."""
@@ -135,6 +155,7 @@ class XApi:
         """End everything at once, hanging answers too."""
         self.closed = True
         self.heal()
+        self.stream.close()
         self._loopback.close()
 
     def _next_fault(self) -> tuple[faults.Fault | None, threading.Event]:
@@ -159,6 +180,8 @@ class XApi:
             now = self.clock()
             if isinstance(fault, faults.Status):
                 return self._refused(fault, now)
+            if urlsplit(target).path == x_counts.PATH:
+                return self._count(target, headers, now, fault)
             if urlsplit(target).path != PATH:
                 return self._refused(faults.not_found(), now)
             if not self._admits(target, headers, now):
@@ -174,15 +197,55 @@ class XApi:
             if isinstance(fault, faults.Changed):
                 payload = fault.change(payload)
                 found = min(found, len(payload.get("data", ())))
+            self._ledger.book_posts(ids[:found], now)
             return json_answer(200, payload, self.rate.headers(), found, ids)
 
+    def _answer_other(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer | None:
+        """Answer what is asked of rules and users; None if it is of neither."""
+        url = urlsplit(target)
+        params = dict(parse_qsl(url.query))
+        with self._changed:
+            now = self.clock()
+            is_admitted = carries_bearer(self.bearer, headers.get("authorization", ""))
+            is_rules = url.path == RULES_PATH
+            if not is_rules and not (method == "GET" and url.path.startswith("/2/users/")):
+                return None
+            answer = None
+            if self.other_faults:
+                answer = self._refused(self.other_faults.pop(0), now)
+            elif is_admitted and is_rules:
+                answer = self.rules.answer(method, params, body, now)
+            elif is_admitted:
+                answer = self.users.answer(url.path, params)
+            if answer is None:
+                refusal = faults.not_found() if is_admitted else faults.unauthorized()
+                answer = self._refused(refusal, now)
+            self.others.append(Request(self.now(), url.path, params, answer.status))
+            return answer
+
+    def _count(
+        self, target: str, headers: Mapping[str, str], now: float, fault: faults.Fault | None
+    ) -> Answer:
+        if not carries_bearer(self.bearer, headers.get("authorization", "")):
+            return self._refused(faults.unauthorized(), now)
+        if not self.counts_rate.spend(now):
+            spent = faults.rate_limited(self.counts_rate.reset - now)
+            return self._refused(spent, now)
+        try:
+            counts = Counts.parse(_params(target), now, self.vocabulary)
+        except RefusedError as refusal:
+            return json_answer(400, refusal.body, self.counts_rate.headers())
+        found = self._index.find(counts.search, now)
+        payload = counts.answer(milliseconds(post["id"]) for post in found)
+        if isinstance(fault, faults.Changed):
+            payload = fault.change(payload)
+        self._ledger.book_counts(now)
+        return json_answer(200, payload, self.counts_rate.headers())
+
     def _search(self, target: str, now: float) -> dict[str, Any]:
-        params: dict[str, str] = {}
-        for name, value in parse_qsl(urlsplit(target).query, keep_blank_values=True):
-            if name in params:
-                raise RefusedError(name, value, f"Duplicate query parameter [{name}]")
-            params[name] = value
-        search = Search.parse(params, now, self.vocabulary)
+        search = Search.parse(_params(target), now, self.vocabulary)
         found = self._index.find(search, now)
         return search.answer(found, empty_data_list=self.empty_data_list)
 
@@ -203,6 +266,15 @@ class XApi:
         return Answer(fault.code, fault.body, headers)
 
 
+def _params(target: str) -> dict[str, str]:
+    params: dict[str, str] = {}
+    for name, value in parse_qsl(urlsplit(target).query, keep_blank_values=True):
+        if name in params:
+            raise RefusedError(name, value, f"Duplicate query parameter [{name}]")
+        params[name] = value
+    return params
+
+
 class _Exchange(BaseHTTPRequestHandler):
     """One connection's requests and answers."""
 
@@ -216,8 +288,33 @@ class _Exchange(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Say nothing: `requests` tells all."""
 
+    def do_POST(self) -> None:
+        """Change the rules."""
+        self._answer_other(self.rfile.read(int(self.headers.get("content-length", "0"))))
+
+    def _answer_other(self, body: bytes = b"") -> bool:
+        """Whether it was none of the search's."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = self.api._answer_other(self.command, self.path, headers, body)
+        if answer is None and urlsplit(self.path).path == STREAM_PATH:
+            answer = self.api.stream.serve(
+                self,
+                lambda refusal: self.api._refused(refusal, self.api.clock()),
+                is_admitted=carries_bearer(self.api.bearer, headers.get("authorization", "")),
+            )
+            if answer is None:
+                return True
+        if answer is None and self.command != "GET":
+            answer = self.api._refused(faults.not_found(), self.api.clock())
+        if answer is None:
+            return False
+        self.wfile.write(answer.head(self.api.clock()) + answer.body)
+        return True
+
     def do_GET(self) -> None:
         """Answer, or fail as told."""
+        if self._answer_other():
+            return
         fault, healed = self.api._next_fault()
         url = urlsplit(self.path)
         request = Request(self.api.now(), url.path, dict(parse_qsl(url.query)), 0)

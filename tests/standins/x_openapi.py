@@ -99,3 +99,8 @@ def _validate(value: object, schema: dict[str, Any], what: str) -> None:
     validator = jsonschema.Draft4Validator(whole, format_checker=jsonschema.FormatChecker())
     errors = [f"{error.json_path}: {error.message:.200}" for error in validator.iter_errors(value)]
     assert not errors, f"{what}: {errors}"
+
+
+def check_schema(name: str, payload: object) -> None:
+    """Raise AssertionError unless the payload is what X describes by that name."""
+    _validate(payload, description()["components"]["schemas"][name], name)

@@ -8,8 +8,11 @@ from typing import Any
 from standins.x_posts import Post
 
 QUERY_LIMIT = 512  # what self-serve apps get
+RULE_LIMIT = 1024
 TAG = r"#[^\s()#]+"
-TAGS_QUERY = re.compile(rf"\(\s*{TAG}(\s+OR\s+{TAG})*\s*\)|{TAG}(\s+OR\s+{TAG})*")
+FROM = r"from:[A-Za-z0-9_]+"
+TERM = rf"(?:{TAG}|{FROM})"
+TERMS_QUERY = re.compile(rf"\(\s*{TERM}(\s+OR\s+{TERM})*\s*\)|{TERM}(\s+OR\s+{TERM})*")
 
 
 class RefusedError(ValueError):
@@ -30,17 +33,28 @@ class RefusedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The part of X's query language that is understood; no tags match everything."""
+    """The part of X's query language that is understood; no terms match everything."""
 
     tags: frozenset[str]
     without_retweets: bool
+    authors: frozenset[str] = frozenset()
 
-    def matches(self, post: Post) -> bool:
-        """Whether the search finds this post."""
+    def matches(self, post: Post, *, streamed: bool = False) -> bool:
+        """Whether the search finds this post, or the stream, which looks at what it quotes too."""
         references = post.get("referenced_tweets", ())
         if self.without_retweets and any(one["type"] == "retweeted" for one in references):
             return False
-        return not self.tags or not self.tags.isdisjoint(hashtags(post))
+        if not self.tags and not self.authors:
+            return True
+        if username(post["author_id"]).casefold() in self.authors:
+            return True
+        quoted = (tag.casefold() for tag in post.get("_quoted_tags", ()) if streamed)
+        return not self.tags.isdisjoint([*hashtags(post), *quoted])
+
+
+def username(author_id: str) -> str:
+    """Name an account as it can be asked for; it has no other name here."""
+    return f"u{author_id}"
 
 
 def hashtags(post: Post) -> Iterator[str]:
@@ -51,12 +65,15 @@ def hashtags(post: Post) -> Iterator[str]:
     return (entity["tag"].casefold() for entity in entities)
 
 
-def parse_query(text: str) -> Query:
-    """Read hashtags and `-is:retweet`; other words match all, a lone negation is refused."""
+def parse_query(text: str, limit: int = QUERY_LIMIT) -> Query:
+    """Read hashtags, `from:` and `-is:retweet`; other words match all, a lone negation is refused.
+
+    limit: how many characters it may have.
+    """
     if not text:
         raise RefusedError("query", text, "The `query` query parameter can not be empty")
-    if len(text) > QUERY_LIMIT:
-        message = f"The `query` query parameter is longer than {QUERY_LIMIT} characters"
+    if len(text) > limit:
+        message = f"The `query` query parameter is longer than {limit} characters"
         raise RefusedError("query", text, message)
     words = text.split()
     rest = " ".join(word for word in words if word != "-is:retweet")
@@ -66,5 +83,11 @@ def parse_query(text: str) -> Query:
             "Rules must contain at least one positive, non-stopword clause (at position 1)"
         )
         raise RefusedError("query", text, message)
-    tags = re.findall(TAG, rest) if TAGS_QUERY.fullmatch(rest) else []
-    return Query(frozenset(tag[1:].casefold() for tag in tags), "-is:retweet" in words)
+    is_known = TERMS_QUERY.fullmatch(rest)
+    tags = re.findall(TAG, rest) if is_known else []
+    authors = re.findall(FROM, rest) if is_known else []
+    return Query(
+        tags=frozenset(tag[1:].casefold() for tag in tags),
+        without_retweets="-is:retweet" in words,
+        authors=frozenset(author.removeprefix("from:").casefold() for author in authors),
+    )

@@ -29,9 +29,9 @@ def make_keeper(
 
     With an archive, a thread looks after its closed files until the house is left.
     """
-    if settings.keep.archive is not None and settings.demo:
-        log.info("archive: a demo keeps nothing")
-    if settings.keep.archive is None or settings.demo:
+    if settings.keep.archive is not None and not settings.is_live:
+        log.info("archive: a demo or a replay keeps nothing")
+    if settings.keep.archive is None or not settings.is_live:
         return Keeper(settings, subjects, None, is_guest=is_guest)
     caretaker = _make_caretaker(settings, settings.keep.archive)
     archive = partial(

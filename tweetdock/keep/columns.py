@@ -53,7 +53,64 @@ def _x(post: dict[str, Any]) -> Columns:
     )
 
 
-_READERS: dict[str, Callable[[dict[str, Any]], Columns]] = {"x": _x, "x-stream": _x}
+def _bluesky(event: dict[str, Any]) -> Columns:
+    """A post in an event of Jetstream; it comes too soon to be liked.
+
+    https://github.com/bluesky-social/atproto/blob/main/lexicons/app/bsky/feed/post.json
+    """
+    record = _object(_object(event.get("commit")).get("record"))
+    reply, embed = _object(record.get("reply")), _object(record.get("embed"))
+    # A quote with pictures has the quoted post one deeper.
+    quoted = _object(embed.get("record"))
+    quoted = _object(quoted.get("record")) or quoted
+    langs = record.get("langs")
+    facets = [_object(facet).get("features") for facet in _list(record.get("facets"))]
+    features = [_object(feature) for each in facets for feature in _list(each)]
+    tags = [_text(feature.get("tag")) for feature in features]
+    tags += [_text(tag) for tag in _list(record.get("tags"))]
+    return Columns(
+        text=_text(record.get("text")),
+        lang=_text(langs[0]) if isinstance(langs, list) and langs else None,
+        conversation=_text(_object(reply.get("root")).get("uri")),
+        reply_to=_text(_object(reply.get("parent")).get("uri")),
+        quote_of=_text(quoted.get("uri")),
+        hashtags=tuple(tag for tag in tags if tag is not None) if record else None,
+    )
+
+
+def _mastodon(status: dict[str, Any]) -> Columns:
+    """A status of Mastodon's API; the text is HTML, as it sends it.
+
+    https://docs.joinmastodon.org/entities/Status/
+    """
+    tags = status.get("tags")
+    names = [_text(_object(tag).get("name")) for tag in _list(tags)]
+    return Columns(
+        text=_text(status.get("content")),
+        lang=_text(status.get("language")),
+        reply_to=_text(status.get("in_reply_to_id")),
+        repost_of=_text(_object(status.get("reblog")).get("uri")),
+        quote_of=_text(_object(_object(status.get("quote")).get("quoted_status")).get("uri")),
+        hashtags=tuple(name for name in names if name is not None)
+        if isinstance(tags, list)
+        else None,
+        likes=_number(status, "favourites_count"),
+        reposts=_number(status, "reblogs_count"),
+        replies=_number(status, "replies_count"),
+        quotes=_number(status, "quotes_count"),
+    )
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Columns]] = {
+    "x": _x,
+    "x-stream": _x,
+    "bluesky": _bluesky,
+    "mastodon": _mastodon,
+}
+
+
+def _list(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else []
 
 
 def _references(*lists: Any) -> dict[str, str]:

@@ -19,7 +19,7 @@ from tweetdock.keep.sqlite.history import History, Row
 from tweetdock.keep.sqlite.state import Changes, Spent, State
 from tweetdock.keep.store import Store
 from tweetdock.memory import Bookmark, Keepsake, Memory, News
-from tweetdock.post import Batch
+from tweetdock.post import COUNTS, Batch, source_of
 from tweetdock.reading import Reading
 from tweetdock.settings import Settings
 from tweetdock.timestamps import duration
@@ -37,7 +37,7 @@ class Keeper:
     What cannot be kept now is said at once, and all of it is saved when that works again: until
     then the gauge runs from memory.
 
-    subjects: by source, what it is asked for. archive: opens it; None if there is none.
+    subjects: by feed, what it is asked for. archive: opens it; None if there is none.
     is_guest: where another TweetDock owns the state, go on from it and keep nothing.
     Raises UnavailableError if another TweetDock owns the state and this one is no guest, or if
     the archive cannot be had.
@@ -62,14 +62,14 @@ class Keeper:
         self._troubles = TroubleLog(log, "state")
         self._lock: Lock | None = None
         self._store: Store | None = None
-        self._keeps_nothing = settings.demo
+        self._keeps_nothing = not settings.is_live
         self._is_behind = False  # the file lacks more than what is collected below
         self._keepsakes: list[Keepsake] = []
         self._rows: deque[Row] = deque(maxlen=MOST_ROWS)
         self._spent: defaultdict[tuple[str, str], Spent] = defaultdict(lambda: Spent(0, 0))
         self._has_heard = self._has_news = False
         self._next_save = monotonic()
-        self.state = None if settings.demo else self._recall(is_guest=is_guest)
+        self.state = None if self._keeps_nothing else self._recall(is_guest=is_guest)
         self._cursors = dict(self.state.cursors) if self.state else {}
         self._salt = self.state.memory.salt if self.state else os.urandom(16)
         self._archive = None if archive is None or self._keeps_nothing else archive()
@@ -88,10 +88,15 @@ class Keeper:
         self.state = replace(self.state, memory=replace(memory, keepsakes=()))
         return memory
 
-    def bookmark(self, source: str) -> Bookmark:
-        """Where a source left off."""
-        seen = self.state.memory.seen.get(source) if self.state else None
-        return Bookmark(self._cursors[source], seen.spans) if seen else Bookmark()
+    def bookmark(self, feed: str) -> Bookmark:
+        """Where a feed left off."""
+        seen = self.state.memory.seen.get(feed) if self.state else None
+        return Bookmark(self._cursors[feed], seen.spans) if seen else Bookmark()
+
+    def spent(self, now_ms: int) -> dict[str, dict[str, Spent]]:
+        """What was asked today and yesterday, by UTC day and source, up to the last save."""
+        days = (_day(now_ms), _day(now_ms - 86_400_000))
+        return {day: self._store.spent(day) if self._store else {} for day in days}
 
     def recall_again(self) -> Iterable[Keepsake] | None:
         """The marks as they were saved, for a gauge that a wrong clock has made forget them.
@@ -112,17 +117,18 @@ class Keeper:
         place = self.state.place if self.state else None
         since_ms = self.state.saved_ms if self.state else now_ms - self._window_ms
         versions = self._archive.recent(place, since_ms)
-        self._keepsakes += gauge.recall_archived(next(iter(self._subjects)), versions, now_ms)
+        source = source_of(next(iter(self._subjects)))
+        self._keepsakes += gauge.recall_archived(source, versions, now_ms)
         if self.state is None:
             return
         if place is None or place.path != self._archive_path:
             # What the gauge counts already is not in this archive, and will not come again.
             self._archive.knows_nothing_before(now_ms)
         self._archive.knows_nothing_before(self.state.blind_until_ms)
-        for source, seen in self.state.memory.seen.items():
+        for feed, seen in self.state.memory.seen.items():
             # Noted again: a kill may have come before the note.
             for span in seen.spans:
-                self._archive.cover(source, span)
+                self._archive.cover(feed, span)
 
     def take(self, batch: Batch, news: News, now_ms: int) -> None:
         """Keep what a batch has brought."""
@@ -133,13 +139,17 @@ class Keeper:
         if self._archive is not None:
             self._archive.append(Line(now_ms, batch.source, raw) for raw in news.raw)
             if batch.covers is not None:
-                self._archive.cover(batch.source, batch.covers)
+                self._archive.cover(batch.feed, batch.covers)
         if not self._is_behind:
             self._keepsakes += news.keepsakes
-        self._cursors[batch.source] = batch.cursor
-        of = _day(now_ms), batch.source
+        self._cursors[batch.feed] = batch.cursor
+        self._note_spent(batch, now_ms)
+
+    def _note_spent(self, batch: Batch, now_ms: int) -> None:
+        of = _day(now_ms), batch.source if batch.tally is None else COUNTS
         requests, posts = self._spent[of]
-        self._spent[of] = Spent(requests + 1, posts + len(batch.posts) + len(batch.unreadable))
+        read = len(batch.posts) + len(batch.unreadable) if batch.billed is None else batch.billed
+        self._spent[of] = Spent(requests + 1, posts + read)
 
     def turn(self, gauge: Gauge, reading: Reading, angles: Sequence[float]) -> None:
         """Do what is due, once in each turn of the loop."""
@@ -228,8 +238,9 @@ class Keeper:
         ago = duration(max(0.0, time.time() - state.saved_ms / 1000))
         log.info("state: back to where it was saved %s ago", ago)
         for source, spent in store.spent(_day(state.saved_ms)).items():
-            words = "%s: %d posts read by %d requests on %s (UTC)"
-            log.info(words, source, spent.posts, spent.requests, _day(state.saved_ms))
+            if spent.posts:
+                words = "%s: %d posts read on %s (UTC)"
+                log.info(words, source, spent.posts, _day(state.saved_ms))
 
     def _open(self) -> Store:
         """Own the folder and open the file in it."""

@@ -18,6 +18,7 @@ from tweetdock.keep.sqlite.history import FILE, KEPT_MS
 from tweetdock.keep.sqlite.schema import MIGRATIONS
 from tweetdock.keep.sqlite.state import Changes, Spent, State
 from tweetdock.memory import Keepsake, Memory
+from tweetdock.post import source_of
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _SIGN = 1 << 63  # SQLite's integers have a sign, fingerprints have none
 class Store:
     """The file `state.db` of a folder, to be used by one thread of one process.
 
-    subjects: by source, what it is asked for; what was kept of another question is forgotten.
+    subjects: by feed, what it is asked for; what was kept of another question is forgotten.
     A damaged file is moved aside and begun anew, with an ERROR in the log; with `reads_only`
     nothing is ever changed, for one that another TweetDock owns. Raises StateError
     where the file cannot be used now, UnavailableError if a newer TweetDock has written it.
@@ -136,7 +137,8 @@ class Store:
         if "saved_ms" not in facts:
             return None
         saved_ms = moment(facts["saved_ms"])
-        seen, cursors = self._load_sources()
+        seen, cursors = self._load_feeds()
+        sources = {source_of(feed) for feed in seen}
         marks = self._db.execute(
             "SELECT source, CAST(key AS INTEGER), CAST(author AS INTEGER), CAST(at_ms AS INTEGER)"
             " FROM marks WHERE at_ms > ? ORDER BY rowid",
@@ -147,7 +149,7 @@ class Store:
             keepsakes=[
                 Keepsake(source, Mark(key + _SIGN, author + _SIGN, at_ms))
                 for source, key, author, at_ms in marks
-                if source in seen
+                if source in sources
             ],
             seen=seen,
             scales=scales(facts["scales"]),
@@ -161,7 +163,7 @@ class Store:
             blind_until_ms=moment(facts["blind_until_ms"]),
         )
 
-    def _load_sources(self) -> tuple[dict[str, Seen], dict[str, str]]:
+    def _load_feeds(self) -> tuple[dict[str, Seen], dict[str, str]]:
         seen, cursors = {}, {}
         self._outdated = []
         found = self._db.execute(
@@ -175,7 +177,7 @@ class Store:
                 cursors[name] = str(cursor)
             else:
                 log.info("state: %s was asked for %s before; its hour is read anew", name, subject)
-                self._outdated.append(name)
+                self._outdated.append(str(name))
         return seen, cursors
 
     def _save(self, state: State, changes: Changes) -> None:
@@ -185,7 +187,7 @@ class Store:
             db.execute("DELETE FROM sources")
         while self._outdated:
             name = self._outdated.pop()
-            db.execute("DELETE FROM marks WHERE source = ?", (name,))
+            db.execute("DELETE FROM marks WHERE source = ?", (source_of(name),))
             db.execute("DELETE FROM sources WHERE name = ?", (name,))
         db.executemany(
             "INSERT INTO marks VALUES (?, ?, ?, ?)",

@@ -47,6 +47,7 @@ def sentence(reading: Reading) -> str:
     dials = reading.dials
     words = [
         "DEMO, made-up posts:" if reading.demo else "",
+        "REPLAY:" if reading.replay else "",
         " ".join(f"#{tag}" for tag in reading.hashtags),
         f"{reading.posts} tweets {_place(dials['tweets'])},",
         f"{reading.authors} tweeters {_place(dials['tweeters'])}",
@@ -56,6 +57,8 @@ def sentence(reading: Reading) -> str:
 
 
 def _place(dial: DialReading) -> str:
+    if not dial.known:
+        return "(not known, at rest)"
     above = ", pegged" if dial.pegged else ""
     return f"({dial.angle:.0f}° of 0..{dial.full_scale}{above})"
 

@@ -134,8 +134,8 @@ def _lines(reading: Reading, width: int, signs: Signs) -> list[Text]:
     tags = " ".join(f"#{tag}" for tag in reading.hashtags)
     left = [tags, f"last {duration(reading.window_seconds)}"]
     names, numbers = _flush(list(dials), "<"), _numbers(dials, with_word=True)
-    demo = ("DEMO ", "bold magenta") if reading.demo else ""
-    grade, detail = Text.assemble(demo, (reading.grade, colour)), _detail(reading)
+    sort = "DEMO " if reading.demo else "REPLAY " if reading.replay else ""
+    grade, detail = Text.assemble((sort, "bold magenta"), (reading.grade, colour)), _detail(reading)
 
     room = width - _wide(names) - _wide(numbers) - 2 * GAP
     if room < SHORTEST_BAR // 2 + GAP + grade.cell_len:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tweetdock.clock import Clock
-from tweetdock.post import Batch, Post, Span
+from tweetdock.post import Batch, Feed, Post, Span
 from tweetdock.sources.polling import Pause
 
 SEED = 7
@@ -22,12 +22,12 @@ EXCITED = 60  # so many answer to an announcement more than once
 class Demo:
     """Made-up posts as a source to be polled; the past window is there at once."""
 
-    name = "demo"
+    voice = ""
 
     def __init__(
         self, *, clock: Clock, window_seconds: float, poll_seconds: float, seed: int = SEED
     ) -> None:
-        self.lag_ms = round(poll_seconds * 1000) + 5_000
+        self.feed = Feed("demo", round(poll_seconds * 1000) + 5_000)
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._seed = seed
@@ -38,7 +38,7 @@ class Demo:
         span = Span(self._until_ms, self._clock.now_ms())
         self._until_ms = span.until_ms
         posts = tuple(posts_in(span, seed=self._seed))
-        yield Batch(source=self.name, posts=posts, covers=span)
+        yield Batch(source=self.feed.source, posts=posts, covers=span)
 
     def pause(self) -> Pause:
         """The usual pause."""

@@ -11,13 +11,16 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from tweetdock.errors import RefusedError, SourceError
+from tweetdock.timestamps import duration, parse_ms
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
+ACCEPTED = (200, 201)
+LARGEST_LINE = 1024 * 1024
 LARGEST_BODY = 8 * 1024 * 1024  # a page of 100 posts with all its fields is about 200 kB
 
 
@@ -85,8 +88,8 @@ class Session(requests.Session):
     moved: beginnings of addresses that are really found elsewhere. They are replaced before
     a request is signed, so that an OAuth 1.0a signature holds at the new place.
     now_ms: the clock that such a signature goes by, instead of the machine's.
-    Every trouble is a SourceError, every answer but 200 a RefusedError; `cut()` from another
-    thread ends the exchange under way.
+    Every trouble is a SourceError, every answer but 200 and 201 a RefusedError; `cut()` from
+    another thread ends the exchange under way.
     """
 
     def __init__(
@@ -110,27 +113,53 @@ class Session(requests.Session):
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """One exchange, with the body read to its end."""
-        for old, new in self._moved.items():
-            if url.startswith(old):
-                url = new + url.removeprefix(old)
+        url = self._place(url)
         kwargs |= {
             "timeout": (CONNECT_SECONDS, min(SILENCE_SECONDS, self._whole_seconds)),
             "allow_redirects": False,  # an API does not redirect; a hotel's Wi-Fi does
             "stream": True,
         }
-        # Without any auth requests would put a password from ~/.netrc in our token's place.
-        auth = kwargs["auth"] = kwargs.get("auth") or _as_it_is
-        if self._now_ms and hasattr(auth, "client"):
-            auth.client.timestamp = str(self._now_ms() // 1000)
-        host = url.partition("://")[2].partition("/")[0]
+        self._sign(kwargs)
+        host = _host(url)
         with self._in_time(host):
             response = super().request(method, url, **kwargs)
             body = _read(response)
-        if response.status_code != 200:
+        if response.status_code not in ACCEPTED:
             raise RefusedError(response.status_code, response.headers, body)
         response.raw = io.BytesIO(body)
         response.content  # noqa: B018 - read and kept now: tweepy closes what it returns
         return response
+
+    def open(self, method: str, url: str, *, silence_seconds: float, **kwargs: Any) -> "LineStream":
+        """Begin an exchange whose answer goes on; it ends after so long a silence."""
+        url = self._place(url)
+        kwargs |= {
+            "timeout": (CONNECT_SECONDS, silence_seconds),
+            "allow_redirects": False,
+            "stream": True,
+        }
+        # What is packed may wait at the server until there is more to pack.
+        kwargs["headers"] = {**(kwargs.get("headers") or {}), "Accept-Encoding": "identity"}
+        self._sign(kwargs)
+        host = _host(url)
+        with self._in_time(host):
+            response = super().request(method, url, **kwargs)
+            body = b"" if response.status_code == 200 else _read(response)
+        if response.status_code != 200:
+            raise RefusedError(response.status_code, response.headers, body)
+        return LineStream(response, host, silence_seconds)
+
+    def _place(self, url: str) -> str:
+        for old, new in self._moved.items():
+            if url.startswith(old):
+                return new + url.removeprefix(old)
+        return url
+
+    def _sign(self, kwargs: dict[str, Any]) -> None:
+        # Without any auth requests would put a password from ~/.netrc in our token's place.
+        auth = kwargs["auth"] = kwargs.get("auth") or _as_it_is
+        if self._now_ms and hasattr(auth, "client"):
+            auth.client.timestamp = str(self._now_ms() // 1000)
 
     @contextmanager
     def _in_time(self, host: str) -> Iterator[None]:
@@ -153,6 +182,59 @@ class Session(requests.Session):
             timer.cancel()
         if late.is_set():
             raise SourceError(f"{host} does not answer in time")
+
+
+class LineStream:
+    """An answer that goes on: its lines as they come."""
+
+    def __init__(self, response: requests.Response, host: str, silence_seconds: float) -> None:
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._host = host
+        self._silence_seconds = silence_seconds
+        self._rest = b""
+        self._is_too_long = False
+
+    def read(self) -> list[bytes | None]:
+        """Wait for more; the lines that it completes, without their ends, which may be none.
+
+        None stands for a line of more than LARGEST_LINE bytes. Raises SourceError when the
+        connection has ended or nothing came for so long that it is to be taken for dead.
+        """
+        try:
+            chunk = self._response.raw.read1(65536, decode_content=True)
+        except (requests.Timeout, ReadTimeoutError, TimeoutError) as error:
+            silence = duration(self._silence_seconds)
+            raise SourceError(f"{self._host} has said nothing for {silence}") from error
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise SourceError(_explain(self._host, error)) from error
+        if not chunk:
+            raise SourceError(f"{self._host} has closed the connection")
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        lines: list[bytes | None] = [line.removesuffix(b"\r") for line in whole]
+        if lines and self._is_too_long:
+            lines[0], self._is_too_long = None, False
+        if len(self._rest) > LARGEST_LINE:
+            self._rest, self._is_too_long = b"", True
+        return lines
+
+    def close(self) -> None:
+        """Leave it."""
+        with suppress(requests.RequestException, HTTPError, OSError):
+            self._response.close()
+
+
+def date_ms(headers: Mapping[str, str]) -> int | None:
+    """An answer's own time (Unix ms); None if it gives none."""
+    try:
+        # It is cut to the second: its middle is the best guess.
+        return parse_ms(headers["Date"]) + 500
+    except (KeyError, ValueError):
+        return None
+
+
+def _host(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0]
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

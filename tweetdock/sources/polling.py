@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tweetdock.backoff import backoff
 from tweetdock.errors import SourceError
-from tweetdock.post import Batch, Trouble
+from tweetdock.post import Batch, Feed, Trouble
 from tweetdock.timestamps import duration
 from tweetdock.troubles import TroubleLog
 
@@ -24,13 +24,19 @@ class Pause:
 
 
 class Source(Protocol):
-    """A network that is asked for posts."""
+    """A way to a feed's posts, used by one thread.
 
-    name: str
-    lag_ms: int  # how far behind now it usually is; a shorter stretch at the end is no gap
+    voice: which of the feed's ways it is, if there are several.
+    """
+
+    feed: Feed
+    voice: str
 
     def poll(self) -> Iterator[Batch]:
-        """Ask once, with all pages; SourceError when there is no answer."""
+        """Ask once, with all pages; or of an answer that goes on, wait for the next piece.
+
+        Raises SourceError when there is no answer.
+        """
         ...
 
     def pause(self) -> Pause:
@@ -60,7 +66,8 @@ class Poller:
         self._deliver = deliver
         self._stopping = stopping
         self._wait = wait or stopping.wait
-        self._troubles = TroubleLog(log, source.name)
+        thing = f"{source.feed.name} {source.voice}".strip()
+        self._troubles = TroubleLog(log, thing)
 
     def run(self) -> None:
         """Poll until told to stop."""
@@ -76,7 +83,11 @@ class Poller:
                 row = delays.setdefault((error.first, error.cap), backoff(error.first, error.cap))
                 seconds = next(row) if error.retry_after is None else error.retry_after
                 self._troubles.failed(str(error), seconds, needs_owner=error.needs_owner)
-                self._tell_trouble(str(error), seconds, needs_owner=error.needs_owner)
+                self._tell_trouble(
+                    *(str(error), seconds),
+                    needs_owner=error.needs_owner,
+                    by_choice=error.by_choice,
+                )
             else:
                 delays.clear()
                 self._troubles.worked()
@@ -89,11 +100,21 @@ class Poller:
             self._tell_trouble(pause.reason, pause.seconds)
         return pause.seconds
 
-    def _tell_trouble(self, sentence: str, seconds: float, *, needs_owner: bool = False) -> None:
+    def _tell_trouble(
+        self,
+        sentence: str,
+        seconds: float,
+        *,
+        needs_owner: bool = False,
+        by_choice: bool = False,
+    ) -> None:
         trouble = Trouble(
-            source=self._source.name,
+            source=self._source.feed.source,
+            server=self._source.feed.server,
+            voice=self._source.voice,
             detail=f"{sentence}; next try in {duration(seconds)}",
             needs_owner=needs_owner,
+            by_choice=by_choice,
             server_ms=self._source.server_ms(),
         )
         self._deliver(trouble)

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from tweetdock.timestamps import parse_ms
+
 LONGEST_SECONDS = 3600.0
+SPELLINGS = ("x-rate-limit", "x-ratelimit")  # X's and Mastodon's
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,30 +19,40 @@ class RateLimit:
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> Self | None:
-        """From X's `x-rate-limit-*`; None where they are missing or no numbers.
+        """From X's `x-rate-limit-*` or Mastodon's `x-ratelimit-*`; None where they are no use.
 
-        https://docs.x.com/x-api/fundamentals/rate-limits
+        X's reset is in unix seconds, Mastodon's a date by ISO 8601; each may be either.
+        https://docs.x.com/x-api/fundamentals/rate-limits https://docs.joinmastodon.org/api/rate-limits/
         """
-        try:
-            remaining = int(headers["x-rate-limit-remaining"])
-            reset = int(headers["x-rate-limit-reset"])
-        except (KeyError, ValueError):
-            return None
-        return cls(remaining, reset * 1000)
+        for name in SPELLINGS:
+            try:
+                remaining = int(headers[f"{name}-remaining"])
+                return cls(remaining, _reset_ms(headers[f"{name}-reset"]))
+            except (KeyError, ValueError, OverflowError):
+                continue
+        return None
 
     def is_spent(self, now_ms: int) -> bool:
         """Whether a request now would be refused."""
         return self.remaining <= 0 and self._seconds_left(now_ms) > 0
 
-    def pause_seconds(self, now_ms: int, wanted: float) -> float:
-        """Seconds from one request to the next that keep inside the allowance, at least `wanted`.
+    def pause_seconds(self, now_ms: int, wanted: float, requests: int = 1) -> float:
+        """Seconds from one turn to the next that keep inside the allowance, at least `wanted`.
 
         Spreads what is left evenly over the time left, so that we are never refused.
+        requests: how many of them a turn takes.
         """
         left = self._seconds_left(now_ms)
-        return max(wanted, left / self.remaining if self.remaining > 0 else left)
+        return max(wanted, left * requests / max(requests, self.remaining))
 
     def _seconds_left(self, now_ms: int) -> float:
         left = (self.reset_ms - now_ms) / 1000 + 1
         # X's windows last 15 minutes: a reset in the past or far off is no reset.
         return left if 0 < left <= LONGEST_SECONDS else 0.0
+
+
+def _reset_ms(reset: str) -> int:
+    try:
+        return int(reset) * 1000
+    except ValueError:
+        return parse_ms(reset)

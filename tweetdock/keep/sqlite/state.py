@@ -20,7 +20,7 @@ class Spent(NamedTuple):
 class State:
     """Where the gauge and its sources stand.
 
-    saved_ms: when (Unix ms). cursors: by source. angles: where the needles are, in degrees.
+    saved_ms: when (Unix ms). cursors: by feed. angles: where the needles are, in degrees.
     place: how far the archive had come; None without one. blind_until_ms: up to when it may lack
     posts that the gauge counts.
     """

@@ -60,10 +60,10 @@ def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> Page:
         except PostError as error:
             unreadable.append(Unreadable(near_ms, str(error)))
             if keeps_raw:
-                raw.append(_as_received(entry, None, None))
+                raw.append(as_received(entry, None, None))
         else:
             if keeps_raw:
-                raw.append(_as_received(entry, snowflake, post))
+                raw.append(as_received(entry, snowflake, post))
             posts.append(post)
             ids.append(snowflake)
             near_ms = post.created_ms
@@ -99,7 +99,8 @@ def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
     return Post(f"x:{first}", f"x:{author}", created_ms), snowflake
 
 
-def _as_received(entry: Any, snowflake: int | None, post: Post | None) -> Raw:
+def as_received(entry: Any, snowflake: int | None, post: Post | None) -> Raw:
+    """An entry for the archive, by the id of its version, if that could be read."""
     text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
     try:
         octets = text.encode()

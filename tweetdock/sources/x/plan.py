@@ -9,7 +9,7 @@ from tweetdock.coverage import Spans
 from tweetdock.errors import SourceError
 from tweetdock.memory import Bookmark
 from tweetdock.post import Span
-from tweetdock.sources.x_posts import Page, since_id_for, snowflake_ms
+from tweetdock.sources.x.posts import Page, since_id_for, snowflake_ms
 
 INDEX_LAG_MS = 30_000  # X's search answers for "30 seconds before the time of query"
 LOOK_BACK_EVERY_MS = 60_000

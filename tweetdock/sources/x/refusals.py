@@ -10,8 +10,10 @@ from tweetdock.timestamps import clock_time
 PORTAL = "X's address leads elsewhere: is the login page of a Wi-Fi in the way?"
 
 
-def explain(refusal: RefusedError, now_ms: int) -> SourceError:
-    """The refusal as a sentence and a time to wait. now_ms: by the server's clock.
+def explain(refusal: RefusedError, now_ms: int, what: str = "search") -> SourceError:
+    """The refusal as a sentence and a time to wait.
+
+    now_ms: by the server's clock. what: X was asked for, `search` or `stream`.
 
     429 has three meanings and 403 two, told apart by `title` and `type`, never by the number
     alone; all fields of the body are optional. https://docs.x.com/x-api/fundamentals/response-codes-and-errors
@@ -21,7 +23,7 @@ def explain(refusal: RefusedError, now_ms: int) -> SourceError:
     said = _said(problem) or "no reason given"
     match refusal.status:
         case 400:
-            return _owner(f"X does not accept the search (400): {said}")
+            return _owner(f"X does not accept the {what} (400): {said}")
         case 401:
             return _owner(
                 "X does not accept the credentials (401): check X_BEARER_TOKEN and its like"
@@ -32,9 +34,9 @@ def explain(refusal: RefusedError, now_ms: int) -> SourceError:
             until = f" until {day}" if isinstance(day := problem.get("reset_date"), str) else ""
             return _owner(f"X's spending cap is reached{until} (403): raise it in X's console")
         case 403:
-            return _owner(f"X does not let this app search (403): {said}")
+            return _owner(f"X does not let this app {what} (403): {said}")
         case 404:
-            return _owner("X's address knows no search (404): check X_API_URL")
+            return _owner(f"X's address knows no {what} (404): check X_API_URL")
         case 429:
             return _too_many(refusal, words, now_ms)
         case status if 300 <= status < 400:

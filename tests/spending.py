@@ -1,0 +1,77 @@
+"""X's posts and what they cost: a day of them, and a simulation that pays from a budget."""
+
+import random
+from typing import Any
+
+from simulation import Simulation, Time
+from standins.x_api import XApi
+from standins.x_posts import Post, make_post, snowflake
+
+from tweetdock.clock import Clock
+from tweetdock.coverage import Grade
+from tweetdock.memory import Bookmark
+from tweetdock.post import Batch
+from tweetdock.sources.x.budget import Budget
+from tweetdock.sources.x.query import build_query
+from tweetdock.sources.x.search import XSearch
+
+DAY_MS = 86_400_000
+HOUR = 3600.0
+MIDNIGHT_MS = 20_718 * DAY_MS  # 2026-09-22T00:00Z
+NOON_MS = MIDNIGHT_MS + DAY_MS // 2
+PRICE = 0.005
+
+
+def versions(number: int, first: int = 0, at_ms: int = NOON_MS) -> list[str]:
+    """So many versions of posts, all of one millisecond."""
+    return [f"x:{snowflake(at_ms, first + n)}" for n in range(number)]
+
+
+def posts_from(since: float, seconds: float, number: int, seed: int = 1) -> list[Post]:
+    """So many posts spread over the seconds after `since`, in Unix seconds."""
+    dice = random.Random(seed)
+    moments = sorted(dice.sample(range(round(seconds * 1000)), number))
+    return [make_post(round(since * 1000) + ms, dice.randrange(number)) for ms in moments]
+
+
+class Spender(Simulation):
+    """A simulation that pays for what it reads; `budget` outlives its restarts."""
+
+    def __init__(
+        self, api: XApi, time: Time, daily_usd: float | None, *, share: float = 0.1, **said: Any
+    ) -> None:
+        self.budget = Budget(PRICE, daily_usd, counting_share=share)
+        super().__init__(api, time, **said)
+
+    def _make_source(self, bookmark: Bookmark) -> XSearch:
+        time, chosen = self.time, self._settings
+        return XSearch(
+            build_query(chosen.hashtags),
+            self._credentials,
+            clock=Clock(wall=lambda: time() + self._machine_is_off_by, monotonic=time),
+            api_url=self.api.url,
+            window_seconds=chosen.window_seconds,
+            poll_seconds=chosen.poll_seconds,
+            look_back_seconds=120.0,
+            whole_seconds=self._whole_seconds,
+            keeps_raw=True,
+            bookmark=bookmark,
+            budget=self.budget,
+        )
+
+    def assert_honest(self) -> None:
+        """A number that was counted is of the past, and may be above the truth of now."""
+        tallies = [batch.tally for batch in self.batches[-1:] if batch.tally]
+        if not tallies:
+            super().assert_honest()
+            return
+        reading = self.read()
+        assert reading.sources["x"].detail
+        if reading.grade is Grade.EXACT:  # but for the usual lag, still
+            until_ms = self.time.ms - self.source.feed.lag_ms
+            assert reading.posts >= self._truth.count(self.time.ms - self.window_ms, until_ms)[0]
+
+    @property
+    def batches(self) -> list[Batch]:
+        """What the source delivered."""
+        return [word for word in self.words if isinstance(word, Batch)]

@@ -1,0 +1,215 @@
+"""A Bluesky source that listens to stand-in hosts, in a time that is told."""
+
+import threading
+import time as real_time
+from collections.abc import Callable
+
+from simulation import Time
+
+from standins.jetstream import Jetstream, Network
+from standins.jetstream_events import delete_post, make_post
+from tweetdock.clock import Clock
+from tweetdock.coverage import Grade
+from tweetdock.gauge import Gauge
+from tweetdock.memory import Bookmark, Memory
+from tweetdock.post import Batch, Trouble
+from tweetdock.reading import Reading
+from tweetdock.settings import Settings
+from tweetdock.sources.bluesky.source import LAG_MS, Bluesky
+from tweetdock.sources.polling import Poller
+
+LIMIT_SECONDS = 10.0
+WINDOW_SECONDS = 600
+TAG = "DockerCon"
+
+
+class Listening:
+    """One Bluesky source and the gauge that it fills, in a time that is told.
+
+    off_by: so many seconds is its machine's clock wrong. asleep: so many it did not count.
+    """
+
+    def __init__(
+        self, network: Network, time: Time, *, off_by: float = 0.0, silence_seconds: float = 0.15
+    ) -> None:
+        self.network, self.time, self.off_by = network, time, off_by
+        self.asleep = 0.0
+        self._silence_seconds = silence_seconds
+        env = {"TWEETDOCK_HASHTAGS": "dockercon", "TWEETDOCK_SOURCES": "bluesky"}
+        self._settings = Settings.from_env({**env, "TWEETDOCK_WINDOW_SECONDS": str(WINDOW_SECONDS)})
+        self.words: list[Batch | Trouble] = []
+        self.waits: list[float] = []
+        self.reached_ms = 0
+        self._saved = Memory(salt=b""), Bookmark()
+        self._begin()
+
+    def restart(self) -> None:
+        """End as by a kill, and begin with what was saved last."""
+        self.leave()
+        self._begin()
+
+    def _begin(self) -> None:
+        memory, bookmark = self._saved
+        self.source = Bluesky(
+            self._settings.hashtags,
+            clock=Clock(
+                wall=lambda: self.time() + self.off_by,
+                monotonic=lambda: self.time() - self.asleep,
+            ),
+            hosts=[host.url for host in self.network.hosts],
+            window_seconds=WINDOW_SECONDS,
+            silence_seconds=self._silence_seconds,
+            keeps_raw=True,
+            bookmark=bookmark,
+        )
+        self.gauge = Gauge(self._settings, [self.source.feed], self.time.ms, memory)
+        self.reached_ms = 0
+
+    def leave(self) -> None:
+        """End the source."""
+        self.source.cut()
+
+    def run(self, until: Callable[[], bool], *, most_errors: int = 100) -> bool:
+        """Poll until it is so; whether it was before too many errors."""
+        stopping, limit, errors = threading.Event(), real_time.monotonic() + LIMIT_SECONDS, 0
+
+        def wait(seconds: float) -> None:
+            nonlocal errors
+            self.waits.append(seconds)
+            assert real_time.monotonic() < limit, [w for w in self.words if isinstance(w, Trouble)]
+            is_error = bool(self.words) and isinstance(self.words[-1], Trouble)
+            errors += is_error
+            if until() or errors > most_errors:
+                stopping.set()
+            elif is_error:
+                self.time.seconds += seconds
+                self.network.tick()
+
+        if not until():
+            Poller(self.source, self._deliver, stopping, wait).run()
+        return until()
+
+    def follow(self, seconds: float = 5.0, *, most_errors: int = 100) -> bool:
+        """Let some time pass, and poll until the source has caught up."""
+        self.time.seconds += seconds
+        self.network.tick()
+        return self.run(lambda: self.reached_ms >= self.time.ms - 4_000, most_errors=most_errors)
+
+    def read(self) -> Reading:
+        """The reading now."""
+        return self.gauge.read(self.time.ms)
+
+    @property
+    def batches(self) -> list[Batch]:
+        """What was delivered."""
+        return [word for word in self.words if isinstance(word, Batch)]
+
+    @property
+    def troubles(self) -> list[str]:
+        """What the source said of its troubles."""
+        return [word.detail for word in self.words if isinstance(word, Trouble)]
+
+    def assert_honest(self) -> None:
+        """An exact count is the truth up to the usual lag."""
+        reading = self.read()
+        since = self.time.ms - WINDOW_SECONDS * 1000
+        if reading.grade is Grade.EXACT:
+            assert reading.posts >= self.network.truth.count(since, self.time.ms - LAG_MS)[0]
+        else:
+            assert reading.sources["bluesky"].detail
+
+    def assert_true(self) -> None:
+        """The counts are the truth of this moment, and said to be."""
+        reading = self.read()
+        since = self.time.ms - WINDOW_SECONDS * 1000
+        truth = self.network.truth.count(since, self.time.ms)
+        grade = reading.grade
+        assert (reading.posts, reading.authors, grade) == (*truth, Grade.EXACT), reading
+
+    def _deliver(self, word: Batch | Trouble) -> None:
+        self.words.append(word)
+        self.gauge.take(word, self.time.ms)
+        if isinstance(word, Batch):
+            if word.covers:
+                self.reached_ms = max(self.reached_ms, word.covers.until_ms)
+            seen = self.gauge.seen
+            memory = Memory(salt=b"", keepsakes=list(self.gauge.keepsakes()), seen=seen)
+            self._saved = memory, Bookmark(word.cursor, seen["bluesky"].spans)
+
+
+class Fate:
+    """What may happen to a listener, its hosts and the network, by name."""
+
+    def __init__(self, listening: Listening) -> None:
+        self._listening, self._network = listening, listening.network
+        self._posted = 0
+
+    def act(self, name: str, number: int = 0) -> None:
+        """Let it happen; the number says with what."""
+        getattr(self, name)(number)
+
+    def post(self, _: int = 0) -> None:
+        """Somebody posts."""
+        self._network.add(make_post(self._posted, TAG, author=self._posted % 5))
+        self._posted += 1
+
+    def delete(self, number: int) -> None:
+        """A post is deleted."""
+        number %= self._posted
+        self._network.add(delete_post(number, author=number % 5))
+
+    def change(self, number: int) -> None:
+        """A post loses its hashtag."""
+        number %= self._posted
+        self._network.add(make_post(number, author=number % 5, operation="update"))
+
+    def wait(self, number: int) -> None:
+        """Some seconds pass."""
+        self._listening.follow(number, most_errors=4)
+
+    def restart(self, _: int) -> None:
+        """The listener is killed and comes back."""
+        self._listening.restart()
+
+    def down(self, number: int) -> None:
+        """A host goes down."""
+        self._host(number).down()
+
+    def up(self, number: int) -> None:
+        """A host comes back."""
+        self._host(number).up()
+
+    def mute(self, number: int) -> None:
+        """A host falls silent."""
+        self._host(number).faults.mute = True
+
+    def repeat(self, number: int) -> None:
+        """A host sends everything twice."""
+        self._host(number).faults.repeats = True
+
+    def refuse(self, number: int) -> None:
+        """A host refuses."""
+        self._host(number).faults.refuses = 503
+
+    def heal(self, number: int) -> None:
+        """A host does nothing wrong any more."""
+        self._host(number).heal()
+
+    def lose(self, _: int) -> None:
+        """The second host loses some time of before."""
+        now_us = self._network.now_us
+        self._host(1).lose(now_us - 200_000_000, now_us - 90_000_000)
+
+    def cut(self, number: int) -> None:
+        """The next connection to each host is cut after so many bytes."""
+        for host in self._network.hosts:
+            host.faults.cuts.append(number)
+
+    def end(self) -> None:
+        """All faults end."""
+        for host in self._network.hosts:
+            host.heal()
+            host.up()
+
+    def _host(self, number: int) -> Jetstream:
+        return self._network.hosts[number % len(self._network.hosts)]

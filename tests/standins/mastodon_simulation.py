@@ -1,0 +1,253 @@
+"""Hours of TweetDock against stand-in Mastodon servers in seconds: real HTTP, time that is told."""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from simulation import Time
+
+from standins.mastodon import Fediverse, Mastodon
+from standins.mastodon_index import normal
+from tweetdock.backoff import backoff
+from tweetdock.clock import Clock
+from tweetdock.coverage import Grade
+from tweetdock.errors import SourceError
+from tweetdock.gauge import Gauge
+from tweetdock.memory import Bookmark, Memory
+from tweetdock.post import Batch, Trouble
+from tweetdock.reading import Reading
+from tweetdock.settings import Settings
+from tweetdock.sources.mastodon.stream import TagStream
+from tweetdock.sources.mastodon.timeline import make_mastodon
+from tweetdock.sources.polling import Source
+
+HEARTBEAT_SECONDS = 15.0
+SILENCE_SECONDS = 5.0  # of real time: a stream is only read here when something was sent
+
+
+@dataclass
+class _Turn:
+    """A source, when it is to be asked next, and its waits after failures in a row."""
+
+    source: Source
+    at: float
+    delays: dict[tuple[float, float], Iterator[float]] = field(default_factory=dict)
+    is_listening: bool = False
+
+
+class MastodonSimulation:
+    """The sources for some servers, asked in turn by one thread, and the gauge that they fill."""
+
+    def __init__(
+        self,
+        time: Time,
+        *servers: Mastodon,
+        tags: str = "dockercon",
+        tokens: bool = False,
+        machine_is_off_by: float = 0.0,
+        whole_seconds: float = 5.0,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.time, self.servers = time, servers
+        self.fediverse = Fediverse(servers)
+        pairs = " ".join(f"{server.host}={server.token}" for server in servers if tokens)
+        self._settings = Settings.from_env(
+            {
+                "TWEETDOCK_HASHTAGS": tags,
+                "TWEETDOCK_SOURCES": "mastodon",
+                "TWEETDOCK_MASTODON": " ".join(server.url for server in servers),
+                "TWEETDOCK_MASTODON_TOKENS": pairs,
+                **(env or {}),
+            }
+        )
+        self._machine_is_off_by = machine_is_off_by
+        self._whole_seconds = whole_seconds
+        self._tags = set(map(normal, self._settings.hashtags))
+        self.window_ms = round(self._settings.window_seconds * 1000)
+        self.words: list[Batch | Trouble] = []
+        self.archived: list[str] = []
+        self._beat_at = -math.inf
+        self._turns: list[_Turn] = []
+        self._begin(Memory(salt=b""))
+
+    def restart(self) -> None:
+        """End as by a kill, and begin with what was known last."""
+        self.close()
+        keepsakes = list(self.gauge.keepsakes())
+        self._begin(Memory(salt=b"", keepsakes=keepsakes, seen=self.gauge.seen))
+
+    def _begin(self, memory: Memory) -> None:
+        time = self.time
+        bookmarks = {name: Bookmark("{]", seen.spans) for name, seen in memory.seen.items()}
+        sources = make_mastodon(
+            self._settings.hashtags,
+            servers=self._settings.networks.mastodon,
+            tokens=self._settings.networks.mastodon_tokens,
+            make_clock=lambda: Clock(lambda: time() + self._machine_is_off_by, time),
+            window_seconds=self._settings.window_seconds,
+            poll_seconds=self._settings.poll_seconds,
+            keeps_raw=True,
+            bookmark_of=lambda name: bookmarks.get(name, Bookmark()),
+            whole_seconds=self._whole_seconds,
+            silence_seconds=SILENCE_SECONDS,
+        )
+        self._turns = [_Turn(source, time.seconds) for source in sources]
+        self.sources = sources
+        feeds = {source.feed.name: source.feed for source in sources}.values()
+        self.lag_ms = max(feed.lag_ms for feed in feeds)
+        self.gauge = Gauge(self._settings, feeds, time.ms, memory)
+        self.gauge.recall_archived("mastodon", self.archived, time.ms)
+
+    def close(self) -> None:
+        """End the connections."""
+        for turn in self._turns:
+            end(turn.source)
+
+    def run(self, seconds: float, after_turn: Callable[[], object] = lambda: None) -> None:
+        """Let so much time pass; `after_turn` is called after each question."""
+        until = self.time.seconds + seconds
+        while True:
+            turn = min((t for t in self._turns if not t.is_listening), key=lambda t: t.at)
+            moment = min(turn.at, max(self._beat_at, self.time.seconds))
+            if moment > until:
+                break
+            self.time.seconds = max(self.time.seconds, moment)
+            if self._beat_at <= self.time.seconds:
+                self.tick()
+                self._beat_at = self.time.seconds + HEARTBEAT_SECONDS
+            else:
+                self._ask(turn)
+            after_turn()
+        self.time.seconds = until
+
+    def tick(self) -> None:
+        """Let the servers send to their streams, and read what they sent."""
+        for server in self.servers:
+            server.tick()
+        for turn in self._turns:
+            if turn.is_listening:
+                self._ask(turn)
+
+    def delete(self, dice: random.Random) -> None:
+        """Let one of the posts that show be deleted everywhere."""
+        notes = self.servers[0].truth(self.time.ms - self.window_ms, self.time.ms)
+        if notes:
+            uri = dice.choice(sorted(note.uri for note in notes))
+            for server in self.servers:
+                if server.has(uri):
+                    server.delete(uri)
+
+    def read(self) -> Reading:
+        """The reading now."""
+        return self.gauge.read(self.time.ms)
+
+    def detail(self) -> str:
+        """What is said of the whole."""
+        return self.read().sources["mastodon"].detail
+
+    @property
+    def troubles(self) -> list[str]:
+        """What the sources said of their troubles."""
+        return [word.detail for word in self.words if isinstance(word, Trouble)]
+
+    def truth(self) -> tuple[int, int]:
+        """The posts and authors of the window that the servers show, by brute force."""
+        floor = self.time.ms - self.window_ms
+        notes = {
+            (note.uri, note.author)
+            for server in self.servers
+            for note in server.truth(floor, self.time.ms)
+            if self._tags & set(map(normal, note.tags))
+        }
+        return len(notes), len({author for _, author in notes})
+
+    def assert_true(self) -> None:
+        """The counts are the truth of this moment, and said to be."""
+        reading = self.read()
+        assert (reading.posts, reading.authors, reading.grade) == (*self.truth(), Grade.EXACT)
+
+    def assert_honest(self) -> None:
+        """An exact count lacks nothing that has shown long enough to be read.
+
+        Nothing is archived twice, and what is not exact has a reason.
+        """
+        assert len(self.archived) == len(set(self.archived))
+        reading = self.read()
+        if reading.grade is not Grade.EXACT:
+            assert reading.sources["mastodon"].detail
+            return
+        since, until = self.time.ms - self.window_ms, self.time.ms - self.lag_ms
+        shown = {
+            note.uri
+            for server in self.servers
+            for note in server.truth(since, until, shown_by_ms=until)
+            # What came late is looked for once a minute, or more seldom.
+            if server.is_prompt(note)
+        }
+        assert reading.posts >= len(shown)
+
+    def _ask(self, turn: _Turn) -> None:
+        try:
+            for batch in turn.source.poll():
+                self._deliver(batch)
+        except SourceError as error:
+            row = (error.first, error.cap)
+            delays = turn.delays.setdefault(row, backoff(*row))
+            wait = next(delays) if error.retry_after is None else error.retry_after
+            feed = turn.source.feed
+            self._deliver(
+                Trouble(
+                    source=feed.source,
+                    server=feed.server,
+                    voice=turn.source.voice,
+                    detail=str(error),
+                    needs_owner=error.needs_owner,
+                )
+            )
+            turn.is_listening = False
+        else:
+            turn.delays.clear()
+            pause = turn.source.pause()
+            wait = pause.seconds
+            turn.is_listening = isinstance(turn.source, TagStream)
+            if pause.reason:
+                feed = turn.source.feed
+                word = Trouble(
+                    source=feed.source,
+                    server=feed.server,
+                    voice=turn.source.voice,
+                    detail=pause.reason,
+                )
+                self._deliver(word)
+        turn.at = self.time.seconds + max(wait, 0.01)
+
+    def _deliver(self, word: Batch | Trouble) -> None:
+        self.words.append(word)
+        news = self.gauge.take(word, self.time.ms)
+        self.archived += [raw.version for raw in news.raw]
+
+
+def end(source: Source) -> None:
+    """Cut a source off and let it notice."""
+    source.cut()
+    with suppress(SourceError):
+        while isinstance(source, TagStream) and source.is_open:
+            list(source.poll())
+
+
+def fill(simulation: MastodonSimulation, number: int, *, seed: int = 1, minutes: int = 70) -> None:
+    """So many posts on all servers, each from one of them, over the minutes past."""
+    dice = random.Random(seed)
+    servers = range(len(simulation.servers))
+    for ago_ms in sorted(dice.sample(range(minutes * 60_000), number), reverse=True):
+        home = dice.choice(servers)
+        simulation.fediverse.post(
+            dice.randrange(number // 3 + 1),
+            "dockercon",
+            home=home,
+            ago_ms=ago_ms,
+            delays_ms={other: dice.randrange(8_000) for other in servers if other != home},
+            boost=dice.random() < 0.1,
+        )

@@ -1,0 +1,630 @@
+"""Bluesky by Jetstream: the real WebSocket library over real sockets against stand-in hosts."""
+
+import json
+import socket
+import ssl
+import threading
+import time as real_time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from simulation import START, Time
+from standins.jetstream import DAY_US, Jetstream, Network
+from standins.jetstream_events import as_sent, delete_post, make_post
+from standins.jetstream_listening import LIMIT_SECONDS, TAG, WINDOW_SECONDS, Fate, Listening
+from standins.loopback import Loopback
+
+from tweetdock.clock import Clock
+from tweetdock.coverage import Grade
+from tweetdock.errors import SourceError
+from tweetdock.memory import Bookmark
+from tweetdock.sources.bluesky.source import Bluesky
+from tweetdock.sources.bluesky.websocket import LARGEST
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time(START - 3600)
+
+
+@pytest.fixture
+def network(time: Time) -> Iterator[Network]:
+    network = Network(time)
+    with Jetstream(network), Jetstream(network):
+        yield network
+
+
+@pytest.fixture
+def listening(network: Network, time: Time) -> Iterator[Listening]:
+    """A quarter of an hour has passed with thirty posts."""
+    for number in range(30):
+        time.seconds += 30
+        network.add(make_post(number, TAG, author=number % 7))
+    listening = Listening(network, time)
+    yield listening
+    listening.leave()
+
+
+def test_the_window_is_replayed_at_start_and_then_followed(
+    listening: Listening, network: Network
+) -> None:
+    assert listening.read().grade is not Grade.EXACT
+    assert listening.follow()
+    listening.assert_true()
+    network.add(make_post(100, "\uff24\uff4f\uff43kerCON", author=100))
+    network.add(make_post(101, hidden=("dockercon",), author=101))
+    network.add(make_post(102, "docker", "con"))
+    assert listening.follow()
+    assert listening.read().posts == 20 + 2
+    listening.assert_true()
+    (asked,) = network.hosts[0].asked
+    assert asked.collections == ("app.bsky.feed.post",)
+    assert not network.hosts[1].asked
+    assert not listening.troubles
+
+
+def test_a_post_is_delivered_with_the_frame_that_brings_it(
+    listening: Listening, network: Network, time: Time
+) -> None:
+    listening.follow()
+    time.seconds += 0.2
+    network.hosts[0].receive(make_post(500, TAG), network.now_us)
+    (batch,) = listening.source.poll()
+    assert [post.key for post in batch.posts] == ["bluesky:did:plc:0/3k500"]
+    assert batch.posts[0].created_ms == time.ms
+    (raw,) = batch.raw
+    assert raw.version == "bluesky:did:plc:0/3k500@bafy500create"
+    assert json.loads(raw.text)["time_us"] == network.now_us
+
+
+def test_what_is_deleted_or_loses_the_hashtag_counts_no_more(
+    listening: Listening, network: Network
+) -> None:
+    listening.follow()
+    before = listening.read().posts
+    network.add(delete_post(29, author=29 % 7))
+    network.add(make_post(28, "other", author=28 % 7, operation="update"))
+    network.add(make_post(27, TAG, "more", author=27 % 7, operation="update"))
+    network.add(delete_post(9_999))
+    listening.follow()
+    assert listening.read().posts == before - 2
+    assert sum(len(batch.removals) for batch in listening.batches) == 2
+    listening.assert_true()
+
+
+def test_a_post_of_before_a_restart_is_deleted_all_the_same(
+    listening: Listening, network: Network, time: Time
+) -> None:
+    listening.follow()
+    before = listening.read().posts
+    listening.restart()
+    network.add(delete_post(29, author=29 % 7))
+    listening.follow()
+    assert listening.read().posts == before - 1
+    listening.assert_true()
+    # Once the window has left behind what others may have brought, only our own matter.
+    for _ in range(7):
+        listening.follow(100)
+    network.add(delete_post(9_998))
+    count = sum(len(batch.removals) for batch in listening.batches)
+    listening.follow()
+    assert sum(len(batch.removals) for batch in listening.batches) == count
+
+
+def test_a_restart_asks_for_what_is_missing_only(
+    listening: Listening, network: Network, time: Time
+) -> None:
+    listening.follow()
+    reached = listening.reached_ms
+    time.seconds += 60
+    network.add(make_post(200, TAG))
+    listening.restart()
+    listening.follow()
+    listening.assert_true()
+    asked = network.hosts[0].asked[-1].cursor_us
+    assert asked == (reached - 5_000) * 1000
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "{}", "[]", "null", '{"host": 7}', "[" * 99_999, '{"host":']
+)
+def test_a_damaged_cursor_costs_nothing(network: Network, time: Time, cursor: str) -> None:
+    source = Bluesky(
+        [TAG],
+        clock=Clock(wall=time, monotonic=time),
+        hosts=[network.hosts[0].url],
+        window_seconds=WINDOW_SECONDS,
+        bookmark=Bookmark(cursor),
+    )
+    network.tick()
+    list(source.poll())
+    assert len(network.hosts[0].asked) == 1
+    source.cut()
+
+
+def test_a_broken_connection_is_replaced_at_once_by_another_host(
+    listening: Listening, network: Network
+) -> None:
+    listening.follow()
+    reached = listening.reached_ms
+    network.hosts[0].down()
+    network.add(make_post(300, TAG))
+    assert listening.follow()
+    assert listening.waits.count(0.0) == len(listening.waits)
+    assert network.hosts[1].asked[0].cursor_us == (reached - 5_000) * 1000
+    listening.assert_true()
+
+
+@pytest.mark.parametrize("after", [0, 1, 60, 129, 130, 131, 200, 1000, 5000, 20_000, 70_000])
+def test_a_connection_may_be_cut_after_any_byte(
+    listening: Listening, network: Network, after: int
+) -> None:
+    for host in network.hosts:
+        host.faults.cuts = [after, after + 7]
+    assert listening.follow()
+    for _ in range(3):
+        network.add(make_post(400 + len(listening.words), TAG))
+        assert listening.follow()
+    listening.assert_true()
+
+
+def test_silence_is_taken_for_a_dead_connection(listening: Listening, network: Network) -> None:
+    listening.follow()
+    network.hosts[0].faults.mute = True
+    network.add(make_post(300, TAG))
+    assert listening.follow()
+    assert "has said nothing for" in listening.troubles[0]
+    assert network.hosts[1].asked
+    listening.assert_true()
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 429, 500, 503])
+def test_a_host_that_refuses_is_passed_over(
+    listening: Listening, network: Network, status: int
+) -> None:
+    host = network.hosts[0]
+    host.faults.refuses = status
+    host.faults.redirects = network.hosts[1].url if status == 301 else ""
+    assert listening.follow()
+    assert f"127.0.0.1 refuses (HTTP {status})" in listening.troubles[0]
+    listening.assert_true()
+
+
+def test_hosts_that_accept_and_close_are_not_hammered(
+    listening: Listening, network: Network, time: Time
+) -> None:
+    for host in network.hosts:
+        host.faults.closes_at_once = True
+    begun = time.seconds
+    listening.follow(most_errors=40)
+    assert time.seconds - begun > 300
+    assert listening.waits[0] == 0.0
+    assert all(seconds > 0.4 for seconds in listening.waits[1:])
+    assert listening.read().grade is not Grade.EXACT
+    for host in network.hosts:
+        host.heal()
+    assert listening.follow()
+    listening.assert_true()
+
+
+def test_hosts_that_send_a_little_and_break_are_not_hammered_either(
+    listening: Listening, network: Network
+) -> None:
+    for host in network.hosts:
+        host.faults.cuts = [3_000] * 30
+    listening.follow(most_errors=30)
+    errors = [seconds for seconds in listening.waits if seconds]
+    assert max(errors) > 10
+    listening.follow()
+    listening.assert_true()
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1008, "ConsumerTooSlow"), (1012, "\n")])
+def test_a_close_with_any_code_is_a_break(
+    listening: Listening, network: Network, code: int, reason: str
+) -> None:
+    listening.follow()
+    network.hosts[0].close_all(code, reason)
+    assert listening.follow()
+    assert f"127.0.0.1 has closed the connection: {code}" in listening.troubles[0]
+    assert reason.strip() in listening.troubles[0]
+    listening.assert_true()
+
+
+def test_repeated_and_fragmented_frames_are_as_good_as_whole_ones(
+    listening: Listening, network: Network
+) -> None:
+    for host in network.hosts:
+        host.faults.repeats = host.faults.fragments = True
+    assert listening.follow()
+    assert not listening.troubles
+    listening.assert_true()
+
+
+def test_a_gap_that_one_host_has_lost_is_filled_by_another_once(
+    listening: Listening, network: Network, time: Time
+) -> None:
+    us = network.now_us
+    network.hosts[0].lose(us - 300_000_000, us - 200_000_000)
+    assert listening.follow()
+    assert listening.follow()
+    assert [len(host.asked) for host in network.hosts] == [1, 1]
+    listening.assert_true()
+    for _ in range(5):
+        assert listening.follow(30)
+    assert [len(host.asked) for host in network.hosts] == [1, 1]
+
+
+def test_a_gap_that_no_host_has_is_admitted_and_not_asked_for_again(
+    listening: Listening, network: Network
+) -> None:
+    us = network.now_us
+    for host in network.hosts:
+        host.lose(us - 300_000_000, us - 200_000_000)
+    for _ in range(5):
+        assert listening.follow(20)
+    reading = listening.read()
+    assert reading.grade is Grade.PARTIAL
+    assert "no Jetstream host has all posts from" in reading.sources["bluesky"].detail
+    assert [len(host.asked) for host in network.hosts] == [1, 1]
+    for _ in range(20):
+        assert listening.follow(30)
+    assert [len(host.asked) for host in network.hosts] == [1, 1]
+    assert not listening.batches[-1].lost
+    listening.assert_true()
+
+
+def test_a_host_that_goes_back_less_far_has_not_covered_the_window(
+    listening: Listening, network: Network
+) -> None:
+    network.hosts[0].keeps_us = 60_000_000
+    network.hosts[1].faults.refuses = 503
+    assert listening.follow()
+    assert listening.read().grade is not Grade.EXACT
+    assert listening.follow()
+    network.hosts[1].heal()
+    assert listening.follow(301)
+    assert listening.follow()
+    listening.assert_true()
+
+
+def test_a_host_that_knows_no_cursor_has_covered_nothing_of_the_past(
+    listening: Listening, network: Network
+) -> None:
+    for host in network.hosts:
+        host.faults.ignores_cursor = True
+
+    for _ in range(3):
+        listening.follow(most_errors=3)
+        assert listening.read().grade is not Grade.EXACT
+
+
+@pytest.mark.parametrize(
+    "time_us", [0, -5, 1, 32_503_680_000_000_000, 10**30, None, "x", 1.5, True]
+)
+def test_an_odd_time_neither_completes_the_past_nor_hides_the_future(
+    listening: Listening, network: Network, time: Time, time_us: object
+) -> None:
+    listening.follow()
+    odd = make_post(600, TAG) | {"time_us": time_us}
+    network.hosts[0].insert(json.dumps(odd).encode(), network.now_us)
+    network.add(make_post(601, TAG))
+    assert listening.follow(30)
+    assert listening.follow(30)
+    assert listening.reached_ms <= time.ms
+    reading = listening.read()
+    assert reading.posts == network.truth.count(time.ms - 600_000, time.ms)[0]
+    assert reading.grade is Grade.PARTIAL
+    assert "1 post of this window could not be read" in reading.sources["bluesky"].detail
+    assert sum(len(batch.unreadable) for batch in listening.batches) == 1
+
+
+def test_a_single_event_of_now_does_not_complete_a_replay(
+    listening: Listening, network: Network, time: Time
+) -> None:
+    host = network.hosts[0]
+    place = len(host._store) // 2
+    host._store.insert(place, (host._store[place][0], as_sent(make_post(1), network.now_us), ""))
+    for number in range(place + 1, len(host._store)):
+        host._store[number] = (host._store[number][0], b"", "")
+    listening.run(lambda: len(listening.words) > 3, most_errors=0)
+    assert listening.reached_ms < time.ms - 100_000
+
+
+BAD = [b"\xff\xfe", b"no JSON", b'{"did":"did:plc:a","time_us":1', b"[" * 99_999, b'{"a":' * 99_999]
+
+
+@pytest.mark.parametrize("frame", BAD, ids=["bytes", "text", "cut off", "deep", "deeper"])
+def test_a_frame_that_may_be_a_post_and_cannot_be_read_is_admitted(
+    listening: Listening, network: Network, frame: bytes
+) -> None:
+    listening.follow()
+    network.hosts[0].insert(frame, network.now_us)
+    assert listening.follow()
+    reading = listening.read()
+    assert reading.grade is Grade.PARTIAL
+    assert "1 post of this window could not be read" in reading.sources["bluesky"].detail
+    assert not listening.troubles
+
+
+@pytest.mark.parametrize("frame", [b"", b"  ", b"null", b"[]", b"7", b'{"kind":"sync"}'])
+def test_a_frame_that_is_no_post_for_certain_is_nothing(
+    listening: Listening, network: Network, frame: bytes
+) -> None:
+    listening.follow()
+    network.hosts[0].insert(frame, network.now_us)
+    assert listening.follow()
+    listening.assert_true()
+
+
+def test_an_event_too_large_to_read_is_stepped_over(
+    listening: Listening, network: Network, time: Time
+) -> None:
+    listening.follow()
+    time.seconds += 20
+    network.tick()
+    for host in network.hosts:
+        host.insert(b" " * (LARGEST + 1), network.now_us)
+    for number in range(4):
+        time.seconds += 1
+        network.add(make_post(700 + number, TAG))
+    for _ in range(6):
+        listening.follow(10)
+    reading = listening.read()
+    assert reading.grade is Grade.PARTIAL
+    assert "no Jetstream host has all posts from" in reading.sources["bluesky"].detail
+    assert sum(len(host.asked) for host in network.hosts) < 12
+    for _ in range(22):
+        listening.follow(30)
+    listening.assert_true()
+
+
+@contextmanager
+def going_on(network: Network) -> Iterator[None]:
+    """Things happen meanwhile: at the tip of a stream there is nothing else."""
+    is_over = threading.Event()
+
+    def go_on() -> None:
+        while not is_over.wait(0.01):
+            network.tick()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()
+
+
+def test_a_clock_that_is_behind_is_put_right_by_the_newest_events(time: Time) -> None:
+    """A Pi without a battery starts in the past; Jetstream goes back 36 hours only."""
+    network = Network(time)
+    with Jetstream(network, keeps_us=DAY_US // 24) as host:
+        for number in range(240):
+            time.seconds += 20
+            network.add(make_post(number, TAG))
+        listening = Listening(network, time, off_by=-172_800.0)
+        with going_on(network):
+            assert listening.run(lambda: listening.reached_ms >= time.ms - 4_000)
+        listening.assert_true()
+        began, tip, replay = (asked.cursor_us for asked in host.asked)
+        assert began is not None
+        assert tip is None
+        assert replay is not None
+        assert abs(replay - network.now_us + 605_000_000) < 1_000_000
+        assert listening.batches[-1].server_ms is not None
+        listening.leave()
+
+
+def test_a_machine_that_was_asleep_reads_what_it_has_missed(
+    listening: Listening, network: Network, time: Time
+) -> None:
+    assert listening.follow()
+    listening.asleep = 500.0
+    for number in range(100, 125):
+        time.seconds += 20
+        network.add(make_post(number, TAG))
+    with going_on(network):
+        assert listening.run(lambda: listening.reached_ms >= time.ms - 4_000)
+    listening.assert_true()
+
+
+def test_hosts_that_date_events_otherwise_bring_the_same_posts(
+    listening: Listening, network: Network
+) -> None:
+    network.hosts[1].skew_us = 1_500_000
+    listening.follow()
+    for number in range(6):
+        network.add(make_post(100 + number, TAG))
+        network.add(delete_post(100 + number - 1))
+        network.hosts[number % 2].down()
+        assert listening.follow()
+        network.hosts[number % 2].up()
+    assert sum(host.skew_us > 0 for host in network.hosts if len(host.asked) > 2)
+    listening.assert_true()
+
+
+def test_a_date_of_the_host_puts_a_clock_right_that_is_ahead(network: Network, time: Time) -> None:
+    for number in range(60):
+        time.seconds += 20
+        network.add(make_post(number, TAG))
+    network.hosts[0].faults.date = real_time.strftime(
+        "%a, %d %b %Y %H:%M:%S GMT", real_time.gmtime(time.seconds)
+    )
+    listening = Listening(network, time, off_by=7200.0)
+    assert listening.follow(1)
+    listening.assert_true()
+    listening.leave()
+
+
+def blocking(source: Bluesky) -> tuple[threading.Thread, list[Exception]]:
+    """A thread that polls once, and what that raises."""
+    raised: list[Exception] = []
+
+    def poll() -> None:
+        try:
+            while True:
+                list(source.poll())
+        except SourceError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    return thread, raised
+
+
+def source_at(url: str, time: Callable[[], float] = real_time.time) -> Bluesky:
+    clock = Clock(wall=time, monotonic=time)
+    return Bluesky(
+        [TAG], clock=clock, hosts=[url], window_seconds=600, silence_seconds=LIMIT_SECONDS
+    )
+
+
+@pytest.mark.parametrize("state", ["silent", "handshake", "tls", "connect", "not begun"])
+def test_a_cut_ends_every_wait_at_once(network: Network, state: str) -> None:
+    host = network.hosts[0]
+    host.faults.mute, host.faults.hangs = True, state in ("handshake", "tls")
+    url = host.url.replace("ws:", "wss:") if state == "tls" else host.url
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    fillers = []
+    if state == "connect":
+        url = f"ws://127.0.0.1:{full.getsockname()[1]}/subscribe"
+        for _ in range(4):
+            filler = socket.socket()
+            filler.settimeout(0.0)
+            filler.connect_ex(full.getsockname())
+            fillers.append(filler)
+    source = source_at(url)
+    if state == "not begun":
+        source.cut()
+    thread, raised = blocking(source)
+    if state in ("silent", "handshake", "tls"):
+        host.wait_until_asked(1)
+    begun = real_time.monotonic()
+    source.cut()
+    thread.join(LIMIT_SECONDS)
+    assert not thread.is_alive()
+    assert real_time.monotonic() - begun < 1.5
+    assert len(raised) == 1
+    for each in (*fillers, full):
+        each.close()
+    source.cut()
+
+
+def answer_with(data: bytes) -> Iterator[str]:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(data)
+
+    loopback = Loopback(serve)
+    loopback.up()
+    yield f"ws://127.0.0.1:{loopback.port}/subscribe"
+    loopback.close()
+
+
+PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+NO_ACCEPT = b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (PLAIN, "refuses (HTTP 200)"),
+        (NO_ACCEPT, "does not speak WebSocket"),
+        (b"SSH-2.0-OpenSSH\r\n", "does not speak WebSocket"),
+        (b"x" * 999_999, "does not speak WebSocket"),
+        (b"", "has closed the connection"),
+    ],
+)
+def test_a_host_that_is_no_websocket_is_named_so(data: bytes, sentence: str) -> None:
+    for url in answer_with(data):
+        with pytest.raises(SourceError) as raised:
+            list(source_at(url).poll())
+        assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("ws://127.0.0.1:1/subscribe", "nobody listens there"),
+        ("ws://no-such-host.invalid/subscribe", "the name cannot be looked up"),
+        (f"ws://{'a' * 70}.example/subscribe", "the name cannot be looked up"),
+        ("http://127.0.0.1/subscribe", "no WebSocket"),
+    ],
+)
+def test_a_host_that_cannot_be_reached_is_named_with_the_reason(url: str, sentence: str) -> None:
+    with pytest.raises(SourceError) as raised:
+        list(source_at(url).poll())
+    assert sentence in str(raised.value)
+
+
+def test_a_certificate_must_be_trusted(
+    network: Network, time: Time, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority, host = trustme.CA(), network.hosts[0]
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def serve(wire: socket.socket) -> None:
+        with context.wrap_socket(wire, server_side=True, do_handshake_on_connect=False) as secure:
+            secure.do_handshake()
+            host._serve(secure)
+
+    loopback = Loopback(serve)
+    loopback.up()
+    url = f"wss://127.0.0.1:{loopback.port}/subscribe"
+    with pytest.raises(SourceError, match="its certificate is not to be trusted"):
+        list(source_at(url).poll())
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    source = source_at(url, time)
+    network.tick()
+    list(source.poll())
+    assert host.asked
+    host.close_all(1001, "")
+    source.cut()
+    loopback.close()
+
+
+FATE = st.one_of(
+    st.tuples(st.sampled_from(["post", "delete", "change"]), st.integers(0, 99)),
+    st.tuples(st.just("wait"), st.integers(5, 150)),
+    st.tuples(
+        st.sampled_from(["down", "up", "mute", "repeat", "heal", "refuse", "lose", "restart"]),
+        st.integers(0, 1),
+    ),
+    st.tuples(st.just("cut"), st.integers(0, 9000)),
+)
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.generate, Phase.shrink])
+@given(story=st.lists(FATE, max_size=14))
+def test_whatever_the_faults_the_counts_are_the_truth_once_they_end(
+    story: list[tuple[str, int]],
+) -> None:
+    time = Time(START)
+    network = Network(time, rate=2.0)
+    with Jetstream(network), Jetstream(network):
+        listening = Listening(network, time, silence_seconds=0.08)
+        fate = Fate(listening)
+        for _ in range(20):
+            time.seconds += 45
+            fate.post()
+        for action in story:
+            fate.act(*action)
+            listening.assert_honest()
+        fate.end()
+        listening.follow()
+        # A host that broke down is asked for what only it has after five minutes at the latest.
+        for _ in range(3):
+            listening.follow(120)
+        listening.follow()
+        listening.assert_true()
+        listening.leave()

@@ -1,0 +1,422 @@
+"""Jetstream's events: which concern us, how far they have come, and what is asked for next."""
+
+import json
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from standins.jetstream_events import (
+    as_sent,
+    delete_post,
+    make_account,
+    make_identity,
+    make_like,
+    make_post,
+)
+
+from tweetdock.coverage import Spans
+from tweetdock.memory import Bookmark
+from tweetdock.post import Span
+from tweetdock.sources.bluesky.course import AGREEING, HOLE_MS, LATE_MS, MARGIN_MS, Ask, Course
+from tweetdock.sources.bluesky.events import Loss, Puzzle, Sieve, Sighting, fold
+from tweetdock.sources.bluesky.known_keys import KnownKeys
+from tweetdock.sources.bluesky.plan import CAUGHT_UP_MS, REWIND_MS, WORTH_MS, Plan
+
+NOW = 1_790_000_000_000
+WINDOW = 3_600_000
+US = NOW * 1000
+HOSTS = ("wss://a", "wss://b", "wss://c")
+
+# Letters that differ in case, width or composition and are the same hashtag all the same.
+SAME = [
+    "DockerCon",
+    "dockercon",
+    "DOCKERCON",
+    "\uff24ockercon",
+    "#dockercon",
+    "kelvin",
+    "\u212aelvin",
+]
+LETTERS = ["stra\u00dfe", "STRASSE", "Stra\u1e9ee", "Fu\u0308\u00dfe", "F\u00dcSSE", "\u6771\u4eac"]
+OTHERS = ["docker", "con", "dockercon2", "", " ", "\ud800", '"tag":"dockercon"', "\\u0064ockercon"]
+TAGS = st.sampled_from([*SAME, *LETTERS, *OTHERS, "\ufb01n", "fin"])
+WANTED = ["dockercon", "stra\u00dfe", "F\u00fc\u00dfe", "\u6771\u4eac", "kelvin", "fin"]
+LIKE_KEYS = [
+    '"time_us":5',
+    '"tag":"dockercon"',
+    "\\",
+    '\\"tag\\"',
+    '{"commit":1}',
+    "#dockercon",
+    "\u2028",
+]
+TEXTS = st.one_of(st.text(max_size=30), st.sampled_from(LIKE_KEYS))
+
+
+def written(event: dict[str, Any], style: int) -> bytes:
+    """An event by one of several serializers, all of them right."""
+    match style % 5:
+        case 0:
+            return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode(
+                errors="replace"
+            )
+        case 1:
+            return json.dumps(event, separators=(",", ":")).encode()
+        case 2:
+            return json.dumps(event, indent=1).encode()
+        case 3:
+            return json.dumps(event, sort_keys=True).encode()
+        case _:
+            # Every character of every string as an escape.
+            text = json.dumps(event, separators=(",", ":"))
+            return _escaped(text).encode()
+
+
+def _escaped(text: str) -> str:
+    def walk(value: Any) -> str:
+        if isinstance(value, dict):
+            return "{" + ",".join(f"{walk(k)}:{walk(v)}" for k, v in value.items()) + "}"
+        if isinstance(value, list):
+            return "[" + ",".join(map(walk, value)) + "]"
+        if isinstance(value, str):
+            units = value.encode("utf-16-be", "surrogatepass")
+            pairs = zip(units[::2], units[1::2], strict=True)
+            return '"' + "".join(f"\\u{high:02x}{low:02x}" for high, low in pairs) + '"'
+        return json.dumps(value)
+
+    return walk(json.loads(text))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    tags=st.lists(TAGS, max_size=3),
+    hidden=st.lists(TAGS, max_size=2),
+    text=TEXTS,
+    style=st.integers(0, 4),
+    operation=st.sampled_from(["create", "update"]),
+)
+def test_a_post_is_found_by_its_hashtags_whoever_writes_it_down(
+    tags: list[str], hidden: list[str], text: str, style: int, operation: str
+) -> None:
+    event = make_post(7, *tags, hidden=tuple(hidden), operation=operation)
+    event["commit"]["record"] |= {"text": text, "time_us": 5, "extra": {"tag": text}}
+    sent = {"did": event["did"], "time_us": US, **event}
+    if style == 3:
+        sent["commit"]["zzz"] = {"time_us": 6, "did": "did:plc:other"}
+    is_ours = any(fold(tag) in set(map(fold, WANTED)) for tag in [*tags, *hidden])
+    times, events = Sieve(WANTED).sift([written(sent, style)])
+    assert times == [US]
+    if is_ours:
+        (sighting,) = events
+        assert isinstance(sighting, Sighting)
+        assert (sighting.key, sighting.author) == ("bluesky:did:plc:0/3k7", "bluesky:did:plc:0")
+        assert sighting.time_us == US
+        assert "\n" not in sighting.text
+        assert json.loads(sighting.text)["time_us"] == US
+    else:
+        assert events == ([Loss("bluesky:did:plc:0/3k7", US)] if operation == "update" else [])
+
+
+@given(st.integers(0, 4))
+def test_the_end_of_a_post_is_found_and_that_of_nothing_else(style: int) -> None:
+    others = [make_like(1), make_identity(2), make_account(3)]
+    others.append(delete_post(4))
+    others[-1]["commit"]["collection"] = "app.bsky.feed.like"
+    frames = [
+        written({"did": each["did"], "time_us": US + place, **each}, style)
+        for place, each in enumerate([*others, delete_post(5)])
+    ]
+    times, events = Sieve(WANTED).sift(frames)
+    assert times == [US, US + 1, US + 2, US + 3, US + 4]
+    assert events == [Loss("bluesky:did:plc:0/3k5", US + 4)]
+
+
+def test_hashtags_are_what_bluesky_takes_for_some() -> None:
+    sieve = Sieve(["dockercon"])
+    link = {"$type": "app.bsky.richtext.facet#link", "uri": "x", "tag": "dockercon"}
+    assert not sieve.bears({"facets": [{"features": [link]}]})
+    assert not sieve.bears({"text": "#dockercon"})
+    assert sieve.bears({"tags": [7, None, "DockerCon"]})
+
+
+ODD: list[object] = [
+    None,
+    7,
+    "x",
+    [],
+    {},
+    [None],
+    [[]],
+    [{}],
+    [{"features": 7}],
+    [{"features": [None, {}, 7]}],
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_record_of_odd_shape_has_the_hashtags_that_can_be_made_out(odd: object) -> None:
+    sieve = Sieve(["dockercon"])
+    assert not sieve.bears(odd)
+    assert not sieve.bears({"facets": odd})
+    assert sieve.bears({"facets": odd, "tags": ["dockercon"]})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | TAGS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["did", "time_us", "kind", "commit", "collection", "record", "tags"])
+            | st.sampled_from(["operation", "rkey", "cid", "rev", "facets", "features", "$type"]),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)))
+def test_no_frame_raises(frames: list[bytes]) -> None:
+    times, events = Sieve(["dockercon"]).sift(frames)
+    assert len(times) <= len(frames)
+    assert len(events) <= len(frames)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        ("event", "did", None),
+        ("event", "did", "did:plc:\ud800"),
+        ("event", "did", 7),
+        ("commit", "rkey", ["a"]),
+        ("commit", "rkey", "a/b"),
+        ("commit", "operation", "upsert"),
+        ("commit", "operation", {}),
+    ],
+)
+def test_a_post_that_cannot_be_named_is_a_puzzle(where: str, name: str, value: object) -> None:
+    event = make_post(1, "dockercon")
+    (event if where == "event" else event["commit"])[name] = value
+    _, events = Sieve(["dockercon"]).sift([json.dumps({"time_us": US, **event}).encode()])
+    (puzzle,) = events
+    assert isinstance(puzzle, Puzzle)
+    assert puzzle.time_us == US
+
+
+def test_a_version_is_named_by_its_content_or_else_by_its_revision() -> None:
+    sieve, event = Sieve(["dockercon"]), make_post(1, "dockercon")
+    names = []
+    for odd in ("cid", "rev"):
+        _, events = sieve.sift([as_sent(event, US)])
+        assert isinstance(events[0], Sighting)
+        names.append(events[0].version)
+        event["commit"][odd] = {"not": "a name"}
+    assert names == ["bluesky:did:plc:0/3k1@bafy1create", "bluesky:did:plc:0/3k1@3r1"]
+
+
+def test_recorded_events_are_read_as_they_are() -> None:
+    folder = os.environ.get("TWEETDOCK_RECORDINGS", "")
+    if not folder:
+        pytest.skip("no recorded events at hand: set TWEETDOCK_RECORDINGS to their folder")
+    frames = (Path(folder) / "jetstream-v1.jsonl").read_bytes().splitlines()
+    times, events = Sieve(["indierebellion"]).sift(frames)
+    assert times == [json.loads(frame)["time_us"] for frame in frames]
+    assert [type(event) for event in events] == [Sighting, Loss]
+    disorder = max(earlier - later for earlier, later in pairwise(times))
+    assert disorder < MARGIN_MS * 1000
+
+
+# How far the events of a connection have come.
+
+
+def course_from(since_ms: int) -> Course:
+    return Course(Ask("wss://a", since_ms, since_ms - REWIND_MS))
+
+
+def every(step_ms: int, since_ms: int, until_ms: int) -> list[int]:
+    return [ms * 1000 for ms in range(since_ms, until_ms, step_ms)]
+
+
+def test_what_a_connection_has_shown_is_complete_but_for_the_last_seconds() -> None:
+    course = course_from(NOW - 60_000)
+    course.take(every(100, NOW - 65_000, NOW + 1), NOW)
+    complete, lacking = course.news(NOW)
+    assert not lacking
+    assert complete == [Span(NOW - 60_000, NOW - 200 - MARGIN_MS)]
+    assert course.news(NOW) == ([], [])
+
+
+def test_a_host_that_begins_later_than_asked_lacks_what_was_before() -> None:
+    course = course_from(NOW - 600_000)
+    course.take(every(100, NOW - 300_000, NOW), NOW)
+    complete, lacking = course.news(NOW)
+    assert lacking == [Span(NOW - 600_000, NOW - 299_900)]
+    assert complete == [Span(NOW - 299_900, NOW - 300 - MARGIN_MS)]
+
+
+def test_a_leap_in_time_is_a_hole() -> None:
+    course = course_from(NOW - 600_000)
+    course.take(every(100, NOW - 605_000, NOW - 400_000), NOW)
+    course.take(every(100, NOW - 200_000, NOW), NOW)
+    complete, lacking = course.news(NOW)
+    assert lacking == [Span(NOW - 400_100 - MARGIN_MS, NOW - 200_000)]
+    assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 3_000)) == lacking
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 10**18) | st.integers(US - 300_000_000, US), max_size=4),
+    st.lists(st.integers(0, 150), min_size=4, max_size=4, unique=True),
+    st.integers(1, 50),
+)
+def test_single_odd_times_change_nothing_to_speak_of(
+    odd: list[int], places: list[int], piece: int
+) -> None:
+    times = every(500, NOW - 305_000, NOW + 1)
+    real, newest = set(times), 0
+    for place, time_us in zip(sorted(places, reverse=True), odd, strict=False):
+        times.insert(place * 4, time_us)  # any nearer would bear each other out
+    course, spans = course_from(NOW - 300_000), Spans()
+    for start in range(0, len(times), piece):
+        course.take(times[start : start + piece], NOW)
+        newest = max([newest, *real.intersection(times[start : start + piece])])
+        complete, lacking = course.news(NOW)
+        assert not lacking
+        for span in complete:
+            assert span.until_ms <= newest // 1000
+            spans.add(span)
+    assert not spans.gaps(Span(NOW - 300_000, NOW - 10_000))
+    assert course.ahead_ms is None
+
+
+def test_many_events_of_the_future_say_that_our_clock_is_behind() -> None:
+    course = course_from(NOW - 10_000)
+    course.take(every(10, NOW + 50_000, NOW + 50_000 + 10 * (AGREEING - 1)), NOW)
+    assert course.ahead_ms is None
+    course.take([(NOW + 51_000) * 1000], NOW)
+    assert course.ahead_ms == NOW + 50_000
+    assert course.news(NOW) == ([], [])
+
+
+# What is asked for next.
+
+
+def replay(plan: Plan, ask: Ask, *, until_ms: int = NOW, lost: Span | None = None) -> Course:
+    """What a host says that has all but `lost`."""
+    assert ask.cursor_ms is not None
+    course = Course(ask)
+    times = every(200, ask.cursor_ms, until_ms + 1)
+    course.take(
+        [t for t in times if not lost or not lost.since_ms < t // 1000 <= lost.until_ms], NOW
+    )
+    plan.record(course, NOW)
+    return course
+
+
+def test_first_the_whole_window_is_asked_for_and_then_what_is_missing() -> None:
+    plan = Plan(HOSTS, window_ms=WINDOW)
+    ask = plan.next(NOW)
+    assert ask == Ask("wss://a", NOW - WINDOW, NOW - WINDOW - REWIND_MS)
+    course = replay(plan, ask)
+    assert not plan.should_leave(course, NOW)
+    plan.failed()
+    again = plan.next(NOW + 1000)
+    assert again.host == "wss://b"
+    assert NOW - 3_000 < again.since_ms <= NOW - MARGIN_MS
+
+
+def test_after_a_restart_only_what_is_missing_is_asked_for_where_it_was_had() -> None:
+    plan = Plan(HOSTS, window_ms=WINDOW)
+    plan.failed()
+    replay(plan, plan.next(NOW))
+    seen = (Span(NOW - WINDOW, NOW - 500_000),)
+    ask = Plan(HOSTS, window_ms=WINDOW, bookmark=Bookmark(plan.cursor, seen)).next(NOW)
+    assert ask == Ask("wss://b", NOW - 500_000, NOW - 500_000 - REWIND_MS)
+
+
+def test_what_was_seen_already_is_not_replayed_for_the_sake_of_a_gap_before_it() -> None:
+    seen = (Span(NOW - WINDOW, NOW - 3_000_000), Span(NOW - 2_900_000, NOW - 1000))
+    plan = Plan(HOSTS, window_ms=WINDOW, bookmark=Bookmark("", seen))
+    ask = plan.next(NOW)
+    assert ask.since_ms == NOW - 3_000_000
+    course = replay(plan, ask, until_ms=NOW - 2_950_000)
+    assert not plan.should_leave(course, NOW)
+    course.take(every(200, NOW - 2_950_000, NOW - 2_890_000), NOW)
+    plan.record(course, NOW)
+    assert plan.should_leave(course, NOW)
+    assert plan.next(NOW).since_ms == NOW - 1000
+
+
+def test_each_host_is_asked_once_for_what_none_has() -> None:
+    plan, lost = Plan(HOSTS, window_ms=WINDOW), Span(NOW - 900_000, NOW - 600_000)
+    asked = []
+    for _ in HOSTS:
+        ask = plan.next(NOW)
+        asked.append((ask.host, ask.since_ms > NOW - WINDOW))
+        course = replay(plan, ask, lost=lost)
+        leaves = plan.should_leave(course, NOW)
+        assert leaves == (len(asked) < 3)
+    assert asked == [("wss://a", False), ("wss://b", True), ("wss://c", True)]
+    assert plan.lost(NOW).startswith("no Jetstream host has all posts from ")
+    assert plan.next(NOW).since_ms > NOW - 5_000
+    assert not plan.lost(NOW + WINDOW - 600_000 + WORTH_MS)
+
+
+def test_a_host_that_broke_down_is_not_tried_for_an_old_gap_again_and_again() -> None:
+    plan, lost = Plan(HOSTS[:2], window_ms=WINDOW), Span(NOW - 900_000, NOW - 600_000)
+    course = replay(plan, plan.next(NOW), lost=lost)
+    assert plan.should_leave(course, NOW)
+    plan.failed()
+    assert plan.next(NOW).host == "wss://a"
+    course = replay(plan, plan.next(NOW))
+    assert not plan.should_leave(course, NOW)
+    assert not plan.lost(NOW)
+
+
+def test_what_is_too_large_is_stepped_over_further_each_time() -> None:
+    plan = Plan(["wss://a"], window_ms=WINDOW, bookmark=Bookmark("", (Span(0, NOW - 100_000),)))
+    cursors = []
+    for _ in range(6):
+        ask = plan.next(NOW)
+        cursors.append((ask.cursor_ms or 0) - NOW + 100_000)
+        plan.met_too_large(Course(ask))
+    assert cursors == [-REWIND_MS, 1_000, 3_000, 7_000, 15_000, 31_000]
+    assert plan.lost(NOW)
+
+
+def test_old_events_of_the_future_make_the_newest_tell_the_time() -> None:
+    plan = Plan(HOSTS, window_ms=WINDOW)
+    plan.clock_moved(NOW, by_old_events=True)
+    ask = plan.next(NOW)
+    assert ask.cursor_ms is None
+    course = Course(ask)
+    course.take([US, US, US], NOW)
+    assert plan.should_leave(course, NOW)
+    assert plan.next(NOW).since_ms == NOW - WINDOW
+
+
+def test_seconds_are_in_proportion() -> None:
+    assert MARGIN_MS < LATE_MS <= CAUGHT_UP_MS < HOLE_MS
+
+
+def test_keys_are_known_for_a_window_at_least_and_not_for_ever() -> None:
+    known = KnownKeys(1000, 0, had_others=False)
+    known.add("a")
+    assert known.may_be_ours("a", 0)
+    assert known.may_be_ours("a", 1000)
+    assert not known.may_be_ours("b", 1000)
+    assert not known.may_be_ours("a", 2000)
+
+
+def test_after_a_restart_any_post_may_have_been_ours_for_a_window() -> None:
+    known = KnownKeys(1000, 0, had_others=True)
+    assert known.may_be_ours("b", 999)
+    known.shift(5000)
+    assert known.may_be_ours("b", 5999)
+    assert not known.may_be_ours("b", 6000)

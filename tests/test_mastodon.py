@@ -1,0 +1,642 @@
+"""Mastodon's timelines: the real client over real HTTP against servers that speak the protocol."""
+
+import json
+import logging
+import random
+import threading
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from simulation import START, Time
+from standins.mastodon import INSTANCE, JSON_TYPE, STATUS, TAGS, Fault, Mastodon, refusal
+from standins.mastodon_simulation import MastodonSimulation, fill
+
+from tweetdock.clock import Clock
+from tweetdock.coverage import Grade
+from tweetdock.errors import SourceError
+from tweetdock.memory import Bookmark
+from tweetdock.post import Batch, Trouble
+from tweetdock.sources.mastodon.timeline import make_mastodon
+from tweetdock.sources.rate_limit import RateLimit
+
+MINUTE = 60.0
+SELDOM = {"TWEETDOCK_POLL_SECONDS": "30"}
+HTML = b"<!doctype html><title>Welcome</title>"
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def server(time: Time) -> Iterator[Mastodon]:
+    with Mastodon(now=time) as server:
+        yield server
+
+
+@pytest.fixture
+def other(time: Time) -> Iterator[Mastodon]:
+    with Mastodon(now=time) as server:
+        yield server
+
+
+def test_the_whole_hour_is_read_and_no_boost_is_counted(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server)
+    fill(simulation, 700)
+    simulation.run(0)
+    simulation.assert_true()
+    # Every page is full but for the last one of each way.
+    assert len(server.asked(TAGS)) <= 700 / 40 + 5
+
+
+def test_a_quiet_minute_costs_twelve_requests_and_two(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server)
+    fill(simulation, 20, minutes=50)
+    time.seconds += 11 * MINUTE
+    simulation.run(1)
+    before = len(server.requests)
+    simulation.run(MINUTE)
+    # The two are a look back at ten minutes, and one at who may read.
+    assert len(server.requests) - before in (13, 14)
+
+
+def test_a_post_on_two_servers_is_one(server: Mastodon, other: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server, other)
+    simulation.fediverse.post(1, "DockerCon", delays_ms={1: 300})
+    simulation.fediverse.post(1, "dockercon", home=1)
+    simulation.fediverse.post(2, "dockercon", delays_ms={1: 2_000})
+    simulation.fediverse.post(2, "another", delays_ms={1: 2_000})
+    simulation.run(20)
+    simulation.assert_true()
+    # One person of each server has the same name, and is another.
+    assert (simulation.read().posts, simulation.read().authors) == (3, 3)
+
+
+@pytest.mark.parametrize("late_seconds", [6, 40, 8 * 60])
+def test_a_post_that_another_server_brings_late_is_found(
+    server: Mastodon, other: Mastodon, time: Time, late_seconds: int
+) -> None:
+    """Its id lies below ids that were read before: going on from the newest would miss it."""
+    simulation = MastodonSimulation(time, server)
+    simulation.fediverse.servers.append(other)
+    simulation.run(10)
+    simulation.fediverse.post(1, "dockercon", home=1, delays_ms={0: late_seconds * 1000})
+    time.seconds += 1
+    simulation.fediverse.post(2, "dockercon")
+    simulation.run(late_seconds - 2)
+    assert simulation.read().posts == 1
+    simulation.run(70)
+    assert simulation.read().posts == 2
+
+
+@pytest.mark.parametrize(
+    ("tags", "written"),
+    [("#Füße", "FÜSSE"), ("#東京", "東京"), ("DockerCon", "dockercon"), ("a_b", "A_B")],
+)
+def test_tags_go_as_people_write_them_and_count_as_the_server_says(
+    server: Mastodon, time: Time, tags: str, written: str
+) -> None:
+    simulation = MastodonSimulation(time, server, tags=tags)
+    simulation.fediverse.post(1, written)
+    simulation.run(1)
+    assert simulation.read().posts == 1
+    path = server.asked(TAGS)[0].path
+    assert path.isascii()
+    assert unquote(path.removeprefix(TAGS)) == tags.removeprefix("#")
+
+
+@pytest.mark.parametrize("number", [2, 4, 5, 9])
+def test_any_number_of_tags_is_read_whole(server: Mastodon, time: Time, number: int) -> None:
+    """The documentation speaks of four more than the first; the code takes four in all."""
+    tags = [f"tag{n}" for n in range(number)]
+    simulation = MastodonSimulation(time, server, tags=" ".join(tags))
+    for n, tag in enumerate(tags):
+        for ago in range(60):
+            simulation.fediverse.post(n, tag, ago_ms=ago * 50_000 + n)
+    simulation.fediverse.post(99, *tags)
+    simulation.run(20)
+    simulation.assert_true()
+    assert simulation.read().posts == number * 60 + 1
+
+
+def test_a_group_of_tags_that_cannot_be_read_leaves_a_gap(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server, tags="a b c d e f")
+    server.fail(None, None, refusal(503))
+    simulation.run(0.5)
+    assert simulation.read().grade is not Grade.EXACT
+    assert simulation.read().covered < 0.5
+    simulation.run(5)
+    simulation.assert_true()
+
+
+@pytest.mark.parametrize("ids", ["letters", "small numbers"])
+def test_servers_of_other_software_are_read_by_their_own_ids(time: Time, ids: Any) -> None:
+    with Mastodon(now=time, ids=ids, access=None, limit=0) as server:
+        simulation = MastodonSimulation(time, server)
+        fill(simulation, 300)
+        simulation.run(30)
+        simulation.assert_true()
+        simulation.fediverse.post(1, "dockercon")
+        simulation.run(10)
+        simulation.assert_true()
+        assert not [r for r in server.requests if r.get("min_id")]
+
+
+def test_a_restart_reads_no_gap_and_asks_for_the_window_once(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server)
+    fill(simulation, 200)
+    simulation.run(20)
+    simulation.assert_true()
+    simulation.fediverse.post(5, "dockercon")
+    simulation.restart()
+    assert simulation.read().grade is Grade.EXACT  # what was covered stays
+    simulation.run(10, simulation.assert_honest)
+    simulation.assert_true()
+    assert not simulation.troubles
+
+
+@pytest.mark.parametrize("hours", [-24 * 365, -1, -0.02, 0.02, 1, 24])
+def test_the_server_s_clock_rules_when_the_machine_s_is_off(
+    server: Mastodon, time: Time, hours: float
+) -> None:
+    simulation = MastodonSimulation(time, server, machine_is_off_by=hours * 3600)
+    fill(simulation, 150)
+    simulation.run(20)
+    simulation.assert_true()
+    assert {w.server_ms for w in simulation.words if w.server_ms} != set()
+    assert abs((simulation.sources[0].server_ms() or 0) - time.ms) < 3_000
+
+
+def test_old_posts_do_not_keep_new_ones_waiting(server: Mastodon, time: Time) -> None:
+    """A look back at a busy hour takes minutes where each page takes seconds."""
+    simulation = MastodonSimulation(time, server)
+    fill(simulation, 800)
+
+    def slowly(answer: Any) -> Any:
+        time.seconds += 2
+        return answer
+
+    server.fail_always(Fault(change=slowly))
+    simulation.run(2 * MINUTE, simulation.assert_honest)
+    grades = set()
+
+    def happen() -> None:
+        simulation.fediverse.post(7, "dockercon")
+        grades.add(simulation.read().grade)
+
+    simulation.run(20 * MINUTE, happen)
+    assert grades == {Grade.EXACT}
+    server.heal()
+    simulation.run(10)
+    simulation.assert_true()
+
+
+def test_a_server_with_clocks_that_disagree_is_read_all_the_same(
+    server: Mastodon, time: Time
+) -> None:
+    simulation = MastodonSimulation(time, server, tags="dockercon b c d e")
+    fill(simulation, 400)
+    skews = [0.0, 8.0]
+
+    def flip(answer: Any) -> Any:
+        server.skew_seconds = skews[0]
+        skews.reverse()
+        return answer
+
+    server.fail_always(Fault(change=flip))
+    simulation.run(3 * MINUTE)
+    assert simulation.read().covered == 1.0
+    assert len(server.requests) < 300
+
+
+def test_two_servers_may_disagree_about_the_time(
+    server: Mastodon, other: Mastodon, time: Time
+) -> None:
+    other.skew_seconds = 2.0
+    simulation = MastodonSimulation(time, server, other)
+    fill(simulation, 150)
+    simulation.run(30)
+    simulation.assert_true()
+
+
+NEEDS_OWNER, MENDS = True, False
+REFUSALS: list[tuple[Fault, str, bool]] = [
+    (refusal(401, "This method requires an authenticated user"), "TWEETDOCK_MASTODON_TOKENS", True),
+    (refusal(403, "This method requires an authenticated user"), "only to its users", True),
+    (refusal(422, "This method requires an authenticated user"), "only to its users", True),
+    (Fault(403, HTML), "refuses to be read (403)", True),
+    (refusal(404, "Record not found"), "is it a Mastodon server", True),
+    (refusal(410), "is it a Mastodon server", True),
+    (Fault(200, HTML), "is it a Mastodon server", False),
+    (Fault(200, b"[" * 100_000), "is it a Mastodon server", False),
+    (Fault(200, b'{"data":[]}'), "is it a Mastodon server", False),
+    (Fault(200, b'"' + b"x" * 9_000_000), "it sent more than", False),
+    (Fault(302, b"", (("Location", "https://hotel.example/login"),)), "leads elsewhere", False),
+    (refusal(429), "rate limit is used up (429)", False),
+    (refusal(500), "out of order (500)", False),
+    (Fault(503, HTML), "out of order (503)", False),
+    (refusal(418, "tea"), "unknown status (418): tea", False),
+    (Fault(cut=0), "connection broke", False),
+    (Fault(cut=1), "connection broke", False),
+]
+
+
+@pytest.mark.parametrize(("fault", "sentence", "needs_owner"), REFUSALS)
+def test_every_refusal_has_a_sentence_backs_off_and_heals(
+    server: Mastodon, time: Time, fault: Fault, sentence: str, *, needs_owner: bool
+) -> None:
+    simulation = MastodonSimulation(time, server, env=SELDOM)
+    fill(simulation, 60)
+    simulation.run(10)
+    simulation.assert_true()
+    server.fail_always(fault)
+    before = len(server.requests)
+    simulation.run(10 * MINUTE, simulation.assert_honest)
+    assert simulation.read().grade is Grade.STALE
+    assert sentence in simulation.detail()
+    assert server.host in simulation.detail()
+    assert len(server.requests) - before <= (25 if needs_owner else 40)
+    last = [word for word in simulation.words if isinstance(word, Trouble)][-1]
+    assert last.needs_owner == needs_owner
+    server.heal()
+    simulation.fediverse.post(77, "dockercon")
+    simulation.run(16 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+
+
+def test_an_answer_that_does_not_end_is_cut(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server, whole_seconds=0.2)
+    server.fail(Fault(hang=True))
+    simulation.run(0)
+    assert "does not answer in time" in simulation.troubles[0]
+    server.heal()
+    simulation.run(10)
+    simulation.assert_true()
+
+
+def test_a_poll_under_way_is_ended_from_outside(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server, whole_seconds=20.0)
+    server.fail(Fault(hang=True))
+    raised: list[SourceError] = []
+
+    def poll() -> None:
+        try:
+            list(simulation.sources[0].poll())
+        except SourceError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    server.wait_for(lambda: len(server.requests) == 1)
+    simulation.close()
+    thread.join(2)
+    assert len(raised) == 1
+
+
+@pytest.mark.parametrize("minutes_old", [0, 5, 40])
+def test_a_post_that_was_deleted_is_noticed_without_a_stream(
+    server: Mastodon, time: Time, minutes_old: int
+) -> None:
+    simulation = MastodonSimulation(time, server, env=SELDOM)
+    fill(simulation, 100)
+    deleted = simulation.fediverse.post(500, "dockercon", ago_ms=minutes_old * 60_000)
+    simulation.run(60)
+    simulation.assert_true()
+    server.delete(deleted.uri)
+    simulation.run(3 * MINUTE if minutes_old < 9 else 16 * MINUTE)
+    simulation.assert_true()
+    # It is asked for once, and nothing else is.
+    assert len(server.asked(STATUS)) == 1
+
+
+def test_a_post_that_is_missing_on_a_page_only_is_not_gone(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server)
+    fill(simulation, 100, minutes=50)
+    simulation.run(60)
+    before = simulation.read().posts
+    for _ in range(40):
+        server.fail(Fault(change=lambda page: page[::2] if isinstance(page, list) else page))
+    simulation.run(2 * MINUTE)
+    assert simulation.read().posts == before
+    simulation.assert_true()
+
+
+# --- who may read ---------------------------------------------------------------------------
+
+ACCESS = [
+    (("authenticated", "authenticated"), "shows hashtags only to its users: set "),
+    (("public", "authenticated"), "shows hashtags only to its users: set "),
+    (("disabled", "disabled"), "has closed its hashtag feed"),
+]
+
+
+@pytest.mark.parametrize(("access", "sentence"), ACCESS)
+def test_a_server_that_lets_no_stranger_in_is_said_to_do_so(
+    server: Mastodon, time: Time, access: tuple[str, str], sentence: str
+) -> None:
+    server.access = access
+    simulation = MastodonSimulation(time, server)
+    fill(simulation, 30)
+    simulation.run(1)
+    assert f"{server.host} {sentence}" in simulation.detail()
+    assert simulation.read().grade is not Grade.EXACT
+    assert not server.asked(TAGS)
+    # It opens again: that is found without a restart.
+    server.access = ("public", "public")
+    simulation.run(16 * MINUTE)
+    simulation.assert_true()
+
+
+def test_a_feed_that_is_closed_while_it_is_read_does_not_pass_for_silence(
+    server: Mastodon, time: Time
+) -> None:
+    """It answers a user with an empty page, as if nobody had written anything."""
+    simulation = MastodonSimulation(time, server, tokens=True)
+    fill(simulation, 300)
+    simulation.run(20)
+    simulation.assert_true()
+    server.access = ("disabled", "disabled")
+    simulation.run(5 * MINUTE)
+    assert simulation.read().grade is not Grade.EXACT
+    assert "has closed its hashtag feed" in simulation.detail()
+    simulation.close()
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_the_token_goes_along_only_where_strangers_are_not_let_in(
+    server: Mastodon, time: Time, *, says_so: bool
+) -> None:
+    simulation = MastodonSimulation(time, server, tokens=True)
+    fill(simulation, 100)
+    simulation.run(5)
+    assert not any(request.is_signed for request in server.asked(TAGS))
+    if says_so:
+        server.access = ("authenticated", "authenticated")
+    else:  # as before 4.5
+        server.access = None
+        server.fail(refusal(422, "This method requires an authenticated user"))
+    simulation.run(11 * MINUTE)
+    assert server.asked(TAGS)[-1].is_signed
+    assert not simulation.troubles
+    simulation.assert_true()
+    simulation.close()
+
+
+def test_a_server_that_shows_a_part_only_is_remarked_on(server: Mastodon, time: Time) -> None:
+    server.access = ("public", "disabled")
+    simulation = MastodonSimulation(time, server, tokens=True)
+    simulation.run(5)
+    assert simulation.detail().endswith("shows posts of its own users only")
+    assert simulation.read().grade is Grade.EXACT
+    simulation.close()
+
+
+def test_a_wrong_token_is_said_to_be_wrong_and_never_shown(
+    server: Mastodon, time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.access = ("authenticated", "authenticated")
+    simulation = MastodonSimulation(time, server, tokens=True)
+    server.token = "another-one"
+    simulation.run(5)
+    sentences = " ".join(simulation.troubles)
+    assert f"{server.host} does not accept its token (401): check TWEETDOCK_MASTODON_" in sentences
+    echo = refusal(403, "no scope for Bearer a-users-token")
+    server.fail(echo, echo, echo, echo)
+    simulation.run(20 * MINUTE)
+    assert "read:statuses" in " ".join(simulation.troubles)
+    everything = " ".join([*simulation.troubles, caplog.text, *map(repr, simulation.sources)])
+    assert "a-users-token" not in everything
+    simulation.close()
+
+
+def test_the_token_of_one_server_is_not_for_another(
+    server: Mastodon, other: Mastodon, time: Time
+) -> None:
+    server.access = other.access = ("authenticated", "authenticated")
+    env = {"TWEETDOCK_MASTODON_TOKENS": f"{server.host}={server.token}"}
+    simulation = MastodonSimulation(time, server, other, env=env)
+    simulation.run(20)
+    assert any(request.is_signed for request in server.requests)
+    assert not any(request.is_signed for request in other.requests)
+    assert f"{other.host} shows hashtags only to its users" in simulation.detail()
+    simulation.close()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"7", HTML, b'{"configuration":7}', b'{"configuration":{"urls":[]}}',
+             b'{"configuration":{"timelines_access":{"hashtag_feeds":{"local":{}}}}}']
+)  # fmt: skip
+def test_a_server_that_says_nothing_of_itself_is_taken_to_be_open(
+    server: Mastodon, time: Time, body: bytes
+) -> None:
+    fault = Fault(200, body, (("Content-Type", JSON_TYPE),))
+    server.fail(fault)
+    simulation = MastodonSimulation(time, server)
+    fill(simulation, 20)
+    simulation.run(1)
+    simulation.assert_true()
+    assert server.requests[0].path == INSTANCE
+
+
+# --- rate limits ------------------------------------------------------------------------------
+
+
+def test_the_polls_stretch_before_the_rate_limit_refuses(time: Time) -> None:
+    with Mastodon(now=time, limit=40) as server:
+        simulation = MastodonSimulation(time, server)
+        fill(simulation, 400)
+        simulation.run(15 * MINUTE, simulation.assert_honest)
+        assert {request.status for request in server.requests} == {200}
+        simulation.assert_true()
+
+
+def test_a_limit_that_leaves_little_is_told(time: Time) -> None:
+    with Mastodon(now=time, limit=6) as server:
+        simulation = MastodonSimulation(time, server)
+        fill(simulation, 300)
+        simulation.run(40 * MINUTE, simulation.assert_honest)
+        assert 429 not in {request.status for request in server.requests}
+        assert any("rate limit" in trouble for trouble in simulation.troubles)
+
+
+def test_a_429_is_waited_out_by_its_own_word(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server)
+    reset = ("X-RateLimit-Reset", "2026-09-21T14:16:40.000000Z")  # 200 s after the start
+    assert round(START) == 1_790_000_000
+    server.fail(refusal(429, "Too many requests", reset))
+    simulation.run(0)
+    assert "rate limit is used up until 14:16 UTC (429)" in simulation.troubles[0]
+    simulation.run(199)
+    assert len(server.requests) == 1
+    simulation.run(20)
+    simulation.assert_true()
+
+
+@pytest.mark.parametrize(
+    ("headers", "limit"),
+    [
+        ({"x-rate-limit-remaining": "7", "x-rate-limit-reset": "1790000100"}, (7, 1_790_000_100)),
+        (
+            {"x-ratelimit-remaining": "7", "x-ratelimit-reset": "2026-09-21T14:15:00.000000Z"},
+            (7, 1_790_000_100),
+        ),
+        ({"x-ratelimit-remaining": "7", "x-ratelimit-reset": "1790000100"}, (7, 1_790_000_100)),
+        ({"x-ratelimit-remaining": "7", "x-ratelimit-reset": "soon"}, None),
+        ({"x-ratelimit-remaining": "many", "x-ratelimit-reset": "1790000100"}, None),
+        ({"x-ratelimit-remaining": "7"}, None),
+        ({}, None),
+    ],
+)
+def test_a_rate_limit_is_read_in_either_spelling(
+    headers: dict[str, str], limit: tuple[int, int] | None
+) -> None:
+    found = RateLimit.from_headers(headers)
+    assert found == (limit and RateLimit(limit[0], limit[1] * 1000))
+
+
+def test_what_is_left_is_spread_over_turns_of_several_requests() -> None:
+    limit = RateLimit(10, 1_790_000_099_000)
+    assert limit.pause_seconds(1_790_000_000_000, 5.0) == 10.0
+    assert limit.pause_seconds(1_790_000_000_000, 5.0, requests=4) == 40.0
+    assert limit.pause_seconds(1_790_000_000_000, 5.0, requests=40) == 100.0
+    assert limit.pause_seconds(1_790_000_000_000, 50.0, requests=2) == 50.0
+    assert RateLimit(0, 1_790_000_099_000).pause_seconds(1_790_000_000_000, 5.0, requests=2) == 100
+
+
+# --- odd posts ---------------------------------------------------------------------------------
+
+
+def test_a_post_that_cannot_be_read_is_counted_as_such_once(
+    server: Mastodon, time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulation = MastodonSimulation(time, server, env=SELDOM)
+    for number in range(60):
+        simulation.fediverse.post(number, "dockercon", ago_ms=60_000 - number)
+    time.seconds += 1
+
+    def spoil(page: Any) -> Any:
+        if isinstance(page, dict):
+            return page
+        spoilt = [status["uri"].endswith(("/58", "/59")) for status in page]
+        return [s | {"uri": None} if bad else s for s, bad in zip(page, spoilt, strict=True)]
+
+    for _ in range(12):
+        server.fail(Fault(change=spoil))
+    simulation.run(40)
+    assert "2 posts of this window could not be read" in simulation.detail()
+    assert caplog.text.count("no uri") == 1
+    unreadable = [ms for w in simulation.words if isinstance(w, Batch) for ms in w.unreadable]
+    assert len(unreadable) == 2
+    simulation.run(61 * MINUTE)
+    simulation.assert_true()
+
+
+def test_posts_of_a_time_to_come_were_made_when_they_came(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server, env=SELDOM)
+    simulation.fediverse.post(1, "dockercon", ago_ms=-3_600_000)
+    simulation.run(20)
+    simulation.assert_true()
+    assert simulation.read().posts == 1
+    simulation.run(61 * MINUTE)
+    assert simulation.read().posts == 0
+
+
+def test_raw_posts_come_only_if_they_are_wanted(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server)
+    fill(simulation, 20, minutes=50)
+    simulation.run(0)
+    raws = [raw for w in simulation.words if isinstance(w, Batch) for raw in w.raw]
+    assert {raw.post.key for raw in raws if raw.post} == {
+        f"mastodon:{note.uri}" for note in server.truth(0, time.ms)
+    }
+    assert all(json.loads(raw.text)["uri"] in raw.version for raw in raws)
+    (plain,) = make_mastodon(
+        ["dockercon"],
+        servers=[server.url],
+        tokens={},
+        make_clock=lambda: Clock(time, time),
+        window_seconds=3600,
+        poll_seconds=5,
+        keeps_raw=False,
+        bookmark_of=lambda name: Bookmark(),
+    )
+    batches = list(plain.poll())
+    assert sum(len(batch.posts) for batch in batches) >= len(server.truth(0, time.ms))
+    assert not any(batch.raw for batch in batches)
+    assert [batch.has_more for batch in batches] == [True] * (len(batches) - 1) + [False]
+
+
+FAULTS = [fault for fault, _, _ in REFUSALS if len(fault.body) < 200_000] + [
+    Fault(cut=200),
+    Fault(change=lambda page: page[:5]),
+    Fault(change=lambda page: page[::-1]),
+    Fault(change=lambda page: [*page, *page] if isinstance(page, list) else page),
+]
+# A page that lacks posts in its middle cannot be told from a whole one.
+HONEST = [fault for fault in FAULTS if fault.change is None]
+
+
+@settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(
+    seed=st.integers(0, 2**32),
+    limit=st.sampled_from([60, 300]),
+    machine_is_off_by=st.sampled_from([0.0, 0.0, -3600.0, 1800.0]),
+    tokens=st.booleans(),
+    ids=st.sampled_from(["snowflakes", "snowflakes", "letters"]),
+)
+def test_whatever_goes_wrong_no_reading_lies_and_the_end_is_exact(
+    seed: int, limit: int, machine_is_off_by: float, ids: Any, *, tokens: bool
+) -> None:
+    dice, time = random.Random(seed), Time()
+    with Mastodon(now=time, limit=limit) as one, Mastodon(now=time, ids=ids) as two:
+        simulation = MastodonSimulation(
+            time,
+            one,
+            two,
+            tokens=tokens,
+            machine_is_off_by=machine_is_off_by,
+            env=SELDOM,
+        )
+        fill(simulation, 200, seed=seed)
+        # What is deleted while nobody looks is known by an id that a restart has forgotten; and
+        # other software's pages do not tell that a post is missing.
+        deletes = dice.random() < 0.5 and ids == "snowflakes"
+
+        def happen() -> None:
+            # The machine's own clock is wrong before the first word only: judge after it.
+            if simulation.sources[0].server_ms() and dice.random() < 0.3:
+                simulation.assert_honest()
+            for _ in range(dice.choice([0, 0, 1, 5])):
+                home = dice.randrange(2)
+                simulation.fediverse.post(
+                    dice.randrange(100),
+                    "dockercon",
+                    home=home,
+                    delays_ms={1 - home: dice.choice([300, 3_000, 30_000, 300_000])},
+                    boost=dice.random() < 0.1,
+                )
+            if dice.random() < 0.2:
+                dice.choice([one, two]).fail(*dice.choices(HONEST, k=dice.randrange(3)))
+            if dice.random() < 0.1 and deletes:
+                simulation.delete(dice)
+            if dice.random() < 0.05:
+                dice.choice([one, two]).end_streams()
+            if dice.random() < 0.05:
+                dice.choice([one, two]).cut_streams_after = dice.choice(
+                    [None, dice.randrange(3000)]
+                )
+            if dice.random() < 0.01 and not deletes:
+                simulation.restart()
+
+        simulation.run(12 * MINUTE, happen)
+        for server in (one, two):
+            server.heal()
+        simulation.run(31 * MINUTE)
+        simulation.assert_true()
+        simulation.close()

@@ -1,0 +1,263 @@
+"""What a tag timeline is asked, against servers in memory where turns break off anywhere."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from standins.mastodon_index import Ids, Index, Note, as_status
+
+from tweetdock.coverage import Spans
+from tweetdock.errors import SourceError
+from tweetdock.post import Span
+from tweetdock.sources.mastodon.plan import (
+    SETTLE_MS,
+    Reading,
+    TimelinePlan,
+    common,
+    within,
+)
+from tweetdock.sources.mastodon.posts import Page, parse_page
+
+NOW_MS = 1_790_000_000_000
+WINDOW_MS = 3_600_000
+MINUTE_MS = 60_000
+
+
+class Server:
+    """Posts on a server, and a plan that reads them; every claim is checked when it is made."""
+
+    def __init__(self, ids: Ids, seed: int, seen: tuple[Span, ...] = ()) -> None:
+        self.dice = random.Random(seed)
+        self.index = Index(ids, seed)
+        self.now_ms = NOW_MS
+        self.plan = TimelinePlan(WINDOW_MS, seen)
+        self.known = Spans(seen)
+        self.read: set[str] = set()
+        self.requests = 0
+
+    def add(self, created_ms: int, shows_ms: int | None = None) -> Note:
+        number = len(self.index.entries)
+        note = Note(f"https://a.example/{number}", "https://a.example/@ada", created_ms, ("x",))
+        shows = created_ms if shows_ms is None else shows_ms
+        self.index.add(note, shows, is_own=shows_ms is None)
+        return note
+
+    def poll(self, breaks_after: int | None = None) -> bool:
+        """One turn, which may break off after some pages; whether it came to its end."""
+        self.plan.begin(self.now_ms)
+        pages = 0
+        while reading := self.plan.next():
+            while not reading.is_done:
+                if breaks_after is not None and pages >= breaks_after:
+                    return False
+                pages += 1
+                self.take(reading)
+        return True
+
+    def take(self, reading: Reading) -> None:
+        self.requests += 1
+        served_ms = self.now_ms
+        found = self.index.find(["x"], {**reading.bounds, "limit": "40"}, served_ms)
+        body = json.dumps([as_status(entry) for entry in found]).encode()
+        page = parse_page(body, served_ms, "a.example")
+        span = reading.take(page, served_ms)
+        self.plan.learn(reading, page)
+        self.plan.record(reading, span)
+        self.read |= {status.post.key.removeprefix("mastodon:") for status in page.statuses}
+        if span.until_ms > span.since_ms:
+            assert span.until_ms <= served_ms - SETTLE_MS
+            self.known.add(span)
+            self.check(span, served_ms)
+        # An answer takes its time.
+        self.now_ms += self.dice.randrange(300)
+
+    def check(self, span: Span, served_ms: int) -> None:
+        """All that showed in time in what is said to be complete was read."""
+        for entry in self.index.entries:
+            is_prompt = entry.shows_ms - entry.note.created_ms < SETTLE_MS
+            if span.since_ms < entry.note.created_ms <= span.until_ms and is_prompt:
+                assert entry.note.uri in self.read
+
+    def missing(self) -> set[str]:
+        """What shows in the window and was not read."""
+        floor = self.now_ms - WINDOW_MS
+        return {
+            entry.note.uri
+            for entry in self.index.entries
+            if floor < entry.note.created_ms and entry.shows(self.now_ms)
+        } - self.read
+
+    def gaps(self) -> list[Span]:
+        return self.known.gaps(Span(self.now_ms - WINDOW_MS, self.now_ms - SETTLE_MS - 10_000))
+
+
+IDS = st.sampled_from(["snowflakes", "letters", "small numbers"])
+
+
+@settings(max_examples=25)
+@given(ids=IDS, seed=st.integers(0, 2**32), number=st.sampled_from([0, 1, 30, 300]))
+def test_whatever_breaks_off_the_window_is_whole_in_the_end_and_no_claim_was_false(
+    ids: Ids, seed: int, number: int
+) -> None:
+    server = Server(ids, seed)
+    dice = server.dice
+    for ago_ms in sorted(dice.sample(range(70 * MINUTE_MS), number), reverse=True):
+        server.add(NOW_MS - ago_ms)
+    for _ in range(40):
+        server.poll(breaks_after=dice.choice([None, 0, 1, 2, 5]))
+        for _ in range(dice.choice([0, 0, 1, 25])):
+            created_ms = server.now_ms - dice.randrange(4_000)
+            # As they show: at once, in some seconds, or minutes later from elsewhere.
+            late_ms = dice.choice([None, 300, 4_000, 50_000, 500_000])
+            server.add(created_ms, None if late_ms is None else created_ms + late_ms)
+        server.now_ms += dice.choice([1_000, 5_000, 5_000, 60_000, 900_000])
+    server.now_ms += 500_000
+    assert server.poll()
+    server.now_ms += 5_000
+    assert server.poll()
+    # Once more around the clock, when even the latest have been looked for.
+    server.now_ms += 16 * MINUTE_MS
+    assert server.poll()
+    assert server.missing() == set()
+    assert server.gaps() == []
+
+
+@pytest.mark.parametrize("ids", ["snowflakes", "letters", "small numbers"])
+def test_a_quiet_tag_costs_one_request_a_poll(ids: Ids) -> None:
+    server = Server(ids, 1)
+    for number in range(50):
+        server.add(NOW_MS - WINDOW_MS - number * 1000 - 120_000)
+    server.poll()
+    server.requests = 0
+    for _ in range(10):
+        server.now_ms += 5_000
+        server.poll()
+    assert server.requests == 10
+
+
+def test_an_hour_that_was_broken_off_goes_on_where_it_was() -> None:
+    server = Server("snowflakes", 1)
+    for ago_ms in range(3_500_000, 10_000, -4_000):
+        server.add(NOW_MS - ago_ms)
+    for _ in range(30):
+        server.poll(breaks_after=3)
+    assert server.gaps() == []
+    # 22 pages are read, and a few at the end of each stretch; a look-back is in it, too.
+    assert server.requests < 90
+
+
+def test_after_a_restart_the_present_comes_first_and_then_the_window_once_more() -> None:
+    """By its ids alone a server says which posts are gone: they must be known again."""
+    seen = Span(NOW_MS - WINDOW_MS, NOW_MS - 20_000)
+    server = Server("snowflakes", 1, (seen,))
+    for ago_ms in range(3_500_000, 10_000, -10_000):
+        server.add(NOW_MS - ago_ms)
+    server.poll(breaks_after=4)
+    assert server.gaps() == []
+    server.poll()
+    assert server.missing() == set()
+
+
+def test_what_a_wrong_clock_has_seen_of_the_future_is_not_known() -> None:
+    server = Server("snowflakes", 1, (Span(NOW_MS - WINDOW_MS, NOW_MS + WINDOW_MS),))
+    server.now_ms += 5_000
+    fresh = server.add(server.now_ms - 2_000)
+    server.poll()
+    assert fresh.uri in server.read
+    server.now_ms += 30_000
+    late = server.add(server.now_ms - 20_000)
+    server.poll()
+    assert late.uri in server.read
+
+
+def test_small_numbers_are_not_asked_for_from_a_made_up_id() -> None:
+    """No post has an id above one that is made up from the time: an empty page, and a lie."""
+    server = Server("small numbers", 1)
+    fresh = server.add(NOW_MS - 10_000)
+    server.poll()
+    server.now_ms += 10_000
+    second = server.add(NOW_MS + 1_000)
+    server.poll()
+    assert {fresh.uri, second.uri} <= server.read
+
+
+def status(moment_ms: int, number: int = 0, status_id: str = "") -> dict[str, Any]:
+    note = Note(f"https://a.example/{number}", "https://a.example/@ada", moment_ms, ("x",))
+    made = as_status(Index("snowflakes", number).add(note, moment_ms, is_own=True))
+    return made | ({"id": status_id} if status_id else {})
+
+
+def page(*entries: dict[str, Any]) -> Page:
+    return parse_page(json.dumps(entries).encode(), NOW_MS, "a.example")
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_pages_that_lead_nowhere_are_left(*, forward: bool) -> None:
+    reading = Reading(NOW_MS - WINDOW_MS, None, forward=forward)
+    same = page(status(NOW_MS - 10_000))
+    reading.take(same, NOW_MS)
+    with pytest.raises(SourceError, match="nothing new"):
+        reading.take(same, NOW_MS)
+
+
+def test_a_page_without_any_id_leads_nowhere() -> None:
+    reading = Reading(NOW_MS - WINDOW_MS, None, forward=False)
+    with pytest.raises(SourceError, match="nothing new"):
+        reading.take(page(status(NOW_MS) | {"id": None}), NOW_MS)
+
+
+def test_pages_without_end_are_left() -> None:
+    reading = Reading(NOW_MS - WINDOW_MS, None, forward=False)
+
+    def read_on() -> None:
+        for number in range(2_000):
+            reading.take(page(status(NOW_MS, number, f"A{number}")), NOW_MS)
+
+    with pytest.raises(SourceError, match="nothing new"):
+        read_on()
+
+
+def test_an_id_of_a_time_to_come_hides_nothing() -> None:
+    reading = Reading(NOW_MS - WINDOW_MS, None, forward=True)
+    far = str((NOW_MS + 10 * WINDOW_MS) << 16)
+    posts = [status(NOW_MS - 900_000, n) for n in range(3)]
+    span = reading.take(page(status(NOW_MS, 9, far), *posts), NOW_MS)
+    assert span.until_ms <= NOW_MS - 900_000
+    assert not reading.is_done
+
+
+def test_ids_that_stop_telling_the_time_end_the_way_forward() -> None:
+    server = Server("snowflakes", 1)
+    server.add(NOW_MS - 10_000)
+    server.poll()
+    reading = server.plan
+    reading.begin(server.now_ms + 5_000)
+    forward = reading.next()
+    assert forward
+    assert forward.is_forward
+    span = forward.take(page(status(NOW_MS, 1, "A1"), status(NOW_MS, 2, "A2")), NOW_MS)
+    assert span.since_ms == span.until_ms
+    reading.record(forward, span)
+    backward = reading.next()
+    assert backward
+    assert not backward.is_forward
+    assert backward.bounds == {}
+
+
+SPAN = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda t: Span(*sorted(t)))
+
+
+@given(SPAN, st.lists(SPAN), st.lists(SPAN))
+def test_common_ground_is_what_all_have_read(
+    span: Span, first: list[Span], second: list[Span]
+) -> None:
+    def points(spans: Any) -> set[int]:
+        return {point for since, until in spans for point in range(since + 1, until + 1)}
+
+    assert points(within(span, Spans(first))) == points([span]) & points(first)
+    plans = [TimelinePlan(WINDOW_MS, spans) for spans in (first, second)]
+    found = common(span, plans)
+    assert points(found) == points([span]) & points(first) & points(second)

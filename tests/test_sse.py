@@ -1,0 +1,60 @@
+"""Server-sent events: what lines make of them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tweetdock.sources.mastodon.sse import Event, EventDecoder
+
+
+def decode(*lines: bytes | None) -> list[Event]:
+    decoder = EventDecoder()
+    return [event for line in lines if (event := decoder.take(line))]
+
+
+@pytest.mark.parametrize(
+    ("lines", "events"),
+    [
+        ([b"event: update", b"data: {}", b""], [Event("update", b"{}")]),
+        ([b"data: 7", b"event: delete", b""], [Event("delete", b"7")]),
+        ([b"data: 7", b""], [Event("message", b"7")]),
+        ([b"event:update", b"data:{}", b""], [Event("update", b"{}")]),
+        ([b"event: update", b"data:  two", b""], [Event("update", b" two")]),
+        ([b"event: x", b"data: one", b"data: two", b"data", b""], [Event("x", b"one\ntwo\n")]),
+        ([b":)", b":thump", b":", b""], []),
+        ([b"event: a", b":thump", b"data: 1", b""], [Event("a", b"1")]),
+        # Without data it is none; its kind does not stay for the next one.
+        ([b"event: a", b"", b"data: 1", b""], [Event("message", b"1")]),
+        ([b"id: 3", b"retry: 5", b"sundry: x", b"data: 1", b""], [Event("message", b"1")]),
+        ([b"\xef\xbb\xbfevent: a", b"data: 1", b""], [Event("a", b"1")]),
+        ([b"event: a\xff", b"data: \xff", b""], [Event("a\ufffd", b"\xff")]),
+        ([b"event: a", b"data: 1"], []),
+        ([b"", b"", b""], []),
+        # A line that was too long spoils the event that it belongs to, and no other.
+        ([b"event: a", None, b"", b"data: 1", b""], [Event("a", None), Event("message", b"1")]),
+        (
+            [b"data: 1", b"", None, b"data: 2", b""],
+            [Event("message", b"1"), Event("message", None)],
+        ),
+    ],
+)
+def test_lines_make_events(lines: list[bytes | None], events: list[Event]) -> None:
+    assert decode(*lines) == events
+
+
+LINE = st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b"").replace(b"\r", b""))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.lists(LINE, min_size=1)), max_size=5))
+def test_what_is_written_as_events_is_read_as_such(events: list[tuple[str, list[bytes]]]) -> None:
+    lines: list[bytes | None] = []
+    for kind, parts in events:
+        lines += [b"event: " + kind.encode(), *(b"data: " + part for part in parts)]
+        lines += [b":thump", b""]
+    assert decode(*lines) == [Event(kind, b"\n".join(parts)) for kind, parts in events]
+
+
+@given(st.lists(st.none() | LINE | st.sampled_from([b"", b"data", b"event: x", b"data: y"])))
+def test_no_line_breaks_it(lines: list[bytes | None]) -> None:
+    for event in decode(*lines):
+        assert isinstance(event.kind, str)

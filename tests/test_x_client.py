@@ -1,0 +1,222 @@
+"""The client of X's API: one question, one answer, and the money for it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from simulation import TOKEN, Time
+from spending import HOUR, MIDNIGHT_MS, PRICE, posts_from, versions
+from standins import x_faults as faults
+from standins.x_api import XApi
+from standins.x_posts import make_post, milliseconds
+
+from tweetdock.clock import Clock
+from tweetdock.coverage import Spans
+from tweetdock.errors import RefusedError, SourceError
+from tweetdock.post import Span
+from tweetdock.sources.x.budget import Bill, Budget, BudgetError
+from tweetdock.sources.x.client import Credentials, XClient
+from tweetdock.sources.x.plan import Ask
+from tweetdock.sources.x.posts import since_id_for
+
+NOW_MS = MIDNIGHT_MS + 20 * 3_600_000
+QUERY = "#dockercon -is:retweet"
+ASK = Ask(since_ms=NOW_MS - 3_600_000, since_id=since_id_for(NOW_MS - 3_600_000))
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time(NOW_MS / 1000)
+
+
+@pytest.fixture
+def api(time: Time) -> Iterator[XApi]:
+    with XApi(now=time, bearer=TOKEN) as api:
+        yield api
+
+
+def make_client(api: XApi, time: Time, budget: Budget | None = None, **said: Any) -> XClient:
+    clock = Clock(wall=time, monotonic=time)
+    credentials = Credentials(bearer_token=TOKEN)
+    return XClient(credentials, clock=clock, api_url=api.url, budget=budget, **said)
+
+
+def pages(client: XClient) -> list[list[int]]:
+    found: list[list[int]] = []
+    token = None
+    while token or not found:
+        page = client.search(QUERY, ASK, token).page
+        found.append(list(page.ids))
+        token = page.next_token
+    return found
+
+
+def test_without_a_limit_every_page_is_as_large_as_x_makes_them(api: XApi, time: Time) -> None:
+    api.add(*posts_from(time.seconds - HOUR, HOUR, 250))
+    client = make_client(api, time, Budget(PRICE))
+    assert [len(page) for page in pages(client)] == [100, 100, 50]
+    assert {request.params["max_results"] for request in api.requests} == {"100"}
+
+
+def test_the_size_of_the_pages_may_change_within_a_search(api: XApi, time: Time) -> None:
+    api.add(*posts_from(time.seconds - HOUR, HOUR, 250))
+    budget = Budget(PRICE, 1.5, counting_share=0.0)
+    budget.take(versions(20), NOW_MS)
+    client = make_client(api, time, budget)
+    found = pages(client)
+    assert [len(page) for page in found] == [10, 100, 100, 40]
+    numbers = [number for page in found for number in page]
+    assert numbers == sorted((int(post["id"]) for post in api.posts), reverse=True)
+    assert budget.billed(NOW_MS) == Bill(270, 0)
+
+
+def test_the_last_page_is_as_large_as_the_money_and_then_nothing_is_asked(
+    api: XApi, time: Time
+) -> None:
+    api.add(*posts_from(time.seconds - HOUR, HOUR, 250))
+    budget = Budget(PRICE, 0.8, counting_share=0.0)
+    client = make_client(api, time, budget)
+    with pytest.raises(BudgetError, match=r"0\.80 USD, 160 posts"):
+        pages(client)
+    sizes = [request.params["max_results"] for request in api.requests]
+    assert sizes == ["10", "100", "50"]
+    assert api.bill("2026-09-22") == (160, 0)
+
+
+def test_it_says_what_is_billed_newly(api: XApi, time: Time) -> None:
+    api.add(*posts_from(time.seconds - HOUR, HOUR - 1, 30))
+    client = make_client(api, time, Budget(PRICE))
+    assert client.search(QUERY, ASK, None).billed == 30
+    api.add(make_post(NOW_MS - 500, 1))
+    found = client.search(QUERY, ASK, None)
+    assert (found.billed, len(found.page.ids)) == (1, 31)
+    api.fail(faults.bad_posts())
+    spoilt = client.search(QUERY, ASK, None)
+    assert spoilt.billed == len(spoilt.page.unreadable) > 0
+
+
+FREE: list[Callable[[], faults.Fault]] = [
+    faults.unauthorized,
+    faults.credits_depleted,
+    faults.rate_limited_by_code,
+    faults.service_unavailable,
+    faults.html_503,
+    faults.html_200,
+    lambda: faults.redirect("http://127.0.0.1:1/login"),
+]
+
+
+@pytest.mark.parametrize("fault", FREE)
+def test_what_is_no_answer_of_posts_costs_nothing(
+    api: XApi, time: Time, fault: Callable[[], faults.Fault]
+) -> None:
+    budget = Budget(PRICE, 1.0, counting_share=0.0)
+    client = make_client(api, time, budget)
+    api.fail(fault())
+    with pytest.raises((SourceError, RefusedError)):
+        client.search(QUERY, ASK, None)
+    assert budget.posts_left(NOW_MS) == 200
+
+
+LOST: list[Callable[[], faults.Fault]] = [
+    lambda: faults.cut(20),
+    faults.reset,
+    faults.hang,
+    faults.garbage,
+    lambda: faults.drip(20),
+]
+
+
+@pytest.mark.parametrize("fault", LOST)
+def test_a_lost_answer_is_paid_until_what_it_was_about_is_read(
+    api: XApi, time: Time, fault: Callable[[], faults.Fault]
+) -> None:
+    api.add(*posts_from(time.seconds - HOUR, HOUR - 1, 30))
+    budget = Budget(PRICE, 1.0, counting_share=0.0)
+    client = make_client(api, time, budget, whole_seconds=0.6)
+    api.fail(fault())
+    with pytest.raises(SourceError):
+        client.search(QUERY, ASK, None)
+    assert budget.posts_left(NOW_MS) == 190
+    api.heal()
+    pages(client)
+    assert budget.posts_left(NOW_MS) == 160
+    client.settle(Spans([Span(ASK.since_ms, NOW_MS - 30_000)]))
+    assert budget.posts_left(NOW_MS) == 160
+    client.settle(Spans([Span(ASK.since_ms, NOW_MS)]))
+    assert budget.posts_left(NOW_MS) == 170
+    assert api.bill("2026-09-22") == (30, 0)
+
+
+def test_it_can_ask_for_the_time_and_pays_nothing(api: XApi, time: Time) -> None:
+    api.add(*posts_from(time.seconds - HOUR, HOUR, 30))
+    clock = Clock(wall=lambda: time() - 86_400, monotonic=time)
+    budget = Budget(PRICE, 1.0)
+    client = XClient(Credentials(bearer_token=TOKEN), clock=clock, api_url=api.url, budget=budget)
+    assert client.server_ms() is None
+    client.ask_time(QUERY)
+    assert abs((client.server_ms() or 0) - time.ms) < 1000
+    assert api.bill("2026-09-22") == (0, 0)
+    assert budget.billed(NOW_MS) == Bill()
+
+
+def test_a_refusal_tells_the_time_as_well(api: XApi, time: Time) -> None:
+    for title in ("Invalid Request", "since_id is too large"):
+        client = make_client(api, time)
+        api.fail(faults.status(400, {"title": title}))
+        client.ask_time(QUERY)
+        assert client.server_ms() is not None
+    api.fail(faults.unauthorized())
+    with pytest.raises(RefusedError):
+        make_client(api, time).ask_time(QUERY)
+    api.fail(faults.html_200())
+    client = make_client(api, time)
+    with pytest.raises(SourceError):
+        client.ask_time(QUERY)
+    assert client.server_ms() is None
+
+
+def test_searches_and_counts_have_limits_of_their_own(api: XApi, time: Time) -> None:
+    api.rate.limit = 1
+    client = make_client(api, time)
+    assert client.limit is None
+    client.search(QUERY, ASK, None)
+    assert client.limit is not None
+    assert client.limit.remaining == 0
+    for question in (lambda: client.search(QUERY, ASK, None), lambda: client.ask_time(QUERY)):
+        with pytest.raises(SourceError, match="rate limit is used up until"):
+            question()
+    client.count(QUERY, Span(NOW_MS - 3_600_000, NOW_MS - 60_000))
+    assert client.limit.remaining == 0
+
+
+def test_a_count_is_the_number_of_posts_in_the_stretch(api: XApi, time: Time) -> None:
+    api.add(*posts_from(time.seconds - HOUR, HOUR, 500))
+    budget = Budget(PRICE, 1.0)
+    client = make_client(api, time, budget)
+    window = Span(NOW_MS - 1_800_000, NOW_MS - 60_000)
+    written = [milliseconds(post["id"]) for post in api.posts]
+    truth = sum(window.since_ms <= ms < window.until_ms for ms in written)
+    for vocabulary in ("legacy", "post"):
+        api.vocabulary = vocabulary
+        assert client.count(QUERY, window) == truth
+    assert budget.billed(NOW_MS) == Bill(0, 2)
+    assert api.bill("2026-09-22") == (0, 2)
+    # A window need not begin with a minute: of that it gets a share.
+    assert abs(client.count(QUERY, Span(NOW_MS - 1_830_000, NOW_MS - 60_000)) - truth) < 20
+
+
+def test_no_secret_is_shown(api: XApi, time: Time) -> None:
+    credentials = Credentials(
+        bearer_token="hidden-1",
+        consumer_key="hidden-2",
+        consumer_secret="hidden-3",
+        access_token="hidden-4",
+        access_token_secret="hidden-5",
+    )
+    assert "hidden" not in repr(credentials)
+    api.fail_always(faults.reset())
+    client = XClient(credentials, clock=Clock(wall=time, monotonic=time), api_url=api.url)
+    with pytest.raises(SourceError) as caught:
+        client.search(QUERY, ASK, None)
+    assert "hidden" not in str(caught.value)

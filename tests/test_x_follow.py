@@ -1,0 +1,158 @@
+"""Accounts to follow: named one by one, or all whom somebody follows, which costs money to ask."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from standins import x_faults as faults
+from standins.x_api import XApi
+from standins.x_posts import make_post
+from x_streaming import TOKEN, Streaming, Time
+
+from tweetdock.errors import SourceError
+from tweetdock.sources.x.follow import Followed, parse_follow, read_followed
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def api(time: Time) -> Iterator[XApi]:
+    with XApi(now=time, bearer=TOKEN) as api:
+        api.users.following = {"7": [str(number) for number in range(100, 100 + 2345)]}
+        yield api
+
+
+def test_accounts_and_lists_are_told_apart() -> None:
+    wishes = parse_follow(["@a", "b_2", "@me:following", "@a", "c:following"])
+    assert wishes == (("a", "b_2"), ("me", "c"))
+
+
+@pytest.mark.parametrize("word", ["", "@", "@a b", "@a:followers", "@ä", "@a:", "@" + "a" * 21])
+def test_what_is_no_account_is_named(word: str) -> None:
+    if word == "@a:":
+        assert parse_follow([word]) == (("a",), ())
+        return
+    with pytest.raises(SourceError, match="no account on X") as caught:
+        parse_follow([word])
+    assert caught.value.needs_owner
+
+
+def test_posts_of_followed_accounts_count_whatever_their_tags(api: XApi, time: Time) -> None:
+    api.add(make_post(time.ms - 600_000, 5, tag="other"))
+    with Streaming(api, time, follow=["@U5", "@u6"]) as streaming:
+        streaming.run(60)
+        assert len(streaming.posts) == 1
+        quote = make_post(time.ms, 6, tag="other")
+        quote["referenced_tweets"] = [{"type": "quoted", "id": "1"}]
+        quote["_quoted_tags"] = ["dockercon"]
+        api.add(quote, make_post(time.ms, 8, tag="other", sequence=1))
+        streaming.run(15, streaming.assert_honest)
+        streaming.assert_true()
+        assert len(streaming.posts) == 2
+        assert api.users.read == 0
+
+
+def test_all_whom_somebody_follows_are_followed(
+    api: XApi, time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    api.add(make_post(time.ms - 600_000, 2444, tag="other"), make_post(time.ms - 500_000, 5))
+    with Streaming(api, time, follow=["@u7:following"]) as streaming:
+        streaming.run(300)
+        api.add(make_post(time.ms, 100, tag="other"))
+        streaming.run(15)
+        assert {post.author for post in streaming.posts.values()} == {"x:2444", "x:5", "x:100"}
+        assert not streaming.missing
+        assert any("follows 2345 accounts" in m and "23.46 USD" in m for m in caplog.messages)
+        assert all(len(rule.value) <= 512 for rule in api.rules.kept.values())
+        assert len(api.rules.kept) > 60
+
+
+def test_the_list_is_kept_over_a_restart_and_asked_for_anew_after_a_week(
+    api: XApi, time: Time
+) -> None:
+    api.users.following = {"7": ["100"]}
+    with Streaming(api, time, follow=["@u7:following"]) as streaming:
+        streaming.run(60)
+        streaming.restart()
+        streaming.run(60)
+        assert api.users.read == 2
+        api.users.following = {"7": ["100", "101"]}
+        time.seconds += 7 * DAY
+        streaming.run(60)
+        assert api.users.read == 2 + 3
+        api.add(make_post(time.ms, 101, tag="other"))
+        streaming.run(60)
+        assert len(streaming.posts) == 1
+        # A list that is refused is one to go on with for a day.
+        time.seconds += 7 * DAY
+        api.other_faults = [faults.client_forbidden()]
+        streaming.run(60)
+        assert api.stream.is_open
+        assert api.users.read == 5
+        time.seconds += DAY
+        streaming.run(60)
+        assert api.users.read == 5 + 3
+
+
+def test_an_account_that_is_not_there_is_said(api: XApi, time: Time) -> None:
+    with Streaming(api, time, follow=["@nobody:following"]) as streaming:
+        streaming.run(300)
+        assert streaming.troubles[0] == ("stream", "X knows no account @nobody")
+        assert streaming.errors[0].needs_owner
+        assert len(streaming.errors) <= 4
+        assert api.requests == []
+        assert api.stream.connects == []
+
+
+def test_a_refused_list_is_explained(api: XApi, time: Time) -> None:
+    api.other_faults = [faults.client_forbidden()]
+    with Streaming(api, time, follow=["@u7:following"]) as streaming:
+        streaming.run(1)
+        assert "approved developer account" in streaming.troubles[0][1]
+
+
+class Answers:
+    """What X might say of its users."""
+
+    def __init__(self, *pages: object) -> None:
+        self.pages = list(pages)
+
+    def user(self, name: str) -> bytes:
+        return b'{"data":{"id":"7"}}'
+
+    def following(self, identity: str, token: str | None) -> bytes:
+        page = self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
+        return page if isinstance(page, bytes) else json.dumps(page).encode()
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ({}, ()),
+        ({"data": [], "meta": []}, ()),
+        ({"data": [{"username": "a"}, {"username": None}, {"username": "b c"}, {}]}, ("a",)),
+        ({"data": [{"username": "a"}], "meta": {"next_token": "t"}}, ("a", "a")),
+        ({"data": [{"username": "a"}], "meta": {"next_token": 5}}, ("a",)),
+    ],
+)
+def test_odd_lists_are_read_as_far_as_they_go(page: object, names: tuple[str, ...]) -> None:
+    assert read_followed(Answers(page), "me", 5) == Followed("me", 5, names)
+
+
+@pytest.mark.parametrize("page", [b"<html>", b"[" * 100_000, b"[]", b'{"data":5}'])
+def test_what_is_no_list_is_said(page: bytes) -> None:
+    with pytest.raises(SourceError, match="not with accounts"):
+        read_followed(Answers(page), "me", 5)
+
+
+def test_what_is_kept_is_read_again() -> None:
+    followed = Followed("me", 5, ("a", "b"))
+    assert Followed.load(json.loads(json.dumps(followed.dump()))) == followed
+    assert Followed.load(["me", 5, "a b c-d"]) == followed

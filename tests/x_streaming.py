@@ -1,0 +1,231 @@
+"""Hours of X's stream and its search against the stand-in in seconds: real HTTP, told time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from standins.x_api import XApi
+from standins.x_posts import milliseconds
+from standins.x_query import parse_query
+
+from tweetdock.backoff import backoff
+from tweetdock.clock import Clock
+from tweetdock.coverage import Spans
+from tweetdock.errors import SourceError
+from tweetdock.memory import Bookmark
+from tweetdock.post import Batch, Post, Span
+from tweetdock.sources.x.budget import Budget
+from tweetdock.sources.x.client import Credentials
+from tweetdock.sources.x.live import make_x_stream
+from tweetdock.sources.x.query import build_queries
+
+START = 1_790_000_000.0
+TOKEN = "a-bearer-token"
+BEAT_SECONDS = 8.0
+_FIRST = Bookmark()
+
+
+@dataclass
+class Time:
+    """Seconds since the epoch, moved by hand."""
+
+    seconds: float = START
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    @property
+    def ms(self) -> int:
+        return round(self.seconds * 1000)
+
+
+class Streaming:
+    """Both voices of `x-stream` in turns, and what a gauge makes of them, kept simply.
+
+    troubles: their sentences, each with its voice.
+    """
+
+    def __init__(
+        self,
+        api: XApi,
+        time: Time,
+        *,
+        hashtags: Sequence[str] = ("dockercon",),
+        follow: Sequence[str] = (),
+        query: str = "",
+        window_seconds: float = 3600.0,
+        look_back_seconds: float = 120.0,
+        silence_seconds: float = 0.2,
+        whole_seconds: float = 5.0,
+        machine_is_off_by: float = 0.0,
+        keeps_raw: bool = True,
+        token: str = TOKEN,
+        budget: Budget | None = None,
+    ) -> None:
+        self.api, self.time = api, time
+        self._machine_is_off_by = machine_is_off_by
+        self.window_ms = round(window_seconds * 1000)
+        self._options = {
+            "window_seconds": window_seconds,
+            "look_back_seconds": look_back_seconds,
+            "silence_seconds": silence_seconds,
+            "whole_seconds": whole_seconds,
+            "keeps_raw": keeps_raw,
+            "follow": follow,
+            "query": query,
+            "budget": budget,
+        }
+        self._hashtags, self._token = hashtags, token
+        names = [word.removeprefix("@") for word in follow if ":" not in word]
+        self.wanted = build_queries(hashtags, names, query).searches
+        self.batches: list[Batch] = []
+        self.troubles: list[tuple[str, str]] = []
+        self.errors: list[SourceError] = []
+        self.posts: dict[str, Post] = {}
+        self.seen = Spans()
+        self.unreadable: list[int] = []
+        self.cursor = ""
+        self.restart(_FIRST)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the stream as at the end of the program."""
+        self.stream.cut()
+        self.fill.cut()
+        try:
+            while True:  # what lies ready is read to its end
+                list(self.stream.poll())
+        except SourceError:
+            assert not self.stream._connection.is_open
+
+    def restart(self, bookmark: Bookmark | None = None) -> None:
+        """End as by a kill, and begin with what was there last."""
+        time = self.time
+        if bookmark is not _FIRST:
+            self.close()
+        self.stream, self.fill = make_x_stream(
+            self._hashtags,
+            Credentials(bearer_token=self._token),
+            clock=Clock(wall=lambda: time() + self._machine_is_off_by, monotonic=time),
+            api_url=self.api.url,
+            bookmark=Bookmark(self.cursor, tuple(self.seen)) if bookmark is None else bookmark,
+            **self._options,  # type: ignore[arg-type]  # by name, above
+        )
+        self._base = 0
+        self._stream_due = self._fill_due = time.seconds
+        self._fill_waits = backoff(1.0, 30.0)
+
+    def run(
+        self, seconds: float, happen: Callable[[], object] = lambda: None, every: float = 5.0
+    ) -> None:
+        """Let so much time pass; `happen` is called now and then."""
+        until, due = self.time.seconds + seconds, self.time.seconds
+        while True:
+            self.api.stream.tick()
+            if self.time.seconds >= due:
+                happen()
+                due = self.time.seconds + every
+            if self.time.seconds >= self._stream_due:
+                self._listen()
+            if self.time.seconds >= self._fill_due:
+                self._search()
+            if self.time.seconds >= until:
+                return
+            # A poll takes some time, too: none would let a retry without pause go unseen.
+            next_due = min(due, self._stream_due, self._fill_due, until)
+            self.time.seconds = max(self.time.seconds + 0.01, next_due)
+
+    def _listen(self) -> None:
+        if self.stream._connection.is_open:
+            self.api.stream.beat()
+        self._stream_due = self.time.seconds + BEAT_SECONDS
+        while True:
+            if not self.stream._connection.is_open:
+                self._base = self.stream.lines
+            try:
+                for batch in self.stream.poll():
+                    self._take(batch)
+            except SourceError as error:
+                self._note("stream", error)
+                if "said nothing" in str(error):
+                    self.time.seconds += 21
+                self._stream_due = self.time.seconds + (error.retry_after or 0.0)
+                return
+            assert self.stream.pause().seconds == 0
+            if self.stream.lines - self._base >= self.api.stream.lines:
+                return
+
+    def _search(self) -> None:
+        try:
+            for batch in self.fill.poll():
+                self._take(batch)
+        except SourceError as error:
+            self._note("search", error)
+            wait = next(self._fill_waits) if error.retry_after is None else error.retry_after
+        else:
+            self._fill_waits = backoff(1.0, 30.0)
+            wait = self.fill.pause().seconds
+        self._fill_due = self.time.seconds + wait
+
+    def _note(self, voice: str, error: SourceError) -> None:
+        assert TOKEN not in f"{error} {error.__cause__} {error!r}"
+        self.troubles.append((voice, str(error)))
+        self.errors.append(error)
+        # The stream goes by X's own rules, not by a backoff.
+        assert voice == "search" or error.retry_after is not None
+
+    def _take(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        self.cursor = batch.cursor
+        self.unreadable += batch.unreadable
+        for post in batch.posts:
+            self.posts.setdefault(post.key, post)
+        for gone in batch.removals:
+            self.posts.pop(gone.key, None)
+        if batch.covers:
+            assert batch.covers.until_ms <= self.time.ms
+            self.seen.add(batch.covers)
+
+    @property
+    def missing(self) -> list[Span]:
+        """What of the window is a gap now."""
+        now_ms = self.time.ms
+        return self.seen.gaps(Span(now_ms - self.window_ms, now_ms - self.stream.feed.lag_ms))
+
+    def count(self, since_ms: int, until_ms: int) -> tuple[int, int]:
+        """Posts and authors in (since, until], as they were told."""
+        there = [post for post in self.posts.values() if since_ms < post.created_ms <= until_ms]
+        return len(there), len({post.author for post in there})
+
+    def truth(self, since_ms: int, until_ms: int) -> tuple[int, int]:
+        """The same, as it is."""
+        queries = [parse_query(text) for text in self.wanted]
+        found = {
+            post["edit_history_tweet_ids"][0]: post["author_id"]
+            for post in self.api.posts
+            if any(query.matches(post) for query in queries)
+            if since_ms < milliseconds(post["edit_history_tweet_ids"][0]) <= until_ms
+        }
+        return len(found), len(set(found.values()))
+
+    def assert_honest(self) -> None:
+        """Nothing is counted that is not there, and without a gap nothing is left out."""
+        since_ms = self.time.ms - self.window_ms
+        most = self.truth(since_ms, self.time.ms)
+        posts, authors = self.count(since_ms, self.time.ms)
+        assert posts <= most[0]
+        assert authors <= most[1]
+        if not self.missing:
+            until_ms = self.time.ms - self.stream.feed.lag_ms
+            assert self.count(since_ms, until_ms) == self.truth(since_ms, until_ms)
+
+    def assert_true(self) -> None:
+        """There is no gap, and all counts are the truth of this moment."""
+        assert not self.missing
+        since_ms = self.time.ms - self.window_ms
+        assert self.count(since_ms, self.time.ms) == self.truth(since_ms, self.time.ms)

@@ -1,0 +1,181 @@
+"""Bluesky's events as Jetstream sends them; only those that may concern us are decoded."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+COLLECTION = "app.bsky.feed.post"
+TAG_FACET = "app.bsky.richtext.facet#tag"
+
+# An event's beginning as Jetstream writes it, key by key: only there is it certain that a key is
+# the event's own, and not one that somebody has put into his record.
+_HEAD = re.compile(
+    rb'\{"did":"[^"\\]*","time_us":(\d{1,18}),"kind":"(?:identity"|account"|commit","commit":'
+    rb'\{"rev":"[^"\\]*","operation":"([a-z]+)","collection":"([^"\\]*)")'
+)
+_DID = re.compile(r"did:[a-z]+:[A-Za-z0-9._:%-]{1,2048}")
+_RKEY = re.compile(r"[A-Za-z0-9._:~-]{1,512}")
+_VERSION = re.compile(r"[A-Za-z0-9]{1,256}")
+_PLAIN = re.compile(r"[a-z0-9_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A post with one of our hashtags, new or changed; time_us None: its event does not say when.
+
+    version names this version of it; text is the event as it was received.
+    """
+
+    key: str
+    author: str
+    time_us: int | None
+    version: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A post that was deleted, or changed and has none of our hashtags now."""
+
+    key: str
+    time_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Puzzle:
+    """A frame that may be a post of ours and cannot be made out: what it lacks."""
+
+    lack: str
+    time_us: int | None = None
+
+
+Event = Sighting | Loss | Puzzle
+
+
+def fold(hashtag: str) -> str:
+    """What hashtags are compared by: letters of any case and width are the same."""
+    plain = unicodedata.normalize("NFKC", hashtag).casefold()
+    return unicodedata.normalize("NFKC", plain).strip().removeprefix("#")
+
+
+class Sieve:
+    """Finds in frames what concerns posts with one of the hashtags.
+
+    Wire: https://github.com/bluesky-social/jetstream, version 1.
+    """
+
+    def __init__(self, hashtags: Iterable[str]) -> None:
+        self._wanted = frozenset(fold(tag) for tag in hashtags)
+        # In a frame of ASCII only these can be equal to one; an escape could hide any letter.
+        self._plain = tuple(tag.encode() for tag in self._wanted if tag.isascii())
+        self._has_odd = any(tag.isascii() and not _PLAIN.fullmatch(tag) for tag in self._wanted)
+
+    def sift(self, frames: Sequence[bytes]) -> tuple[list[int], list[Event]]:
+        """The times of the frames in Unix microseconds, as far as they have one, and our events."""
+        times: list[int] = []
+        events: list[Event] = []
+        begins = _HEAD.match
+        for frame in frames:
+            head = begins(frame)
+            if head is None:
+                self._decode(frame, times, events)
+                continue
+            time_us, operation, collection = head.groups()
+            is_post = collection == b"app.bsky.feed.post"
+            if is_post and (operation != b"create" or self._may_bear(frame)):
+                self._decode(frame, times, events)
+            else:
+                times.append(int(time_us))
+        return times, events
+
+    def _may_bear(self, frame: bytes) -> bool:
+        """Whether a frame may hold a post with one of our hashtags; False is certain.
+
+        Inside of a string each quote is escaped: no text can look like a key.
+        """
+        if not frame.endswith(b"}"):  # cut off
+            return True
+        if b"\\" in frame and b"\\u" in frame:
+            return True
+        if b'"tag' not in frame:
+            return False
+        if self._has_odd or not frame.isascii():
+            return True
+        lowered = frame.lower()
+        return any(tag in lowered for tag in self._plain)
+
+    def _decode(self, frame: bytes, times: list[int], events: list[Event]) -> None:
+        try:
+            text = frame.decode()
+            event = json.loads(text)
+        except (ValueError, RecursionError):
+            if frame.strip() and self._may_bear(frame):
+                events.append(Puzzle("is no JSON"))
+            return
+        if not isinstance(event, dict):
+            return
+        time_us = _moment(event.get("time_us"))
+        if time_us is not None:
+            times.append(time_us)
+        commit = event.get("commit")
+        if isinstance(commit, dict) and commit.get("collection") == COLLECTION:
+            found = self._read(event, commit, time_us, text)
+            if found:
+                events.append(found)
+
+    def _read(
+        self, event: dict[str, Any], commit: dict[str, Any], time_us: int | None, text: str
+    ) -> Event | None:
+        operation = commit.get("operation")
+        is_ours = self.bears(commit.get("record"))
+        if not is_ours and operation not in ("update", "delete"):
+            return None
+        did, rkey = event.get("did"), commit.get("rkey")
+        if not _matches(_DID, did) or not _matches(_RKEY, rkey):
+            return Puzzle("lacks did or rkey", time_us) if is_ours else None
+        key = f"bluesky:{did}/{rkey}"
+        if operation == "delete" or not is_ours:
+            return Loss(key, time_us)
+        if operation not in ("create", "update"):
+            return Puzzle("has an operation that is not known", time_us)
+        versions = [v for v in (commit.get("cid"), commit.get("rev")) if _matches(_VERSION, v)]
+        version = f"{key}@{versions[0] if versions else ''}"
+        return Sighting(key, f"bluesky:{did}", time_us, version, _one_line(text, event))
+
+    def bears(self, record: object) -> bool:
+        """Whether a post's record has one of our hashtags, in its text or beside it."""
+        return any(fold(tag) in self._wanted for tag in _tags(record))
+
+
+def _tags(record: object) -> Iterable[str]:
+    if not isinstance(record, dict):
+        return
+    yield from _strings(record.get("tags"))
+    for facet in _list(record.get("facets")):
+        for feature in _list(facet.get("features") if isinstance(facet, dict) else None):
+            if isinstance(feature, dict) and feature.get("$type") == TAG_FACET:
+                yield from _strings([feature.get("tag")])
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _strings(value: object) -> Iterable[str]:
+    return (each for each in _list(value) if isinstance(each, str))
+
+
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _moment(value: object) -> int | None:
+    is_one = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**18
+    return value if is_one and isinstance(value, int) else None
+
+
+def _one_line(text: str, event: dict[str, Any]) -> str:
+    return json.dumps(event) if "\n" in text or "\r" in text else text

@@ -1,0 +1,280 @@
+"""Bluesky's posts by Jetstream: the window replayed once, then what is new, whatever breaks."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlencode
+
+from tweetdock.backoff import backoff
+from tweetdock.clock import Clock
+from tweetdock.errors import SourceError
+from tweetdock.memory import Bookmark
+from tweetdock.post import Batch, Feed, Post, Raw, Removal, Span
+from tweetdock.sources.bluesky.course import AGREEING, Course
+from tweetdock.sources.bluesky.events import COLLECTION, Event, Loss, Puzzle, Sieve, Sighting
+from tweetdock.sources.bluesky.known_keys import KnownKeys
+from tweetdock.sources.bluesky.plan import Plan
+from tweetdock.sources.bluesky.websocket import TooLargeError, WebSocket
+from tweetdock.sources.polling import Pause
+from tweetdock.timestamps import parse_ms
+
+log = logging.getLogger(__name__)
+
+LAG_MS = 10_000
+LASTING_MS = 60_000  # a connection that held so long was none that fails again and again
+MOST_CORRECTIONS = 3  # of our clock; a host that wants more may send us round in circles
+NEWS_MS = 1_000  # coverage alone is told in no smaller pieces
+REPLAYED_NEWS_MS = 10_000  # nor in these, while a replay is under way
+
+
+class Bluesky:
+    """Posts with one of the hashtags (given without `#`), as a source that is listened to.
+
+    hosts: `wss://host/subscribe`, in order of preference. window_seconds: what is to be complete.
+    silence_seconds: a connection without events for so long is taken for dead. keeps_raw: batches
+    bring the events too. bookmark: where to go on from.
+
+    A post's time is that of its event (`time_us`): what `createdAt` says is the author's own. A
+    post that is changed so that it has none of the hashtags counts as deleted. That an account was
+    closed does not remove its posts.
+    """
+
+    voice = ""
+
+    def __init__(
+        self,
+        hashtags: Sequence[str],
+        *,
+        clock: Clock,
+        hosts: Sequence[str],
+        window_seconds: float,
+        silence_seconds: float = 30.0,
+        keeps_raw: bool = False,
+        bookmark: Bookmark = Bookmark(),  # noqa: B008 - it cannot change
+    ) -> None:
+        self.feed = Feed("bluesky", LAG_MS)
+        window_ms = round(window_seconds * 1000)
+        self._clock = clock
+        self._silence_seconds = silence_seconds
+        self._keeps_raw = keeps_raw
+        self._sieve = Sieve(hashtags)
+        self._plan = Plan(hosts, window_ms=window_ms, bookmark=bookmark)
+        self._rounds = len(hosts)
+        self._known = KnownKeys(window_ms, clock.now_ms(), had_others=bookmark != Bookmark())
+        self._socket = WebSocket()
+        self._course: Course | None = None
+        self._opened_ms = 0
+        self._failures = 0
+        self._delays = backoff(1.0, 30.0)
+        self._doubtful: list[tuple[Sighting, int]] = []
+        self._covers: list[Span] = []
+        self._lost = ""
+        self._corrections = 0
+        self._met: set[str] = set()
+
+    def poll(self) -> Iterator[Batch]:
+        """Connect if need be, and wait for events; SourceError when none come."""
+        try:
+            course = self._course or self._connect()
+            if course is None:
+                return
+            frames = self._socket.read(self._silence_seconds)
+        except SourceError as error:
+            if self._covers:
+                yield self._batch(self._clock.now_ms(), has_more=True)
+            raise self._failed(error) from error
+        yield from self._take(course, frames)
+
+    def pause(self) -> Pause:
+        """None: what comes next is waited for while polling."""
+        return Pause(0.0)
+
+    def server_ms(self) -> int | None:
+        """The hosts' time, once they have shown that ours was wrong."""
+        return self._clock.now_ms() if self._corrections else None
+
+    def cut(self) -> None:
+        """End the connection, and all attempts to come."""
+        self._socket.cut()
+
+    def _connect(self) -> Course | None:
+        now_ms = self._clock.now_ms()
+        ask = self._plan.next(now_ms)
+        wanted = {"wantedCollections": COLLECTION}
+        if ask.cursor_ms is not None:
+            wanted["cursor"] = str(ask.cursor_ms * 1000)
+        self._opened_ms = now_ms
+        headers = self._socket.open(
+            f"{ask.host}{'&' if '?' in ask.host else '?'}{urlencode(wanted)}"
+        )
+        if self._believes(headers.get("date", ""), now_ms):
+            self._leave()
+            return None
+        self._opened_ms = self._clock.now_ms()
+        self._course = Course(ask)
+        return self._course
+
+    def _believes(self, date: str, asked_ms: int) -> bool:
+        """Whether a host's word for the time corrects ours; what its events say goes further."""
+        try:
+            server_ms = parse_ms(date)
+        except (ValueError, OverflowError):
+            return False
+        before_ms = self._clock.now_ms()
+        if self._corrections or not self._clock.correct(server_ms, asked_ms):
+            return False
+        self._note_correction(before_ms)
+        self._plan.clock_moved(self._clock.now_ms())
+        return True
+
+    def _take(self, course: Course, frames: list[bytes]) -> Iterator[Batch]:
+        now_ms, before_ms = self._clock.now_ms(), course.position_ms
+        times, events = self._sieve.sift(frames)
+        course.take(times, now_ms)
+        if course.ahead_ms is not None:
+            # Events of old only show that it is later than we think: the newest show how late.
+            asked_for_time = self._plan.asks_the_time
+            self._clock.correct(course.ahead_ms)
+            self._note_correction(now_ms)
+            self._plan.clock_moved(self._clock.now_ms(), by_old_events=not asked_for_time)
+            if self._corrections > MOST_CORRECTIONS:
+                raise self._failed(SourceError("the Jetstream hosts do not agree on the time"))
+            self._leave()
+        elif self._plan.asks_the_time:
+            if self._plan.should_leave(course, now_ms):
+                self._leave()
+        else:
+            yield from self._tell(course, events, len(times), before_ms)
+
+    def _tell(
+        self, course: Course, events: list[Event], number: int, before_ms: int | None
+    ) -> Iterator[Batch]:
+        now_ms = self._clock.now_ms()
+        found = _Findings(course, before_ms, now_ms, keeps_raw=self._keeps_raw)
+        self._find(found, events, number, now_ms)
+        for span in self._plan.record(course, now_ms):
+            self._cover(span)
+        is_behind = self._plan.is_behind(course, now_ms)
+        leaves = self._plan.should_leave(course, now_ms)
+        if found or leaves or self._has_news(now_ms, is_behind=is_behind):
+            # First the posts: what is said to be complete must have come with or before that.
+            yield self._batch(now_ms, found, has_more=is_behind or leaves)
+            while self._covers:
+                yield self._batch(now_ms, has_more=is_behind or leaves)
+        if leaves:
+            self._leave()
+
+    def _has_news(self, now_ms: int, *, is_behind: bool) -> bool:
+        covered_ms = sum(span.until_ms - span.since_ms for span in self._covers)
+        was_lost, self._lost = self._lost, self._plan.lost(now_ms)
+        return covered_ms >= (REPLAYED_NEWS_MS if is_behind else NEWS_MS) or was_lost != self._lost
+
+    def _find(self, found: "_Findings", events: list[Event], number: int, now_ms: int) -> None:
+        doubtful, self._doubtful = self._doubtful, []
+        for sighting, patience in doubtful:
+            self._sight(found, sighting, patience - number)
+        for event in events:
+            match event:
+                case Sighting():
+                    self._sight(found, event, AGREEING)
+                case Loss(key) if self._known.may_be_ours(key, now_ms):
+                    found.removals.append(Removal(key, found.moment(event.time_us)))
+                case Puzzle(lack):
+                    self._puzzle(found, lack, event.time_us)
+
+    def _sight(self, found: "_Findings", sighting: Sighting, patience: int) -> None:
+        if sighting.time_us is not None and found.is_plausible(sighting.time_us):
+            found.add(sighting, sighting.time_us)
+            self._known.add(sighting.key)
+        elif sighting.time_us is not None and patience > 0:
+            # A single event that is far from the others is wrong; if they follow, it was first.
+            self._doubtful.append((sighting, patience))
+        else:
+            if self._keeps_raw:
+                found.raw.append(Raw(sighting.version, sighting.text, None))
+            self._puzzle(found, "has no time that can be", None)
+
+    def _puzzle(self, found: "_Findings", lack: str, time_us: int | None) -> None:
+        found.unreadable.append(found.moment(time_us))
+        if lack not in self._met:
+            self._met.add(lack)
+            log.warning("an event that may be a post cannot be counted: it %s", lack)
+
+    def _cover(self, span: Span) -> None:
+        if self._covers and self._covers[-1].until_ms == span.since_ms:
+            span = Span(self._covers.pop().since_ms, span.until_ms)
+        if span.until_ms > span.since_ms:
+            self._covers.append(span)
+
+    def _batch(self, now_ms: int, found: "_Findings | None" = None, *, has_more: bool) -> Batch:
+        covers = self._covers.pop(0) if self._covers else None
+        return Batch(
+            source=self.feed.source,
+            posts=tuple(found.posts) if found else (),
+            removals=tuple(found.removals) if found else (),
+            covers=covers,
+            unreadable=tuple(found.unreadable) if found else (),
+            server_ms=self.server_ms(),
+            raw=tuple(found.raw) if found else (),
+            has_more=has_more,
+            cursor=self._plan.cursor,
+            lost=self._plan.lost(now_ms),
+        )
+
+    def _note_correction(self, before_ms: int) -> None:
+        self._corrections += 1
+        self._known.shift(self._clock.now_ms() - before_ms)
+
+    def _leave(self) -> None:
+        self._socket.close()
+        self._course = None
+        self._doubtful = []
+
+    def _failed(self, error: SourceError) -> SourceError:
+        course, now_ms = self._course, self._clock.now_ms()
+        if isinstance(error, TooLargeError) and course is not None:
+            self._plan.met_too_large(course)
+        if course is not None and now_ms - self._opened_ms >= LASTING_MS:
+            self._failures, self._delays = 0, backoff(1.0, 30.0)
+        self._leave()
+        self._plan.failed()
+        self._failures += 1
+        # Each host once without waiting; then none is asked in a hurry, whatever it does.
+        seconds = 0.0
+        if self._failures >= self._rounds:
+            seconds = max(next(self._delays), error.retry_after or 0.0)
+        return SourceError(str(error), retry_after=seconds, needs_owner=error.needs_owner)
+
+
+class _Findings:
+    """What the events of one piece come to."""
+
+    def __init__(
+        self, course: Course, before_ms: int | None, now_ms: int, *, keeps_raw: bool
+    ) -> None:
+        self._course, self._before_ms, self._now_ms = course, before_ms, now_ms
+        self._keeps_raw = keeps_raw
+        self.posts: list[Post] = []
+        self.removals: list[Removal] = []
+        self.unreadable: list[int] = []
+        self.raw: list[Raw] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.posts or self.removals or self.unreadable)
+
+    def is_plausible(self, time_us: int) -> bool:
+        """Whether an event of this piece may have that time."""
+        return self._course.is_plausible(time_us, self._before_ms, self._now_ms)
+
+    def moment(self, time_us: int | None) -> int:
+        """An event's time, or where we are if it has none that can be."""
+        if time_us is not None and self.is_plausible(time_us):
+            return time_us // 1000
+        position = self._course.position_ms
+        return self._course.ask.since_ms if position is None else position
+
+    def add(self, sighting: Sighting, time_us: int) -> None:
+        """A post to count."""
+        post = Post(sighting.key, sighting.author, time_us // 1000)
+        self.posts.append(post)
+        if self._keeps_raw:
+            self.raw.append(Raw(sighting.version, sighting.text, post))

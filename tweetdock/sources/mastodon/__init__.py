@@ -1,0 +1,1 @@
+"""Mastodon: the tag timelines of its servers, and their streams."""

@@ -1,0 +1,207 @@
+"""Posts as Mastodon writes them, which it calls statuses: ids that tell the time, uris, boosts."""
+
+import json
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from tweetdock.errors import PostError, SourceError
+from tweetdock.post import Post, Raw
+from tweetdock.timestamps import parse_ms
+
+FIRST_YEAR_MS = 1_450_000_000_000  # no server of Mastodon's kind is older
+FUTURE_MS = 60_000  # no server's clock is further ahead of its own Date header
+SLACK_MS = 2_000  # an id is made a moment before or after created_at, or anywhere in its second
+LONGEST_NAME = 2048
+_STATUS_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+
+
+def moment_of(snowflake: int) -> int:
+    """The unix millisecond in an id as Mastodon makes them.
+
+    A post from elsewhere gets its moment from its created_at, cut to the second and filled up at
+    random: one that comes late has its place among those that are there.
+    https://docs.joinmastodon.org/api/guidelines/#id
+    """
+    return snowflake >> 16
+
+
+def min_id_for(since_ms: int) -> int:
+    """The `min_id` (an exclusive bound) that lets through all posts created after `since_ms`."""
+    return max(0, ((since_ms // 1000 * 1000 - SLACK_MS) << 16) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A post, by the id that its server gave it, and as it came, if that is wanted."""
+
+    id: str
+    post: Post
+    raw: Raw | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An entry that is no post: about when it was written, what it lacks, what names it."""
+
+    at_ms: int
+    kind: str
+    version: str
+    raw: Raw | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a timeline, newest first, boosts left out of `statuses`.
+
+    size: how many entries it had. ids: of all that had one. snowflakes: those among them that
+    can be believed to tell the time. newest_ms: when the newest one was created.
+    """
+
+    size: int = 0
+    statuses: tuple[Status, ...] = ()
+    ids: tuple[str, ...] = ()
+    snowflakes: tuple[int, ...] = ()
+    newest_ms: int | None = None
+    unreadable: tuple[Unreadable, ...] = ()
+
+    @property
+    def is_by_time(self) -> bool:
+        """Whether its ids are such as Mastodon makes; other software has others."""
+        return len(self.snowflakes) * 2 > self.size
+
+
+def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -> Page:
+    """A tag timeline's answer as a page; SourceError if it is none. at_ms: when it came.
+
+    https://docs.joinmastodon.org/methods/timelines/#tag
+    """
+    entries = decode(body)
+    if not isinstance(entries, list):
+        raise SourceError(
+            f"{host} answers, but not with posts: is it a Mastodon server?", first=5.0, cap=320.0
+        )
+    statuses, ids, snowflakes, moments, unreadable = [], [], [], [], []
+    for entry in entries:
+        status_id = _status_id(entry)
+        snowflake = _snowflake(status_id, at_ms)
+        try:
+            post = parse_status(entry, at_ms)
+        except PostError as error:
+            near_ms = at_ms if snowflake is None else moment_of(snowflake)
+            unreadable.append(_unreadable(entry, near_ms, str(error), keeps_raw=keeps_raw))
+        else:
+            if post is not None:
+                raw = as_received(entry, post) if keeps_raw else None
+                statuses.append(Status(status_id, post, raw))
+                moments.append(post.created_ms)
+        if status_id:
+            ids.append(status_id)
+        if snowflake is not None:
+            snowflakes.append(snowflake)
+    return Page(
+        size=len(entries),
+        statuses=tuple(statuses),
+        ids=tuple(ids),
+        snowflakes=tuple(snowflakes),
+        newest_ms=max(moments, default=None),
+        unreadable=tuple(unreadable),
+    )
+
+
+def parse_streamed(data: bytes, at_ms: int, *, keeps_raw: bool = False) -> Status | None:
+    """A streamed status; None if it is a boost, PostError says what it lacks to be one."""
+    entry = decode(data)
+    post = parse_status(entry, at_ms)
+    if post is None:
+        return None
+    return Status(_status_id(entry), post, as_received(entry, post) if keeps_raw else None)
+
+
+def parse_status(entry: Any, at_ms: int) -> Post | None:
+    """A post; None for a boost; PostError says what it lacks.
+
+    at_ms: now. What is dated in the future was created when it came: by its id if that tells,
+    so that it is no other moment when it is read again, or else now.
+    https://docs.joinmastodon.org/entities/Status/
+    """
+    if not isinstance(entry, dict):
+        raise PostError("no object")
+    if entry.get("reblog") is not None:
+        return None
+    uri, account = _name(entry.get("uri")), entry.get("account")
+    if not uri:
+        raise PostError("no uri")
+    author = _name(account.get("url")) if isinstance(account, dict) else ""
+    if not author:
+        raise PostError("no account")
+    created_at = entry.get("created_at")
+    try:
+        created_ms = parse_ms(_name(created_at))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PostError("no created_at") from error
+    snowflake = _snowflake(_status_id(entry), at_ms)
+    if snowflake is not None and created_ms > moment_of(snowflake) + SLACK_MS:
+        created_ms = moment_of(snowflake)
+    return Post(f"mastodon:{uri}", f"mastodon:{author}", min(created_ms, at_ms))
+
+
+def as_received(entry: dict[str, Any], post: Post) -> Raw:
+    """The status as it came, on one line, under a name of its own for each edit of it."""
+    edited = _name(entry.get("edited_at"))
+    return Raw(f"{post.key}@{edited}" if edited else post.key, _line(entry), post)
+
+
+def status_id(text: str) -> str:
+    """What a server may have given as a status' id; empty if it is none."""
+    return text if _STATUS_ID.fullmatch(text) else ""
+
+
+def decode(body: bytes) -> Any:
+    """JSON as it came; None if it is none, which nothing that is wanted here is either."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _status_id(entry: Any) -> str:
+    text = entry.get("id") if isinstance(entry, dict) else None
+    return status_id(text) if isinstance(text, str) else ""
+
+
+def _snowflake(text: str, at_ms: int) -> int | None:
+    if not (text.isdecimal() and len(text) <= 19):
+        return None
+    snowflake = int(text)
+    return snowflake if FIRST_YEAR_MS <= moment_of(snowflake) <= at_ms + FUTURE_MS else None
+
+
+def _unreadable(entry: Any, near_ms: int, kind: str, *, keeps_raw: bool) -> Unreadable:
+    text = _line(entry)
+    # Listeners side by side must give the same thing the same name.
+    version = f"mastodon:unreadable:{blake2b(text.encode(), digest_size=8).hexdigest()}"
+    return Unreadable(near_ms, kind, version, Raw(version, text, None) if keeps_raw else None)
+
+
+def _line(entry: Any) -> str:
+    try:
+        text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+        text.encode()
+    except RecursionError:  # just shallow enough to be read
+        return "{}"
+    except UnicodeEncodeError:  # half a surrogate pair is JSON, but no UTF-8
+        return json.dumps(entry, separators=(",", ":"))
+    return text
+
+
+def _name(value: Any) -> str:
+    """A text that can be kept and compared, or an empty one."""
+    if not isinstance(value, str) or len(value) > LONGEST_NAME:
+        return ""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return ""
+    return value

@@ -1,0 +1,1 @@
+"""X: its search, its filtered stream, and what they cost."""

@@ -1,0 +1,299 @@
+"""What X's posts cost: how much of a day's money is spent, and what is left of it for what."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from tweetdock.errors import SourceError
+from tweetdock.fingerprints import Fingerprints, fingerprint, salted
+from tweetdock.sources.x.pace import Pace
+from tweetdock.sources.x.posts import snowflake_ms
+from tweetdock.timestamps import clock_time, rfc3339
+
+# https://docs.x.com/x-api/getting-started/pricing
+COUNTS_USD = 0.005  # a question for counts, whatever the answer
+LARGEST_PAGE = 100
+LEAST_PAGE = 10  # X takes no smaller one
+COUNTING_SHARE = 0.1
+COUNTING_MS = 60_000  # more often than once in that time nobody counts
+
+NANO = 1_000_000_000  # money is whole billionths of a dollar inside: sums must come out even
+COUNTS = round(COUNTS_USD * NANO)
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+NEAR_MS = 5_000  # so close to midnight X may already, or still, live on the other day
+LONGEST_SECONDS = 900.0  # the clock may be found wrong meanwhile
+_PLAIN = salted(b"")
+
+
+class Bill(NamedTuple):
+    """What X takes money for in a day: posts, each once, and questions for counts."""
+
+    posts: int = 0
+    counts: int = 0
+
+
+class BudgetError(SourceError):
+    """The day's money is spent; `str()` says when it goes on."""
+
+
+@dataclass(slots=True, eq=False)
+class Allowance:
+    """So many posts may be returned; set aside until it is known how many were.
+
+    lost_ms: when the answer got lost, which may have cost as much; None: it is under way.
+    """
+
+    size: int
+    asked_ms: int
+    lost_ms: int | None = None
+
+
+class _Day:
+    """One UTC day's bill. is_closed: it was too little for another page, and stays so."""
+
+    def __init__(self, number: int, bill: Bill) -> None:
+        self.number = number
+        self.posts, self.counts = bill
+        self.versions = Fingerprints()
+        self.is_closed = False
+
+
+class Budget:
+    """Keeps X's bill for each UTC day as X does, and below what the owner wants to pay.
+
+    X charges for a post once in a UTC day, however often it returns it, and anew from 00:00 UTC:
+    https://docs.x.com/x-api/fundamentals/post-cap. A second that X may count to either of two
+    days is booked to both. Safe to be shared by threads; times are Unix ms by X's clock.
+
+    price_usd: of a post; 0 if it is paid otherwise. daily_usd: the most that a day may cost.
+    spent: by day (as 2026-11-21), what was billed before. Which posts that were is not known:
+    those that are read again count again, so that it is never too little.
+    counting_share: of daily_usd, what is kept back from posts for counting; 0 if nobody counts.
+    """
+
+    def __init__(
+        self,
+        price_usd: float = 0.0,
+        daily_usd: float | None = None,
+        spent: Mapping[str, Bill] = MappingProxyType({}),
+        *,
+        counting_share: float = COUNTING_SHARE,
+    ) -> None:
+        self._price = round(price_usd * NANO)
+        self._limit = None if daily_usd is None else round(daily_usd * NANO)
+        self._counting = 0 if self._limit is None else round(self._limit * counting_share)
+        self._spent = dict(spent)
+        self._days: dict[int, _Day] = {}
+        self._allowances: list[Allowance] = []
+        self._pace = Pace()  # in billionths of a dollar
+        self._lock = threading.Lock()
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the posts of a day are limited."""
+        return self._limit is not None and self._price > 0
+
+    def check(self, now_ms: int) -> None:
+        """Raise BudgetError when fewer posts are left than the least page has."""
+        with self._lock:
+            self._check(now_ms)
+
+    def posts_left(self, now_ms: int) -> int | None:
+        """How many posts may be returned today; None: any number."""
+        with self._lock:
+            return self._posts_left(now_ms)
+
+    def allow(self, now_ms: int, most: int = LARGEST_PAGE) -> Allowance:
+        """Set aside what a page may cost, up to `most` posts; BudgetError as by `check`.
+
+        It is to be ended by `take`, `lose` or `free`.
+        """
+        with self._lock:
+            self._check(now_ms)
+            left = self._posts_left(now_ms)
+            allowance = Allowance(most if left is None else min(most, left), now_ms)
+            near = [a for a in self._allowances if now_ms - (a.lost_ms or now_ms) < 2 * DAY_MS]
+            self._allowances = [*near, allowance]
+            return allowance
+
+    def take(
+        self,
+        versions: Iterable[str],
+        now_ms: int,
+        *,
+        nameless: int = 0,
+        lasted_ms: int = 0,
+        allowance: Allowance | None = None,
+    ) -> int:
+        """Book the versions of posts (`x:<id>`) that X returned; how many it bills for today.
+
+        nameless: how many more it returned that could not be told apart. lasted_ms: how long ago
+        X may have booked them. allowance: what was set aside for them.
+        """
+        with self._lock:
+            self._forget(allowance)
+            today = _day(now_ms)
+            billed = 0
+            days = {d: self._day(d) for d in _days(now_ms - min(lasted_ms, HOUR_MS), now_ms)}
+            for version in versions:
+                mark = fingerprint(version, _PLAIN)
+                new = [d for d, day in days.items() if day.versions.add(mark) > 0]
+                for number in new:
+                    days[number].posts += 1
+                if today in new:
+                    billed += 1
+                    self._pace.note(self._price, _written_ms(version, now_ms), now_ms)
+            for day in days.values():
+                day.posts += nameless
+            if nameless:
+                self._pace.note(nameless * self._price, now_ms, now_ms)
+            return billed + nameless
+
+    def lose(self, allowance: Allowance, now_ms: int) -> None:
+        """An answer was lost on its way: it may have cost all that was set aside for it."""
+        with self._lock:
+            allowance.lost_ms = now_ms
+            if not self.is_limited:
+                self._forget(allowance)
+
+    def free(self, allowance: Allowance) -> None:
+        """Nothing was returned, or it is known by now what was."""
+        with self._lock:
+            self._forget(allowance)
+
+    def counted(self, now_ms: int) -> None:
+        """Book a question for counts."""
+        with self._lock:
+            for day in self._near(now_ms):
+                day.counts += 1
+            self._pace.note(COUNTS, now_ms, now_ms)
+
+    def counts_left(self, now_ms: int) -> int:
+        """How many questions for counts the day's money still buys; 0 if none is kept for it."""
+        with self._lock:
+            if self._limit is None:
+                return 0
+            days = self._near(now_ms)
+            kept = [self._counting - day.counts * COUNTS for day in days]
+            left = [self._limit - self._cost(day) - self._held(day) * self._price for day in days]
+            return max(0, min(kept + left) // COUNTS)
+
+    def billed(self, now_ms: int) -> Bill:
+        """The bill for the UTC day of that moment: today or yesterday."""
+        with self._lock:
+            number = _day(now_ms)
+            day = self._days.get(number)
+            return Bill(day.posts, day.counts) if day else self._spent.get(_name(number), Bill())
+
+    def remark(self, now_ms: int) -> str:
+        """What today has cost and will have cost by midnight; empty while it has cost nothing.
+
+        The pace is that of the posts written in the last hour, as far as they are known.
+        """
+        with self._lock:
+            day = self._day(_day(now_ms))
+            cost = self._cost(day)
+            if not cost:
+                return ""
+            of = "" if self._limit is None else f"of {_usd(self._limit)} "
+            words = f"{_usd(cost)} {of}USD today"
+            is_over = day.is_closed or (self._limit is not None and cost >= self._limit)
+            return words if is_over else f"{words}, {self._forecast(cost, now_ms)}"
+
+    def _forecast(self, cost: int, now_ms: int) -> str:
+        pace = self._pace.per_ms(now_ms)
+        by_midnight = cost + pace * (DAY_MS - now_ms % DAY_MS)
+        if self._limit is not None and by_midnight > self._limit:
+            end_ms = now_ms + (self._limit - cost) / pace
+            return f"at this pace spent at about {clock_time(round(end_ms))}"
+        return f"about {_usd(by_midnight)} USD by midnight UTC"
+
+    def _check(self, now_ms: int) -> None:
+        left = self._posts_left(now_ms)
+        if left is None or left >= LEAST_PAGE:
+            return
+        midnight_ms = (_day(now_ms - NEAR_MS) + 1) * DAY_MS
+        seconds = min(LONGEST_SECONDS, (midnight_ms + NEAR_MS - now_ms) / 1000 + 1)
+        if any(allowance.lost_ms is None for allowance in self._allowances):
+            seconds = min(seconds, 5.0)  # what is under way may cost less than it could
+        else:
+            # Closed for good: what is kept for counting shrinks later, and would not stay so.
+            for day in self._near(now_ms):
+                day.is_closed = day.is_closed or self._left(day, now_ms) < LEAST_PAGE
+        raise BudgetError(self._sentence(now_ms), retry_after=seconds, by_choice=True)
+
+    def _sentence(self, now_ms: int) -> str:
+        day = min(self._near(now_ms), key=lambda day: self._left(day, now_ms))
+        held = self._held(day)
+        limit = _usd(self._limit or 0)
+        if day.posts == day.counts == held == 0:
+            return f"X's budget of {limit} USD a day buys no page of {LEAST_PAGE} posts"
+        what = f"{_usd(day.posts * self._price)} USD, {day.posts} posts"
+        if held:
+            what += f"; up to {held} in answers that were lost"
+        if self._counting:
+            what += "; the rest is kept for counting"
+        return f"X's budget of {limit} USD for today is spent ({what}); it goes on at 00:00 UTC"
+
+    def _posts_left(self, now_ms: int) -> int | None:
+        if not self.is_limited:
+            return None
+        near = self._near(now_ms)
+        return max(0, min(0 if day.is_closed else self._left(day, now_ms) for day in near))
+
+    def _left(self, day: _Day, now_ms: int) -> int:
+        questions = (DAY_MS - now_ms % DAY_MS) // COUNTING_MS * COUNTS
+        kept = max(0, min(self._counting - day.counts * COUNTS, questions))
+        left = (self._limit or 0) - self._cost(day) - kept
+        return left // self._price - self._held(day)
+
+    def _cost(self, day: _Day) -> int:
+        return day.posts * self._price + day.counts * COUNTS
+
+    def _held(self, day: _Day) -> int:
+        return sum(
+            each.size
+            for each in self._allowances
+            if each.lost_ms is None or day.number in _days(each.asked_ms, each.lost_ms)
+        )
+
+    def _forget(self, allowance: Allowance | None) -> None:
+        self._allowances = [known for known in self._allowances if known is not allowance]
+
+    def _near(self, now_ms: int) -> list[_Day]:
+        return [self._day(number) for number in _days(now_ms, now_ms)]
+
+    def _day(self, number: int) -> _Day:
+        bill = self._spent.get(_name(number), Bill())
+        day = self._days.pop(number, None) or _Day(number, bill)
+        self._days[number] = day
+        while len(self._days) > 2:  # the two that were asked for last
+            number = next(iter(self._days))
+            gone = self._days.pop(number)
+            self._spent = self._spent | {_name(number): Bill(gone.posts, gone.counts)}
+        return day
+
+
+def _day(ms: int) -> int:
+    return ms // DAY_MS
+
+
+def _days(since_ms: int, until_ms: int) -> range:
+    """The days on which something may have been booked that happened in that time."""
+    return range(_day(since_ms - NEAR_MS), _day(until_ms + NEAR_MS) + 1)
+
+
+def _name(day: int) -> str:
+    return rfc3339(day * DAY_MS)[:10]
+
+
+def _usd(nano: float) -> str:
+    return f"{nano / NANO:.2f}"
+
+
+def _written_ms(version: str, now_ms: int) -> int:
+    name = version.removeprefix("x:")
+    return snowflake_ms(int(name)) if name.isdecimal() and len(name) <= 19 else now_ms

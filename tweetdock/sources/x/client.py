@@ -1,0 +1,291 @@
+"""X's API through tweepy: one question, one answer, what it costs, and what time it is there."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple, cast
+
+import requests
+import tweepy
+
+from tweetdock.clock import Clock
+from tweetdock.coverage import Spans
+from tweetdock.errors import RefusedError, SourceError
+from tweetdock.post import Span
+from tweetdock.sources.http import WHOLE_SECONDS, Session, date_ms
+from tweetdock.sources.rate_limit import RateLimit
+from tweetdock.sources.x.budget import LARGEST_PAGE, LEAST_PAGE, Allowance, Budget
+from tweetdock.sources.x.counts import posts_in
+from tweetdock.sources.x.plan import Ask
+from tweetdock.sources.x.posts import Page, parse_page
+from tweetdock.timestamps import clock_time, duration
+
+log = logging.getLogger(__name__)
+
+TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
+Request = Callable[[], requests.Response]
+SEARCH, COUNTS = "search", "counts"
+LARGEST_ID = (1 << 63) - 1
+MOST_LOST = 100
+# No expansions: what is sent along may be billed too.
+FIELDS = ["author_id", "created_at"]
+ARCHIVED_FIELDS = [
+    *FIELDS,
+    *("conversation_id", "edit_history_tweet_ids", "entities", "in_reply_to_user_id", "lang"),
+    *("public_metrics", "referenced_tweets"),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """X's app-only bearer token or an OAuth 1.0a user's four; the token goes first."""
+
+    bearer_token: str = field(default="", repr=False)
+    consumer_key: str = field(default="", repr=False)
+    consumer_secret: str = field(default="", repr=False)
+    access_token: str = field(default="", repr=False)
+    access_token_secret: str = field(default="", repr=False)
+
+
+class Found(NamedTuple):
+    """A page, when X made it (unix ms), whether our clock was corrected by it, posts billed."""
+
+    page: Page
+    served_ms: int
+    was_moved: bool
+    billed: int = 0
+
+
+class XClient:
+    """Asks X's recent search for pages and its counts for numbers, and goes by X's time.
+
+    whole_seconds: how long one exchange may take before it is cut. keeps_raw: pages bring the
+    posts as X sent them too. moved: is told when the clock was corrected, and what it says now.
+    budget: what is asked is kept below it, and booked there.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        clock: Clock,
+        api_url: str,
+        whole_seconds: float = WHOLE_SECONDS,
+        keeps_raw: bool = False,
+        moved: Callable[[int], None] = lambda _: None,
+        budget: Budget | None = None,
+    ) -> None:
+        self._clock = clock
+        self._keeps_raw = keeps_raw
+        self._moved = moved
+        self._budget = budget or Budget()
+        self._session = Session(
+            moved={TWEEPY_HOST: api_url}, now_ms=clock.now_ms, whole_seconds=whole_seconds
+        )
+        self._client = _client(credentials, self._session)
+        self._user_auth = not credentials.bearer_token
+        self._has_server_time = False
+        self._unreadable: Counter[str] = Counter()
+        self._lost: list[tuple[Span, Allowance]] = []  # answers, and what they were about
+        self._is_heard = False
+        self._limits: dict[str, RateLimit | None] = {}
+
+    @property
+    def can_count(self) -> bool:
+        """Whether X answers these credentials by counts: it does not answer an OAuth 1.0a user."""
+        return not self._user_auth
+
+    @property
+    def limit(self) -> RateLimit | None:
+        """How many searches are left, by X's last word."""
+        return self._limits.get(SEARCH)
+
+    def server_ms(self) -> int | None:
+        """X's time, once it has said so."""
+        return self._clock.now_ms() if self._has_server_time else None
+
+    def cut(self) -> None:
+        """End the request under way."""
+        self._session.cut()
+
+    def search(self, query: str, ask: Ask, token: str | None) -> Found:
+        """A page; RefusedError if X refuses, SourceError if it does not answer.
+
+        BudgetError if the day's money does not buy a page; one is never larger than it buys.
+        """
+        self._spare_limit(SEARCH)
+        with self._allowed(ask.since_ms) as allowance:
+            search = partial(self._request, query, ask, token, allowance.size)
+            response, asked_ms = self._exchange(SEARCH, search)
+            lasted_ms = self._clock.now_ms() - asked_ms
+            # Whoever sends a page of posts is X, and not a portal with a clock of its own.
+            server_ms = date_ms(response.headers)
+            at_ms = self._clock.now_ms() if server_ms is None else server_ms
+            page = parse_page(response.content, at_ms, keeps_raw=self._keeps_raw)
+        was_moved = self._believe(SEARCH, response, asked_ms)
+        self._note_unreadable(page)
+        billed = self._budget.take(
+            (f"x:{number}" for number in page.ids),
+            self._clock.now_ms(),
+            nameless=len(page.unreadable),
+            lasted_ms=lasted_ms,
+            allowance=allowance,
+        )
+        return Found(page, self._clock.now_ms() - lasted_ms, was_moved, billed)
+
+    def settle(self, read: Spans) -> None:
+        """What is in `read` was read to its end: what lost answers brought of it is known now."""
+        for lost in [lost for lost in self._lost if not read.gaps(lost[0])]:
+            self._lost.remove(lost)
+            self._budget.free(lost[1])
+
+    def count(self, query: str, span: Span) -> int:
+        """How many posts there were by X's counts; errors as by `search`."""
+        self._spare_limit(COUNTS)
+        # Whole minutes only: X would give a part of one as if that were its minute.
+        ask = partial(
+            self._client.get_recent_tweets_count,
+            query,
+            granularity="minute",
+            start_time=_moment(span.since_ms // 60_000 * 60_000),
+            end_time=_moment(span.until_ms),
+        )
+        try:
+            response, asked_ms = self._exchange(COUNTS, ask)
+        except SourceError as error:
+            if _may_have_come(error):
+                self._budget.counted(self._clock.now_ms())
+            raise
+        self._budget.counted(self._clock.now_ms())
+        number = posts_in(response.content, span)
+        if self._believe(COUNTS, response, asked_ms):
+            raise SourceError("this machine's clock was off", retry_after=1.0)
+        return number
+
+    def ask_time(self, query: str) -> None:
+        """Let X say what time it is, by a search that can find nothing: that costs nothing."""
+        ask = Ask(since_ms=0, since_id=LARGEST_ID)
+        self._spare_limit(SEARCH)
+        try:
+            search = partial(self._request, query, ask, None, LEAST_PAGE)
+            response, asked_ms = self._exchange(SEARCH, search)
+        except RefusedError as refusal:
+            if refusal.status != 400:  # it may not like such an id, but has said the time
+                raise
+        else:
+            parse_page(response.content, asked_ms)
+            self._believe(SEARCH, response, asked_ms)
+
+    @contextmanager
+    def _allowed(self, since_ms: int) -> Iterator[Allowance]:
+        # While no answer has come through little is asked for: a lost one may have to be paid.
+        is_safe = self._is_heard or not self._budget.is_limited
+        allowance = self._budget.allow(
+            self._clock.now_ms(), LARGEST_PAGE if is_safe else LEAST_PAGE
+        )
+        try:
+            yield allowance
+        except (SourceError, RefusedError) as error:
+            if isinstance(error, SourceError) and _may_have_come(error):
+                now_ms, self._is_heard = self._clock.now_ms(), False
+                self._budget.lose(allowance, now_ms)
+                self._lost = [*self._lost, (Span(since_ms, now_ms), allowance)][-MOST_LOST:]
+            else:
+                self._budget.free(allowance)
+            raise
+        self._is_heard = True
+
+    def _exchange(self, endpoint: str, request: Request) -> tuple[requests.Response, int]:
+        """The answer, and when it was asked for."""
+        asked_ms = self._clock.now_ms()
+        try:
+            return request(), asked_ms
+        except RefusedError as refusal:
+            self._limits[endpoint] = RateLimit.from_headers(refusal.headers)
+            # Of all refusals only these may come of a wrong clock; others may not be X's own.
+            is_about_time = refusal.status in (400, 401)
+            if is_about_time and self._correct(date_ms(refusal.headers), asked_ms):
+                sentence = f"X refuses ({refusal.status}) as this machine's clock was off"
+                raise SourceError(sentence, retry_after=1.0) from refusal
+            raise
+
+    def _spare_limit(self, endpoint: str) -> None:
+        limit, now_ms = self._limits.get(endpoint), self._clock.now_ms()
+        if limit and limit.is_spent(now_ms):
+            raise SourceError(
+                f"X's rate limit is used up until {clock_time(limit.reset_ms)}",
+                retry_after=limit.pause_seconds(now_ms, 0.0),
+            )
+
+    def _believe(self, endpoint: str, response: requests.Response, asked_ms: int) -> bool:
+        """Take the word of what is X's answer for the limit and the time."""
+        self._limits[endpoint] = RateLimit.from_headers(response.headers)
+        return self._correct(date_ms(response.headers), asked_ms)
+
+    def _request(self, query: str, ask: Ask, token: str | None, size: int) -> requests.Response:
+        response = self._client.search_recent_tweets(
+            query,
+            user_auth=self._user_auth,
+            max_results=size,
+            tweet_fields=ARCHIVED_FIELDS if self._keeps_raw else FIELDS,
+            since_id=ask.since_id,
+            start_time=_moment(ask.start_ms),
+            end_time=_moment(ask.end_ms),
+            next_token=token,
+        )
+        return cast("requests.Response", response)
+
+    def _correct(self, server_ms: int | None, asked_ms: int) -> bool:
+        """Take X's word for the time, if it gave one; whether that moved our clock."""
+        if server_ms is None:
+            return False
+        self._has_server_time = True
+        before_ms = self._clock.now_ms()
+        if not self._clock.correct(server_ms, asked_ms):
+            return False
+        log.warning(
+            "this machine's clock is off by %s; going by X's",
+            duration(abs(server_ms - before_ms) / 1000),
+        )
+        self._moved(self._clock.now_ms())
+        return True
+
+    def _note_unreadable(self, page: Page) -> None:
+        for entry in page.unreadable:
+            self._unreadable[entry.kind] += 1
+            if self._unreadable[entry.kind] == 1:
+                log.warning("x: an entry is left out, and all like it: %s", entry.kind)
+
+
+def _client(credentials: Credentials, session: Session) -> tweepy.Client:
+    client = tweepy.Client(
+        credentials.bearer_token or None,
+        credentials.consumer_key or None,
+        credentials.consumer_secret or None,
+        credentials.access_token or None,
+        credentials.access_token_secret or None,
+        return_type=requests.Response,  # headers kept, and the body decoded once, by us
+        wait_on_rate_limit=False,
+    )
+    client.session = session
+    return client
+
+
+def _may_have_come(error: SourceError) -> bool:
+    """Whether X may have sent, and so billed, the answer that was not to be had."""
+    cause = error.__cause__
+    never_sent = (requests.ConnectTimeout, requests.exceptions.ProxyError)
+    # What is no JSON is a login page's.
+    if isinstance(
+        cause, (RefusedError, ValueError, RecursionError, requests.exceptions.SSLError, *never_sent)
+    ):
+        return False
+    return not any(sign in str(cause) for sign in ("NewConnectionError", "NameResolutionError"))
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,104 @@
+"""X's recent search as the other voice of its stream: it reads what the stream did not bring."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tweetdock.coverage import Spans
+from tweetdock.errors import RefusedError
+from tweetdock.post import Batch, Feed, Span
+from tweetdock.sources.polling import Pause
+from tweetdock.sources.x.budget import Budget
+from tweetdock.sources.x.client import XClient
+from tweetdock.sources.x.ledger import Ledger
+from tweetdock.sources.x.plan import Search
+from tweetdock.sources.x.refusals import explain
+from tweetdock.timestamps import duration
+
+IDLE_SECONDS = 1.0
+LONG_SECONDS = 10.0
+
+
+class XFill:
+    """Asks X's search for each gap that the ledger knows of, each stretch once.
+
+    client: tells the ledger of a corrected clock, and books in the budget what it reads.
+    """
+
+    voice = "search"
+
+    def __init__(self, feed: Feed, ledger: Ledger, client: XClient, budget: Budget) -> None:
+        self.feed = feed
+        self._ledger = ledger
+        self._client = client
+        self._budget = budget
+        self._read = Spans()  # by searches, not by the stream
+        self._is_ailing = False
+
+    def poll(self) -> Iterator[Batch]:
+        """One search, a Batch a page, if there is a gap; SourceError when X does not deliver."""
+        found = self._ledger.work()
+        if found is None:
+            if self._is_ailing:  # what could not be read has become old: no trouble any more
+                self._is_ailing = False
+                yield replace(self._word(), billed=0)
+            return
+        self._is_ailing = True
+        query, work = found
+        search, token = Search(work.ask), None
+        while True:
+            try:
+                page, served_ms, was_moved, billed = self._client.search(query, work.ask, token)
+            except RefusedError as refusal:
+                raise explain(refusal, self._ledger.clock.now_ms()) from refusal
+            self._is_ailing = False
+            span = search.take(page, served_ms)
+            token = page.next_token
+            known = self._ledger.read(query, work, span, served_ms)
+            self._settle(known, served_ms)
+            has_more = token is not None and not was_moved
+            for piece in known[:-1]:
+                yield replace(self._word(), covers=piece, has_more=True, billed=0)
+            yield replace(
+                self._word(),
+                posts=page.posts,
+                covers=known[-1] if known else None,
+                unreadable=tuple(entry.at_ms for entry in page.unreadable),
+                raw=page.raw,
+                has_more=has_more,
+                billed=billed,
+            )
+            if not has_more:
+                return
+
+    def pause(self) -> Pause:
+        """A moment, or as long as the rate limit wants it while there is more to ask."""
+        limit = self._client.limit
+        if limit is None or self._ledger.work() is None:
+            return Pause(IDLE_SECONDS)
+        seconds = limit.pause_seconds(self._ledger.clock.now_ms(), 0.0)
+        if seconds < LONG_SECONDS:
+            return Pause(seconds)
+        return Pause(seconds, f"X's rate limit leaves one search every {duration(seconds)}")
+
+    def server_ms(self) -> int | None:
+        """X's time, once it has said so."""
+        return self._client.server_ms() or self._ledger.server_ms()
+
+    def cut(self) -> None:
+        """End the request under way."""
+        self._client.cut()
+
+    def _settle(self, known: list[Span], served_ms: int) -> None:
+        self._read.forget_before(served_ms - self._ledger.window_ms)
+        for span in known:
+            self._read.add(span)
+        self._client.settle(self._read)
+
+    def _word(self) -> Batch:
+        return Batch(
+            source=self.feed.source,
+            voice=self.voice,
+            server_ms=self.server_ms(),
+            cursor=self._ledger.cursor(),
+            remark=self._budget.remark(self._ledger.clock.now_ms()),
+        )

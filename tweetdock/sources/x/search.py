@@ -1,0 +1,181 @@
+"""X's recent search as a source: the window read once, then what is new."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from tweetdock.clock import Clock
+from tweetdock.coverage import Spans
+from tweetdock.errors import RefusedError, SourceError
+from tweetdock.memory import Bookmark
+from tweetdock.post import Batch, Feed
+from tweetdock.sources.http import WHOLE_SECONDS
+from tweetdock.sources.polling import Pause
+from tweetdock.sources.x.budget import Budget, BudgetError
+from tweetdock.sources.x.client import Credentials, XClient
+from tweetdock.sources.x.counts import Counting
+from tweetdock.sources.x.plan import INDEX_LAG_MS, LOOK_BACK_EVERY_MS, Search, SearchPlan
+from tweetdock.sources.x.refusals import explain
+from tweetdock.timestamps import duration
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
+
+
+class XSearch:
+    """Recent search on X, as a source to be polled.
+
+    Times in seconds. whole_seconds: how long one exchange may take before it is cut.
+    keeps_raw: batches bring the posts as X sent them too. bookmark: where to go on from.
+    budget: what X may cost; once it is spent, the posts are counted instead of read, as far as
+    it goes.
+    """
+
+    voice = ""
+
+    def __init__(
+        self,
+        query: str,
+        credentials: Credentials,
+        *,
+        clock: Clock,
+        api_url: str,
+        window_seconds: float,
+        poll_seconds: float,
+        look_back_seconds: float,
+        whole_seconds: float = WHOLE_SECONDS,
+        keeps_raw: bool = False,
+        bookmark: Bookmark = Bookmark(),  # noqa: B008 - it cannot change
+        budget: Budget | None = None,
+    ) -> None:
+        poll_ms = round(poll_seconds * 1000)
+        self.feed = Feed("x", INDEX_LAG_MS + LOOK_BACK_EVERY_MS + poll_ms + GRACE_MS)
+        self._query = query
+        self._clock = clock
+        self._poll_seconds = poll_seconds
+        self._window_ms = round(window_seconds * 1000)
+        self._budget = budget or Budget()
+        self._plan = SearchPlan(
+            window_ms=self._window_ms,
+            poll_ms=poll_ms,
+            look_back_ms=round(look_back_seconds * 1000),
+            bookmark=bookmark,
+        )
+        self._client = XClient(
+            credentials,
+            clock=clock,
+            api_url=api_url,
+            whole_seconds=whole_seconds,
+            keeps_raw=keeps_raw,
+            moved=self._plan.clock_moved,
+            budget=self._budget,
+        )
+        queries = [query] if self._client.can_count else []
+        self._counting = Counting(self._client, self._budget, queries, window_seconds)
+        self._polled_ms = 0
+        self._read = Spans()
+
+    def poll(self) -> Iterator[Batch]:
+        """One search, a Batch a page; SourceError when X does not deliver.
+
+        When the day's money is spent: a Batch with a tally, if one is due, and a BudgetError.
+        """
+        if self._budget.is_limited and self.server_ms() is None:
+            # Not by our clock: of which day is what a post costs?
+            self._ask(lambda: self._client.ask_time(self._query))
+        try:
+            yield from self._search()
+        except BudgetError as spent:
+            yield from self._do_without(spent)
+
+    def _search(self) -> Iterator[Batch]:
+        self._polled_ms = self._clock.now_ms()
+        ask = self._plan.next(self._polled_ms)
+        search, token = Search(ask), None
+        while True:
+            try:
+                found = self._client.search(self._query, ask, token)
+            except RefusedError as refusal:
+                trouble = explain(refusal, self._clock.now_ms())
+                if refusal.status == 400 and self._plan.refused(ask):
+                    log.info("%s; going on by time instead of the last id", trouble)
+                    return
+                raise trouble from refusal
+            page, served_ms, was_moved, billed = found
+            span = search.take(page, served_ms)
+            token = page.next_token
+            self._plan.record(search, span, served_ms, is_done=token is None)
+            self._read.forget_before(served_ms - self._window_ms)
+            self._read.add(span)
+            self._client.settle(self._read)
+            yield self._batch(
+                posts=page.posts,
+                covers=span,
+                unreadable=tuple(entry.at_ms for entry in page.unreadable),
+                raw=page.raw,
+                has_more=token is not None and not was_moved,
+                billed=billed,
+            )
+            # With the time corrected, the stretch to ask for is another.
+            if token is None or was_moved:
+                return
+
+    def _do_without(self, spent: BudgetError) -> Iterator[Batch]:
+        """Count, if that is due, or at least hear what time it is: a new day has new money."""
+        try:
+            if self._counting.due_seconds(self._clock.now_ms()) == 0.0:
+                tally = self._ask(lambda: self._counting.ask(self._clock.now_ms()))
+                yield self._batch(billed=0, tally=tally)
+            else:
+                self._ask(lambda: self._client.ask_time(self._query))
+        except SourceError as trouble:
+            raise SourceError(
+                f"{spent}; until then: {trouble}",
+                retry_after=trouble.retry_after,
+                first=trouble.first,
+                cap=trouble.cap,
+                needs_owner=trouble.needs_owner,
+                by_choice=True,
+            ) from trouble
+        due = self._counting.due_seconds(self._clock.now_ms())
+        waits = [seconds for seconds in (spent.retry_after, due) if seconds is not None]
+        raise BudgetError(str(spent), retry_after=min(waits), by_choice=True) from spent
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        try:
+            return question()
+        except RefusedError as refusal:
+            raise explain(refusal, self._clock.now_ms()) from refusal
+
+    def _batch(self, **said: Any) -> Batch:
+        now_ms = self._clock.now_ms()
+        return Batch(
+            source=self.feed.source,
+            server_ms=self.server_ms(),
+            cursor=self._plan.cursor,
+            remark=self._budget.remark(now_ms),
+            **said,
+        )
+
+    def pause(self) -> Pause:
+        """Until the next poll is due, longer where the rate limit wants it."""
+        now_ms = self._clock.now_ms()
+        due = self._poll_seconds - max(0, now_ms - self._polled_ms) / 1000
+        wanted = 0.0 if self._plan.is_behind(now_ms) else max(0.0, due)
+        limit = self._client.limit
+        if limit is None:
+            return Pause(wanted)
+        seconds = limit.pause_seconds(now_ms, wanted)
+        if seconds * 1000 < self._poll_seconds * 1000 + GRACE_MS:
+            return Pause(seconds)
+        return Pause(seconds, f"X's rate limit leaves one search every {duration(seconds)}")
+
+    def server_ms(self) -> int | None:
+        """X's time, once it has said so."""
+        return self._client.server_ms()
+
+    def cut(self) -> None:
+        """End the request under way."""
+        self._client.cut()
