@@ -53,7 +53,7 @@ FLOORS = """
     settings reading memory
     keep/settings sources/settings
     setting values sources/x/query sources/rate_limit keep/files/rotation keep/s3_url
-    scaler coverage counter motion clock
+    scaler coverage counter motion witnesses clock
     timeline fingerprints troubles backoff threads
     timestamps
     post errors

@@ -103,8 +103,7 @@ def test_exact_is_said_only_when_every_millisecond_due_was_seen(
         now += pause
         span = Span(now + bounds[0], now + bounds[1]) if bounds else None
         hear(coverage, now, span)
-        # What is still to come is nobody's to cover.
-        seen |= {ms for ms in milliseconds(span) if ms <= now} if span else set()
+        seen |= milliseconds(span) if span else set()
         due = milliseconds(Span(now - window, now - min(lag, window * 3 // 4)))
         missing = due - seen
         assessment = coverage.assess(now, window, STALE)
@@ -301,7 +300,20 @@ def test_a_remark_is_told_whatever_the_grade() -> None:
     assert late.detail == "reading back: 98% of the window seen; 0.35 USD today"
 
 
-def test_a_clock_ahead_of_ours_completes_nothing_that_is_to_come() -> None:
+def test_a_clock_far_ahead_of_ours_completes_nothing_that_is_to_come_and_is_named() -> None:
+    coverage = Coverage(lag_ms=LAG, started_ms=START)
+    hear(coverage, START, Span(START - WINDOW, START + 10 * WINDOW))
+    later = START + WINDOW + LAG + 1
+    assert assess(coverage, later - 10).grade is Grade.STALE
+    hear(coverage, later, Span(START + 10 * WINDOW, START + 11 * WINDOW))
+    found = coverage.assess(later, WINDOW, STALE)
+    assert (found.grade, found.detail) == (Grade.PARTIAL, "its clock is ahead by 10 min")
+
+
+def test_a_clock_some_seconds_ahead_of_ours_leaves_no_hole() -> None:
+    """Spans were cut at our own time: what was cut off was never told again, and stayed a gap."""
     coverage = covered_until(START)
-    hear(coverage, START, Span(START - WINDOW, START + WINDOW))
-    assert assess(coverage, START + LAG + 1).grade is Grade.FILLING
+    hear(coverage, START, Span(START, START + 7_000))
+    for now_ms in range(START, START + 2 * WINDOW, 1000):
+        hear(coverage, now_ms, Span(now_ms + 7_000, now_ms + 8_000))
+    assert assess(coverage, START + 2 * WINDOW).grade is Grade.EXACT

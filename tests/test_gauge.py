@@ -7,7 +7,7 @@ import pytest
 
 from tweetdock.coverage import Grade
 from tweetdock.gauge import Gauge
-from tweetdock.post import Batch, Feed, Post, Removal, Span, Trouble
+from tweetdock.post import Batch, Feed, Post, Removal, Span, Tally, Trouble
 from tweetdock.reading import Reading
 from tweetdock.settings import Settings
 
@@ -258,3 +258,95 @@ def test_the_json_is_that_of_the_contract(*, demo: bool) -> None:
         "demo": demo,
         "replay": False,
     }
+
+
+SERVERS = [Feed("mastodon", 5_000, "a.example"), Feed("mastodon", 5_000, "b.example")]
+
+
+def servers_seen(*covered: str) -> Gauge:
+    """A gauge of two servers, of which some have seen the window, with the same post."""
+    gauge = Gauge(Settings.from_env(LEAST), SERVERS, START)
+    for server in covered:
+        word = Batch(
+            source="mastodon",
+            server=server,
+            posts=(post(1),),
+            covers=Span(START - WINDOW, START),
+        )
+        gauge.take(word, START)
+    return gauge
+
+
+def test_a_source_of_several_servers_is_exact_when_each_has_seen_the_window() -> None:
+    reading = servers_seen("a.example", "b.example").read(START)
+    assert (reading.posts, reading.sources["mastodon"].grade) == (1, Grade.EXACT)
+
+
+def test_a_source_of_several_servers_is_as_good_as_the_worst_and_names_it() -> None:
+    gauge = servers_seen("a.example")
+    source = gauge.read(START).sources["mastodon"]
+    assert (source.posts, source.grade, source.covered) == (1, Grade.FILLING, 0.0)
+    assert source.detail == "b.example: reading back: 0% of the window seen"
+    closed = Trouble(source="mastodon", server="b.example", detail="b.example has closed its feed")
+    gauge.take(closed, START)
+    source = gauge.read(START).sources["mastodon"]
+    assert (source.grade, source.detail) == (Grade.PARTIAL, "b.example has closed its feed")
+    assert gauge.whole_feeds(START) == {"mastodon a.example"}
+
+
+def counted(posts: int, at: int = START) -> Batch:
+    return Batch(source="x", tally=Tally(posts, at))
+
+
+def spent() -> Trouble:
+    return Trouble(source="x", detail="the budget is spent", by_choice=True)
+
+
+def test_posts_that_were_only_counted_move_the_tweets_dial_and_rest_the_other() -> None:
+    history = History()
+    history.say("x", *posts(5, authors=3))
+    history.now += X_LAG + 1
+    history.gauge.take(counted(40, history.now), history.now)
+    history.gauge.take(spent(), history.now)
+    reading = history.read()
+    assert (reading.posts, reading.authors, reading.grade) == (40, 3, Grade.PARTIAL)
+    assert (reading.dials["tweets"].count, reading.dials["tweets"].known) == (40, True)
+    tweeters = reading.dials["tweeters"]
+    assert (tweeters.count, tweeters.known, tweeters.position) == (3, False, 0.0)
+
+
+def test_a_count_that_posts_explain_leaves_both_dials_alone() -> None:
+    history = History()
+    history.say("x", *posts(40, authors=3))
+    history.now += X_LAG + 1
+    history.gauge.take(counted(40), history.now)
+    assert history.read().dials["tweeters"].known
+
+
+def test_a_count_is_forgotten_when_posts_are_read_again_or_its_window_has_passed() -> None:
+    history = History()
+    history.gauge.take(counted(40), START)
+    assert history.read().posts == 40
+    history.now = START + WINDOW
+    assert history.read().posts == 0
+    history.gauge.take(counted(40, history.now), history.now)
+    history.say("x", *posts(5))
+    history.now += X_LAG + 1
+    assert history.read().posts == 5
+
+
+def test_what_search_and_stream_of_x_have_is_not_counted_on_top_of_its_count() -> None:
+    history = History({"x": X_LAG, "x-stream": X_LAG})
+    history.say("x-stream", *posts(100))
+    history.gauge.take(counted(120), START)
+    assert history.read().posts == 120
+
+
+def test_other_networks_count_on_top_of_a_count() -> None:
+    history = History(LAGS)
+    others = [Post(f"bluesky:{n}", "bluesky:a", START - 1) for n in range(7)]
+    history.say("bluesky", *others)
+    history.say("x", *posts(5))
+    history.now += X_LAG + 1
+    history.gauge.take(counted(40), history.now)
+    assert history.read().posts == 47

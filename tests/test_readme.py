@@ -47,7 +47,7 @@ def at_x(api: XApi) -> dict[str, str]:
 
 
 def test_every_command_of_the_readme_is_tried_here() -> None:
-    tried = ["--archive", "offload", "merge", "export history", "export posts"]
+    tried = ["--archive", "--sources replay", "offload", "merge", "export history", "export posts"]
     assert len(COMMANDS) == len([words_of(command) for command in tried])
 
 
@@ -60,6 +60,16 @@ def test_the_gauge_archives_and_the_history_is_exported(api: XApi, tmp_path: Pat
     assert run(*words_of("export history"), folder=tmp_path).returncode == 0
     with (tmp_path / "history.csv").open(newline="") as file:
         assert next(csv.reader(file))[:5] == ["at", "per", "posts", "authors", "grade"]
+
+
+def test_what_was_archived_is_played_again(api: XApi, tmp_path: Path) -> None:
+    with Running(*words_of("--archive"), folder=tmp_path, env=at_x(api)) as tweetdock:
+        tweetdock.wait_for("49 tweets", "exact")
+        assert tweetdock.stop() == 0
+    with Running(*words_of("--sources replay"), folder=tmp_path) as tweetdock:
+        tweetdock.wait_for("49 posts by 7 authors")
+        tweetdock.wait_for("REPLAY:", "exact", "60 times as fast")
+        assert tweetdock.stop() == 0
 
 
 def test_listeners_are_merged_and_their_posts_exported(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tweetdock.timestamps import clock_time, duration, parse_ms, rfc3339
+from tweetdock.timestamps import clock_time, duration, parse_ms, rfc3339, within
 
 FIRST_MS = 0
 LAST_MS = 4_102_444_800_000  # the year 2100
@@ -129,3 +129,10 @@ def test_a_clock_shows_hours_and_minutes() -> None:
 )
 def test_a_duration_reads_as_a_person_says_it(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "at once"), (0.4, "at once"), (0.6, "in 1 s"), (300, "in 5 min")]
+)
+def test_what_is_to_come_is_told_from_now(seconds: float, words: str) -> None:
+    assert within(seconds) == words

@@ -18,6 +18,7 @@ class Grade(StrEnum):
     STALE = "stale"
 
 
+AHEAD_MS = 60_000  # so much a server's clock may be ahead of ours; its posts are by it, too
 _BEST_FIRST = list(Grade)
 
 
@@ -138,8 +139,15 @@ class Coverage:
         self._remark = word.remark
         self._unreadable.update(word.unreadable)
         if word.covers is not None:
+            self._spans.add(self._plausible(word, at_ms))
+
+    def _plausible(self, word: Batch, at_ms: int) -> Span:
+        since_ms, until_ms = word.covers or Span(0, 0)
+        if until_ms > at_ms + AHEAD_MS:
             # What is still to come is covered by nobody, whatever a server's clock says.
-            self._spans.add(Span(word.covers.since_ms, min(word.covers.until_ms, at_ms)))
+            ahead = duration((until_ms - at_ms) / 1000)
+            self._lost[word.voice] = f"its clock is ahead by {ahead}"
+        return Span(since_ms, min(until_ms, at_ms + AHEAD_MS))
 
     def ail(self, word: Trouble) -> None:
         """The feed cannot speak now; until it does, a gap is not being filled."""

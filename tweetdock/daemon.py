@@ -10,7 +10,6 @@ from queue import Empty, Full, Queue
 from typing import Self
 
 from tweetdock.clock import Clock
-from tweetdock.coverage import Grade
 from tweetdock.errors import UnavailableError
 from tweetdock.gauge import Gauge
 from tweetdock.keep.choice import make_keeper
@@ -24,6 +23,7 @@ from tweetdock.show.journal import Journal
 from tweetdock.sources.choice import Ground, make_budget, make_sources, subjects_of
 from tweetdock.sources.polling import Poller
 from tweetdock.threads import Companion, Crash
+from tweetdock.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Daemon:
         self._settings = settings
         self._stopping = stopping
         self._reopening = reopening
-        self._inbox: Queue[Message] = Queue(INBOX_SIZE)
+        self._inbox: Queue[tuple[Message, float]] = Queue(INBOX_SIZE)  # each with when it was told
         self._hopeless: set[tuple[str, str]] = set()
         self._heard: set[str] = set()
         with ExitStack() as house:
@@ -75,8 +75,7 @@ class Daemon:
             )
             self._sources = make_sources(settings, ground)
             feeds = [source.feed for source in self._sources]
-            # Whose word for the time goes first: servers of two networks may not agree.
-            self._timekeepers = list(dict.fromkeys(feed.name for feed in feeds))
+            self._witnesses = Witnesses([feed.name for feed in feeds])
             self._gauge = Gauge(settings, feeds, now_ms, self._keeper.recall())
             self._keeper.recall_archive(self._gauge, now_ms)
             house.callback(lambda: self._keeper.close(self._clock.now_ms()))
@@ -97,8 +96,8 @@ class Daemon:
         needles = self._start_needles()
         self._house.callback(self._stop, needles)
         self._house.callback(self._stop_sources, threads)
-        reads_log = show is None and (self._settings.demo or sys.stderr.isatty())
-        journal = Journal(is_watched=reads_log)
+        reads_log = show is None and (not self._settings.is_live or sys.stderr.isatty())
+        journal = Journal(is_watched=reads_log, speed=self._settings.networks.speed)
         begun = time.monotonic()
         for reading in self._readings():
             needles.aim([dial.angle for dial in reading.dials.values()])
@@ -111,10 +110,11 @@ class Daemon:
         """The first reading that is complete, or that waiting would not mend; None if stopped."""
         self._house.callback(self._save)
         self._house.callback(self._stop_sources, self._start_sources())
-        begun = time.monotonic()
+        moved, best = time.monotonic(), (0.0, 0)
         for reading in self._readings():
-            has_waited = time.monotonic() - begun > self._settings.stale_seconds
-            is_stuck = reading.grade in (Grade.STALE, Grade.PARTIAL) and has_waited
+            if (reading.covered, reading.posts) > best:
+                moved, best = time.monotonic(), (reading.covered, reading.posts)
+            is_stuck = time.monotonic() - moved > self._settings.stale_seconds
             if is_stuck or self._is_settled(reading.at_ms):
                 return reading
         return None
@@ -132,9 +132,9 @@ class Daemon:
         if self._keeper.state is not None:
             yield self._gauge.read(self._clock.now_ms())
         while not self._stopping.is_set():
-            for message in self._messages():
+            for message, told in self._messages():
                 if message is not None:
-                    self._take(message)
+                    self._take(message, told)
             if self._reopening.is_set():
                 self._reopening.clear()
                 self._keeper.reopen(self._clock.now_ms())
@@ -142,7 +142,7 @@ class Daemon:
             yield reading
             self._keeper.turn(self._gauge, reading, self._angles())
 
-    def _messages(self) -> Iterator[Message]:
+    def _messages(self) -> Iterator[tuple[Message, float]]:
         """All messages that there are, waiting for the first; none when something is due."""
         with suppress(Empty):
             seconds = min(READ_SECONDS, max(0.0, self._keeper.due_seconds()))
@@ -154,14 +154,14 @@ class Daemon:
         # Not from the signal handler: it may have interrupted the inbox with its lock held.
         self._stopping.wait()
         with suppress(Full):
-            self._inbox.put_nowait(None)
+            self._inbox.put_nowait((None, 0.0))
 
-    def _take(self, message: Batch | Trouble | Crash) -> None:
+    def _take(self, message: Batch | Trouble | Crash, told: float) -> None:
         if isinstance(message, Crash):
             log.critical("the thread %s has failed", message.thread)
             raise message.error
         if message.server_ms is not None:
-            self._correct(message.feed, message.server_ms)
+            self._correct(message.feed, message.server_ms, told)
         now_ms = self._clock.now_ms()
         news = self._gauge.take(message, now_ms)
         voice = message.feed, message.voice
@@ -173,14 +173,13 @@ class Daemon:
         elif message.needs_owner or message.by_choice:
             self._hopeless.add(voice)
 
-    def _correct(self, feed: str, server_ms: int) -> None:
-        """Take a server's word for the time, unless one to be preferred has spoken."""
-        rank = self._timekeepers.index(feed) if feed in self._timekeepers else None
-        if rank is None:
-            return
-        del self._timekeepers[rank + 1 :]
+    def _correct(self, feed: str, server_ms: int, told: float) -> None:
+        """Take a server's word for the time, told at that monotonic time, if others agree."""
+        self._witnesses.say(feed, server_ms - round(told * 1000))
+        monotonic_ms = round(time.monotonic() * 1000)
+        agreed_ms = self._witnesses.agree_on(round(time.time() * 1000) - monotonic_ms)
         before_ms = self._clock.now_ms()
-        if not self._clock.correct(server_ms):
+        if not self._clock.correct(agreed_ms + monotonic_ms):
             return
         now_ms = self._clock.now_ms()
         self._gauge.shift(now_ms - before_ms, now_ms)
@@ -246,7 +245,8 @@ class Daemon:
 
     def _deliver(self, message: Message) -> None:
         """Put a message into the inbox, waiting while it is full: a flood slows its source."""
+        told = time.monotonic()
         while not self._stopping.is_set():
             with suppress(Full):
-                self._inbox.put(message, timeout=READ_SECONDS)
+                self._inbox.put((message, told), timeout=READ_SECONDS)
                 return

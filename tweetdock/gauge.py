@@ -163,10 +163,15 @@ class Gauge:
         """How many posts there are that sources have counted without telling which."""
         floor = now_ms - self._window_ms
         return {
-            source: max(0, tally.posts - self._windows[source].posts)
+            source: max(0, tally.posts - self._posts_of(_network(source)))
             for source, tally in self._tallies.items()
             if tally.at_ms > floor
         }
+
+    def _posts_of(self, network: str) -> int:
+        """How many posts of a network there are in the window, whichever source brought them."""
+        others = [w.posts for source, w in self._windows.items() if _network(source) != network]
+        return self._whole.posts - sum(others)
 
     def _fresh(self, raws: tuple[Raw, ...], floor_ms: int) -> tuple[Raw, ...]:
         # Of what is too old for the window it is not known any more whether it was archived.
@@ -207,11 +212,7 @@ class Gauge:
         return Assessment(
             worst(assessment.grade for _, assessment in own),
             min(assessment.covered for _, assessment in own),
-            "; ".join(
-                f"{feed.server}: {assessment.detail}" if feed.server else assessment.detail
-                for feed, assessment in own
-                if assessment.detail
-            ),
+            "; ".join(_by(feed, one.detail) for feed, one in own if one.detail),
         )
 
     def _read_dial(self, dial: str, count: int | None, grade: Grade, now_ms: int) -> DialReading:
@@ -241,6 +242,16 @@ class Gauge:
 
     def _dial(self, dial: str) -> DialSettings:
         return self._settings.tweets if dial == "tweets" else self._settings.tweeters
+
+
+def _by(feed: Feed, detail: str) -> str:
+    """A feed's sentence; which server it is of is said once."""
+    is_clear = not feed.server or detail.startswith(feed.server)
+    return detail if is_clear else f"{feed.server}: {detail}"
+
+
+def _network(source: str) -> str:
+    return source.partition("-")[0]
 
 
 def _archived(version: str) -> str:

@@ -60,3 +60,8 @@ def duration(seconds: float) -> str:
     if seconds < 6000:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h"
+
+
+def within(seconds: float) -> str:
+    """Seconds to come as a person says them: `at once`, `in 5 min`."""
+    return "at once" if seconds < 0.5 else f"in {duration(seconds)}"

@@ -2,7 +2,7 @@
 
 import logging
 
-from tweetdock.timestamps import duration
+from tweetdock.timestamps import duration, within
 
 REMIND_SECONDS = 1800.0
 
@@ -21,8 +21,8 @@ class TroubleLog:
         last = self._logged.get(sentence)
         if last is None or self._waited - last >= REMIND_SECONDS:
             level = logging.ERROR if needs_owner else logging.WARNING
-            again = duration(next_try)
-            self._log.log(level, "%s: %s; next try in %s", self._thing, sentence, again)
+            again = within(next_try)
+            self._log.log(level, "%s: %s; next try %s", self._thing, sentence, again)
             self._logged[sentence] = self._waited
         self._waited += next_try
 

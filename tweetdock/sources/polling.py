@@ -9,7 +9,7 @@ from typing import Protocol
 from tweetdock.backoff import backoff
 from tweetdock.errors import SourceError
 from tweetdock.post import Batch, Feed, Trouble
-from tweetdock.timestamps import duration
+from tweetdock.timestamps import within
 from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,8 @@ class Poller:
             source=self._source.feed.source,
             server=self._source.feed.server,
             voice=self._source.voice,
-            detail=f"{sentence}; next try in {duration(seconds)}",
+            # Who does not want to ask says itself when that ends.
+            detail=sentence if by_choice else f"{sentence}; next try {within(seconds)}",
             needs_owner=needs_owner,
             by_choice=by_choice,
             server_ms=self._source.server_ms(),

@@ -8,8 +8,9 @@ from tweetdock.post import Span
 from tweetdock.sources.x.plan import INDEX_LAG_MS, SEAM_MS, Ask
 
 IN_FLIGHT_MS = 60_000  # posts of the last minute may have been on their way when a stream broke
-OPEN_MS = 60_000  # of a gap that grows
-CLOSING_MS = 180_000  # of one that has an end already, which the index does not have yet
+# Of a gap that grows, or whose end the index does not have yet, so much is read at a time: sooner
+# than a missing stretch shows in the grade; or when it is read once more, which nobody waits for.
+PIECE_MS, SETTLED_PIECE_MS = 15_000, 60_000
 
 
 class Reads:
@@ -51,9 +52,9 @@ class Work(NamedTuple):
 class Gaps:
     """What has been seen, and which of the searches is due next, the newest gap first.
 
-    A gap is asked for when X's index has all of it; of one that still grows, because there is no
-    stream, a minute at a time. What was read sooner than `look_back_ms` after it was written may
-    have lacked posts that the index was late with: it is read once more.
+    A gap is asked for when X's index has all of it; of one that still grows, a piece at a time.
+    What was read sooner than `look_back_ms` after it was written may have lacked posts that the
+    index was late with: it is read once more.
 
     seen: what was complete before a restart. unsettled: what of it is to be read once more.
     """
@@ -113,14 +114,13 @@ class Gaps:
 
     def next(self, now_ms: int) -> Work | None:
         """The search to make now; None if there is none."""
-        for reads, lag_ms in (
-            (self._seen, INDEX_LAG_MS),
-            (self._settled, self._look_back_ms),
+        for reads, lag_ms, least_ms in (
+            (self._seen, INDEX_LAG_MS, PIECE_MS),
+            (self._settled, self._look_back_ms, SETTLED_PIECE_MS),
         ):
             ripe_ms = now_ms - lag_ms
             end_ms = ripe_ms if self._live_ms is None else min(ripe_ms, self._live_ms)
             within = Span(now_ms - self._window_ms, end_ms)
-            least_ms = OPEN_MS if self._live_ms is None else CLOSING_MS
             is_open = end_ms != self._live_ms
             for gap in reversed(reads.whole.gaps(within)):
                 grows = is_open and gap.until_ms == end_ms
