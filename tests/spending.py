@@ -61,8 +61,8 @@ class Spender(Simulation):
 
     def assert_honest(self) -> None:
         """A number that was counted is of the past, and may be above the truth of now."""
-        tallies = [batch.tally for batch in self.batches[-1:] if batch.tally]
-        if not tallies:
+        telling = [batch for batch in self.batches if batch.tally or batch.covers]
+        if not any(batch.tally for batch in telling[-1:]):
             super().assert_honest()
             return
         reading = self.read()

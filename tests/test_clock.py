@@ -137,3 +137,14 @@ def test_a_fast_clock_takes_a_slow_answer_from_the_middle_of_its_own_time() -> N
     assert not machine.clock.correct(asked_ms + 1_000_000, asked_ms)
     assert machine.clock.correct(asked_ms + 9_000_000, asked_ms)
     assert machine.clock.now_ms() == asked_ms + 9_600_000
+
+
+def test_a_question_from_before_a_correction_does_not_correct_once_more(machine: Machine) -> None:
+    """Two threads asked with the clock an hour ahead: the second answer took half of it back."""
+    hour_ms = 3_600_000
+    asked_ms = machine.clock.now_ms()
+    machine.wait(0.1)
+    assert machine.clock.correct(NOW_MS - hour_ms + 100, asked_ms)
+    machine.wait(0.1)
+    machine.clock.correct(NOW_MS - hour_ms + 200, asked_ms)
+    assert abs(machine.clock.now_ms() - (NOW_MS - hour_ms + 200)) <= TRUSTED_MS

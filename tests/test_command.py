@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from replaying import DAY_MS, as_line, x_post
 from running import Running, command, environment, run
 from simulation import Truth
 from standins import pigpiod as standin
@@ -83,6 +84,43 @@ def test_version_and_help_tell_what_there_is(tmp_path: Path) -> None:
     told = run("--help", folder=tmp_path).stdout
     for setting in SETTINGS:
         assert (f"{setting.flag} " in told) is not setting.secret
+
+
+def test_the_help_tells_a_long_default_in_few_words(tmp_path: Path) -> None:
+    """The default of --jetstream was five lines of addresses."""
+    told = run("--help", folder=tmp_path).stdout
+    assert "bsky.network" not in told
+    assert "(four public ones)" in " ".join(told.split())
+
+
+def recording(folder: Path) -> Path:
+    """A file with two posts."""
+    path = folder / "day.jsonl"
+    path.write_bytes(b"".join(as_line(x_post(n, n, DAY_MS + n * 60_000)[0]) for n in (1, 2)))
+    return path
+
+
+def test_a_replay_is_named_at_its_start(tmp_path: Path) -> None:
+    """The line began `TweetDock 0.1.0, a replay:/home/pi/day.jsonl`."""
+    with Running(f"--sources=replay:{recording(tmp_path)}", folder=tmp_path) as daemon:
+        daemon.wait_for(f"TweetDock {tweetdock.__version__}, a replay of day.jsonl\n")
+        daemon.wait_for("2 posts by 2 authors")
+        assert daemon.stop() == 0
+
+
+def test_a_replay_has_no_single_reading(tmp_path: Path) -> None:
+    """It printed the first post of the file, as if that were the hour."""
+    done = run("--once", f"--sources=replay:{recording(tmp_path)}", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--once: a replay has but its first post to show at its start" in done.stderr
+
+
+def test_a_pipe_to_replay_ends_it_instead_of_holding_it_up(tmp_path: Path) -> None:
+    """It hung for ever, and SIGTERM could not end it."""
+    os.mkfifo(tmp_path / "pipe")
+    done = run(f"--sources=replay:{tmp_path / 'pipe'}", folder=tmp_path)
+    assert done.returncode == 69
+    assert "pipe cannot be read: no file, but a pipe or a device" in done.stderr
 
 
 def test_wrong_settings_are_all_named_at_once_and_nothing_starts(tmp_path: Path) -> None:

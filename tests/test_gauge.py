@@ -330,7 +330,7 @@ def test_a_count_is_forgotten_when_posts_are_read_again_or_its_window_has_passed
     history.now = START + WINDOW
     assert history.read().posts == 0
     history.gauge.take(counted(40, history.now), history.now)
-    history.say("x", *posts(5))
+    history.say("x", *[post(number, at=history.now) for number in range(5)])
     history.now += X_LAG + 1
     assert history.read().posts == 5
 

@@ -341,17 +341,52 @@ def test_a_refused_stream_says_all(server: Server, session: Session) -> None:
     assert caught.value.headers["X-Why"] == "me"
 
 
-def test_whoever_waits_in_a_stream_is_woken_by_a_cut(server: Server, session: Session) -> None:
+def test_whoever_waits_in_a_stream_is_woken_by_a_cut(server: Server) -> None:
     def serve(wire: socket.socket) -> None:
         wire.sendall(HEAD % CHUNKED + chunk(b"one\r\n"))
         server.ending.wait(10)
 
     server.serve = serve
     for url in urls(server):
-        stream = session.open("GET", url, silence_seconds=10)
-        assert stream.read() == [b"one"]
-        cutter = threading.Timer(0.05, session.cut)
-        cutter.start()
+        with Session() as session:
+            stream = session.open("GET", url, silence_seconds=10)
+            assert stream.read() == [b"one"]
+            cutter = threading.Timer(0.05, session.cut)
+            cutter.start()
+            with pytest.raises(SourceError):
+                stream.read()
+            cutter.join()
+
+
+def test_nothing_is_begun_after_a_cut(server: Server, session: Session) -> None:
+    """A connect that was under way went through, and was listened to when all was to end."""
+    server.serve = lambda wire: wire.sendall(HEAD % CHUNKED + chunk(b"one\r\n"))
+    session.cut()
+    for url in urls(server):
         with pytest.raises(SourceError):
-            stream.read()
-        cutter.join()
+            session.open("GET", url, silence_seconds=5).read()
+        with pytest.raises(SourceError):
+            session.request("GET", url)
+
+
+@pytest.mark.parametrize("location", [b"http://[::1", b"http://\xff\xfe/", b"//\xf0"])
+def test_a_redirect_to_nowhere_ends_nothing(
+    server: Server, session: Session, location: bytes
+) -> None:
+    """A redirect is looked at by requests, also if nobody follows: a Wi-Fi's ended the gauge."""
+    head = b"HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\nLocation: "
+    server.serve = lambda wire: wire.sendall(head + location + b"\r\n\r\n")
+    with pytest.raises((SourceError, RefusedError)):
+        session.request("GET", server.plain_url)
+    with pytest.raises((SourceError, RefusedError)):
+        session.open("GET", server.plain_url, silence_seconds=5)
+
+
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 0001 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "9999-12-31", "?"]
+)
+def test_a_date_that_nobody_lives_in_is_none(date: str) -> None:
+    """A proxy said year 1, the clock believed it, and the next question could not be written."""
+    assert http.date_ms({"Date": date}) is None
+    assert http.date_ms({}) is None
+    assert http.date_ms({"Date": "Sat, 21 Nov 2026 11:00:00 GMT"}) == 1_795_258_800_500

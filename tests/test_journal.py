@@ -1,10 +1,11 @@
 """The journal: which readings get a line in the log, and how it reads."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
-from tweetdock.coverage import Grade
+from tweetdock.coverage import Grade, worst
 from tweetdock.reading import DialReading, Reading, SourceReading
 from tweetdock.show.journal import Journal, sentence
 
@@ -152,3 +153,42 @@ def test_a_query_without_hashtags_leaves_no_hole() -> None:
 def test_a_percent_sign_in_a_detail_is_a_percent_sign(log: pytest.LogCaptureFixture) -> None:
     Journal(is_watched=False).note(reading(detail="reading back: 5% of the window seen"))
     assert "5% of the window" in log.messages[0]
+
+
+def of_two(x: Grade, bluesky: Grade, *, at: int = START) -> Reading:
+    """A reading of two sources."""
+    one = reading(at=at, grade=worst((x, bluesky)))
+    source = one.sources["x"]
+    grades = {"x": x, "bluesky": bluesky}
+    return replace(one, sources={name: replace(source, grade=g) for name, g in grades.items()})
+
+
+def test_a_second_source_that_fails_has_a_line_though_the_whole_is_no_worse(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    """With Bluesky down for a day, X failed too, and the log had nothing to tell of it."""
+    journal = Journal(is_watched=False)
+    for x in (Grade.EXACT, Grade.EXACT, Grade.PARTIAL, Grade.PARTIAL):
+        journal.note(of_two(x, Grade.PARTIAL))
+    assert [record.levelno for record in log.records] == [logging.WARNING] * 2
+
+
+def test_a_source_that_wavers_does_not_fill_the_log(log: pytest.LogCaptureFixture) -> None:
+    history = [
+        of_two([Grade.EXACT, Grade.FILLING][n % 2], Grade.PARTIAL, at=START + n * 1000)
+        for n in range(1200)
+    ]
+    assert lines_for(log, *history) == [0, 1, 602, 603]
+
+
+def test_a_source_that_recovers_has_a_line_with_the_next(log: pytest.LogCaptureFixture) -> None:
+    grades = [Grade.PARTIAL] * 2 + [Grade.EXACT] * 1300
+    history = [of_two(x, Grade.PARTIAL, at=START + n * 1000) for n, x in enumerate(grades)]
+    assert lines_for(log, *history) == [0, 600]
+    assert lines_for(log, history[0], of_two(Grade.EXACT, Grade.EXACT)) == [0, 1]
+
+
+def test_foreign_words_cannot_tear_a_line() -> None:
+    """A server's refusal with a line break in it forged a line of the log."""
+    one = reading(grade=Grade.PARTIAL, detail="a\x1b[2Jb\nc\u2028d\ud800")
+    assert sentence(one).endswith("partial (x: a [2Jb c d )")

@@ -2,10 +2,12 @@
 
 import errno
 import gzip
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from archiving import Watch
@@ -17,12 +19,12 @@ from tweetdock.keep.files.manifest import Manifest
 from tweetdock.keep.files.rotation import Rotation
 from tweetdock.keep.keeper import RETRY_SECONDS, Keeper
 from tweetdock.keep.sqlite.history import read_history
+from tweetdock.keep.sqlite.state import Spent
 from tweetdock.post import Batch, Feed, Post, Raw, Span
 from tweetdock.settings import Settings
 
 NOON = 1_790_000_000_000
 HOUR = 3_600_000
-SUBJECTS = {"x": "#dockercon"}
 ANGLES = (10.0, 20.0)
 
 
@@ -36,6 +38,7 @@ class House:
         *,
         is_guest: bool = False,
         has_archive: bool = True,
+        sources: Sequence[str] = ("x",),
     ) -> None:
         self.folder, self.now_ms, self.watch = folder, now_ms, Watch()
         env = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "a-token"}
@@ -44,18 +47,20 @@ class House:
         settings = Settings.from_env(env | kept)
         archive = partial(Archive, path, Rotation(), lambda _: None, self.watch)
         opened = archive if has_archive else None
-        self.keeper = Keeper(settings, SUBJECTS, opened, is_guest=is_guest, monotonic=self.watch)
-        self.gauge = Gauge(settings, [Feed("x", 105_000)], now_ms, self.keeper.recall())
+        subjects = dict.fromkeys(sources, "#dockercon")
+        self.keeper = Keeper(settings, subjects, opened, is_guest=is_guest, monotonic=self.watch)
+        feeds = [Feed(source, 105_000) for source in sources]
+        self.gauge = Gauge(settings, feeds, now_ms, self.keeper.recall())
         self.keeper.recall_archive(self.gauge, now_ms)
 
-    def hear(self, *numbers: int) -> None:
+    def hear(self, *numbers: int, source: str = "x") -> None:
         """A batch of posts comes in."""
-        posts = [Post(f"x:{n}", f"x:{n % 7}", self.now_ms - n) for n in numbers]
+        posts = [Post(f"{source}:{n}", f"x:{n % 7}", self.now_ms - n) for n in numbers]
         batch = Batch(
-            source="x",
+            source=source,
             posts=tuple(posts),
             covers=Span(self.now_ms - HOUR, self.now_ms),
-            raw=tuple(Raw(post.key, "{}", post) for post in posts),
+            raw=tuple(Raw(f"{post.key}@2", "{}", post) for post in posts),
         )
         self.keeper.take(batch, self.gauge.take(batch, self.now_ms), self.now_ms)
 
@@ -69,10 +74,8 @@ class House:
 
 
 @contextmanager
-def house(
-    folder: Path, now_ms: int = NOON, *, is_guest: bool = False, has_archive: bool = True
-) -> Iterator[House]:
-    one = House(folder, now_ms, is_guest=is_guest, has_archive=has_archive)
+def house(folder: Path, now_ms: int = NOON, **said: Any) -> Iterator[House]:
+    one = House(folder, now_ms, **said)
     try:
         yield one
     finally:
@@ -132,6 +135,23 @@ def test_without_its_state_a_gauge_still_knows_what_is_archived(tmp_path: Path) 
     assert len(lines_of(tmp_path)) == 3
 
 
+def test_what_a_network_has_archived_outlasts_another_that_is_dropped(tmp_path: Path) -> None:
+    """What the archive had beyond the state was all taken for the first source's."""
+    both = ("x", "bluesky")
+    with house(tmp_path, sources=both) as one:
+        one.hear(1)
+        one.turn()
+        one.hear(1, 2, 3, source="bluesky")
+        one.turn(1)
+    with house(tmp_path, NOON + 2000, sources=both) as again:
+        again.hear(source="x")  # bluesky does not speak, before it all is saved again
+        again.turn(60)
+    with house(tmp_path, NOON + 70_000, sources=("bluesky",)) as alone:
+        alone.hear(1, 2, 3, 4, source="bluesky")
+        alone.turn(1)
+    assert len(lines_of(tmp_path)) == 5
+
+
 def test_nothing_is_saved_as_seen_that_the_archive_could_not_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +200,57 @@ def test_a_guest_goes_on_from_the_state_and_leaves_it_as_it_is(tmp_path: Path) -
             assert guest.turn(60) == 3
             guest.keeper.save(guest.gauge, guest.now_ms, ANGLES)
     assert remembered(tmp_path) == 2
+
+
+def test_a_guest_knows_what_was_spent(tmp_path: Path) -> None:
+    """A budget beside a gauge at work began afresh: together they spent twice as much."""
+    with house(tmp_path) as owner:
+        assert not owner.keeper.is_guest
+        assert owner.keeper.bills == {}
+        owner.hear(1, 2)
+        owner.turn()
+        with house(tmp_path, is_guest=True) as guest:
+            assert guest.keeper.is_guest
+            assert guest.keeper.bills == {"2026-09-21": {"x": Spent(1, 2)}}
+    with house(tmp_path, is_guest=True) as alone:  # no guest where nobody else is
+        assert not alone.keeper.is_guest
+
+
+def test_what_was_spent_is_known_whatever_this_machine_says_which_day_it_is(
+    tmp_path: Path,
+) -> None:
+    """A clock that was days ahead at the start had forgotten the bill of the day that it was."""
+    with house(tmp_path) as one:
+        one.hear(1, 2)
+        one.turn()
+    for days in (-300, 0, 1, 9):
+        with house(tmp_path, NOON + days * 24 * HOUR) as wrong:
+            assert wrong.keeper.bills == {"2026-09-21": {"x": Spent(1, 2)}}
+
+
+@pytest.mark.parametrize(
+    "change", ["DROP TABLE spent", "UPDATE spent SET posts = 'many'", "UPDATE spent SET posts = -1"]
+)
+def test_bills_that_make_no_sense_do_not_keep_a_gauge_from_its_work(
+    tmp_path: Path, change: str
+) -> None:
+    """They were read outside of what guards against a damaged file: every start was a crash."""
+    with house(tmp_path) as one:
+        one.hear(1, 2)
+        one.turn()
+        with closing(sqlite3.connect(tmp_path / "state.db")) as db:
+            db.execute(change)
+            db.commit()
+        with house(tmp_path, is_guest=True) as guest:
+            assert guest.keeper.bills == {}
+        assert not list(tmp_path.glob("*.damaged-*"))
+    with house(tmp_path) as again:
+        assert again.keeper.bills == {}
+        again.hear(1, 2)
+        again.turn()
+    assert len(list(tmp_path.glob("state.db.damaged-*"))) == 1
+    with house(tmp_path) as healed:
+        assert healed.keeper.bills == {"2026-09-21": {"x": Spent(1, 2)}}
 
 
 def test_only_the_needles_are_saved_until_a_source_has_spoken(tmp_path: Path) -> None:

@@ -271,10 +271,10 @@ def test_the_remark_says_where_in_the_file_we_are_and_when_it_has_ended() -> Non
     lines = [Made(x_post, n, 1, 50_000 + n * 600).line for n in range(3)][1:]
     player = Player(lines, speed=60)
     player.play()
-    assert player.remark == "2021-06-22 14:03 UTC of day.jsonl.gz, 60 times as fast"
+    assert player.remark == "2021-06-22 14:03 UTC, 60 times as fast"
     player.time.seconds += 9.99
     player.play()
-    assert player.remark == "2021-06-22 14:13 UTC of day.jsonl.gz, 60 times as fast"
+    assert player.remark == "2021-06-22 14:13 UTC, 60 times as fast"
     player.time.seconds += 0.01
     player.play()
     assert player.remark == "the replay has ended"
@@ -288,7 +288,7 @@ def test_the_remark_says_where_in_the_file_we_are_and_when_it_has_ended() -> Non
 def test_at_its_own_speed_the_remark_does_not_speak_of_it() -> None:
     player = Player([Made(x_post, n, 1, n * 600).line for n in (1, 2)])
     player.play()
-    assert player.remark == "2021-06-22 00:10 UTC of day.jsonl.gz"
+    assert player.remark == "2021-06-22 00:10 UTC"
 
 
 @pytest.mark.parametrize(("speed", "longest"), [(1, 1.0), (60, 0.5), (600, 0.05), (36_000, 0.05)])
@@ -418,6 +418,13 @@ def test_a_file_that_cannot_be_read_is_refused(path: Path) -> None:
     assert refused(path) == f"{path} cannot be read: Is a directory"
 
 
+def test_a_pipe_is_refused_before_it_is_opened(path: Path) -> None:
+    """Nobody wrote into it: TweetDock hung for ever, and SIGTERM could not end it."""
+    os.mkfifo(path)
+    assert refused(path) == f"{path} cannot be read: no file, but a pipe or a device"
+    assert refused(Path("/dev/zero")).endswith("no file, but a pipe or a device")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -428,7 +435,7 @@ def test_a_file_that_cannot_be_read_is_refused(path: Path) -> None:
         (b"\x89PNG\r\n\x1a\n", "has no posts to count: 2 of 2 entries are no posts (2 no JSON)"),
         (
             as_line(x_post(1, 2, DAY_MS)[0] | {"referenced_posts": [{"type": "retweeted"}]}),
-            "has no posts to count: 1 of 1 entries are reposts, deletions and such",
+            "has no posts to count: 1 of 1 entry is a repost, a deletion or such",
         ),
         (
             gzip.compress(b"")[:-4],
@@ -467,7 +474,7 @@ def test_what_is_found_in_a_file_is_logged_once(caplog: pytest.LogCaptureFixture
     ] == [
         ("WARNING", "3 of 5 entries are no posts (2 no JSON, 1 nothing that a network sends)"),
         ("WARNING", "damaged at 2 places (torn at byte 5)"),
-        ("INFO", "2 posts by 1 authors, 2021-06-22 00:00 UTC to 2021-06-25 00:00 UTC"),
+        ("INFO", "2 posts by 1 author, 2021-06-22 00:00 UTC to 2021-06-25 00:00 UTC"),
         ("WARNING", f"after 2021-06-22 00:00 UTC there is no post for 72 h, {nor_when_played}"),
     ]
 
@@ -493,7 +500,7 @@ def test_while_a_file_is_read_there_are_signs_of_life_and_a_stop_ends_it() -> No
         word = told.get(timeout=10)
         assert isinstance(word, Batch)
         assert (word.has_more, word.covers, word.posts) == (True, None, ())
-        assert word.remark == f"reading day.jsonl.gz: {PIECE} posts so far"
+        assert word.remark == f"reading day.jsonl.gz: {PIECE:,} posts so far"
     finally:
         stopping.set()
         player.source.cut()

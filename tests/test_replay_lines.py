@@ -1,7 +1,8 @@
 """Lines of recordings: every form that a network ever wrote, all mixed, and what is none."""
 
 import json
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -208,6 +209,35 @@ def test_a_document_too_large_is_read_line_by_line(monkeypatch: pytest.MonkeyPat
     assert not any(isinstance(entry, Post) for entry in pretty)
 
 
+def test_an_array_with_an_entry_a_line_is_not_gathered_first() -> None:
+    """Up to 64 MB of it stood in memory six times over before the first post was played."""
+    made = [x_post(number, 42, NOON_MS) for number in range(1, 50)]
+    taken = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal taken
+        for text in (b"\xef\xbb\xbf[\n", b"\n", *(as_line(entry) for entry, _ in made), b"]\n"):
+            taken += 1
+            yield text.replace(b"}\n", b"},\n")
+
+    found = entries(lines())
+    assert next(found) == made[0][1]
+    assert taken == 3
+    assert [*found] == [post for _, post in made[1:]]
+
+
+def test_a_document_that_never_ends_is_gathered_up_to_a_bound() -> None:
+    """A file of another sort took hundreds of megabytes and seconds before it was refused."""
+    tracemalloc.start()
+    try:
+        found = entries(b" " + b"9" * 99 + b"," if n else b'{"a": [' for n in range(1 << 20))
+        assert isinstance(next(found), PostError)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 40 << 20
+
+
 def test_a_first_line_that_is_cut_off_spoils_no_other() -> None:
     entry, post = x_post(1, 2, NOON_MS)
     line = as_line(entry)
@@ -323,7 +353,25 @@ def test_findings_tell_what_is_wrong_by_number_and_kind() -> None:
         "3 of 5 entries are no posts (2 no id, 1 no JSON)",
         "damaged at 1 place (there)",
     ]
-    assert [*findings.others] == ["1 of 5 entries are reposts, deletions and such"]
+    assert [*findings.others] == ["1 of 5 entries is a repost, a deletion or such"]
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        ([PostError("no id")], "1 of 1 entry is no post (1 no id)"),
+        ([PostError("no id"), None], "1 of 2 entries is no post (1 no id)"),
+        ([PostError("no id")] * 2, "2 of 2 entries are no posts (2 no id)"),
+        ([None], "1 of 1 entry is a repost, a deletion or such"),
+        ([None] * 2, "2 of 2 entries are reposts, deletions and such"),
+    ],
+)
+def test_findings_are_told_as_people_count(found: list[Entry], sentence: str) -> None:
+    """It said `1 of 1 entries are no posts`."""
+    findings = Findings()
+    for entry in found:
+        findings.take(entry)
+    assert sentence in (*findings.sentences, *findings.others)
 
 
 def test_of_a_good_file_there_is_nothing_to_tell() -> None:

@@ -72,6 +72,15 @@ for _dial, _pin in (("TWEETS", "18"), ("TWEETERS", "19")):
         f"TWEETDOCK_{_dial}_REVERSED": "1",
     }
 
+# What makes sense with certain sources only.
+FOR_REPLAYS = ("TWEETDOCK_SPEED", "TWEETDOCK_LOOP")
+FOR_STREAMS = ("TWEETDOCK_FOLLOW",)
+MIXES: list[dict[str, str]] = [
+    {name: v for name, v in OTHERS.items() if name not in FOR_REPLAYS + FOR_STREAMS},
+    {"TWEETDOCK_SOURCES": "replay:a.gz", **{name: OTHERS[name] for name in FOR_REPLAYS}},
+    {**LEAST, "TWEETDOCK_SOURCES": "x-stream", **{name: OTHERS[name] for name in FOR_STREAMS}},
+]
+
 
 def problems(env: Mapping[str, str], *, demo: bool = False) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as refusal:
@@ -173,8 +182,8 @@ def test_every_name_of_the_contract_is_there_and_no_other() -> None:
 
 def test_every_setting_can_be_set() -> None:
     before = flat(Settings.from_env(LEAST))
-    after = flat(Settings.from_env(OTHERS))
-    assert [name for name in OTHERS if before[name] == after[name]] == []
+    mixes = [flat(Settings.from_env(mix)) for mix in MIXES]
+    assert [name for name in OTHERS if all(before[name] == mix[name] for mix in mixes)] == []
 
 
 def test_a_value_of_nothing_is_the_default() -> None:
@@ -187,10 +196,11 @@ def test_names_that_are_not_ours_are_left_alone() -> None:
     assert Settings.from_env(LEAST | env) == Settings.from_env(LEAST)
 
 
+@pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("quote", ["'", '"'])
-def test_quotes_that_docker_hands_on_are_taken_off(quote: str) -> None:
-    env = {name: f" {quote}{value} {quote} " for name, value in OTHERS.items()}
-    assert Settings.from_env(env) == Settings.from_env(OTHERS)
+def test_quotes_that_docker_hands_on_are_taken_off(quote: str, mix: dict[str, str]) -> None:
+    env = {name: f" {quote}{value} {quote} " for name, value in mix.items()}
+    assert Settings.from_env(env) == Settings.from_env(mix)
 
 
 def test_quotes_within_a_query_stay() -> None:
@@ -326,6 +336,7 @@ def test_every_setting_has_a_flag_of_its_own() -> None:
     assert "--tweets-min-pulse-us" in flags
 
 
+DEMO = {"TWEETDOCK_SOURCES": "demo"}
 BLUESKY = {"TWEETDOCK_HASHTAGS": "dockercon", "TWEETDOCK_SOURCES": "bluesky"}
 STREAM = {**LEAST, "TWEETDOCK_SOURCES": "x-stream"}
 MASTODON = {
@@ -390,10 +401,100 @@ def test_a_token_belongs_to_its_server() -> None:
         ({**LEAST, "TWEETDOCK_SOURCES": "x, replay"}, "TWEETDOCK_SOURCES=replay: a comma list"),
         ({**LEAST, "TWEETDOCK_X_DAILY_BUDGET_USD": "0"}, "TWEETDOCK_X_DAILY_BUDGET_USD=0: a num"),
         ({**LEAST, "TWEETDOCK_X_PRICE_PER_POST": "free"}, "TWEETDOCK_X_PRICE_PER_POST=free: a nu"),
+        ({**BLUESKY, "TWEETDOCK_FOLLOW": "@a"}, "TWEETDOCK_FOLLOW: accounts are followed by x-str"),
+        ({**BLUESKY, "TWEETDOCK_LOOP": "1"}, "TWEETDOCK_LOOP=1: only a replay has an end"),
+        ({**DEMO, "TWEETDOCK_SPEED": "60"}, "TWEETDOCK_SPEED=60: a demo runs at 1"),
+        ({**DEMO, "TWEETDOCK_LOOP": "1"}, "TWEETDOCK_LOOP=1: only a replay has an end"),
     ],
 )
 def test_what_a_network_lacks_is_told(env: dict[str, str], problem: str) -> None:
     assert only_problem(env).startswith(problem)
+
+
+def test_a_budget_of_posts_that_cost_nothing_is_refused() -> None:
+    """With a price of 0 the budget was never reached, and nobody was told that there was none."""
+    env = {**LEAST, "TWEETDOCK_X_DAILY_BUDGET_USD": "5", "TWEETDOCK_X_PRICE_PER_POST": "0"}
+    assert only_problem(env) == (
+        "TWEETDOCK_X_DAILY_BUDGET_USD=5: would never be reached, as TWEETDOCK_X_PRICE_PER_POST is 0"
+    )
+    assert Settings.from_env({**LEAST, "TWEETDOCK_X_PRICE_PER_POST": "0"}).x.daily_usd is None
+
+
+def test_the_demo_leaves_the_accounts_of_a_stream_alone() -> None:
+    env = {**STREAM, "TWEETDOCK_FOLLOW": "@a"}
+    assert Settings.from_env(env, demo=True).demo
+
+
+@pytest.mark.parametrize(
+    "servers",
+    ["a.org=s3cret", "a.org = s3cret", "b.org https://a.org=s3cret", "a.org=s3cret=,b.org=s3cret"],
+)
+def test_a_token_among_the_servers_is_refused_unseen(servers: str) -> None:
+    """Tokens put into the wrong variable became the name of a host, and stood in every log."""
+    env = {**MASTODON, "TWEETDOCK_MASTODON": servers, "X_BEARER_TOKEN": ""}
+    problem = only_problem(env)
+    assert problem.startswith("TWEETDOCK_MASTODON=")
+    assert problem.endswith("=...: hosts such as mastodon.social, several separated by space")
+    assert "s3cret" not in problem
+
+
+@pytest.mark.parametrize("server", ["a_b.org", "a!.org", "a%20b.org", "-a.org", ".org", "a.org:x"])
+def test_a_server_that_is_no_host_is_refused(server: str) -> None:
+    problem = only_problem({**MASTODON, "TWEETDOCK_MASTODON": server})
+    assert problem.startswith(f"TWEETDOCK_MASTODON={server}: ")
+
+
+@pytest.mark.parametrize(
+    "server", ["localhost:3000", "127.0.0.1:80", "[::1]:3000", "føø.social", "xn--f-5gaa.social"]
+)
+def test_any_name_of_a_host_is_taken_for_a_server(server: str) -> None:
+    env = {**MASTODON, "TWEETDOCK_MASTODON": server}
+    assert Settings.from_env(env).networks.mastodon == (f"https://{server}",)
+
+
+@pytest.mark.parametrize(
+    "servers", ["http://a.org https://A.org", "a.org https://a.org:443", "a.org:1 http://a.org:1"]
+)
+def test_one_host_by_two_addresses_is_refused(servers: str) -> None:
+    """Both were feeds of the same name, of which the gauge knew only one."""
+    problem = only_problem({**MASTODON, "TWEETDOCK_MASTODON": servers})
+    assert problem.startswith("TWEETDOCK_MASTODON: names a.org")
+    assert "more than once" in problem
+
+
+def test_a_token_goes_to_a_server_by_https_or_not_at_all() -> None:
+    """By http anybody on the way could have read it."""
+    env = {**MASTODON, "TWEETDOCK_MASTODON": "http://a.org:3000"}
+    env["TWEETDOCK_MASTODON_TOKENS"] = "a.org:3000=s3cret"
+    assert only_problem(env) == (
+        "TWEETDOCK_MASTODON_TOKENS: none goes to http://a.org:3000, where anybody can read it"
+    )
+
+
+@pytest.mark.parametrize("host", ["localhost:3000", "127.0.0.1:3000", "127.9.9.9", "[::1]:3000"])
+def test_on_this_machine_a_token_may_go_by_http(host: str) -> None:
+    env = {**MASTODON, "TWEETDOCK_MASTODON": f"http://{host}"}
+    env["TWEETDOCK_MASTODON_TOKENS"] = f"{host}=token"
+    assert Settings.from_env(env).networks.mastodon_tokens == {host: "token"}
+
+
+@pytest.mark.parametrize(
+    ("env", "subject"),
+    [
+        ({**BLUESKY, "TWEETDOCK_X_QUERY": "from:a"}, "#dockercon"),
+        ({**LEAST, "TWEETDOCK_X_QUERY": "from:a"}, "from:a"),
+        ({**LEAST, **BLUESKY, "TWEETDOCK_SOURCES": "x,bluesky"}, "#dockercon"),
+        (
+            {**LEAST, "TWEETDOCK_X_QUERY": "from:a", "TWEETDOCK_SOURCES": "x,bluesky"},
+            "from:a #dockercon",
+        ),
+        ({**STREAM, "TWEETDOCK_FOLLOW": "@a"}, "#dockercon @a"),
+        ({**LEAST, "TWEETDOCK_SOURCES": "replay:a.gz"}, ""),
+    ],
+)
+def test_the_subject_is_what_the_sources_are_asked_for(env: dict[str, str], subject: str) -> None:
+    """A query for X that was left in .env was shown as what Bluesky counts."""
+    assert Settings.from_env(env).subject == subject
 
 
 def test_a_list_of_sources_may_not_be_empty() -> None:

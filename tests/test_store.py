@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tweetdock.coverage import Grade
 from tweetdock.errors import StateError, UnavailableError
 from tweetdock.gauge import Gauge
 from tweetdock.keep.sqlite.history import (
@@ -182,6 +183,124 @@ def test_what_was_asked_before_is_forgotten_when_another_question_is_asked(
     assert len(list(again.memory.keepsakes)) == 3
 
 
+ONE, OTHER = Feed("mastodon", 60_000, "one.example"), Feed("mastodon", 60_000, "other.example")
+
+
+def asked(*feeds: Feed) -> dict[str, str]:
+    """What feeds are asked for: of Mastodon's servers each is asked beside all others."""
+    servers = " ".join(feed.server for feed in feeds if feed.server)
+    return {
+        feed.name: f"#dockercon at {servers}" if feed.server else "#dockercon" for feed in feeds
+    }
+
+
+def go_on(folder: Path, number: int, *feeds: Feed, heard: int = 0) -> Gauge:
+    """A gauge of these feeds goes on from the state, hears of some posts and saves."""
+    with closing(Store(folder, asked(*feeds), WINDOW)) as store:
+        state = store.load()
+        gauge = Gauge(GAUGE, feeds, NOON, state.memory if state else Memory(salt=SALT))
+        kept: list[Keepsake] = []
+        for feed in feeds if number else ():
+            posts = tuple(a_post(heard + n, NOON - 1000 * n) for n in range(number))
+            covers = Span(NOON - WINDOW, NOON)
+            batch = Batch(source=feed.source, server=feed.server, posts=posts, covers=covers)
+            kept += gauge.take(batch, NOON).keepsakes
+        store.save(state_of(gauge, NOON), Changes(kept))
+    return gauge
+
+
+@pytest.mark.parametrize("heard_between", [0, 5])
+def test_a_server_that_is_asked_again_has_not_seen_what_was_forgotten_meanwhile(
+    tmp_path: Path, heard_between: int
+) -> None:
+    """The server's row had outlived the posts: the hour without them was said to be exact."""
+    go_on(tmp_path, 20, ONE, OTHER)
+    alone = go_on(tmp_path, heard_between, ONE)
+    assert alone.read(NOON).posts == heard_between
+    again = go_on(tmp_path, 0, ONE, OTHER)
+    assert again.read(NOON).posts == 0
+    assert again.read(NOON).grade is not Grade.EXACT
+    assert again.seen == {}
+
+
+def test_what_is_counted_with_a_server_that_is_asked_again_is_in_the_file(tmp_path: Path) -> None:
+    """What one server's row had recalled another's deleted: the next start lacked it."""
+    go_on(tmp_path, 20, ONE, OTHER)
+    go_on(tmp_path, 5, ONE)
+    counted = go_on(tmp_path, 7, ONE, OTHER, heard=100)
+    again = go_on(tmp_path, 0, ONE, OTHER)
+    assert again.read(NOON).posts == counted.read(NOON).posts == 7
+    assert again.read(NOON).grade is Grade.EXACT
+
+
+def test_a_server_that_was_never_heard_costs_the_others_nothing(tmp_path: Path) -> None:
+    subjects = asked(ONE, OTHER)
+    with closing(Store(tmp_path, subjects, WINDOW)) as store:
+        gauge = Gauge(GAUGE, [ONE, OTHER], NOON, Memory(salt=SALT))
+        news = gauge.take(replace(one_batch(), source=ONE.source, server=ONE.server), NOON)
+        store.save(state_of(gauge, NOON), Changes(news.keepsakes))
+    assert go_on(tmp_path, 0, ONE, OTHER).read(NOON).posts == 100
+
+
+def test_a_source_that_is_not_asked_for_a_while_stays_as_it_was(tmp_path: Path) -> None:
+    x = FEEDS[0]
+    go_on(tmp_path, 20, x, ONE)
+    assert go_on(tmp_path, 0, x).read(NOON).posts == 20
+    with closing(Store(tmp_path, asked(x), WINDOW)) as store:
+        store.load()
+        gauge = Gauge(GAUGE, [x], NOON, Memory(salt=SALT))
+        store.save(state_of(gauge, NOON), Changes(gauge.keepsakes(), is_whole=True))
+    # Yet what is saved whole has lost the others' marks, and says so.
+    assert go_on(tmp_path, 0, x, ONE).seen == {}
+
+
+def test_an_hour_in_which_the_window_was_shorter_is_not_taken_as_seen(tmp_path: Path) -> None:
+    """The shorter window had thrown marks away, of sources that had not spoken in it, too."""
+    go_on(tmp_path, 20, FEEDS[0], ONE)
+    later, short = NOON + 1000, WINDOW // 6
+    with closing(Store(tmp_path, asked(ONE), short)) as store:
+        state = store.load()
+        assert state is not None
+        store.save(replace(state, saved_ms=later), Changes())
+    with closing(Store(tmp_path, asked(FEEDS[0], ONE), WINDOW)) as store:
+        state = store.load()
+        assert state is not None
+        for seen in state.memory.seen.values():
+            assert seen.spans == (Span(later - short, NOON),)
+        assert len(state.memory.seen) == 2
+
+
+def test_what_a_save_was_to_forget_the_next_one_forgets(tmp_path: Path) -> None:
+    """A save that failed had crossed it off its list."""
+    go_on(tmp_path, 20, ONE, OTHER)
+
+    def breaks_off() -> Iterator[Keepsake]:
+        yield from ()
+        raise ZeroDivisionError
+
+    with closing(Store(tmp_path, asked(ONE), WINDOW)) as store:
+        state = store.load()
+        assert state is not None
+        with pytest.raises(ZeroDivisionError):
+            store.save(state, Changes(breaks_off()))
+        store.save(state, Changes())
+    assert go_on(tmp_path, 0, ONE, OTHER).read(NOON).posts == 0
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        assert db.execute("SELECT count(*) FROM marks").fetchone() == (0,)
+
+
+def test_what_was_spent_comes_back_by_day_and_source(store: Store, tmp_path: Path) -> None:
+    spent = {("2026-01-05", "x"): Spent(1, 2), ("2026-09-21", "counts"): Spent(2, 0)}
+    spent[("2026-09-21", "x")] = Spent(3, 30)
+    store.save(state_of(full_gauge(), NOON), Changes(spent=spent))
+    state = loaded(tmp_path)
+    assert state is not None
+    assert state.spent == {
+        "2026-01-05": {"x": Spent(1, 2)},
+        "2026-09-21": {"x": Spent(3, 30), "counts": Spent(2, 0)},
+    }
+
+
 def test_a_save_that_fails_changes_nothing(store: Store, tmp_path: Path) -> None:
     save_all(store, full_gauge())
 
@@ -310,6 +429,10 @@ SENSELESS = {
     "no scale": "UPDATE facts SET value = '{\"tweets\": [\"big\", null]}' WHERE name = 'scales'",
     "no angle": "UPDATE facts SET value = '[NaN, 0]' WHERE name = 'angles'",
     "no place": "UPDATE facts SET value = '5' WHERE name = 'place'",
+    "no window": "UPDATE facts SET value = 'wide' WHERE name = 'window_ms'",
+    "no sum": "INSERT INTO spent VALUES ('2026-09-21', 'x', 1, 'many')",
+    "a debt": "INSERT INTO spent VALUES ('2026-09-21', 'x', -1, 0)",
+    "no bills": "DROP TABLE spent",
     "no salt": "DELETE FROM facts WHERE name = 'salt'",
 }
 

@@ -12,6 +12,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Self
@@ -116,15 +117,53 @@ def test_a_pegged_dial_says_so_at_every_width(width: int) -> None:
 
 def test_what_ails_shows_as_far_as_there_is_room() -> None:
     one = reading(grade=Grade.PARTIAL, detail="X asks us to wait 4 min, until 12:05 UTC")
-    assert lines(one, 200)[1].endswith("x: X asks us to wait 4 min, until 12:05 UTC")
-    assert lines(one, 80)[1].endswith("…")
-    assert "x: X asks us" in lines(one, 80)[1]
-    assert "x:" not in lines(one, 40)[1]
+    assert lines(one, 200)[1].endswith("  X asks us to wait 4 min, until 12:05 UTC")
+    assert "asks" not in "".join(lines(one, 40))
+
+
+def of_two_servers() -> Reading:
+    """A reading of which both servers of Mastodon have something to say."""
+    detail = "mastodon.social does not answer in time; fosstodon.org asks us to wait, until 12:05"
+    one = reading(grade=Grade.PARTIAL, detail=detail)
+    return replace(one, sources={"mastodon": one.sources["x"]})
+
+
+@pytest.mark.parametrize(
+    ("width", "above", "below"),
+    [
+        (60, "partial  mastodon.social", "does not answer in time; fo…"),
+        (80, "partial  mastodon.social does not", "answer in time; fosstodon.org asks…"),
+        (
+            110,
+            "partial  mastodon.social does not answer in time; fosstodon.org",
+            "asks us to wait, until 12:05",
+        ),
+    ],
+)
+def test_in_little_room_the_reason_comes_before_all_that_repeats_it(
+    width: int, above: str, below: str
+) -> None:
+    """At 80 columns all that could be read of the reason was `mastodon: mastodon…`."""
+    tweets, tweeters = lines(of_two_servers(), width)
+    assert tweets.endswith(f"/ 100  {above}")
+    assert tweeters.endswith(f"/ 100  {below}")
+
+
+def test_one_of_several_sources_is_named() -> None:
+    one = reading(grade=Grade.PARTIAL, detail="0.12 USD today")
+    worse = replace(one.sources["x"], detail="reading back", grade=Grade.STALE)
+    both = replace(one, sources={"x": one.sources["x"], "bluesky": worse})
+    assert lines(both, 110)[1].endswith("  bluesky: reading back")
+
+
+def test_what_a_good_reading_has_to_say_does_not_hide_the_hashtag() -> None:
+    one = reading(detail="0.12 USD today, 3.50 at this pace")
+    assert lines(one, 60)[0].startswith("#dockercon ")
 
 
 def test_foreign_words_cannot_send_escapes() -> None:
     text = "".join(lines(reading(grade=Grade.PARTIAL, detail="a\x1b[2Jb\nc"), 200))
-    assert "x: a [2Jb c" in text
+    assert "  a [2Jb c" in text
 
 
 def test_a_terminal_without_unicode_gets_bars_too() -> None:
@@ -133,7 +172,7 @@ def test_a_terminal_without_unicode_gets_bars_too() -> None:
     options.encoding = "ascii"
     one = reading(grade=Grade.PARTIAL, detail=LONG)
     text = "".join(segment.text for segment in terminal.render(Face(one), options))
-    assert "=====" in text
+    assert "===" in text
     assert text.isascii()
 
 

@@ -136,3 +136,10 @@ def test_a_duration_reads_as_a_person_says_it(seconds: float, words: str) -> Non
 )
 def test_what_is_to_come_is_told_from_now(seconds: float, words: str) -> None:
     assert within(seconds) == words
+
+
+def test_a_text_longer_than_any_date_is_refused_at_once_and_not_repeated() -> None:
+    """It took 13 s for 400 kB of dots, which one line of a stream may hold."""
+    with pytest.raises(ValueError, match="no date") as refusal:
+        parse_ms("1." * 200_000)
+    assert len(str(refusal.value)) < 100

@@ -18,6 +18,7 @@ from standins.x_posts import snowflake
 
 from tweetdock.coverage import Grade
 from tweetdock.sources.x.budget import Bill, Budget, BudgetError
+from tweetdock.sources.x.pace import NANO, usd
 
 SLOWLY = {"TWEETDOCK_POLL_SECONDS": "300", "TWEETDOCK_STALE_SECONDS": "600"}
 
@@ -72,9 +73,8 @@ def test_when_less_than_the_least_page_is_left_it_says_so_and_when_it_goes_on() 
     budget.take(versions(198), NOON_MS)
     with pytest.raises(BudgetError) as caught:
         budget.check(NOON_MS)
-    assert str(caught.value) == (
-        "X's budget of 1.00 USD for today is spent (0.99 USD, 198 posts); it goes on at 00:00 UTC"
-    )
+    assert str(caught.value) == "X's budget for today is spent; it goes on at 00:00 UTC"
+    assert budget.remark(NOON_MS) == "0.99 of 1.00 USD today"
     assert caught.value.by_choice
     assert not caught.value.needs_owner
     assert caught.value.retry_after == 900
@@ -92,7 +92,7 @@ def test_a_budget_that_buys_no_page_at_all_says_so() -> None:
 def test_a_tenth_is_kept_for_counting_and_the_day_stays_closed() -> None:
     budget = Budget(PRICE, 1.0)
     budget.take(versions(175), NOON_MS)
-    with pytest.raises(BudgetError, match=r"175 posts; the rest is kept for counting"):
+    with pytest.raises(BudgetError, match=r"spent \(the rest is kept for counting\)"):
         budget.check(NOON_MS)
     assert budget.counts_left(NOON_MS) == 20
     for _ in range(20):
@@ -142,7 +142,7 @@ def test_an_answer_that_was_lost_may_have_cost_a_page_until_it_is_known() -> Non
     assert budget.posts_left(NOON_MS) == 100
     assert budget.posts_left(NOON_MS + DAY_MS) == 200
     budget.take(versions(95), NOON_MS)
-    with pytest.raises(BudgetError, match="95 posts; up to 100 in answers that were lost"):
+    with pytest.raises(BudgetError, match="the rest is kept for answers that were lost"):
         budget.check(NOON_MS)
     budget.free(lost)
     with pytest.raises(BudgetError):
@@ -222,6 +222,45 @@ def test_the_pace_after_a_restart_is_not_that_of_its_first_minutes() -> None:
         budget.take(versions(2, at_ms=at_ms), at_ms)
     words = "5.12 USD today, about 12.85 USD by midnight UTC"  # 24 posts in 11 minutes
     assert budget.remark(NOON_MS + 11 * 60_000) == words
+
+
+def test_until_there_is_a_pace_there_is_no_forecast() -> None:
+    """After a restart at noon half of the money was said to last until midnight."""
+    budget = Budget(PRICE, 10.0, {"2026-09-22": Bill(1000, 0)})
+    assert budget.remark(NOON_MS) == "5.00 of 10.00 USD today"
+    budget.take(versions(1), NOON_MS)
+    assert budget.remark(NOON_MS + 599_999) == "5.00 of 10.00 USD today"
+    assert "by midnight" in budget.remark(NOON_MS + 600_000)
+
+
+@pytest.mark.parametrize(
+    ("dollars", "words"),
+    [
+        *((0.0, "0.00"), (0.005, "0.005"), (0.0042, "0.0042"), (0.00999, "0.01"), (0.01, "0.01")),
+        *((0.00042, "0.00042"), (1e-9, "0.000000001"), (1.5, "1.50"), (1234.567, "1234.57")),
+    ],
+)
+def test_little_money_is_not_said_to_be_none(dollars: float, words: str) -> None:
+    assert usd(dollars * NANO) == words
+
+
+def test_the_first_post_of_a_day_costs_something() -> None:
+    budget = Budget(PRICE, 0.0999, {"2026-09-22": Bill(1, 0)})
+    assert budget.remark(NOON_MS) == "0.005 of 0.10 USD today"
+
+
+def test_where_another_pays_nothing_is_bought_if_the_money_is_limited() -> None:
+    why = "another TweetDock at work pays for today's posts"
+    budget = Budget(PRICE, 1.0, closed=why)
+    for buy in (budget.check, budget.allow):
+        with pytest.raises(BudgetError) as caught:
+            buy(NOON_MS)
+        assert str(caught.value) == why
+        assert caught.value.by_choice
+    assert (budget.posts_left(NOON_MS), budget.counts_left(NOON_MS)) == (0, 0)
+    free = Budget(PRICE, closed=why)
+    assert free.allow(NOON_MS).size == 100
+    assert free.posts_left(NOON_MS) is None
 
 
 class Books:
@@ -320,9 +359,10 @@ def test_reading_stops_before_the_budget_is_passed_and_goes_on_after_midnight(
     spender.run(time.seconds + 3 * HOUR, spender.assert_honest)
     reading = spender.read()
     assert reading.grade is Grade.PARTIAL
-    sentence = "X's budget of 1.00 USD for today is spent"
-    assert sentence in reading.sources["x"].detail
-    assert "it goes on at 00:00 UTC; next try in 15 min" in reading.sources["x"].detail
+    bill = api.bill("2026-09-22")
+    assert reading.sources["x"].detail == (
+        f"X's budget for today is spent; it goes on at 00:00 UTC; {bill.usd:.2f} of 1.00 USD today"
+    )
     assert 190 < api.bill("2026-09-22").posts <= 200
     assert api.bill("2026-09-22").posts == spender.budget.billed(NOON_MS).posts
     spender.run(MIDNIGHT_MS / 1000 + 24 * HOUR + 30 * 60, spender.assert_honest)
@@ -330,6 +370,41 @@ def test_reading_stops_before_the_budget_is_passed_and_goes_on_after_midnight(
     spender.assert_true()
     assert api.bill("2026-09-22").usd <= 1.0
     assert api.bill("2026-09-23").usd <= 1.0
+
+
+def test_where_another_pays_x_is_asked_for_nothing_that_costs(api: XApi, time: Time) -> None:
+    """A guest beside a gauge at work bought the hour anew, from a budget of its own."""
+    api.add(*posts_from(time.seconds - HOUR, 2 * HOUR, 150))
+    spender = Spender(api, time, 1.0)
+    spender.budget = Budget(PRICE, 1.0, {"2026-09-22": Bill(30, 0)}, closed="another pays")
+    spender.restart()
+    spender.run(time.seconds + 0.5 * HOUR, spender.assert_honest)
+    assert api.bill("2026-09-22") == (0, 0)
+    reading = spender.read()
+    assert (reading.posts, reading.grade) == (0, Grade.PARTIAL)
+    assert reading.sources["x"].detail == "another pays; 0.15 of 1.00 USD today"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_an_outage_while_the_money_is_spent_becomes_stale_and_heals(
+    api: XApi, time: Time, share: float
+) -> None:
+    """With the budget spent silence was always by choice: the needles stood for hours."""
+    api.add(*posts_from(time.seconds - HOUR, HOUR - 60, 500))
+    spender = Spender(api, time, 1.0, share=share)
+    spender.run(time.seconds + 1000)
+    assert spender.read().grade is Grade.PARTIAL
+    api.fail(faults.reset())
+    grades = set[Grade]()
+    spender.run(time.seconds + 1000, lambda: grades.add(spender.read().grade))
+    assert grades == {Grade.PARTIAL}  # one answer that was lost is no outage
+    api.down()
+    spender.run(time.seconds + 1500)
+    reading = spender.read()
+    assert reading.grade is Grade.STALE
+    assert "no word for" in reading.sources["x"].detail
+    assert "X's budget for today is spent" in reading.sources["x"].detail
+    assert spender.waits[-1] <= 30
 
 
 def test_every_batch_says_what_it_has_cost(api: XApi, time: Time) -> None:

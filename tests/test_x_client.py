@@ -76,7 +76,7 @@ def test_the_last_page_is_as_large_as_the_money_and_then_nothing_is_asked(
     api.add(*posts_from(time.seconds - HOUR, HOUR, 250))
     budget = Budget(PRICE, 0.8, counting_share=0.0)
     client = make_client(api, time, budget)
-    with pytest.raises(BudgetError, match=r"0\.80 USD, 160 posts"):
+    with pytest.raises(BudgetError, match="is spent"):
         pages(client)
     sizes = [request.params["max_results"] for request in api.requests]
     assert sizes == ["10", "100", "50"]

@@ -17,6 +17,7 @@ from tweetdock.config import load, read_env_file
 from tweetdock.errors import SettingsError, UnavailableError
 from tweetdock.exits import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SETTINGS, EXIT_UNAVAILABLE
 from tweetdock.settings import SETTINGS, Settings
+from tweetdock.sources.settings import REPLAY, replayed_file
 
 log = logging.getLogger("tweetdock")
 
@@ -46,9 +47,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if words and words[0] in COMMANDS:
         return _do(words[0], words[1:])
     arguments = _parser().parse_args(words)
-    flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
     try:
-        settings = load(flags, os.environ, Path.cwd(), demo=arguments.demo)
+        settings = _load(arguments)
     except SettingsError as error:
         _print_problems(error)
         return EXIT_SETTINGS
@@ -81,6 +81,14 @@ def main(words: Sequence[str] | None = None) -> int:
     except Exception:
         log.critical("this is a bug of TweetDock; please report it", exc_info=True)
         return EXIT_BUG
+
+
+def _load(arguments: argparse.Namespace) -> Settings:
+    flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
+    settings = load(flags, os.environ, Path.cwd(), demo=arguments.demo)
+    if arguments.once and settings.is_only_replay:
+        raise SettingsError(["--once: a replay has but its first post to show at its start"])
+    return settings
 
 
 def _do(name: str, words: Sequence[str]) -> int:
@@ -131,6 +139,7 @@ def _has_live_line(settings: Settings) -> bool:
 
 def _read_once(settings: Settings, stopping: threading.Event, reopening: threading.Event) -> int:
     from tweetdock.daemon import Daemon  # noqa: PLC0415
+    from tweetdock.show.journal import plain  # noqa: PLC0415
 
     with Daemon(settings, stopping, reopening, is_guest=True) as daemon:
         reading = daemon.read_once()
@@ -139,16 +148,18 @@ def _read_once(settings: Settings, stopping: threading.Event, reopening: threadi
     print(json.dumps(reading.as_json(), ensure_ascii=False))  # noqa: T201 - what it is for
     if reading.covered < 1.0:
         details = "; ".join(f"{n}: {s.detail}" for n, s in reading.sources.items() if s.detail)
-        raise UnavailableError(f"this reading is {reading.grade}: {details}")
+        raise UnavailableError(f"this reading is {reading.grade}: {plain(details)}")
     return 0
 
 
 def _subject(settings: Settings) -> str:
     if settings.demo:
         return "a demo: made-up posts"
-    if not settings.subject:
-        return f"a {', '.join(settings.sources)}"
-    return f"{settings.subject} on {', '.join(settings.sources)}"
+    sources = ", ".join(
+        f"a replay of {replayed_file(source).name}" if source.startswith(REPLAY) else source
+        for source in settings.sources
+    )
+    return f"{settings.subject} on {sources}" if settings.subject else sources
 
 
 def _print_problems(error: SettingsError) -> None:
@@ -178,7 +189,8 @@ def _parser() -> argparse.ArgumentParser:
     for setting in SETTINGS:
         if not setting.secret:
             meaning = setting.meaning.replace("%", "%%")
-            default = f" ({setting.default})" if setting.default else ""
+            told = setting.shown or setting.default
+            default = f" ({told})" if told else ""
             group.add_argument(
                 setting.flag, dest=setting.name, metavar="VALUE", help=f"{meaning}{default}"
             )

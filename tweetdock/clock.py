@@ -40,7 +40,8 @@ class Clock:
         asked_ms: our time when it was asked; it spoke between then and now. None: just now.
         """
         now_ms = self.now_ms()
-        asked_ms = now_ms if asked_ms is None else asked_ms
+        # After now: another thread has set the clock back since.
+        asked_ms = now_ms if asked_ms is None else min(asked_ms, now_ms)
         if asked_ms - TRUSTED_MS <= server_ms <= now_ms + TRUSTED_MS:
             return False
         self._start = server_ms + (now_ms - asked_ms) // 2, self._monotonic()

@@ -70,7 +70,7 @@ class Daemon:
                 clock=self._clock,
                 not_before_ms=saved_ms,
                 bookmark=self._keeper.bookmark,
-                budget=make_budget(settings, self._keeper.spent(now_ms)),
+                budget=make_budget(settings, self._keeper.bills, is_guest=self._keeper.is_guest),
                 lines=texts,
             )
             self._sources = make_sources(settings, ground)

@@ -38,7 +38,8 @@ class SourceError(TweetDockError, ConnectionError):
         needs_owner: bool = False,
         by_choice: bool = False,
     ) -> None:
-        super().__init__(detail)
+        # Foreign words: a line break, an escape or half a surrogate pair would tear a log.
+        super().__init__("".join(sign if sign.isprintable() else " " for sign in detail))
         self.retry_after = retry_after
         self.first = first
         self.cap = cap

@@ -16,6 +16,7 @@ class Setting:
     default: str
     meaning: str
     secret: bool = False
+    shown: str = ""  # the default as the help tells it, where that is short
 
     @property
     def flag(self) -> str:
@@ -31,8 +32,7 @@ class Setting:
         try:
             return self.parse(value or self.default)
         except ValueError as error:
-            # An address may carry a password.
-            shown = "" if self.secret else "=" + re.sub(r"//.*@", "//...@", value)
+            shown = "" if self.secret else f"={_masked(value)}"
             problems.append(f"{self.name}{shown}: {error}")
             with suppress(ValueError):  # a default may be wrong too: a '~' without home folder
                 return self.parse(self.default)
@@ -40,11 +40,22 @@ class Setting:
 
 
 def set_by(
-    name: str, parse: Callable[[str], Any], default: str, meaning: str, *, secret: bool = False
+    name: str,
+    parse: Callable[[str], Any],
+    default: str,
+    meaning: str,
+    *,
+    secret: bool = False,
+    shown: str = "",
 ) -> Any:
     """A field of a class of settings."""
-    setting = Setting(name, parse, default, meaning, secret)
+    setting = Setting(name, parse, default, meaning, secret, shown)
     return field(repr=not secret, metadata={"setting": setting})
+
+
+def _masked(value: str) -> str:
+    # An address may carry a password, and a host its token, put into the wrong variable.
+    return re.sub(r"(?s)=.+", "=...", re.sub(r"//.*@", "//...@", value))
 
 
 def table_of(owner: type) -> dict[str, Setting]:

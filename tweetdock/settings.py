@@ -14,6 +14,8 @@ from tweetdock.sources.settings import (
     REPLAY,
     NetworkSettings,
     XSettings,
+    asks_x,
+    is_only_replay,
     source_problems,
     wants_hashtags,
 )
@@ -100,14 +102,23 @@ class Settings:
 
     @property
     def subject(self) -> str:
-        """What is counted, as people say it."""
+        """What is counted, as people say it; nothing of a recording, which is what it is."""
+        if is_only_replay(self.sources):
+            return ""
+        query = self.x.query if asks_x(self.sources) else ""
+        tags = () if query and not {"bluesky", "mastodon"} & set(self.sources) else self.hashtags
         followed = self.x.follow if "x-stream" in self.sources else ()
-        return self.x.query or " ".join([*(f"#{tag}" for tag in self.hashtags), *followed])
+        return " ".join(filter(None, [query, *(f"#{tag}" for tag in tags), *followed]))
 
     @property
     def is_replay(self) -> bool:
         """Whether posts of another time are played."""
         return any(source.startswith(REPLAY) for source in self.sources)
+
+    @property
+    def is_only_replay(self) -> bool:
+        """Whether nothing but posts of another time is played."""
+        return is_only_replay(self.sources)
 
     @property
     def is_live(self) -> bool:
@@ -174,8 +185,7 @@ def _conflicts(settings: Settings) -> Iterator[str]:
     yield from source_problems(sources)
     if not settings.hashtags and wants_hashtags(sources, settings.x):
         yield "TWEETDOCK_HASHTAGS: not set; name at least one hashtag, such as dockercon"
-    if {"x", "x-stream"} & set(sources):
-        yield from settings.x.problems(settings.hashtags, sources)
+    yield from settings.x.problems(settings.hashtags, sources)
     yield from settings.networks.problems(sources, settings.window_seconds)
     if settings.window_seconds < 2 * settings.poll_seconds + 50:
         yield (

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from dateutil import parser
 
+LONGEST = 64  # characters
+
 # dateutil fills in from today what a date leaves out: one that is whole is the same on two days
 # that have nothing in common.
 _DAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2001, 2, 2, tzinfo=UTC))
@@ -16,6 +18,8 @@ def parse_ms(text: str) -> int:
     old `Wed Aug 27 13:08:45 +0000 2008` by dateutil. A date without a zone is UTC.
     Raises ValueError for what is no date, or not a whole one.
     """
+    if len(text) > LONGEST:  # dateutil takes seconds for what is long enough
+        raise ValueError(f"no date: {text[:LONGEST]!r}...")
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

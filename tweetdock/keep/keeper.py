@@ -63,6 +63,7 @@ class Keeper:
         self._lock: Lock | None = None
         self._store: Store | None = None
         self._keeps_nothing = not settings.is_live
+        self._is_guest = False
         self._is_behind = False  # the file lacks more than what is collected below
         self._keepsakes: list[Keepsake] = []
         self._rows: deque[Row] = deque(maxlen=MOST_ROWS)
@@ -71,6 +72,7 @@ class Keeper:
         self._next_save = monotonic()
         self.state = None if self._keeps_nothing else self._recall(is_guest=is_guest)
         self._cursors = dict(self.state.cursors) if self.state else {}
+        self._bills = self.state.spent if self.state else {}
         self._salt = self.state.memory.salt if self.state else os.urandom(16)
         self._archive = None if archive is None or self._keeps_nothing else archive()
 
@@ -93,10 +95,18 @@ class Keeper:
         seen = self.state.memory.seen.get(feed) if self.state else None
         return Bookmark(self._cursors[feed], seen.spans) if seen else Bookmark()
 
-    def spent(self, now_ms: int) -> dict[str, dict[str, Spent]]:
-        """What was asked today and yesterday, by UTC day and source, up to the last save."""
-        days = (_day(now_ms), _day(now_ms - 86_400_000))
-        return {day: self._store.spent(day) if self._store else {} for day in days}
+    @property
+    def is_guest(self) -> bool:
+        """Whether another TweetDock owns the state, so that nothing is noted of what is spent."""
+        return self._is_guest
+
+    @property
+    def bills(self) -> Mapping[str, Mapping[str, Spent]]:
+        """What was asked, by UTC day and source, up to the last save.
+
+        Of all days that are kept: which one is today, this machine's clock may not know.
+        """
+        return self._bills
 
     def recall_again(self) -> Iterable[Keepsake] | None:
         """The marks as they were saved, for a gauge that a wrong clock has made forget them.
@@ -116,9 +126,11 @@ class Keeper:
             return
         place = self.state.place if self.state else None
         since_ms = self.state.saved_ms if self.state else now_ms - self._window_ms
-        versions = self._archive.recent(place, since_ms)
-        source = source_of(next(iter(self._subjects)))
-        self._keepsakes += gauge.recall_archived(source, versions, now_ms)
+        by_source: defaultdict[str, list[str]] = defaultdict(list)
+        for version in self._archive.recent(place, since_ms):
+            by_source[self._source_for(version)].append(version)
+        for source, versions in by_source.items():
+            self._keepsakes += gauge.recall_archived(source, versions, now_ms)
         if self.state is None:
             return
         if place is None or place.path != self._archive_path:
@@ -129,6 +141,12 @@ class Keeper:
             # Noted again: a kill may have come before the note.
             for span in seen.spans:
                 self._archive.cover(feed, span)
+
+    def _source_for(self, version: str) -> str:
+        """A source of the version's network, which is the one that would bring it again."""
+        sources = [source_of(feed) for feed in self._subjects]
+        network = version.partition(":")[0]
+        return next((s for s in sources if s.partition("-")[0] == network), sources[0])
 
     def take(self, batch: Batch, news: News, now_ms: int) -> None:
         """Keep what a batch has brought."""
@@ -224,20 +242,19 @@ class Keeper:
         except UnavailableError:
             if not is_guest:
                 raise
-            self._keeps_nothing = True
+            self._keeps_nothing = self._is_guest = True
             log.info("state: another TweetDock keeps it; this one only reads it")
             with suppress(StateError), closing(self._open_store(reads_only=True)) as guest:
                 return guest.load()
             return None
-        self._tell(state, store)
+        if state is not None:
+            self._tell(state)
         return state
 
-    def _tell(self, state: State | None, store: Store) -> None:
-        if state is None:
-            return
+    def _tell(self, state: State) -> None:
         ago = duration(max(0.0, time.time() - state.saved_ms / 1000))
         log.info("state: back to where it was saved %s ago", ago)
-        for source, spent in store.spent(_day(state.saved_ms)).items():
+        for source, spent in state.spent.get(_day(state.saved_ms), {}).items():
             if spent.posts:
                 words = "%s: %d posts read on %s (UTC)"
                 log.info(words, source, spent.posts, _day(state.saved_ms))

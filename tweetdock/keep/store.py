@@ -13,7 +13,16 @@ from tweetdock.counter import Mark
 from tweetdock.coverage import Seen
 from tweetdock.errors import StateError
 from tweetdock.keep.sqlite.database import DAMAGE, open_to_read, open_to_write
-from tweetdock.keep.sqlite.facts import UNREADABLE, angles, moment, place, read_seen, salt, scales
+from tweetdock.keep.sqlite.facts import (
+    UNREADABLE,
+    angles,
+    moment,
+    number,
+    place,
+    read_seen,
+    salt,
+    scales,
+)
 from tweetdock.keep.sqlite.history import FILE, KEPT_MS
 from tweetdock.keep.sqlite.schema import MIGRATIONS
 from tweetdock.keep.sqlite.state import Changes, Spent, State
@@ -29,7 +38,8 @@ _SIGN = 1 << 63  # SQLite's integers have a sign, fingerprints have none
 class Store:
     """The file `state.db` of a folder, to be used by one thread of one process.
 
-    subjects: by feed, what it is asked for; what was kept of another question is forgotten.
+    subjects: by feed, what it is asked for; what was kept of another question is forgotten, with
+    all that its source has brought: of which feed a post is, is not kept.
     A damaged file is moved aside and begun anew, with an ERROR in the log; with `reads_only`
     nothing is ever changed, for one that another TweetDock owns. Raises StateError
     where the file cannot be used now, UnavailableError if a newer TweetDock has written it.
@@ -50,7 +60,7 @@ class Store:
         self._window_ms = window_ms
         self._migrations = migrations
         self._tidied_ms = 0
-        self._outdated: list[str] = []
+        self._outdated: set[str] = set()  # sources whose rows and marks go with the next save
         self._db = self._open()
 
     def load(self) -> State | None:
@@ -64,11 +74,6 @@ class Store:
             self._move_aside(f"{type(error).__name__}: {error}")
             self._db = self._open()
             return None
-
-    def spent(self, day: str) -> dict[str, Spent]:
-        """What was asked in a day (UTC, as 2026-11-21), by source."""
-        sql = "SELECT source, requests, posts FROM spent WHERE day = ?"
-        return {source: Spent(*rest) for source, *rest in self._db.execute(sql, (day,))}
 
     def save(self, state: State, changes: Changes) -> None:
         """Save all of it or nothing.
@@ -87,6 +92,7 @@ class Store:
                 with suppress(sqlite3.Error):  # a full disk may have rolled it back already
                     self._db.execute("ROLLBACK")
                 raise
+            self._outdated.clear()
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
                 raise  # our own SQL
@@ -137,12 +143,16 @@ class Store:
         if "saved_ms" not in facts:
             return None
         saved_ms = moment(facts["saved_ms"])
-        seen, cursors = self._load_feeds()
-        sources = {source_of(feed) for feed in seen}
+        # A TweetDock with a shorter window has thrown older marks away.
+        window_ms = min(self._window_ms, number(facts.get("window_ms", self._window_ms)))
+        floor_ms = saved_ms - window_ms
+        seen, cursors = self._load_feeds(floor_ms)
+        # Also of those that have not spoken: of the archive they may know more than of the window.
+        sources = {source_of(feed) for feed in self._subjects} - self._outdated
         marks = self._db.execute(
             "SELECT source, CAST(key AS INTEGER), CAST(author AS INTEGER), CAST(at_ms AS INTEGER)"
             " FROM marks WHERE at_ms > ? ORDER BY rowid",
-            (saved_ms - self._window_ms,),
+            (floor_ms,),
         )
         memory = Memory(
             salt=salt(facts["salt"]),
@@ -161,34 +171,57 @@ class Store:
             angles=angles(facts["angles"]),
             place=place(facts["place"]),
             blind_until_ms=moment(facts["blind_until_ms"]),
+            spent=self._load_spent(),
         )
 
-    def _load_feeds(self) -> tuple[dict[str, Seen], dict[str, str]]:
-        seen, cursors = {}, {}
-        self._outdated = []
-        found = self._db.execute(
+    def _load_feeds(self, floor_ms: int) -> tuple[dict[str, Seen], dict[str, str]]:
+        """What is known of the feeds of sources that are asked the same as before."""
+        rows = self._db.execute(
             "SELECT name, subject, spans, unreadable, heard_ms, cursor FROM sources"
-        )
-        for name, subject, spans, unreadable, heard_ms, cursor in found.fetchall():
-            if name not in self._subjects:
-                continue
-            if self._subjects[name] == subject:
-                seen[name] = read_seen(spans, unreadable, heard_ms)
+        ).fetchall()
+        self._outdated = self._find_outdated({str(name): subject for name, subject, *_ in rows})
+        seen, cursors = {}, {}
+        for name, _, spans, unreadable, heard_ms, cursor in rows:
+            if name in self._subjects and source_of(name) not in self._outdated:
+                seen[name] = read_seen(spans, unreadable, heard_ms, floor_ms)
                 cursors[name] = str(cursor)
-            else:
-                log.info("state: %s was asked for %s before; its hour is read anew", name, subject)
-                self._outdated.append(str(name))
         return seen, cursors
+
+    def _find_outdated(self, before: Mapping[str, object]) -> set[str]:
+        """The sources of which a feed was asked for something else, or is not asked any more.
+
+        A source that is not asked at all for a while stays as it was.
+        """
+        asked = {source_of(feed) for feed in self._subjects}
+        outdated = set()
+        for name, subject in before.items():
+            source = source_of(name)
+            if source not in asked or self._subjects.get(name) == subject:
+                continue
+            outdated.add(source)
+            if name in self._subjects:
+                log.info("state: %s was asked for %s before; its hour is read anew", name, subject)
+            else:
+                log.info("state: %s is not asked any more; its hour is read anew", name)
+        return outdated
+
+    def _load_spent(self) -> dict[str, dict[str, Spent]]:
+        days: dict[str, dict[str, Spent]] = {}
+        found = self._db.execute("SELECT day, source, requests, posts FROM spent")
+        for day, source, requests, posts in found:
+            days.setdefault(str(day), {})[str(source)] = Spent(number(requests), number(posts))
+        return days
 
     def _save(self, state: State, changes: Changes) -> None:
         db = self._db
         if changes.is_whole:
             db.execute("DELETE FROM marks")
             db.execute("DELETE FROM sources")
-        while self._outdated:
-            name = self._outdated.pop()
-            db.execute("DELETE FROM marks WHERE source = ?", (source_of(name),))
-            db.execute("DELETE FROM sources WHERE name = ?", (name,))
+        for source in self._outdated:
+            db.execute("DELETE FROM marks WHERE source = ?", (source,))
+        names = [name for (name,) in db.execute("SELECT name FROM sources").fetchall()]
+        gone = [(name,) for name in names if source_of(name) in self._outdated]
+        db.executemany("DELETE FROM sources WHERE name = ?", gone)
         db.executemany(
             "INSERT INTO marks VALUES (?, ?, ?, ?)",
             ((source, m.key - _SIGN, m.author - _SIGN, m.at_ms) for source, m in changes.keepsakes),
@@ -199,6 +232,7 @@ class Store:
         facts["angles"] = json.dumps(state.angles)
         facts["place"] = json.dumps(state.place)
         facts["blind_until_ms"] = state.blind_until_ms
+        facts["window_ms"] = self._window_ms
         db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
         db.executemany(
             "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?)",

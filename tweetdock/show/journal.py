@@ -2,7 +2,7 @@
 
 import logging
 
-from tweetdock.coverage import Grade
+from tweetdock.coverage import Grade, worst
 from tweetdock.reading import DialReading, Reading
 from tweetdock.timestamps import duration
 
@@ -15,11 +15,14 @@ WATCHED_EVERY_MS = 5_000
 class Journal:
     """Logs a reading when its grade changes, when a dial pegs, and now and then as it moves.
 
+    A source's own grade has a line at once if it is worse than in the last line, a better one with
+    the next: one that wavers must not fill the log.
     is_watched: somebody sees the log as it comes, without a live line, and waits for the next.
+    speed: how many times as fast as ours the readings' time runs.
     """
 
-    def __init__(self, *, is_watched: bool) -> None:
-        self._every_ms = WATCHED_EVERY_MS if is_watched else EVERY_MS
+    def __init__(self, *, is_watched: bool, speed: float = 1.0) -> None:
+        self._every_ms = (WATCHED_EVERY_MS if is_watched else EVERY_MS) * speed
         self._last: Reading | None = None
 
     def note(self, reading: Reading) -> None:
@@ -27,19 +30,21 @@ class Journal:
         last = self._last
         if last is not None and not self._is_news(last, reading):
             return
-        is_change = last is None or reading.grade is not last.grade
-        is_bad = reading.grade in (Grade.PARTIAL, Grade.STALE)
-        log.log(logging.WARNING if is_change and is_bad else logging.INFO, "%s", sentence(reading))
+        changed = _worse(last, reading) if last else set()
+        if last is None or reading.grade is not last.grade:
+            changed.add(reading.grade)
+        is_bad = not changed.isdisjoint((Grade.PARTIAL, Grade.STALE))
+        log.log(logging.WARNING if is_bad else logging.INFO, "%s", sentence(reading))
         self._last = reading
 
     def _is_news(self, last: Reading, reading: Reading) -> bool:
-        if reading.grade is not last.grade:
+        if reading.grade is not last.grade or _worse(last, reading):
             return True
         # Not its end, too: a count may waver about the end of the dial.
         if any(_pegged(reading)) and not any(_pegged(last)):
             return True
         is_due = abs(reading.at_ms - last.at_ms) >= self._every_ms
-        return is_due and (reading.posts, reading.authors) != (last.posts, last.authors)
+        return is_due and _state(reading) != _state(last)
 
 
 def sentence(reading: Reading) -> str:
@@ -54,6 +59,26 @@ def sentence(reading: Reading) -> str:
         f"in the last {duration(reading.window_seconds)}, {reading.grade}{_reasons(reading)}",
     ]
     return " ".join(word for word in words if word)
+
+
+def plain(text: str) -> str:
+    """Foreign words in a line: a line break or an escape in them would tear it."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def _worse(last: Reading, reading: Reading) -> set[Grade]:
+    """The grades of the sources that are worth less than in the last line."""
+    changes = (
+        (last.sources[name].grade, source.grade)
+        for name, source in reading.sources.items()
+        if name in last.sources
+    )
+    return {now for before, now in changes if worst((before, now)) is not before}
+
+
+def _state(reading: Reading) -> tuple[int, int, list[Grade]]:
+    grades = [source.grade for source in reading.sources.values()]
+    return reading.posts, reading.authors, grades
 
 
 def _place(dial: DialReading) -> str:
@@ -71,4 +96,4 @@ def _reasons(reading: Reading) -> str:
     reasons = [
         f"{name}: {source.detail}" for name, source in reading.sources.items() if source.detail
     ]
-    return f" ({'; '.join(reasons)})" if reasons else ""
+    return plain(f" ({'; '.join(reasons)})") if reasons else ""

@@ -17,13 +17,14 @@ from rich.text import Text
 
 from tweetdock.coverage import Grade
 from tweetdock.reading import DialReading, Reading
+from tweetdock.show.journal import plain
 from tweetdock.timestamps import duration
 
 REDRAW_SECONDS = 0.25
 MARGIN = 2  # columns left free at the right: the terminal itself writes ^C there
 GAP = 2
 LONGEST_LEFT, LONGEST_BAR = 24, 40
-SHORTEST_BAR, SHORTEST_DETAIL = 8, 16
+SHORTEST_BAR, SHORTEST_DETAIL, READABLE_DETAIL = 8, 16, 32
 COLOURS = {
     Grade.EXACT: "green",
     Grade.FILLING: "cyan",
@@ -142,9 +143,10 @@ def _lines(reading: Reading, width: int, signs: Signs) -> list[Text]:
         room += _wide(numbers)
         numbers = _numbers(dials, with_word=False)
         room -= _wide(numbers)
-    widths = _share(room, max(map(cell_len, left)), grade.cell_len, has_detail=detail != "")
-    has_place = widths.right >= SHORTEST_DETAIL
-    notes = [grade, Text(_cut(detail, widths.right, signs) if has_place else "", colour)]
+    ails = cell_len(detail) if reading.grade is not Grade.EXACT else 0
+    least = max(grade.cell_len, min(ails, READABLE_DETAIL))
+    widths = _share(room, max(map(cell_len, left)), least, grade.cell_len, cell_len(detail))
+    notes = _notes(grade, Text(detail, colour), widths.right, signs)
 
     lines = []
     for row, dial in enumerate(dials.values()):
@@ -163,18 +165,35 @@ def _lines(reading: Reading, width: int, signs: Signs) -> list[Text]:
     return lines
 
 
-def _share(room: int, left: int, grade: int, *, has_detail: bool) -> _Widths:
-    """Who gets what of the room that names and numbers leave."""
+def _share(room: int, left: int, least: int, grade: int, detail: int) -> _Widths:
+    """Who gets what of the room that names and numbers leave; `least` goes before `left`."""
     left = min(LONGEST_LEFT, left)
-    if room < left + GAP + SHORTEST_BAR + GAP + grade:
+    if room < left + GAP + SHORTEST_BAR + GAP + least:
         left = 0
     else:
         room -= left + GAP
     bar = room - GAP - grade
-    if has_detail:
-        bar = min(bar, max(SHORTEST_BAR, room // 3))
+    if detail:
+        third = max(SHORTEST_BAR, room // 3)
+        bar = min(bar, third if detail <= room - GAP - third else SHORTEST_BAR)
     bar = max(0, min(LONGEST_BAR, bar))
     return _Widths(left, bar, room - GAP - bar)
+
+
+def _notes(grade: Text, detail: Text, width: int, signs: Signs) -> list[Text]:
+    """The grade, and below it what ails; if that is too long, it begins behind the grade."""
+    if width < min(SHORTEST_DETAIL, detail.cell_len):
+        return [grade, Text()]
+    begin: list[str] = []
+    rest, room = detail.plain, width - grade.cell_len - GAP
+    if cell_len(rest) > width:
+        words = rest.split(" ")
+        while words and cell_len(" ".join([*begin, words[0]])) <= room:
+            begin.append(words.pop(0))
+        rest = " ".join(words)
+    if begin:
+        grade = Text.assemble(grade, " " * GAP, (" ".join(begin), detail.style))
+    return [grade, Text(_cut(rest, width, signs), detail.style)]
 
 
 def _bar(position: float, width: int, colour: str, signs: Signs) -> Text:
@@ -193,14 +212,13 @@ def _numbers(dials: dict[str, DialReading], *, with_word: bool) -> list[str]:
 
 
 def _detail(reading: Reading) -> str:
-    """The word of the worst source that has one."""
+    """The word of the worst source that has one, with its name where that says more."""
     speakers = [(name, source) for name, source in reading.sources.items() if source.detail]
     if not speakers:
         return ""
     name, source = max(speakers, key=lambda speaker: list(Grade).index(speaker[1].grade))
-    text = f"{name}: {source.detail}"
-    # Foreign words: a line break or an escape in them would tear the line.
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+    is_clear = len(reading.sources) == 1 or source.detail.startswith(name)
+    return plain(source.detail if is_clear else f"{name}: {source.detail}")
 
 
 def _cut(text: str, width: int, signs: Signs) -> str:

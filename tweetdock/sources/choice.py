@@ -77,8 +77,13 @@ class Ground:
         return Clock(not_before_ms=self.not_before_ms)
 
 
-def make_budget(settings: Settings, spent: Mapping[str, Mapping[str, Spending]]) -> Budget:
-    """The budget of all that ask X. spent: by UTC day and source, what was asked before."""
+def make_budget(
+    settings: Settings, spent: Mapping[str, Mapping[str, Spending]], *, is_guest: bool = False
+) -> Budget:
+    """The budget of all that ask X.
+
+    spent: by UTC day and source, what was asked before. is_guest: another TweetDock pays.
+    """
     bills = {
         day: Bill(
             posts=sum(each.posts for source, each in of.items() if source in ("x", "x-stream")),
@@ -89,7 +94,9 @@ def make_budget(settings: Settings, spent: Mapping[str, Mapping[str, Spending]])
     # What is kept back for counting is lost where nobody counts: it takes the app's own token.
     counts = "x" in settings.sources and settings.x.bearer_token != ""
     share = COUNTING_SHARE if counts else 0.0
-    return Budget(settings.x.usd_per_post, settings.x.daily_usd, bills, counting_share=share)
+    closed = "another TweetDock at work pays for today's posts" if is_guest else ""
+    price, daily = settings.x.usd_per_post, settings.x.daily_usd
+    return Budget(price, daily, bills, counting_share=share, closed=closed)
 
 
 def make_sources(settings: Settings, ground: Ground) -> list[Source]:

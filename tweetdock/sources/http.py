@@ -19,6 +19,7 @@ from tweetdock.timestamps import duration, parse_ms
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
+EARLIEST_MS, LATEST_MS = 1_577_836_800_000, 4_102_444_800_000  # the years 2020 and 2100
 ACCEPTED = (200, 201)
 LARGEST_LINE = 1024 * 1024
 LARGEST_BODY = 8 * 1024 * 1024  # a page of 100 posts with all its fields is about 200 kB
@@ -34,6 +35,7 @@ class Wires:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
+        self._is_over = False
 
     def add(self, wire: socket.socket | None) -> None:
         """Watch over one more connection; those closed since are forgotten."""
@@ -41,10 +43,14 @@ class Wires:
             self._open = [known for known in self._open if known.fileno() >= 0]
             if wire is not None:
                 self._open.append(wire)
+            is_over = self._is_over
+        if is_over:
+            self.cut()
 
-    def cut(self) -> None:
-        """End all of them now; whoever waits in one gets an error."""
+    def cut(self, *, for_good: bool = False) -> None:
+        """End all of them now, and for good those to come; whoever waits in one gets an error."""
         with self._lock:
+            self._is_over |= for_good
             for wire in self._open:
                 with suppress(OSError):
                     # Not SSLSocket's own shutdown: it pulls the TLS state from under the reader.
@@ -89,7 +95,7 @@ class Session(requests.Session):
     a request is signed, so that an OAuth 1.0a signature holds at the new place.
     now_ms: the clock that such a signature goes by, instead of the machine's.
     Every trouble is a SourceError, every answer but 200 and 201 a RefusedError; `cut()` from
-    another thread ends the exchange under way.
+    another thread ends it.
     """
 
     def __init__(
@@ -108,8 +114,8 @@ class Session(requests.Session):
             self.mount(scheme, _WatchedAdapter(self._wires))
 
     def cut(self) -> None:
-        """End the exchange under way, from another thread."""
-        self._wires.cut()
+        """End the exchange under way, from another thread, and all that are still to come."""
+        self._wires.cut(for_good=True)
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """One exchange, with the body read to its end."""
@@ -178,6 +184,9 @@ class Session(requests.Session):
             if late.is_set() or isinstance(error, requests.Timeout):
                 raise SourceError(f"{host} does not answer in time") from error
             raise SourceError(_explain(host, error)) from error
+        except ValueError as error:
+            # requests reads where a redirect leads, though nobody is to follow.
+            raise SourceError(f"{host} leads to an address that is none") from error
         finally:
             timer.cancel()
         if late.is_set():
@@ -225,12 +234,13 @@ class LineStream:
 
 
 def date_ms(headers: Mapping[str, str]) -> int | None:
-    """An answer's own time (Unix ms); None if it gives none."""
+    """An answer's own time (Unix ms); None if it gives none, or one that nobody lives in."""
     try:
         # It is cut to the second: its middle is the best guess.
-        return parse_ms(headers["Date"]) + 500
+        at_ms = parse_ms(headers["Date"]) + 500
     except (KeyError, ValueError):
         return None
+    return at_ms if EARLIEST_MS < at_ms < LATEST_MS else None
 
 
 def _host(url: str) -> str:

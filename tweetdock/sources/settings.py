@@ -1,8 +1,11 @@
 """What can be set of the networks, and what of it does not go together."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tweetdock import values
 from tweetdock.setting import set_by
@@ -72,15 +75,25 @@ class XSettings:
 
     def problems(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
         """What of it does not go together, for the sources asked."""
+        # A demo takes the place of what is set, and leaves it as it is.
+        if self.follow and not {"x-stream", "demo"} & set(sources):
+            yield "TWEETDOCK_FOLLOW: accounts are followed by x-stream, which no source is"
+        if asks_x(sources):
+            yield from self._problems_at_x(hashtags, sources)
+
+    def _problems_at_x(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
         query = self.query or build_query(hashtags)
         limit = X_QUERY_LENGTH if self.query else X_SELF_SERVE_QUERY_LENGTH
         if len(query) > limit:
             name = "TWEETDOCK_X_QUERY" if self.query else "TWEETDOCK_HASHTAGS"
             yield f"{name}: {len(query)} characters as a query for X, which takes at most {limit}"
-        if self.follow and "x-stream" not in sources:
-            yield "TWEETDOCK_FOLLOW: accounts are followed by x-stream, which no source is"
         if self.follow and self.query:
             yield "TWEETDOCK_FOLLOW: cannot be joined to TWEETDOCK_X_QUERY; write from:name in that"
+        if self.daily_usd is not None and not self.usd_per_post:
+            yield (
+                f"TWEETDOCK_X_DAILY_BUDGET_USD={self.daily_usd:g}: would never be reached, as "
+                "TWEETDOCK_X_PRICE_PER_POST is 0"
+            )
         yield from self._credential_problems(sources)
 
     def _credential_problems(self, sources: tuple[str, ...]) -> Iterator[str]:
@@ -113,6 +126,7 @@ class NetworkSettings:
         values.web_sockets,
         JETSTREAM_HOSTS,
         "Bluesky: Jetstream hosts, wss://host/subscribe, one stands in for another",
+        shown="four public ones",
     )
     mastodon: tuple[str, ...] = set_by(
         "TWEETDOCK_MASTODON", values.servers, "", "Mastodon: the servers to ask"
@@ -133,17 +147,30 @@ class NetworkSettings:
         """What of it does not go together, for the sources asked."""
         if "mastodon" in sources and not self.mastodon:
             yield "TWEETDOCK_MASTODON: not set; name at least one server, such as mastodon.social"
-        # Not by name: what stands before a '=' may be half a token.
-        if set(self.mastodon_tokens) - {host_of(server) for server in self.mastodon}:
-            yield "TWEETDOCK_MASTODON_TOKENS: names a host that is not in TWEETDOCK_MASTODON"
+        yield from self._server_problems()
         if "bluesky" in sources and window_seconds > JETSTREAM_SECONDS:
             yield (
                 f"TWEETDOCK_WINDOW_SECONDS={window_seconds:g}: Bluesky's hosts go back "
                 f"{JETSTREAM_SECONDS} seconds only"
             )
-        is_played = all(source == "demo" or source.startswith(REPLAY) for source in sources)
-        if self.speed != 1 and not is_played:
-            yield f"TWEETDOCK_SPEED={self.speed:g}: the networks run at 1, only a replay does not"
+        if self.speed != 1 and not is_only_replay(sources):
+            rest = "a demo runs" if "demo" in sources else "the networks run"
+            yield f"TWEETDOCK_SPEED={self.speed:g}: {rest} at 1, only a replay does not"
+        if self.loop and not any(source.startswith(REPLAY) for source in sources):
+            yield "TWEETDOCK_LOOP=1: only a replay has an end to start over at"
+
+    def _server_problems(self) -> Iterator[str]:
+        hosts = [host_of(server) for server in self.mastodon]
+        # Not by name: what stands before a '=' may be half a token.
+        if set(self.mastodon_tokens) - set(hosts):
+            yield "TWEETDOCK_MASTODON_TOKENS: names a host that is not in TWEETDOCK_MASTODON"
+        # Feeds go by the host alone.
+        bare = [re.sub(r":(80|443)\Z", "", host) for host in hosts]
+        for host in sorted(host for host in set(bare) if bare.count(host) > 1):
+            yield f"TWEETDOCK_MASTODON: names {host} more than once; one address of it is enough"
+        for server, host in zip(self.mastodon, hosts, strict=True):
+            if host in self.mastodon_tokens and not _hides_tokens(server):
+                yield f"TWEETDOCK_MASTODON_TOKENS: none goes to {server}, where anybody can read it"
 
 
 def wants_hashtags(sources: tuple[str, ...], x: XSettings) -> bool:
@@ -155,6 +182,16 @@ def wants_hashtags(sources: tuple[str, ...], x: XSettings) -> bool:
         "mastodon": True,
     }
     return any(wants.get(source, False) for source in sources)
+
+
+def asks_x(sources: tuple[str, ...]) -> bool:
+    """Whether one of the sources is X."""
+    return not {"x", "x-stream"}.isdisjoint(sources)
+
+
+def is_only_replay(sources: tuple[str, ...]) -> bool:
+    """Whether recordings are played and nothing else is there."""
+    return bool(sources) and all(source.startswith(REPLAY) for source in sources)
 
 
 def source_problems(sources: tuple[str, ...]) -> Iterator[str]:
@@ -178,3 +215,13 @@ def replayed_file(source: str) -> Path:
 def host_of(server: str) -> str:
     """The host, with its port if it has one, of an address."""
     return server.partition("://")[2]
+
+
+def _hides_tokens(server: str) -> bool:
+    parts = urlsplit(server)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return True
+    try:
+        return ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False

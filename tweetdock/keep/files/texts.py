@@ -1,5 +1,6 @@
 """The lines of any file that may hold posts: packed or plain, whole or cut off by a crash."""
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from tweetdock.errors import TornError
 from tweetdock.keep.files.disk import bytes_of
 from tweetdock.keep.files.members import Buffer, Member, may_be_gzip, pieces
 
-LONGEST = 64 << 20  # a whole document may stand in one line
+LONGEST = 8 << 20  # bytes: a whole document may stand in one line
 _BLOCK = 1 << 16
 
 
@@ -17,6 +18,9 @@ def texts(path: Path) -> Iterator[bytes | TornError]:
 
     So is a line that is longer than any document. Raises OSError if the file cannot be read.
     """
+    # A pipe that nobody writes into would keep us waiting as soon as it is opened.
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "no file, but a pipe or a device")
     with bytes_of(path) as buffer:
         rest = bytearray()
         for piece in pieces(buffer) if may_be_gzip(buffer) else _blocks(buffer):

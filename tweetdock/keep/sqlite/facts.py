@@ -29,6 +29,13 @@ def salt(value: Any) -> bytes:
     return value
 
 
+def number(value: Any) -> int:
+    """How many there were of something."""
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"no number: {value!r}")
+    return value
+
+
 def scales(text: Any) -> dict[str, ScaleState]:
     """Where the automatic scales stood, by dial."""
     found = {}
@@ -57,7 +64,10 @@ def place(text: Any) -> Place | None:
     return Place(str(path), int(inode), int(size))
 
 
-def read_seen(spans: Any, unreadable: Any, heard_ms: Any) -> Seen:
-    """What a source had seen."""
-    stretches = tuple(Span(moment(since), moment(until)) for since, until in json.loads(spans))
+def read_seen(spans: Any, unreadable: Any, heard_ms: Any, floor_ms: int) -> Seen:
+    """What a source had seen after `floor_ms`."""
+    found = [Span(moment(since), moment(until)) for since, until in json.loads(spans)]
+    stretches = tuple(
+        Span(max(since, floor_ms), until) for since, until in found if until > floor_ms
+    )
     return Seen(stretches, tuple(moment(ms) for ms in json.loads(unreadable)), moment(heard_ms))

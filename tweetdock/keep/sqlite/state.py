@@ -22,7 +22,8 @@ class State:
 
     saved_ms: when (Unix ms). cursors: by feed. angles: where the needles are, in degrees.
     place: how far the archive had come; None without one. blind_until_ms: up to when it may lack
-    posts that the gauge counts.
+    posts that the gauge counts. spent: by UTC day (as 2026-11-21) and source, of all days kept;
+    what is loaded, while Changes bring what is new.
     """
 
     saved_ms: int
@@ -31,6 +32,7 @@ class State:
     angles: tuple[float, ...] = ()
     place: Place | None = None
     blind_until_ms: int = 0
+    spent: Mapping[str, Mapping[str, Spent]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from tweetdock.timestamps import parse_ms
 Text = bytes | TornError  # a line of a file, with or without its end; or a damaged place
 Entry = Post | PostError | TornError | None
 
-LARGEST_DOCUMENT = 64 << 20  # bytes: of a file that is one JSON document over many lines
+LARGEST_DOCUMENT = 8 << 20  # bytes: of a file that is one JSON document over many lines
 EARLIEST_MS, LATEST_MS = 946_684_800_000, 4_102_444_800_000  # the years 2000 and 2100
 _LONGEST_DATE = 64
 _TWITTER_DATE = re.compile(r"\w{3} (\w{3}) (\d\d) (\d\d:\d\d:\d\d) (\+\d{4}) (\d{4})", re.ASCII)
@@ -55,7 +55,8 @@ class Findings:
         """What is wrong with the file; nothing with a good one."""
         if number := self._strange.total():
             kinds = ", ".join(f"{times:,} {kind}" for kind, times in self._strange.most_common())
-            yield f"{number:,} of {self.entries:,} entries are no posts ({kinds})"
+            what = "is no post" if number == 1 else "are no posts"
+            yield f"{self._share(number)} {what} ({kinds})"
         if self._damage:
             places = "1 place" if len(self._damage) == 1 else f"{len(self._damage):,} places"
             yield f"damaged at {places} ({self._damage[0]})"
@@ -64,7 +65,19 @@ class Findings:
     def others(self) -> Iterator[str]:
         """What is no post, but never was meant to be."""
         if self._others:
-            yield f"{self._others:,} of {self.entries:,} entries are reposts, deletions and such"
+            is_one = self._others == 1
+            what = (
+                "is a repost, a deletion or such" if is_one else "are reposts, deletions and such"
+            )
+            yield f"{self._share(self._others)} {what}"
+
+    def _share(self, number: int) -> str:
+        return f"{number:,} of {counted(self.entries, 'entry', 'entries')}"
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """So many of a thing, as people say it."""
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def entries(texts: Iterable[Text]) -> Iterator[Entry]:
@@ -73,7 +86,7 @@ def entries(texts: Iterable[Text]) -> Iterator[Entry]:
     Forms: posts, pages and stream objects of X's API v2; statuses, result pages and streams of
     Twitter's 1.1; events of Bluesky's Jetstream; Mastodon's statuses; lines of a TweetDock archive.
     One of each may take a line, and an array may hold them; a file may also be one such document
-    over many lines, up to 64 MB. A Post is one to be counted, None an entry that is none and never
+    over many lines, up to 8 MB.  A Post is one to be counted, None an entry that is none and never
     was meant to be: a repost, a deletion, an event. A PostError is what no network sends, a
     TornError a damaged place.
     """
@@ -122,7 +135,7 @@ def post_of(entry: Any) -> Post | None:
 
 def _opening(lines: Iterator[Text]) -> Iterator[Text]:
     """The first line, and if it is but the beginning of a JSON document, what may be the rest."""
-    size = 0
+    size, is_array = 0, False
     for text in lines:
         yield text
         if isinstance(text, TornError):
@@ -130,8 +143,11 @@ def _opening(lines: Iterator[Text]) -> Iterator[Text]:
                 return
             continue
         bare = text.removeprefix(codecs.BOM_UTF8).strip()
-        if bare and not size and not _begins_document(bare):
+        # An array with an entry a line, which may be of any size, shows itself in its second line.
+        is_first = not size or (is_array and size == 1)
+        if bare and is_first and not _begins_document(bare.removesuffix(b",")):
             return
+        is_array = is_array or (bare == b"[" and not size)
         size += len(bare)
         if size > LARGEST_DOCUMENT:
             return
@@ -148,7 +164,7 @@ def _begins_document(line: bytes) -> bool:
 
 
 def _of_line(text: bytes) -> Iterator[Post | PostError | None]:
-    text = text.strip().removesuffix(b",")
+    text = text.removeprefix(codecs.BOM_UTF8).strip().removesuffix(b",")
     if text in _BLANK:
         return
     try:

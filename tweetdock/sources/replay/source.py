@@ -10,7 +10,7 @@ from tweetdock.clock import Clock
 from tweetdock.errors import SourceError, TornError, UnavailableError
 from tweetdock.post import Batch, Feed, Post, Span
 from tweetdock.sources.polling import Pause
-from tweetdock.sources.replay.lines import Entry, Findings, Text, entries
+from tweetdock.sources.replay.lines import Entry, Findings, Text, counted, entries
 from tweetdock.sources.replay.program import Program
 from tweetdock.sources.replay.tape import Tape
 from tweetdock.timestamps import clock_time, duration, rfc3339
@@ -102,15 +102,18 @@ class Replay:
                 raise SourceError(f"the reading of {self._file} was ended")
             if count % PIECE == 0:
                 # A sign of life: a long file takes minutes on a small machine.
-                remark = f"reading {self._file}: {len(self._tape)} posts so far"
+                posts = counted(len(self._tape), "post", "posts")
+                remark = f"reading {self._file}: {posts} so far"
                 yield Batch(source=self.feed.source, has_more=True, remark=remark)
         self._tape.close()
         self._announce(self._tape.times)
 
     def _announce(self, times: Sequence[int]) -> None:
         log.info(
-            "%s: %d posts by %d authors, %s to %s",
-            *(self.feed.name, len(times), self._tape.authors),
+            "%s: %s by %s, %s to %s",
+            self.feed.name,
+            counted(len(times), "post", "posts"),
+            counted(self._tape.authors, "author", "authors"),
             *(_moment(times[0]), _moment(times[-1])),
         )
         silences = ((later - sooner, sooner) for sooner, later in pairwise(times))
@@ -133,7 +136,7 @@ class Replay:
         if file_ms is None:
             return "the replay has ended"
         pace = "" if self._speed == 1 else f", {self._speed:g} times as fast"
-        return f"{_moment(file_ms)} of {self._file}{pace}"
+        return f"{_moment(file_ms)}{pace}"
 
 
 class Recording:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from tweetdock.errors import SourceError
 from tweetdock.fingerprints import Fingerprints, fingerprint, salted
-from tweetdock.sources.x.pace import Pace
+from tweetdock.sources.x.pace import DAY_MS, HOUR_MS, NANO, Pace, usd
 from tweetdock.sources.x.posts import snowflake_ms
-from tweetdock.timestamps import clock_time, rfc3339
+from tweetdock.timestamps import rfc3339
 
 # https://docs.x.com/x-api/getting-started/pricing
 COUNTS_USD = 0.005  # a question for counts, whatever the answer
@@ -19,10 +19,7 @@ LEAST_PAGE = 10  # X takes no smaller one
 COUNTING_SHARE = 0.1
 COUNTING_MS = 60_000  # more often than once in that time nobody counts
 
-NANO = 1_000_000_000  # money is whole billionths of a dollar inside: sums must come out even
 COUNTS = round(COUNTS_USD * NANO)
-HOUR_MS = 3_600_000
-DAY_MS = 86_400_000
 NEAR_MS = 5_000  # so close to midnight X may already, or still, live on the other day
 LONGEST_SECONDS = 900.0  # the clock may be found wrong meanwhile
 _PLAIN = salted(b"")
@@ -72,6 +69,7 @@ class Budget:
     spent: by day (as 2026-11-21), what was billed before. Which posts that were is not known:
     those that are read again count again, so that it is never too little.
     counting_share: of daily_usd, what is kept back from posts for counting; 0 if nobody counts.
+    closed: why nothing may be bought here, if the money of a day is limited; else empty.
     """
 
     def __init__(
@@ -81,11 +79,13 @@ class Budget:
         spent: Mapping[str, Bill] = MappingProxyType({}),
         *,
         counting_share: float = COUNTING_SHARE,
+        closed: str = "",
     ) -> None:
         self._price = round(price_usd * NANO)
         self._limit = None if daily_usd is None else round(daily_usd * NANO)
         self._counting = 0 if self._limit is None else round(self._limit * counting_share)
         self._spent = dict(spent)
+        self._closed = closed
         self._days: dict[int, _Day] = {}
         self._allowances: list[Allowance] = []
         self._pace = Pace()  # in billionths of a dollar
@@ -174,7 +174,7 @@ class Budget:
     def counts_left(self, now_ms: int) -> int:
         """How many questions for counts the day's money still buys; 0 if none is kept for it."""
         with self._lock:
-            if self._limit is None:
+            if self._limit is None or self._closed:
                 return 0
             days = self._near(now_ms)
             kept = [self._counting - day.counts * COUNTS for day in days]
@@ -191,27 +191,22 @@ class Budget:
     def remark(self, now_ms: int) -> str:
         """What today has cost and will have cost by midnight; empty while it has cost nothing.
 
-        The pace is that of the posts written in the last hour, as far as they are known.
+        The pace is that of the posts written in the last hour, once enough of them is known.
         """
         with self._lock:
             day = self._day(_day(now_ms))
             cost = self._cost(day)
             if not cost:
                 return ""
-            of = "" if self._limit is None else f"of {_usd(self._limit)} "
-            words = f"{_usd(cost)} {of}USD today"
+            of = "" if self._limit is None else f"of {usd(self._limit)} "
+            words = f"{usd(cost)} {of}USD today"
             is_over = day.is_closed or (self._limit is not None and cost >= self._limit)
-            return words if is_over else f"{words}, {self._forecast(cost, now_ms)}"
-
-    def _forecast(self, cost: int, now_ms: int) -> str:
-        pace = self._pace.per_ms(now_ms)
-        by_midnight = cost + pace * (DAY_MS - now_ms % DAY_MS)
-        if self._limit is not None and by_midnight > self._limit:
-            end_ms = now_ms + (self._limit - cost) / pace
-            return f"at this pace spent at about {clock_time(round(end_ms))}"
-        return f"about {_usd(by_midnight)} USD by midnight UTC"
+            forecast = "" if is_over else self._pace.forecast(cost, self._limit, now_ms)
+            return f"{words}, {forecast}" if forecast else words
 
     def _check(self, now_ms: int) -> None:
+        if self._closed and self.is_limited:
+            raise BudgetError(self._closed, retry_after=LONGEST_SECONDS, by_choice=True)
         left = self._posts_left(now_ms)
         if left is None or left >= LEAST_PAGE:
             return
@@ -228,19 +223,20 @@ class Budget:
     def _sentence(self, now_ms: int) -> str:
         day = min(self._near(now_ms), key=lambda day: self._left(day, now_ms))
         held = self._held(day)
-        limit = _usd(self._limit or 0)
         if day.posts == day.counts == held == 0:
+            limit = usd(self._limit or 0)
             return f"X's budget of {limit} USD a day buys no page of {LEAST_PAGE} posts"
-        what = f"{_usd(day.posts * self._price)} USD, {day.posts} posts"
-        if held:
-            what += f"; up to {held} in answers that were lost"
-        if self._counting:
-            what += "; the rest is kept for counting"
-        return f"X's budget of {limit} USD for today is spent ({what}); it goes on at 00:00 UTC"
+        # How much it was is in the remark.
+        kept = ["counting"] if self._counting else []
+        kept += ["answers that were lost"] if held else []
+        rest = f" (the rest is kept for {' and '.join(kept)})" if kept else ""
+        return f"X's budget for today is spent{rest}; it goes on at 00:00 UTC"
 
     def _posts_left(self, now_ms: int) -> int | None:
         if not self.is_limited:
             return None
+        if self._closed:
+            return 0
         near = self._near(now_ms)
         return max(0, min(0 if day.is_closed else self._left(day, now_ms) for day in near))
 
@@ -288,10 +284,6 @@ def _days(since_ms: int, until_ms: int) -> range:
 
 def _name(day: int) -> str:
     return rfc3339(day * DAY_MS)[:10]
-
-
-def _usd(nano: float) -> str:
-    return f"{nano / NANO:.2f}"
 
 
 def _written_ms(version: str, now_ms: int) -> int:

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 from tweetdock.errors import SourceError
 from tweetdock.post import Span, Tally
-from tweetdock.sources.x.budget import COUNTING_MS, DAY_MS, Budget
+from tweetdock.sources.x.budget import COUNTING_MS, Budget
+from tweetdock.sources.x.pace import DAY_MS
 from tweetdock.timestamps import parse_ms
 
 INDEX_LAG_MS = 30_000  # the default end of what is counted, too: younger posts are not all known

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
+OUTAGE_MS = 60_000  # one lost answer is none yet
 
 
 class XSearch:
@@ -75,12 +76,14 @@ class XSearch:
         queries = [query] if self._client.can_count else []
         self._counting = Counting(self._client, self._budget, queries, window_seconds)
         self._polled_ms = 0
+        self._lost_ms: int | None = None  # since when X has not answered, with no money left
         self._read = Spans()
 
     def poll(self) -> Iterator[Batch]:
         """One search, a Batch a page; SourceError when X does not deliver.
 
-        When the day's money is spent: a Batch with a tally, if one is due, and a BudgetError.
+        When the day's money is spent: a Batch with a tally if one is due, else with nothing, and
+        a BudgetError.
         """
         if self._budget.is_limited and self.server_ms() is None:
             # Not by our clock: of which day is what a post costs?
@@ -130,6 +133,7 @@ class XSearch:
                 yield self._batch(billed=0, tally=tally)
             else:
                 self._ask(lambda: self._client.ask_time(self._query))
+                yield self._batch(billed=0)
         except SourceError as trouble:
             raise SourceError(
                 f"{spent}; until then: {trouble}",
@@ -137,11 +141,23 @@ class XSearch:
                 first=trouble.first,
                 cap=trouble.cap,
                 needs_owner=trouble.needs_owner,
-                by_choice=True,
+                by_choice=not self._is_outage(trouble),
             ) from trouble
+        self._lost_ms = None
         due = self._counting.due_seconds(self._clock.now_ms())
         waits = [seconds for seconds in (spent.retry_after, due) if seconds is not None]
         raise BudgetError(str(spent), retry_after=min(waits), by_choice=True) from spent
+
+    def _is_outage(self, trouble: SourceError) -> bool:
+        """Whether X has been silent for a while: then it is not by choice that it says nothing."""
+        cause, now_ms = trouble.__cause__, self._clock.now_ms()
+        is_refused = isinstance(cause, RefusedError) and 400 <= cause.status < 500
+        if is_refused or trouble.retry_after is not None:
+            self._lost_ms = None
+            return False
+        if self._lost_ms is None or self._lost_ms > now_ms:
+            self._lost_ms = now_ms
+        return now_ms - self._lost_ms >= OUTAGE_MS
 
     def _ask(self, question: Callable[[], T]) -> T:
         try:
