@@ -388,6 +388,18 @@ def test_a_token_belongs_to_its_server() -> None:
             "TWEETDOCK_MASTODON_TOKENS: host=token, several separated by space",
         ),
         ({**STREAM, "X_BEARER_TOKEN": ""}, "X_BEARER_TOKEN: not set; X's stream takes no other"),
+        (
+            {**STREAM, "TWEETDOCK_STALE_SECONDS": "20"},
+            "TWEETDOCK_STALE_SECONDS=20: a source of these may be quiet for 25 seconds",
+        ),
+        (
+            {
+                **MASTODON,
+                "TWEETDOCK_MASTODON_TOKENS": "fosstodon.org=x",
+                "TWEETDOCK_STALE_SECONDS": "60",
+            },
+            "TWEETDOCK_STALE_SECONDS=60: a source of these may be quiet for 75 seconds",
+        ),
         ({**LEAST, "TWEETDOCK_FOLLOW": "@a"}, "TWEETDOCK_FOLLOW: accounts are followed by x-st"),
         ({**STREAM, "TWEETDOCK_FOLLOW": "a-b"}, "TWEETDOCK_FOLLOW=a-b: 'a-b' is no account"),
         (

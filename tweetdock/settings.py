@@ -192,6 +192,12 @@ def _conflicts(settings: Settings) -> Iterator[str]:
             f"TWEETDOCK_WINDOW_SECONDS={settings.window_seconds:g}: too short for a search every "
             f"TWEETDOCK_POLL_SECONDS={settings.poll_seconds:g}; at least twice that and 50 more"
         )
+    quiet = settings.networks.quiet_seconds(sources)
+    if settings.stale_seconds <= quiet:
+        yield (
+            f"TWEETDOCK_STALE_SECONDS={settings.stale_seconds:g}: a source of these may be quiet "
+            f"for {quiet:g} seconds though all is well; must be longer"
+        )
     if settings.stale_seconds <= settings.poll_seconds:
         yield (
             f"TWEETDOCK_STALE_SECONDS={settings.stale_seconds:g}: must be longer than "

@@ -143,6 +143,12 @@ class NetworkSettings:
     )
     loop: bool = set_by("TWEETDOCK_LOOP", values.switch, "0", "1: a replay starts over at its end")
 
+    def quiet_seconds(self, sources: tuple[str, ...]) -> float:
+        """For how long nothing may be heard of a source at work."""
+        # X's stream keeps alive every 20 s; a timeline beside a stream is read once a minute.
+        streams = {"x-stream": 25.0, "mastodon": 75.0 if self.mastodon_tokens else 0.0}
+        return max((streams.get(source, 0.0) for source in sources), default=0.0)
+
     def problems(self, sources: tuple[str, ...], window_seconds: float) -> Iterator[str]:
         """What of it does not go together, for the sources asked."""
         if "mastodon" in sources and not self.mastodon:
