@@ -39,7 +39,7 @@ WINDOW_SECONDS = 900
 POSTS_BEFORE = 150  # of each network
 TURN_SECONDS = 0.25
 CALM_SECONDS = 150.0  # within which all is to be known again
-LAGS_MS = {"x-stream": 50_000, "bluesky": 15_000, "mastodon": 76_000}
+LAGS_MS = {"x-stream": 110_000, "bluesky": 15_000, "mastodon": 76_000}
 NETWORK_OF = {"x-stream": "x", "bluesky": "bluesky", "mastodon": "mastodon"}
 
 

@@ -38,18 +38,21 @@ FLOORS = """
     sources/x/ledger sources/x/search sources/x/stream_client
     sources/x/client sources/x/gaps
     sources/x/counts sources/x/plan
+    sources/x/purse sources/x/follow
     sources/x/budget sources/x/lines sources/x/refusals
-    sources/x/posts sources/x/follow sources/x/rules sources/x/pace sources/x/reconnects
+    sources/x/posts sources/x/rules sources/x/pace sources/x/reconnects
+    sources/mastodon/live
     sources/mastodon/timeline
     sources/mastodon/stream
     sources/mastodon/client
+    sources/mastodon/access
     sources/mastodon/plan sources/mastodon/instance sources/mastodon/refusals
     sources/mastodon/statuses sources/mastodon/posts sources/mastodon/sse
     sources/bluesky/source
     sources/bluesky/plan
     sources/bluesky/course sources/bluesky/websocket sources/bluesky/events
     sources/bluesky/known_keys
-    sources/http sources/polling
+    sources/http sources/polling sources/one_line
     settings reading memory
     keep/settings sources/settings
     setting values sources/x/query sources/rate_limit keep/files/rotation keep/s3_url
@@ -90,8 +93,9 @@ PURE = [
     "keep/settings",
     "sources/rate_limit",
     "sources/settings",
+    "sources/one_line",
     *(f"sources/x/{name}" for name in ("plan", "posts", "query", "refusals", "rules", "lines")),
-    *(f"sources/x/{name}" for name in ("follow", "gaps", "pace", "reconnects")),
+    *(f"sources/x/{name}" for name in ("gaps", "pace", "reconnects")),
     *(f"sources/bluesky/{name}" for name in ("events", "course", "plan", "known_keys")),
     *(f"sources/mastodon/{name}" for name in ("plan", "posts", "instance", "refusals", "sse")),
     *(f"sources/replay/{name}" for name in ("lines", "program", "tape")),

@@ -23,7 +23,8 @@ from tweetdock.clock import Clock
 from tweetdock.coverage import Grade
 from tweetdock.errors import SourceError
 from tweetdock.memory import Bookmark
-from tweetdock.sources.bluesky.source import Bluesky
+from tweetdock.sources.bluesky import websocket
+from tweetdock.sources.bluesky.source import MOST_CORRECTIONS, Bluesky
 from tweetdock.sources.bluesky.websocket import LARGEST
 
 
@@ -260,6 +261,23 @@ def test_a_gap_that_one_host_has_lost_is_filled_by_another_once(
     assert [len(host.asked) for host in network.hosts] == [1, 1]
 
 
+@pytest.mark.parametrize("seconds", [8, 20, 28])
+def test_a_host_that_has_lost_some_seconds_makes_no_exact_count(time: Time, seconds: int) -> None:
+    """Less than thirty seconds went unseen: posts were missing, and the count said exact."""
+    network = Network(time, rate=5.0)
+    with Jetstream(network) as host:
+        for number in range(150):
+            time.seconds += 5
+            network.add(make_post(number, TAG, author=number % 7))
+        host.lose(network.now_us - (100 + seconds) * 1_000_000, network.now_us - 100_000_000)
+        listening = Listening(network, time)
+        assert listening.follow(0)
+        reading = listening.read()
+        assert reading.grade is Grade.PARTIAL
+        assert "no Jetstream host has all posts from" in reading.sources["bluesky"].detail
+        listening.leave()
+
+
 def test_a_gap_that_no_host_has_is_admitted_and_not_asked_for_again(
     listening: Listening, network: Network
 ) -> None:
@@ -448,13 +466,69 @@ def test_hosts_that_date_events_otherwise_bring_the_same_posts(
     listening.assert_true()
 
 
+def dated(seconds: float) -> str:
+    return real_time.strftime("%a, %d %b %Y %H:%M:%S GMT", real_time.gmtime(seconds))
+
+
+def test_hosts_that_send_what_is_far_too_old_are_not_hammered(
+    listening: Listening, network: Network, time: Time
+) -> None:
+    """They were left and asked for the same again, thirty times in three seconds."""
+    assert listening.follow()
+    for host in network.hosts:
+        host.skew_us = -3_000_000_000
+    network.hosts[0].close_all(1001, "")
+    begun = time.seconds
+    with going_on(network):
+        listening.follow(most_errors=15)
+    assert time.seconds - begun > 100
+    assert "min older than asked for: is our clock right?" in listening.troubles[-1]
+    assert sum(len(host.asked) for host in network.hosts) < 20
+
+
+def test_a_clock_that_is_a_little_ahead_is_asked_about(network: Network, time: Time) -> None:
+    """The window went on being read back for ever, and nobody said why."""
+    for number in range(60):
+        time.seconds += 20
+        network.add(make_post(number, TAG))
+    listening = Listening(network, time, off_by=300.0)
+    for _ in range(8):
+        time.seconds += 15
+        network.tick()
+        # What is behind is told of in larger pieces.
+        assert listening.run(lambda: listening.reached_ms >= time.ms - 14_000, most_errors=0)
+    assert "5 min behind our clock: is this machine's clock right?" in listening.batches[-1].lost
+    listening.leave()
+
+
+def test_a_clock_is_put_right_however_often_if_it_is_seldom(time: Time) -> None:
+    """After one correction no Date was believed, and after four in months nothing was read."""
+    network = Network(time, rate=0.1)
+    with Jetstream(network) as host:
+        time.seconds += 900
+        network.tick()
+        listening = Listening(network, time)
+        assert listening.follow()
+        for _ in range(MOST_CORRECTIONS + 2):
+            listening.asleep += 300.0
+            time.seconds += 300
+            with going_on(network):
+                assert listening.follow()
+            listening.asleep -= 300.0  # ahead now: only a Date can show it
+            host.faults.date = dated(time.seconds)
+            host.close_all(1001, "")
+            assert listening.run(lambda: abs(listening.clock_ms() - time.ms) < 3_000)
+            host.faults.date = ""
+            assert listening.follow(3_600)
+        assert not any("do not agree" in trouble for trouble in listening.troubles)
+        listening.leave()
+
+
 def test_a_date_of_the_host_puts_a_clock_right_that_is_ahead(network: Network, time: Time) -> None:
     for number in range(60):
         time.seconds += 20
         network.add(make_post(number, TAG))
-    network.hosts[0].faults.date = real_time.strftime(
-        "%a, %d %b %Y %H:%M:%S GMT", real_time.gmtime(time.seconds)
-    )
+    network.hosts[0].faults.date = dated(time.seconds)
     listening = Listening(network, time, off_by=7200.0)
     assert listening.follow(1)
     listening.assert_true()
@@ -515,6 +589,31 @@ def test_a_cut_ends_every_wait_at_once(network: Network, state: str) -> None:
     for each in (*fillers, full):
         each.close()
     source.cut()
+
+
+def test_an_address_that_swallows_all_is_passed_for_the_next(
+    network: Network, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All ten seconds were spent on the first one, as where IPv6 leads nowhere."""
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.settimeout(0.0)
+        filler.connect_ex(full.getsockname())
+    good = ("127.0.0.1", int(network.hosts[0].url.rpartition(":")[2].partition("/")[0]))
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in (full.getsockname(), good)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(websocket, "ADDRESS_SECONDS", 0.2, raising=False)
+    monkeypatch.setattr(websocket, "OPEN_SECONDS", 3.0)
+    source = source_at("ws://jetstream.example/subscribe", time)
+    network.tick()
+    list(source.poll())
+    assert network.hosts[0].asked
+    source.cut()
+    for each in (*fillers, full):
+        each.close()
 
 
 def answer_with(data: bytes) -> Iterator[str]:

@@ -21,10 +21,21 @@ from standins.jetstream_events import (
 from tweetdock.coverage import Spans
 from tweetdock.memory import Bookmark
 from tweetdock.post import Span
-from tweetdock.sources.bluesky.course import AGREEING, HOLE_MS, LATE_MS, MARGIN_MS, Ask, Course
+from tweetdock.sources.bluesky.course import (
+    AGREEING,
+    ENOUGH,
+    HOLE_MS,
+    LATE_MS,
+    LEAST_HOLE_MS,
+    MARGIN_MS,
+    STEADY_FOR_MS,
+    Ask,
+    Course,
+    Pace,
+)
 from tweetdock.sources.bluesky.events import Loss, Puzzle, Sieve, Sighting, fold
 from tweetdock.sources.bluesky.known_keys import KnownKeys
-from tweetdock.sources.bluesky.plan import CAUGHT_UP_MS, REWIND_MS, WORTH_MS, Plan
+from tweetdock.sources.bluesky.plan import CAUGHT_UP_MS, REWIND_MS, SKIP_MS, WORTH_MS, Plan
 
 NOW = 1_790_000_000_000
 WINDOW = 3_600_000
@@ -220,6 +231,18 @@ def test_a_version_is_named_by_its_content_or_else_by_its_revision() -> None:
     assert names == ["bluesky:did:plc:0/3k1@bafy1create", "bluesky:did:plc:0/3k1@3r1"]
 
 
+def test_an_event_in_lines_that_is_almost_too_deep_is_found_all_the_same() -> None:
+    """One that could just be read, but not be written down in one line, ended the process."""
+    event = make_post(1, "dockercon")
+    sent = as_sent(event, US).decode().removesuffix("}")
+    for depth in (*range(700, 1_000), 10_000, 100_000):
+        odd = f'{sent},\n"x":{"[" * depth}{"]" * depth}}}'.encode()
+        _, events = Sieve(["dockercon"]).sift([odd])
+        (found,) = events
+        assert isinstance(found, Puzzle | Sighting)
+        assert isinstance(found, Puzzle) or "\n" not in found.text
+
+
 def test_recorded_events_are_read_as_they_are() -> None:
     folder = os.environ.get("TWEETDOCK_RECORDINGS", "")
     if not folder:
@@ -267,6 +290,89 @@ def test_a_leap_in_time_is_a_hole() -> None:
     complete, lacking = course.news(NOW)
     assert lacking == [Span(NOW - 400_100 - MARGIN_MS, NOW - 200_000)]
     assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 3_000)) == lacking
+
+
+@pytest.mark.parametrize(("step_ms", "hole_ms"), [(20, 2_100), (100, 3_100), (500, 16_000)])
+def test_a_silence_that_such_a_network_never_has_is_a_hole(step_ms: int, hole_ms: int) -> None:
+    """Only thirty seconds were taken for one: posts were missing, and the count said exact."""
+    course, begins = course_from(NOW - 600_000), NOW - 300_000 + hole_ms
+    course.take(every(step_ms, NOW - 605_000, NOW - 300_000), NOW)
+    course.take(every(step_ms, begins, NOW), NOW)
+    complete, lacking = course.news(NOW)
+    assert lacking == [Span(NOW - 300_000 - step_ms - MARGIN_MS, begins)]
+    assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 4_000)) == lacking
+
+
+@pytest.mark.parametrize(("step_ms", "silence_ms"), [(20, 1_900), (500, 14_000), (2_000, 29_000)])
+def test_a_silence_that_may_be_chance_is_none(step_ms: int, silence_ms: int) -> None:
+    course = course_from(NOW - 600_000)
+    course.take(every(step_ms, NOW - 605_000, NOW - 300_000), NOW)
+    course.take(every(step_ms, NOW - 300_000 + silence_ms, NOW), NOW)
+    assert not course.news(NOW)[1]
+
+
+def test_a_connection_is_judged_by_the_pace_that_an_earlier_one_has_shown() -> None:
+    pace = Pace()
+    first, second = (Course(Ask("wss://a", since, since), pace) for since in (NOW - 60_000, NOW))
+    first.take(every(20, NOW - 60_000, NOW), NOW)
+    second.take([US, US, US, *every(20, NOW + 2_100, NOW + 2_200)], NOW + 2_200)
+    assert second.news(NOW + 2_200)[1] == [Span(NOW, NOW + 2_100)]
+
+
+@given(st.lists(st.integers(1, 40_000), min_size=1, max_size=300))
+def test_no_pace_makes_a_hole_of_less_or_more_than_is_allowed(steps: list[int]) -> None:
+    pace = Pace()
+    for step in steps:
+        pace.learn(1, step * 1000)
+    assert LEAST_HOLE_MS <= pace.hole_us // 1000 <= HOLE_MS
+    if len(steps) < ENOUGH:
+        assert pace.hole_us == HOLE_MS * 1000
+
+
+def test_of_a_network_that_has_become_quiet_another_pace_is_learnt() -> None:
+    pace = Pace()
+    course = Course(Ask("wss://a", NOW, NOW), pace)
+    course.take(every(20, NOW, NOW + 10_000), NOW + 10_000)
+    assert pace.hole_us == LEAST_HOLE_MS * 1000
+    course.take(every(5_000, NOW + 15_000, NOW + 500_000), NOW + 500_000)
+    course.news(NOW + 500_000)
+    course.take(every(5_000, NOW + 500_000, NOW + 1_000_000), NOW + 1_000_000)
+    assert not course.news(NOW + 1_000_000)[1]
+
+
+@pytest.mark.parametrize("late_ms", [0, 1_900, 2_100, 4_900, 5_100])
+def test_from_the_end_of_a_lack_on_no_more_is_told_than_was_seen(late_ms: int) -> None:
+    """There was no rewind, and yet five seconds without events were told to be complete."""
+    pace = Pace()
+    course = Course(Ask("wss://a", NOW - 300_000, NOW - 300_000), pace)
+    pace.learn(ENOUGH, ENOUGH * 20_000)
+    course.take(every(20, NOW - 300_000 + late_ms, NOW), NOW)
+    _, lacking = course.news(NOW)
+    first_ms = NOW - 300_000 + late_ms + 20  # the middle of three
+    assert lacking == ([Span(NOW - 300_000, first_ms)] if late_ms > 2_000 else [])
+
+
+@pytest.mark.parametrize("behind_ms", [9_000, 300_000, 590_000])
+def test_events_that_stay_behind_our_clock_are_told_of(behind_ms: int) -> None:
+    """With a clock that was ahead the window went on being read back for ever, without a word."""
+    plan, course = Plan(HOSTS, window_ms=WINDOW), course_from(NOW - 600_000)
+    for now in range(NOW, NOW + STEADY_FOR_MS, 5_000):
+        assert not plan.lost(now, course)
+        course.take(every(500, now - behind_ms - 4_500, now - behind_ms + 1), now)
+    now = NOW + STEADY_FOR_MS
+    assert abs(course.steadily_behind_ms(now) - behind_ms) < 2_000
+    assert plan.lost(now, course).endswith("behind our clock: is this machine's clock right?")
+
+
+def test_a_replay_however_slow_and_the_usual_lag_are_not_told_of() -> None:
+    course, usual = course_from(NOW - 600_000), course_from(NOW - 600_000)
+    for second in range(0, 300, 5):
+        now = NOW + second * 1000
+        begins = NOW - 600_000 + second * 1200
+        course.take(every(500, begins, begins + 6_000), now)
+        usual.take(every(500, now - 12_000, now - 6_000), now)
+        assert not course.steadily_behind_ms(now)
+        assert not usual.steadily_behind_ms(now)
 
 
 @settings(deadline=None)
@@ -390,6 +496,19 @@ def test_what_is_too_large_is_stepped_over_further_each_time() -> None:
     assert plan.lost(NOW)
 
 
+def test_events_far_older_than_asked_for_are_no_reason_to_ask_the_same_again() -> None:
+    """A host with a clock of its own was left and asked again at once, without end."""
+    plan = Plan(HOSTS, window_ms=WINDOW, bookmark=Bookmark("", (Span(0, NOW - 1000),)))
+    ask = plan.next(NOW)
+    for older_ms, by_ms in ((SKIP_MS - 5_000, 0), (SKIP_MS + 5_000, SKIP_MS + 5_000)):
+        course = Course(ask)
+        course.take([(ask.since_ms - older_ms) * 1000] * 3, NOW)
+        assert plan.older_by_ms(course) == by_ms
+    tip = Course(Ask(ask.host, NOW, None))
+    tip.take([(NOW - WINDOW) * 1000] * 3, NOW)
+    assert not plan.older_by_ms(tip)
+
+
 def test_old_events_of_the_future_make_the_newest_tell_the_time() -> None:
     plan = Plan(HOSTS, window_ms=WINDOW)
     plan.clock_moved(NOW, by_old_events=True)
@@ -403,6 +522,7 @@ def test_old_events_of_the_future_make_the_newest_tell_the_time() -> None:
 
 def test_seconds_are_in_proportion() -> None:
     assert MARGIN_MS < LATE_MS <= CAUGHT_UP_MS < HOLE_MS
+    assert MARGIN_MS <= LEAST_HOLE_MS < LATE_MS
 
 
 def test_keys_are_known_for_a_window_at_least_and_not_for_ever() -> None:

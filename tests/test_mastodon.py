@@ -20,7 +20,7 @@ from tweetdock.coverage import Grade
 from tweetdock.errors import SourceError
 from tweetdock.memory import Bookmark
 from tweetdock.post import Batch, Trouble
-from tweetdock.sources.mastodon.timeline import make_mastodon
+from tweetdock.sources.mastodon.live import make_mastodon
 from tweetdock.sources.rate_limit import RateLimit
 
 MINUTE = 60.0
@@ -214,6 +214,45 @@ def test_a_server_with_clocks_that_disagree_is_read_all_the_same(
     assert len(server.requests) < 300
 
 
+@pytest.mark.parametrize("skews", [[0, 3600, -3600], [0, 40, -40], [0, 3600]])
+def test_by_clocks_that_disagree_grossly_nothing_is_known(
+    server: Mastodon, time: Time, skews: list[int]
+) -> None:
+    """A Date that was an hour off in every other answer, as from two machines behind one name.
+
+    Posts got a moment an hour before their own and fell out of the window; the grade said exact,
+    and the server was asked twice a second.
+    """
+    server.limit = 0  # its reset is by the skewed clock, too
+    simulation = MastodonSimulation(time, server)
+    fill(simulation, 60)
+    simulation.run(20)
+    simulation.assert_true()
+    # Those that take turns, and those that answer by chance.
+    dice = random.Random(3)
+    turns = iter([dice.choice(skews) for _ in range(10_000)] if skews[2:] else skews * 5_000)
+
+    def flip(answer: Any) -> Any:
+        server.skew_seconds = next(turns)
+        return answer
+
+    def happen() -> None:
+        simulation.fediverse.post(dice.randrange(9), "dockercon")
+        simulation.assert_honest()
+
+    server.fail_always(Fault(change=flip))
+    before = len(server.requests)
+    simulation.run(20 * MINUTE, happen)
+    assert f"{server.host}'s clocks disagree on what time it is" in " ".join(simulation.troubles)
+    assert simulation.read().grade is not Grade.EXACT
+    assert len(server.requests) - before < 80
+    # Once they agree again, all of it is read.
+    server.heal()
+    server.skew_seconds = 0
+    simulation.run(20 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+
+
 def test_two_servers_may_disagree_about_the_time(
     server: Mastodon, other: Mastodon, time: Time
 ) -> None:
@@ -379,11 +418,48 @@ def test_the_token_goes_along_only_where_strangers_are_not_let_in(
         server.access = ("authenticated", "authenticated")
     else:  # as before 4.5
         server.access = None
-        server.fail(refusal(422, "This method requires an authenticated user"))
+        server.turns_strangers_away = True
     simulation.run(11 * MINUTE)
     assert server.asked(TAGS)[-1].is_signed
+    assert "is read as your account on it sees it" in simulation.detail()
+    # It is not tried in vain each time.
+    assert len([r for r in server.asked(TAGS) if r.status == 401]) <= 5
     assert not simulation.troubles
     simulation.assert_true()
+    simulation.close()
+
+
+@pytest.mark.parametrize("path", ["instance", "timeline"])
+def test_after_one_stray_refusal_a_server_is_read_as_strangers_see_it(
+    server: Mastodon, time: Time, path: str
+) -> None:
+    """After one 403 by something before the server all pages were read as the user sees them.
+
+    A user may be shown less, and the grade stayed exact.
+    """
+    simulation = MastodonSimulation(time, server, tokens=True)
+    fill(simulation, 100)
+    simulation.run(5)
+    if path == "instance":
+        time.seconds += 10 * MINUTE
+    server.fail(refusal(403, "slow down, bot"))
+    before = len(server.asked(TAGS))
+    simulation.run(2 * MINUTE)
+    assert [r.is_signed for r in server.asked(TAGS)[before:]].count(True) <= 1
+    assert not server.asked(TAGS)[-1].is_signed
+    assert "your account" not in simulation.detail()
+    simulation.assert_true()
+    simulation.close()
+
+
+def test_a_page_that_was_read_as_a_user_is_remarked_on(server: Mastodon, time: Time) -> None:
+    simulation = MastodonSimulation(time, server, tokens=True)
+    simulation.run(5)
+    server.fail(refusal(403, "slow down, bot"))
+    list(map(simulation._deliver, simulation.sources[0].poll()))
+    assert "is read as your account on it sees it" in simulation.detail()
+    simulation.tick()  # a heartbeat of the stream does not hide it
+    assert "is read as your account on it sees it" in simulation.detail()
     simulation.close()
 
 

@@ -18,7 +18,7 @@ from tweetdock.errors import SourceError
 from tweetdock.memory import Bookmark
 from tweetdock.post import Batch, Post, Trouble
 from tweetdock.sources.mastodon.instance import Instance, streaming_base
-from tweetdock.sources.mastodon.timeline import make_mastodon
+from tweetdock.sources.mastodon.live import make_mastodon
 from tweetdock.sources.polling import Source
 
 MINUTE = 60.0
@@ -416,6 +416,51 @@ def test_the_stream_may_be_on_another_host(server: Mastodon, time: Time) -> None
         assert [request.path for request in server.requests] == [INSTANCE]
         assert [request.path for request in streaming.requests] == [STREAM]
         end(stream)
+
+
+def test_another_host_that_is_sent_the_token_is_named_once(
+    server: Mastodon, time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The place is the server's word alone: its owner was not told that the token goes there."""
+    caplog.set_level(logging.INFO)
+    with Mastodon(now=time, token=server.token) as streaming:
+        server.streaming_url = streaming.url.replace("http://", "ws://")
+        stream = make_stream(server, time)
+        hear(stream)
+        streaming.end_streams()
+        with pytest.raises(SourceError):
+            hear(stream)
+        hear(stream)
+        assert len(streaming.asked(STREAM)) == 2
+        sentence = f"{server.host} streams from {streaming.host}, which is sent its token too"
+        assert caplog.text.count(sentence) == 1
+        end(stream)
+
+
+def test_a_server_s_own_host_is_not_named(
+    server: Mastodon, time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    server.streaming_url = server.url.replace("http://", "ws://")
+    stream = make_stream(server, time)
+    hear(stream)
+    assert "streams from" not in caplog.text
+    end(stream)
+
+
+def test_what_a_server_says_of_itself_is_asked_once_for_all_its_streams(
+    server: Mastodon, time: Time
+) -> None:
+    """Each connect of each tag's stream asked it anew: 127 times in five minutes for ten tags."""
+    simulation = MastodonSimulation(time, server, tags="a b c d e f g h i j", tokens=True)
+    server.cut_streams_after = 3
+    simulation.run(9 * MINUTE)
+    assert len(server.asked(STREAM)) > 50
+    assert len(server.asked(INSTANCE)) == 1
+    simulation.run(12 * MINUTE)
+    # It may say something else one day.
+    assert 2 <= len(server.asked(INSTANCE)) <= 5
+    simulation.close()
 
 
 def test_the_token_is_in_no_log(

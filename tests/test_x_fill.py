@@ -1,5 +1,6 @@
 """What the stream did not bring is read by search: every gap, once, the newest first."""
 
+import json
 import random
 from collections import Counter
 
@@ -65,7 +66,8 @@ def test_what_was_read_soon_is_read_once_more_and_then_never() -> None:
     assert found == [
         Span(NOW_MS - HOUR - 1, NOW_MS - 30_000),
         Span(NOW_MS - 30_001, NOW_MS),
-        Span(NOW_MS - LOOK_BACK_MS - 1, NOW_MS),
+        Span(NOW_MS - LOOK_BACK_MS - 1, NOW_MS - 60_000),
+        Span(NOW_MS - 60_001, NOW_MS),
     ]
 
 
@@ -74,9 +76,9 @@ def test_a_gap_of_the_stream_is_asked_for_from_a_minute_before_its_end() -> None
     gaps.stream_begins(NOW_MS)
     gaps.stream_heard(NOW_MS + 600_000)
     gaps.stream_ends()
-    gaps.stream_begins(NOW_MS + 610_000)
-    assert gaps.next(NOW_MS + 639_999) is None
-    assert span_of(gaps.next(NOW_MS + 640_000)) == Span(NOW_MS + 539_999, NOW_MS + 610_000)
+    gaps.stream_begins(NOW_MS + 599_000)
+    assert gaps.next(NOW_MS + 628_999) is None
+    assert span_of(gaps.next(NOW_MS + 629_000)) == Span(NOW_MS + 539_999, NOW_MS + 599_000)
 
 
 def test_while_there_is_no_stream_a_minute_is_asked_for_at_a_time() -> None:
@@ -213,6 +215,21 @@ def test_the_window_is_there_at_once_and_whole_after_a_minute(time: Time) -> Non
         assert len(api.requests) == 9
         streaming.run(60, streaming.assert_honest)
         streaming.assert_true()
+
+
+def test_what_was_young_when_a_long_search_began_is_read_once_more(time: Time) -> None:
+    """All of it counted as settled by the time of the last page, which came minutes later."""
+    with XApi(hour_of(150), now=time, bearer=TOKEN) as api, Streaming(api, time) as streaming:
+        begun_ms = time.ms
+
+        def pass_by() -> None:
+            time.seconds += 150 if api.requests else 0
+
+        api.takes = pass_by
+        *_, last = streaming.fill.poll()
+        api.takes = lambda: None
+        assert time.ms > begun_ms + 2 * LOOK_BACK_MS
+        assert json.loads(last.cursor)["unsettled"][-1][0] <= begun_ms - LOOK_BACK_MS
 
 
 def test_several_queries_complete_a_stretch_together(time: Time) -> None:

@@ -10,8 +10,12 @@ from standins.x_api import XApi
 from standins.x_posts import make_post
 from x_streaming import TOKEN, Streaming, Time
 
+from tweetdock.clock import Clock
 from tweetdock.errors import SourceError
-from tweetdock.sources.x.follow import Followed, parse_follow, read_followed
+from tweetdock.memory import Bookmark
+from tweetdock.sources.x.budget import Budget
+from tweetdock.sources.x.follow import Followed, FollowLists, parse_follow
+from tweetdock.sources.x.ledger import Ledger
 
 DAY = 86_400.0
 
@@ -74,6 +78,65 @@ def test_all_whom_somebody_follows_are_followed(
         assert len(api.rules.kept) > 60
 
 
+def test_a_list_is_read_no_further_than_the_days_money_reaches(api: XApi, time: Time) -> None:
+    """It cost 23.46 USD where a day was to cost 0.10."""
+    budget = Budget(0.005, 0.10, counting_share=0.0)
+    with Streaming(api, time, follow=["@u7:following"], budget=budget) as streaming:
+        streaming.run(60)
+        assert "budget" in streaming.troubles[0][1]
+        assert 5 <= api.users.read <= 10
+        assert not api.stream.is_open
+        read = api.users.read
+        streaming.run(DAY)
+        # What was read is kept: the next day goes on behind it.
+        assert read < api.users.read <= 2 * 10
+        assert len(set(api.users.shown)) == api.users.read
+
+
+def test_the_cost_of_a_list_is_told_by_the_next_batch(api: XApi, time: Time) -> None:
+    api.users.following = {"7": ["100", "101"]}
+    budget = Budget(0.005, 1.0, counting_share=0.0)
+    with Streaming(api, time, follow=["@u7:following"], budget=budget) as streaming:
+        streaming.run(60)
+        assert api.users.read == 3
+        assert sum(batch.billed or 0 for batch in streaming.batches) == 3 * 2
+        assert budget.billed(time.ms).posts == 3 * 2
+        assert "0.03 of 1.00 USD" in streaming.batches[-1].remark
+
+
+def test_pages_read_are_kept_when_a_later_one_fails() -> None:
+    """A failure at the last page had all of them read and paid for again."""
+    page = {"data": [{"id": "1", "username": "a"}], "meta": {"next_token": "t"}}
+    last = {"data": [{"id": "2", "username": "b"}], "meta": {}}
+    lists = lists_of(page, b"<html>", last)
+    with pytest.raises(SourceError, match="not with accounts"):
+        lists.read("me", 5)
+    assert lists.read("me", 6) == Followed("me", 6, ("a", "b"))
+
+
+def test_more_searches_than_the_rate_limit_allows_are_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    names = tuple(f"account_{number:06d}" for number in range(8000))
+    ledger = Ledger(
+        Clock(),
+        hashtags=["a"],
+        query="",
+        accounts=[],
+        lists=["me"],
+        window_ms=3_600_000,
+        look_back_ms=120_000,
+        bookmark=Bookmark(),
+    )
+    ledger.follow(Followed("me", 5, names))
+    for _ in range(3):
+        ledger.prepare()
+    assert sum("searches" in message for message in caplog.messages) == 1
+    assert json.loads(ledger.cursor())["followed"] == [["me", 5, " ".join(names)]]
+    ledger.follow(Followed("me", 6, ("b",)))
+    assert json.loads(ledger.cursor())["followed"] == [["me", 6, "b"]]
+
+
 def test_the_list_is_kept_over_a_restart_and_asked_for_anew_after_a_week(
     api: XApi, time: Time
 ) -> None:
@@ -127,9 +190,13 @@ class Answers:
     def user(self, name: str) -> bytes:
         return b'{"data":{"id":"7"}}'
 
-    def following(self, identity: str, token: str | None) -> bytes:
+    def following(self, identity: str, token: str | None, most: int) -> bytes:
         page = self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
         return page if isinstance(page, bytes) else json.dumps(page).encode()
+
+
+def lists_of(*pages: object, budget: Budget | None = None) -> FollowLists:
+    return FollowLists(Answers(*pages), budget or Budget(), lambda billed: billed)
 
 
 @pytest.mark.parametrize(
@@ -143,13 +210,13 @@ class Answers:
     ],
 )
 def test_odd_lists_are_read_as_far_as_they_go(page: object, names: tuple[str, ...]) -> None:
-    assert read_followed(Answers(page), "me", 5) == Followed("me", 5, names)
+    assert lists_of(page).read("me", 5) == Followed("me", 5, names)
 
 
 @pytest.mark.parametrize("page", [b"<html>", b"[" * 100_000, b"[]", b'{"data":5}'])
 def test_what_is_no_list_is_said(page: bytes) -> None:
     with pytest.raises(SourceError, match="not with accounts"):
-        read_followed(Answers(page), "me", 5)
+        lists_of(page).read("me", 5)
 
 
 def test_what_is_kept_is_read_again() -> None:

@@ -10,7 +10,13 @@ from standins.x_posts import created_at, make_post, snowflake
 
 from tweetdock.errors import PostError, SourceError
 from tweetdock.post import Post
-from tweetdock.sources.x.posts import parse_page, parse_post, since_id_for, snowflake_ms
+from tweetdock.sources.x.posts import (
+    as_received,
+    parse_page,
+    parse_post,
+    since_id_for,
+    snowflake_ms,
+)
 
 NOW_MS = 1_790_000_000_123
 
@@ -47,6 +53,22 @@ def test_both_vocabularies_and_none_at_all_give_the_same_post() -> None:
 def test_a_date_that_contradicts_the_id_is_right() -> None:
     post, _ = parse_post(entry(created_at=created_at(NOW_MS - 600_000)), NOW_MS)
     assert post.created_ms == (NOW_MS - 600_000) // 1000 * 1000
+
+
+@pytest.mark.parametrize("name", ["edit_history_tweet_ids", "edit_history_post_ids"])
+def test_an_empty_edit_history_is_none(name: str) -> None:
+    """One in the newer vocabulary was an IndexError, which ended the process."""
+    bare = {n: v for n, v in entry().items() if n != "edit_history_tweet_ids"}
+    assert parse_post(bare | {name: []}, NOW_MS) == parse_post(bare, NOW_MS)
+
+
+def test_an_entry_just_shallow_enough_to_be_read_is_one_line_of_the_archive() -> None:
+    """To write it down again was a RecursionError, which ended the process."""
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert as_received({"id": deep}, None, None).text == "{}"
+    assert json.loads(as_received({"id": "\ud800"}, None, None).text) == {"id": "\ud800"}
 
 
 NO_IDS: list[Any] = [None, 5, True, "", "-5", "x", "1_0", "1" * 20, "9" * 19, "\u0663", []]

@@ -16,6 +16,7 @@ from tweetdock.sources.x.rules import (
     parse_added,
     parse_rules,
     reconcile,
+    rule_key,
 )
 
 names = st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1, max_size=15)
@@ -103,6 +104,14 @@ def test_a_rule_that_x_does_not_take_is_named() -> None:
     with pytest.raises(SourceError, match="the rule #a b:c: no operator b") as caught:
         parse_added(json.dumps({"errors": [error], "meta": {}}).encode())
     assert caught.value.needs_owner
+
+
+def test_a_rule_that_x_echoes_in_another_spelling_is_the_same_one() -> None:
+    """A tag typed as two signs a letter, or two spaces, and no rule of ours was ever known."""
+    wanted, echoed = "#cafe\u0301  lang:fr", "#caf\u00e9 lang:fr"
+    assert reconcile([Rule("1", echoed, "tweetdock")], [wanted]) == ((), (), {wanted: "1"})
+    answer = {"data": [{"id": "1", "value": echoed}], "meta": {}}
+    assert parse_added(json.dumps(answer).encode())[rule_key(wanted)] == "1"
 
 
 def test_few_rules_are_sent_at_once() -> None:

@@ -1,6 +1,7 @@
 """X's stream: real tweepy and HTTP against a stand-in that speaks X's protocol, and can fail."""
 
 import itertools
+import json
 import random
 import threading
 from collections import Counter
@@ -422,6 +423,84 @@ def test_rules_that_were_deleted_behind_our_back_are_added_again(streaming: Stre
     assert_filled(streaming)
 
 
+def test_rules_that_are_deleted_while_the_stream_is_open_are_missed_and_made_good(
+    streaming: Streaming,
+) -> None:
+    """They were looked at on connects only: for half an hour `exact` was said of nothing."""
+    streaming.api.rules.kept.clear()
+    streaming.run(5 * MINUTE, posting(streaming), every=3)
+    assert [voice for voice, sentence in streaming.troubles if "rules" in sentence] == ["stream"]
+    assert len(streaming.api.rules.kept) == 1
+    assert_filled(streaming)
+
+
+def test_our_rule_added_anew_by_somebody_is_another_one(streaming: Streaming) -> None:
+    (ours,) = streaming.api.rules.kept.values()
+    streaming.api.rules.kept.clear()
+    streaming.api.rules.put(ours.value, ours.tag, streaming.time())
+    streaming.run(3 * MINUTE, posting(streaming))
+    assert len(streaming.troubles) == 1
+    assert_filled(streaming)
+
+
+def test_a_look_at_the_rules_that_fails_proves_nothing_and_is_made_again(
+    streaming: Streaming,
+) -> None:
+    streaming.api.other_faults = [faults.service_unavailable()] * 3
+    streaming.run(3 * MINUTE, posting(streaming))
+    assert {voice for voice, _ in streaming.troubles} == {"search"}
+    assert len(streaming.api.stream.connects) == 1
+    streaming.run(2 * MINUTE, posting(streaming))
+    streaming.run(10)
+    streaming.assert_true()
+
+
+def test_while_the_rules_cannot_be_looked_at_nothing_more_is_taken_for_streamed(
+    streaming: Streaming,
+) -> None:
+    streaming.api.other_faults = [faults.service_unavailable()] * 1000
+    begun_ms = streaming.time.ms
+    streaming.run(10 * MINUTE, posting(streaming))
+    assert streaming.missing
+    assert streaming.missing[0].since_ms <= begun_ms
+    streaming.api.other_faults = []
+    streaming.run(MINUTE, posting(streaming))
+    streaming.assert_honest()
+    assert not streaming.missing
+
+
+def test_rules_are_looked_at_once_a_minute(streaming: Streaming) -> None:
+    asked = len(streaming.api.others)
+    streaming.run(10 * MINUTE, posting(streaming))
+    assert 9 <= len(streaming.api.others) - asked <= 10
+
+
+def test_a_query_that_x_keeps_with_single_spaces_is_known_again(api: XApi, time: Time) -> None:
+    """X echoed it in its own spelling, and the stream was given up over and over."""
+    api.rules.squeezes = True
+    with Streaming(api, time, query="#dockercon  -is:retweet") as streaming:
+        streaming.run(2 * MINUTE, posting(streaming))
+        assert streaming.troubles == []
+        assert api.rules.posts == 1
+
+
+def test_a_corrected_clock_does_not_make_rules_hold_sooner(streaming: Streaming) -> None:
+    """It made the stream begin at once, though its rules were to hold half a minute later."""
+    ledger, now_ms = streaming.stream._ledger, streaming.time.ms
+    ledger.rules_changed(now_ms)
+    ledger.opened(now_ms, (), now_ms)
+    ledger.clock_moved(now_ms)
+    assert ledger.heard(now_ms).since_ms == now_ms + 30_000
+
+
+def test_a_clock_corrected_by_the_search_is_no_stall_of_the_stream(streaming: Streaming) -> None:
+    """The time since the last read went by a clock that the other thread sets right."""
+    clock = streaming.stream._ledger.clock
+    assert clock.correct(streaming.time.ms + 15_000)
+    streaming.run(5)
+    assert streaming.troubles == []
+
+
 @pytest.mark.parametrize(
     "fault", [faults.service_unavailable(), faults.html_200(), faults.garbage()]
 )
@@ -449,6 +528,28 @@ def test_a_budget_that_is_spent_closes_the_stream_until_there_is_money(time: Tim
         assert 40 <= len(api.stream.delivered) + api.posts_read <= 50 + 5
         assert any("USD today" in batch.remark for batch in streaming.batches)
         streaming.run(25 * MINUTE)
+        assert api.stream.is_open
+
+
+def test_a_stream_ends_while_its_next_burst_can_still_be_paid(time: Time) -> None:
+    """What was left was looked at after a piece only: a burst at the end passed the budget."""
+    time.seconds = START - START % 86_400 + 86_400 - 1200
+    budget = Budget(0.005, 0.55, counting_share=0.0)
+    with XApi(now=time, bearer=TOKEN) as api, Streaming(api, time, budget=budget) as streaming:
+        streaming.run(MINUTE)
+        (rule,) = api.rules.kept
+
+        def burst() -> None:
+            posts = [make_post(time.ms, n, sequence=n) for n in range(25)]
+            lines = [{"data": post, "matching_rules": [{"id": rule}]} for post in posts]
+            api.stream.say(b"\r\n".join(json.dumps(line).encode() for line in lines))
+
+        streaming.run(10 * MINUTE, burst, every=30)
+        assert budget.billed(time.ms).posts == 100
+        assert not api.stream.is_open
+        assert len(api.stream.connects) == 1
+        assert "budget" in streaming.troubles[-1][1]
+        streaming.run(86_400 - time.seconds % 86_400 + 20 * MINUTE)
         assert api.stream.is_open
 
 

@@ -114,11 +114,23 @@ class Streaming:
             clock=Clock(wall=lambda: time() + self._machine_is_off_by, monotonic=time),
             api_url=self.api.url,
             bookmark=Bookmark(self.cursor, tuple(self.seen)) if bookmark is None else bookmark,
+            monotonic=time,
             **self._options,  # type: ignore[arg-type]  # by name, above
         )
-        self._base = 0
+        self._count_lines()
         self._stream_due = self._fill_due = time.seconds
         self._fill_waits = backoff(1.0, 30.0)
+
+    def _count_lines(self) -> None:
+        connection, self._lines = self.stream._connection, 0
+        read = connection.read
+
+        def counted() -> list[bytes | None]:
+            lines = read()
+            self._lines += len(lines)
+            return lines
+
+        connection.read = counted  # type: ignore[method-assign]  # it is watched, not replaced
 
     def run(
         self, seconds: float, happen: Callable[[], object] = lambda: None, every: float = 5.0
@@ -146,7 +158,7 @@ class Streaming:
         self._stream_due = self.time.seconds + BEAT_SECONDS
         while True:
             if not self.stream._connection.is_open:
-                self._base = self.stream.lines
+                self._lines = 0
             try:
                 for batch in self.stream.poll():
                     self._take(batch)
@@ -157,7 +169,7 @@ class Streaming:
                 self._stream_due = self.time.seconds + (error.retry_after or 0.0)
                 return
             assert self.stream.pause().seconds == 0
-            if self.stream.lines - self._base >= self.api.stream.lines:
+            if self._lines >= self.api.stream.lines:
                 return
 
     def _search(self) -> None:

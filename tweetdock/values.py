@@ -32,10 +32,10 @@ def secret(value: str) -> str:
 
 
 def hashtags(value: str) -> tuple[str, ...]:
-    """Hashtags without `#`, as written, doubles (by case-folding and NFKC) left out."""
+    """Hashtags without `#`, as written but composed (NFC), doubles (by NFKC, caseless) left out."""
     found: dict[str, str] = {}
     for word in re.split(r"[\s,]+", value):
-        tag = word.removeprefix("#").removeprefix("\uff03")
+        tag = unicodedata.normalize("NFC", word.removeprefix("#").removeprefix("\uff03"))
         if not tag:
             if word:
                 raise ValueError("a '#' needs a word behind it")
@@ -145,8 +145,14 @@ def web_sockets(value: str) -> tuple[str, ...]:
 
 def servers(value: str) -> tuple[str, ...]:
     """Addresses of servers; a mere host is meant by https."""
-    words = _listed(value)
-    return tuple(dict.fromkeys(url(w if "://" in w else f"https://{w}").lower() for w in words))
+    found: dict[str, None] = {}
+    for word in _listed(value):
+        address = url(word if "://" in word else f"https://{word}").lower()
+        # A token that was put here must not become the name of a host.
+        if not _is_host(urlsplit(address).netloc):
+            raise ValueError("hosts such as mastodon.social, several separated by space")
+        found[address] = None
+    return tuple(found)
 
 
 def tokens(value: str) -> dict[str, str]:
@@ -158,6 +164,16 @@ def tokens(value: str) -> dict[str, str]:
             raise ValueError("host=token, several separated by space")
         found[host.lower()] = secret(token)
     return found
+
+
+def _is_host(netloc: str) -> bool:
+    host = netloc
+    if port := re.search(r":[0-9]{1,5}\Z", netloc):
+        host = netloc[: port.start()]
+    if host.startswith("["):
+        return True  # an address of IPv6, which urlsplit has read
+    kinds = {unicodedata.category(sign)[0] for sign in host if sign not in ".-"}
+    return kinds <= {"L", "M", "N"} and not host.startswith((".", "-"))
 
 
 def _listed(value: str) -> tuple[str, ...]:

@@ -95,6 +95,10 @@ class Listening:
         self.network.tick()
         return self.run(lambda: self.reached_ms >= self.time.ms - 4_000, most_errors=most_errors)
 
+    def clock_ms(self) -> int:
+        """The time that the source has learnt from the hosts; 0 if ours was right."""
+        return self.source.server_ms() or 0
+
     def read(self) -> Reading:
         """The reading now."""
         return self.gauge.read(self.time.ms)

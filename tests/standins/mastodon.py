@@ -96,6 +96,7 @@ class Mastodon:
     ) -> None:
         self.token = token
         self.access = access
+        self.turns_strangers_away = False  # without a word of it in what it says of itself
         self.limit = limit
         self.skew_seconds = skew_seconds
         self.now = now
@@ -308,7 +309,8 @@ class Mastodon:
                 return 200, as_status(entry), headers
             if not request.path.startswith(TAGS):
                 return 404, {"error": "The page you are looking for isn't here."}, headers
-            if not request.is_signed and self.access and self.access != ("public", "public"):
+            says_so = self.access and self.access != ("public", "public")
+            if not request.is_signed and (says_so or self.turns_strangers_away):
                 return 401, {"error": "This method requires an authenticated user"}, headers
             if self.access == ("disabled", "disabled"):
                 return 200, [], headers

@@ -19,8 +19,8 @@ from tweetdock.memory import Bookmark, Memory
 from tweetdock.post import Batch, Trouble
 from tweetdock.reading import Reading
 from tweetdock.settings import Settings
+from tweetdock.sources.mastodon.live import make_mastodon
 from tweetdock.sources.mastodon.stream import TagStream
-from tweetdock.sources.mastodon.timeline import make_mastodon
 from tweetdock.sources.polling import Source
 
 HEARTBEAT_SECONDS = 15.0

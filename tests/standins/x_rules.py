@@ -36,11 +36,13 @@ class Rules:
     def __init__(self, settle_seconds: float = 20.0) -> None:
         self.settle_seconds = settle_seconds
         self.kept: dict[str, Rule] = {}
+        self.squeezes = False  # a value is kept with single spaces
         self.posts = 0  # how many requests to change them came in
         self._sequence = itertools.count(1)
 
     def put(self, value: str, tag: str | None, now: float, *, settled: bool = False) -> Rule:
         """Add one, as somebody else does."""
+        value = " ".join(value.split()) if self.squeezes else value
         rule = Rule(
             id=str(snowflake(round(now * 1000), next(self._sequence))),
             value=value,

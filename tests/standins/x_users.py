@@ -14,12 +14,18 @@ FOLLOWING = re.compile(r"/2/users/([0-9]{1,19})/following")
 class Users:
     """Accounts by number, each named by its number; not thread-safe.
 
-    following: whom one follows. read: how many users were returned, each time counted.
+    following: whom one follows. read: how many users were returned, each time counted. shown:
+    their numbers.
     """
 
     def __init__(self) -> None:
         self.following: dict[str, list[str]] = {}
-        self.read = 0
+        self.shown: list[str] = []
+
+    @property
+    def read(self) -> int:
+        """How many users were returned."""
+        return len(self.shown)
 
     def answer(self, path: str, params: Mapping[str, str]) -> Answer | None:
         """Answer a request; None if it is not about users."""
@@ -32,7 +38,7 @@ class Users:
     def _by_name(self, name: str) -> Answer:
         for number in self.following:
             if username(number).casefold() == name.casefold():
-                self.read += 1
+                self.shown.append(number)
                 return json_answer(200, {"data": _shown(number)}, {})
         error = {
             "value": name,
@@ -53,7 +59,7 @@ class Users:
         start = int(params.get("pagination_token", "p0")[1:])
         all_of_them = self.following.get(number, [])
         page = all_of_them[start : start + size]
-        self.read += len(page)
+        self.shown += page
         meta: dict[str, int | str] = {"result_count": len(page)}
         if start + size < len(all_of_them):
             meta["next_token"] = f"p{start + size}"

@@ -175,7 +175,7 @@ def _make_bluesky(settings: Settings, ground: Ground) -> list[Source]:
 
 
 def _make_mastodon(settings: Settings, ground: Ground) -> list[Source]:
-    from tweetdock.sources.mastodon.timeline import make_mastodon  # noqa: PLC0415
+    from tweetdock.sources.mastodon.live import make_mastodon  # noqa: PLC0415
 
     return make_mastodon(
         settings.hashtags,

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tweetdock.sources.one_line import one_line
+
 COLLECTION = "app.bsky.feed.post"
 TAG_FACET = "app.bsky.richtext.facet#tag"
 
@@ -143,7 +145,7 @@ class Sieve:
             return Puzzle("has an operation that is not known", time_us)
         versions = [v for v in (commit.get("cid"), commit.get("rev")) if _matches(_VERSION, v)]
         version = f"{key}@{versions[0] if versions else ''}"
-        return Sighting(key, f"bluesky:{did}", time_us, version, _one_line(text, event))
+        return Sighting(key, f"bluesky:{did}", time_us, version, _as_line(text, event))
 
     def bears(self, record: object) -> bool:
         """Whether a post's record has one of our hashtags, in its text or beside it."""
@@ -177,5 +179,5 @@ def _moment(value: object) -> int | None:
     return value if is_one and isinstance(value, int) else None
 
 
-def _one_line(text: str, event: dict[str, Any]) -> str:
-    return json.dumps(event) if "\n" in text or "\r" in text else text
+def _as_line(text: str, event: dict[str, Any]) -> str:
+    return one_line(event) if "\n" in text or "\r" in text else text

@@ -8,7 +8,7 @@ from tweetdock.coverage import Spans
 from tweetdock.memory import Bookmark
 from tweetdock.post import Span
 from tweetdock.sources.bluesky.course import LATE_MS, Ask, Course
-from tweetdock.timestamps import clock_time
+from tweetdock.timestamps import clock_time, duration
 
 SEAM_MS = 2_000
 REWIND_MS = LATE_MS  # events are not quite in order, and hosts' times differ a little
@@ -103,6 +103,12 @@ class Plan:
         self._seen.forget_before(now_ms - self._window_ms + SEAM_MS)
         self._asks_the_time = by_old_events
 
+    def older_by_ms(self, course: Course) -> int:
+        """By how much a host's events are older than asked for, if it is no use to ask again."""
+        position = course.position_ms
+        older = course.ask.since_ms - position if position is not None else 0
+        return older if course.ask.cursor_ms is not None and older > SKIP_MS else 0
+
     def should_leave(self, course: Course, now_ms: int) -> bool:
         """Whether another connection does better now: elsewhere, or from a later moment on."""
         if course.position_ms is None or course.told_ms is None:
@@ -134,8 +140,11 @@ class Plan:
         """Whether more of the window's past is on its way."""
         return course.position_ms is None or course.position_ms < now_ms - CAUGHT_UP_MS
 
-    def lost(self, now_ms: int) -> str:
+    def lost(self, now_ms: int, course: Course | None = None) -> str:
         """Why a stretch of the window never will come; empty if all may."""
+        if course and (behind_ms := course.steadily_behind_ms(now_ms)):
+            behind = duration(behind_ms / 1000)
+            return f"its events are {behind} behind our clock: is this machine's clock right?"
         pieces = [Span(now_ms - self._window_ms, now_ms)]
         for known in self._lacking.values():
             pieces = [part for piece in pieces for part in _within(known, piece)]

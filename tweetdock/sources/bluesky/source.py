@@ -2,26 +2,28 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from tweetdock.backoff import backoff
 from tweetdock.clock import Clock
 from tweetdock.errors import SourceError
 from tweetdock.memory import Bookmark
 from tweetdock.post import Batch, Feed, Post, Raw, Removal, Span
-from tweetdock.sources.bluesky.course import AGREEING, Course
+from tweetdock.sources.bluesky.course import AGREEING, Course, Pace
 from tweetdock.sources.bluesky.events import COLLECTION, Event, Loss, Puzzle, Sieve, Sighting
 from tweetdock.sources.bluesky.known_keys import KnownKeys
 from tweetdock.sources.bluesky.plan import Plan
 from tweetdock.sources.bluesky.websocket import TooLargeError, WebSocket
+from tweetdock.sources.http import date_ms
 from tweetdock.sources.polling import Pause
-from tweetdock.timestamps import parse_ms
+from tweetdock.timestamps import duration
 
 log = logging.getLogger(__name__)
 
 LAG_MS = 10_000
 LASTING_MS = 60_000  # a connection that held so long was none that fails again and again
-MOST_CORRECTIONS = 3  # of our clock; a host that wants more may send us round in circles
+MOST_CORRECTIONS = 3  # of our clock in an hour; with more, hosts may send us round in circles
+HOUR_MS = 3_600_000
 NEWS_MS = 1_000  # coverage alone is told in no smaller pieces
 REPLAYED_NEWS_MS = 10_000  # nor in these, while a replay is under way
 
@@ -62,13 +64,15 @@ class Bluesky:
         self._known = KnownKeys(window_ms, clock.now_ms(), had_others=bookmark != Bookmark())
         self._socket = WebSocket()
         self._course: Course | None = None
+        self._pace = Pace()
         self._opened_ms = 0
         self._failures = 0
         self._delays = backoff(1.0, 30.0)
         self._doubtful: list[tuple[Sighting, int]] = []
         self._covers: list[Span] = []
         self._lost = ""
-        self._corrections = 0
+        self._corrected_ms: list[int] = []
+        self._was_corrected = False
         self._met: set[str] = set()
 
     def poll(self) -> Iterator[Batch]:
@@ -90,7 +94,7 @@ class Bluesky:
 
     def server_ms(self) -> int | None:
         """The hosts' time, once they have shown that ours was wrong."""
-        return self._clock.now_ms() if self._corrections else None
+        return self._clock.now_ms() if self._was_corrected else None
 
     def cut(self) -> None:
         """End the connection, and all attempts to come."""
@@ -106,21 +110,19 @@ class Bluesky:
         headers = self._socket.open(
             f"{ask.host}{'&' if '?' in ask.host else '?'}{urlencode(wanted)}"
         )
-        if self._believes(headers.get("date", ""), now_ms):
+        if self._believes(date_ms({"Date": headers.get("date", "")}), now_ms):
             self._leave()
             return None
         self._opened_ms = self._clock.now_ms()
-        self._course = Course(ask)
+        self._course = Course(ask, self._pace)
         return self._course
 
-    def _believes(self, date: str, asked_ms: int) -> bool:
+    def _believes(self, server_ms: int | None, asked_ms: int) -> bool:
         """Whether a host's word for the time corrects ours; what its events say goes further."""
-        try:
-            server_ms = parse_ms(date)
-        except (ValueError, OverflowError):
-            return False
         before_ms = self._clock.now_ms()
-        if self._corrections or not self._clock.correct(server_ms, asked_ms):
+        if server_ms is None or self._corrections(before_ms) >= MOST_CORRECTIONS:
+            return False
+        if not self._clock.correct(server_ms, asked_ms):
             return False
         self._note_correction(before_ms)
         self._plan.clock_moved(self._clock.now_ms())
@@ -136,12 +138,14 @@ class Bluesky:
             self._clock.correct(course.ahead_ms)
             self._note_correction(now_ms)
             self._plan.clock_moved(self._clock.now_ms(), by_old_events=not asked_for_time)
-            if self._corrections > MOST_CORRECTIONS:
+            if self._corrections(self._clock.now_ms()) > MOST_CORRECTIONS:
                 raise self._failed(SourceError("the Jetstream hosts do not agree on the time"))
             self._leave()
         elif self._plan.asks_the_time:
             if self._plan.should_leave(course, now_ms):
                 self._leave()
+        elif older_ms := self._plan.older_by_ms(course):
+            raise self._failed(_too_old(course.ask.host, older_ms))
         else:
             yield from self._tell(course, events, len(times), before_ms)
 
@@ -165,7 +169,7 @@ class Bluesky:
 
     def _has_news(self, now_ms: int, *, is_behind: bool) -> bool:
         covered_ms = sum(span.until_ms - span.since_ms for span in self._covers)
-        was_lost, self._lost = self._lost, self._plan.lost(now_ms)
+        was_lost, self._lost = self._lost, self._plan.lost(now_ms, self._course)
         return covered_ms >= (REPLAYED_NEWS_MS if is_behind else NEWS_MS) or was_lost != self._lost
 
     def _find(self, found: "_Findings", events: list[Event], number: int, now_ms: int) -> None:
@@ -217,12 +221,18 @@ class Bluesky:
             raw=tuple(found.raw) if found else (),
             has_more=has_more,
             cursor=self._plan.cursor,
-            lost=self._plan.lost(now_ms),
+            lost=self._plan.lost(now_ms, self._course),
         )
 
+    def _corrections(self, now_ms: int) -> int:
+        self._corrected_ms = [ms for ms in self._corrected_ms if now_ms - ms < HOUR_MS]
+        return len(self._corrected_ms)
+
     def _note_correction(self, before_ms: int) -> None:
-        self._corrections += 1
-        self._known.shift(self._clock.now_ms() - before_ms)
+        now_ms, self._was_corrected = self._clock.now_ms(), True
+        moved_ms = now_ms - before_ms
+        self._corrected_ms = [*(ms + moved_ms for ms in self._corrected_ms), now_ms]
+        self._known.shift(moved_ms)
 
     def _leave(self) -> None:
         self._socket.close()
@@ -243,6 +253,11 @@ class Bluesky:
         if self._failures >= self._rounds:
             seconds = max(next(self._delays), error.retry_after or 0.0)
         return SourceError(str(error), retry_after=seconds, needs_owner=error.needs_owner)
+
+
+def _too_old(host: str, by_ms: int) -> SourceError:
+    name, older = urlsplit(host).hostname, duration(by_ms / 1000)
+    return SourceError(f"{name} sends what is {older} older than asked for: is our clock right?")
 
 
 class _Findings:

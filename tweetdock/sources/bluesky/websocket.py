@@ -26,6 +26,7 @@ from tweetdock.errors import SourceError
 from tweetdock.timestamps import duration
 
 OPEN_SECONDS = 10.0
+ADDRESS_SECONDS = 3.0  # most for an address but the last: some swallow what comes (IPv6)
 GLANCE_SECONDS = 0.2
 LARGEST = 4 * 1024 * 1024
 LARGEST_ANSWER = 256 * 1024
@@ -141,15 +142,17 @@ class WebSocket:
 
     def _dial(self, uri: WebSocketURI, deadline: float) -> socket.socket:
         failure: OSError = socket.gaierror("no address")
-        for family, kind, _, _, address in socket.getaddrinfo(
-            uri.host, uri.port, type=socket.SOCK_STREAM
+        found = socket.getaddrinfo(uri.host, uri.port, type=socket.SOCK_STREAM)
+        for left, (family, kind, _, _, address) in zip(
+            range(len(found), 0, -1), found, strict=True
         ):
             wire = socket.socket(family, kind)
             self._hold(wire)
+            until = _share(deadline, left)
             try:
-                self._reach(wire, address, deadline)
+                self._reach(wire, address, until)
                 wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return self._secure(wire, uri.host, deadline) if uri.secure else wire
+                return self._secure(wire, uri.host, until) if uri.secure else wire
             except SourceError:
                 raise
             except OSError as error:
@@ -262,6 +265,13 @@ class WebSocket:
         is_number = wanted.isascii() and wanted.isdigit()
         retry_after = min(float(wanted), 900.0) if is_number else None
         return SourceError(f"{self._host} refuses (HTTP {status})", retry_after=retry_after)
+
+
+def _share(deadline: float, addresses: int) -> float:
+    """The deadline for the next of so many addresses."""
+    if addresses == 1:
+        return deadline
+    return time.monotonic() + min(ADDRESS_SECONDS, _left(deadline) / addresses)
 
 
 def _left(deadline: float) -> float:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from tweetdock.clock import Clock
 from tweetdock.errors import RefusedError, SourceError
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream, Session, date_ms
+from tweetdock.sources.mastodon.access import Access
 from tweetdock.sources.mastodon.instance import Instance, parse_instance, streaming_base
 from tweetdock.sources.mastodon.posts import Page, parse_page
 from tweetdock.sources.mastodon.refusals import closed, explain, owner, wants_token
@@ -20,14 +21,18 @@ log = logging.getLogger(__name__)
 PAGE_SIZE = 40
 AGENT = {"User-Agent": "TweetDock"}  # some servers turn away what does not say what it is
 ABOUT_ACCESS = (401, 403, 422)
+REFUSALS_THAT_TELL = 2  # in a row; a single one may be a whim of something before the server
 
 
 class Found(NamedTuple):
-    """A page, when the server was asked for it (unix ms), and whether our clock was corrected."""
+    """A page, when the server was asked for it (unix ms), and by how much our clock was off.
+
+    moved_ms: our correction; 0 if there was none.
+    """
 
     page: Page
     served_ms: int
-    was_moved: bool
+    moved_ms: int
 
 
 class _Answer(NamedTuple):
@@ -48,12 +53,14 @@ class MastodonClient:
 
     token: a user's, or none. It goes along only where strangers are not let in: what a user is
     shown may be less, for the people and languages that they do not want to see.
+    access: shared by all who ask this server.
     """
 
     def __init__(
         self,
         server: str,
         token: str,
+        access: Access,
         *,
         clock: Clock,
         whole_seconds: float = WHOLE_SECONDS,
@@ -61,16 +68,22 @@ class MastodonClient:
     ) -> None:
         self.host = host_of(server)
         self.limit: RateLimit | None = None
-        self.remark = ""  # what the owner should know of what the server shows
         self._server = server.rstrip("/")
         self._token = token
-        self._signs = False
+        self._access = access
+        self._signs = self._was_signed = False
+        self._refusals = 0  # in a row, to us as a stranger, where the token was let in
         self._clock = clock
         self._keeps_raw = keeps_raw
         self._has_server_time = False
         self._session = Session(whole_seconds=whole_seconds)
         # A stream has connections of its own, so that a question's late end does not cut it.
         self._streaming = Session(whole_seconds=whole_seconds)
+
+    @property
+    def remark(self) -> str:
+        """What the owner should know of what the server shows."""
+        return self._access.remark
 
     def server_ms(self) -> int | None:
         """The server's time, once it has said so."""
@@ -83,6 +96,7 @@ class MastodonClient:
 
     def access(self) -> Instance:
         """What the server says of itself; SourceError if it shows us no hashtags at all."""
+        self._access.forget()
         try:
             instance = parse_instance(self._get("/api/v2/instance", []).body)
         except RefusedError as refusal:
@@ -92,11 +106,10 @@ class MastodonClient:
             instance = Instance()
         if instance.is_closed:
             raise closed(self.host)
-        if instance.wants_token:
-            if not self._token:
-                raise wants_token(self.host)
-            self._signs = True
-        self.remark = instance.remark
+        if instance.wants_token and not self._token:
+            raise wants_token(self.host)
+        self._signs, self._refusals = instance.wants_token, 0
+        self._access.learn(instance, self._clock.now_ms())
         return instance
 
     def page(self, tags: Sequence[str], bounds: Mapping[str, str]) -> Found:
@@ -108,9 +121,10 @@ class MastodonClient:
             answer = self._get(path, [*params, *bounds.items()])
         except RefusedError as refusal:
             raise self._explain(refusal) from refusal
+        self._access.set_signed(is_signed=self._was_signed)
         page = parse_page(answer.body, answer.at_ms, self.host, keeps_raw=self._keeps_raw)
-        was_moved = self._correct(answer.server_ms, answer.asked_ms)
-        return Found(page, self._clock.now_ms() - answer.lasted_ms, was_moved)
+        moved_ms = self._correct(answer.server_ms, answer.asked_ms)
+        return Found(page, self._clock.now_ms() - answer.lasted_ms, moved_ms)
 
     def is_gone(self, status_id: str) -> bool:
         """Whether a post is there no more for anybody; SourceError if there is no telling.
@@ -128,9 +142,13 @@ class MastodonClient:
 
     def stream(self, tag: str, silence_seconds: float) -> LineStream:
         """Begin to listen to a tag."""
-        base = streaming_base(self.access(), self._server)
+        instance = self._access.known(self._clock.now_ms()) or self.access()
+        base = streaming_base(instance, self._server)
         if base is None:
             raise owner(f"{self.host} streams without encryption only, which would give the token")
+        place = host_of(base)
+        if place != self.host and self._access.is_new_place(place):
+            log.info("%s streams from %s, which is sent its token too", self.host, place)
         asked_ms = self._clock.now_ms()
         try:
             stream = self._streaming.open(
@@ -146,8 +164,22 @@ class MastodonClient:
         return stream
 
     def _get(self, path: str, params: list[tuple[str, str]]) -> _Answer:
-        asked_ms = self._clock.now_ms()
-        signs = self._signs
+        try:
+            answer = self._ask(path, params, signs=self._signs)
+        except RefusedError as refusal:
+            if refusal.status not in ABOUT_ACCESS or not self._token or self._was_signed:
+                raise
+            answer = self._ask(path, params, signs=True)
+            # Some let no stranger in and do not say so; that is tried again at the next access().
+            self._refusals += 1
+            self._signs = self._refusals >= REFUSALS_THAT_TELL
+        else:
+            if not self._was_signed:
+                self._refusals = 0
+        return answer
+
+    def _ask(self, path: str, params: list[tuple[str, str]], *, signs: bool) -> _Answer:
+        asked_ms, self._was_signed = self._clock.now_ms(), signs
         try:
             response = self._session.get(
                 f"{self._server}{path}",
@@ -156,9 +188,6 @@ class MastodonClient:
             )
         except RefusedError as refusal:
             self.limit = RateLimit.from_headers(refusal.headers)
-            if refusal.status in ABOUT_ACCESS and self._token and not signs:
-                self._signs = True
-                return self._get(path, params)
             raise
         self.limit = RateLimit.from_headers(response.headers)
         now_ms, server_ms = self._clock.now_ms(), date_ms(response.headers)
@@ -170,7 +199,7 @@ class MastodonClient:
 
     def _explain(self, refusal: RefusedError, token: str | None = None) -> SourceError:
         if token is None:
-            token = self._token if self._signs else ""
+            token = self._token if self._was_signed else ""
         return explain(refusal, self.host, token, self._clock.now_ms())
 
     def _spare_limit(self) -> None:
@@ -181,14 +210,14 @@ class MastodonClient:
                 retry_after=limit.pause_seconds(now_ms, 0.0),
             )
 
-    def _correct(self, server_ms: int | None, asked_ms: int) -> bool:
-        """Take the server's word for the time, if it gave one; whether that moved our clock."""
+    def _correct(self, server_ms: int | None, asked_ms: int) -> int:
+        """Take the server's word for the time, if it gave one; by how much that moved our clock."""
         if server_ms is None:
-            return False
+            return 0
         self._has_server_time = True
         before_ms = self._clock.now_ms()
         if not self._clock.correct(server_ms, asked_ms):
-            return False
+            return 0
         off = duration(abs(server_ms - before_ms) / 1000)
         log.warning("this machine's clock is off by %s; going by %s", off, self.host)
-        return True
+        return server_ms - before_ms

@@ -8,6 +8,7 @@ from typing import Any
 
 from tweetdock.errors import PostError, SourceError
 from tweetdock.post import Post, Raw
+from tweetdock.sources.one_line import one_line
 from tweetdock.timestamps import parse_ms
 
 FIRST_YEAR_MS = 1_450_000_000_000  # no server of Mastodon's kind is older
@@ -150,7 +151,7 @@ def parse_status(entry: Any, at_ms: int) -> Post | None:
 def as_received(entry: dict[str, Any], post: Post) -> Raw:
     """The status as it came, on one line, under a name of its own for each edit of it."""
     edited = _name(entry.get("edited_at"))
-    return Raw(f"{post.key}@{edited}" if edited else post.key, _line(entry), post)
+    return Raw(f"{post.key}@{edited}" if edited else post.key, one_line(entry), post)
 
 
 def status_id(text: str) -> str:
@@ -179,21 +180,10 @@ def _snowflake(text: str, at_ms: int) -> int | None:
 
 
 def _unreadable(entry: Any, near_ms: int, kind: str, *, keeps_raw: bool) -> Unreadable:
-    text = _line(entry)
+    text = one_line(entry)
     # Listeners side by side must give the same thing the same name.
     version = f"mastodon:unreadable:{blake2b(text.encode(), digest_size=8).hexdigest()}"
     return Unreadable(near_ms, kind, version, Raw(version, text, None) if keeps_raw else None)
-
-
-def _line(entry: Any) -> str:
-    try:
-        text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
-        text.encode()
-    except RecursionError:  # just shallow enough to be read
-        return "{}"
-    except UnicodeEncodeError:  # half a surrogate pair is JSON, but no UTF-8
-        return json.dumps(entry, separators=(",", ":"))
-    return text
 
 
 def _name(value: Any) -> str:

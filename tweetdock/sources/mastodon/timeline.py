@@ -1,21 +1,20 @@
-"""Mastodon's hashtags as sources: for each server its timeline, and its streams by a token."""
+"""A Mastodon server's timeline of hashtags as a source: all that is new, missing, or late."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tweetdock.clock import Clock
+from tweetdock.errors import SourceError
 from tweetdock.memory import Bookmark
-from tweetdock.post import Batch, Feed, Removal, Span, feed_name
-from tweetdock.sources.http import WHOLE_SECONDS
-from tweetdock.sources.mastodon.client import MastodonClient
+from tweetdock.post import Batch, Feed, Removal, Span
+from tweetdock.sources.mastodon.access import ASK_EVERY_MS
+from tweetdock.sources.mastodon.client import Found, MastodonClient
 from tweetdock.sources.mastodon.plan import SETTLE_MS, Reading, TimelinePlan, common
 from tweetdock.sources.mastodon.posts import Page, Unreadable
 from tweetdock.sources.mastodon.statuses import Statuses
-from tweetdock.sources.mastodon.stream import SILENCE_SECONDS, TagStream
-from tweetdock.sources.polling import Pause, Source
-from tweetdock.sources.settings import host_of
+from tweetdock.sources.polling import Pause
 from tweetdock.timestamps import duration
 
 log = logging.getLogger(__name__)
@@ -25,66 +24,12 @@ SOURCE = "mastodon"
 # and says nothing of the rest.
 TAGS_A_REQUEST = 4
 STREAMED_POLL_SECONDS = 60.0  # while posts come by stream, the timeline fills and looks back
-ACCESS_EVERY_MS = 600_000
 NOTHING = Span(0, 0)
 GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
-
-
-def make_mastodon(
-    hashtags: Sequence[str],
-    *,
-    servers: Sequence[str],
-    tokens: Mapping[str, str],
-    make_clock: Callable[[], Clock],
-    window_seconds: float,
-    poll_seconds: float,
-    keeps_raw: bool,
-    bookmark_of: Callable[[str], Bookmark],
-    whole_seconds: float = WHOLE_SECONDS,
-    silence_seconds: float = SILENCE_SECONDS,
-) -> list[Source]:
-    """The sources for some hashtags (without `#`) on some servers (`https://fosstodon.org`).
-
-    tokens: of users, by the server's host; a server with one is streamed from, too.
-    bookmark_of: where a feed left off, by its name. silence_seconds: after which a stream is dead.
-    """
-    sources: list[Source] = []
-    window_ms = round(window_seconds * 1000)
-    for server in servers:
-        host = host_of(server)
-        token, statuses = tokens.get(host, ""), Statuses(window_ms)
-
-        def make_client(clock: Clock, server: str = server, token: str = token) -> MastodonClient:
-            return MastodonClient(
-                server, token, clock=clock, whole_seconds=whole_seconds, keeps_raw=keeps_raw
-            )
-
-        clock = make_clock()
-        timeline = TagTimeline(
-            hashtags,
-            make_client(clock),
-            statuses,
-            clock=clock,
-            is_streamed=bool(token),
-            window_ms=window_ms,
-            poll_seconds=poll_seconds,
-            bookmark=bookmark_of(feed_name(SOURCE, host)),
-        )
-        sources.append(timeline)
-        for tag in hashtags if token else ():
-            clock = make_clock()
-            sources.append(
-                TagStream(
-                    timeline.feed,
-                    tag,
-                    make_client(clock),
-                    statuses,
-                    clock=clock,
-                    keeps_raw=keeps_raw,
-                    silence_seconds=silence_seconds,
-                )
-            )
-    return sources
+# By a clock further off than this a post would get a wrong moment, and what is new not be read.
+TOLERATED_MS = 30_000
+# Answers in a row that must agree before another time is believed: a server may have two clocks.
+AFTER_MOVING, AFTER_DISAGREEING = 3, 8
 
 
 class TagTimeline:
@@ -125,6 +70,8 @@ class TagTimeline:
         self._polled_ms = 0
         self._was_moved = False
         self._may_move = True
+        self._doubts = 0  # answers that must agree on the time before one is used
+        self._disagree = False
         self._is_behind = False
         self._showing: set[tuple[str, ...]] = set()
         self._unreadable: dict[str, int] = {}
@@ -190,7 +137,7 @@ class TagTimeline:
     def _look_who_may_read(self, *, at_once: bool = False) -> None:
         # To some whom it does not let in a server answers with an empty page, as if all was well.
         now_ms, known_ms = self._clock.now_ms(), self._accessed_ms
-        if not at_once and known_ms is not None and known_ms <= now_ms < known_ms + ACCESS_EVERY_MS:
+        if not at_once and known_ms is not None and known_ms <= now_ms < known_ms + ASK_EVERY_MS:
             return
         self._accessed_ms = None
         self._client.access()
@@ -204,16 +151,17 @@ class TagTimeline:
             if reading.pages and not reading.is_live and self._is_late():
                 return
             found = self._client.page(tags, reading.bounds)
+            if self._is_doubtful(found):
+                yield self._batch(Page(), NOTHING, has_more=False)
+                return
             if self._has_dried_up(tags, reading, found.page):
                 self._look_who_may_read(at_once=True)
             above = reading.min_id
             span = reading.take(found.page, found.served_ms)
             plan.learn(reading, found.page)
             plan.record(reading, span)
-            if found.was_moved and self._may_move:
-                self._was_moved = True
-                for one in self._plans.values():
-                    one.clock_moved(self._clock.now_ms())
+            if found.moved_ms and self._may_move:
+                self._move()
             has_more = not (is_last and reading.is_done and plan.is_done)
             has_more = has_more and not self._was_moved
             absent = plan.absent(reading, found.page, above)
@@ -227,6 +175,31 @@ class TagTimeline:
                 yield replace(self._batch(Page(), NOTHING, has_more=is_more), removals=gone)
             if self._was_moved:
                 return
+
+    def _is_doubtful(self, found: Found) -> bool:
+        """Whether a page is not to be used yet, as more answers must confirm what time it is.
+
+        SourceError once one of them said otherwise.
+        """
+        if abs(found.moved_ms) > TOLERATED_MS:
+            self._disagree = self._doubts > 0
+            self._doubts = AFTER_DISAGREEING if self._disagree else AFTER_MOVING
+            self._move()
+        elif self._doubts:
+            self._doubts -= 1
+        if not self._doubts:
+            self._disagree = False
+            return False
+        if self._disagree:
+            host = self._client.host
+            raise SourceError(f"{host}'s clocks disagree on what time it is", first=5.0, cap=60.0)
+        self._was_moved = True
+        return True
+
+    def _move(self) -> None:
+        self._was_moved = True
+        for plan in self._plans.values():
+            plan.clock_moved(self._clock.now_ms())
 
     def _is_late(self) -> bool:
         """Whether this poll has taken as long as the pause between two."""
@@ -243,7 +216,10 @@ class TagTimeline:
 
     def _batch(self, page: Page, covers: Span, *, has_more: bool) -> Batch:
         removals = self._statuses.note(page.statuses, self._clock.now_ms())
-        fresh = [entry for entry in page.unreadable if self._is_news(entry)]
+        floor = self._clock.now_ms() - self._window_ms
+        if page.unreadable:
+            self._unreadable = {name: ms for name, ms in self._unreadable.items() if ms > floor}
+        fresh = [entry for entry in page.unreadable if self._is_news(entry, floor)]
         raws = [status.raw for status in page.statuses] + [entry.raw for entry in fresh]
         return Batch(
             source=self.feed.source,
@@ -259,10 +235,8 @@ class TagTimeline:
             remark=self._client.remark,
         )
 
-    def _is_news(self, entry: Unreadable) -> bool:
+    def _is_news(self, entry: Unreadable, floor: int) -> bool:
         """Whether it is met for the first time; the same is read again and again."""
-        floor = self._clock.now_ms() - self._window_ms
-        self._unreadable = {name: ms for name, ms in self._unreadable.items() if ms > floor}
         if entry.version in self._unreadable or entry.at_ms <= floor:
             return False
         self._unreadable[entry.version] = entry.at_ms

@@ -2,11 +2,12 @@
 
 import logging
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
 from tweetdock.errors import RefusedError, SourceError
 from tweetdock.sources.http import LineStream
-from tweetdock.sources.x.follow import read_followed
+from tweetdock.sources.x.follow import FollowLists
 from tweetdock.sources.x.ledger import Ledger
 from tweetdock.sources.x.lines import Wanted
 from tweetdock.sources.x.query import Queries, normal
@@ -19,14 +20,14 @@ from tweetdock.sources.x.rules import (
     parse_added,
     parse_rules,
     reconcile,
+    rule_key,
 )
 from tweetdock.sources.x.stream_client import XStreamClient
 
 log = logging.getLogger(__name__)
 
 SEAM_MS = 5_000  # what was written so shortly after a connect is left to the search
-RULES_SETTLE_MS = 30_000  # a rule holds after about 20 s
-STALL_MS = 10_000
+STALL_SECONDS = 10.0
 PORTAL_FIRST, PORTAL_CAP = 5.0, 60.0
 
 
@@ -34,17 +35,28 @@ class XConnection:
     """Opened, read, broken, and opened again; used by one thread, cut by any.
 
     tags: the hashtags wanted; none where a query of the owner's own decides.
+    lists: reads whom accounts follow. monotonic: seconds that nobody corrects.
     wanted: which posts count, by the rules of the connection that is open.
     """
 
-    def __init__(self, ledger: Ledger, client: XStreamClient, *, tags: Iterable[str]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: XStreamClient,
+        lists: FollowLists,
+        *,
+        tags: Iterable[str],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.wanted = Wanted(frozenset())
         self._ledger = ledger
         self._clock = ledger.clock
         self._client = client
+        self._lists = lists
+        self._monotonic = monotonic
         self._tags = frozenset(map(normal, tags))
         self._stream: LineStream | None = None
-        self._left_ms = 0
+        self._left = 0.0
         self._is_cut = threading.Event()
 
     @property
@@ -58,6 +70,7 @@ class XConnection:
             raise SourceError("X's stream was ended")
         try:
             queries = self._prepare(self._clock.now_ms())
+            looked_ms = self._clock.now_ms()
             there = self._rules()
             changes = reconcile(there, queries.rules)
             if not there:  # without any rule X gives no stream
@@ -74,21 +87,23 @@ class XConnection:
             other_rules=frozenset(ids[rule] for rule in queries.other_rules),
             tags=self._tags,
         )
-        self._left_ms = self._clock.now_ms()
-        self._ledger.opened(self._left_ms + SEAM_MS)
+        self._left, now_ms = self._monotonic(), self._clock.now_ms()
+        self._ledger.opened(now_ms + SEAM_MS, ids.values(), min(looked_ms, now_ms))
 
     def read(self) -> list[bytes | None]:
         """Wait for the next piece; its lines. SourceError when it is over."""
         now_ms = self._clock.now_ms()
         if self._stream is None:
             raise SourceError("there is no connection to X's stream")
-        if now_ms - self._left_ms > STALL_MS:
+        if self._monotonic() - self._left > STALL_SECONDS:
             # What lies ready may be old, and how much more of it there is nobody knows.
             raise SourceError("this machine was too busy to read X's stream")
         if self._ledger.lists_due(now_ms):
             raise SourceError("X is to be asked anew who is followed")
+        if self._ledger.has_lost_rules:
+            raise SourceError("somebody has changed this gauge's rules on X")
         lines = self._stream.read()
-        self._left_ms = self._clock.now_ms()
+        self._left = self._monotonic()
         return lines
 
     def cut(self) -> None:
@@ -110,7 +125,7 @@ class XConnection:
     def _prepare(self, now_ms: int) -> Queries:
         for name in self._ledger.lists_due(now_ms):
             try:
-                followed = read_followed(self._client, name, now_ms)
+                followed = self._lists.read(name, now_ms)
             except (RefusedError, SourceError) as error:
                 if not self._ledger.put_off(name, now_ms):
                     raise
@@ -140,8 +155,9 @@ class XConnection:
         for part in in_parts(changes.delete):
             self._client.delete_rules(part)
         for values in in_parts(changes.add):
-            ids |= parse_added(self._client.add_rules(values))
-            self._ledger.rules_changed(self._clock.now_ms() + RULES_SETTLE_MS)
+            added = parse_added(self._client.add_rules(values))
+            self._ledger.rules_changed(self._clock.now_ms())
+            ids |= {value: added[rule_key(value)] for value in values if rule_key(value) in added}
         if changes.add or changes.delete:
             numbers = len(changes.add), len(changes.delete), len(changes.ids)
             log.info("x-stream: %d rules added, %d deleted, %d kept", *numbers)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tweetdock.coverage import Spans
-from tweetdock.errors import RefusedError
+from tweetdock.errors import RefusedError, SourceError
 from tweetdock.post import Batch, Feed, Span
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
@@ -12,6 +12,8 @@ from tweetdock.sources.x.client import XClient
 from tweetdock.sources.x.ledger import Ledger
 from tweetdock.sources.x.plan import Search
 from tweetdock.sources.x.refusals import explain
+from tweetdock.sources.x.rules import parse_rules
+from tweetdock.sources.x.stream_client import XStreamClient
 from tweetdock.timestamps import duration
 
 IDLE_SECONDS = 1.0
@@ -22,29 +24,42 @@ class XFill:
     """Asks X's search for each gap that the ledger knows of, each stretch once.
 
     client: tells the ledger of a corrected clock, and books in the budget what it reads.
+    stream_client: is asked now and then which rules there are, while the stream is open.
     """
 
     voice = "search"
 
-    def __init__(self, feed: Feed, ledger: Ledger, client: XClient, budget: Budget) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        ledger: Ledger,
+        client: XClient,
+        stream_client: XStreamClient,
+        budget: Budget,
+    ) -> None:
         self.feed = feed
         self._ledger = ledger
         self._client = client
+        self._stream_client = stream_client
         self._budget = budget
         self._read = Spans()  # by searches, not by the stream
         self._is_ailing = False
 
     def poll(self) -> Iterator[Batch]:
         """One search, a Batch a page, if there is a gap; SourceError when X does not deliver."""
+        trouble = self._look()
         found = self._ledger.work()
         if found is None:
+            if trouble:
+                self._is_ailing = True
+                raise trouble
             if self._is_ailing:  # what could not be read has become old: no trouble any more
                 self._is_ailing = False
                 yield replace(self._word(), billed=0)
             return
         self._is_ailing = True
         query, work = found
-        search, token = Search(work.ask), None
+        search, token, first_ms = Search(work.ask), None, 0
         while True:
             try:
                 page, served_ms, was_moved, billed = self._client.search(query, work.ask, token)
@@ -53,7 +68,8 @@ class XFill:
             self._is_ailing = False
             span = search.take(page, served_ms)
             token = page.next_token
-            known = self._ledger.read(query, work, span, served_ms)
+            first_ms = first_ms or served_ms
+            known = self._ledger.read(query, work, span, first_ms)
             self._settle(known, served_ms)
             has_more = token is not None and not was_moved
             for piece in known[:-1]:
@@ -65,10 +81,11 @@ class XFill:
                 unreadable=tuple(entry.at_ms for entry in page.unreadable),
                 raw=page.raw,
                 has_more=has_more,
-                billed=billed,
+                billed=billed + self._ledger.owed(),
             )
             if not has_more:
                 return
+            self._look()
 
     def pause(self) -> Pause:
         """A moment, or as long as the rate limit wants it while there is more to ask."""
@@ -87,6 +104,22 @@ class XFill:
     def cut(self) -> None:
         """End the request under way."""
         self._client.cut()
+        self._stream_client.cut_look()
+
+    def _look(self) -> SourceError | None:
+        """See if the stream's rules are still there, if it is time; here, as it must not wait."""
+        asked_ms = self._ledger.clock.now_ms()
+        if not self._ledger.look_is_due(asked_ms):
+            return None
+        try:
+            there = parse_rules(self._stream_client.look())
+        except RefusedError as refusal:
+            # Not with the wait that X wants: gaps are to be filled meanwhile.
+            return SourceError(str(explain(refusal, asked_ms, "stream")), first=5.0)
+        except SourceError as error:
+            return error
+        self._ledger.looked((rule.id for rule in there), asked_ms)
+        return None
 
     def _settle(self, known: list[Span], served_ms: int) -> None:
         self._read.forget_before(served_ms - self._ledger.window_ms)

@@ -2,14 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
-from tweetdock.errors import SourceError
+from tweetdock.errors import RefusedError, SourceError
+from tweetdock.sources.x.budget import Budget
 
 USD_A_USER = 0.010  # https://docs.x.com/x-api/getting-started/pricing
+POSTS_A_USER = 2  # as the budget counts, which knows posts
 OLD_MS = 7 * 86_400_000
+LARGEST_PAGE = 1000
 MOST_PAGES = 50
 NAME = re.compile(r"[A-Za-z0-9_]{1,20}")  # 15 today, and some are older
 FOLLOWING = "following"
@@ -71,35 +74,87 @@ class Users(Protocol):
         """The account of that name."""
         ...
 
-    def following(self, identity: str, token: str | None) -> bytes:
-        """A page of the accounts that one follows."""
+    def following(self, identity: str, token: str | None, most: int) -> bytes:
+        """A page of the accounts that one follows, of so many at the most."""
         ...
 
 
-def read_followed(users: Users, name: str, now_ms: int) -> Followed:
-    """Ask X whom `name` follows; SourceError if it does not tell.
+@dataclass(slots=True)
+class _Begun:
+    """A list as far as it was read. token: of its next page."""
 
-    https://docs.x.com/x-api/users/follows/introduction
+    identity: str
+    token: str | None = None
+    names: list[str] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+
+
+class FollowLists:
+    """Asks X whom accounts follow, a page at a time, as far as the day's money reaches.
+
+    What was read of a list is kept when a later page cannot be had. billed: is told of what was
+    paid, in posts. https://docs.x.com/x-api/users/follows/introduction
     """
-    found = _decode(users.user(name)).get("data")
-    identity = found.get("id") if isinstance(found, dict) else None
-    if not isinstance(identity, str) or not identity.isdecimal():
-        raise SourceError(f"X knows no account @{name}", first=60.0, cap=900.0, needs_owner=True)
-    entries = _pages(users, identity)
-    names = [e["username"] for e in entries if isinstance(e.get("username"), str)]
-    return Followed(name, now_ms, tuple(n for n in names if NAME.fullmatch(n)))
 
+    def __init__(self, users: Users, budget: Budget, billed: Callable[[int], object]) -> None:
+        self._users = users
+        self._budget = budget
+        self._billed = billed
+        self._begun: dict[str, _Begun] = {}
 
-def _pages(users: Users, identity: str) -> Iterator[dict[str, Any]]:
-    token, tokens = None, set[str]()
-    for _ in range(MOST_PAGES):
-        answer = _decode(users.following(identity, token))
-        data, meta = answer.get("data"), answer.get("meta")
-        yield from (entry for entry in data or [] if isinstance(entry, dict))
+    def read(self, name: str, now_ms: int) -> Followed:
+        """Whom `name` follows; SourceError if X does not tell, BudgetError if it costs too much."""
+        begun = self._begun.get(name) or _Begun(self._identity(name, now_ms))
+        self._begun[name] = begun
+        while self._page(begun, now_ms):
+            pass
+        del self._begun[name]
+        return Followed(name, now_ms, tuple(n for n in begun.names if NAME.fullmatch(n)))
+
+    def _identity(self, name: str, now_ms: int) -> str:
+        found = self._pay(lambda _: self._users.user(name), 1, now_ms).get("data")
+        identity = found.get("id") if isinstance(found, dict) else None
+        if not isinstance(identity, str) or not identity.isdecimal():
+            sentence = f"X knows no account @{name}"
+            raise SourceError(sentence, first=60.0, cap=900.0, needs_owner=True)
+        return identity
+
+    def _page(self, begun: _Begun, now_ms: int) -> bool:
+        """Read one page more; whether there is another one."""
+        answer = self._pay(
+            lambda most: self._users.following(begun.identity, begun.token, most),
+            LARGEST_PAGE,
+            now_ms,
+        )
+        begun.names += [e["username"] for e in _users(answer) if isinstance(e.get("username"), str)]
+        meta = answer.get("meta")
         token = meta.get("next_token") if isinstance(meta, dict) else None
-        if not isinstance(token, str) or not token or token in tokens:
-            return
-        tokens.add(token)
+        if not isinstance(token, str) or not token or token in begun.tokens:
+            return False
+        begun.tokens.add(token)
+        begun.token = token
+        return len(begun.tokens) < MOST_PAGES
+
+    def _pay(self, ask: Callable[[int], bytes], most: int, now_ms: int) -> dict[str, Any]:
+        """An answer with so many users at the most, fewer if the day's money buys fewer."""
+        allowance = self._budget.allow(now_ms, most * POSTS_A_USER)
+        try:
+            answer = _decode(ask(allowance.size // POSTS_A_USER))
+        except RefusedError:
+            self._budget.free(allowance)
+            raise
+        except SourceError:
+            self._budget.lose(allowance, now_ms)
+            raise
+        ids = [str(entry.get("id")) for entry in _users(answer)]
+        versions = [f"user:{one}/{n}" for one in ids for n in range(POSTS_A_USER)]
+        self._billed(self._budget.take(versions, now_ms, allowance=allowance))
+        return answer
+
+
+def _users(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    data = answer.get("data") or []
+    return [one for one in (data if isinstance(data, list) else [data]) if isinstance(one, dict)]
 
 
 def _decode(body: bytes) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from tweetdock.coverage import Spans
 from tweetdock.post import Span
 from tweetdock.sources.x.plan import INDEX_LAG_MS, SEAM_MS, Ask
 
-IN_FLIGHT_MS = 60_000  # posts of the last minute may have been on their way when a stream broke
-# Of a gap that grows, or whose end the index does not have yet, so much is read at a time: sooner
-# than a missing stretch shows in the grade; or when it is read once more, which nobody waits for.
-PIECE_MS, SETTLED_PIECE_MS = 15_000, 60_000
+# Posts of the last minute may have been on their way when a stream broke. That is more than the
+# gauge is told to wait for (LATENCY_MS): what is later still comes, but not once it has broken.
+IN_FLIGHT_MS = 60_000
+# Of a gap that grows, or whose end the index does not have yet, so much is read at a time: with
+# the index's lag still sooner than a missing stretch shows in the grade (LAG_MS).
+PIECE_MS = 60_000
 
 
 class Reads:
@@ -114,9 +116,9 @@ class Gaps:
 
     def next(self, now_ms: int) -> Work | None:
         """The search to make now; None if there is none."""
-        for reads, lag_ms, least_ms in (
-            (self._seen, INDEX_LAG_MS, PIECE_MS),
-            (self._settled, self._look_back_ms, SETTLED_PIECE_MS),
+        for reads, lag_ms in (
+            (self._seen, INDEX_LAG_MS),
+            (self._settled, self._look_back_ms),
         ):
             ripe_ms = now_ms - lag_ms
             end_ms = ripe_ms if self._live_ms is None else min(ripe_ms, self._live_ms)
@@ -124,13 +126,16 @@ class Gaps:
             is_open = end_ms != self._live_ms
             for gap in reversed(reads.whole.gaps(within)):
                 grows = is_open and gap.until_ms == end_ms
-                is_due = not grows or gap.until_ms - gap.since_ms >= least_ms
+                is_due = not grows or gap.until_ms - gap.since_ms >= PIECE_MS
                 if is_due and (found := reads.missing(gap)):
                     return Work(found[0], _ask(found[1]))
         return None
 
     def read(self, query: int, span: Span, served_ms: int) -> list[Span]:
-        """A search has read a stretch by `served_ms`; what is complete by that."""
+        """A search has read a stretch; what is complete by that.
+
+        served_ms: when X gave the first page of it, the one with the newest posts.
+        """
         # Not before X has answered: our clock may have been wrong until then.
         for reads in (self._seen, self._settled):
             reads.forget_before(served_ms - self._window_ms)

@@ -22,6 +22,9 @@ from tweetdock.timestamps import duration
 log = logging.getLogger(__name__)
 
 DAY_MS = 86_400_000
+RULES_SETTLE_MS = 30_000  # a rule holds after about 20 s
+LOOK_MS = 60_000  # X allows 450 looks in 15 min
+MOST_SEARCHES = 300  # that X's 450 in 15 min read every minute, and a gap besides
 
 
 class Ledger:
@@ -55,6 +58,11 @@ class Ledger:
         self._settled_ms = max(_numbers([known.get("rules_ms")]), default=0)
         followed = [Followed.load(entry) for entry in _list(known.get("followed"))]
         self._followed = {one.of: one for one in followed if one and one.of in self._lists}
+        self._followed_json = ""
+        self._rule_ids: frozenset[str] = frozenset()
+        self._looked_ms = self._opened_ms = 0
+        self._has_lost_rules = False
+        self._owed = 0
         self.queries: Queries | None = None  # not known before all lists are
         self._gaps = Gaps(
             queries=0,
@@ -80,6 +88,12 @@ class Ledger:
             if queries != self.queries:
                 self.queries = queries
                 self._gaps.ask_by(len(queries.searches))
+                if len(queries.searches) > MOST_SEARCHES:
+                    log.warning(
+                        "x-stream: the accounts followed take %d searches, which X's rate limit "
+                        "does not allow each minute: gaps are filled slowly, or never",
+                        len(queries.searches),
+                    )
 
     def lists_due(self, now_ms: int) -> list[str]:
         """Whose list of followed accounts is to be read, anew or for the first time."""
@@ -94,12 +108,14 @@ class Ledger:
             if known is None:
                 return False
             self._followed[name] = replace(known, read_ms=now_ms - OLD_MS + DAY_MS)
+            self._followed_json = ""
             return True
 
     def follow(self, followed: Followed) -> None:
         """A list was read."""
         with self._lock:
             self._followed[followed.of] = followed
+            self._followed_json = ""
 
     def correct(self, headers: Mapping[str, str], asked_ms: int) -> None:
         """Take X's word for the time, by an answer's Date."""
@@ -111,15 +127,14 @@ class Ledger:
             before_ms = self.clock.now_ms()
             if not self.clock.correct(server_ms, asked_ms):
                 return
-            now_ms = self.clock.now_ms()
-            self._gaps.clock_moved(now_ms)
+            self._move(self.clock.now_ms())
         off = duration(abs(server_ms - before_ms) / 1000)
         log.warning("this machine's clock is off by %s; going by X's", off)
 
     def clock_moved(self, now_ms: int) -> None:
         """The search has corrected the clock, which says `now_ms`."""
         with self._lock:
-            self._gaps.clock_moved(now_ms)
+            self._move(now_ms)
 
     def server_ms(self) -> int | None:
         """X's time, once it has told the stream."""
@@ -132,9 +147,23 @@ class Ledger:
                 "connects": self._reconnects.connects_ms,
                 "rules_ms": self._settled_ms,
                 "unsettled": self._gaps.unsettled(self.clock.now_ms()),
-                "followed": [one.dump() for one in self._followed.values()],
             }
-            return json.dumps(cursor, separators=(",", ":"))
+            if not self._followed_json:  # thousands of names, which seldom change
+                followed = [one.dump() for one in self._followed.values()]
+                self._followed_json = json.dumps(followed, separators=(",", ":"))
+            head = json.dumps(cursor, separators=(",", ":")).removesuffix("}")
+            return f'{head},"followed":{self._followed_json}}}'
+
+    def owe(self, billed: int) -> None:
+        """So much was billed, in posts, that no batch has told yet."""
+        with self._lock:
+            self._owed += billed
+
+    def owed(self) -> int:
+        """The same, to be told by the next batch."""
+        with self._lock:
+            owed, self._owed = self._owed, 0
+            return owed
 
     # What the search is to read, and has read.
 
@@ -171,22 +200,56 @@ class Ledger:
         with self._lock:
             self._reconnects.not_reached()
 
-    def rules_changed(self, settled_ms: int) -> None:
-        """Rules were added, and hold from that moment on."""
+    def rules_changed(self, now_ms: int) -> None:
+        """Rules were added, and hold a while later."""
         with self._lock:
-            self._settled_ms = settled_ms
+            self._settled_ms = now_ms + RULES_SETTLE_MS
 
-    def opened(self, since_ms: int) -> None:
-        """The stream is there, and brings every post from that moment on, if its rules hold."""
+    def look_is_due(self, now_ms: int) -> bool:
+        """Whether it is time to see if the open stream's rules are still there."""
         with self._lock:
-            self._reconnects.opened(self.clock.now_ms())
+            is_open = self._gaps.live_ms is not None and not self._has_lost_rules
+            return is_open and now_ms - self._looked_ms >= LOOK_MS
+
+    def looked(self, ids: Iterable[str], asked_ms: int) -> None:
+        """X was asked which rules there are: these."""
+        with self._lock:
+            if asked_ms < self._opened_ms:  # of another connection
+                return
+            if self._rule_ids <= set(ids):
+                self._looked_ms = asked_ms
+            else:
+                self._has_lost_rules = True
+
+    @property
+    def has_lost_rules(self) -> bool:
+        """Whether the open stream lacks a rule of its own; deleted and added it is another one."""
+        return self._has_lost_rules
+
+    def opened(self, since_ms: int, rule_ids: Iterable[str], looked_ms: int) -> None:
+        """The stream is there, and brings every post from that moment on, if its rules hold.
+
+        looked_ms: when the rules were there.
+        """
+        with self._lock:
+            known, self._rule_ids = self._rule_ids, frozenset(rule_ids)
+            self._has_lost_rules = False
+            self._looked_ms, self._opened_ms = looked_ms, self.clock.now_ms()
+            if known and not self._rule_ids <= known:  # whoever has added it meanwhile
+                self._settled_ms = max(self._settled_ms, self._opened_ms + RULES_SETTLE_MS)
+            self._reconnects.opened(self._opened_ms)
             self._gaps.stream_begins(max(since_ms, self._settled_ms))
 
-    def heard(self, now_ms: int) -> int:
-        """The stream has brought a line; since when it brings every post."""
+    def heard(self, now_ms: int) -> Span:
+        """The stream has brought a line; since when it brings every post, and until when for sure.
+
+        Not until now: its rules may have been deleted after the last look at them.
+        """
         with self._lock:
-            self._gaps.stream_heard(now_ms)
-            return self._gaps.live_ms or now_ms
+            since_ms = self._gaps.live_ms or now_ms
+            until_ms = max(since_ms, min(now_ms, self._looked_ms))
+            self._gaps.stream_heard(until_ms)
+            return Span(since_ms, until_ms)
 
     def stumbled(self, now_ms: int) -> None:
         """The stream has brought a line that cannot be read, of just now: the search is to."""
@@ -204,6 +267,15 @@ class Ledger:
         """X has refused; seconds to wait."""
         with self._lock:
             return self._reconnects.refused(now_ms, first, cap)
+
+    def _move(self, now_ms: int) -> None:
+        self._gaps.clock_moved(now_ms)
+        self._looked_ms = min(self._looked_ms, now_ms)
+        self._opened_ms = min(self._opened_ms, now_ms)
+        if self._settled_ms:  # by the clock as it was, and nobody knows how long ago
+            self._settled_ms = now_ms + RULES_SETTLE_MS
+        if self._gaps.live_ms is not None:
+            self._gaps.stream_begins(max(now_ms, self._settled_ms))
 
 
 def _loaded(cursor: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """X's stream and the search that fills its gaps, put together as two voices of one feed."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from tweetdock.clock import Clock
 from tweetdock.memory import Bookmark
@@ -10,7 +11,7 @@ from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials, XClient
 from tweetdock.sources.x.connection import XConnection
 from tweetdock.sources.x.fill import XFill
-from tweetdock.sources.x.follow import parse_follow
+from tweetdock.sources.x.follow import FollowLists, parse_follow
 from tweetdock.sources.x.ledger import Ledger
 from tweetdock.sources.x.stream import LAG_MS, SILENCE_SECONDS, XStream
 from tweetdock.sources.x.stream_client import XStreamClient
@@ -31,6 +32,7 @@ def make_x_stream(
     budget: Budget | None = None,
     silence_seconds: float = SILENCE_SECONDS,
     whole_seconds: float = WHOLE_SECONDS,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> tuple[XStream, XFill]:
     """The two sources of `x-stream`, each for a thread of its own; nothing is asked yet.
 
@@ -67,6 +69,12 @@ def make_x_stream(
         whole_seconds=whole_seconds,
         keeps_raw=keeps_raw,
     )
-    connection = XConnection(ledger, stream_client, tags=() if query else hashtags)
+    connection = XConnection(
+        ledger,
+        stream_client,
+        FollowLists(stream_client, budget, ledger.owe),
+        tags=() if query else hashtags,
+        monotonic=monotonic,
+    )
     stream = XStream(feed, ledger, connection, keeps_raw=keeps_raw, budget=budget)
-    return stream, XFill(feed, ledger, client, budget)
+    return stream, XFill(feed, ledger, client, stream_client, budget)

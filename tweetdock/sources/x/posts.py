@@ -7,6 +7,7 @@ from typing import Any
 
 from tweetdock.errors import PostError, SourceError
 from tweetdock.post import Post, Raw
+from tweetdock.sources.one_line import one_line
 from tweetdock.timestamps import parse_ms
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
@@ -85,7 +86,7 @@ def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
     if snowflake_ms(snowflake) > at_ms + DAY_MS:
         raise PostError("no id")
     history = entry.get("edit_history_tweet_ids") or entry.get("edit_history_post_ids")
-    if history is None:
+    if history is None or history == []:
         first = snowflake
     elif isinstance(history, list) and isinstance(history[0], str):
         first = _number({"edit history": history[0]}, "edit history")
@@ -101,15 +102,11 @@ def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
 
 def as_received(entry: Any, snowflake: int | None, post: Post | None) -> Raw:
     """An entry for the archive, by the id of its version, if that could be read."""
-    text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
-    try:
-        octets = text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair is JSON, but no UTF-8
-        text = json.dumps(entry, separators=(",", ":"))
-        octets = text.encode()
+    text = one_line(entry)
     if snowflake is None:
         # Listeners side by side must give the same thing the same name.
-        return Raw(f"x:unreadable:{blake2b(octets, digest_size=8).hexdigest()}", text, None)
+        mark = blake2b(text.encode(), digest_size=8).hexdigest()
+        return Raw(f"x:unreadable:{mark}", text, None)
     return Raw(f"x:{snowflake}", text, post)
 
 

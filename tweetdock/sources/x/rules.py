@@ -1,6 +1,7 @@
 """The rules of X's stream: which of them are ours, which to delete and which to add."""
 
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -37,8 +38,8 @@ def reconcile(there: Iterable[Rule], wanted: Sequence[str]) -> Changes:
     SourceError if there would be more rules than X takes.
     """
     there = tuple(there)
-    by_value = {_squeezed(rule.value): rule.id for rule in there}
-    ids = {value: by_value[_squeezed(value)] for value in wanted if _squeezed(value) in by_value}
+    by_key = {rule_key(rule.value): rule.id for rule in there}
+    ids = {value: by_key[rule_key(value)] for value in wanted if rule_key(value) in by_key}
     delete = [r.id for r in there if r.tag.startswith(TAG) and r.id not in ids.values()]
     add = tuple(value for value in dict.fromkeys(wanted) if value not in ids)
     if len(there) - len(delete) + len(add) > MOST_RULES:
@@ -58,20 +59,25 @@ def parse_rules(body: bytes) -> tuple[Rule, ...]:
 
 
 def parse_added(body: bytes) -> dict[str, str]:
-    """The ids of the rules that X has added or had already, by value.
+    """The ids of the rules that X has added or had already, by the `rule_key` of each.
 
     SourceError if it does not take one of them.
     """
     answer = _decode(body)
-    ids = {rule.value: rule.id for rule in _rules(answer.get("data") or [])}
+    ids = {rule_key(rule.value): rule.id for rule in _rules(answer.get("data") or [])}
     errors = answer.get("errors") or []
     for error in errors if isinstance(errors, list) else []:
         if not isinstance(error, dict):
             continue
         if str(error.get("title")).casefold() != "duplicaterule":
             raise _owner(f"X does not take the rule {error.get('value')!s:.80}: {_said(error)}")
-        ids |= {rule.value: rule.id for rule in _rules([error])}
+        ids |= {rule_key(rule.value): rule.id for rule in _rules([error])}
     return ids
+
+
+def rule_key(value: str) -> str:
+    """What two rules have in common that are the same one, however X echoes it."""
+    return " ".join(unicodedata.normalize("NFC", value).split())
 
 
 def in_parts(things: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -112,7 +118,3 @@ def _said(error: dict[str, Any]) -> str:
 
 def _owner(sentence: str) -> SourceError:
     return SourceError(sentence, first=60.0, cap=900.0, needs_owner=True)
-
-
-def _squeezed(value: str) -> str:
-    return " ".join(value.split())

@@ -10,15 +10,19 @@ from tweetdock.post import Batch, Feed, Span
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.connection import XConnection
-from tweetdock.sources.x.ledger import Ledger
+from tweetdock.sources.x.ledger import LOOK_MS, Ledger
 from tweetdock.sources.x.lines import Line, parse_line
 from tweetdock.sources.x.posts import snowflake_ms
+from tweetdock.sources.x.purse import Purse
 
 log = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 21.0  # X says something every 20 s
-LATENCY_MS = 20_000  # one post in a hundred takes 6 to 7 s
-LAG_MS = LATENCY_MS + 20_000 + 10_000
+# One post in a hundred takes 6 to 7 s. Of a stream that breaks more is read again (IN_FLIGHT_MS).
+LATENCY_MS = 20_000
+# Only what the rules were there for is claimed, and they are looked at once a minute; it is
+# claimed by the next line, which comes within 20 s.
+LAG_MS = LOOK_MS + LATENCY_MS + 20_000 + 10_000
 KNOWN_EDITS = 10_000
 
 
@@ -26,7 +30,6 @@ class XStream:
     """The stream of one app on X, one piece a poll; a broken one is connected to anew.
 
     ledger: shared with the search that fills what this leaves out.
-    lines: how many were read so far, those that only keep the connection alive among them.
     """
 
     voice = "stream"
@@ -41,12 +44,12 @@ class XStream:
         budget: Budget,
     ) -> None:
         self.feed = feed
-        self.lines = 0
         self._ledger = ledger
         self._clock = ledger.clock
         self._connection = connection
         self._keeps_raw = keeps_raw
         self._budget = budget
+        self._purse = Purse(budget)
         self._first_of: dict[str, str] = {}  # the keys of posts by their later versions
         self._unreadable: Counter[str] = Counter()
 
@@ -56,11 +59,11 @@ class XStream:
         SourceError when X does not deliver, with the seconds that X's rules want waited.
         """
         if not self._connection.is_open:
-            self._budget.check(self._clock.now_ms())
+            self._purse.check(self._clock.now_ms())
             self._connection.open()
         try:
             yield from self._batches(self._connection.read())
-            self._budget.check(self._clock.now_ms())
+            self._purse.check(self._clock.now_ms())
         except SourceError as error:
             raise self._connection.broken(error) from error
 
@@ -81,7 +84,6 @@ class XStream:
         end: SourceError | None = None
         now_ms, wanted = self._clock.now_ms(), self._connection.wanted
         for line in lines:
-            self.lines += 1
             try:
                 read.append(parse_line(line, now_ms, wanted, keeps_raw=self._keeps_raw))
             except SourceError as error:
@@ -99,6 +101,7 @@ class XStream:
             self._ledger.stumbled(now_ms)
             self._note_unreadable(odd)
         sent = [line.snowflake for line in read if line.snowflake]
+        self._purse.came(len(sent) + len(odd))
         billed = self._budget.take((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
         for line in read:
             if line.post and line.post.key != f"x:{line.snowflake}":
@@ -115,17 +118,17 @@ class XStream:
             raw=tuple(line.raw for line in read if line.raw),
             server_ms=self.server_ms(),
             cursor=self._ledger.cursor(),
-            billed=billed,
+            billed=billed + self._ledger.owed(),
             remark=self._budget.remark(now_ms),
         )
 
     def _covers(self, sent: list[int], now_ms: int) -> Span | None:
-        since_ms = self._ledger.heard(now_ms)
+        known = self._ledger.heard(now_ms)
         # When only old posts come, newer ones are yet to come.
         is_behind = bool(sent) and snowflake_ms(max(sent)) < now_ms - LATENCY_MS
-        if is_behind or since_ms >= now_ms - LATENCY_MS:
+        if is_behind or known.since_ms >= known.until_ms - LATENCY_MS:
             return None
-        return Span(since_ms, now_ms - LATENCY_MS)
+        return Span(known.since_ms, known.until_ms - LATENCY_MS)
 
     def _note_unreadable(self, kinds: list[str]) -> None:
         for kind in kinds:

@@ -43,6 +43,10 @@ class XStreamClient:
         self._rules = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
         self._users = tweepy.Client(bearer_token, return_type=requests.Response)
         self._rules.session = self._users.session = self._session
+        # Asked by another thread.
+        self._look_session = Session(moved=moved, whole_seconds=whole_seconds)
+        self._look = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
+        self._look.session = self._look_session
 
     def open(self) -> LineStream:
         """Begin the stream."""
@@ -53,6 +57,10 @@ class XStreamClient:
         """The rules that there are, as X sends them, and the answer's headers."""
         response = cast("requests.Response", self._rules.get_rules())
         return response.content, response.headers
+
+    def look(self) -> bytes:
+        """The same while the stream is open; may be asked for by another thread."""
+        return _body(self._look.get_rules())
 
     def add_rules(self, values: Sequence[str]) -> bytes:
         """Add rules, as ours."""
@@ -66,16 +74,20 @@ class XStreamClient:
         """The account of that name."""
         return _body(self._users.get_user(username=name))
 
-    def following(self, identity: str, token: str | None) -> bytes:
+    def following(self, identity: str, token: str | None, most: int) -> bytes:
         """A page of the accounts that one follows."""
         return _body(
-            self._users.get_users_following(identity, max_results=1000, pagination_token=token)
+            self._users.get_users_following(identity, max_results=most, pagination_token=token)
         )
 
     def cut(self) -> None:
         """End whatever is under way, from another thread."""
         self._stream_session.cut()
         self._session.cut()
+
+    def cut_look(self) -> None:
+        """End a `look` under way, likewise."""
+        self._look_session.cut()
 
 
 class _OpenedOnly(BaseStream):  # type: ignore[misc]  # tweepy ships no types
