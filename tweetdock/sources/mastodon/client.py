@@ -219,5 +219,5 @@ class MastodonClient:
         if not self._clock.correct(server_ms, asked_ms):
             return 0
         off = duration(abs(server_ms - before_ms) / 1000)
-        log.warning("this machine's clock is off by %s; going by %s", off, self.host)
+        log.warning("%s's clock and ours are %s apart; its posts go by its own", self.host, off)
         return server_ms - before_ms
