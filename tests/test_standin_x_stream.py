@@ -7,12 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from simulation import TOKEN, Time
 from standins import x_faults as faults
 from standins import x_openapi
 from standins.x_api import XApi
 from standins.x_posts import make_post
 from standins.x_stream import PATH, CloseAtOnce
-from x_streaming import TOKEN, Time
 
 LIMIT_SECONDS = 20.0
 RULES = f"{PATH}/rules"

@@ -7,10 +7,11 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulation import START, TOKEN, Time
 from standins import x_faults as faults
 from standins.x_api import XApi
 from standins.x_posts import make_post, milliseconds
-from x_streaming import START, TOKEN, Streaming, Time
+from x_streaming import Streaming
 
 from tweetdock.coverage import Spans
 from tweetdock.memory import Bookmark

@@ -5,10 +5,11 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from simulation import TOKEN, Time
 from standins import x_faults as faults
 from standins.x_api import XApi
 from standins.x_posts import make_post
-from x_streaming import TOKEN, Streaming, Time
+from x_streaming import Streaming
 
 from tweetdock.clock import Clock
 from tweetdock.errors import SourceError

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from simulation import START, TOKEN, Time
 from standins import x_faults as faults
 from standins import x_openapi
 from standins.x_api import XApi
 from standins.x_posts import Post, make_post, milliseconds
 from standins.x_stream import PATH, CloseAtOnce
-from x_streaming import START, TOKEN, Streaming, Time
+from x_streaming import Streaming
 
 from tweetdock.errors import SourceError
 from tweetdock.post import Batch, Trouble

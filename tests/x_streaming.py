@@ -1,9 +1,9 @@
 """Hours of X's stream and its search against the stand-in in seconds: real HTTP, told time."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Self
 
+from simulation import TOKEN, Time
 from standins.x_api import XApi
 from standins.x_posts import milliseconds
 from standins.x_query import parse_query
@@ -19,24 +19,8 @@ from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.live import make_x_stream
 from tweetdock.sources.x.query import build_queries
 
-START = 1_790_000_000.0
-TOKEN = "a-bearer-token"
 BEAT_SECONDS = 8.0
 _FIRST = Bookmark()
-
-
-@dataclass
-class Time:
-    """Seconds since the epoch, moved by hand."""
-
-    seconds: float = START
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    @property
-    def ms(self) -> int:
-        return round(self.seconds * 1000)
 
 
 class Streaming:
