@@ -47,8 +47,8 @@ def rows() -> Iterator[str]:
     for what, frames in (("of all kinds", all_kinds), ("posts only", posts)):
         seconds = race(
             {
-                "ours": lambda frames=frames: partial(listen, frames),  # type: ignore[misc]
-                "`json.loads` of each": lambda frames=frames: partial(decode, frames),  # type: ignore[misc]
+                "ours": partial(partial, listen, frames),
+                "`json.loads` of each": partial(partial, decode, frames),
             }
         )
         a_second = {name: EVENTS / taken for name, taken in seconds.items()}

@@ -162,7 +162,7 @@ def _latencies(api: XApi, settings: Settings) -> list[float]:
             post = make_x_post(round(time.time() * 1000), number, sequence=number % 4096)
             begun = time.perf_counter()
             api.add(post)
-            wait(lambda number=number: number in seen_at)  # type: ignore[misc]
+            wait(partial(seen_at.__contains__, number))
             delays.append(seen_at[number] - begun)
     finally:
         stopping.set()

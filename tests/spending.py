@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from simulation import Simulation, Time
+from simulation import TOKEN, Simulation, Time
 from standins.x_api import XApi
 from standins.x_posts import Post, make_post, snowflake
 
@@ -12,6 +12,7 @@ from tweetdock.coverage import Grade
 from tweetdock.memory import Bookmark
 from tweetdock.post import Batch
 from tweetdock.sources.x.budget import Budget
+from tweetdock.sources.x.client import Credentials, XClient
 from tweetdock.sources.x.query import build_query
 from tweetdock.sources.x.search import XSearch
 
@@ -32,6 +33,13 @@ def posts_from(since: float, seconds: float, number: int, seed: int = 1) -> list
     dice = random.Random(seed)
     moments = sorted(dice.sample(range(round(seconds * 1000)), number))
     return [make_post(round(since * 1000) + ms, dice.randrange(number)) for ms in moments]
+
+
+def make_client(api: XApi, time: Time, budget: Budget | None = None, **said: Any) -> XClient:
+    """The client of an API, by a time that is told."""
+    clock = Clock(wall=time, monotonic=time)
+    credentials = said.pop("credentials", Credentials(bearer_token=TOKEN))
+    return XClient(credentials, clock=clock, api_url=api.url, budget=budget, **said)
 
 
 class Spender(Simulation):

@@ -28,9 +28,17 @@ def union(spans: list[Span]) -> set[int]:
 
 
 def hear(
-    coverage: Coverage, at_ms: int, span: Span | None, unreadable: Sequence[int] = (), **more: str
+    coverage: Coverage,
+    at_ms: int,
+    span: Span | None,
+    unreadable: Sequence[int] = (),
+    *,
+    voice: str = "",
+    lost: str = "",
+    remark: str = "",
 ) -> None:
-    word = Batch(source="x", covers=span, unreadable=tuple(unreadable), **more)  # type: ignore[arg-type]
+    odd = tuple(unreadable)
+    word = Batch(source="x", voice=voice, covers=span, unreadable=odd, lost=lost, remark=remark)
     coverage.hear(word, at_ms)
 
 

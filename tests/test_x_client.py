@@ -1,11 +1,10 @@
 """The client of X's API: one question, one answer, and the money for it."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from simulation import TOKEN, Time
-from spending import HOUR, MIDNIGHT_MS, PRICE, posts_from, versions
+from spending import HOUR, MIDNIGHT_MS, PRICE, make_client, posts_from, versions
 from standins import x_faults as faults
 from standins.x_api import XApi
 from standins.x_posts import make_post, milliseconds
@@ -33,12 +32,6 @@ def time() -> Time:
 def api(time: Time) -> Iterator[XApi]:
     with XApi(now=time, bearer=TOKEN) as api:
         yield api
-
-
-def make_client(api: XApi, time: Time, budget: Budget | None = None, **said: Any) -> XClient:
-    clock = Clock(wall=time, monotonic=time)
-    credentials = Credentials(bearer_token=TOKEN)
-    return XClient(credentials, clock=clock, api_url=api.url, budget=budget, **said)
 
 
 def pages(client: XClient) -> list[list[int]]:

@@ -14,7 +14,17 @@ import tweepy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import TOKEN, Time
-from spending import DAY_MS, HOUR, MIDNIGHT_MS, NOON_MS, PRICE, Spender, posts_from, versions
+from spending import (
+    DAY_MS,
+    HOUR,
+    MIDNIGHT_MS,
+    NOON_MS,
+    PRICE,
+    Spender,
+    make_client,
+    posts_from,
+    versions,
+)
 from standins import x_counts, x_openapi
 from standins import x_faults as faults
 from standins.x_api import OAuth1Keys, XApi
@@ -45,12 +55,6 @@ def time() -> Time:
 def api(time: Time) -> Iterator[XApi]:
     with XApi(now=time, bearer=TOKEN) as api:
         yield api
-
-
-def make_client(api: XApi, time: Time, budget: Budget | None = None, **said: Any) -> XClient:
-    clock = Clock(wall=time, monotonic=time)
-    credentials = said.pop("credentials", Credentials(bearer_token=TOKEN))
-    return XClient(credentials, clock=clock, api_url=api.url, budget=budget, **said)
 
 
 def ask(api: XApi, **params: Any) -> requests.Response:

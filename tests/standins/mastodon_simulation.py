@@ -233,7 +233,7 @@ def end(source: Source) -> None:
     """Cut a source off and let it notice."""
     source.cut()
     with suppress(SourceError):
-        while isinstance(source, TagStream) and source.is_open:
+        while isinstance(source, TagStream):
             list(source.poll())
 
 

@@ -60,11 +60,6 @@ class TagStream:
         self._delays = backoff(FIRST_SECONDS, CAP_SECONDS)
         self._unreadable: Counter[str] = Counter()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a connection, dead or alive."""
-        return self._lines is not None
-
     def poll(self) -> Iterator[Batch]:
         """Connect if need be, wait for the next lines, and yield what they bring."""
         if self._lines is None:

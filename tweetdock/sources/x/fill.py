@@ -21,7 +21,7 @@ LONG_SECONDS = 10.0
 
 
 class XFill:
-    """Asks X's search for each gap that the ledger knows of, each stretch once.
+    """Asks X's search for each gap that the ledger knows of, and what was read too young once more.
 
     client: tells the ledger of a corrected clock, and books in the budget what it reads.
     stream_client: is asked now and then which rules there are, while the stream is open.
