@@ -18,8 +18,8 @@ import tweepy
 from benchmarks.made_up import as_sent, make_post
 from benchmarks.table import lines, race
 from tweetdock.daemon import Daemon
-from tweetdock.reading import Reading
 from tweetdock.settings import Settings
+from tweetdock.show.board import Board
 from tweetdock.sources.x.lines import Wanted, parse_line
 from tweetdock.threads import Companion, Crash
 
@@ -124,6 +124,7 @@ def latencies() -> list[float]:
                 "TWEETDOCK_SOURCES": "x-stream",
                 "TWEETDOCK_SERVO_BACKEND": "mock",
                 "TWEETDOCK_STATE_DIR": folder,
+                "TWEETDOCK_WEB": "off",
                 "X_BEARER_TOKEN": "a-bearer-token",
                 "X_API_URL": api.url,
             }
@@ -136,7 +137,9 @@ def _latencies(api: XApi, settings: Settings) -> list[float]:
     seen_at: dict[int, float] = {}
     crashes: list[Crash] = []
 
-    def look(reading: Reading) -> None:
+    def look(board: Board) -> None:
+        reading = board.reading
+        assert reading
         # Its angle went to the needles just before.
         with changed:
             seen_at.setdefault(reading.posts, time.perf_counter())

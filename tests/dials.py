@@ -19,6 +19,7 @@ LIMIT = 10.0
 def dials(**changes: Any) -> tuple[DialSettings, DialSettings]:
     """Both dials as they are set by default, but for the changes."""
     usual: dict[str, Any] = {
+        "mid_pulse_us": None,
         "scale": "auto",
         "min_angle": 0.0,
         "max_angle": 180.0,

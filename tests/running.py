@@ -32,8 +32,9 @@ def run(
 
 
 def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """Nothing but `env`, and a state folder that is not the user's own."""
-    return BARE | {"TWEETDOCK_STATE_DIR": str(folder / "state")} | dict(env)
+    """Nothing but `env`, a state folder that is not the user's own, and no page by default."""
+    usual = {"TWEETDOCK_STATE_DIR": str(folder / "state"), "TWEETDOCK_WEB": "off"}
+    return BARE | usual | dict(env)
 
 
 def command(*words: str) -> list[str]:

@@ -30,8 +30,9 @@ from standins.x_posts import milliseconds
 
 from tweetdock.coverage import Grade
 from tweetdock.daemon import Daemon
-from tweetdock.reading import Reading
 from tweetdock.settings import Settings
+from tweetdock.reading import Reading
+from tweetdock.show.board import Board
 from tweetdock.threads import Companion, Crash
 
 TAG = "dockercon"
@@ -109,6 +110,7 @@ class Storm:
                 "TWEETDOCK_WINDOW_SECONDS": str(WINDOW_SECONDS),
                 "TWEETDOCK_POLL_SECONDS": "2",
                 "TWEETDOCK_STATE_DIR": str(folder / "state"),
+                "TWEETDOCK_WEB": "off",
                 "TWEETDOCK_SERVO_BACKEND": "mock",
                 "TWEETDOCK_JETSTREAM": " ".join(host.url for host in self.jetstreams),
                 "TWEETDOCK_MASTODON": " ".join(server.url for server in self.servers),
@@ -248,8 +250,10 @@ class Storm:
         for server in self.servers:
             server.heal()
 
-    def _look(self, reading: Reading) -> None:
+    def _look(self, board: Board) -> None:
         """Each reading of the gauge, in its own thread: none may be a lie."""
+        reading = board.reading
+        assert reading
         since_ms = reading.at_ms - WINDOW_SECONDS * 1000
         for name, source in reading.sources.items():
             most = self.truth.count(name, since_ms, reading.at_ms, with_removed=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tweetdock.cli import COMMANDS
+
 HOUSE = Path(__file__).parent.parent / "tweetdock"
 LARGEST = 300  # lines; past that there is a second noun in the file
 
@@ -17,7 +19,8 @@ LARGEST = 300  # lines; past that there is a second noun in the file
 FLOORS = """
     __main__
     cli
-    daemon               commands/export commands/merge commands/offload
+    daemon               commands/export commands/merge commands/offload commands/doctor
+    front                commands/calibrate commands/face
     keep/choice          commands/streams
     keep/keeper          keep/archive keep/caretaker keep/offload keep/merge keep/parquet
     keep/store           keep/files/recent keep/files/sorter keep/bucket keep/columns
@@ -27,7 +30,11 @@ FLOORS = """
     keep/files/texts
     keep/files/place keep/files/lock keep/files/disk keep/files/note keep/files/line
     keep/files/members
-    logs config                                    gauge show/journal show/terminal
+    logs config                                    gauge show/terminal
+                                                   show/web
+                                                   show/page
+                                                   show/journal show/board
+                                                   show/past show/dial
     sources/choice                                 servos/choice servos/needles
     sources/replay/source sources/demo
     sources/replay/program sources/replay/lines
@@ -53,7 +60,7 @@ FLOORS = """
     sources/bluesky/course sources/bluesky/websocket sources/bluesky/events
     sources/bluesky/known_keys
     sources/http sources/polling sources/one_line
-    settings reading memory
+    settings reading memory checkup
     keep/settings sources/settings
     setting values sources/x/query sources/rate_limit keep/files/rotation keep/s3_url
     scaler coverage counter motion witnesses clock
@@ -79,6 +86,9 @@ PURE = [
     "gauge",
     "memory",
     "reading",
+    "checkup",
+    "show/dial",
+    "show/page",
     "setting",
     "settings",
     "values",
@@ -182,6 +192,9 @@ def imports(name: str) -> Iterator[tuple[str, str]]:
             yield from ((node.module, alias.name) for alias in node.names)
         elif isinstance(node, ast.Call) and called(node) in ("import_module", "__import__"):
             (module,) = node.args
+            if isinstance(module, ast.JoinedStr):  # one of the commands, by its name
+                yield from ((f"tweetdock.commands.{command}", "") for command in COMMANDS)
+                continue
             assert isinstance(module, ast.Constant), f"{name}: imports what cannot be read"
             yield str(module.value), ""
 

@@ -487,7 +487,7 @@ def test_a_file_that_was_taken_away_is_noticed_at_the_next_save(
 
 
 def test_the_first_reading_of_each_minute_and_hour_is_kept() -> None:
-    history, gauge = History("#dockercon"), full_gauge()
+    history, gauge = History("#dockercon", 3600), full_gauge()
     start = NOON // HOUR_MS * HOUR_MS
     kept = []
     for at_ms in range(start + 1, start + 3 * HOUR_MS, 7_000):

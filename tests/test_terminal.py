@@ -26,6 +26,8 @@ from test_journal import reading
 from tweetdock import logs
 from tweetdock.coverage import Grade
 from tweetdock.reading import Reading
+from tweetdock.show.board import Board, Vitals
+from tweetdock.show.past import Past
 from tweetdock.show.terminal import COLOURS, Face, LiveLine
 
 WIDTHS = (40, 80, 200)
@@ -38,6 +40,13 @@ def console(width: int = 80) -> Console:
     return Console(
         file=StringIO(), width=width, height=25, force_terminal=True, color_system="standard"
     )
+
+
+def board(one: Reading) -> Board:
+    nothing = Vitals(threads=dict, needles=dict, servo_trouble=str, cost_usd=lambda: None)
+    made = Board(Past(), nothing)
+    made.publish(one)
+    return made
 
 
 def lines(one: Reading, width: int = 80) -> list[str]:
@@ -181,7 +190,7 @@ def test_it_is_drawn_four_times_a_second_at_most() -> None:
     with LiveLine(terminal, monotonic=lambda: now[0]) as line:
         for number in range(100):
             now[0] = number / 100
-            line.show(reading(number))
+            line.show(board(reading(number)))
         assert written(terminal).count("tweeters") == 4
 
 
@@ -190,7 +199,7 @@ def test_the_log_goes_on_above_and_nothing_stays_behind() -> None:
     record = logging.LogRecord("tweetdock", logging.WARNING, "", 0, "[red]%s", ("x" * 100,), None)
     with LiveLine(terminal) as line:
         line.handler.setFormatter(logging.Formatter(logs.TEXT))
-        line.show(reading())
+        line.show(board(reading()))
         line.handler.handle(record)
     before, _, after = written(terminal).partition("[red]" + "x" * 100)
     assert "WARNING " in before
@@ -205,7 +214,7 @@ def test_an_error_gives_the_cursor_back() -> None:
 
     def fail() -> None:
         with LiveLine(terminal) as line:
-            line.show(reading())
+            line.show(board(reading()))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -220,10 +229,10 @@ def test_a_terminal_that_was_closed_ends_nothing() -> None:
 
     terminal, now = console(), [0.0]
     with LiveLine(terminal, monotonic=lambda: now[0]) as line:
-        line.show(reading())
+        line.show(board(reading()))
         terminal.file = Closed()
         now[0] = 1.0
-        line.show(reading(41))
+        line.show(board(reading(41)))
 
 
 class Screen:

@@ -1,6 +1,7 @@
 """The command line: its words, signals and exit codes."""
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -33,8 +34,11 @@ class Command(Protocol):
         ...
 
 
-# What the first word may be instead of flags; each is a file in commands/.
+# What the first word may be instead of flags; each is a file of that name in commands/.
 COMMANDS = {
+    "doctor": "look at everything that the gauge needs, and say what to do about what ails",
+    "calibrate": "find the pulses of each servo's ends, with the keyboard",
+    "face": "print a dial's face, to scale",
     "offload": "send closed archive files to an S3 bucket, and verify them there",
     "export": "the history as CSV, archived posts as Parquet",
     "merge": "make one archive of several",
@@ -92,9 +96,7 @@ def _load(arguments: argparse.Namespace) -> Settings:
 
 
 def _do(name: str, words: Sequence[str]) -> int:
-    from tweetdock.commands import export, merge, offload  # noqa: PLC0415
-
-    command: Command = {"export": export, "merge": merge, "offload": offload}[name]
+    command = _command(name)
     parser = argparse.ArgumentParser(
         prog=f"tweetdock {name}", description=f"{command.__doc__}", allow_abbrev=False
     )
@@ -110,6 +112,12 @@ def _do(name: str, words: Sequence[str]) -> int:
         return EXIT_SETTINGS
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _command(name: str) -> Command:
+    # Each brings libraries of its own: only the one that is asked for is imported.
+    command: Command = importlib.import_module(f"tweetdock.commands.{name}")
+    return command
 
 
 def _run(settings: Settings, stopping: threading.Event, reopening: threading.Event) -> int:

@@ -129,6 +129,11 @@ class Coverage:
             return None
         return Seen(tuple(self._spans), tuple(sorted(self._unreadable)), self._heard_ms)
 
+    @property
+    def heard_ms(self) -> int | None:
+        """When the feed last spoke; None: never."""
+        return self._heard_ms if self._has_spoken else None
+
     def hear(self, word: Batch, at_ms: int) -> None:
         """The feed has spoken: of what it covers it has seen all but what it could not read."""
         self._heard_ms = at_ms

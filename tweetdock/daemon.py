@@ -11,6 +11,7 @@ from typing import Self
 
 from tweetdock.clock import Clock
 from tweetdock.errors import UnavailableError
+from tweetdock.front import make_board, open_page
 from tweetdock.gauge import Gauge
 from tweetdock.keep.choice import make_keeper
 from tweetdock.keep.files.texts import texts
@@ -19,6 +20,7 @@ from tweetdock.reading import Reading
 from tweetdock.servos.choice import make_servos, read_model
 from tweetdock.servos.needles import Needles
 from tweetdock.settings import Settings
+from tweetdock.show.board import Board
 from tweetdock.show.journal import Journal
 from tweetdock.sources.choice import Ground, make_budget, make_sources, subjects_of
 from tweetdock.sources.polling import Poller
@@ -60,17 +62,19 @@ class Daemon:
         self._heard: set[str] = set()
         with ExitStack() as house:
             subjects = subjects_of(settings)
-            self._keeper = make_keeper(settings, subjects, self._deliver, house, is_guest=is_guest)
+            self._crew: list[Companion] = []
+            self._keeper = make_keeper(settings, subjects, self._start, house, is_guest=is_guest)
             state = self._keeper.state
             saved_ms = state.saved_ms if state else 0
             self._angles: Callable[[], tuple[float, ...]] = lambda: state.angles if state else ()
             self._clock = Clock(not_before_ms=saved_ms, speed=settings.networks.speed)
             now_ms = self._clock.now_ms()
+            budget = make_budget(settings, self._keeper.bills, is_guest=self._keeper.is_guest)
             ground = Ground(
                 clock=self._clock,
                 not_before_ms=saved_ms,
                 bookmark=self._keeper.bookmark,
-                budget=make_budget(settings, self._keeper.bills, is_guest=self._keeper.is_guest),
+                budget=budget,
                 lines=texts,
             )
             self._sources = make_sources(settings, ground)
@@ -78,6 +82,14 @@ class Daemon:
             self._witnesses = Witnesses([feed.name for feed in feeds])
             self._gauge = Gauge(settings, feeds, now_ms, self._keeper.recall())
             self._keeper.recall_archive(self._gauge, now_ms)
+            self._needles: Needles | None = None
+            self._board = make_board(
+                settings,
+                self._keeper.past(),
+                threads=lambda: tuple(self._crew),
+                needles=lambda: self._needles,
+                cost_usd=lambda: budget.cost_usd(self._clock.now_ms()),
+            )
             house.callback(lambda: self._keeper.close(self._clock.now_ms()))
             self._house = house.pop_all()
 
@@ -87,23 +99,28 @@ class Daemon:
     def __exit__(self, *failure: object) -> None:
         self._house.close()
 
-    def run(self, show: Callable[[Reading], None] | None = None) -> None:
+    def run(self, show: Callable[[Board], None] | None = None) -> None:
         """Show readings on the dials until told to stop, and by `show` if somebody looks at that.
 
-        Raises UnavailableError if a servo backend that was asked for is out of reach at start.
+        Raises UnavailableError if a servo backend that was asked for is out of reach at start, or
+        the page's address, if it was asked for, is taken.
         """
+        web = open_page(self._settings, self._board, self._start)
         threads = self._start_sources()
-        needles = self._start_needles()
+        needles = self._needles = self._start_needles()
         self._house.callback(self._stop, needles)
         self._house.callback(self._stop_sources, threads)
+        if web is not None:
+            self._house.callback(web.stop)
         reads_log = show is None and (not self._settings.is_live or sys.stderr.isatty())
         journal = Journal(is_watched=reads_log, speed=self._settings.networks.speed)
         begun = time.monotonic()
         for reading in self._readings():
             needles.aim([dial.angle for dial in reading.dials.values()])
             journal.note(reading)
+            self._board.publish(reading)
             if show is not None:
-                show(reading)
+                show(self._board)
             self._check_servos(needles, time.monotonic() - begun)
 
     def read_once(self) -> Reading | None:
@@ -144,9 +161,14 @@ class Daemon:
 
     def _messages(self) -> Iterator[tuple[Message, float]]:
         """All messages that there are, waiting for the first; none when something is due."""
+        seconds = min(READ_SECONDS, max(0.0, self._keeper.due_seconds()))
+        due = time.monotonic() + seconds
+        first: tuple[Message, float] = (None, due)
         with suppress(Empty):
-            seconds = min(READ_SECONDS, max(0.0, self._keeper.due_seconds()))
-            yield self._inbox.get(timeout=seconds)
+            first = self._inbox.get(timeout=seconds)
+        self._board.note_delay(time.monotonic() - (first[1] or due))
+        yield first
+        with suppress(Empty):
             for _ in range(INBOX_SIZE):  # a flood must not keep the needles waiting
                 yield self._inbox.get_nowait()
 
@@ -162,6 +184,7 @@ class Daemon:
             raise message.error
         if message.server_ms is not None:
             self._correct(message.feed, message.server_ms, told)
+        self._board.hear(message)
         now_ms = self._clock.now_ms()
         news = self._gauge.take(message, now_ms)
         voice = message.feed, message.voice
@@ -193,13 +216,17 @@ class Daemon:
     def _start_sources(self) -> list[Companion]:
         Companion("stop", self._wake_to_stop, self._deliver)
         return [
-            Companion(
+            self._start(
                 f"source {source.feed.name} {source.voice}".strip(),
                 Poller(source, self._deliver, self._stopping).run,
-                self._deliver,
             )
             for source in self._sources
         ]
+
+    def _start(self, name: str, work: Callable[[], None]) -> Companion:
+        companion = Companion(name, work, self._deliver)
+        self._crew.append(companion)
+        return companion
 
     def _stop_sources(self, threads: list[Companion]) -> None:
         self._stopping.set()
@@ -219,6 +246,7 @@ class Daemon:
         )
         starts = self._angles()
         needles = Needles(servos, dials, self._deliver, starts if len(starts) == len(dials) else ())
+        self._crew.append(needles.thread)
         self._angles = lambda: needles.angles
         return needles
 

@@ -147,6 +147,7 @@ class Gauge:
                     grade=assessment.grade,
                     covered=assessment.covered,
                     detail=assessment.detail,
+                    heard_ms=self._heard_ms(name),
                 )
                 for name, assessment in assessments.items()
             },
@@ -214,6 +215,11 @@ class Gauge:
             min(assessment.covered for _, assessment in own),
             "; ".join(_by(feed, one.detail) for feed, one in own if one.detail),
         )
+
+    def _heard_ms(self, source: str) -> int | None:
+        """When any of a source's feeds last spoke."""
+        own = [self._coverage[n] for n, feed in self._feeds.items() if feed.source == source]
+        return max((c.heard_ms for c in own if c.heard_ms is not None), default=None)
 
     def _read_dial(self, dial: str, count: int | None, grade: Grade, now_ms: int) -> DialReading:
         limits = self._dial(dial)

@@ -9,13 +9,17 @@ from tweetdock.timestamps import rfc3339
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceReading:
-    """One source's share: its own unique counts, and what they are worth."""
+    """One source's share: its own unique counts, and what they are worth.
+
+    heard_ms: when it last spoke (Unix ms); None: never. In JSON it is `heard_at`, RFC 3339 or null.
+    """
 
     posts: int
     authors: int
     grade: Grade
     covered: float
     detail: str
+    heard_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,4 +61,7 @@ class Reading:
         """The reading as the contract has it; `at` is RFC 3339."""
         whole = asdict(self)
         del whole["at_ms"]
+        for source in whole["sources"].values():
+            heard_ms = source.pop("heard_ms")
+            source["heard_at"] = None if heard_ms is None else rfc3339(heard_ms)
         return {"at": rfc3339(self.at_ms), **whole}

@@ -39,12 +39,21 @@ class DialSettings:
     max_pulse_us: int = set_by(
         "MAX_PULSE_US", values.whole(300, 3000), "2000", "longest pulse in microseconds"
     )
+    mid_pulse_us: int | None = set_by(
+        "MID_PULSE_US",
+        values.optional(values.whole(300, 3000)),
+        "",
+        "the pulse at the middle angle, if that is not halfway",
+    )
     reversed: bool = set_by("REVERSED", values.switch, "0", "1: a higher count is a shorter pulse")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set. Times in seconds; secrets never show in `repr`."""
+    """Everything that can be set. Times in seconds; secrets never show in `repr`.
+
+    is_web_wished: the owner has named the page's address, and counts on it.
+    """
 
     hashtags: tuple[str, ...] = set_by(
         "TWEETDOCK_HASHTAGS", values.hashtags, "", "one or several, separated by space or comma"
@@ -84,6 +93,12 @@ class Settings:
     web: tuple[str, int] | None = set_by(
         "TWEETDOCK_WEB", values.listen_address, "127.0.0.1:8080", "where the page is, or off"
     )
+    web_hosts: tuple[str, ...] = set_by(
+        "TWEETDOCK_WEB_HOSTS",
+        values.hosts,
+        "",
+        "names that the page is asked for by, beside this machine's own",
+    )
     log_level: str = set_by(
         "TWEETDOCK_LOG_LEVEL",
         values.one_of("DEBUG", "INFO", "WARNING", "ERROR"),
@@ -99,6 +114,7 @@ class Settings:
     tweets: DialSettings
     tweeters: DialSettings
     demo: bool = False
+    is_web_wished: bool = False
 
     @property
     def subject(self) -> str:
@@ -143,7 +159,8 @@ class Settings:
         for dial in DIALS:
             table = _dial_table(dial)
             read[dial] = DialSettings(**{n: s.read(env, problems) for n, s in table.items()})
-        settings = cls(**read, demo="demo" in read["sources"])
+        is_web_wished = bool(env.get("TWEETDOCK_WEB"))
+        settings = cls(**read, demo="demo" in read["sources"], is_web_wished=is_web_wished)
         # What was refused is not complained about again: its default stands in for it.
         refused = {_name(problem) for problem in problems}
         problems.extend(p for p in _conflicts(settings) if _name(p) not in refused)
@@ -211,11 +228,20 @@ def _conflicts(settings: Settings) -> Iterator[str]:
             "each servo needs a GPIO of its own"
         )
     for dial in DIALS:
-        one: DialSettings = getattr(settings, dial)
-        for low, high in (("min_angle", "max_angle"), ("min_pulse_us", "max_pulse_us")):
-            least, most = getattr(one, low), getattr(one, high)
-            if least >= most:
-                yield (
-                    f"TWEETDOCK_{dial.upper()}_{low.upper()}={least:g}: must be below "
-                    f"{high.upper()}={most:g}; to turn a dial round set REVERSED=1"
-                )
+        yield from _dial_conflicts(f"TWEETDOCK_{dial.upper()}_", getattr(settings, dial))
+
+
+def _dial_conflicts(prefix: str, dial: DialSettings) -> Iterator[str]:
+    for low, high in (("min_angle", "max_angle"), ("min_pulse_us", "max_pulse_us")):
+        least, most = getattr(dial, low), getattr(dial, high)
+        if least >= most:
+            yield (
+                f"{prefix}{low.upper()}={least:g}: must be below "
+                f"{high.upper()}={most:g}; to turn a dial round set REVERSED=1"
+            )
+    middle = dial.mid_pulse_us
+    if middle is not None and not dial.min_pulse_us < middle < dial.max_pulse_us:
+        yield (
+            f"{prefix}MID_PULSE_US={middle}: must be between "
+            f"MIN_PULSE_US={dial.min_pulse_us} and MAX_PULSE_US={dial.max_pulse_us}"
+        )

@@ -19,6 +19,7 @@ class Companion:
     def __init__(self, name: str, work: Callable[[], None], tell: Callable[[Crash], None]) -> None:
         self._work = work
         self._tell = tell
+        self.name = name
         # A daemon thread: one that hangs in a foreign call must not hold up the end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -28,6 +29,11 @@ class Companion:
             self._work()
         except BaseException as error:  # noqa: BLE001 - not swallowed: the loop raises it again
             self._tell(Crash(self._thread.name, error))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is still running."""
+        return self._thread.is_alive()
 
     def join(self, seconds: float) -> bool:
         """Wait for its end; False if it is still running."""

@@ -155,6 +155,14 @@ def servers(value: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def hosts(value: str) -> tuple[str, ...]:
+    """Names of hosts, without port."""
+    found = tuple(dict.fromkeys(name.lower() for name in _listed(value)))
+    if not all(re.fullmatch(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", name) for name in found):
+        raise ValueError("names such as tweetdock.local, several separated by space, without port")
+    return found
+
+
 def tokens(value: str) -> dict[str, str]:
     """A secret for each of some hosts, `host=token`."""
     found = {}

@@ -12,7 +12,6 @@ from tweetdock.keep.caretaker import Caretaker
 from tweetdock.keep.files.shelf import Shelf
 from tweetdock.keep.keeper import Keeper
 from tweetdock.settings import Settings
-from tweetdock.threads import Companion, Crash
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +19,14 @@ log = logging.getLogger(__name__)
 def make_keeper(
     settings: Settings,
     subjects: Mapping[str, str],
-    tell: Callable[[Crash], None],
+    start: Callable[[str, Callable[[], None]], object],
     house: ExitStack,
     *,
     is_guest: bool,
 ) -> Keeper:
     """The keeper of a gauge; raises UnavailableError as that does.
 
-    With an archive, a thread looks after its closed files until the house is left.
+    With an archive, a thread begun by `start` looks after its closed files until the house is left.
     """
     if settings.keep.archive is not None and not settings.is_live:
         log.info("archive: a demo or a replay keeps nothing")
@@ -39,7 +38,7 @@ def make_keeper(
     )
     keeper = Keeper(settings, subjects, archive, is_guest=is_guest)
     if keeper.has_archive:
-        Companion("archive", caretaker.run, tell)
+        start("archive", caretaker.run)
         house.callback(caretaker.stop)
     return keeper
 

@@ -15,7 +15,7 @@ from tweetdock.gauge import Gauge
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.files.line import Line
 from tweetdock.keep.files.lock import Lock
-from tweetdock.keep.sqlite.history import History, Row
+from tweetdock.keep.sqlite.history import History, Row, read_history
 from tweetdock.keep.sqlite.state import Changes, Spent, State
 from tweetdock.keep.store import Store
 from tweetdock.memory import Bookmark, Keepsake, Memory, News
@@ -58,7 +58,7 @@ class Keeper:
         self._save_seconds = settings.keep.save_seconds
         self._subjects = dict(subjects)
         self._monotonic = monotonic
-        self._history = History(settings.subject)
+        self._history = History(settings.subject, settings.window_seconds)
         self._troubles = TroubleLog(log, "state")
         self._lock: Lock | None = None
         self._store: Store | None = None
@@ -89,6 +89,13 @@ class Keeper:
         # The marks are in the gauge now: an hour of them is some megabytes.
         self.state = replace(self.state, memory=replace(memory, keepsakes=()))
         return memory
+
+    def past(self) -> list[Row]:
+        """The readings that were kept of the same subject and window, oldest first."""
+        with suppress(StateError):
+            rows = read_history(self._folder) if self.state else ()
+            return [row for row in rows if self._history.is_of(row)]
+        return []
 
     def bookmark(self, feed: str) -> Bookmark:
         """Where a feed left off."""

@@ -53,7 +53,7 @@ class Needles:
         self.trouble = ""
         self.was_reached = False
         self.are_home = False
-        self._thread = Companion("needles", self._work, tell)
+        self.thread = Companion("needles", self._work, tell)
 
     @property
     def angles(self) -> tuple[float, ...]:
@@ -78,7 +78,7 @@ class Needles:
         Whether they came home is in `are_home`.
         """
         self.go_home()
-        has_ended = self._thread.join(seconds)
+        has_ended = self.thread.join(seconds)
         if not has_ended:
             self._servos.end()  # what the backend started must not outlive us
         return has_ended

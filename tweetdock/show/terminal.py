@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tweetdock.coverage import Grade
 from tweetdock.reading import DialReading, Reading
+from tweetdock.show.board import Board
 from tweetdock.show.journal import plain
 from tweetdock.timestamps import duration
 
@@ -81,10 +82,10 @@ class LiveLine:
         with suppress(OSError):
             self._live.stop()
 
-    def show(self, reading: Reading) -> None:
-        """Show a reading, unless the last one was drawn just now; the next will do then."""
-        now = self._monotonic()
-        if now - self._drawn_at < REDRAW_SECONDS:
+    def show(self, board: Board) -> None:
+        """Show the latest reading, unless one was drawn just now; the next will do then."""
+        now, reading = self._monotonic(), board.reading
+        if reading is None or now - self._drawn_at < REDRAW_SECONDS:
             return
         self._drawn_at = now
         # A terminal that was closed must not end the gauge.

@@ -33,9 +33,14 @@ class Row:
 class History:
     """Picks the readings to keep: the first of each minute and of each hour."""
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str, window_seconds: float) -> None:
         self._subject = subject
+        self._window_seconds = window_seconds
         self._step: dict[str, int] = {}
+
+    def is_of(self, row: Row) -> bool:
+        """Whether a row was kept of the same thing."""
+        return (row.subject, row.window_seconds) == (self._subject, self._window_seconds)
 
     def note(self, reading: Reading) -> list[Row]:
         """The rows that `reading` is to be kept as; none for most."""
@@ -54,7 +59,7 @@ class History:
             reading.posts,
             reading.authors,
             reading.grade,
-            reading.window_seconds,
+            self._window_seconds,
             self._subject,
         )
 

@@ -188,6 +188,11 @@ class Budget:
             day = self._days.get(number)
             return Bill(day.posts, day.counts) if day else self._spent.get(_name(number), Bill())
 
+    def cost_usd(self, now_ms: int) -> float:
+        """What the UTC day of that moment has cost."""
+        posts, counts = self.billed(now_ms)
+        return (posts * self._price + counts * COUNTS) / NANO
+
     def remark(self, now_ms: int) -> str:
         """What today has cost and will have cost by midnight; empty while it has cost nothing.
 

@@ -1,0 +1,71 @@
+"""The front of the house: the board with what is to be seen of it, and the page."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from tweetdock.coverage import Grade
+from tweetdock.errors import UnavailableError
+from tweetdock.keep.sqlite.history import Row
+from tweetdock.servos.needles import Needles
+from tweetdock.settings import DIALS, Settings
+from tweetdock.show.board import Board, Vitals
+from tweetdock.show.past import Moment, Past
+from tweetdock.sources.settings import asks_x
+from tweetdock.threads import Companion
+
+if TYPE_CHECKING:
+    from tweetdock.show.web import Web
+
+log = logging.getLogger(__name__)
+
+
+def make_board(
+    settings: Settings,
+    kept: Iterable[Row],
+    *,
+    threads: Callable[[], tuple[Companion, ...]],
+    needles: Callable[[], Needles | None],
+    cost_usd: Callable[[], float],
+) -> Board:
+    """The board of a gauge; needles: None while there are none."""
+
+    def angles() -> dict[str, float]:
+        found = needles()
+        return dict(zip(DIALS, found.angles, strict=True)) if found else {}
+
+    def trouble() -> str:
+        found = needles()
+        return found.trouble if found else ""
+
+    past = Past(Moment(row.at_ms, row.posts, row.authors, Grade(row.grade)) for row in kept)
+    pays = settings.is_live and asks_x(settings.sources)
+    vitals = Vitals(
+        threads=lambda: {thread.name: thread.is_alive for thread in threads()},
+        needles=angles,
+        servo_trouble=trouble,
+        cost_usd=lambda: cost_usd() if pays else None,
+    )
+    return Board(past, vitals)
+
+
+def open_page(
+    settings: Settings, board: Board, start: Callable[[str, Callable[[], None]], Companion]
+) -> "Web | None":
+    """The page and the API; None if they are off.
+
+    Raises UnavailableError if the owner has named an address that cannot be had; without the
+    usual one the gauge goes on.
+    """
+    if settings.web is None:
+        return None
+    # Some megabytes, for those who want it.
+    from tweetdock.show.web import Web  # noqa: PLC0415
+
+    try:
+        return Web(settings, board, start)
+    except UnavailableError as error:
+        if settings.is_web_wished:
+            raise
+        log.warning("page: none: %s", error)
+        return None
