@@ -235,7 +235,14 @@ def test_the_json_is_that_of_the_contract(*, demo: bool) -> None:
         "grade": "exact",
         "covered": 1.0,
         "sources": {
-            "x": {"posts": 412, "authors": 287, "grade": "exact", "covered": 1.0, "detail": ""}
+            "x": {
+                "posts": 412,
+                "authors": 287,
+                "grade": "exact",
+                "covered": 1.0,
+                "detail": "",
+                "heard_at": "2026-09-21T14:13:20.000Z",
+            }
         },
         "dials": {
             "tweets": {

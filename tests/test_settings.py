@@ -58,6 +58,7 @@ OTHERS = {
     "AWS_SECRET_ACCESS_KEY": "an-s3-secret",
     "AWS_SESSION_TOKEN": "an-s3-session",
     "TWEETDOCK_WEB": "[::]:80",
+    "TWEETDOCK_WEB_HOSTS": "gauge.example.org",
     "TWEETDOCK_LOG_LEVEL": "DEBUG",
     "TWEETDOCK_LOG_FORMAT": "json",
 }
@@ -69,6 +70,7 @@ for _dial, _pin in (("TWEETS", "18"), ("TWEETERS", "19")):
         f"TWEETDOCK_{_dial}_MAX_ANGLE": "90.5",
         f"TWEETDOCK_{_dial}_MIN_PULSE_US": "600",
         f"TWEETDOCK_{_dial}_MAX_PULSE_US": "2400",
+        f"TWEETDOCK_{_dial}_MID_PULSE_US": "1600",
         f"TWEETDOCK_{_dial}_REVERSED": "1",
     }
 
@@ -115,6 +117,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "max_angle": 180.0,
         "min_pulse_us": 1000,
         "max_pulse_us": 2000,
+        "mid_pulse_us": None,
         "reversed": False,
     }
     assert Settings.from_env({**LEAST, "HOME": "/home/pi"}) == Settings(
@@ -128,6 +131,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         pigpio_addr="",
         pigpio_port=8888,
         web=("127.0.0.1", 8080),
+        web_hosts=(),
         log_level="INFO",
         log_format="text",
         x=XSettings(
@@ -232,6 +236,9 @@ def test_quotes_within_a_query_stay() -> None:
         ("TWEETDOCK_WEB", "8080", "an IP address and a port such as 127.0.0.1:8080, or off"),
         ("TWEETDOCK_WEB", "tweetdock.local:80", "an IP address and a port"),
         ("TWEETDOCK_WEB", "127.0.0.1:99999", "an IP address and a port"),
+        ("TWEETDOCK_WEB_HOSTS", "gauge.example.org:80", "names such as tweetdock.local"),
+        ("TWEETDOCK_WEB_HOSTS", "http://gauge.example.org", "names such as tweetdock.local"),
+        ("TWEETDOCK_TWEETS_MID_PULSE_US", "299", "a whole number from 300 to 3000"),
         ("TWEETDOCK_LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR"),
         ("TWEETDOCK_LOG_FORMAT", "xml", "one of text, json"),
         ("TWEETDOCK_TWEETS_PIN", "28", "a whole number from 0 to 27"),
@@ -628,6 +635,23 @@ def test_words_are_taken_in_any_case() -> None:
 )
 def test_the_page_may_listen_at_any_address_of_the_machine(written: str, host: str) -> None:
     assert Settings.from_env({**LEAST, "TWEETDOCK_WEB": written}).web == (host, 80)
+
+
+@pytest.mark.parametrize(
+    ("written", "is_demanded"), [("", False), ("off", False), ("[::]:8080", True)]
+)
+def test_an_address_of_the_owners_own_is_demanded(written: str, *, is_demanded: bool) -> None:
+    env = {**LEAST, "TWEETDOCK_WEB": written}
+    assert Settings.from_env(env).is_page_demanded is is_demanded
+
+
+@pytest.mark.parametrize("middle", ["1000", "2000"])
+def test_the_middle_pulse_lies_between_the_ends(middle: str) -> None:
+    env = {**LEAST, "TWEETDOCK_TWEETERS_MID_PULSE_US": middle}
+    assert only_problem(env) == (
+        f"TWEETDOCK_TWEETERS_MID_PULSE_US={middle}: must be between "
+        "MIN_PULSE_US=1000 and MAX_PULSE_US=2000"
+    )
 
 
 def test_the_state_folder_follows_xdg_unless_it_is_named() -> None:

@@ -65,7 +65,7 @@ def open_page(
     try:
         return Web(settings, board, start)
     except UnavailableError as error:
-        if settings.is_web_wished:
+        if settings.is_page_demanded:
             raise
         log.warning("page: none: %s", error)
         return None

@@ -21,6 +21,7 @@ from tweetdock.sources.settings import (
 )
 
 DIALS = ("tweets", "tweeters")
+USUAL_PAGE = "127.0.0.1:8080"
 ROOMS: dict[str, type] = {"x": XSettings, "networks": NetworkSettings, "keep": KeepSettings}
 _PINS = {"tweets": 12, "tweeters": 13}  # both have hardware PWM on every Pi
 
@@ -50,10 +51,7 @@ class DialSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set. Times in seconds; secrets never show in `repr`.
-
-    is_web_wished: the owner has named the page's address, and counts on it.
-    """
+    """Everything that can be set. Times in seconds; secrets never show in `repr`."""
 
     hashtags: tuple[str, ...] = set_by(
         "TWEETDOCK_HASHTAGS", values.hashtags, "", "one or several, separated by space or comma"
@@ -91,7 +89,7 @@ class Settings:
     pigpio_addr: str = set_by("PIGPIO_ADDR", values.text, "", "a pigpiod on another host")
     pigpio_port: int = set_by("PIGPIO_PORT", values.whole(1, 65535), "8888", "pigpiod's port")
     web: tuple[str, int] | None = set_by(
-        "TWEETDOCK_WEB", values.listen_address, "127.0.0.1:8080", "where the page is, or off"
+        "TWEETDOCK_WEB", values.listen_address, USUAL_PAGE, "where the page is, or off"
     )
     web_hosts: tuple[str, ...] = set_by(
         "TWEETDOCK_WEB_HOSTS",
@@ -114,7 +112,6 @@ class Settings:
     tweets: DialSettings
     tweeters: DialSettings
     demo: bool = False
-    is_web_wished: bool = False
 
     @property
     def subject(self) -> str:
@@ -125,6 +122,11 @@ class Settings:
         tags = () if query and not {"bluesky", "mastodon"} & set(self.sources) else self.hashtags
         followed = self.x.follow if "x-stream" in self.sources else ()
         return " ".join(filter(None, [query, *(f"#{tag}" for tag in tags), *followed]))
+
+    @property
+    def is_page_demanded(self) -> bool:
+        """Whether the owner has named an address for the page, and counts on it."""
+        return self.web not in (None, values.listen_address(USUAL_PAGE))
 
     @property
     def is_replay(self) -> bool:
@@ -156,17 +158,34 @@ class Settings:
         read: dict[str, Any] = {n: s.read(env, problems) for n, s in table_of(cls).items()}
         for room, part in ROOMS.items():
             read[room] = part(**{n: s.read(env, problems) for n, s in table_of(part).items()})
-        for dial in DIALS:
-            table = _dial_table(dial)
-            read[dial] = DialSettings(**{n: s.read(env, problems) for n, s in table.items()})
-        is_web_wished = bool(env.get("TWEETDOCK_WEB"))
-        settings = cls(**read, demo="demo" in read["sources"], is_web_wished=is_web_wished)
+        read |= {dial: _read_dial(dial, env, problems) for dial in DIALS}
+        settings = cls(**read, demo="demo" in read["sources"])
         # What was refused is not complained about again: its default stands in for it.
         refused = {_name(problem) for problem in problems}
         problems.extend(p for p in _conflicts(settings) if _name(p) not in refused)
         if problems:
             raise SettingsError(problems)
         return settings
+
+
+def read_dials(env: Mapping[str, str]) -> dict[str, DialSettings]:
+    """Both dials' settings alone, by name; raises SettingsError with all that is wrong with them.
+
+    A dial is built before there are credentials: nothing else in `env` is looked at.
+    """
+    problems: list[str] = []
+    dials = {dial: _read_dial(dial, env, problems) for dial in DIALS}
+    refused = {_name(problem) for problem in problems}
+    for dial, settings in dials.items():
+        conflicts = _dial_conflicts(f"TWEETDOCK_{dial.upper()}_", settings)
+        problems.extend(p for p in conflicts if _name(p) not in refused)
+    if problems:
+        raise SettingsError(problems)
+    return dials
+
+
+def _read_dial(dial: str, env: Mapping[str, str], problems: list[str]) -> DialSettings:
+    return DialSettings(**{n: s.read(env, problems) for n, s in _dial_table(dial).items()})
 
 
 def _dial_table(dial: str) -> dict[str, Setting]:
