@@ -34,7 +34,11 @@ def exact_us(dial: DialSettings, angle: float) -> float:
     """The pulse that an angle of a dial asks for."""
     share = (angle - dial.min_angle) / (dial.max_angle - dial.min_angle)
     share = 1 - share if dial.reversed else share
-    return dial.min_pulse_us + share * (dial.max_pulse_us - dial.min_pulse_us)
+    if dial.mid_pulse_us is None:
+        return dial.min_pulse_us + share * (dial.max_pulse_us - dial.min_pulse_us)
+    if share < 0.5:
+        return dial.min_pulse_us + 2 * share * (dial.mid_pulse_us - dial.min_pulse_us)
+    return dial.mid_pulse_us + (2 * share - 1) * (dial.max_pulse_us - dial.mid_pulse_us)
 
 
 def comes_true(predicate: Callable[[], bool], limit: float = LIMIT) -> bool:

@@ -21,45 +21,56 @@ FLOORS = """
     cli
     daemon               commands/export commands/merge commands/offload commands/doctor
     front                commands/calibrate commands/face
-    keep/choice          commands/streams
-    keep/keeper          keep/archive keep/caretaker keep/offload keep/merge keep/parquet
+    keep/choice          commands/streams workbench/session
+    workbench/screen workbench/keys
+    workbench/panel
+    doctor/setting_checks doctor/spending doctor/round doctor/censor doctor/findings
+    keep/keeper          keep/checkup keep/archive keep/caretaker keep/offload keep/merge keep/parquet
     keep/store           keep/files/recent keep/files/sorter keep/bucket keep/columns
-    keep/sqlite/state    keep/files/volume keep/files/shelf keep/files/new_file
+    keep/sqlite/state    keep/sqlite/condition keep/files/volume keep/files/shelf keep/files/new_file
     keep/sqlite/facts    keep/files/tail keep/files/manifest keep/files/backlog
     keep/sqlite/history  keep/sqlite/schema keep/sqlite/database keep/files/contents
     keep/files/texts
-    keep/files/place keep/files/lock keep/files/disk keep/files/note keep/files/line
+    keep/files/place keep/files/access keep/files/lock keep/files/disk keep/files/note keep/files/line
     keep/files/members
-    logs config                                    gauge show/terminal
-                                                   show/web
-                                                   show/page
-                                                   show/journal show/board
-                                                   show/past show/dial
+    logs config env_file                                gauge
+    show/terminal/view                             show/web
+    show/terminal/two_dials
+    show/terminal/captions show/terminal/dial_art show/terminal/sparkline
+    show/terminal/two_lines                        show/checkup
+    show/face/pdf                                  show/page
+    show/face/face show/face/svg
+    show/face/outline show/face/ruler
+    show/face/sheet
+    show/journal show/board
+    show/past show/dial
+    sources/checkups                               servos/checkup servos/machine servos/bench
     sources/choice                                 servos/choice servos/needles
-    sources/replay/source sources/demo
+    sources/replay/source sources/replay/checkup sources/demo
     sources/replay/program sources/replay/lines
     sources/replay/tape
-    sources/x/live                                 servos/pigpio servos/lgpio servos/mock
-    sources/x/stream sources/x/fill                servos/pigpiod
+    sources/x/live sources/x/checkup                               servos/pigpio servos/lgpio servos/mock
+    sources/x/stream sources/x/fill                servos/pigpiod servos/hands servos/calibration
     sources/x/connection                           servos/rig servos/hand
-    sources/x/ledger sources/x/search sources/x/stream_client
+    sources/x/ledger sources/x/search sources/x/stream_client sources/x/cures
     sources/x/client sources/x/gaps
     sources/x/counts sources/x/plan
     sources/x/purse sources/x/follow
     sources/x/budget sources/x/lines sources/x/refusals
     sources/x/posts sources/x/rules sources/x/pace sources/x/reconnects
-    sources/mastodon/live
+    sources/mastodon/live sources/mastodon/checkup
     sources/mastodon/timeline
     sources/mastodon/stream
     sources/mastodon/client
     sources/mastodon/access
     sources/mastodon/plan sources/mastodon/instance sources/mastodon/refusals
     sources/mastodon/statuses sources/mastodon/posts sources/mastodon/sse
-    sources/bluesky/source
+    sources/bluesky/source sources/bluesky/checkup
     sources/bluesky/plan
     sources/bluesky/course sources/bluesky/websocket sources/bluesky/events
     sources/bluesky/known_keys
-    sources/http sources/polling sources/one_line
+    sources/reach
+    sources/http sources/polling sources/one_line sources/answers
     settings reading memory checkup
     keep/settings sources/settings
     setting values sources/x/query sources/rate_limit keep/files/rotation keep/s3_url
@@ -69,6 +80,7 @@ FLOORS = """
     post errors
     exits __init__ sources/__init__ servos/__init__ show/__init__ commands/__init__
     keep/__init__ keep/files/__init__ keep/sqlite/__init__
+    doctor/__init__ workbench/__init__ show/face/__init__ show/terminal/__init__
     sources/x/__init__ sources/bluesky/__init__ sources/mastodon/__init__ sources/replay/__init__
 """
 
@@ -89,6 +101,11 @@ PURE = [
     "checkup",
     "show/dial",
     "show/page",
+    *(f"show/face/{name}" for name in ("face", "svg", "outline", "ruler", "sheet")),
+    *(f"show/terminal/{name}" for name in ("dial_art", "sparkline")),
+    "doctor/censor",
+    "servos/calibration",
+    "workbench/panel",
     "setting",
     "settings",
     "values",
@@ -139,14 +156,22 @@ WALLS = {
     "pigpio": {"servos/pigpio"},
     "lgpio": {"servos/lgpio"},
     "dateutil": {"timestamps"},
-    "dotenv": {"config"},
-    "rich": {"show/terminal"},
-    "sqlite3": {"keep/store", "keep/sqlite/database", "keep/sqlite/history", "keep/files/sorter"},
+    "dotenv": {"config", "env_file"},
+    "rich": {f"show/terminal/{name}" for name in ("view", "two_dials", "two_lines", "captions")},
+    "fpdf": {"show/face/pdf"},
+    "sqlite3": {
+        "keep/sqlite/condition",
+        "keep/store",
+        "keep/sqlite/database",
+        "keep/sqlite/history",
+        "keep/files/sorter",
+    },
     "boto3": {"keep/bucket"},
     "botocore": {"keep/bucket"},
     "pyarrow": {"keep/parquet"},
 }
 HEAVY = {
+    "fpdf",
     "boto3",
     "botocore",
     "pyarrow",

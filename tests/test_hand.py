@@ -1,16 +1,16 @@
 """One needle: where it may stand, when it moves and when its pulses end."""
 
 import pytest
+from dials import dials
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.motion import SPEED
 from tweetdock.servos.hand import SETTLE_SECONDS, STEP_US, TWITCH, Geometry, Hand
-from tweetdock.settings import DialSettings
 
 FRAME = 0.02
-DIAL = Geometry(0.0, 180.0, 1000.0, 2000.0)
-STEP = STEP_US * DIAL.degrees_per_us  # 0.9 degrees
+DIAL = Geometry(0.0, 180.0, 1000.0, 1500.0, 2000.0)
+STEP = 0.9  # degrees
 
 
 @st.composite
@@ -19,12 +19,25 @@ def geometries(draw: st.DrawFn, *, whole_ends: bool = False) -> Geometry:
     low, high = sorted(draw(st.lists(st.integers(-360, 360), min_size=2, max_size=2, unique=True)))
     grid = 5 if whole_ends else 1
     pulses = st.integers(300 // grid, 3000 // grid).map(lambda n: n * grid)
-    short, long = sorted(draw(st.lists(pulses, min_size=2, max_size=2, unique=True)))
-    return Geometry(low, high, short, long)
+    start, end = draw(st.lists(pulses, min_size=2, max_size=2, unique=True))
+    middle = (start + end) / 2
+    if abs(start - end) > 1 and draw(st.booleans()):
+        middle = draw(st.integers(min(start, end) + 1, max(start, end) - 1))
+    return Geometry(low, high, start, middle, end)
 
 
-def pulse_us(geometry: Geometry, angle: float) -> float:
-    return geometry.min_pulse_us + (angle - geometry.min_angle) / geometry.degrees_per_us
+def exact_us(geometry: Geometry, angle: float) -> float:
+    """The pulse of an angle by the two-point form of each piece."""
+    middle = (geometry.min_angle + geometry.max_angle) / 2
+    a, b, pa, pb = geometry.min_angle, middle, geometry.start_us, geometry.middle_us
+    if angle > middle:
+        a, b, pa, pb = middle, geometry.max_angle, geometry.middle_us, geometry.end_us
+    return (pa * (b - angle) + pb * (angle - a)) / (b - a)
+
+
+def at(geometry: Geometry, share: float) -> float:
+    """The angle at a share of the dial."""
+    return geometry.min_angle + share * (geometry.max_angle - geometry.min_angle)
 
 
 class Turning:
@@ -64,46 +77,87 @@ def turning() -> Turning:
     return turning
 
 
-def test_the_geometry_of_a_dial_is_that_of_its_settings() -> None:
-    dial = DialSettings(
-        pin=12,
-        scale="auto",
-        min_angle=-90.0,
-        max_angle=90.0,
-        min_pulse_us=600,
-        max_pulse_us=2400,
-        reversed=True,
+@pytest.mark.parametrize(
+    ("changes", "start_us", "middle_us", "end_us"),
+    [
+        ({}, 600, 1500, 2400),
+        ({"reversed": True}, 2400, 1500, 600),
+        ({"mid_pulse_us": 1405}, 600, 1405, 2400),
+        ({"mid_pulse_us": 1405, "reversed": True}, 2400, 1405, 600),
+    ],
+)
+def test_the_geometry_of_a_dial_is_that_of_its_settings(
+    changes: dict[str, int], start_us: float, middle_us: float, end_us: float
+) -> None:
+    dial, _ = dials(
+        min_angle=-90.0, max_angle=90.0, **{"min_pulse_us": 600, "max_pulse_us": 2400} | changes
     )
-    assert Geometry.of(dial) == Geometry(-90.0, 90.0, 600, 2400)
-    assert Geometry.of(dial).degrees_per_us == pytest.approx(0.1)
+    geometry = Geometry.of(dial)
+    assert geometry == Geometry(-90.0, 90.0, start_us, middle_us, end_us)
+    assert geometry.pulse_us(-90.0) == start_us
+    assert geometry.pulse_us(0.0) == middle_us
+    assert geometry.pulse_us(90.0) == end_us
+    assert geometry.pulse_us(45.0) == (middle_us + end_us) / 2
+
+
+@given(geometries(), st.floats(0, 1))
+def test_an_angle_has_the_pulse_of_its_piece(geometry: Geometry, share: float) -> None:
+    angle = at(geometry, share)
+    assert geometry.pulse_us(angle) == pytest.approx(exact_us(geometry, angle), abs=1e-6)
+
+
+@given(geometries())
+def test_both_ends_and_the_middle_are_exact(geometry: Geometry) -> None:
+    known = {
+        geometry.min_angle: geometry.start_us,
+        geometry.middle_angle: geometry.middle_us,
+        geometry.max_angle: geometry.end_us,
+    }
+    for angle, pulse_us in known.items():
+        assert geometry.pulse_us(angle) == pulse_us
+        assert geometry.angle(pulse_us) == angle
+
+
+@given(geometries(), st.floats(0, 1))
+def test_pulse_and_angle_are_each_others_inverse(geometry: Geometry, share: float) -> None:
+    angle = at(geometry, share)
+    assert geometry.angle(geometry.pulse_us(angle)) == pytest.approx(angle, abs=1e-6)
+
+
+@given(geometries(), st.floats(-0.5, 1.5), st.floats(-0.5, 1.5))
+def test_a_greater_angle_never_has_a_pulse_on_the_other_side(
+    geometry: Geometry, share: float, other: float
+) -> None:
+    low, high = sorted((at(geometry, share), at(geometry, other)))
+    way = geometry.pulse_us(high) - geometry.pulse_us(low)
+    assert way * (geometry.end_us - geometry.start_us) >= 0
 
 
 @given(geometries(whole_ends=True), st.floats(0, 1))
 def test_a_needle_only_stands_on_whole_steps(geometry: Geometry, share: float) -> None:
-    angle = geometry.min_angle + share * (geometry.max_angle - geometry.min_angle)
-    steps = pulse_us(geometry, geometry.snap(angle)) / STEP_US
+    steps = geometry.pulse_us(geometry.snap(at(geometry, share))) / STEP_US
     assert steps == pytest.approx(round(steps), abs=1e-6)
 
 
 @given(geometries(), st.floats(0, 1))
 def test_snapping_stays_within_the_dial_and_half_a_step(geometry: Geometry, share: float) -> None:
-    angle = geometry.min_angle + share * (geometry.max_angle - geometry.min_angle)
+    angle = at(geometry, share)
     snapped = geometry.snap(angle)
     assert geometry.min_angle - 1e-9 <= snapped <= geometry.max_angle + 1e-9
-    assert abs(snapped - angle) <= STEP_US / 2 * geometry.degrees_per_us + 1e-6
+    assert abs(geometry.pulse_us(snapped) - geometry.pulse_us(angle)) <= STEP_US / 2 + 1e-6
 
 
 @given(geometries(), st.floats(0, 1))
 def test_snapping_twice_is_snapping_once(geometry: Geometry, share: float) -> None:
-    angle = geometry.min_angle + share * (geometry.max_angle - geometry.min_angle)
-    snapped = geometry.snap(angle)
+    snapped = geometry.snap(at(geometry, share))
     assert geometry.snap(snapped) == pytest.approx(snapped, abs=1e-9)
 
 
 @given(geometries(), st.floats(-1000, 1000))
 def test_no_angle_leads_out_of_the_dial(geometry: Geometry, angle: float) -> None:
-    snapped = geometry.snap(angle)
-    assert geometry.min_angle - 1e-9 <= snapped <= geometry.max_angle + 1e-9
+    assert geometry.min_angle - 1e-9 <= geometry.snap(angle) <= geometry.max_angle + 1e-9
+    low, high = sorted((geometry.start_us, geometry.end_us))
+    assert low <= geometry.pulse_us(angle) <= high
 
 
 def test_the_first_move_is_made_even_to_where_it_should_stand_already() -> None:
@@ -171,14 +225,15 @@ def test_a_needle_rests_within_a_step_of_its_last_aim(
     turning = Turning(Hand(geometry, geometry.min_angle))
     angle = 0.0
     for share, count in aims:
-        angle = geometry.min_angle + share * (geometry.max_angle - geometry.min_angle)
+        angle = at(geometry, share)
         turning.hand.aim(angle)
         for _ in range(count):
             turning.wake()
             if not turning.hand.is_resting:
                 turning.frame()
     turning.until_rest()
-    assert abs(turning.hand.angle - angle) <= STEP_US * geometry.degrees_per_us + 1e-6
+    stands_us = geometry.pulse_us(turning.hand.angle)
+    assert abs(stands_us - geometry.pulse_us(angle)) <= STEP_US + 1e-6
     assert not turning.hand.wants_to_move
 
 

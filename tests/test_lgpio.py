@@ -84,6 +84,21 @@ def test_a_reversed_dial_runs_the_other_way(chip: StandInLgpio) -> None:
     servos.close()
 
 
+@pytest.mark.parametrize("is_reversed", [False, True], ids=["as it is", "reversed"])
+def test_a_bent_dial_has_its_middle_pulse_at_its_middle(
+    chip: StandInLgpio, *, is_reversed: bool
+) -> None:
+    both = dials(mid_pulse_us=1620, reversed=is_reversed)
+    servos = LgpioServos(both)
+    servos.connect()
+    ends = (2000, 1000) if is_reversed else (1000, 2000)
+    known = {0.0: ends[0], 45.0: (ends[0] + 1620) / 2, 90.0: 1620, 180.0: ends[1]}
+    for angle, wanted in known.items():
+        servos.point(0, angle)
+        assert abs(pulse_us(chip.pwms[-1]) - wanted) <= 1.0
+    servos.close()
+
+
 def test_nothing_pulses_before_it_is_pointed(chip: StandInLgpio, servos: LgpioServos) -> None:
     servos.check()
     servos.rest(0)

@@ -15,8 +15,9 @@ from dials import LIMIT, STEP_US, TWEETERS, TWEETS, busy_share, comes_true, dial
 from standins.pigpiod import PulseChange, StandInPigpiod
 
 from tweetdock.motion import SPEED
+from tweetdock.servos.hands import FIRST_SPEED, STAGGER_SECONDS
 from tweetdock.servos.mock import REMEMBERED, MockServos
-from tweetdock.servos.needles import FIRST_SPEED, STAGGER_SECONDS, Needles
+from tweetdock.servos.needles import Needles
 from tweetdock.servos.pigpio import PigpioServos
 
 if TYPE_CHECKING:

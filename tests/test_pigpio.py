@@ -28,6 +28,8 @@ GEOMETRIES = [
     pytest.param({"min_pulse_us": 602, "max_pulse_us": 2303}, id="between steps"),
     pytest.param({"min_angle": -90.0, "max_angle": 90.0}, id="about zero"),
     pytest.param({"min_angle": 20.0, "max_angle": 65.5, "max_pulse_us": 1200}, id="narrow"),
+    pytest.param({"mid_pulse_us": 1620}, id="bent"),
+    pytest.param({"mid_pulse_us": 733, "min_pulse_us": 602, "max_pulse_us": 2303}, id="very bent"),
 ]
 OUTAGES = ["drop", "kill", "hang"]
 outages = pytest.mark.parametrize("outage", OUTAGES)

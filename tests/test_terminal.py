@@ -1,9 +1,10 @@
-"""The live line: what it shows at which width, and the real command in a real terminal."""
+"""The live view: two lines at any width, and the real command in a real terminal."""
 
 import fcntl
 import logging
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -20,25 +21,39 @@ from typing import Self
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
-from running import BARE, Running, command
-from test_journal import reading
+from running import Running, command, environment
+from test_journal import START, reading
 
 from tweetdock import logs
 from tweetdock.coverage import Grade
 from tweetdock.reading import Reading
+from tweetdock.settings import Settings
 from tweetdock.show.board import Board, Vitals
 from tweetdock.show.past import Past
-from tweetdock.show.terminal import COLOURS, Face, LiveLine
+from tweetdock.show.terminal.two_lines import COLOURS, TwoLines
+from tweetdock.show.terminal.view import LiveView
 
 WIDTHS = (40, 80, 200)
 LONG = "X asks us to wait " * 20
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
+HOME = "\x1b[H"
+SETTINGS = Settings.from_env({}, demo=True)
+DIALS = {"tweets": SETTINGS.tweets, "tweeters": SETTINGS.tweeters}
+ARC = "⠤⢤⠤"  # at the top of a dial
 
 
-def console(width: int = 80) -> Console:
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the tests are started in."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def console(width: int = 80, height: int = 25) -> Console:
     """A terminal that writes into memory."""
     return Console(
-        file=StringIO(), width=width, height=25, force_terminal=True, color_system="standard"
+        file=StringIO(), width=width, height=height, force_terminal=True, color_system="standard"
     )
 
 
@@ -51,7 +66,7 @@ def board(one: Reading) -> Board:
 
 def lines(one: Reading, width: int = 80) -> list[str]:
     """The lines of a reading, without colours."""
-    rows = console(width).render_lines(Face(one), pad=False)
+    rows = console(width).render_lines(TwoLines(one), pad=False)
     return ["".join(segment.text for segment in row) for row in rows]
 
 
@@ -87,7 +102,7 @@ def test_counts_scales_and_grade_show_at_every_width(width: int, grade: Grade) -
 
 @pytest.mark.parametrize("grade", Grade)
 def test_a_grade_has_its_colour(grade: Grade) -> None:
-    segments = console().render(Face(reading(grade=grade)))
+    segments = console().render(TwoLines(reading(grade=grade)))
     (style,) = [style for text, style, _ in segments if text == str(grade)]
     assert style is not None
     assert style.color is not None
@@ -180,27 +195,27 @@ def test_a_terminal_without_unicode_gets_bars_too() -> None:
     options = terminal.options.update()
     options.encoding = "ascii"
     one = reading(grade=Grade.PARTIAL, detail=LONG)
-    text = "".join(segment.text for segment in terminal.render(Face(one), options))
+    text = "".join(segment.text for segment in terminal.render(TwoLines(one), options))
     assert "===" in text
     assert text.isascii()
 
 
 def test_it_is_drawn_four_times_a_second_at_most() -> None:
     terminal, now = console(), [0.0]
-    with LiveLine(terminal, monotonic=lambda: now[0]) as line:
+    with LiveView(DIALS, terminal, monotonic=lambda: now[0]) as view:
         for number in range(100):
             now[0] = number / 100
-            line.show(board(reading(number)))
+            view.show(board(reading(number)))
         assert written(terminal).count("tweeters") == 4
 
 
 def test_the_log_goes_on_above_and_nothing_stays_behind() -> None:
     terminal = console()
     record = logging.LogRecord("tweetdock", logging.WARNING, "", 0, "[red]%s", ("x" * 100,), None)
-    with LiveLine(terminal) as line:
-        line.handler.setFormatter(logging.Formatter(logs.TEXT))
-        line.show(board(reading()))
-        line.handler.handle(record)
+    with LiveView(DIALS, terminal) as view:
+        view.handler.setFormatter(logging.Formatter(logs.TEXT))
+        view.show(board(reading()))
+        view.handler.handle(record)
     before, _, after = written(terminal).partition("[red]" + "x" * 100)
     assert "WARNING " in before
     assert "#dockercon" in after  # drawn again below
@@ -213,8 +228,8 @@ def test_an_error_gives_the_cursor_back() -> None:
     terminal = console()
 
     def fail() -> None:
-        with LiveLine(terminal) as line:
-            line.show(board(reading()))
+        with LiveView(DIALS, terminal) as view:
+            view.show(board(reading()))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -228,23 +243,73 @@ def test_a_terminal_that_was_closed_ends_nothing() -> None:
             raise OSError(5, "Input/output error")
 
     terminal, now = console(), [0.0]
-    with LiveLine(terminal, monotonic=lambda: now[0]) as line:
-        line.show(board(reading()))
+    with LiveView(DIALS, terminal, monotonic=lambda: now[0]) as view:
+        view.show(board(reading()))
         terminal.file = Closed()
         now[0] = 1.0
-        line.show(board(reading(41)))
+        view.show(board(reading(41)))
+
+
+def test_dials_are_drawn_where_there_is_room_and_braille(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(terminal: Console) -> str:
+        with LiveView(DIALS, terminal) as view:
+            view.show(board(reading()))
+        return written(terminal)
+
+    assert ARC in drawn(console())
+    assert ARC not in drawn(console(height=19))
+    for term in ("linux", "linux-16color", "vt220"):
+        monkeypatch.setenv("TERM", term)
+        assert ARC not in drawn(console())
+        assert "━" in drawn(console())
+
+
+def test_what_was_before_shows_as_bars() -> None:
+    terminal, one = console(), board(reading(20))
+    one.publish(reading(40, at=START + 60_000))
+    with LiveView(DIALS, terminal) as view:
+        view.show(one)
+    assert "██  peak 40" in "".join(re.split(r"\x1b\[[0-9;]*m", written(terminal)))
+
+
+def test_a_view_that_became_narrower_is_drawn_on_an_empty_screen() -> None:
+    """Terminals break or cut the lines that they have: half an old dial stayed behind."""
+    terminal, now = console(100), [0.0]
+    with LiveView(DIALS, terminal, monotonic=lambda: now[0]) as view:
+        for number, width in enumerate((100, 120, 90)):
+            now[0] = number
+            terminal.width = width
+            before = len(written(terminal))
+            view.show(board(reading()))
+            assert (HOME in written(terminal)[before:]) is (width == 90)
+    # The log is scrolled away, not wiped out.
+    assert "\n" * 25 + HOME in written(terminal)
+    assert "\x1b[2J" not in written(terminal)
 
 
 class Screen:
-    """The command in a pseudo-terminal of 80 columns; all that it writes there."""
+    """The command in a pseudo-terminal; all that it writes there."""
 
-    def __init__(self, *words: str, folder: Path, **env: str) -> None:
+    def __init__(self, *words: str, folder: Path, size: tuple[int, int], **env: str) -> None:
         self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, 80, 0, 0))
+        self.resize(*size)
         self.process = subprocess.Popen(
-            command(*words), cwd=folder, env=BARE | env, stdin=theirs, stdout=theirs, stderr=theirs
+            command(*words),
+            cwd=folder,
+            env=environment(folder, env),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
         )
         os.close(theirs)
+        self._bytes = b""
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size."""
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def forget(self) -> None:
+        """Read on as if nothing had been there yet."""
         self._bytes = b""
 
     @property
@@ -284,35 +349,62 @@ class Screen:
 
 
 @contextmanager
-def screen(*words: str, folder: Path, **env: str) -> Iterator[Screen]:
-    one = Screen(*words, folder=folder, **env)
+def screen(
+    *words: str, folder: Path, size: tuple[int, int] = (80, 25), **env: str
+) -> Iterator[Screen]:
+    one = Screen(*words, folder=folder, size=size, **env)
     try:
         yield one
     finally:
         one.close()
 
 
-def test_a_terminal_has_a_live_line_below_the_log_until_it_ends(tmp_path: Path) -> None:
+def test_a_terminal_has_a_live_view_below_the_log_until_it_ends(tmp_path: Path) -> None:
     with screen("--demo", folder=tmp_path, TERM="xterm-256color") as terminal:
-        terminal.wait_for(HIDE_CURSOR, "INFO     TweetDock", "━", "DEMO", "exact", "last 60 min")
+        terminal.wait_for(HIDE_CURSOR, "INFO     TweetDock", "DEMO", "exact", "last 60 min", ARC)
         assert terminal.end(signal.SIGINT) == 0
         assert terminal.text.rindex(SHOW_CURSOR) > terminal.text.rindex(HIDE_CURSOR)
         assert terminal.text.index("needles at rest") < terminal.text.rindex(SHOW_CURSOR)
         assert terminal.text.rstrip().endswith("stopped")
 
 
+def test_the_view_follows_the_size_of_the_terminal(tmp_path: Path) -> None:
+    with screen("--demo", folder=tmp_path, size=(60, 25), TERM="xterm-256color") as terminal:
+        terminal.wait_for("━", "DEMO", "exact")
+        assert ARC not in terminal.text
+        terminal.resize(100, 30)
+        terminal.wait_for(ARC, "every tweet is counted")
+        terminal.forget()
+        terminal.resize(50, 30)
+        terminal.wait_for(HOME, "━")
+        assert ARC not in terminal.text.partition(HOME)[2]
+        assert terminal.end(signal.SIGTERM) == 0
+
+
+def test_the_console_of_a_pi_has_two_lines(tmp_path: Path) -> None:
+    with screen("--demo", folder=tmp_path, TERM="linux") as terminal:
+        terminal.wait_for("━", "DEMO", "exact", "last 60 min")
+        assert terminal.end(signal.SIGTERM) == 0
+        assert ARC not in terminal.text
+
+
 def test_no_color_is_respected(tmp_path: Path) -> None:
     with screen("--demo", folder=tmp_path, TERM="xterm-256color", NO_COLOR="1") as terminal:
-        terminal.wait_for("━", "exact", "last 60 min")
+        terminal.wait_for(ARC, "exact", "last 60 min")
         assert terminal.end(signal.SIGTERM) == 0
-        assert "\x1b[32m" not in terminal.text
+        styles = {
+            style
+            for found in re.findall(r"\x1b\[([0-9;]*)m", terminal.text)
+            for style in found.split(";")
+        }
+        assert styles <= {"0", "1", "2"}  # plain, bold, dim
 
 
 @pytest.mark.parametrize(
     "env", [{"TERM": "dumb"}, {"TERM": "xterm", "TWEETDOCK_LOG_FORMAT": "json"}]
 )
 def test_a_terminal_that_wants_none_has_plain_logs(tmp_path: Path, env: dict[str, str]) -> None:
-    with screen("--demo", folder=tmp_path, **env) as terminal:
+    with screen("--demo", folder=tmp_path, size=(80, 25), **env) as terminal:
         terminal.wait_for("DEMO, made-up posts:")
         assert terminal.end(signal.SIGINT) == 0
         assert "\x1b" not in terminal.text

@@ -1,6 +1,6 @@
 """What a look at one thing of the house found: whether it works, and what to do if not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -32,3 +32,9 @@ class Check(NamedTuple):
 
     thing: str
     look: Callable[[], Iterator[Finding]]
+
+
+def worst(findings: Iterable[Finding]) -> Verdict:
+    """The verdict on all of them: that of the worst; a pass if there is none."""
+    order = list(Verdict)
+    return max((finding.verdict for finding in findings), key=order.index, default=Verdict.PASS)

@@ -105,8 +105,9 @@ def _do(name: str, words: Sequence[str]) -> int:
     # As Ctrl-C: what is half made is cleared away.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        env = {**read_env_file(Path.cwd() / ".env"), **os.environ}
-        return command.run(arguments, env)
+        # The doctor reads it itself, and tells what is wrong with it among all else.
+        file = {} if name == "doctor" else read_env_file(Path.cwd() / ".env")
+        return command.run(arguments, {**file, **os.environ})
     except SettingsError as error:
         _print_problems(error)
         return EXIT_SETTINGS
@@ -126,13 +127,14 @@ def _run(settings: Settings, stopping: threading.Event, reopening: threading.Eve
 
     with ExitStack() as screen:
         show = None
-        if _has_live_line(settings):
+        if _has_live_view(settings):
             # Tens of modules, for a terminal only: a Pi Zero's memory is small.
-            from tweetdock.show.terminal import LiveLine  # noqa: PLC0415
+            from tweetdock.show.terminal.view import LiveView  # noqa: PLC0415
 
-            line = screen.enter_context(LiveLine())
-            logs.configure(settings.log_level, settings.log_format, line.handler)
-            show = line.show
+            dials = {"tweets": settings.tweets, "tweeters": settings.tweeters}
+            view = screen.enter_context(LiveView(dials))
+            logs.configure(settings.log_level, settings.log_format, view.handler)
+            show = view.show
         log.info("TweetDock %s, %s", __version__, _subject(settings))
         with Daemon(settings, stopping, reopening) as daemon:
             daemon.run(show)
@@ -140,7 +142,7 @@ def _run(settings: Settings, stopping: threading.Event, reopening: threading.Eve
     return 0
 
 
-def _has_live_line(settings: Settings) -> bool:
+def _has_live_view(settings: Settings) -> bool:
     is_able = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
     return is_able and settings.log_format == "text" and sys.stderr.isatty()
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from standins.x_posts import Post
@@ -12,6 +12,8 @@ RULE_LIMIT = 1024
 TAG = r"#[^\s()#]+"
 FROM = r"from:[A-Za-z0-9_]+"
 TERM = rf"(?:{TAG}|{FROM})"
+# A word long enough to be nobody's hashtag is looked for in the text, alone or beside a query.
+WORD_QUERY = re.compile(r"(?:\((?P<query>.+)\)\s+)?(?P<word>[a-z]{20,})")
 TERMS_QUERY = re.compile(rf"\(\s*{TERM}(\s+OR\s+{TERM})*\s*\)|{TERM}(\s+OR\s+{TERM})*")
 
 
@@ -38,11 +40,14 @@ class Query:
     tags: frozenset[str]
     without_retweets: bool
     authors: frozenset[str] = frozenset()
+    word: str = ""
 
     def matches(self, post: Post, *, streamed: bool = False) -> bool:
         """Whether the search finds this post, or the stream, which looks at what it quotes too."""
         references = post.get("referenced_tweets", ())
         if self.without_retweets and any(one["type"] == "retweeted" for one in references):
+            return False
+        if self.word and self.word not in post["text"].casefold().split():
             return False
         if not self.tags and not self.authors:
             return True
@@ -75,6 +80,10 @@ def parse_query(text: str, limit: int = QUERY_LIMIT) -> Query:
     if len(text) > limit:
         message = f"The `query` query parameter is longer than {limit} characters"
         raise RefusedError("query", text, message)
+    if found := WORD_QUERY.fullmatch(text):
+        anything = Query(frozenset(), without_retweets=False)
+        others = parse_query(found["query"], limit) if found["query"] else anything
+        return replace(others, word=found["word"])
     words = text.split()
     rest = " ".join(word for word in words if word != "-is:retweet")
     if not rest:

@@ -1,13 +1,136 @@
-"""The word `doctor`: looks at all that the gauge needs."""
+"""The word `doctor`: looks at everything that the gauge needs, and says what to do."""
 
 import argparse
-from collections.abc import Mapping
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tweetdock import logs
+from tweetdock.checkup import Check, Finding, Verdict, worst
+from tweetdock.commands.streams import results
+from tweetdock.doctor.censor import Censor
+from tweetdock.doctor.findings import Sheet, as_json
+from tweetdock.doctor.round import go_round
+from tweetdock.doctor.setting_checks import Usable, Wishes, look_at_settings, use
+from tweetdock.doctor.spending import spending_checks
+from tweetdock.errors import SettingsError
+from tweetdock.keep.checkup import disk_check, keep_checks
+from tweetdock.keep.files.texts import texts
+from tweetdock.keep.settings import state_dir
+from tweetdock.servos.checkup import servo_checks
+from tweetdock.servos.machine import Machine
+from tweetdock.settings import SETTINGS
+from tweetdock.show.checkup import page_checks
+
+AILING = 1  # the exit code
+# By which names each thing is set.
+_NAMES = {
+    "servos": ("TWEETDOCK_SERVO_", "PIGPIO_"),
+    "tweets dial": ("TWEETDOCK_TWEETS_",),
+    "tweeters dial": ("TWEETDOCK_TWEETERS_",),
+    "state": ("TWEETDOCK_STATE_DIR",),
+    "disk": ("TWEETDOCK_STATE_DIR",),
+    "archive": ("TWEETDOCK_ARCHIVE",),
+    "bucket": ("TWEETDOCK_OFFLOAD", "AWS_"),
+    "page": ("TWEETDOCK_WEB",),
+}
+WIDTH = 80  # where there is no terminal that has one
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Add the words to a parser."""
+    parser.usage = "tweetdock doctor [--demo] [--json] [settings]"
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (
+        "Look at everything that the gauge needs, and say what to do about what ails.\n"
+        "No servo is moved, nothing is written, and a gauge at work is left in peace."
+    )
+    parser.epilog = (
+        "Settings are those of the gauge: its own flags, such as --sources bluesky (all of them:\n"
+        "tweetdock --help), the environment and .env.\n"
+        "The exit code is 0 if nothing failed, 1 otherwise."
+    )
+    parser.add_argument("--demo", action="store_true", help="look at what a demo needs")
+    parser.add_argument("--json", action="store_true", help="one JSON object, for machines")
+    for setting in SETTINGS:
+        if not setting.secret:
+            parser.add_argument(setting.flag, dest=setting.name, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
-    """Do it; returns the exit code, or raises SettingsError."""
-    return 0
+    """Look at everything and tell it; returns the exit code."""
+    logs.configure("ERROR", "text")  # what the networks' clients warn of has a line of its own here
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A hashtag that this terminal cannot show must not end the round.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
+    wishes = Wishes.read(Path.cwd(), env, flags)
+    usable = use(wishes, demo=arguments.demo)
+    checks = [
+        Check("settings", lambda: look_at_settings(wishes, usable)),
+        *_checks(usable, wishes),
+    ]
+    found = map(Censor(wishes.env).clean, go_round(checks))
+    return _tell_json(found) if arguments.json else _tell(found, [check.thing for check in checks])
+
+
+def _checks(usable: Usable, wishes: Wishes) -> Iterator[Check]:
+    """All that can be looked at with the settings as they are, in the order of the lines."""
+    machine = Machine()
+    yield from machine.checks()
+    settings = usable.settings
+    if settings is None:
+        with suppress(SettingsError):
+            yield disk_check(state_dir(wishes.env))
+        return
+    if usable.is_whole:
+        # Each network brings libraries of its own.
+        from tweetdock.sources.checkups import source_checks  # noqa: PLC0415
+
+        yield from source_checks(settings, texts)
+        yield from spending_checks(settings)
+    for check in (
+        *servo_checks(settings, machine),
+        *(keep_checks(settings.keep) if settings.is_live else [Check("state", _keep_nothing)]),
+        *page_checks(settings),
+    ):
+        # What is refused has been said; how its default does is of no use to anybody.
+        if not any(name.startswith(_NAMES[check.thing]) for name in usable.refused):
+            yield check
+
+
+def _keep_nothing() -> Iterator[Finding]:
+    yield Finding("state", Verdict.PASS, "a demo or a replay keeps nothing")
+
+
+def _tell(found: Iterable[Finding], things: Sequence[str]) -> int:
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    sheet = Sheet(things, width, coloured=_is_coloured())
+    told: list[Finding] = []
+    with results():
+        for finding in found:
+            told.append(finding)
+            print(*sheet.lines(finding), sep="\n", flush=True)  # noqa: T201 - what it is for
+        print(f"\n{sheet.sum_up(told)}")  # noqa: T201
+    return _code(told)
+
+
+def _tell_json(found: Iterable[Finding]) -> int:
+    told = list(found)
+    with results():
+        print(json.dumps(as_json(told), ensure_ascii=False))  # noqa: T201
+    return _code(told)
+
+
+def _code(told: Sequence[Finding]) -> int:
+    return AILING if worst(told) is Verdict.FAIL else 0
+
+
+def _is_coloured() -> bool:
+    is_able = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    return is_able and sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -49,8 +49,8 @@ class Bucket:
     """The part of a bucket below `s3://bucket/prefix`.
 
     patience_seconds: how long the server may be silent; each request is tried three times.
-    Without boto3 there is none; beyond that nothing is looked at until `put` or `holds`. All of
-    them raise OffloadError if the bucket cannot be used. For one thread at a time.
+    Without boto3 there is none; beyond that nothing is looked at until `visit`, `put` or `holds`.
+    All of them raise OffloadError if the bucket cannot be used. For one thread at a time.
     """
 
     def __init__(self, url: str, access: S3Access, *, patience_seconds: float = 60.0) -> None:
@@ -71,6 +71,12 @@ class Bucket:
     def url(self, key: str) -> str:
         """The address of what lies under a key."""
         return f"s3://{self._name}/{self._full(key)}"
+
+    def visit(self) -> None:
+        """See that the bucket is there and lets us in; nothing is read or written."""
+        client = self._client
+        with self._explained():
+            client.head_bucket(Bucket=self._name)
 
     def put(self, key: str, path: Path, sha256_hex: str) -> None:
         """Send a file in one request, thus whole or not at all; the server checks the sum.
@@ -193,7 +199,7 @@ def _refusal(error: Any, bucket: str) -> OffloadError:
     code = re.sub(r"[^A-Za-z0-9._-]", "", str(error.response.get("Error", {}).get("Code")))[:60]
     said = code if code == str(status) else f"{status} {code}"
     match code:
-        case "NoSuchBucket":
+        case "NoSuchBucket" | "404":
             sentence = f"there is no bucket {bucket}: make it, or check TWEETDOCK_OFFLOAD"
         case "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken":
             sentence = f"S3 does not accept the credentials ({said}): check {_KEYS}"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from tweetdock.backoff import backoff
 from tweetdock.errors import ServoError
-from tweetdock.motion import SPEED
 from tweetdock.servos.hand import Geometry, Hand
+from tweetdock.servos.hands import Hands
 from tweetdock.servos.rig import Rig
 from tweetdock.settings import DialSettings
 from tweetdock.threads import Companion, Crash
@@ -18,8 +18,6 @@ log = logging.getLogger(__name__)
 
 FRAME_SECONDS = 0.02  # a servo takes a pulse 50 times a second
 CHECK_SECONDS = 1.0  # how soon a backend that died while the needles rest is noticed
-STAGGER_SECONDS = 0.2  # two servos starting together trip the under-voltage of a Pi
-FIRST_SPEED = 30.0  # degrees a second while it is only thought where the needle stands
 HOME_SPEED = 360.0  # degrees a second; less than what a servo can, to be home before we are gone
 HOME_STAGGER_SECONDS = 0.1
 HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one after the other
@@ -41,12 +39,14 @@ class Needles:
     ) -> None:
         self._servos = servos
         self._homes = [dial.min_angle for dial in dials]
-        self._hands = [
-            Hand(Geometry.of(dial), min(max(start, dial.min_angle), dial.max_angle))
-            for dial, start in zip(dials, starts or self._homes, strict=True)
-        ]
+        self._hands = Hands(
+            servos,
+            [
+                Hand(Geometry.of(dial), min(max(start, dial.min_angle), dial.max_angle))
+                for dial, start in zip(dials, starts or self._homes, strict=True)
+            ],
+        )
         self._targets = [hand.angle for hand in self._hands]
-        self._started_at = -STAGGER_SECONDS
         self._stopping = threading.Event()
         self._changed = threading.Event()
         self._troubles = TroubleLog(log, "servos")
@@ -108,9 +108,8 @@ class Needles:
 
     def _turn(self) -> None:
         while not self._stopping.is_set():
-            for hand, target in zip(self._hands, self._targets, strict=True):
-                hand.aim(target)
-            if self._frame():
+            self._hands.aim(self._targets)
+            if self._hands.frame(time.monotonic()):
                 self._stopping.wait(FRAME_SECONDS)
             else:
                 self._servos.check()
@@ -119,29 +118,14 @@ class Needles:
 
     def _go_home(self) -> None:
         end = time.monotonic() + HOME_SECONDS
-        for hand, home in zip(self._hands, self._homes, strict=True):
-            hand.aim(home)
-        while time.monotonic() < end and self._frame(HOME_SPEED, HOME_STAGGER_SECONDS):
+        self._hands.aim(self._homes)
+        while (now := time.monotonic()) < end:
+            if not self._hands.frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
+                break
             time.sleep(FRAME_SECONDS)
-        for number in range(len(self._hands)):
+        for number in range(len(self._homes)):
             self._servos.rest(number)
         # A needle within a step of home is home: a whole step is all that it can be told.
         self.are_home = all(
             hand.is_near(home) for hand, home in zip(self._hands, self._homes, strict=True)
         )
-
-    def _frame(self, speed: float | None = None, stagger: float = STAGGER_SECONDS) -> bool:
-        """One frame of every needle on its way; False if all of them rest."""
-        now = time.monotonic()
-        for number, hand in enumerate(self._hands):
-            if hand.wants_to_move and now - self._started_at >= stagger:
-                self._started_at = now
-                hand.start(now)
-            if hand.is_resting:
-                continue
-            order = hand.frame(now, speed or (SPEED if hand.is_sure else FIRST_SPEED))
-            if order is None:
-                self._servos.rest(number)
-            else:
-                self._servos.point(number, order)
-        return any(not hand.is_resting or hand.wants_to_move for hand in self._hands)

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
-from gpiozero import AngularServo
+from gpiozero import Servo
 from gpiozero.exc import GPIOZeroError
 
 from tweetdock.errors import ServoError
+from tweetdock.servos.hand import Geometry
 from tweetdock.settings import DialSettings
 
 
@@ -25,6 +26,7 @@ class Rig(ABC):
 
     def __init__(self, dials: Sequence[DialSettings]) -> None:
         self._dials = tuple(dials)
+        self._geometries = tuple(Geometry.of(dial) for dial in dials)
         self._factory: Any = None
         self._servos: list[Any] = []
 
@@ -37,14 +39,16 @@ class Rig(ABC):
 
     def point(self, number: int, angle: float) -> None:
         """Send the pulses of an angle, in degrees; outside of the dial it is its end."""
-        dial = self._dials[number]
+        dial, pulse_us = self._dials[number], self._geometries[number].pulse_us(angle)
+        share = (pulse_us - dial.min_pulse_us) / (dial.max_pulse_us - dial.min_pulse_us)
         with self._translated():
-            self._servos[number].angle = min(max(angle, dial.min_angle), dial.max_angle)
+            # gpiozero's own scale of a servo, from its shortest pulse to its longest.
+            self._servos[number].value = min(max(2 * share - 1, -1.0), 1.0)
 
     def rest(self, number: int) -> None:
         """End the pulses; the needle stays where it is."""
         with self._translated():
-            if self._servos[number].angle is not None:
+            if self._servos[number].value is not None:
                 self._end_pulses(self._servos[number], self._dials[number].pin)
 
     def check(self) -> None:
@@ -79,13 +83,9 @@ class Rig(ABC):
         """Nothing to ask where the pins are our own."""
 
     def _servo(self, dial: DialSettings) -> Any:
-        ends = (dial.min_angle, dial.max_angle)
-        low, high = reversed(ends) if dial.reversed else ends
-        return AngularServo(
+        return Servo(
             dial.pin,
-            initial_angle=None,
-            min_angle=low,
-            max_angle=high,
+            initial_value=None,
             min_pulse_width=(dial.min_pulse_us + self.spare_us) / 1e6,
             max_pulse_width=(dial.max_pulse_us + self.spare_us) / 1e6,
             pin_factory=self._factory,

@@ -1,17 +1,25 @@
 """How a dial is drawn, on a screen as on paper: where its marks stand and its needle points."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 from tweetdock.scaler import LinearScale, LogScale, Scale, make_scale
 from tweetdock.settings import DialSettings
 
-LEAST_DEGREES = 1.4  # between two marks; nearer ones are a smear
-LEAST_LABEL_DEGREES = 13.0  # between two numbers
-MOST_MINOR = 60  # marks on a dial
+LEAST_DEGREES = 1.2  # between two marks; nearer ones are a smear
+LEAST_LABEL_DEGREES = 11.0  # between two numbers
+MOST_MINOR = 60  # marks on a linear dial
 INTERVALS = 5  # between numbers, at most; so every scale of 1, 2 or 5 times ten divides evenly
+
+# Of numbers, in radii of the dial; a capital's height and a digit's width in their size.
+LABEL_SIZE = 0.1
+LABEL_GAP = 0.045  # between the arc and a number outside of it
+CAPITAL = 0.72
+DIGIT = 0.56
+
+_HAIR = 1e-9  # so much is nothing: 1.2 degrees five times are 6.000000000000001
 
 
 class Rank(IntEnum):
@@ -72,26 +80,45 @@ class Dial:
 
         Numbers go by 1-2-5, on a logarithmic scale in each decade.
         """
-        wishes = _log_wishes if isinstance(self.scale, LogScale) else _linear_wishes
-        labelled: list[Mark] = []
-        kept: list[Mark] = []
-        for count, rank in sorted(
-            wishes(self.scale.full_scale, self.sweep), key=lambda wish: -wish[1]
-        ):
-            mark = self._mark(count, rank)
-            if rank >= Rank.MAJOR:
-                if _is_clear(mark, labelled, LEAST_LABEL_DEGREES):
-                    labelled.append(mark)
-                else:
-                    mark = replace(mark, rank=Rank.MIDDLE)
-            if _is_clear(mark, kept, LEAST_DEGREES):
+        is_log, full_scale = isinstance(self.scale, LogScale), self.scale.full_scale
+        kept = self._numbered(_log_numbers(full_scale) if is_log else _linear_numbers(full_scale))
+        counts = sorted(mark.count for mark in kept)
+        others = (
+            _log_others(full_scale, self.sweep)
+            if is_log
+            else _linear_others(full_scale, self.sweep, counts[1])
+        )
+        for count, rank in sorted(others, key=lambda other: -other[1]):
+            if _is_clear(mark := self._mark(count, rank), kept, LEAST_DEGREES):
                 kept.append(mark)
         return sorted(kept)
 
-    def _mark(self, count: int, rank: int) -> Mark:
+    def _numbered(self, choices: Iterable[Sequence[int]]) -> list[Mark]:
+        """The marks with numbers: of the first choice that has room, or what has of the last."""
+        ends = [self._mark(count, Rank.MAJOR) for count in (0, self.scale.full_scale)]
+        labelled = ends
+        for counts in choices:
+            labelled, is_even = list(ends), True
+            for count in counts:
+                mark = self._mark(count, Rank.MAJOR)
+                if _has_room(mark, labelled):
+                    labelled.append(mark)
+                elif not self._may_lack(count, counts, is_at_end=not _has_room(mark, ends)):
+                    is_even = False
+            if is_even:
+                break
+        return labelled
+
+    def _may_lack(self, count: int, counts: Sequence[int], *, is_at_end: bool) -> bool:
+        """Whether numbers still look even without this one."""
+        if isinstance(self.scale, LogScale):
+            return is_at_end or count < 10  # the first crowd on any wide scale
+        return count == counts[-1]
+
+    def _mark(self, count: int, rank: Rank) -> Mark:
         # Both kinds of scale that are drawn know no time.
         position = self.scale.position(count, 0)
-        return Mark(count, position, self.bearing(position), Rank(min(rank, Rank.MAJOR)))
+        return Mark(count, position, self.bearing(position), rank)
 
 
 def point(bearing: float, radius: float) -> tuple[float, float]:
@@ -103,44 +130,85 @@ def point(bearing: float, radius: float) -> tuple[float, float]:
 def short(count: int) -> str:
     """A count as a dial has room for it: `500`, `2000`, `10k`, `1.5M`."""
     for unit, sign in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
-        if count >= max(unit, 10_000):
+        # What four digits would round up to the unit is one of it.
+        if count >= max(unit * 0.99995, 10_000):
             return f"{count / unit:.4g}{sign}"
     return str(count)
 
 
-# A wish for a mark has its count and a rank; above MAJOR are those whose numbers go first.
-_END, _TENS = Rank.MAJOR + 2, Rank.MAJOR + 1
+def label_point(bearing: float, label: str) -> tuple[float, float]:
+    """Where the middle of a number outside of the arc stands, in radii; the wider, the further."""
+    width, height = _label_box(label)
+    across = abs(width / 2 * math.sin(math.radians(bearing)))
+    down = abs(height / 2 * math.cos(math.radians(bearing)))
+    # Between an ellipse and its box, a number keeps the same distance to the eye all round.
+    reach = (math.hypot(across, down) + across + down) / 2
+    return point(bearing, 1 + LABEL_GAP + reach)
 
 
-def _linear_wishes(full_scale: int, sweep: float) -> Iterator[tuple[int, int]]:
-    yield from ((0, _END), (full_scale, _END))
-    major = _step(full_scale / max(1, min(INTERVALS, sweep // LEAST_LABEL_DEGREES)))
-    middle = major // 2 if major % 2 == 0 else 0
-    minor = max(1, major // 10 if full_scale // major * 10 <= MOST_MINOR else major // 5)
+def _linear_numbers(full_scale: int) -> Iterator[Sequence[int]]:
+    for step in _steps(full_scale):
+        if full_scale // step <= INTERVALS:
+            yield range(step, full_scale, step)
+
+
+def _linear_others(full_scale: int, sweep: float, major: int) -> Iterator[tuple[int, Rank]]:
+    # The finest marks that neither smear nor are too many to count.
+    least = max(full_scale / MOST_MINOR, full_scale * (LEAST_DEGREES - _HAIR) / sweep)
+    minor = next((s for s in _steps(major) if s >= least and major % s == 0), major)
     for count in range(minor, full_scale, minor):
-        if count % major == 0:
-            yield count, Rank.MAJOR
-        else:
-            yield count, Rank.MIDDLE if middle and count % middle == 0 else Rank.MINOR
+        yield count, Rank.MIDDLE if count * 2 % major == 0 else Rank.MINOR
 
 
-def _log_wishes(full_scale: int, _: float) -> Iterator[tuple[int, int]]:
-    yield from ((0, _END), (full_scale, _END))
+def _log_numbers(full_scale: int) -> Iterator[Sequence[int]]:
+    decades = [10**power for power in range(len(str(full_scale))) if 10**power < full_scale]
+    between = [decade * digit for decade in decades for digit in (2, 5)]
+    yield [*decades, *(count for count in between if count < full_scale)]
+    yield decades
+    # Every second, then every third, so that a power of ten at full scale is one of them.
+    yield from (decades[::-1][nth - 1 :: nth] for nth in (2, 3))
+
+
+def _log_others(full_scale: int, sweep: float) -> Iterator[tuple[int, Rank]]:
+    # All nine of a decade, or such as nobody counts wrong.
+    narrowest = sweep * math.log(11 / 10) / math.log1p(full_scale)
+    digits = range(1, 10) if narrowest >= LEAST_DEGREES else (1, 2, 5)
+    for decade in (10**power for power in range(len(str(full_scale)))):
+        for digit in digits:
+            if digit * decade < full_scale:
+                yield digit * decade, Rank.MIDDLE if digit in (1, 5) else Rank.MINOR
+
+
+def _steps(full_scale: int) -> Iterator[int]:
+    """1, 2, 5, 10 and so on, up to one that is no less."""
     decade = 1
-    while decade < full_scale:
-        for digit in range(1, 10):
-            if (count := digit * decade) < full_scale:
-                yield count, {1: _TENS, 2: Rank.MAJOR, 5: Rank.MAJOR}.get(digit, Rank.MINOR)
+    while True:
+        for step in (decade, decade * 2, decade * 5):
+            yield step
+            if step >= full_scale:
+                return
         decade *= 10
 
 
-def _step(least: float) -> int:
-    """The smallest whole 1, 2 or 5 times a power of ten that is no less."""
-    decade = 1
-    while decade * 5 < least:
-        decade *= 10
-    return next(decade * digit for digit in (1, 2, 5) if decade * digit >= least)
+def _has_room(mark: Mark, others: list[Mark]) -> bool:
+    return _is_clear(mark, others, LEAST_LABEL_DEGREES) and not any(
+        _touch(mark, other) for other in others
+    )
+
+
+def _touch(mark: Mark, other: Mark) -> bool:
+    """Whether their numbers would, or leave no gap between them."""
+    (x, y), (width, height) = label_point(mark.bearing, mark.label), _label_box(mark.label)
+    (u, v), (breadth, tallness) = label_point(other.bearing, other.label), _label_box(other.label)
+    space = 0.6 * DIGIT * LABEL_SIZE
+    return (
+        abs(x - u) < (width + breadth) / 2 + space and abs(y - v) < (height + tallness) / 2 * 1.25
+    )
+
+
+def _label_box(label: str) -> tuple[float, float]:
+    return len(label) * DIGIT * LABEL_SIZE, CAPITAL * LABEL_SIZE
 
 
 def _is_clear(mark: Mark, others: list[Mark], degrees: float) -> bool:
-    return all(abs(mark.bearing - other.bearing) >= degrees for other in others)
+    return all(abs(mark.bearing - other.bearing) >= degrees - _HAIR for other in others)

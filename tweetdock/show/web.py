@@ -1,14 +1,32 @@
-"""The page and the API, in a thread of their own."""
+"""The page and the API: their address, and the thread that serves them."""
 
+import errno
+import logging
+import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from tweetdock.errors import UnavailableError
 from tweetdock.settings import Settings
 from tweetdock.show.board import Board
+from tweetdock.show.limits import Limits
 from tweetdock.threads import Companion
+
+if TYPE_CHECKING:
+    from tweetdock.show.server import Server
+
+log = logging.getLogger(__name__)
+
+ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not listened at
+# Where packets would go out; documentation's own address, and none are sent.
+OUTSIDE = ("192.0.2.1", 9)
+STOP_SECONDS = 0.2
+BUFFER_BYTES = 32_768  # of the system, a connection: who does not read is soon found out
+BACKLOG = 128
 
 
 class Web:
-    """Serves the board until it is stopped.
+    """Serves the board until it is stopped; it listens from the start.
 
     Raises UnavailableError if the address cannot be had.
     """
@@ -18,8 +36,98 @@ class Web:
         settings: Settings,
         board: Board,
         start: Callable[[str, Callable[[], None]], Companion],
+        limits: Limits | None = None,
     ) -> None:
+        if settings.web is None:
+            raise UnavailableError("TWEETDOCK_WEB=off: there is no page")
+        self._settings = settings
         self._board = board
+        self._limits = limits or Limits()
+        self._listener = _listener(*settings.web)
+        self._is_stopping = False
+        self._server: Server | None = None
+        host, port = settings.web[0], self._listener.getsockname()[1]
+        self.url = _url(_own_name() if host in ANYWHERE else host, port)
+        address = _own_address() if host in ANYWHERE else ""
+        log.info("page: %s", f"{self.url} or {_url(address, port)}" if address else self.url)
+        self._thread = start("page", self._serve)
 
     def stop(self) -> None:
         """End it, with all who watch, in a fifth of a second."""
+        self._is_stopping = True
+        if self._server is not None:
+            self._server.stop()
+        self._thread.join(STOP_SECONDS)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        # Here, not above: it takes a moment, for which the needles need not wait.
+        from tweetdock.show.server import Server  # noqa: PLC0415
+
+        self._server = Server(self._settings, self._board, self._limits)
+        if not self._is_stopping:
+            self._server.serve(self._listener)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A socket that listens at the address."""
+    is_v6 = ":" in host
+    listener = None
+    try:
+        family = socket.AF_INET6 if is_v6 else socket.AF_INET
+        # By name: only then asyncio sends small answers at once, instead of 40 ms later.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        # After a restart the port may still be remembered for connections that have ended.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # the connections inherit it
+            listener.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+        if is_v6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        if listener is not None:
+            listener.close()
+        shown = f"[{host}]:{port}" if is_v6 else f"{host}:{port}"
+        raise UnavailableError(f"TWEETDOCK_WEB={shown}: {_why(error, host, port)}") from error
+    return listener
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    """What is wrong with the address, and what to do."""
+    other = f"TWEETDOCK_WEB={f'[{host}]' if ':' in host else host}"
+    if error.errno == errno.EADDRINUSE:
+        next_port = port + 1 if port < 65535 else 8080
+        return (
+            "another program, or another TweetDock, listens there; choose another port such as "
+            f"{other}:{next_port}, or TWEETDOCK_WEB=off"
+        )
+    if error.errno == errno.EACCES:
+        return f"ports below 1024 are for root; choose another such as {other}:8080"
+    return (
+        f"this machine does not have that address ({error.strerror or error}); choose "
+        f"TWEETDOCK_WEB=127.0.0.1:{port} for this machine alone, TWEETDOCK_WEB=0.0.0.0:{port} "
+        "for all of its addresses, or off"
+    )
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _own_name() -> str:
+    """The machine's name as others on the network can ask for it."""
+    name = socket.gethostname()
+    if name in ("", "localhost"):
+        return "127.0.0.1"
+    return name if "." in name else f"{name}.local"
+
+
+def _own_address() -> str:
+    """The machine's address as others on the network know it; empty if there is no network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(OUTSIDE)
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])

@@ -126,7 +126,7 @@ def _make_x(settings: Settings, ground: Ground) -> list[Source]:
     return [
         XSearch(
             settings.x.query or build_query(settings.hashtags),
-            _credentials(settings),
+            credentials_of(settings),
             clock=ground.own_clock(),
             api_url=settings.x.api_url,
             window_seconds=settings.window_seconds,
@@ -145,7 +145,7 @@ def _make_x_stream(settings: Settings, ground: Ground) -> list[Source]:
     return list(
         make_x_stream(
             settings.hashtags,
-            _credentials(settings),
+            credentials_of(settings),
             clock=ground.own_clock(),
             api_url=settings.x.api_url,
             window_seconds=settings.window_seconds,
@@ -215,7 +215,8 @@ def _make_replay(name: str, settings: Settings, ground: Ground) -> Source:
     )
 
 
-def _credentials(settings: Settings) -> "Credentials":
+def credentials_of(settings: Settings) -> "Credentials":
+    """What X is asked with."""
     from tweetdock.sources.x.client import Credentials  # noqa: PLC0415
 
     return Credentials(

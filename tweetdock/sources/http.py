@@ -9,6 +9,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -121,7 +122,10 @@ class Session(requests.Session):
         """One exchange, with the body read to its end."""
         url = self._place(url)
         kwargs |= {
-            "timeout": (CONNECT_SECONDS, min(SILENCE_SECONDS, self._whole_seconds)),
+            "timeout": (
+                min(CONNECT_SECONDS, self._whole_seconds),
+                min(SILENCE_SECONDS, self._whole_seconds),
+            ),
             "allow_redirects": False,  # an API does not redirect; a hotel's Wi-Fi does
             "stream": True,
         }
@@ -241,6 +245,13 @@ def date_ms(headers: Mapping[str, str]) -> int | None:
     except (KeyError, ValueError):
         return None
     return at_ms if EARLIEST_MS < at_ms < LATEST_MS else None
+
+
+def proxy_of(url: str) -> str:
+    """`host:port` of the proxy through which an address is asked; empty if there is none."""
+    proxies = get_environ_proxies(url, no_proxy=None)
+    # What stands before the '@' is a user's name and password.
+    return (select_proxy(url, proxies) or "").rpartition("//")[2].rpartition("@")[2].rstrip("/")
 
 
 def _host(url: str) -> str:

@@ -1,7 +1,7 @@
 """How often a server still lets us ask, by its own headers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from tweetdock.timestamps import parse_ms
@@ -12,10 +12,14 @@ SPELLINGS = ("x-rate-limit", "x-ratelimit")  # X's and Mastodon's
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """What is left of an allowance: `remaining` requests until `reset_ms` (unix)."""
+    """What is left of an allowance: `remaining` requests until `reset_ms` (unix).
+
+    allowed: how many there were at first, if the server says so.
+    """
 
     remaining: int
     reset_ms: int
+    allowed: int | None = field(default=None, compare=False)
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> Self | None:
@@ -27,9 +31,12 @@ class RateLimit:
         for name in SPELLINGS:
             try:
                 remaining = int(headers[f"{name}-remaining"])
-                return cls(remaining, _reset_ms(headers[f"{name}-reset"]))
+                reset_ms = _reset_ms(headers[f"{name}-reset"])
             except (KeyError, ValueError, OverflowError):
                 continue
+            allowed = headers.get(f"{name}-limit", "")
+            is_number = allowed.isascii() and allowed.isdecimal() and len(allowed) < 10
+            return cls(remaining, reset_ms, int(allowed) if is_number else None)
         return None
 
     def is_spent(self, now_ms: int) -> bool:

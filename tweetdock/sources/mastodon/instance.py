@@ -8,6 +8,7 @@ from tweetdock.sources.mastodon.posts import decode
 
 SECURE = {"wss": "https", "https": "https"}
 PLAIN = {"ws": "http", "http": "http"}
+LONGEST_VERSION = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +16,14 @@ class Instance:
     """A server's own words; the defaults are what one means that says nothing.
 
     local, remote: who may read hashtags in posts of its own and of other servers' users: `public`,
-    `authenticated`, `disabled`. streaming_url: empty if it names none.
+    `authenticated`, `disabled`. streaming_url: empty if it names none. version: of its software,
+    in its own words; empty if it does not say.
     """
 
     local: str = "public"
     remote: str = "public"
     streaming_url: str = ""
+    version: str = ""
 
     @property
     def is_closed(self) -> bool:
@@ -48,13 +51,15 @@ def parse_instance(body: bytes) -> Instance:
 
     https://docs.joinmastodon.org/entities/Instance/
     """
-    configuration = _part(decode(body), "configuration")
+    whole = decode(body)
+    configuration = _part(whole, "configuration")
     feeds = _part(_part(configuration, "timelines_access"), "hashtag_feeds")
     streaming = _part(configuration, "urls").get("streaming")
     return Instance(
         _access(feeds.get("local")),
         _access(feeds.get("remote")),
         streaming if isinstance(streaming, str) else "",
+        _version(whole),
     )
 
 
@@ -81,6 +86,11 @@ def streaming_base(instance: Instance, server: str) -> str | None:
 def _part(whole: Any, name: str) -> dict[str, Any]:
     part = whole.get(name) if isinstance(whole, dict) else None
     return part if isinstance(part, dict) else {}
+
+
+def _version(whole: Any) -> str:
+    said = whole.get("version") if isinstance(whole, dict) else None
+    return " ".join(said.split())[:LONGEST_VERSION] if isinstance(said, str) else ""
 
 
 def _access(value: Any) -> str:

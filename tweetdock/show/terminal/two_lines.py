@@ -1,27 +1,17 @@
-"""The live line in a terminal: both dials at the bottom, the log going on above them."""
+"""A reading in two lines of text, for terminals that are small or know few characters."""
 
-import logging
-import sys
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
 from rich.text import Text
 
 from tweetdock.coverage import Grade
 from tweetdock.reading import DialReading, Reading
-from tweetdock.show.board import Board
 from tweetdock.show.journal import plain
 from tweetdock.timestamps import duration
 
-REDRAW_SECONDS = 0.25
 MARGIN = 2  # columns left free at the right: the terminal itself writes ^C there
 GAP = 2
 LONGEST_LEFT, LONGEST_BAR = 24, 40
@@ -32,7 +22,6 @@ COLOURS = {
     Grade.PARTIAL: "yellow",
     Grade.STALE: "red",
 }
-LEVELS = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "bold red"}
 
 
 class Signs(NamedTuple):
@@ -48,70 +37,8 @@ UNICODE = Signs("━", "╸", "─", "…")
 ASCII = Signs("=", "-", " ", ".")
 
 
-class LiveLine:
-    """Shows the latest reading below the log while it is entered, and leaves no trace.
-
-    No thread of its own: `show` draws, four times a second at most. `handler` takes the log,
-    from any thread, also before and after.
-    """
-
-    def __init__(
-        self, console: Console | None = None, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._console = console or Console(stderr=True, highlight=False)
-        self._monotonic = monotonic
-        self._drawn_at = float("-inf")
-        self._lock = Lock()
-        self._live = Live(
-            console=self._console,
-            auto_refresh=False,
-            # Needles come home at the end: a reading that stayed behind would say otherwise.
-            transient=True,
-            # What others print must not tear the line, but a piped output stays what it is.
-            redirect_stdout=sys.stdout.isatty(),
-        )
-        self.handler: logging.Handler = _Above(self._print)
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
-        with suppress(OSError):
-            self._live.stop()
-
-    def show(self, board: Board) -> None:
-        """Show the latest reading, unless one was drawn just now; the next will do then."""
-        now, reading = self._monotonic(), board.reading
-        if reading is None or now - self._drawn_at < REDRAW_SECONDS:
-            return
-        self._drawn_at = now
-        # A terminal that was closed must not end the gauge.
-        with self._lock, suppress(OSError):
-            self._live.update(Face(reading), refresh=True)
-
-    def _print(self, text: Text) -> None:
-        with self._lock:
-            self._console.print(text, soft_wrap=True)
-
-
-class _Above(logging.Handler):
-    def __init__(self, show: Callable[[Text], None]) -> None:
-        super().__init__()
-        self._show = show
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print the record in the colour of its level."""
-        try:
-            self._show(Text(self.format(record), LEVELS.get(record.levelno, "")))
-        except Exception:  # noqa: BLE001 - as the library's own handlers do
-            self.handleError(record)
-
-
 @dataclass(frozen=True, slots=True)
-class Face:
+class TwoLines:
     """A reading in two lines, one a dial, that fit any width without wrapping."""
 
     reading: Reading
@@ -136,8 +63,9 @@ def _lines(reading: Reading, width: int, signs: Signs) -> list[Text]:
     tags = " ".join(f"#{tag}" for tag in reading.hashtags)
     left = [tags, f"last {duration(reading.window_seconds)}"]
     names, numbers = _flush(list(dials), "<"), _numbers(dials, with_word=True)
-    sort = "DEMO " if reading.demo else "REPLAY " if reading.replay else ""
-    grade, detail = Text.assemble((sort, "bold magenta"), (reading.grade, colour)), _detail(reading)
+    sort = f"{sort_of(reading)} ".lstrip()
+    grade = Text.assemble((sort, "bold magenta"), (reading.grade, colour))
+    detail = what_ails(reading)
 
     room = width - _wide(names) - _wide(numbers) - 2 * GAP
     if room < SHORTEST_BAR // 2 + GAP + grade.cell_len:
@@ -154,7 +82,7 @@ def _lines(reading: Reading, width: int, signs: Signs) -> list[Text]:
         tone = "bold yellow" if dial.pegged else colour
         parts = [
             Text(
-                set_cell_size(_cut(left[row], widths.left, signs), widths.left),
+                set_cell_size(cut(left[row], widths.left, signs), widths.left),
                 "dim" if row else "bold",
             ),
             Text(names[row]),
@@ -194,7 +122,7 @@ def _notes(grade: Text, detail: Text, width: int, signs: Signs) -> list[Text]:
         rest = " ".join(words)
     if begin:
         grade = Text.assemble(grade, " " * GAP, (" ".join(begin), detail.style))
-    return [grade, Text(_cut(rest, width, signs), detail.style)]
+    return [grade, Text(cut(rest, width, signs), detail.style)]
 
 
 def _bar(position: float, width: int, colour: str, signs: Signs) -> Text:
@@ -212,7 +140,12 @@ def _numbers(dials: dict[str, DialReading], *, with_word: bool) -> list[str]:
     return _flush([f"{count} {sign} {scale}{word}" for count, sign, scale, word in rows], "<")
 
 
-def _detail(reading: Reading) -> str:
+def sort_of(reading: Reading) -> str:
+    """What kind of posts are counted, if they are not those of now."""
+    return "DEMO" if reading.demo else "REPLAY" if reading.replay else ""
+
+
+def what_ails(reading: Reading) -> str:
     """The word of the worst source that has one, with its name where that says more."""
     speakers = [(name, source) for name, source in reading.sources.items() if source.detail]
     if not speakers:
@@ -222,7 +155,8 @@ def _detail(reading: Reading) -> str:
     return plain(source.detail if is_clear else f"{name}: {source.detail}")
 
 
-def _cut(text: str, width: int, signs: Signs) -> str:
+def cut(text: str, width: int, signs: Signs) -> str:
+    """The text, with a sign at its end if not all of it has room."""
     is_short = cell_len(text) <= width
     return text if is_short else set_cell_size(text, max(0, width - 1)) + signs.cut
 

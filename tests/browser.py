@@ -1,0 +1,108 @@
+"""The page as a person sees it: readings of the test's own, the real server, a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, sync_playwright
+
+from tweetdock.settings import Settings
+from tweetdock.show.board import Board, Vitals
+from tweetdock.show.limits import Limits
+from tweetdock.show.past import Past
+from tweetdock.show.web import Web
+from tweetdock.threads import Companion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from playwright.sync_api import BrowserContext, Page
+
+    from tweetdock.reading import Reading
+    from tweetdock.show.past import Moment
+    from tweetdock.threads import Crash
+
+LIMIT_MS = 10_000
+AT_ONCE = Limits(pause_seconds=0.0)
+
+needs_chromium = pytest.mark.skipif(
+    not shutil.which("chromium"), reason="no chromium here; install the package chromium"
+)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's own Chromium, without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core has to complain of."""
+    found = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in found]
+
+
+class Site:
+    """TweetDock's page at an address of its own, showing what the test publishes.
+
+    env: more settings. port: 0 for any that is free. past: what the chart begins with.
+    """
+
+    def __init__(
+        self,
+        first: Reading | None = None,
+        *,
+        past: Iterable[Moment] = (),
+        port: int = 0,
+        env: Mapping[str, str] | None = None,
+        limits: Limits = AT_ONCE,
+    ) -> None:
+        wished = {"TWEETDOCK_WEB": f"127.0.0.1:{port}", "TWEETDOCK_SOURCES": "demo"}
+        settings = Settings.from_env(wished | dict(env or {}))
+        nothing = Vitals(threads=dict, needles=dict, servo_trouble=str, cost_usd=lambda: None)
+        self.board = Board(Past(past), nothing)
+        self.crashes: list[Crash] = []
+        self.guests: list[BrowserContext] = []
+        if first is not None:
+            self.board.publish(first)
+        self._web = Web(
+            settings,
+            self.board,
+            lambda name, work: Companion(name, work, self.crashes.append),
+            limits,
+        )
+        self.url = self._web.url
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
+    def publish(self, one: Reading) -> None:
+        """Have all who watch see it."""
+        self.board.publish(one)
+
+    def close(self) -> None:
+        """End it, as a daemon's end would."""
+        self._web.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Guests first: a page whose server has gone complains.
+        for guest in self.guests:
+            guest.close()
+        self.close()
+        assert not self.crashes, self.crashes

@@ -1,0 +1,31 @@
+"""Looks at sources as the doctor takes them, and what is found by name."""
+
+from tweetdock.checkup import Finding, Verdict
+from tweetdock.keep.files.texts import texts
+from tweetdock.settings import Settings
+from tweetdock.sources.checkups import source_checks
+
+
+def look(env: dict[str, str]) -> list[Finding]:
+    """All that is found with these settings, in order."""
+    checks = source_checks(Settings.from_env(env), texts)
+    return [finding for check in checks for finding in check.look()]
+
+
+def only(findings: list[Finding], thing: str) -> Finding:
+    """The one finding on a thing."""
+    (found,) = [finding for finding in findings if finding.thing == thing]
+    return found
+
+
+def failed(findings: list[Finding]) -> list[str]:
+    """What failed, by name."""
+    return [finding.thing for finding in findings if finding.verdict is Verdict.FAIL]
+
+
+def assert_well_said(findings: list[Finding]) -> None:
+    """Each is one printable line, and what ails has a cure, which nothing else needs."""
+    for finding in findings:
+        assert finding.says
+        assert (finding.says + finding.cure).isprintable()
+        assert bool(finding.cure) == (finding.verdict is not Verdict.PASS), finding

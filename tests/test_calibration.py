@@ -1,0 +1,275 @@
+"""Finding pulses by hand: limits, marks and what is saved, by every sequence of keys."""
+
+from dataclasses import replace
+from itertools import accumulate
+
+import pytest
+from dials import dials
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tweetdock.servos.calibration import (
+    LAST_US,
+    LEAD_US,
+    LEAST_SPAN_US,
+    PAUSE_SECONDS,
+    USUAL_US,
+    Calibration,
+    Marks,
+    Place,
+)
+from tweetdock.servos.hand import STEP_US, Geometry
+from tweetdock.servos.mock import MockServos
+from tweetdock.settings import Settings
+
+DIAL, _ = dials()
+HELD, LET_GO = 0.03, PAUSE_SECONDS + 0.1
+pulses = st.integers(*LAST_US)
+any_marks = st.builds(Marks, pulses, pulses, st.none() | pulses)
+good_marks = any_marks.filter(lambda marks: not marks.trouble)
+
+
+class Needle:
+    """A calibration with a needle that comes to where it is sent, by a clock of its own."""
+
+    def __init__(self, marks: Marks) -> None:
+        self.work = Calibration(marks)
+        self.at_us = marks.left
+        self.now = 100.0
+
+    def nudge(self, us: int, seconds: float = HELD) -> None:
+        self.now += seconds
+        self.work.nudge(us, self.at_us, self.now)
+        self.at_us = self.work.target_us
+
+    def hold(self, us: int, times: int) -> None:
+        for _ in range(times):
+            self.nudge(us)
+
+
+@pytest.fixture
+def needle() -> Needle:
+    return Needle(Marks.of(DIAL))
+
+
+steps = st.one_of(
+    st.tuples(st.just("nudge"), st.sampled_from([-100, -10, -1, 1, 10, 100]), st.floats(0.01, 2.0)),
+    st.tuples(st.sampled_from(["go", "mark"]), st.sampled_from(Place), st.just(0.1)),
+    st.tuples(
+        st.sampled_from(["reverse", "undo", "sweep", "arrive", "halt"]), st.just(None), st.just(0.1)
+    ),
+)
+
+
+@given(good_marks, st.lists(steps, max_size=60), st.lists(st.floats(0, 1), min_size=60))
+def test_the_needle_never_passes_a_limit_without_a_second_press_for_it(
+    marks: Marks, keys: list[tuple[str, object, float]], lags: list[float]
+) -> None:
+    work, at_us, now = Calibration(marks), float(marks.left), 0.0
+    low, high = sorted((marks.left, marks.right))
+    allowed = {-1: low < USUAL_US[0], 1: high > USUAL_US[1]}
+    asked: tuple[int, float] | None = None
+    for (verb, what, seconds), lag in zip(keys, lags, strict=False):
+        now += seconds
+        here, before = round(at_us), work.target_us
+        if verb == "nudge":
+            assert isinstance(what, int)
+            side = 1 if what > 0 else -1
+            work.nudge(what, here, now)
+            limit = USUAL_US[side > 0]
+            stood_there = asked is not None and asked[0] == side and now - asked[1] >= PAUSE_SECONDS
+            if (work.target_us - limit) * side > 0 and (work.target_us - before) * side > 0:
+                assert allowed[side] or stood_there
+                allowed[side] = True
+            has_asked = "press it again" in work.note
+            assert not has_asked or work.target_us == limit
+            asked = (side, now) if has_asked else None
+        else:
+            asked = None
+            if verb in ("go", "mark"):
+                assert isinstance(what, Place)
+                getattr(work, verb)(what, *([here] if verb == "mark" else []))
+            else:
+                getattr(work, verb)(*([here] if verb == "halt" else []))
+        assert LAST_US[0] <= work.target_us <= LAST_US[1]
+        assert allowed[-1] or work.target_us >= USUAL_US[0]
+        assert allowed[1] or work.target_us <= USUAL_US[1]
+        at_us += lag * (work.target_us - at_us)
+
+
+@given(good_marks)
+def test_what_is_saved_is_accepted_and_points_to_the_marks(marks: Marks) -> None:
+    values = {f"TWEETDOCK_TWEETS_{name}": value for name, value in marks.settings().items()}
+    settings = Settings.from_env(values, demo=True)
+    dial = settings.tweets
+    geometry = Geometry.of(dial)
+    middle = (dial.min_angle + dial.max_angle) / 2
+    assert geometry.pulse_us(dial.min_angle) == marks.left
+    assert geometry.pulse_us(dial.max_angle) == marks.right
+    assert abs(geometry.pulse_us(middle) - marks.pulse_us(Place.MIDDLE)) <= STEP_US
+    assert Marks.of(dial).settings() == marks.settings()
+
+
+@pytest.mark.parametrize("marks", [Marks(640, 2410, 1390), Marks(2410, 640, 1800)])
+def test_a_rig_points_to_the_marks(marks: Marks) -> None:
+    values = {f"TWEETDOCK_TWEETS_{name}": value for name, value in marks.settings().items()}
+    settings = Settings.from_env(values, demo=True)
+    servos = MockServos([settings.tweets])
+    servos.connect()
+    for place, angle in zip((Place.LEFT, Place.MIDDLE, Place.RIGHT), (0, 90, 180), strict=True):
+        servos.point(0, angle)
+        sent_us = servos._servos[0].pulse_width * 1e6
+        assert sent_us == pytest.approx(marks.pulse_us(place), abs=1)
+    servos.close()
+
+
+def test_a_held_key_stops_at_what_most_servos_can_and_a_new_press_goes_on(needle: Needle) -> None:
+    needle.hold(10, 200)
+    assert needle.work.target_us == 2500
+    assert "press it again" in needle.work.note
+    needle.nudge(10, LET_GO)
+    assert needle.work.target_us == 2510
+    needle.hold(10, 200)
+    assert needle.work.target_us == 3000
+    assert "the end" in needle.work.note
+    needle.nudge(10, LET_GO)
+    assert needle.work.target_us == 3000
+
+
+def test_leave_to_go_on_is_of_one_side_and_forgotten_by_another_key(needle: Needle) -> None:
+    needle.hold(-10, 100)
+    assert needle.work.target_us == 500
+    needle.work.go(Place.LEFT)
+    needle.work.halt(500)
+    needle.nudge(-10, LET_GO)
+    assert needle.work.target_us == 500
+    needle.nudge(-10, LET_GO)
+    assert needle.work.target_us == 490
+    assert needle.work.limits == (300, 2500)
+
+
+def test_a_dial_that_is_set_beyond_the_limits_is_not_asked_about() -> None:
+    needle = Needle(Marks(400, 2000))
+    needle.nudge(-10)
+    assert needle.work.target_us == 390
+
+
+def test_where_not_every_servo_goes_it_says_so(needle: Needle) -> None:
+    assert needle.work.caution == ""
+    needle.nudge(-1)
+    assert "not all" in needle.work.caution
+    needle.hold(-10, 60)
+    needle.nudge(-1, LET_GO)
+    assert needle.work.target_us < 500
+    assert "Few" in needle.work.caution
+
+
+def test_a_held_key_runs_ahead_of_a_slow_needle_by_a_little_only(needle: Needle) -> None:
+    for _ in range(50):
+        needle.work.nudge(10, 1000, needle.now)
+    assert needle.work.target_us == 1000 + LEAD_US + 10
+    needle.work.go(Place.RIGHT)
+    needle.work.nudge(-1, 1200, needle.now)
+    assert needle.work.target_us == 1200 + LEAD_US - 1
+
+
+def test_a_zero_at_the_longer_pulse_turns_the_dial_round(needle: Needle) -> None:
+    work = needle.work
+    needle.hold(10, 110)
+    work.mark(Place.LEFT, needle.at_us)
+    needle.hold(-10, 130)
+    work.mark(Place.RIGHT, needle.at_us)
+    assert work.marks == Marks(2100, 800)
+    assert work.unsaved == {"MIN_PULSE_US": "800", "MAX_PULSE_US": "2100", "REVERSED": "1"}
+    work.reverse()
+    assert work.unsaved == {"MIN_PULSE_US": "800", "MAX_PULSE_US": "2100"}
+
+
+def test_a_turn_back_to_what_was_reversed_is_saved_too() -> None:
+    work = Calibration(Marks(2000, 1000))
+    work.reverse()
+    assert work.unsaved["REVERSED"] == "0"
+
+
+def test_the_middle_is_saved_if_it_is_elsewhere_than_halfway(needle: Needle) -> None:
+    work = needle.work
+    needle.hold(10, 50)
+    work.mark(Place.MIDDLE, needle.at_us)
+    assert work.unsaved == {}
+    needle.hold(10, 3)
+    work.mark(Place.MIDDLE, needle.at_us)
+    assert work.unsaved["MID_PULSE_US"] == "1530"
+    work.save()
+    assert work.unsaved == {}
+    work.mark(Place.MIDDLE, needle.at_us)
+    assert work.marks.middle is None
+    assert work.unsaved["MID_PULSE_US"] == ""
+
+
+def test_nothing_is_marked_before_the_needle_was_moved_or_while_it_moves(needle: Needle) -> None:
+    work = needle.work
+    work.mark(Place.LEFT, None)
+    assert "Move the needle first" in work.note
+    work.go(Place.RIGHT)
+    work.mark(Place.LEFT, 1500)
+    assert "still on its way" in work.note
+    assert work.unsaved == {}
+    work.mark(Place.LEFT, 1995)
+    assert work.marks.left == 2000
+
+
+def test_stops_without_room_between_them_are_refused(needle: Needle) -> None:
+    work = needle.work
+    work.go(Place.RIGHT)
+    work.mark(Place.LEFT, 2000)
+    assert "0 µs apart" in work.marks.trouble
+    assert not Marks(1000, 1000 + LEAST_SPAN_US).trouble
+
+
+def test_a_middle_that_is_not_between_the_stops_is_refused() -> None:
+    marks = Marks(1000, 2000, 1400)
+    assert not marks.trouble
+    assert "not between" in replace(marks, left=1400).trouble
+    assert "not between" in replace(marks, left=1800).trouble
+    assert "not between" in replace(marks, right=1400).trouble
+
+
+@given(st.lists(st.sampled_from(Place), max_size=8), st.integers(0, 8))
+def test_undo_takes_marks_back_one_by_one(places: list[Place], count: int) -> None:
+    needle = Needle(Marks.of(DIAL))
+    states = [needle.work.marks]
+    for place in places:
+        needle.hold(10, 7)
+        needle.work.mark(place, needle.at_us)
+        states.append(needle.work.marks)
+    stood = needle.work.target_us
+    for _ in range(count):
+        needle.work.undo()
+    assert needle.work.marks == states[max(0, len(states) - 1 - count)]
+    assert needle.work.target_us == stood
+
+
+def test_a_sweep_goes_through_all_marks_and_ends_by_itself(needle: Needle) -> None:
+    work = needle.work
+    work.sweep()
+    way = [work.target_us]
+    while work.is_sweeping:
+        work.arrive()
+        way.append(work.target_us)
+    assert way == [1000, 1500, 2000, 1000, 1000]
+    work.arrive()
+    assert work.target_us == 1000
+
+
+def test_a_halt_ends_a_sweep_where_the_needle_is(needle: Needle) -> None:
+    needle.work.sweep()
+    needle.work.halt(1234)
+    assert not needle.work.is_sweeping
+    assert needle.work.target_us == 1234
+
+
+def test_small_steps_add_up(needle: Needle) -> None:
+    wanted = list(accumulate([1, 1, -1, 10, 1, -10], initial=1000))[1:]
+    for us, target in zip([1, 1, -1, 10, 1, -10], wanted, strict=True):
+        needle.nudge(us)
+        assert needle.work.target_us == target

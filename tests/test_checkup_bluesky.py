@@ -1,0 +1,145 @@
+"""The doctor's look at Bluesky: real WebSockets to stand-in hosts, each trouble with its cure."""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+
+import pytest
+import trustme
+from looking import assert_well_said, failed, only
+from standins.jetstream import Jetstream, Network
+from standins.jetstream_events import make_post
+from standins.loopback import Loopback
+
+from tweetdock.checkup import Finding, Verdict
+from tweetdock.sources.bluesky.checkup import BlueskyCheckup
+
+PASS, WARN, FAIL = Verdict
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """Two hosts, to which something happens again and again."""
+    network, over = Network(time.time), threading.Event()
+
+    def live() -> None:
+        while not over.wait(0.05):
+            network.add(make_post(1, "other"))
+
+    with Jetstream(network), Jetstream(network):
+        living = threading.Thread(target=live)
+        living.start()
+        yield network
+        over.set()
+        living.join()
+
+
+def ask(network: Network, *more: str, off_by: float = 0.0) -> list[Finding]:
+    hosts = [*(host.url for host in network.hosts), *more]
+    checkup = BlueskyCheckup(
+        hosts, wall=lambda: time.time() + off_by, event_seconds=0.5, look_seconds=5.0
+    )
+    findings = list(checkup.look())
+    assert_well_said(findings)
+    return findings
+
+
+def test_every_host_has_its_line(network: Network) -> None:
+    findings = ask(network)
+    assert [(finding.thing, finding.verdict) for finding in findings] == [
+        ("bluesky reach", PASS),
+        ("bluesky reach", PASS),
+    ]
+    assert "its newest event is 0." in findings[0].says
+    assert [asked.collections for asked in network.hosts[0].asked] == [("app.bsky.feed.post",)]
+
+
+def test_one_dead_host_is_a_warning_and_all_of_them_a_failure(network: Network) -> None:
+    network.hosts[1].down()
+    alive, dead = ask(network)
+    assert (alive.verdict, dead.verdict) == (PASS, WARN)
+    assert "refuses the connection" in dead.says
+    assert "another host stands in" in dead.cure
+    network.hosts[0].faults.refuses = 503
+    first, second = ask(network)
+    assert (first.verdict, second.verdict) == (FAIL, FAIL)
+    assert "refuses (HTTP 503)" in first.says
+    assert "TWEETDOCK_JETSTREAM" in second.cure
+
+
+def test_a_host_that_is_mute_or_hangs_does_not_keep_us(network: Network) -> None:
+    network.hosts[0].faults.mute = True
+    network.hosts[1].faults.hangs = True
+    hosts = [host.url for host in network.hosts]
+    mute, hanging = BlueskyCheckup(hosts, event_seconds=0.2, look_seconds=0.6).look()
+    assert "has said nothing for 0 s" in mute.says
+    assert "does not answer in time" in hanging.says
+    for host in network.hosts:
+        host.heal()
+
+
+def test_what_sends_no_times_is_no_jetstream_host() -> None:
+    network = Network(time.time)
+    with Jetstream(network) as odd:
+        odd.insert(b'{"text":"hello"}', network.now_us)
+        url = f"{odd.url}?cursor=1"
+        (found,) = BlueskyCheckup([url], event_seconds=0.3, look_seconds=5.0).look()
+    assert found.verdict is FAIL
+    assert found.says == "127.0.0.1 sends what has no time: is it a Jetstream host?"
+
+
+def test_a_host_that_is_behind_is_told_by_how_much(network: Network) -> None:
+    network.hosts[0].skew_us = -90_000_000
+    late, prompt = ask(network)
+    assert (late.verdict, prompt.verdict) == (WARN, PASS)
+    assert "90 s behind" in late.says
+
+
+def test_a_wrong_clock_shows_by_the_hosts_date_or_by_events_to_come(network: Network) -> None:
+    clock = only(ask(network, off_by=-3_600.0), "bluesky clock")
+    assert (clock.verdict, "60 min behind" in clock.says) == (WARN, True)
+    for host in network.hosts:
+        host.faults.date = formatdate(time.time(), usegmt=True)
+    findings = ask(network, off_by=3_600.0)
+    clock = only(findings, "bluesky clock")
+    assert (clock.verdict, "60 min ahead" in clock.says) == (WARN, True)
+    assert "timedatectl set-ntp true" in clock.cure
+    assert not failed(findings)
+    assert findings[0].verdict is PASS
+    assert only(ask(network), "bluesky clock").verdict is PASS
+
+
+@pytest.mark.parametrize("days", [0, 9])
+def test_certificates_are_told_apart(network: Network, days: int) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    soon = datetime.now(UTC) + timedelta(days=days)
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1", not_before=soon).configure_cert(context)
+
+    def serve(wire: socket.socket) -> None:
+        with context.wrap_socket(wire, server_side=True):
+            pass
+
+    loopback = Loopback(serve)
+    loopback.up()
+    *_, found = ask(network, f"wss://127.0.0.1:{loopback.port}/subscribe")
+    loopback.close()
+    assert found.verdict is WARN
+    assert "not to be trusted" in found.says
+
+
+def test_a_name_that_is_none_and_a_proxy_that_is_not_used_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hosts = ["wss://no-such-host.invalid/subscribe"]
+    (found,) = BlueskyCheckup(hosts).look()
+    assert found.verdict is FAIL
+    assert found.says.startswith("no-such-host.invalid cannot be found")
+    monkeypatch.setenv("HTTPS_PROXY", "http://owner:pass-word@127.0.0.1:3128")
+    (found,) = BlueskyCheckup(hosts).look()
+    assert "past the proxy 127.0.0.1:3128" in found.cure
+    assert "pass-word" not in found.cure

@@ -1,0 +1,450 @@
+"""The doctor's look at state, disk, archive and bucket, each as it may be found."""
+
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from standins.flaky_proxy import FlakyProxy
+
+from tweetdock.checkup import Finding, Verdict
+from tweetdock.doctor.spending import spending_checks
+from tweetdock.keep.checkup import keep_checks
+from tweetdock.keep.files.lock import Lock
+from tweetdock.keep.sqlite.state import Changes, Spent, State
+from tweetdock.keep.store import Store
+from tweetdock.memory import Memory
+from tweetdock.settings import Settings
+from tweetdock.timestamps import rfc3339
+
+PASS, WARN, FAIL = Verdict
+LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
+NOBODY = 65534
+
+
+def settings(folder: Path, **more: str) -> Settings:
+    return Settings.from_env({**LEAST, "TWEETDOCK_STATE_DIR": str(folder), **more})
+
+
+def look(thing: str, folder: Path, **more: str) -> list[Finding]:
+    checks = keep_checks(settings(folder, **more).keep)
+    return [finding for check in checks if check.thing == thing for finding in check.look()]
+
+
+def only(found: list[Finding]) -> Finding:
+    (finding,) = found
+    return finding
+
+
+def now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+def save(folder: Path, saved_ms: int, spent: Mapping[tuple[str, str], Spent] | None = None) -> None:
+    folder.mkdir(exist_ok=True)
+    with closing(Store(folder, {"x": "#dockercon"}, 3_600_000)) as store:
+        memory = Memory(salt=b"salt")
+        state = State(saved_ms=saved_ms, memory=memory, cursors={})
+        store.save(state, Changes(spent=spent or {}))
+
+
+def change(folder: Path, statement: str) -> None:
+    with closing(sqlite3.connect(folder / "state.db", isolation_level=None)) as db:
+        db.execute(statement)
+
+
+def all_of(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Every file below a folder, with all that would tell of a change."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        about = path.stat()
+        content = path.read_bytes() if path.is_file() else b""
+        found[str(path)] = (about.st_mode, about.st_mtime_ns, content)
+    return found
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a file system that lives in memory."""
+    folder = tmp_path / "disk"
+    with ExitStack() as mounted:
+
+        def mount(options: str) -> Path:
+            folder.mkdir()
+            words = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+            if shutil.which("mount") is None or os.geteuid() != 0:
+                pytest.skip("only root may mount")
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"it is not permitted to mount here: {done.stderr.strip()}")
+            mounted.callback(subprocess.run, ["umount", "-l", str(folder)], check=True)
+            return folder
+
+        yield mount
+
+
+@pytest.fixture
+def somebody(tmp_path: Path) -> Iterator[None]:
+    """Be no root, who may do everything; the folder of the test can be seen by everybody."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(
+            folder.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
+        )
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def test_a_folder_that_is_not_there_yet_is_made_at_the_start(tmp_path: Path) -> None:
+    finding = only(look("state", tmp_path / "a" / "state"))
+    assert (finding.verdict, finding.cure) == (PASS, "")
+    assert "is made at the first start" in finding.says
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_empty_folder_is_fine(tmp_path: Path) -> None:
+    finding = only(look("state", tmp_path))
+    assert finding.verdict is PASS
+    assert "nothing is kept yet" in finding.says
+
+
+def test_it_is_told_when_the_state_was_saved(tmp_path: Path) -> None:
+    save(tmp_path / "state", now_ms() - 7_200_000)
+    finding = only(look("state", tmp_path / "state"))
+    assert finding == Finding("state", PASS, f"{tmp_path}/state: saved 2 h ago")
+
+
+def test_a_state_of_a_clock_that_was_ahead_is_told(tmp_path: Path) -> None:
+    save(tmp_path / "state", now_ms() + 7_200_000)
+    assert "by a clock that was ahead" in only(look("state", tmp_path / "state")).says
+
+
+def test_a_gauge_at_work_is_told_and_nothing_is_wrong_with_that(tmp_path: Path) -> None:
+    save(tmp_path / "state", now_ms())
+    with closing(Lock(tmp_path / "state" / "lock")):
+        finding = only(look("state", tmp_path / "state"))
+    assert finding.verdict is PASS
+    assert finding.says.endswith("; a TweetDock is at work on it")
+
+
+def test_looking_changes_nothing(tmp_path: Path) -> None:
+    save(tmp_path / "state", now_ms())
+    Lock(tmp_path / "state" / "lock").close()
+    before = all_of(tmp_path)
+    archive = str(tmp_path / "archive" / "tweets.jsonl.gz")
+    for thing in ("state", "disk", "archive"):
+        assert look(thing, tmp_path / "state", TWEETDOCK_ARCHIVE=archive)
+    assert all_of(tmp_path) == before
+
+
+def test_what_a_killed_gauge_saved_last_is_seen(tmp_path: Path) -> None:
+    save(tmp_path / "state", now_ms() - 7_200_000)
+    later = now_ms() - 60_000
+    store = Store(tmp_path / "state", {"x": "#dockercon"}, 3_600_000)
+    store.save(State(saved_ms=later, memory=Memory(salt=b"salt"), cursors={}), Changes())
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "state", copy)  # as a kill leaves it, with a log that is not closed
+    store.close()
+    assert (copy / "state.db-wal").stat().st_size > 0
+    assert "saved 60 s ago" in only(look("state", copy)).says
+
+
+@pytest.mark.parametrize("damage", ["overwritten", "cut"])
+def test_a_damaged_file_is_to_be_mended_from_a_backup(tmp_path: Path, damage: str) -> None:
+    save(tmp_path, now_ms())
+    path = tmp_path / "state.db"
+    content = path.read_bytes()
+    path.write_bytes(b"\xff" * len(content) if damage == "overwritten" else content[: 3 * 1024])
+    finding = only(look("state", tmp_path))
+    assert finding.verdict is FAIL
+    assert "is damaged" in finding.says
+    assert "backup" in finding.cure
+
+
+def test_values_that_make_no_sense_are_damage(tmp_path: Path) -> None:
+    save(tmp_path, now_ms())
+    change(tmp_path, "UPDATE facts SET value = 'soon' WHERE name = 'saved_ms'")
+    finding = only(look("state", tmp_path))
+    assert finding.verdict is FAIL
+    assert "is damaged" in finding.says
+
+
+def test_a_file_of_a_newer_tweetdock_wants_that_one(tmp_path: Path) -> None:
+    save(tmp_path, now_ms())
+    change(tmp_path, "PRAGMA user_version=99")
+    finding = only(look("state", tmp_path))
+    assert finding.verdict is FAIL
+    assert "by a newer TweetDock" in finding.says
+    assert "install that one again" in finding.cure
+
+
+def test_a_file_of_an_older_tweetdock_is_fine(tmp_path: Path) -> None:
+    save(tmp_path, now_ms())
+    change(tmp_path, "PRAGMA user_version=0")
+    finding = only(look("state", tmp_path))
+    assert finding.verdict is PASS
+    assert "brings it forward" in finding.says
+
+
+def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("mine")
+    finding = only(look("state", tmp_path / "state"))
+    assert (finding.verdict, finding.says) == (FAIL, f"{tmp_path}/state is no folder")
+    assert "TWEETDOCK_STATE_DIR" in finding.cure
+
+
+def test_a_folder_of_somebody_else_is_told_with_the_command_that_gives_it(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    save(tmp_path / "state", now_ms())
+    (tmp_path / "state").chmod(0o555)
+    request.getfixturevalue("somebody")
+    first = only(look("state", tmp_path / "state"))
+    assert (first.verdict, first.says) == (FAIL, f"{tmp_path}/state may not be written to")
+    if (tmp_path / "state").stat().st_uid != os.geteuid():
+        assert "it belongs to root, and the doctor is nobody" in first.cure
+        assert f"sudo chown -R {NOBODY} {tmp_path}/state" in first.cure
+
+
+def test_a_file_that_may_not_be_read_is_told(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    save(tmp_path / "state", now_ms())
+    (tmp_path / "state" / "state.db").chmod(0)
+    (tmp_path / "state").chmod(0o777)
+    request.getfixturevalue("somebody")
+    finding = only(look("state", tmp_path / "state"))
+    assert finding.verdict is FAIL
+    assert f"{tmp_path}/state/state.db" in finding.says
+    assert "sudo chown -R" in finding.cure or "chmod -R u+rwX" in finding.cure
+
+
+def test_the_lock_of_another_user_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    save(tmp_path / "state", now_ms())
+    Lock(tmp_path / "state" / "lock").close()
+    (tmp_path / "state" / "lock").chmod(0)
+    (tmp_path / "state").chmod(0o777)
+    request.getfixturevalue("somebody")
+    finding = only(look("state", tmp_path / "state"))
+    assert finding.verdict is FAIL
+    assert finding.says == f"{tmp_path}/state/lock cannot be read: Permission denied"
+    assert finding.cure
+
+
+def test_a_folder_that_may_not_be_made_is_told(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    (tmp_path / "a").mkdir(mode=0o555)
+    request.getfixturevalue("somebody")
+    finding = only(look("state", tmp_path / "a" / "state"))
+    assert finding.verdict is FAIL
+    assert "is to be made in it" in finding.says
+    assert f"`sudo install -d -o {os.geteuid()} {tmp_path}/a/state`" in finding.cure
+
+
+def test_nobody_is_told_to_take_over_a_folder_that_may_be_the_systems(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    (tmp_path / "log").mkdir(mode=0o555)
+    request.getfixturevalue("somebody")
+    for finding in (
+        only(look("state", tmp_path / "log")),
+        only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=str(tmp_path / "log" / "t.jsonl.gz"))),
+    ):
+        assert finding.verdict is FAIL
+        assert "chown" not in finding.cure
+        assert "name another place with TWEETDOCK_" in finding.cure
+
+
+def test_an_archive_of_another_user_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    archive = tmp_path / "mine" / "tweets.jsonl.gz"
+    archive.parent.mkdir()
+    archive.parent.chmod(0o777)
+    archive.touch(0o400)
+    request.getfixturevalue("somebody")
+    finding = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive)))
+    assert finding.verdict is FAIL
+    assert finding.says == f"{archive} may not be read and written"
+    assert str(archive) in finding.cure
+
+
+def test_a_damaged_file_is_told_beside_what_else_is_wrong(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    save(tmp_path / "state", now_ms())
+    (tmp_path / "state" / "state.db").write_bytes(b"no database" * 1000)
+    (tmp_path / "state").chmod(0o555)
+    (tmp_path / "state" / "state.db").chmod(0o644)
+    request.getfixturevalue("somebody")
+    first, second = look("state", tmp_path / "state")
+    assert "may not be written to" in first.says
+    assert "is damaged" in second.says
+
+
+def test_a_full_disk_is_told_with_what_makes_room(mount: Callable[[str], Path]) -> None:
+    folder = mount("size=20m")
+    finding = only(look("disk", folder))
+    assert finding.verdict is FAIL
+    assert finding.says == f"only 21 MB free at {folder}"
+    assert "make room" in finding.cure
+
+
+def test_a_disk_with_little_room_is_told(mount: Callable[[str], Path]) -> None:
+    finding = only(look("disk", mount("size=200m") / "state"))
+    assert finding.verdict is WARN
+    assert "make room" in finding.cure
+
+
+def test_a_disk_that_can_only_be_read_is_told(mount: Callable[[str], Path]) -> None:
+    folder = mount("size=20m,ro")
+    disk, state = only(look("disk", folder)), only(look("state", folder / "state"))
+    assert disk.verdict is state.verdict is FAIL
+    assert disk.says == f"the file system of {folder} can only be read"
+    assert "SD card" in disk.cure
+    assert "may not be written to" in state.says
+
+
+def test_an_archive_is_told_with_its_size_and_its_closed_files(tmp_path: Path) -> None:
+    archive = tmp_path / "tweets.jsonl.gz"
+    said = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive))).says
+    assert said == f"{archive} is made at the first start"
+    archive.write_bytes(bytes(1234))
+    (tmp_path / "tweets-20261121T065536Z.jsonl.gz").write_bytes(b"")
+    said = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive))).says
+    assert said == f"{archive}, 1 kB; 1 closed file beside it"
+
+
+def test_an_archive_that_is_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tweets.jsonl.gz").mkdir()
+    archive = str(tmp_path / "tweets.jsonl.gz")
+    finding = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=archive))
+    assert finding.verdict is FAIL
+    assert finding.says == f"{archive} is no file"
+    assert "TWEETDOCK_ARCHIVE" in finding.cure
+
+
+def test_an_archive_on_a_disk_of_its_own_has_that_looked_at(
+    tmp_path: Path, mount: Callable[[str], Path]
+) -> None:
+    archive = mount("size=20m") / "tweets.jsonl.gz"
+    _, disk = look("archive", tmp_path / "state", TWEETDOCK_ARCHIVE=str(archive))
+    assert disk.verdict is FAIL
+    assert disk.says == f"only 21 MB free at {archive.parent}"
+
+
+def test_an_off_load_of_an_archive_that_is_never_closed_is_told(tmp_path: Path) -> None:
+    more = {
+        "TWEETDOCK_ARCHIVE": str(tmp_path / "tweets.jsonl.gz"),
+        "TWEETDOCK_OFFLOAD": "s3://posts/raw",
+    }
+    _, finding = look("archive", tmp_path, **more)
+    assert finding.verdict is WARN
+    assert "TWEETDOCK_ARCHIVE_ROTATE" in finding.cure
+    assert only(look("archive", tmp_path, **more, TWEETDOCK_ARCHIVE_ROTATE="daily"))
+
+
+@pytest.fixture(scope="module")
+def s3_port() -> Iterator[int]:
+    buckets = pytest.importorskip("buckets")
+    with buckets.serving() as port:
+        yield port
+
+
+@pytest.fixture
+def in_bucket(
+    s3_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Finding]]:
+    """What is found of a bucket of moto's server, asked for by an address and some settings."""
+    buckets = pytest.importorskip("buckets")
+    for name, value in buckets.ALONE.items():
+        monkeypatch.setenv(name, value)
+    with FlakyProxy(s3_port) as proxy:
+        server = buckets.S3(s3_port, proxy)
+
+        def find(url: str = "s3://posts/raw", **more: str) -> Finding:
+            env = {
+                "TWEETDOCK_ARCHIVE": str(tmp_path / "tweets.jsonl.gz"),
+                "TWEETDOCK_OFFLOAD": url,
+                "AWS_ENDPOINT_URL": proxy.url,
+                "AWS_ACCESS_KEY_ID": "AKIATEST",
+                "AWS_SECRET_ACCESS_KEY": buckets.SECRET,
+                **more,
+            }
+            return only(look("bucket", tmp_path, **env))
+
+        yield find
+        server.close()
+
+
+def test_a_bucket_that_lets_us_in_passes(in_bucket: Callable[..., Finding]) -> None:
+    assert in_bucket() == Finding("bucket", PASS, "s3://posts/raw is there and lets us in")
+
+
+def test_a_bucket_that_is_not_there_is_told(in_bucket: Callable[..., Finding]) -> None:
+    finding = in_bucket("s3://nowhere-at-all/raw")
+    assert finding.verdict is FAIL
+    assert finding.says == "there is no bucket nowhere-at-all"
+    assert "TWEETDOCK_OFFLOAD" in finding.cure
+
+
+def test_a_bucket_without_credentials_is_told(in_bucket: Callable[..., Finding]) -> None:
+    finding = in_bucket(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    assert finding.verdict is FAIL
+    assert "no credentials" in finding.says
+    assert "AWS_ACCESS_KEY_ID" in finding.cure
+
+
+def test_a_server_that_refuses_is_told(in_bucket: Callable[..., Finding]) -> None:
+    finding = in_bucket(AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert finding.verdict is FAIL
+    assert "cannot be reached" in finding.says
+    assert "AWS_ENDPOINT_URL" in finding.cure
+
+
+def spending(folder: Path, **more: str) -> list[Finding]:
+    return [f for check in spending_checks(settings(folder, **more)) for f in check.look()]
+
+
+def test_what_x_has_cost_today_is_told_and_what_is_left(tmp_path: Path) -> None:
+    today = rfc3339(now_ms())[:10]
+    save(tmp_path, now_ms(), {(today, "x"): Spent(3, 84), (today, "counts"): Spent(2, 0)})
+    finding = only(spending(tmp_path))
+    assert finding.verdict is PASS
+    assert finding.says == "0.43 USD today, 84 posts (UTC, as last saved)"
+    finding = only(spending(tmp_path, TWEETDOCK_X_DAILY_BUDGET_USD="2"))
+    assert finding.verdict is PASS
+    assert finding.says.startswith("0.43 of 2.00 USD today, 84 posts")
+    assert "more may be read" in finding.says
+
+
+def test_a_budget_that_is_spent_is_told_with_when_it_goes_on(tmp_path: Path) -> None:
+    today = rfc3339(now_ms())[:10]
+    save(tmp_path, now_ms(), {(today, "x"): Spent(3, 400)})
+    finding = only(spending(tmp_path, TWEETDOCK_X_DAILY_BUDGET_USD="2"))
+    assert finding.verdict is WARN
+    assert "it goes on at 00:00 UTC" in finding.says
+    assert "TWEETDOCK_X_DAILY_BUDGET_USD" in finding.cure
+
+
+def test_nothing_is_spent_without_a_state_and_none_is_made_for_that(tmp_path: Path) -> None:
+    finding = only(spending(tmp_path / "state"))
+    assert finding == Finding("spending", PASS, "nothing so far today (UTC)")
+    assert not (tmp_path / "state").exists()
+
+
+def test_where_nobody_asks_x_nothing_is_spent(tmp_path: Path) -> None:
+    assert not spending(tmp_path, TWEETDOCK_SOURCES="bluesky")
+    assert not spending(tmp_path, TWEETDOCK_SOURCES="demo")

@@ -1,0 +1,395 @@
+"""The doctor's look at servos and machine: real pigpiod answers, and boards made of files."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from standins.loopback import Loopback
+from standins.pigpiod import StandInPigpiod, free_port
+
+import tweetdock.servos.checkup
+import tweetdock.servos.machine
+from tweetdock.checkup import Finding, Verdict
+from tweetdock.servos.checkup import servo_checks
+from tweetdock.servos.machine import Machine
+from tweetdock.settings import Settings
+
+PASS, WARN, FAIL = Verdict
+LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
+PI_4 = "Raspberry Pi 4 Model B Rev 1.5"
+# Importing it would leave a pipe in the working folder.
+with_lgpio = pytest.mark.skipif(find_spec("lgpio") is None, reason="lgpio is not installed")
+PI_5 = "Raspberry Pi 5 Model B Rev 1.0"
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Callable[..., Machine]:
+    """A machine of a model, with files below its root and programs that are small scripts."""
+
+    def make(model: str = PI_4, programs: dict[str, str] | None = None, **files: str) -> Machine:
+        write(tmp_path / "proc/device-tree/model", f"{model}\0")
+        for name, text in files.items():
+            write(tmp_path / name.replace("__", "/"), text)
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        for name, script in (programs or {}).items():
+            write(tmp_path / "bin" / name, f"#!/bin/sh\n{script}\n").chmod(0o755)
+        return Machine(tmp_path, str(tmp_path / "bin"))
+
+    return make
+
+
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def look(machine: Machine, thing: str = "servos", **more: str) -> list[Finding]:
+    settings = Settings.from_env({**LEAST, **more})
+    devices = machine._root / "dev"
+    checks = [*servo_checks(settings, machine, devices), *machine.checks()]
+    return [finding for check in checks if check.thing == thing for finding in check.look()]
+
+
+def only(found: list[Finding]) -> Finding:
+    (finding,) = found
+    return finding
+
+
+def dead_port(**more: str) -> dict[str, str]:
+    return {"PIGPIO_PORT": str(free_port()), **more}
+
+
+# --- What moves the servos ---
+
+
+def test_a_pigpiod_that_answers_is_told_with_its_version_and_nothing_of_it_is_touched(
+    board: Callable[..., Machine],
+) -> None:
+    with StandInPigpiod() as pigpiod:
+        finding = only(look(board(), PIGPIO_PORT=str(pigpiod.port)))
+        asked = {name for name, *_ in pigpiod.commands}
+    assert finding.verdict is PASS
+    assert finding.says == (
+        f"pigpio: pigpiod 79 answers at 127.0.0.1:{pigpiod.port}, on a board of revision a02082"
+    )
+    assert asked == {"PIGPV", "HWVER"}
+
+
+def test_where_none_runs_tweetdock_starts_the_one_that_is_installed(
+    board: Callable[..., Machine], as_root: None, tmp_path: Path
+) -> None:
+    machine = board(programs={"pigpiod": "exit 1"}, dev__mem="", dev__vcio="")
+    assert only(look(machine, **dead_port())) == Finding(
+        "servos", PASS, f"pigpio: TweetDock starts {tmp_path}/bin/pigpiod itself"
+    )
+
+
+def test_a_container_without_the_devices_of_pigpiod_is_told(
+    board: Callable[..., Machine], as_root: None, tmp_path: Path
+) -> None:
+    finding = only(look(board(programs={"pigpiod": "exit 1"}, dev__mem=""), **dead_port()))
+    assert finding.verdict is FAIL
+    assert finding.says == f"pigpio: pigpiod cannot run here without {tmp_path}/dev/vcio"
+    assert "--privileged" in finding.cure
+
+
+def test_only_root_can_start_one(
+    board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    finding = only(look(board(programs={"pigpiod": "exit 1"}), **dead_port()))
+    assert finding.verdict is FAIL
+    assert "only root can start one" in finding.says
+    assert "systemctl enable --now pigpiod" in finding.cure
+
+
+def test_without_the_program_it_is_told_how_to_have_it(board: Callable[..., Machine]) -> None:
+    finding = only(look(board(), **dead_port()))
+    assert finding.verdict is FAIL
+    assert "is not installed" in finding.says
+    assert "apt install pigpio" in finding.cure
+    assert "TWEETDOCK_SERVO_BACKEND=lgpio" in finding.cure
+
+
+def test_a_pigpiod_elsewhere_that_does_not_answer_is_told(board: Callable[..., Machine]) -> None:
+    env = dead_port(PIGPIO_ADDR="127.0.0.1")
+    finding = only(look(board(), **env))
+    assert finding.verdict is FAIL
+    assert finding.says == f"pigpio: no pigpiod answers at 127.0.0.1:{env['PIGPIO_PORT']}"
+    assert "PIGPIO_ADDR" in finding.cure
+
+
+def test_a_pigpiod_on_a_host_without_such_a_name_is_told(board: Callable[..., Machine]) -> None:
+    finding = only(look(board(), **dead_port(PIGPIO_ADDR="no..such.host")))
+    assert finding.verdict is FAIL
+    assert "PIGPIO_ADDR" in finding.cure
+
+
+@pytest.fixture
+def stranger() -> Iterator[Callable[[bytes], int]]:
+    """Another program on the port, which says something as soon as it is asked, or nothing."""
+    may_end = threading.Event()
+    strangers = []
+
+    def make(words: bytes) -> int:
+        def serve(connection: socket.socket) -> None:
+            connection.recv(16)
+            connection.sendall(words)
+            if not words:
+                may_end.wait(10)
+
+        stranger = Loopback(serve)
+        stranger.up()
+        strangers.append(stranger)
+        return stranger.port
+
+    yield make
+    may_end.set()
+    for one in strangers:
+        one.close()
+
+
+@pytest.mark.parametrize("words", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"no", b""])
+def test_another_program_on_the_port_is_told_apart(
+    board: Callable[..., Machine],
+    stranger: Callable[[bytes], int],
+    monkeypatch: pytest.MonkeyPatch,
+    words: bytes,
+) -> None:
+    monkeypatch.setattr(tweetdock.servos.checkup, "ANSWER_SECONDS", 0.3)
+    finding = only(look(board(), PIGPIO_PORT=str(stranger(words))))
+    assert finding.verdict is FAIL
+    assert "program" in finding.says
+    assert "Jupyter" in finding.says
+    assert "PIGPIO_PORT=8889" in finding.cure
+
+
+def test_a_pigpiod_that_hangs_is_told(
+    board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tweetdock.servos.checkup, "ANSWER_SECONDS", 0.3)
+    with StandInPigpiod() as pigpiod:
+        pigpiod.hang()
+        finding = only(look(board(), PIGPIO_PORT=str(pigpiod.port)))
+        pigpiod.resume()
+    assert finding.verdict is FAIL
+    assert "a pigpiod that hangs" in finding.says
+    assert "restart it" in finding.cure
+
+
+def test_pigpio_cannot_run_on_a_pi_5(board: Callable[..., Machine]) -> None:
+    finding = only(look(board(PI_5), TWEETDOCK_SERVO_BACKEND="pigpio"))
+    assert finding.verdict is FAIL
+    assert finding.says == "pigpio cannot run on a Raspberry Pi 5"
+    assert "lgpio" in finding.cure
+
+
+def test_pigpio_on_a_machine_that_is_no_pi_wants_a_pi_elsewhere(
+    board: Callable[..., Machine],
+) -> None:
+    finding = only(look(board(""), **dead_port(TWEETDOCK_SERVO_BACKEND="pigpio")))
+    assert finding.verdict is FAIL
+    assert "no Raspberry Pi" in finding.says
+    assert "PIGPIO_ADDR" in finding.cure
+
+
+def test_lgpio_wants_its_package(
+    board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tweetdock.servos.checkup, "find_spec", lambda name: None)
+    finding = only(look(board(PI_5)))
+    assert finding.verdict is FAIL
+    assert "the package is not installed" in finding.says
+    assert finding.cure
+
+
+@with_lgpio
+def test_lgpio_wants_pins(board: Callable[..., Machine]) -> None:
+    finding = only(look(board(PI_5)))
+    assert finding.verdict is FAIL
+    assert "there are no pins" in finding.says
+    assert "--device /dev/gpiochip0" in finding.cure
+
+
+@with_lgpio
+def test_lgpio_wants_to_be_let_at_the_pins(
+    board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    finding = only(look(board(PI_5, dev__gpiochip0="")))
+    assert finding.verdict is FAIL
+    assert "may not be used" in finding.says
+    assert "usermod -aG gpio" in finding.cure
+
+
+@with_lgpio
+def test_lgpio_on_a_pi_5_passes(board: Callable[..., Machine]) -> None:
+    finding = only(look(board(PI_5, dev__gpiochip0="")))
+    assert finding.verdict is PASS
+    assert finding.says.startswith("lgpio: the pins of this Raspberry Pi 5 are there")
+
+
+def test_no_servo_moves_where_there_is_no_pi_and_that_is_fine(
+    board: Callable[..., Machine],
+) -> None:
+    finding = only(look(board("")))
+    assert finding.verdict is PASS
+    assert finding.says.startswith("mock, as this is no Raspberry Pi")
+
+
+def test_mock_on_a_real_pi_is_told(board: Callable[..., Machine]) -> None:
+    finding = only(look(board(), TWEETDOCK_SERVO_BACKEND="mock"))
+    assert finding.verdict is WARN
+    assert "no servo will move" in finding.says
+    assert "TWEETDOCK_SERVO_BACKEND=auto" in finding.cure
+
+
+def test_a_demo_moves_no_servo_and_that_is_meant(board: Callable[..., Machine]) -> None:
+    settings = Settings.from_env({}, demo=True)
+    first, *_ = servo_checks(settings, board())
+    finding = only(list(first.look()))
+    assert (finding.verdict, finding.says) == (PASS, "none: a demo moves no servo")
+
+
+# --- The dials ---
+
+
+def test_a_dial_is_told_as_it_is_set(board: Callable[..., Machine]) -> None:
+    finding = only(look(board(), "tweets dial"))
+    says = "GPIO 12, 1000 to 2000 µs for 0 to 180°, scale auto; not calibrated"
+    assert finding == Finding("tweets dial", PASS, says)
+    finding = only(
+        look(
+            board(),
+            "tweeters dial",
+            TWEETDOCK_TWEETERS_MIN_PULSE_US="600",
+            TWEETDOCK_TWEETERS_REVERSED="1",
+            TWEETDOCK_TWEETERS_SCALE="log:10000",
+        )
+    )
+    says = "GPIO 13, 600 to 2000 µs for 0 to 180°, reversed, scale log:10000"
+    assert finding == Finding("tweeters dial", PASS, says)
+
+
+def test_pulses_that_few_servos_stand_are_told(board: Callable[..., Machine]) -> None:
+    finding = only(look(board(), "tweets dial", TWEETDOCK_TWEETS_MAX_PULSE_US="2600"))
+    assert finding.verdict is WARN
+    assert "1000 to 2600 µs" in finding.says
+    assert "tweetdock calibrate" in finding.cure
+    assert (
+        only(look(board(), "tweeters dial", TWEETDOCK_TWEETS_MAX_PULSE_US="2600")).verdict is PASS
+    )
+
+
+@pytest.mark.parametrize(("pin", "use"), [("0", "HAT"), ("2", "I2C"), ("14", "serial console")])
+def test_a_pin_that_has_another_use_is_told(
+    board: Callable[..., Machine], pin: str, use: str
+) -> None:
+    finding = only(look(board(), "tweeters dial", TWEETDOCK_TWEETERS_PIN=pin))
+    assert finding.verdict is WARN
+    assert use in finding.says
+    assert "TWEETDOCK_TWEETERS_PIN" in finding.cure
+
+
+# --- The machine ---
+
+
+def test_the_board_and_the_python_are_told(board: Callable[..., Machine]) -> None:
+    assert PI_4 in only(look(board(), "machine")).says
+    finding = only(look(board(""), "machine"))
+    assert finding.verdict is PASS
+    assert finding.says.startswith("no Raspberry Pi, ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "verdict", "says"),
+    [
+        ("0x0", PASS, "never too low"),
+        ("0x50005", FAIL, "too low right now"),
+        ("0x50000", WARN, "too low at least once"),
+        ("0x4", WARN, "slows itself down right now"),
+        ("0x8", WARN, "slows itself down right now"),
+        ("0xe0000", WARN, "has slowed itself down"),
+    ],
+)
+def test_the_power_is_told_by_the_firmware(
+    board: Callable[..., Machine], flags: str, verdict: Verdict, says: str
+) -> None:
+    script = f'[ "$*" = get_throttled ] && echo throttled={flags}'
+    finding = only(look(board(programs={"vcgencmd": script}), "power"))
+    assert finding.verdict is verdict
+    assert says in finding.says
+    assert bool(finding.cure) is (verdict is not PASS)
+
+
+REFUSALS = {
+    "missing": {},
+    "refused": {"vcgencmd": "echo VCHI initialization failed; exit 255"},
+    "odd": {"vcgencmd": "echo error=1"},
+    "broken": {"vcgencmd": "printf 'throttled=\\377'"},
+}
+
+
+@pytest.mark.parametrize("programs", REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize(("alarm", "verdict"), [("1", FAIL), ("0", PASS)])
+def test_the_power_is_told_by_the_kernel_where_the_firmware_does_not_speak(
+    board: Callable[..., Machine], programs: dict[str, str], alarm: str, verdict: Verdict
+) -> None:
+    files = {"sys__class__hwmon__hwmon0__name": "cpu_thermal\n"}
+    files["sys__class__hwmon__hwmon1__name"] = "rpi_volt\n"
+    files["sys__class__hwmon__hwmon1__in0_lcrit_alarm"] = f"{alarm}\n"
+    assert only(look(board(programs=programs, **files), "power")).verdict is verdict
+
+
+def test_a_firmware_that_hangs_is_not_waited_for(
+    board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tweetdock.servos.machine, "ANSWER_SECONDS", 0.2)
+    finding = only(look(board(programs={"vcgencmd": "exec tail -f /dev/null"}), "power"))
+    assert (finding.verdict, finding.says.partition(":")[0]) == (PASS, "not known")
+
+
+def test_what_is_no_pi_is_not_asked_for_its_power(board: Callable[..., Machine]) -> None:
+    assert not look(board("", programs={"vcgencmd": "echo throttled=0x50005"}), "power")
+
+
+@pytest.mark.parametrize(("milli", "verdict"), [("48312", PASS), ("82000", WARN)])
+def test_the_heat_is_told(board: Callable[..., Machine], milli: str, verdict: Verdict) -> None:
+    files = {"sys__class__thermal__thermal_zone0__type": "cpu-thermal\n"}
+    finding = only(look(board(**files, sys__class__thermal__thermal_zone0__temp=milli), "heat"))
+    assert finding.verdict is verdict
+    assert finding.says.startswith(f"{int(milli) / 1000:.0f} °C")
+
+
+def test_heat_that_cannot_be_read_is_left_out(board: Callable[..., Machine]) -> None:
+    assert not look(board(sys__class__thermal__thermal_zone0__type="cpu-thermal"), "heat")
+    assert not look(board(sys__class__thermal__thermal_zone0__type="battery"), "heat")
+
+
+@pytest.mark.parametrize(("says", "verdict"), [("yes", PASS), ("no", WARN)])
+def test_whether_the_clock_is_set_is_told(
+    board: Callable[..., Machine], says: str, verdict: Verdict
+) -> None:
+    finding = only(look(board(programs={"timedatectl": f"echo {says}"}), "clock"))
+    assert finding.verdict is verdict
+    assert ("set-ntp" in finding.cure) is (verdict is WARN)
+
+
+def test_the_mark_of_a_clock_that_was_set_is_enough(board: Callable[..., Machine]) -> None:
+    files = {"run__systemd__timesync__synchronized": ""}
+    assert only(look(board(**files, programs={"timedatectl": "echo no"}), "clock")).verdict is PASS
+
+
+def test_where_nobody_knows_of_the_clock_nothing_is_said(board: Callable[..., Machine]) -> None:
+    assert not look(board(), "clock")
+    assert not look(board(programs={"timedatectl": "echo 'no systemd' >&2; exit 1"}), "clock")

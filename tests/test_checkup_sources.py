@@ -1,0 +1,227 @@
+"""What the doctor looks at in the sources: which checks there are, and recordings."""
+
+import errno
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from looking import assert_well_said, look
+from replaying import DAY_MS, x_post
+from standins.loopback import Loopback
+
+from tweetdock.checkup import Finding, Verdict
+from tweetdock.keep.files.texts import texts
+from tweetdock.settings import Settings
+from tweetdock.sources import reach
+from tweetdock.sources.checkups import LEAST_PIECE, discreet, source_checks
+from tweetdock.sources.rate_limit import RateLimit
+from tweetdock.sources.reach import Place, in_time, knock, unreachable
+
+PASS, WARN, FAIL = Verdict
+ALL = {
+    "TWEETDOCK_SOURCES": "x,x-stream,bluesky,mastodon,replay:/nowhere/a.jsonl,replay:b.jsonl",
+    "TWEETDOCK_HASHTAGS": "dockercon",
+    "TWEETDOCK_MASTODON": "fosstodon.org hachyderm.io",
+    "X_BEARER_TOKEN": "a-bearer-token",
+}
+
+
+def test_every_source_and_every_server_has_a_check() -> None:
+    checks = source_checks(Settings.from_env(ALL), texts)
+    assert [check.thing for check in checks] == [
+        "x",
+        "bluesky",
+        "mastodon fosstodon.org",
+        "mastodon hachyderm.io",
+        "replay",
+        "replay",
+    ]
+
+
+def test_no_network_is_loaded_before_it_is_looked_at() -> None:
+    script = (
+        "import sys\n"
+        "from tweetdock.settings import Settings\n"
+        "from tweetdock.sources.checkups import source_checks\n"
+        f"source_checks(Settings.from_env({ALL!r}), print)\n"
+        "assert not {'requests', 'tweepy', 'websockets'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
+
+
+def test_a_demo_takes_nothing() -> None:
+    (found,) = look({"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_HASHTAGS": "a"})
+    assert (found.thing, found.verdict) == ("demo", PASS)
+
+
+def lines(number: int) -> bytes:
+    posts = (x_post(n, n % 7 + 1, DAY_MS + n * 1000)[0] for n in range(1, number + 1))
+    return b"".join(json.dumps(post).encode() + b"\n" for post in posts)
+
+
+def replay(path: Path) -> Finding:
+    findings = look({"TWEETDOCK_SOURCES": f"replay:{path}"})
+    assert_well_said(findings)
+    (found,) = findings
+    return found
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_recording_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "event.jsonl"
+    path.write_bytes(pack(lines(40)))
+    found = replay(path)
+    assert (found.verdict, "40 of 40 entries are posts" in found.says) == (PASS, True)
+    assert ("gzip" in found.says) == (pack is gzip.compress)
+
+
+def test_of_a_long_recording_the_beginning_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "event.jsonl"
+    path.write_bytes(lines(30_000))
+    found = replay(path)
+    assert (found.verdict, "entries of its first megabyte are posts" in found.says) == (PASS, True)
+    path.write_bytes(b'{"delete":{}}\n' * 90_000 + lines(1))
+    assert replay(path).verdict is PASS
+    path.write_bytes(b'{"delete":{}}\n' * 110_000 + lines(1))
+    assert "100,001 entries are reposts" in replay(path).says
+
+
+def test_what_is_strange_or_damaged_in_it_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "event.jsonl"
+    path.write_bytes(lines(3) + b"hello\n" + lines(3))
+    found = replay(path)
+    assert (found.verdict, "1 of 7 entries is no post" in found.says) == (WARN, True)
+    path.write_bytes(gzip.compress(lines(3)) + gzip.compress(lines(3))[:-9])
+    found = replay(path)
+    assert (found.verdict, "damaged at 1 place" in found.says) == (WARN, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "says", "cure"),
+    [
+        (b"", "has no posts, it is empty", "replay an archive"),
+        (b"root:x:0:0\n", "1 of 1 entry is no post", "replay an archive"),
+        (b'{"delete":{}}\n', "a deletion", "replay an archive"),
+        (b"\x28\xb5\x2f\xfd\x04\x00", "packed in a way", "unzstd"),
+        (b"BZh91AY&SY\x17\x72", "packed in a way", "bunzip2"),
+        (b"PAR1\x15\x04\x15\x04", "Parquet", "the archive itself"),
+    ],
+)
+def test_a_file_without_posts_says_what_it_is(
+    tmp_path: Path, body: bytes, says: str, cure: str
+) -> None:
+    path = tmp_path / "event.jsonl"
+    path.write_bytes(body)
+    found = replay(path)
+    assert (found.verdict, says in found.says, cure in found.cure) == (FAIL, True, True), found
+
+
+def test_a_file_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    found = replay(tmp_path / "none.jsonl")
+    assert (found.verdict, "No such file" in found.says) == (FAIL, True)
+    assert "none.jsonl" in found.cure
+    assert "Is a directory" in replay(tmp_path).says
+    os.mkfifo(tmp_path / "pipe")
+    assert "no file, but a pipe" in replay(tmp_path / "pipe").says
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="to root every file is open")
+def test_a_file_of_somebody_elses_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "event.jsonl"
+    path.write_bytes(lines(1))
+    path.chmod(0)
+    found = replay(path)
+    assert (found.verdict, found.cure.endswith(f"chmod a+r {path}")) == (FAIL, True)
+
+
+SECRET = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=12, max_size=60)
+
+
+@given(secret=SECRET, before=st.text(max_size=20), after=st.text(max_size=20), cut=st.integers(0))
+def test_a_secret_is_never_told_not_even_a_piece_of_it(
+    secret: str, before: str, after: str, cut: int
+) -> None:
+    for spelt in (secret, secret.upper(), quote(secret, safe=""), json.dumps(secret)):
+        said = before + spelt + after
+        told = discreet(said[: cut % (len(said) + 1)], [secret])
+        assert secret[:LEAST_PIECE].casefold() not in told.casefold()
+
+
+@given(text=st.text(st.sampled_from("abc .-"), max_size=40))
+def test_what_has_no_secret_is_told_as_it_is(text: str) -> None:
+    assert discreet(text, ["a-bearer-token-of-mine", "another"]) == text
+
+
+def test_a_question_without_an_answer_is_given_up() -> None:
+    over = threading.Event()
+    with pytest.raises(TimeoutError):
+        in_time(0.05, lambda: over.wait(20))
+    over.set()
+    assert in_time(5, lambda: 7) == 7
+    with pytest.raises(ConnectionRefusedError):
+        in_time(5, lambda: _raise(ConnectionRefusedError()))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def test_an_address_that_swallows_what_comes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where IPv6 leads nowhere each new connection takes seconds, and nobody knows why."""
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.settimeout(0.0)
+        filler.connect_ex(full.getsockname())
+    good = Loopback(lambda _: None)
+    good.up()
+    places = [full.getsockname(), ("127.0.0.1", good.port)]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in places]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(reach, "ADDRESS_SECONDS", 0.2)
+    place = Place("x", "https://api.x.com", "X_API_URL")
+    knocked = knock(place)
+    assert knocked.verdict is WARN
+    assert "only after its address 127.0.0.1 did not" in knocked.says
+    good.close()
+    knocked = knock(place)
+    assert (knocked.verdict, "refuses" in knocked.says) == (FAIL, True)
+    for each in (*fillers, full):
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "cure"),
+    [
+        (OSError(errno.ENETUNREACH, "no"), "this machine's network is down", "cable or the Wi-Fi"),
+        (OSError(errno.EHOSTUNREACH, "no"), "this machine's network is down", "cable"),
+        (socket.gaierror(socket.EAI_AGAIN, "no"), "cannot be found", "hostname -I"),
+        (TimeoutError(), "does not answer in time", "firewall"),
+        (ConnectionResetError(), "", "look again"),
+    ],
+)
+def test_each_way_not_to_get_there_has_its_cure(error: OSError, says: str, cure: str) -> None:
+    found = unreachable(Place("x", "https://api.x.com", "X_API_URL"), error)
+    assert (found.verdict, says in found.says, cure in found.cure) == (FAIL, True, True), found
+
+
+@pytest.mark.parametrize(
+    ("said", "allowed"), [("450", 450), ("", None), ("many", None), ("9" * 99, None)]
+)
+def test_how_much_was_allowed_is_told_if_the_server_says_so(said: str, allowed: int | None) -> None:
+    headers = {"x-rate-limit-remaining": "3", "x-rate-limit-reset": "1790000000"}
+    limit = RateLimit.from_headers(headers | {"x-rate-limit-limit": said})
+    assert limit is not None
+    assert (limit.remaining, limit.allowed) == (3, allowed)

@@ -1,0 +1,411 @@
+"""The doctor's look at X: real requests, each trouble with its cure, and nothing is billed."""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from looking import assert_well_said, failed, look, only
+from standins import x_faults as faults
+from standins.flaky_proxy import FlakyProxy
+from standins.loopback import Loopback
+from standins.x_api import OAuth1Keys, XApi
+from standins.x_posts import make_post
+
+from tweetdock.checkup import Finding, Verdict
+from tweetdock.settings import Settings
+from tweetdock.sources.settings import X_SELF_SERVE_QUERY_LENGTH
+from tweetdock.sources.x.checkup import XCheckup
+from tweetdock.sources.x.client import Credentials
+
+KEYS = OAuth1Keys("a-consumer-key", "a-consumer-secret", "an-access-token", "an-access-secret")
+ODD = "odd%2Ftoken\"with\\odd'signs&more=AAAA"
+PASS, WARN, FAIL = Verdict
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def api() -> Iterator[XApi]:
+    with XApi(oauth1=KEYS) as api:
+        now_ms = round(api.clock() * 1000)
+        api.add(*(make_post(now_ms - 60_000 - number, number) for number in range(50)))
+        yield api
+
+
+def settings_of(api: XApi, **env: str) -> dict[str, str]:
+    return {
+        "TWEETDOCK_SOURCES": "x",
+        "TWEETDOCK_HASHTAGS": "dockercon",
+        "TWEETDOCK_X_DAILY_BUDGET_USD": "8",
+        "X_API_URL": api.url,
+        "X_BEARER_TOKEN": api.bearer,
+    } | env
+
+
+def ask(api: XApi, **env: str) -> list[Finding]:
+    """What is found, with X having charged for nothing."""
+    findings = look(settings_of(api, **env))
+    assert_well_said(findings)
+    assert api.posts_read == 0
+    day = f"{datetime.fromtimestamp(api.clock(), UTC):%Y-%m-%d}"
+    assert api.bill(day) == (0, 0)
+    return findings
+
+
+def test_all_is_well_and_costs_nothing(api: XApi) -> None:
+    findings = ask(api)
+    assert [(finding.thing, finding.verdict) for finding in findings] == [
+        ("x reach", PASS),
+        ("x clock", PASS),
+        ("x credentials", PASS),
+        ("x query", PASS),
+        ("x limit", PASS),
+        ("x price", PASS),
+    ]
+    assert "costs nothing" in only(findings, "x credentials").says
+    assert "449 of 450 searches" in only(findings, "x limit").says
+    assert "$8, which is 1,600 posts" in only(findings, "x price").says
+    (request,) = api.requests
+    assert request.params["max_results"] == "10"
+    assert request.params["query"].startswith("(#dockercon -is:retweet) tweetdock")
+
+
+def test_the_word_that_nobody_writes_is_another_one_each_time(api: XApi) -> None:
+    ask(api)
+    ask(api)
+    first, second = (request.params["query"].split()[-1] for request in api.requests)
+    assert first != second
+    assert first.isalpha()
+
+
+def test_a_query_without_room_for_the_word_is_not_asked(api: XApi) -> None:
+    tags = " ".join(f"conference{number:02}" for number in range(29))
+    findings = ask(api, TWEETDOCK_HASHTAGS=tags)
+    (request,) = api.requests
+    assert request.params["query"].startswith("tweetdock")
+    assert only(findings, "x query").says.startswith("not tried")
+    longest = Settings.from_env(settings_of(api, TWEETDOCK_X_QUERY="#" + "a" * 480))
+    assert len(f"({longest.x.query}) ") < X_SELF_SERVE_QUERY_LENGTH
+
+
+def test_the_keys_of_a_user_are_tried_too(api: XApi) -> None:
+    env = {
+        "X_BEARER_TOKEN": "",
+        "X_CONSUMER_KEY": KEYS.consumer_key,
+        "X_CONSUMER_SECRET": KEYS.consumer_secret,
+        "X_ACCESS_TOKEN": KEYS.access_token,
+        "X_ACCESS_TOKEN_SECRET": KEYS.access_token_secret,
+    }
+    assert "accepts the OAuth 1.0a keys" in only(ask(api, **env), "x credentials").says
+    # A signature has a time in it, which a wrong clock would spoil.
+    api.skew_seconds = 7_200
+    findings = ask(api, **env)
+    assert not failed(findings)
+    clock = only(findings, "x clock")
+    assert (clock.verdict, "2 h behind X's" in clock.says) == (WARN, True)
+    found = only(ask(api, **env | {"X_ACCESS_TOKEN_SECRET": "wrong"}), "x credentials")
+    assert found.verdict is FAIL
+    assert "X_ACCESS_TOKEN_SECRET" in found.cure
+
+
+REFUSED: list[tuple[faults.Fault, str, Verdict, str, str]] = [
+    (faults.unauthorized(), "x credentials", FAIL, "(401)", "make a Bearer Token anew"),
+    (faults.credits_depleted(), "x account", FAIL, "out of credits", "add credits"),
+    (faults.credits_depleted("newer"), "x account", FAIL, "out of credits", "add credits"),
+    (faults.spend_cap_reached(), "x account", FAIL, "until 2026-12-13", "raise the spending limit"),
+    (faults.client_forbidden(), "x account", FAIL, "approved developer", "belongs to a project"),
+    (faults.rate_limited(300), "x limit", WARN, "is used up until", "look again later"),
+    (faults.rate_limited_by_code(), "x limit", WARN, "is used up", "another program"),
+    (faults.usage_capped(), "x account", FAIL, "this month", "a larger plan"),
+    (faults.html_200(), "x reach", FAIL, "not with JSON", "log in"),
+    (faults.garbage(), "x reach", FAIL, "not with a page of posts", "look again"),
+    (faults.redirect("http://127.0.0.1:1/"), "x reach", FAIL, "leads elsewhere", "log in"),
+    (faults.service_unavailable(), "x reach", FAIL, "out of order (503)", "look again"),
+    (faults.html_503(), "x reach", FAIL, "out of order (503)", "look again"),
+    (faults.not_found(), "x reach", FAIL, "(404)", "X's own is https://api.x.com"),
+    (faults.cut(5), "x reach", FAIL, "the connection broke", "look again"),
+    (faults.status(418, "tea"), "x account", FAIL, "unknown status (418)", "look again"),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: f"{case[1]}: {case[3]}")
+def test_each_refusal_has_its_own_line_and_cure(
+    api: XApi, case: tuple[faults.Fault, str, Verdict, str, str]
+) -> None:
+    fault, thing, verdict, says, cure = case
+    api.fail_always(fault)
+    findings = ask(api)
+    found = only(findings, thing)
+    assert (found.verdict, says in found.says, cure in found.cure) == (verdict, True, True), found
+    assert failed(findings) == ([thing] if verdict is FAIL else [])
+
+
+def test_a_query_that_x_does_not_take_is_told_in_its_words(api: XApi) -> None:
+    found = only(ask(api, TWEETDOCK_X_QUERY="-is:retweet"), "x query")
+    assert "at least one positive" in found.says
+    body = {"errors": [{"message": "Ambiguous use of or as a keyword"}], "title": "Invalid Request"}
+    api.fail(faults.status(400, body))
+    findings = ask(api, TWEETDOCK_X_QUERY="cats or dogs")
+    found = only(findings, "x query")
+    assert "Ambiguous use of or" in found.says
+    assert found.cure == "change TWEETDOCK_X_QUERY"
+    assert only(findings, "x credentials").verdict is PASS
+
+
+def test_posts_that_come_all_the_same_are_told_with_their_price(api: XApi) -> None:
+    post = make_post(round(api.clock() * 1000) - 60_000, 1)
+    data = {"data": [post, post | {"id": str(int(post["id"]) - 1)}], "meta": {"result_count": 2}}
+    api.fail(faults.Changed(lambda _: data))
+    findings = look(settings_of(api))
+    found = only(findings, "x credentials")
+    assert found.verdict is WARN
+    assert "sent 2 posts" in found.says
+    assert "$0.010" in found.says
+
+
+@pytest.mark.parametrize(
+    ("skew", "verdict", "says"),
+    [
+        (1.0, PASS, "agrees with X's"),
+        (40.0, WARN, "40 s behind X's"),
+        (-600.0, WARN, "10 min ahead of X's"),
+        (-20 * 86_400.0, FAIL, "20 days ahead of X's"),
+    ],
+)
+def test_a_wrong_clock_is_told_by_how_much(
+    api: XApi, skew: float, verdict: Verdict, says: str
+) -> None:
+    api.skew_seconds = skew
+    found = only(ask(api), "x clock")
+    assert (found.verdict, says in found.says) == (verdict, True), found
+    assert ("timedatectl set-ntp true" in found.cure) == (verdict is not PASS)
+
+
+def test_a_limit_that_is_nearly_used_up_is_a_warning(api: XApi) -> None:
+    api.rate.limit = 4
+    found = only(ask(api), "x limit")
+    assert found.verdict is WARN
+    assert "3 of 4 searches" in found.says
+
+
+def test_silence_ends_in_time(api: XApi) -> None:
+    api.fail_always(faults.hang())
+    credentials = Credentials(bearer_token=api.bearer)
+    checkup = XCheckup(Settings.from_env(settings_of(api)), credentials, answer_seconds=0.3)
+    found = only(list(checkup.look()), "x reach")
+    assert (found.verdict, "does not answer in time" in found.says) == (FAIL, True)
+    api.heal()
+
+
+def test_who_is_not_there_is_told_apart_from_who_has_no_name(api: XApi) -> None:
+    api.down()
+    found = only(ask(api), "x reach")
+    assert "refuses the connection" in found.says
+    assert "X_API_URL" in found.cure
+    found = only(ask(api, X_API_URL="https://no-such-host.invalid"), "x reach")
+    assert found.says == "no-such-host.invalid cannot be found: is this machine on the network?"
+    found = only(ask(api, X_API_URL=f"https://{'a' * 70}.example"), "x reach")
+    assert "cannot be found" in found.says
+
+
+def test_a_name_that_a_filter_leads_nowhere_is_told(api: XApi) -> None:
+    port = api.url.rpartition(":")[2]
+    api.down()
+    found = only(ask(api, X_API_URL=f"http://0.0.0.0:{port}"), "x reach")
+    assert "is blocked in this network" in found.says
+    assert "Pi-hole" in found.cure
+
+
+class Secure:
+    """A TLS server with a certificate, behind which nobody says anything."""
+
+    def __init__(self, authority: trustme.CA, name: str = "127.0.0.1", **said: Any) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert(name, **said).configure_cert(context)
+
+        def serve(wire: socket.socket) -> None:
+            with context.wrap_socket(wire, server_side=True):
+                pass
+
+        self._loopback = Loopback(serve)
+        self.url = f"https://127.0.0.1:{self._loopback.port}"
+
+    def __enter__(self) -> str:
+        self._loopback.up()
+        return self.url
+
+    def __exit__(self, *_: object) -> None:
+        self._loopback.close()
+
+
+def test_certificates_that_are_not_to_be_trusted_are_told_apart(
+    api: XApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, now = trustme.CA(), datetime.now(UTC)
+    with Secure(authority) as url:
+        found = only(ask(api, X_API_URL=url), "x reach")
+        assert "unable to get local issuer certificate" in found.says
+        assert "REQUESTS_CA_BUNDLE" in found.cure
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    soon, later = now + timedelta(days=9), now + timedelta(days=99)
+    with Secure(authority, not_before=soon, not_after=later) as url:
+        found = only(ask(api, X_API_URL=url), "x reach")
+        assert "its clock says" in found.says
+        assert "timedatectl set-ntp true" in found.cure
+    with Secure(authority, "elsewhere.example") as url:
+        found = only(ask(api, X_API_URL=url), "x reach")
+        assert "mismatch" in found.says
+    with Secure(authority, not_before=now - timedelta(days=99), not_after=now) as url:
+        found = only(ask(api, X_API_URL=url), "x reach")
+        assert "expired" in found.says
+        assert f"{now:%Y-%m-%d}" in found.says
+
+
+def test_the_proxy_in_between_is_named_without_its_password(
+    api: XApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FlakyProxy(int(api.url.rpartition(":")[2])) as proxy:
+        address = proxy.url.removeprefix("http://")
+        monkeypatch.setenv("HTTP_PROXY", f"http://owner:pass-word-of-mine@{address}")
+        findings = ask(api)
+        assert not failed(findings)
+        assert only(findings, "x reach").says.endswith(f"through the proxy {address}")
+        proxy.down()
+        findings = ask(api)
+    found = only(findings, "x reach")
+    assert f"the proxy {address} refuses the connection" in found.says
+    assert "check HTTPS_PROXY" in found.cure
+    assert "pass-word-of-mine" not in str(findings)
+
+
+def test_a_proxy_that_leads_nowhere_is_not_the_servers_fault(
+    api: XApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(wire: socket.socket) -> None:
+        wire.recv(65536)
+        wire.sendall(b"HTTP/1.1 503 No way\r\nContent-Length: 0\r\n\r\n")
+
+    loopback = Loopback(refuse)
+    loopback.up()
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{loopback.port}")
+    found = only(ask(api, X_API_URL="https://no-such-host.invalid"), "x reach")
+    loopback.close()
+    assert (
+        found.says == f"the proxy 127.0.0.1:{loopback.port} does not lead to no-such-host.invalid"
+    )
+    assert "NO_PROXY" in found.cure
+
+
+@pytest.mark.skipif(find_spec("socks") is not None, reason="SOCKS is spoken here")
+def test_a_proxy_that_speaks_socks_says_what_it_takes(
+    api: XApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", api.url.replace("http", "socks5h"))
+    found = only(ask(api), "x reach")
+    assert found.verdict is FAIL
+    assert "pip install pysocks" in found.cure
+
+
+STREAM = {"TWEETDOCK_SOURCES": "x-stream"}
+
+
+def test_the_streams_rules_are_looked_at_and_the_stream_is_left_alone(api: XApi) -> None:
+    found = only(ask(api, **STREAM), "x-stream rules")
+    assert (found.verdict, "no rules of TweetDock's" in found.says) == (PASS, True)
+    assert "the stream was not opened" in found.says
+    now = api.clock()
+    api.rules.put("#dockercon", "tweetdock", now)
+    assert "1 rule of TweetDock's" in only(ask(api, **STREAM), "x-stream rules").says
+    api.rules.put("#cats", "mine", now)
+    found = only(ask(api, **STREAM), "x-stream rules")
+    assert (found.verdict, "1 rule of other programs" in found.says) == (WARN, True)
+    assert "an app of its own" in found.cure
+    assert not api.stream.is_open
+    assert api.rules.posts == 0
+    assert {request.path for request in api.others} == {"/2/tweets/search/stream/rules"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "thing", "says", "cure"),
+    [
+        (faults.client_forbidden(), "x-stream account", "does not let this app stream", "project"),
+        (faults.rate_limited(60), "x-stream limit", "is used up", "look again"),
+        (faults.html_200(), "x-stream rules", "not with JSON", "look again"),
+    ],
+)
+def test_a_stream_that_is_refused_has_its_own_line(
+    api: XApi, fault: faults.Status, thing: str, says: str, cure: str
+) -> None:
+    api.other_faults.append(fault)
+    findings = ask(api, **STREAM)
+    found = only(findings, thing)
+    assert (says in found.says, cure in found.cure) == (True, True), found
+    assert only(findings, "x credentials").verdict is PASS
+
+
+def test_accounts_alone_are_a_query_too(api: XApi) -> None:
+    env = STREAM | {"TWEETDOCK_HASHTAGS": "", "TWEETDOCK_FOLLOW": "@docker:following"}
+    assert "from:docker" in only(ask(api, **env), "x query").says
+
+
+@pytest.mark.parametrize(
+    ("daily", "price", "verdict", "says"),
+    [
+        ("", "0.005", WARN, "nothing limits what a day may cost"),
+        ("8", "0.005", PASS, "1,600 posts"),
+        ("0.5", "0.005", WARN, "100 posts: soon spent"),
+        ("", "0", PASS, "paid otherwise"),
+    ],
+)
+def test_the_price_of_posts_is_told(
+    api: XApi, daily: str, price: str, verdict: Verdict, says: str
+) -> None:
+    env = {"TWEETDOCK_X_DAILY_BUDGET_USD": daily, "TWEETDOCK_X_PRICE_PER_POST": price}
+    found = only(ask(api, **env), "x price")
+    assert (found.verdict, says in found.says) == (verdict, True), found
+
+
+def echo(message: str) -> faults.Status:
+    return faults.status(400, {"errors": [{"message": message}], "title": "Invalid Request"})
+
+
+ECHOES: list[Callable[[str], faults.Fault]] = [
+    lambda token: echo(f"Authorization: Bearer {token} is odd"),
+    lambda token: echo("." * (295 - len(token) // 2) + token),  # what is said is cut off
+    lambda token: echo(f"got {token!r} and {token.upper()}"),
+    lambda token: echo(f"https://api.x.com/?token={token.replace('%', '%25')}"),
+    lambda token: faults.redirect(f"http://127.0.0.1:1/login?token={token}"),
+    lambda token: faults.redirect(f"http://[{token}"),
+    lambda token: faults.status(403, {"detail": token, "title": token, "type": token}),
+    lambda token: faults.status(403, {"title": "SpendCap", "reset_date": token}),
+    lambda token: faults.status(503, token),
+    lambda token: faults.status(200, {"meta": {"next_token": token}, "data": [token]}),
+]
+
+
+@pytest.mark.parametrize("token", ["a-secret-of-mine-AAAAAAAAAAAAAAAA", ODD])
+@pytest.mark.parametrize("number", range(len(ECHOES)))
+def test_no_secret_is_told_whatever_x_sends_back(api: XApi, token: str, number: int) -> None:
+    api.bearer = token
+    fault = ECHOES[number](token)
+    assert isinstance(fault, faults.Status)
+    api.fail_always(fault)
+    api.other_faults.append(fault)
+    env = {"TWEETDOCK_SOURCES": "x,x-stream", "X_BEARER_TOKEN": token}
+    findings = look(settings_of(api, **env))
+    told = " ".join(finding.says + finding.cure for finding in findings).casefold()
+    assert findings
+    assert token.casefold()[:12] not in told
+    assert repr(token)[1:13].casefold() not in told

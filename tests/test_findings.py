@@ -1,0 +1,167 @@
+"""The doctor's lines and JSON, its round with a limit for each look, and secrets kept out of it."""
+
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tweetdock.checkup import Check, Finding, Verdict, worst
+from tweetdock.doctor.censor import Censor
+from tweetdock.doctor.findings import Sheet, as_json
+from tweetdock.doctor.round import go_round
+from tweetdock.settings import SETTINGS
+
+PASS, WARN, FAIL = Verdict
+WELL = Finding("state", PASS, "all there")
+SECRETS = [setting.name for setting in SETTINGS if setting.secret]
+words = st.lists(st.text("abcµ:/#-", min_size=1, max_size=12), min_size=1, max_size=30)
+findings = st.builds(
+    Finding, st.just("x reach"), st.sampled_from(Verdict), words.map(" ".join), words.map(" ".join)
+)
+
+
+def check(thing: str, *found: Finding) -> Check:
+    return Check(thing, lambda: iter(found))
+
+
+@given(findings, st.integers(50, 120))
+def test_no_word_is_lost_and_no_line_is_too_long(finding: Finding, width: int) -> None:
+    lines = Sheet(["x reach"], width).lines(finding)
+    told = f"{finding.verdict} x reach {finding.says} -> {finding.cure}"
+    assert " ".join(lines).split() == told.split()
+    assert all(len(line) <= width for line in lines)
+
+
+@given(st.lists(findings, max_size=5))
+def test_the_worst_finding_is_the_verdict_and_json_has_them_all(found: list[Finding]) -> None:
+    said = json.loads(json.dumps(as_json(found)))
+    assert [Finding(**one) for one in said["checks"]] == found
+    verdicts = {finding.verdict for finding in found}
+    expected = FAIL if FAIL in verdicts else WARN if WARN in verdicts else PASS
+    assert said["verdict"] == worst(found) == expected
+
+
+def test_sentences_and_cures_stand_in_columns() -> None:
+    sheet = Sheet(["state", "page"], 60)
+    finding = Finding("page", FAIL, "another program is there " * 3, "choose another address " * 3)
+    assert sheet.lines(finding) == [
+        "fail  page   another program is there another program is",
+        "             there another program is there",
+        "             -> choose another address choose another",
+        "                address choose another address",
+    ]
+
+
+def test_a_path_is_never_broken() -> None:
+    path = "/home/pi/" + "very-long-" * 12 + "/state.db"
+    lines = Sheet(["state"], 60).lines(Finding("state", PASS, f"saved at {path} now"))
+    assert any(path in line for line in lines)
+
+
+def test_colours_are_codes_around_the_verdict_alone() -> None:
+    plain, coloured = (Sheet(["state"], 60, coloured=coloured) for coloured in (False, True))
+    (line,) = coloured.lines(WELL)
+    assert line == "\x1b[32mpass\x1b[0m" + plain.lines(WELL)[0].removeprefix("pass")
+
+
+def test_foreign_words_cannot_tear_a_line() -> None:
+    finding = Finding("page", WARN, "it calls itself \x1b[2J\nroot")
+    assert Sheet(["page"], 80).lines(finding) == ["warn  page  it calls itself [2J root"]
+    assert as_json([finding])["checks"][0]["says"] == "it calls itself  [2J root"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        ([PASS], "All is well."),
+        ([PASS, WARN], "All works; 1 thing to know of."),
+        ([WARN, WARN], "All works; 2 things to know of."),
+        ([PASS, FAIL], "1 thing to mend."),
+        ([FAIL, FAIL, WARN], "2 things to mend, 1 to know of."),
+    ],
+)
+def test_the_last_line_sums_up(verdicts: list[Verdict], words: str) -> None:
+    found = [Finding("state", verdict, "") for verdict in verdicts]
+    assert Sheet(["state"], 80).sum_up(found) == words
+
+
+def test_findings_come_in_the_order_of_the_checks_whichever_is_first() -> None:
+    second_is_done = threading.Event()
+
+    def slow() -> Iterator[Finding]:
+        assert second_is_done.wait(10)
+        yield Finding("slow", PASS, "at last")
+
+    def quick() -> Iterator[Finding]:
+        yield Finding("quick", PASS, "at once")
+        second_is_done.set()
+
+    round_ = go_round([Check("slow", slow), Check("quick", quick)])
+    assert [finding.thing for finding in round_] == ["slow", "quick"]
+
+
+def test_a_finding_is_told_while_others_are_still_looked_for() -> None:
+    may_go_on = threading.Event()
+
+    def look() -> Iterator[Finding]:
+        yield WELL
+        assert may_go_on.wait(10)
+        yield Finding("state", WARN, "late")
+
+    found = go_round([Check("state", look)])
+    assert next(found) == WELL
+    may_go_on.set()
+    assert [finding.says for finding in found] == ["late"]
+
+
+def test_a_look_that_hangs_has_failed_and_hides_nothing() -> None:
+    for_ever = threading.Event()
+
+    def hang() -> Iterator[Finding]:
+        yield Finding("page", PASS, "so far")
+        for_ever.wait()
+
+    try:
+        found = list(go_round([Check("page", hang), check("state", WELL)], limit=0.2))
+    finally:
+        for_ever.set()
+    assert [(f.thing, f.verdict) for f in found] == [
+        ("page", PASS),
+        ("page", FAIL),
+        ("state", PASS),
+    ]
+    assert found[1].says == "no answer within 0.2 s"
+    assert found[1].cure
+
+
+def test_a_look_that_breaks_has_failed_and_does_not_say_what_may_be_secret() -> None:
+    def broken() -> Iterator[Finding]:
+        yield from ()
+        raise ValueError("the token is hunter2")
+
+    first, second = go_round([Check("x", broken), check("state", WELL)])
+    assert (first.verdict, first.says) == (FAIL, "looking at it failed: ValueError")
+    assert "bug" in first.cure
+    assert second == WELL
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_taken_out_wherever_it_was_repeated(name: str) -> None:
+    env = {name: "'mastodon.social=tok%n/EXAMPLE'"}
+    finding = Finding("x", FAIL, "HTTP 401: tok%n/EXAMPLE is wrong", "not tok%25n%2FEXAMPLE")
+    told = Censor(env).clean(finding)
+    assert told == Finding("x", FAIL, "HTTP 401: ... is wrong", "not ...")
+
+
+def test_what_stands_before_a_host_is_secret_in_every_setting() -> None:
+    env = {"X_API_URL": "https://me:p%40ssword@api.x.com", "HTTPS_PROXY": "http://u:proxypw@gate"}
+    says = "https://me:p%40ssword@api.x.com and p@ssword, proxypw, http://other:one@there"
+    told = Censor(env).clean(Finding("x", FAIL, says))
+    assert told.says == "https://...@api.x.com and ..., ..., http://...@there"
+
+
+def test_without_secrets_a_finding_stays_as_it_is() -> None:
+    assert Censor({"X_BEARER_TOKEN": "", "TWEETDOCK_HASHTAGS": "state"}).clean(WELL) == WELL

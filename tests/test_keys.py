@@ -1,0 +1,56 @@
+"""The keys of a terminal: whatever way its bytes come."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tweetdock.workbench.keys import ESCAPE, Keys
+
+KNOWN = {
+    b"\x1b[A": ["up"],
+    b"\x1b[D": ["left"],
+    b"\x1bOC": ["right"],
+    b"\x1b[1;5B": ["down"],
+    b"\x1b[3~": [],
+    b"\x1b[Z": [],
+    b"l": ["l"],
+    b"\t": ["tab"],
+    b"\r": ["enter"],
+    b" ": ["space"],
+    b"\x13": ["s"],
+}
+
+
+@given(st.lists(st.sampled_from(list(KNOWN)), max_size=12), st.data())
+def test_keys_are_the_same_however_their_bytes_are_cut(
+    sent: list[bytes], data: st.DataObject
+) -> None:
+    stream, keys, found = b"".join(sent), Keys(), list[str]()
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        found += keys.feed(stream[:size])
+        stream = stream[size:]
+    assert found == [name for key in sent for name in KNOWN[key]]
+    assert not keys.is_amid
+
+
+def test_an_escape_alone_is_a_key_when_nothing_follows() -> None:
+    keys = Keys()
+    assert keys.feed(b"\x1b") == []
+    assert keys.is_amid
+    assert keys.flush() == [ESCAPE]
+    assert keys.flush() == []
+
+
+@pytest.mark.parametrize("sent", [b"\xff", "é".encode(), b"\x00", b"\x1b\x1b[A"])
+def test_foreign_bytes_are_keys_that_nobody_knows(sent: bytes) -> None:
+    keys = Keys()
+    found = keys.feed(sent)
+    assert found
+    assert not {"s", "q", "l", "r", "m"} & set(found)
+
+
+@given(st.binary(max_size=30))
+def test_no_bytes_break_it(sent: bytes) -> None:
+    keys = Keys()
+    assert all(isinstance(key, str) for key in [*keys.feed(sent), *keys.flush()])

@@ -1,0 +1,281 @@
+"""The page as it is sent: complete, true and safe before any script has run."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pages import AT, MINUTE, dial, reading, source
+
+from tweetdock.coverage import Grade
+from tweetdock.motion import ACCELERATION, ARRIVED, SPEED
+from tweetdock.reading import DialReading, Reading
+from tweetdock.settings import DialSettings, read_dials
+from tweetdock.show.dial import Dial
+from tweetdock.show.page import dial_svg, page
+from tweetdock.show.words import WORDS, grade_words, network_names, notes, number, window_words
+
+DIALS = read_dials({})
+USUAL = DIALS["tweets"]
+SVG = "{http://www.w3.org/2000/svg}"
+EVIL = "<script>alert(1)</script>\"'&\u202e\x1b[2J\n{window}"
+
+
+class Words(HTMLParser):
+    """The words that a person sees, and every element with its attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def words(one: Reading | None, *, kiosk: bool = False) -> Words:
+    return Words(page(one, DIALS, kiosk=kiosk))
+
+
+def drawn(one: DialReading, settings: DialSettings, grade: Grade = Grade.EXACT) -> ET.Element:
+    return ET.fromstring(dial_svg("tweets", one, settings, grade))
+
+
+def bearing_of(svg: ET.Element) -> float:
+    """Where the drawn needle points, degrees clockwise from straight up."""
+    (needle,) = svg.findall(f"{SVG}g[@class='needle']")
+    found = re.fullmatch(r"rotate\((-?[\d.]+)\)", needle.attrib["transform"])
+    assert found
+    return float(found[1])
+
+
+@given(
+    position=st.floats(0, 1),
+    low=st.integers(-180, 179),
+    sweep=st.integers(1, 360),
+)
+def test_the_drawn_needle_points_where_the_reading_says(
+    position: float, low: int, sweep: int
+) -> None:
+    settings = replace(USUAL, min_angle=low, max_angle=low + sweep)
+    angle = round(low + position * sweep, 3)
+    one = DialReading(count=1, position=position, full_scale=500, angle=angle, pegged=False)
+    svg = drawn(one, settings)
+    assert bearing_of(svg) == pytest.approx(angle - (low + sweep / 2), abs=0.001)
+    assert float(svg.attrib["data-angle"]) == pytest.approx(angle, abs=0.001)
+    straight = float(svg.attrib["data-straight"])
+    assert angle - straight == pytest.approx(bearing_of(svg), abs=0.001)
+
+
+@pytest.mark.parametrize("scale", ["auto", "linear:740", "log:10000"])
+def test_every_mark_is_drawn_at_its_bearing(scale: str) -> None:
+    settings = replace(USUAL, scale=scale, min_angle=20, max_angle=160)
+    full_scale = 500 if scale == "auto" else int(scale.partition(":")[2])
+    svg = drawn(dial(40, full_scale=full_scale), settings)
+    marks = Dial.of(settings, full_scale).marks()
+    lines = svg.findall(f"{SVG}g[@class='marks']/{SVG}line")
+    assert [int(line.attrib["data-count"]) for line in lines] == [mark.count for mark in marks]
+    for line, mark in zip(lines, marks, strict=True):
+        for end in "12":
+            x, y = float(line.attrib[f"x{end}"]), float(line.attrib[f"y{end}"])
+            assert math.degrees(math.atan2(x, -y)) == pytest.approx(mark.bearing, abs=0.01)
+    labels = [text.text for text in svg.findall(f"{SVG}g[@class='numbers']/{SVG}text")]
+    assert labels == [mark.label for mark in marks if mark.label]
+
+
+def test_a_picture_of_a_dial_needs_no_style_sheet() -> None:
+    svg = drawn(dial(412), USUAL)
+    for element in svg.iter():
+        assert "style" not in element.attrib
+        assert element.tag != f"{SVG}style"
+    for shape in ("circle", "path"):
+        assert all("fill" in found.attrib for found in svg.iter(SVG + shape))
+
+
+def test_a_count_above_the_scale_has_an_arrow_and_a_word() -> None:
+    for count, opacity in ((500, "0"), (501, "1")):
+        svg = drawn(dial(count, full_scale=500), USUAL)
+        (peg,) = svg.findall(f"{SVG}g[@class='peg']")
+        assert peg.attrib["opacity"] == opacity
+        assert ("above the scale" in svg.attrib["aria-label"]) == (opacity == "1")
+
+
+@pytest.mark.parametrize(
+    ("grade", "is_known", "is_pegged", "note"),
+    [
+        (Grade.EXACT, True, False, ""),
+        (Grade.EXACT, True, True, "above the scale"),
+        (Grade.FILLING, True, False, "at least"),
+        (Grade.PARTIAL, True, True, "at least · above the scale"),
+        (Grade.PARTIAL, False, False, "at least · needle at rest"),
+        (Grade.STALE, True, True, "at least · needle at rest"),
+    ],
+)
+def test_a_count_says_what_it_is_worth(
+    grade: Grade, *, is_known: bool, is_pegged: bool, note: str
+) -> None:
+    one = replace(dial(40), known=is_known, pegged=is_pegged)
+    assert notes(one, grade) == note
+    svg = drawn(one, USUAL, grade)
+    assert "".join(svg.find(f"{SVG}text[@class='note']").itertext()) == note  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kiosk", [False, True])
+@pytest.mark.parametrize(
+    "one",
+    [
+        None,
+        reading(),
+        reading(posts=0, authors=0),
+        reading(grade=Grade.FILLING, covered=0.4),
+        reading(grade=Grade.STALE, ago_ms=None),
+        reading(hashtags=(), demo=True),
+        reading(sources={"replay:old.jsonl": source()}, replay=True),
+    ],
+)
+def test_the_page_has_no_inline_script_or_style_and_asks_nobody_else(
+    one: Reading | None, *, kiosk: bool
+) -> None:
+    for tag, attributes in words(one, kiosk=kiosk).elements:
+        assert tag != "style"
+        assert "style" not in attributes
+        assert not any(name.startswith("on") for name in attributes)
+        if tag == "script":
+            assert (attributes["src"] or "").startswith("/static/")
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "/").startswith("/")
+
+
+def test_foreign_words_are_only_words() -> None:
+    found = words(
+        reading(
+            hashtags=(EVIL,),
+            sources={EVIL: source(detail=EVIL, grade=Grade.PARTIAL), "x": source(detail=EVIL)},
+        )
+    )
+    scripts = [attributes for tag, attributes in found.elements if tag == "script"]
+    assert all("src" in attributes for attributes in scripts)
+    assert found.text.count("<script>alert(1)</script>\"'&  [2J {window}") == 7
+    assert "\x1b" not in found.text
+    assert "\u202e" not in found.text
+
+
+def test_a_hashtag_of_any_script_stands_for_itself() -> None:
+    html = page(reading(hashtags=("dockercon", "مؤتمر")), DIALS, kiosk=False)
+    assert "<bdi>#dockercon</bdi> <bdi>#مؤتمر</bdi>" in html
+    assert "<title>#dockercon #مؤتمر · TweetDock</title>" in html
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (reading(), "Every post of the last hour is counted."),
+        (
+            reading(grade=Grade.FILLING, covered=0.4057),
+            "40 % of the last hour is known. There are at least this many.",
+        ),
+        (
+            reading(grade=Grade.PARTIAL, detail="the limit; next try in 5 min"),
+            "The limit; next try in 5 min",
+        ),
+        (reading(grade=Grade.PARTIAL), "Some of the last hour is not known."),
+        (
+            reading(grade=Grade.STALE),
+            "Nothing was heard from any network since 12:05 UTC. The needles rest.",
+        ),
+    ],
+)
+def test_the_grade_is_said_in_plain_words(one: Reading, said: str) -> None:
+    assert grade_words(one, "12:05 UTC") == said
+
+
+def test_who_has_never_heard_anything_does_not_say_since_when() -> None:
+    one = reading(grade=Grade.STALE, ago_ms=None)
+    assert "from any network yet" in words(one).text
+
+
+def test_silence_of_days_is_told_with_its_day() -> None:
+    hours = reading(grade=Grade.STALE, ago_ms=12 * MINUTE)
+    days = reading(grade=Grade.STALE, ago_ms=3 * 24 * 60 * MINUTE)
+    assert "since 14:01 UTC" in words(hours).text
+    assert "since 2026-09-18 14:13 UTC" in words(days).text
+
+
+def test_the_worst_source_gives_the_reason() -> None:
+    one = reading(
+        sources={
+            "x": source(detail="a mere remark"),
+            "mastodon": source(grade=Grade.PARTIAL, detail="no answer"),
+            "bluesky": source(grade=Grade.FILLING, detail="reading back"),
+        }
+    )
+    assert grade_words(one, "") == "Mastodon: no answer"
+
+
+def test_both_ways_to_x_are_named_only_where_there_are_both() -> None:
+    assert network_names(["x"]) == {"x": "X"}
+    assert network_names(["x-stream", "bluesky"]) == {"x-stream": "X", "bluesky": "Bluesky"}
+    assert network_names(["x", "x-stream"]) == {"x": "X search", "x-stream": "X stream"}
+
+
+def test_a_demo_and_a_replay_are_announced() -> None:
+    assert "These posts are made up." in words(reading(demo=True)).text
+    assert "These posts are of another time." in words(reading(replay=True)).text
+    assert "<title>Demo: " in page(reading(demo=True), DIALS, kiosk=True)
+    assert "made up" not in words(reading()).text
+
+
+def test_without_scripts_the_page_says_of_when_it_is() -> None:
+    html = page(reading(), DIALS, kiosk=False)
+    (taken,) = re.findall("<noscript><p.*?</noscript>", html)
+    assert "14:13:20 UTC" in unescape(taken)
+
+
+def test_before_the_first_reading_the_dials_are_there_and_claim_nothing() -> None:
+    html = page(None, DIALS, kiosk=False)
+    assert "There is no count yet." in html
+    assert html.count('class="needle" transform="rotate(-90)"') == 2
+    assert html.count(">\u2013</text>") == 2
+
+
+def test_a_fixed_scale_is_drawn_before_the_first_reading() -> None:
+    settings = {name: replace(one, scale="log:10000") for name, one in DIALS.items()}
+    assert page(None, settings, kiosk=False).count('data-full-scale="10000"') == 2
+
+
+def test_the_scripts_learn_the_servos_motion_and_the_words() -> None:
+    (body,) = (attributes for tag, attributes in words(reading()).elements if tag == "body")
+    motion = [float(body[f"data-{name}"] or "") for name in ("speed", "acceleration", "arrived")]
+    assert motion == [SPEED, ACCELERATION, ARRIVED]
+    assert json.loads(body["data-words"] or "") == dict(WORDS)
+
+
+@given(st.integers(0, 10**9))
+def test_a_number_keeps_its_digits(count: int) -> None:
+    assert number(count).replace("\u202f", "") == str(count)
+    assert all(len(part) <= 3 for part in number(count).split("\u202f"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(3600, "last hour"), (86_400, "last day"), (5400, "last 90 min"), (60, "last 60 s")],
+)
+def test_the_window_is_said_as_a_person_would(seconds: float, said: str) -> None:
+    assert window_words(seconds) == said
+
+
+def test_a_source_says_when_it_spoke_last() -> None:
+    assert "95 s ago" in words(reading(ago_ms=95_000)).text
+    assert "no word yet" in words(reading(ago_ms=None)).text
+    # A server's clock may be a little ahead of ours.
+    assert "0 s ago" in words(reading(sources={"x": source(at=AT + 400, ago_ms=0)})).text

@@ -1,0 +1,180 @@
+"""The doctor's look at the settings: where they come from, and each one that cannot be used."""
+
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+
+from tweetdock.checkup import Finding, Verdict
+from tweetdock.config import read_env_file
+from tweetdock.errors import SettingsError
+from tweetdock.settings import SETTINGS, Settings
+from tweetdock.sources.settings import REPLAY
+
+ENV_FILE = ".env"
+_OURS = {setting.name for setting in SETTINGS}
+_SECRET = {setting.name for setting in SETTINGS if setting.secret}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """All that the owner has written down, by place: the later ones win.
+
+    file_problems: why the file cannot be read; then nothing of it is known.
+    """
+
+    path: Path
+    file: Mapping[str, str]
+    environment: Mapping[str, str]
+    flags: Mapping[str, str]
+    file_problems: tuple[str, ...] = ()
+
+    @classmethod
+    def read(
+        cls, folder: Path, environment: Mapping[str, str], flags: Mapping[str, str]
+    ) -> "Wishes":
+        """What is set for a gauge that is started in this folder."""
+        path = folder / ENV_FILE
+        try:
+            return cls(path, read_env_file(path), environment, flags)
+        except SettingsError as error:
+            return cls(path, {}, environment, flags, error.problems)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What holds in the end."""
+        return {**self.file, **self.environment, **self.flags}
+
+    def place_of(self, name: str) -> str:
+        """Where a setting is set, in words; nothing if it is not."""
+        places = {
+            "on the command line": self.flags,
+            "in the environment": self.environment,
+            f"in {ENV_FILE}": self.file,
+        }
+        return next((place for place, names in places.items() if name in names), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """Settings as far as they can be used.
+
+    settings: None if nothing can be done with them. refused: the names that stand as if they were
+    not set. is_whole: the sources are those that were asked for.
+    """
+
+    settings: Settings | None
+    problems: tuple[str, ...] = ()
+    refused: frozenset[str] = frozenset()
+    is_whole: bool = True
+
+
+def use(wishes: Wishes, *, demo: bool) -> Usable:
+    """The settings, or what can be made of them when some are wrong."""
+    env = wishes.env
+    if wishes.file_problems:
+        # What seems to be missing may stand in the file.
+        return Usable(None, wishes.file_problems)
+    try:
+        return Usable(Settings.from_env(env, demo=demo))
+    except SettingsError as error:
+        return _salvage(env, error.problems, demo=demo)
+
+
+def _salvage(env: dict[str, str], problems: tuple[str, ...], *, demo: bool) -> Usable:
+    refused: set[str] = set()
+    again, is_whole = problems, True
+    for _ in range(len(_OURS)):
+        wrong = {name_of(problem) for problem in again}
+        refused |= wrong
+        if not wrong & set(env):
+            if not is_whole:
+                break
+            # What is missing is the sources' own: the rest of the house can do without them.
+            is_whole = False
+            env = env | {"TWEETDOCK_SOURCES": "demo"}
+        env = {name: value for name, value in env.items() if name not in wrong}
+        try:
+            settings = Settings.from_env(env, demo=demo)
+        except SettingsError as error:
+            again = error.problems
+        else:
+            # What stands in for the sources is no demo that anybody has asked for.
+            settings = replace(settings, demo=settings.demo and is_whole)
+            return Usable(settings, problems, frozenset(refused & _OURS), is_whole)
+    return Usable(None, problems, frozenset(refused & _OURS), is_whole=False)
+
+
+def name_of(problem: str) -> str:
+    """The setting that a problem is about."""
+    return re.split("[=:]", problem, maxsplit=1)[0]
+
+
+def look_at_settings(wishes: Wishes, usable: Usable) -> Iterator[Finding]:
+    """A line for each thing that is wrong; else what is counted, and where that is written."""
+    for problem in usable.problems:
+        yield Finding("settings", Verdict.FAIL, problem, _cure(problem, wishes))
+    if not usable.problems and usable.settings is not None:
+        says = f"{_subject(usable.settings)}; {_places(wishes)}"
+        yield Finding("settings", Verdict.PASS, says)
+    hidden = sorted(
+        name
+        for name, value in wishes.file.items()
+        if name in _OURS and wishes.environment.get(name, value) != value
+    )
+    if hidden:
+        yield Finding(
+            "settings",
+            Verdict.WARN,
+            f"the environment wins over {ENV_FILE} in {', '.join(hidden)}",
+            f"if {ENV_FILE} is meant, take it out of the environment: unset {' '.join(hidden)}",
+        )
+    yield from _look_at_mode(wishes)
+
+
+def _look_at_mode(wishes: Wishes) -> Iterator[Finding]:
+    holds = any(wishes.file.get(name) for name in _SECRET) or wishes.file_problems
+    try:
+        mode = wishes.path.stat().st_mode
+    except OSError:
+        return
+    if holds and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        says = f"{wishes.path} holds secrets, and others than its owner may read it"
+        yield Finding("settings", Verdict.WARN, says, f"chmod 600 {quote(str(wishes.path))}")
+
+
+def _cure(problem: str, wishes: Wishes) -> str:
+    name = name_of(problem)
+    if name == str(wishes.path):
+        return f"let this user read it, as text in UTF-8: `ls -l {quote(name)}` shows whose it is"
+    if not name.isidentifier():
+        return f"mend that line of {wishes.path}; .env.example shows how it is written"
+    place = wishes.place_of(name)
+    if not place and not wishes.path.exists():
+        return f"there is no {wishes.path}: go to the folder that has it, or write one"
+    if not place:
+        return f"write it into {wishes.path}; .env.example explains it"
+    if name not in _OURS:
+        return f"it is set {place}: write it right, or take it out"
+    return f"it is set {place}: mend it there"
+
+
+def _subject(settings: Settings) -> str:
+    if settings.demo:
+        return "a demo with made-up posts"
+    names = ["a replay" if source.startswith(REPLAY) else source for source in settings.sources]
+    sources = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return f"{settings.subject} on {sources}" if settings.subject else sources
+
+
+def _places(wishes: Wishes) -> str:
+    env = wishes.env
+    places = [wishes.place_of(name) for name in env if name in _OURS]
+    told = [f"{places.count(place)} {place}" for place in dict.fromkeys(places)]
+    if not told:
+        return "nothing is set"
+    if len(told) == 1:
+        return f"{len(places)} setting{'s' * (len(places) != 1)}, {places[0]}"
+    return f"{len(places)} settings, {', '.join(told[:-1])} and {told[-1]}"

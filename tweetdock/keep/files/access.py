@@ -1,0 +1,82 @@
+"""Whether this user may keep something at a place, and how that is to be had; nothing is tried."""
+
+import os
+import pwd
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
+
+
+def nearest(path: Path) -> Path:
+    """The path itself, or the nearest above it that is there."""
+    whole = path.absolute()
+    for place in (whole, *whole.parents):
+        with suppress(OSError):  # a folder that we may not look into
+            if place.exists():
+                return path if place == whole else place
+    return whole
+
+
+def obstacle(folder: Path) -> str:
+    """Why nothing can be written into a folder, or it cannot be made; empty if it can."""
+    place = nearest(folder)
+    if not place.is_dir():
+        return f"{place} is no folder"
+    if _may(place, os.W_OK | os.X_OK):
+        return ""
+    what = "written to" if place == folder else f"written to, and {folder} is to be made in it"
+    return f"{place} may not be {what}"
+
+
+def file_obstacle(path: Path) -> str:
+    """Why a file cannot be read and written; empty if it can, or is not there."""
+    if not path.exists():
+        return ""
+    if not path.is_file():
+        return f"{path} is no file"
+    return "" if _may(path, os.R_OK | os.W_OK) else f"{path} may not be read and written"
+
+
+def cure(path: Path, name: str, *, is_ours: bool = False) -> str:
+    """How this user comes to use a folder or file that is set by a name.
+
+    is_ours: nothing but TweetDock's own is in it. Of no other folder anybody is told to change
+    the owner: it may be the system's.
+    """
+    place, me = nearest(path), os.geteuid()
+    elsewhere = f"name another place with {name}"
+    if not place.is_dir() and (place != path or not is_ours):
+        return f"move that away, or {elsewhere}"
+    if me == 0:
+        return f"mount it for writing, or {elsewhere}"
+    if place != path:
+        return f"`sudo install -d -o {me} {quote(str(path))}` makes it; or {elsewhere}"
+    owner = place.stat().st_uid
+    if owner == me:
+        return f"`chmod -R u+rwX {quote(str(place))}`, or {elsewhere}"
+    theirs = (
+        f"it belongs to {_user(owner)}, and the doctor is {_user(me)}: if TweetDock runs as "
+        f"{_user(owner)}, run the doctor so, too, by sudo; else "
+    )
+    if is_ours:
+        return f"{theirs}`sudo chown -R {me} {quote(str(place))}`"
+    return f"{theirs}{elsewhere}"
+
+
+def device(path: Path) -> int:
+    """The disk on which it is, or is to be; 0 if nobody knows."""
+    try:
+        return nearest(path).stat().st_dev
+    except OSError:
+        return 0
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=True)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"  # in a container it may have no name

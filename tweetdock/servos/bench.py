@@ -1,0 +1,163 @@
+"""Servos on the bench: both under hand by their pulses, moved as gently as those of the gauge."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from tweetdock.errors import ServoError
+from tweetdock.servos.calibration import LAST_US
+from tweetdock.servos.choice import make_servos
+from tweetdock.servos.hand import Geometry, Hand
+from tweetdock.servos.hands import Hands
+from tweetdock.servos.needles import (
+    CHECK_SECONDS,
+    FRAME_SECONDS,
+    HOME_SECONDS,
+    HOME_SPEED,
+    HOME_STAGGER_SECONDS,
+)
+from tweetdock.servos.rig import Rig
+from tweetdock.settings import DialSettings, Settings
+
+DEGREES_PER_US = 0.09  # of an ordinary servo: half a circle for 2000 us
+FINEST_US = 1.0
+
+
+def make_bench(settings: Settings, model: str, starts_us: Sequence[int]) -> "Bench":
+    """The bench of the dials as they are set; nothing is reached for yet."""
+    dials = [_free(settings.tweets), _free(settings.tweeters)]
+    return Bench(
+        make_servos(replace(settings, tweets=dials[0], tweeters=dials[1]), model), dials, starts_us
+    )
+
+
+class Bench:
+    """The servos of both dials, each sent to a pulse; not from several threads.
+
+    A needle rests until it is sent somewhere. It is thought to stand at its start, where its
+    first pulse therefore is. A backend that falls silent is asked for again, see `trouble`.
+    """
+
+    def __init__(
+        self, servos: Rig, dials: Sequence[DialSettings], starts_us: Sequence[int]
+    ) -> None:
+        self._servos = servos
+        self._geometries = [replace(Geometry.of(dial), step_us=FINEST_US) for dial in dials]
+        pairs = zip(self._geometries, starts_us, strict=True)
+        self._hands = Hands(
+            servos, [Hand(geometry, geometry.angle(us), is_idle=True) for geometry, us in pairs]
+        )
+        self.trouble = ""
+        self._next_at = 0.0
+
+    @property
+    def name(self) -> str:
+        """What moves them."""
+        return self._servos.name
+
+    def connect(self) -> None:
+        """Take hold of the pins; raises ServoError if they cannot be had."""
+        self._servos.connect()
+
+    def at_us(self, number: int) -> int:
+        """The pulse at which a needle is."""
+        return round(self._geometries[number].pulse_us(self._hands[number].angle))
+
+    def is_resting(self, number: int) -> bool:
+        """Whether a needle stands where it was sent, without pulses."""
+        hand = self._hands[number]
+        return hand.is_resting and not hand.wants_to_move
+
+    def was_moved(self, number: int) -> bool:
+        """Whether a needle has had a pulse: before, nobody knows where it stands."""
+        return self._hands[number].is_sure or not self._hands[number].is_resting
+
+    def send(self, number: int, pulse_us: int) -> None:
+        """Send a needle to a pulse; one that has not been moved yet is pointed in any case."""
+        hand = self._hands[number]
+        hand.aim(self._geometries[number].angle(pulse_us))
+        if not self.was_moved(number):
+            hand.lose()
+
+    def turn(self, now: float) -> bool:
+        """One frame, `now` in seconds; False if all needles rest. Troubles are told, not raised."""
+        try:
+            if self.trouble:
+                return self._mend(now)
+            is_moving = self._hands.frame(now)
+            if not is_moving and now >= self._next_at:
+                self._next_at = now + CHECK_SECONDS
+                self._servos.check()
+        except ServoError as error:
+            self._lose(error, now)
+            return False
+        return is_moving
+
+    def pause(self) -> None:
+        """End all pulses; needles on their way go on with the next turn."""
+        for number, hand in enumerate(self._hands):
+            if not hand.is_resting:
+                hand.lose()
+                with suppress(ServoError):
+                    self._servos.rest(number)
+
+    def leave(self, homes_us: Sequence[int]) -> bool:
+        """Bring home whichever needle was moved, and let go; whether they came there.
+
+        It takes 1.5 seconds at most.
+        """
+        try:
+            return not self.trouble and self._go_home(homes_us)
+        except ServoError:
+            return False
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the pins, at once."""
+        self._servos.close()
+        self._servos.end()
+
+    def _go_home(self, homes_us: Sequence[int]) -> bool:
+        moved = {number: home for number, home in enumerate(homes_us) if self.was_moved(number)}
+        angles = {number: self._geometries[number].angle(home) for number, home in moved.items()}
+        for number, angle in angles.items():
+            self._hands[number].aim(angle)
+        end = time.monotonic() + HOME_SECONDS
+        while (now := time.monotonic()) < end:
+            if not self._hands.frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
+                break
+            time.sleep(FRAME_SECONDS)
+        for number in moved:
+            self._servos.rest(number)
+        return all(self._hands[number].is_near(angle) for number, angle in angles.items())
+
+    def _mend(self, now: float) -> bool:
+        if now < self._next_at:
+            return False
+        self._servos.connect()
+        self.trouble = ""
+        return True
+
+    def _lose(self, error: ServoError, now: float) -> None:
+        self.trouble = str(error)
+        self._next_at = now + CHECK_SECONDS
+        for hand in self._hands:
+            if not hand.is_resting:
+                hand.lose()
+        self._servos.close()
+
+
+def _free(dial: DialSettings) -> DialSettings:
+    """The same servo with all pulses that there are, and its degrees as an ordinary one turns."""
+    low, high = LAST_US
+    return replace(
+        dial,
+        min_angle=low * DEGREES_PER_US,
+        max_angle=high * DEGREES_PER_US,
+        min_pulse_us=low,
+        max_pulse_us=high,
+        mid_pulse_us=None,
+        reversed=False,
+    )

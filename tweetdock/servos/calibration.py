@@ -1,0 +1,233 @@
+"""Finding the pulses of a dial by hand: how far the needle may go, and what is marked."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from tweetdock.servos.hand import STEP_US
+from tweetdock.settings import DialSettings
+
+SAFE_US = (1000, 2000)  # every servo's range
+USUAL_US = (500, 2500)  # most servos'; beyond it many run into their stop, and some break
+LAST_US = (300, 3000)  # the settings take no more
+LEAST_SPAN_US = 50
+LEAD_US = 100  # how far a held key runs ahead of its needle: let go, and it stands soon
+NEAR_US = 10
+# A key that is held repeats sooner than that: only one that was let go is pressed again.
+PAUSE_SECONDS = 0.8
+
+
+class Place(StrEnum):
+    """What can be marked: the zero of the dial, its middle and its full scale."""
+
+    LEFT = "left stop"
+    MIDDLE = "middle"
+    RIGHT = "right stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The pulses of a dial's zero, middle and full scale; middle: None is halfway."""
+
+    left: int
+    right: int
+    middle: int | None = None
+
+    @classmethod
+    def of(cls, dial: DialSettings) -> "Marks":
+        """The marks of a dial as it is set."""
+        left, right = dial.min_pulse_us, dial.max_pulse_us
+        if dial.reversed:
+            left, right = right, left
+        return cls(left, right, dial.mid_pulse_us)
+
+    def pulse_us(self, place: Place) -> int:
+        """The pulse of a place."""
+        if place is Place.LEFT:
+            return self.left
+        if place is Place.RIGHT:
+            return self.right
+        return round(self._halfway) if self.middle is None else self.middle
+
+    @property
+    def trouble(self) -> str:
+        """Why no gauge can run by them; empty if one can."""
+        if abs(self.right - self.left) < LEAST_SPAN_US:
+            return (
+                f"The stops are {abs(self.right - self.left)} µs apart: there is no room for a "
+                "needle. Mark the other stop too."
+            )
+        low, high = sorted((self.left, self.right))
+        if self.middle is not None and not low < self.middle < high:
+            return (
+                f"The middle, {self.middle} µs, is not between the stops. Bring the needle to it "
+                "and press m, or press 2 and m to have it halfway."
+            )
+        return ""
+
+    def settings(self) -> dict[str, str]:
+        """The settings that say the same, by their names without the dial's."""
+        low, high = sorted((self.left, self.right))
+        bends = self.middle is not None and abs(self.middle - self._halfway) > STEP_US
+        return {
+            "MIN_PULSE_US": str(low),
+            "MID_PULSE_US": str(self.middle) if bends else "",
+            "MAX_PULSE_US": str(high),
+            "REVERSED": str(int(self.left > self.right)),
+        }
+
+    @property
+    def _halfway(self) -> float:
+        return (self.left + self.right) / 2
+
+
+class Calibration:
+    """One dial under hand: where its needle is sent, its marks, and the last word about both.
+
+    Pulses are whole microseconds, `now` is seconds. The needle never goes beyond what its
+    settings have, or most servos take, before a key was pressed twice for it.
+    """
+
+    def __init__(self, marks: Marks) -> None:
+        self.marks = marks
+        self.target_us = marks.left
+        self.note = ""
+        self.marked: frozenset[Place] = frozenset()
+        self._saved = marks
+        self._past: list[tuple[Marks, frozenset[Place]]] = []
+        self._route: list[Place] = []
+        self._asked: tuple[int, float] | None = None
+        low, high = sorted((marks.left, marks.right))
+        self._limits = {
+            -1: LAST_US[0] if low < USUAL_US[0] else USUAL_US[0],
+            1: LAST_US[1] if high > USUAL_US[1] else USUAL_US[1],
+        }
+
+    @property
+    def is_sweeping(self) -> bool:
+        """Whether it is on its way through all marks."""
+        return bool(self._route)
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The shortest and longest pulse that it may be sent to now."""
+        return self._limits[-1], self._limits[1]
+
+    @property
+    def home_us(self) -> int:
+        """The zero that a gauge will take for where the needle stands: the one that is saved."""
+        return self._saved.left
+
+    @property
+    def caution(self) -> str:
+        """What to mind where the needle is sent to; empty where every servo goes."""
+        if USUAL_US[0] > self.target_us or self.target_us > USUAL_US[1]:
+            return "Few servos go here. If it buzzes or stands still, go back at once."
+        if SAFE_US[0] > self.target_us or self.target_us > SAFE_US[1]:
+            return "Most servos go here, not all. If it buzzes or stands still, go back."
+        return ""
+
+    @property
+    def unsaved(self) -> dict[str, str]:
+        """The settings to save, by their names without the dial's; none if nothing has changed."""
+        new, old = self.marks.settings(), self._saved.settings()
+        if new == old:
+            return {}
+        ends = ("MIN_PULSE_US", "MAX_PULSE_US")
+        usual = {"MID_PULSE_US": "", "REVERSED": "0"}
+        return {n: v for n, v in new.items() if n in ends or v != usual[n] or v != old[n]}
+
+    def is_unsaved(self, place: Place) -> bool:
+        """Whether a place is not where it was saved."""
+        if place is Place.MIDDLE:
+            return self.marks.middle != self._saved.middle
+        return self.marks.pulse_us(place) != self._saved.pulse_us(place)
+
+    def save(self) -> None:
+        """What is marked has been saved."""
+        self._saved = self.marks
+
+    def nudge(self, us: int, at_us: int, now: float) -> None:
+        """Send the needle, which is at `at_us`, further by `us`; stop at a limit and ask first."""
+        base = min(max(self.target_us, at_us - LEAD_US), at_us + LEAD_US)
+        side = 1 if us > 0 else -1
+        asked, limit = self._asked, self._limits[side]
+        self._begin()
+        wish = base + us
+        if (wish - limit) * side <= 0:
+            self.target_us = wish
+            return
+        self.target_us = limit
+        if limit in LAST_US:
+            self.note = f"{limit} µs is the end: the settings take no more."
+        elif asked and asked[0] == side and now - asked[1] >= PAUSE_SECONDS:
+            self._limits[side] = LAST_US[0] if side < 0 else LAST_US[1]
+            self.target_us = wish
+        else:
+            self._asked = side, now
+            self.note = (
+                f"{limit} µs is as far as most servos go; beyond it some break. "
+                "Let go of the key, then press it again to go on."
+            )
+
+    def go(self, place: Place) -> None:
+        """Send the needle to a mark."""
+        self._begin()
+        self.target_us = self.marks.pulse_us(place)
+
+    def sweep(self) -> None:
+        """Send the needle through all marks, from left to right and back."""
+        self._begin()
+        self._route = [Place.LEFT, Place.MIDDLE, Place.RIGHT, Place.LEFT]
+        self.target_us = self.marks.left
+
+    def arrive(self) -> None:
+        """The needle rests where it was sent; on its way through the marks it goes on."""
+        self._route = self._route[1:]
+        if self._route:
+            self.target_us = self.marks.pulse_us(self._route[0])
+
+    def halt(self, at_us: int) -> None:
+        """Stop the needle where it is, as far as it may be there."""
+        self._begin()
+        self.target_us = min(max(at_us, self.limits[0]), self.limits[1])
+
+    def mark(self, place: Place, at_us: int | None) -> None:
+        """Mark the place where the needle stands; at_us: None if it has not been moved yet."""
+        self._begin()
+        if at_us is None:
+            self.note = "Move the needle first: nobody knows where it stands."
+            return
+        if abs(at_us - self.target_us) > NEAR_US:
+            self.note = "The needle is still on its way: mark the place when it stands."
+            return
+        if place is Place.MIDDLE and self.marks.middle == self.target_us:
+            self._change(replace(self.marks, middle=None), self.marked - {place})
+            self.note = "The middle is halfway between the stops again."
+            return
+        name = {Place.LEFT: "left", Place.MIDDLE: "middle", Place.RIGHT: "right"}[place]
+        self._change(replace(self.marks, **{name: self.target_us}), self.marked | {place})
+        self.note = f"{place.capitalize()}: {self.target_us} µs."
+
+    def reverse(self) -> None:
+        """Swap left and right."""
+        self._begin()
+        left, right = self.marks.right, self.marks.left
+        self._change(replace(self.marks, left=left, right=right), self.marked)
+        way = "shorter" if left > right else "longer"
+        self.note = f"Turned round: a higher count is a {way} pulse now."
+
+    def undo(self) -> None:
+        """Take the last mark or turn back; the needle stays where it is."""
+        self._begin()
+        if self._past:
+            self.marks, self.marked = self._past.pop()
+            self.note = "Taken back."
+        else:
+            self.note = "There is nothing to take back."
+
+    def _begin(self) -> None:
+        self.note, self._asked, self._route = "", None, []
+
+    def _change(self, marks: Marks, marked: frozenset[Place]) -> None:
+        self._past.append((self.marks, self.marked))
+        self.marks, self.marked = marks, marked

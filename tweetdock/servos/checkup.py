@@ -1,0 +1,204 @@
+"""The doctor's look at the servos: what moves them, whether that can, and each dial's pulses."""
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from tweetdock.checkup import Check, Finding, Verdict
+from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
+from tweetdock.servos.machine import Machine
+from tweetdock.servos.pigpiod import ANSWER_SECONDS, LOOPBACK
+from tweetdock.settings import DIALS, DialSettings, Settings
+
+DEVICES = Path("/dev")
+USUAL_US = (1000, 2000, None)
+SHORTEST_US, LONGEST_US = 500, 2500  # beyond that most servos run into their stops
+_VERSION, _HARDWARE = 26, 17  # PIGPV and HWVER, http://abyz.me.uk/rpi/pigpio/sif.html
+_OTHER_PINS = {
+    0: "for the memory of a HAT",
+    1: "for the memory of a HAT",
+    2: "an I2C line, held high by the board",
+    3: "an I2C line, held high by the board",
+    14: "the serial console, which makes a servo twitch when the Pi starts",
+    15: "the serial console, which makes a servo twitch when the Pi starts",
+}
+_USE_LGPIO = "or use lgpio: TWEETDOCK_SERVO_BACKEND=lgpio"
+
+
+def servo_checks(settings: Settings, machine: Machine, devices: Path = DEVICES) -> list[Check]:
+    """All that is to be looked at; no servo is moved and no pin is touched."""
+    check = partial(_look_at_backend, settings, machine, devices)
+    dials = [
+        Check(f"{name} dial", partial(_look_at_dial, name, getattr(settings, name)))
+        for name in DIALS
+    ]
+    return [Check("servos", check), *dials]
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """What became of a question at pigpiod's door; `trouble` is empty if pigpiod answered."""
+
+    version: int = 0
+    revision: int = 0
+    trouble: str = ""
+    is_open: bool = False
+
+
+def knock(address: str, port: int) -> Knock:
+    """Ask a pigpiod for its version and for its Pi, within a few seconds."""
+    try:
+        with socket.create_connection((address, port), ANSWER_SECONDS) as wire:
+            wire.settimeout(ANSWER_SECONDS)
+            try:
+                version, revision = (_ask(wire, number) for number in (_VERSION, _HARDWARE))
+            except TimeoutError:
+                trouble = "a program that says nothing: a pigpiod that hangs, or another one"
+                return Knock(trouble=trouble, is_open=True)
+            except (OSError, ValueError):
+                return Knock(trouble="another program", is_open=True)
+            return Knock(version, revision)
+    except socket.gaierror:
+        return Knock(trouble=f"no host of the name {address} can be found")
+    except (OSError, UnicodeError):
+        return Knock(trouble=f"no pigpiod answers at {address}:{port}")
+
+
+def _ask(wire: socket.socket, number: int) -> int:
+    question = struct.pack("<3I", number, 0, 0)
+    wire.sendall(question + bytes(4))
+    answer = wire.recv(16, socket.MSG_WAITALL)
+    if len(answer) < 16 or answer[:12] != question:
+        raise ValueError("no answer of pigpiod's")
+    return int.from_bytes(answer[12:], "little")
+
+
+def _look_at_backend(settings: Settings, machine: Machine, devices: Path) -> Iterator[Finding]:
+    wanted, model = settings.servo_backend, machine.model
+    name = choose_backend(wanted, model, settings.pigpio_addr)
+    if name == "mock":
+        yield _mock(settings, machine)
+    elif name == "lgpio":
+        yield _lgpio(model, devices)
+    elif any(board in model for board in PI_5_FAMILY) and not settings.pigpio_addr:
+        cure = "leave TWEETDOCK_SERVO_BACKEND to auto, which takes lgpio here"
+        yield Finding("servos", Verdict.FAIL, f"pigpio cannot run on a {_short(model)}", cure)
+    else:
+        yield _pigpio(settings, machine, devices)
+
+
+def _mock(settings: Settings, machine: Machine) -> Finding:
+    if settings.demo:
+        return Finding("servos", Verdict.PASS, "none: a demo moves no servo")
+    if machine.is_pi:
+        says = "mock: no servo will move, though this is a Raspberry Pi"
+        cure = "set TWEETDOCK_SERVO_BACKEND=auto, which takes what suits this Pi"
+        return Finding("servos", Verdict.WARN, says, cure)
+    why = "asked for" if settings.servo_backend == "mock" else "as this is no Raspberry Pi"
+    return Finding("servos", Verdict.PASS, f"mock, {why}: the needles move on the page only")
+
+
+def _pigpio(settings: Settings, machine: Machine, devices: Path) -> Finding:
+    address, port = settings.pigpio_addr or LOOPBACK, settings.pigpio_port
+    found = knock(address, port)
+    where = f"{address}:{port}"
+    if not found.trouble:
+        board = f", on a board of revision {found.revision:x}" if found.revision else ""
+        says = f"pigpio: pigpiod {found.version} answers at {where}{board}"
+        return Finding("servos", Verdict.PASS, says)
+    if found.is_open:
+        says = f"pigpio: at {where} is {found.trouble} (Jupyter uses 8888, too)"
+        cure = "end that, or let pigpiod have another port: PIGPIO_PORT=8889; if it is a pigpiod, "
+        cure += "restart it"
+        return Finding("servos", Verdict.FAIL, says, cure)
+    if settings.pigpio_addr:
+        cure = (
+            "start pigpiod there (`sudo pigpiod -n` and this machine's address lets us in), "
+            "or check PIGPIO_ADDR and PIGPIO_PORT"
+        )
+        return Finding("servos", Verdict.FAIL, f"pigpio: {found.trouble}", cure)
+    return _own_pigpiod(machine, devices)
+
+
+def _own_pigpiod(machine: Machine, devices: Path) -> Finding:
+    program = machine.program("pigpiod")
+    if not machine.is_pi:
+        says = "pigpio was asked for, but this machine is no Raspberry Pi"
+        cure = "name the Pi that has the servos: PIGPIO_ADDR=its-name; or set "
+        cure += "TWEETDOCK_SERVO_BACKEND=auto"
+        return Finding("servos", Verdict.FAIL, says, cure)
+    if program is None:
+        says = "pigpio: no pigpiod is running, and the program is not installed"
+        cure = f"`sudo apt install pigpio` (not in Debian 13 and later); {_USE_LGPIO}"
+        return Finding("servos", Verdict.FAIL, says, cure)
+    if os.geteuid() != 0:
+        says = "pigpio: no pigpiod is running, and only root can start one"
+        cure = f"`sudo systemctl enable --now pigpiod`, or run TweetDock as root; {_USE_LGPIO}"
+        return Finding("servos", Verdict.FAIL, says, cure)
+    # What it opens at its start; https://github.com/joan2937/pigpio, initMboxs and initPeripherals.
+    missing = [str(devices / name) for name in ("mem", "vcio") if not (devices / name).exists()]
+    if missing:
+        says = f"pigpio: pigpiod cannot run here without {' and '.join(missing)}"
+        cure = "a container has them by --privileged, and the Pi by the kernel of Raspberry Pi OS; "
+        return Finding("servos", Verdict.FAIL, says, cure + _USE_LGPIO)
+    return Finding("servos", Verdict.PASS, f"pigpio: TweetDock starts {program} itself")
+
+
+def _lgpio(model: str, devices: Path) -> Finding:
+    if find_spec("lgpio") is None:
+        cure = "pip install 'tweetdock[pi5]'"
+        if sys.version_info >= (3, 13):
+            cure = "it comes ready made for Python up to 3.12 only: run TweetDock by Python 3.12"
+        return Finding("servos", Verdict.FAIL, "lgpio: the package is not installed", cure)
+    chips = sorted(devices.glob("gpiochip*"))
+    if not chips:
+        says = f"lgpio: there are no pins here, that is, no {devices / 'gpiochip0'}"
+        cure = "a container gets them from its Pi by --device /dev/gpiochip0"
+        if not model:
+            cure = f"TWEETDOCK_SERVO_BACKEND=auto does without; {cure}"
+        return Finding("servos", Verdict.FAIL, says, cure)
+    if not any(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
+        says = f"lgpio: {chips[0]} may not be used by this user"
+        cure = "`sudo usermod -aG gpio $USER`, then log in again"
+        return Finding("servos", Verdict.FAIL, says, cure)
+    board = f" of this {_short(model)}" if model else ""
+    says = f"lgpio: the pins{board} are there; its pulses are less steady than pigpio's"
+    return Finding("servos", Verdict.PASS, says)
+
+
+def _look_at_dial(name: str, dial: DialSettings) -> Iterator[Finding]:
+    thing, prefix = f"{name} dial", f"TWEETDOCK_{name.upper()}"
+    pulses = f"{dial.min_pulse_us} to {dial.max_pulse_us} µs"
+    is_odd = False
+    if dial.min_pulse_us < SHORTEST_US or dial.max_pulse_us > LONGEST_US:
+        is_odd = True
+        yield Finding(
+            thing,
+            Verdict.WARN,
+            f"its pulses, {pulses}, go beyond {SHORTEST_US} to {LONGEST_US} µs, where most servos "
+            "press against their stops and grow hot",
+            f"`tweetdock calibrate` finds its ends; or set {prefix}_MIN_PULSE_US and "
+            f"{prefix}_MAX_PULSE_US",
+        )
+    if dial.pin in _OTHER_PINS:
+        is_odd = True
+        says = f"GPIO {dial.pin} is {_OTHER_PINS[dial.pin]}"
+        cure = f"12, 13, 18 and 19 are free on every Pi: set {prefix}_PIN to one of them"
+        yield Finding(thing, Verdict.WARN, says, cure)
+    if not is_odd:
+        angles = f"{dial.min_angle:g} to {dial.max_angle:g}°"
+        turned = ", reversed" * dial.reversed
+        is_usual = (dial.min_pulse_us, dial.max_pulse_us, dial.mid_pulse_us) == USUAL_US
+        hint = "; not calibrated" * is_usual
+        says = f"GPIO {dial.pin}, {pulses} for {angles}{turned}, scale {dial.scale}{hint}"
+        yield Finding(thing, Verdict.PASS, says)
+
+
+def _short(model: str) -> str:
+    return model.partition(" Model")[0].partition(" Rev")[0]

@@ -1,0 +1,1 @@
+"""A dial's face on paper."""

@@ -1,0 +1,121 @@
+"""What can be asked of the page: the table of addresses, and an answer for each."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.routing import Route, Router
+
+from tweetdock.settings import DIALS, Settings
+from tweetdock.show.answer import JSON, Answer, refusal
+from tweetdock.show.asgi import App, Message, Receive, Send
+from tweetdock.show.board import Board
+from tweetdock.show.health import ailment
+from tweetdock.show.histories import Histories
+from tweetdock.show.page import dial_svg, page
+from tweetdock.show.statics import Statics
+from tweetdock.show.watchers import Watchers
+from tweetdock.show.wording import as_bytes, as_line
+
+STATIC = Path(__file__).parent / "static"
+SOON = {"retry_after": "1"}
+
+
+def make_routes(settings: Settings, board: Board, watchers: Watchers) -> App:
+    """All that is served, as one ASGI application."""
+    answers = _Answers(settings, board, watchers)
+    statics = Statics(STATIC)
+    table: dict[str, Callable[[Request], App]] = {
+        "/": answers.page,
+        "/static/{name:path}": lambda request: statics.answer(
+            request.path_params["name"], request.headers.get("if-none-match", "")
+        ),
+        "/dial/{name}.svg": answers.dial,
+        "/api/reading": answers.reading,
+        "/api/reading.txt": answers.line,
+        "/api/events": answers.events,
+        "/api/history": answers.history,
+        "/metrics": answers.metrics,
+        "/healthz": answers.health,
+    }
+    routes = [Route(path, _endpoint(answer)) for path, answer in table.items()]
+    return Router(routes, redirect_slashes=False, default=_nothing_there)
+
+
+class _Answers:
+    """An answer for each address; read off the board when asked."""
+
+    def __init__(self, settings: Settings, board: Board, watchers: Watchers) -> None:
+        self._board = board
+        self._watchers = watchers
+        self._histories = Histories(board, settings.window_seconds)
+        self._dials = {name: getattr(settings, name) for name in DIALS}
+        self._scrape: Callable[[str], tuple[bytes, str]] | None = None
+
+    def page(self, request: Request) -> App:
+        kiosk = "kiosk" in request.query_params
+        text = page(self._board.reading, self._dials, kiosk=kiosk)
+        return Answer(text.encode(), "text/html; charset=utf-8")
+
+    def dial(self, request: Request) -> App:
+        name = request.path_params["name"]
+        if name not in self._dials:
+            return _nothing_there
+        reading = self._board.reading
+        if reading is None:
+            return _no_reading(request)
+        text = dial_svg(name, reading.dials[name], self._dials[name])
+        # It may be shown elsewhere, in slides; all else is for this page.
+        open_to_all = {"cross-origin-resource-policy": "cross-origin"}
+        return Answer(text.encode(), "image/svg+xml", headers=open_to_all)
+
+    def reading(self, request: Request) -> App:
+        reading = self._board.reading
+        return _no_reading(request) if reading is None else Answer(as_bytes(reading), JSON)
+
+    def line(self, request: Request) -> App:
+        reading = self._board.reading
+        return _no_reading(request) if reading is None else Answer(as_line(reading))
+
+    def events(self, request: Request) -> App:
+        if not self._watchers.has_room:
+            why = "As many watch as there is room for; /api/reading may be asked all the same."
+            return refusal(request.scope["path"], 503, why, retry_after="30")
+        return self._watchers.follow
+
+    def history(self, request: Request) -> App:
+        return self._histories.answer(
+            request.scope["path"], request.query_params.get("hours", "24")
+        )
+
+    def metrics(self, request: Request) -> App:
+        if self._scrape is None:
+            # A megabyte or two, for those who measure.
+            from tweetdock.show.metrics import Metrics  # noqa: PLC0415
+
+            self._scrape = Metrics(self._board, lambda: len(self._watchers)).scrape
+        body, kind = self._scrape(request.headers.get("accept", ""))
+        return Answer(body, kind)
+
+    def health(self, request: Request) -> App:  # noqa: ARG002 - as all the others
+        trouble = ailment(self._board)
+        if trouble:
+            return refusal("", 503, trouble)
+        return Answer(b"ok\n")
+
+
+def _endpoint(answer: Callable[[Request], App]) -> Callable[[Request], Awaitable[App]]:
+    """The answer as a coroutine: Starlette would call a plain function in a thread of its own."""
+
+    async def endpoint(request: Request) -> App:
+        return answer(request)
+
+    return endpoint
+
+
+def _no_reading(request: Request) -> App:
+    return refusal(request.scope["path"], 503, "There is no reading yet.", **SOON)
+
+
+async def _nothing_there(scope: Message, receive: Receive, send: Send) -> None:
+    await refusal(scope["path"], 404, "There is nothing at this address.")(scope, receive, send)

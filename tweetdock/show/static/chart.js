@@ -1,0 +1,207 @@
+// The chart: how tweets and tweeters came to where they are, with its holes left open.
+
+import { number, time } from "./words.js";
+
+const HOUR = 3600; // all times here are Unix seconds of TweetDock's clock
+const LEAST_SPAN = 600;
+const READ_MS = 60000;
+const DRAW_MS = 5000;
+const LONGEST_HOLE = [[24 * HOUR, 3 * 60], [Infinity, 3 * HOUR]]; // by age: three steps of what is kept
+
+const ROUND = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
+const STEPS = [...Array(9).keys()].flatMap((power) => [1, 2, 5].map((n) => n * 10 ** power));
+
+const locale = undefined; // the viewer's own
+const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
+const seconds = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
+const day = new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric" });
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+export class Chart {
+  constructor(section) {
+    this.plot = section.querySelector(".plot");
+    this.output = section.querySelector("output");
+    this.choice = section.querySelector("fieldset");
+    this.kept = [];
+    this.newest = null;
+    this.drawnAt = -DRAW_MS;
+    this.choice.addEventListener("change", () => this.read());
+    new ResizeObserver(() => this.fit()).observe(this.plot);
+    dark.addEventListener("change", () => this.draw());
+    document.addEventListener("visibilitychange", () => document.hidden || this.read());
+    setInterval(() => document.hidden || this.read(), READ_MS);
+    this.read();
+  }
+
+  get hours() {
+    return Number(this.choice.querySelector(":checked").value);
+  }
+
+  /** Read the past anew; what was put together here meanwhile is thrown away. */
+  async read() {
+    const hours = this.hours;
+    try {
+      const answer = await fetch(`/api/history?hours=${hours}`);
+      if (!answer.ok) return;
+      const { at, posts, authors, grade } = await answer.json();
+      if (hours !== this.hours) return;
+      this.kept = at.map((moment, i) => ({
+        at: moment,
+        posts: posts[i],
+        authors: authors[i],
+        grade: grade[i],
+      }));
+      this.draw();
+    } catch {
+      // It stays as it was; the next minute asks again.
+    }
+  }
+
+  /** One more reading; the last one stands at the end of the lines. */
+  add({ at, posts, authors, grade }) {
+    const newest = { at: Date.parse(at) / 1000, posts, authors, grade };
+    const last = this.kept.at(-1);
+    if (this.newest && (!last || Math.floor(this.newest.at / 10) > Math.floor(last.at / 10))) {
+      this.kept.push(this.newest);
+    }
+    this.newest = newest;
+    if (!document.hidden && performance.now() - this.drawnAt > DRAW_MS) this.draw();
+  }
+
+  /** The moments of the range, oldest first; a hole has a moment without counts in it. */
+  moments() {
+    const all = [...this.kept];
+    if (this.newest && this.newest.at > (all.at(-1)?.at ?? 0)) all.push(this.newest);
+    const now = all.at(-1)?.at ?? 0;
+    const found = [];
+    for (const moment of all) {
+      if (moment.at < now - this.hours * HOUR) continue;
+      const before = found.at(-1);
+      if (before && moment.at - before.at > longestHole(now - before.at)) {
+        found.push({ at: before.at + 1, posts: null, authors: null, grade: "hole" });
+      }
+      found.push(moment);
+    }
+    return found;
+  }
+
+  draw() {
+    const moments = this.moments();
+    this.drawn = moments;
+    if (!moments.length) return;
+    this.drawnAt = performance.now();
+    const now = moments.at(-1).at;
+    const first = Math.min(moments[0].at, now - LEAST_SPAN);
+    this.span = [Math.max(first, now - Math.max(this.hours * HOUR, LEAST_SPAN)), now];
+    const known = (name) => moments.map((m) => (m.grade === "stale" ? null : m[name]));
+    const data = [moments.map(({ at }) => at), known("posts"), known("authors")];
+    this.plot.setAttribute("aria-label", this.words(moments));
+    const colours = getComputedStyle(this.plot);
+    const key = ["--ink", "--soft", "--rule"].map((name) => colours.getPropertyValue(name)).join();
+    if (this.uplot && key === this.key) return this.uplot.setData(data);
+    this.key = key;
+    this.uplot?.destroy();
+    this.uplot = new uPlot(this.options(colours), data, this.plot);
+  }
+
+  options(colours) {
+    const [ink, soft, rule, shade] = ["--ink", "--soft", "--rule", "--shade"].map((name) =>
+      colours.getPropertyValue(name).trim(),
+    );
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const axis = {
+      stroke: soft,
+      font: `${0.85 * rem}px ${colours.fontFamily}`,
+      grid: { stroke: rule, width: 1 },
+      ticks: { show: false },
+      gap: 0.4 * rem,
+    };
+    const line = { points: { show: () => this.drawn.length < 3 }, spanGaps: false };
+    return {
+      width: this.plot.clientWidth,
+      height: this.plot.clientHeight,
+      padding: [0.6 * rem, 0.6 * rem, 0, 0],
+      legend: { show: false },
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
+      scales: { x: { range: () => this.span }, y: { range: (_, __, most) => [0, tall(most)] } },
+      axes: [
+        { ...axis, size: 1.7 * rem, space: 5 * rem, grid: { show: false }, values: times },
+        {
+          ...axis,
+          size: (_, labels) => (Math.max(1, ...(labels ?? []).map((l) => l.length)) * 0.6 + 0.7) * rem,
+          space: 2.4 * rem,
+          incrs: STEPS,
+          values: (_, counts) => counts.map(number),
+        },
+      ],
+      series: [
+        {},
+        { ...line, stroke: ink, width: 0.14 * rem },
+        { ...line, stroke: soft, width: 0.11 * rem, dash: [0.35 * rem, 0.25 * rem] },
+      ],
+      hooks: {
+        drawClear: [(plot) => this.shade(plot, shade)],
+        setCursor: [(plot) => this.tell(plot.cursor.idx)],
+      },
+    };
+  }
+
+  /** A ground behind what was not exact. */
+  shade(plot, colour) {
+    const { ctx, bbox } = plot;
+    const place = (at) =>
+      Math.min(bbox.left + bbox.width, Math.max(bbox.left, plot.valToPos(at, "x", true)));
+    ctx.fillStyle = colour;
+    let since = null;
+    this.drawn.forEach(({ at, grade }, i) => {
+      const isDoubtful = grade !== "exact" && grade !== "hole" && i < this.drawn.length - 1;
+      if (isDoubtful) since ??= at;
+      else if (since !== null) {
+        ctx.fillRect(place(since), bbox.top, place(at) - place(since), bbox.height);
+        since = null;
+      }
+    });
+  }
+
+  tell(index) {
+    const moment = index == null ? null : this.drawn[index];
+    if (!moment || moment.posts == null) return void (this.output.textContent = "");
+    const least = moment.grade === "exact" ? "" : "at least ";
+    const counts = `${number(moment.posts)} tweets, ${number(moment.authors)} tweeters`;
+    const at = new Date(moment.at * 1000);
+    this.output.textContent = `${time(at, new Date(this.span[1] * 1000))}: ${least}${counts}`;
+  }
+
+  fit() {
+    const { clientWidth: width, clientHeight: height } = this.plot;
+    if (!this.uplot || !width || (this.uplot.width === width && this.uplot.height === height)) return;
+    this.key = ""; // letters are as large as the page's
+    this.draw();
+  }
+
+  words(moments) {
+    const counts = moments.filter(({ posts, grade }) => posts != null && grade !== "stale");
+    if (!counts.length) return "No counts in this time.";
+    const range = (name) => {
+      const found = counts.map((moment) => moment[name]);
+      return `between ${Math.min(...found)} and ${Math.max(...found)}, ${found.at(-1)} at the end`;
+    };
+    const [from, until] = [counts[0], counts.at(-1)].map(({ at }) => seconds.format(at * 1000));
+    const doubt = counts.some(({ grade }) => grade !== "exact") ? " At times these were lower bounds." : "";
+    return `From ${from} to ${until}: tweets ${range("posts")}; tweeters ${range("authors")}.${doubt}`;
+  }
+}
+
+const longestHole = (age) => LONGEST_HOLE.find(([oldest]) => age <= oldest)[1];
+
+/** The top of the scale: a round number. */
+function tall(most) {
+  const least = Math.max(10, most ?? 0);
+  const decade = 10 ** Math.floor(Math.log10(least));
+  return ROUND.map((n) => n * decade).find((top) => top >= least);
+}
+
+function times(_, moments, __, ___, step) {
+  const format = step >= 24 * HOUR ? day : clock;
+  return moments.map((moment) => format.format(moment * 1000));
+}

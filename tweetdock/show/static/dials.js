@@ -1,0 +1,114 @@
+// The dials: their needles move as the servos do, their marks are drawn by the server.
+
+import { dialWords, notes, number } from "./words.js";
+
+const { speed, acceleration, arrived } = Object.fromEntries(
+  Object.entries(document.body.dataset).map(([name, value]) => [name, Number(value)]),
+);
+const STEP_SECONDS = 0.02;
+const LONGEST_SECONDS = 0.5; // a screen that stood still for longer shows where the needle is
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** Motion.step of tweetdock/motion.py. */
+export function step({ angle, velocity }, target, seconds) {
+  const way = target - angle;
+  const gain = acceleration * seconds;
+  const braking = Math.sqrt(gain * gain + 2 * acceleration * Math.abs(way)) - gain;
+  const wanted = Math.sign(way) * Math.min(speed, braking);
+  const now = Math.min(Math.max(wanted, velocity - gain), velocity + gain);
+  const next = angle + now * seconds;
+  if (Math.abs(target - next) <= arrived && Math.abs(now) <= gain) {
+    return { angle: target, velocity: 0 };
+  }
+  return { angle: next, velocity: now };
+}
+
+export class Dial {
+  constructor(svg) {
+    this.name = svg.dataset.dial;
+    this.target = Number(svg.dataset.angle);
+    this.motion = { angle: this.target, velocity: 0 };
+    this.isDrawing = false;
+    this.adopt(svg);
+  }
+
+  adopt(svg) {
+    this.svg = svg;
+    this.title = svg.querySelector(".title").textContent;
+    this.needle = svg.querySelector(".needle");
+    this.turn();
+  }
+
+  /** Show a dial's reading; a dial whose scale has changed is drawn anew before it moves. */
+  show(reading, grade) {
+    this.shown = [reading, grade];
+    const count = number(reading.count);
+    const isWider = count.length !== this.svg.querySelector(".count").textContent.length;
+    const isOther = reading.full_scale !== Number(this.svg.dataset.fullScale);
+    if (isWider || isOther) this.draw();
+    if (isOther) return;
+    this.write(".count", count);
+    this.write(".note", notes(reading, grade));
+    this.svg.setAttribute("aria-label", dialWords(this.title, reading, grade));
+    this.svg.querySelector(".peg").setAttribute("opacity", reading.pegged ? 1 : 0);
+    this.aim(reading.angle);
+  }
+
+  write(place, text) {
+    const element = this.svg.querySelector(place);
+    if (element.textContent !== text) element.textContent = text;
+  }
+
+  async draw() {
+    if (this.isDrawing) return;
+    this.isDrawing = true;
+    try {
+      const answer = await fetch(`/dial/${this.name}.svg`);
+      if (!answer.ok) return;
+      const picture = new DOMParser().parseFromString(await answer.text(), "image/svg+xml");
+      const svg = document.importNode(picture.documentElement, true);
+      if (!svg.querySelector(".needle")) return;
+      this.svg.replaceWith(svg);
+      this.adopt(svg);
+      const [reading, grade] = this.shown;
+      if (reading.full_scale === Number(svg.dataset.fullScale)) this.show(reading, grade);
+    } catch {
+      // The next reading asks again.
+    } finally {
+      this.isDrawing = false;
+    }
+  }
+
+  aim(angle) {
+    this.target = angle;
+    this.svg.dataset.angle = angle;
+    if (calm.matches || document.hidden) return this.jump();
+    if (this.motion.angle !== angle && !this.frame) {
+      this.last = performance.now();
+      this.frame = requestAnimationFrame((now) => this.move(now));
+    }
+  }
+
+  /** Be there at once. */
+  jump() {
+    this.motion = { angle: this.target, velocity: 0 };
+    this.turn();
+  }
+
+  move(now) {
+    let seconds = Math.max(0, (now - this.last) / 1000);
+    this.last = now;
+    if (seconds > LONGEST_SECONDS) this.jump();
+    for (; seconds > 0; seconds -= STEP_SECONDS) {
+      this.motion = step(this.motion, this.target, Math.min(seconds, STEP_SECONDS));
+    }
+    this.turn();
+    const isThere = this.motion.angle === this.target && this.motion.velocity === 0;
+    this.frame = isThere ? 0 : requestAnimationFrame((then) => this.move(then));
+  }
+
+  turn() {
+    const bearing = this.motion.angle - Number(this.svg.dataset.straight);
+    this.needle.setAttribute("transform", `rotate(${Number(bearing.toFixed(3))})`);
+  }
+}

@@ -1,0 +1,130 @@
+// The page comes alive: each reading is put in its places.
+
+import { Chart } from "./chart.js";
+import { Dial } from "./dials.js";
+import { Line } from "./line.js";
+import {
+  detailWords,
+  gradeWords,
+  heardWords,
+  number,
+  say,
+  sourceWords,
+  spoken,
+  time,
+} from "./words.js";
+
+const LONG_LOSS_MS = 300000; // after so long TweetDock may be another: the page is fetched anew
+const LEAST_RELOAD_MS = 10000;
+const SPEAK_MS = 60000;
+
+const root = document.documentElement;
+const find = (places, within = document) => within.querySelector(places);
+const dials = [...document.querySelectorAll(".dial")].map((svg) => new Dial(svg));
+const chart = new Chart(find("#chart"));
+const shape = JSON.stringify(JSON.parse(document.body.dataset.shape));
+let latest = null;
+let receivedAt = 0; // of the page's own clock, never the server's
+let receivedOn = new Date();
+let lostAt = 0;
+let spokenAt = -SPEAK_MS;
+let spokenGrade = root.dataset.grade;
+
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function shapeOf({ hashtags, sources, window_seconds, demo, replay }) {
+  return JSON.stringify({ hashtags, sources: Object.keys(sources), window_seconds, demo, replay });
+}
+
+function reload() {
+  let wait = 0;
+  try {
+    const last = Number(sessionStorage.getItem("reloaded"));
+    wait = Math.max(0, Math.min(LEAST_RELOAD_MS, last + LEAST_RELOAD_MS - Date.now()));
+    sessionStorage.setItem("reloaded", Date.now() + wait);
+  } catch {
+    wait = LEAST_RELOAD_MS; // nothing may be kept here: never in a hurry
+  }
+  setTimeout(() => location.reload(), wait);
+  hear = () => {};
+}
+
+let hear = (reading) => {
+  if (shapeOf(reading) !== shape) return reload();
+  if (lostAt && performance.now() - lostAt > LONG_LOSS_MS) return reload();
+  latest = reading;
+  receivedAt = performance.now();
+  receivedOn = new Date();
+  root.dataset.grade = reading.grade;
+  for (const dial of dials) dial.show(reading.dials[dial.name], reading.grade);
+  showGrade(reading);
+  showSources(reading);
+  chart.add(reading);
+  speak(reading);
+};
+
+function showGrade(reading) {
+  const [word, why] = gradeWords(reading);
+  write(find("#word"), word);
+  write(find("#why"), why);
+  find("#grade .glyph").dataset.grade = reading.grade;
+}
+
+function showSources(reading) {
+  const most = Math.max(1, ...Object.values(reading.sources).map(({ posts }) => posts));
+  for (const item of document.querySelectorAll("#sources li")) {
+    const source = reading.sources[item.dataset.source];
+    write(find(".posts", item), number(source.posts));
+    write(find(".authors", item), number(source.authors));
+    write(find(".source-grade", item), sourceWords(source));
+    write(find(".detail", item), detailWords(source, reading));
+    find(".share", item).setAttribute("width", ((100 * source.posts) / most).toFixed(1));
+    find(".glyph", item).dataset.grade = source.grade;
+  }
+  showSilences();
+}
+
+function showSilences() {
+  if (!latest) return;
+  const since = performance.now() - receivedAt;
+  for (const item of document.querySelectorAll("#sources li")) {
+    const { heard_at } = latest.sources[item.dataset.source];
+    const silence = heard_at ? Date.parse(latest.at) - Date.parse(heard_at) + since : NaN;
+    write(find(".heard", item), heardWords(silence));
+  }
+}
+
+/** For who listens: a grade at once, the counts once a minute. */
+function speak(reading) {
+  const isDue = performance.now() - spokenAt >= SPEAK_MS;
+  if (reading.grade === spokenGrade && !isDue) return;
+  spokenGrade = reading.grade;
+  spokenAt = performance.now();
+  write(find("#spoken"), spoken(reading));
+}
+
+function lose() {
+  lostAt = performance.now();
+  root.dataset.lost = "";
+  const words = say("lost", { time: time(receivedOn, new Date(), "2-digit") });
+  write(find("#lost span"), words);
+  find("#lost").hidden = false;
+  write(find("#spoken"), words);
+  chart.draw();
+}
+
+function findAgain() {
+  lostAt = 0;
+  delete root.dataset.lost;
+  find("#lost").hidden = true;
+  write(find("#spoken"), `${say("found")} ${spoken(latest)}`);
+  chart.read();
+}
+
+document.addEventListener("visibilitychange", () => {
+  for (const dial of dials) dial.jump();
+});
+setInterval(showSilences, 1000);
+new Line({ hear: (reading) => hear(reading), lose, find: findAgain });

@@ -1,0 +1,220 @@
+"""A dial in Braille characters: 2 x 4 dots in each, as many across as down, so that it is round."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple, TypeVar
+
+from tweetdock.scaler import LogScale
+from tweetdock.show.dial import Dial, Mark, Rank, point
+
+# Which bit of a Braille character is which dot, by column and row.
+BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+BLANK = 0x2800
+LEAST_RADIUS = 10  # dots; a smaller dial cannot be read
+LABEL_WIDTH = 4  # characters that have room beside each end: a scale that grows moves nothing
+LABEL_GAP = 2  # dots between the arc and a number
+LEAST_GAP = 3.0  # dots between two marks
+HUB = 2.3  # dots
+MARK_LENGTHS = {Rank.MAJOR: 0.2, Rank.MIDDLE: 0.13, Rank.MINOR: 0.08}  # of the radius
+NEEDLE, THICK = 0.9, 0.62  # how far the needle and its thick part reach, of the radius
+
+Dot = tuple[int, int]
+Kind = TypeVar("Kind")
+
+
+class Row(NamedTuple):
+    """A row of characters, and where in it the needle is: from a column to before another."""
+
+    text: str
+    needle: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DialArt:
+    """A dial that fits a number of character columns and rows, all but the needle drawn.
+
+    The pivot and the radius are in dots, x to the right and y downwards from the upper left.
+    """
+
+    dial: Dial
+    columns: int
+    pivot: Dot
+    radius: int
+    cells: tuple[tuple[int, ...], ...]
+    letters: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, dial: Dial, columns: int, rows: int) -> "DialArt | None":
+        """The largest that fits; None if that could not be read.
+
+        How large it is depends on the dial's sweep, not on its numbers.
+        """
+        half = min(180.0, dial.sweep / 2)
+        marks = dial.marks()
+        wide = max(LABEL_WIDTH, *(len(mark.label) for mark in marks))
+        radius = next(
+            (
+                r
+                for r in range(columns, LEAST_RADIUS - 1, -1)
+                if _fits(r, half, wide, columns, rows)
+            ),
+            None,
+        )
+        if radius is None:
+            return None
+        pivot = columns - 1, _pivot_y(radius)
+        cells = _cells(_face(marks, dial, radius), pivot, columns, _high(radius, half))
+        letters = _letters(dial, pivot, radius, cells)
+        return cls(dial, columns, pivot, radius, _frozen(cells), _frozen(letters))
+
+    def rows(self, angle: float) -> list[Row]:
+        """All rows, with the needle at an angle of the servo, in degrees."""
+        bearing = self.dial.bearing_of(angle)
+        needle: dict[int, dict[int, int]] = {}
+        for x, y in needle_dots(self.radius, bearing):
+            at_x, at_y = x + self.pivot[0], y + self.pivot[1]
+            row = needle.setdefault(at_y // 4, {})
+            row[at_x // 2] = row.get(at_x // 2, 0) | BITS[at_x % 2][at_y % 4]
+        return [
+            _row(cells, letters, needle.get(number, {}))
+            for number, (cells, letters) in enumerate(zip(self.cells, self.letters, strict=True))
+        ]
+
+
+def needle_dots(radius: int, bearing: float) -> set[Dot]:
+    """The needle's dots, from the pivot: a hub, a thick part and a point that reaches the marks."""
+    reach = round(HUB)
+    dots = {
+        (x, y)
+        for x in range(-reach, reach + 1)
+        for y in range(-reach, reach + 1)
+        if math.hypot(x, y) <= HUB
+    }
+    across = point(bearing + 90, 0.5)
+    for step in range(round(NEEDLE * radius * 2) + 1):
+        x, y = point(bearing, step / 2)
+        if step / 2 <= THICK * radius:
+            dots.add(_nearest(x + across[0], y + across[1]))
+            dots.add(_nearest(x - across[0], y - across[1]))
+        else:
+            dots.add(_nearest(x, y))
+    return dots
+
+
+def _fits(radius: int, half: float, wide: int, columns: int, rows: int) -> bool:
+    slope = math.sin(math.radians(min(90.0, half)))
+    # The number at the end stands beside the arc, the less so the steeper that is there.
+    side = (radius + LABEL_GAP) * slope + wide * (1 + slope) + slope
+    return side <= columns - 1 and _high(radius, half) <= rows
+
+
+def _high(radius: int, half: float) -> int:
+    """The rows that a dial needs: it ends with its hub, or with the numbers at its ends."""
+    deepest = -(radius + LABEL_GAP + 2) * math.cos(math.radians(half))
+    return (_pivot_y(radius) + round(max(HUB, deepest))) // 4 + 1
+
+
+def _pivot_y(radius: int) -> int:
+    return radius + LABEL_GAP + 4  # a row for a number at the top
+
+
+def _face(marks: Iterable[Mark], dial: Dial, radius: int) -> Iterator[Dot]:
+    """The arc and its marks, from the pivot."""
+    steps = max(1, round(math.radians(dial.sweep) * radius))
+    for step in range(steps + 1):
+        x, y = point(dial.bearing(step / steps), radius)
+        yield _nearest(x, y)
+    for mark in _clear(list(marks), radius, one_by_one=isinstance(dial.scale, LogScale)):
+        length = max(2.0, MARK_LENGTHS[mark.rank] * radius)
+        for step in range(round(length * 2) + 1):
+            x, y = point(mark.bearing, radius - step / 2)
+            yield _nearest(x, y)
+
+
+def _clear(marks: list[Mark], radius: int, *, one_by_one: bool) -> list[Mark]:
+    """The marks that can be told apart; of equal ones all or none, if their steps are equal."""
+    kept: list[Mark] = []
+    for rank in sorted(Rank, reverse=True):
+        clear = [mark for mark in marks if mark.rank is rank]
+        is_crowded = False
+        for mark in clear:
+            near = (abs(math.radians(mark.bearing - other.bearing)) * radius for other in kept)
+            if any(gap < LEAST_GAP for gap in near):
+                is_crowded = True
+            else:
+                kept.append(mark)
+        if is_crowded and not one_by_one and rank is not Rank.MAJOR:
+            kept = [mark for mark in kept if mark.rank is not rank]
+    return kept
+
+
+def _cells(dots: Iterable[Dot], pivot: Dot, columns: int, rows: int) -> list[list[int]]:
+    cells = [[0] * columns for _ in range(rows)]
+    for x, y in dots:
+        at_x, at_y = x + pivot[0], y + pivot[1]
+        cells[at_y // 4][at_x // 2] |= BITS[at_x % 2][at_y % 4]
+    return cells
+
+
+def _letters(dial: Dial, pivot: Dot, radius: int, cells: list[list[int]]) -> list[list[str]]:
+    """The numbers outside the arc; those between the ends all or none, if their steps are equal."""
+    labelled = [mark for mark in dial.marks() if mark.label]
+    ends = [labelled[0], labelled[-1]]
+    between = sorted(labelled[1:-1], key=lambda mark: str(mark.count).strip("0") != "1")
+    for marks in ([*ends, *between], ends):
+        letters = [[""] * len(row) for row in cells]
+        written = [_write(mark, pivot, radius, cells, letters) for mark in marks]
+        if all(written) or isinstance(dial.scale, LogScale):
+            break
+    return letters
+
+
+def _write(
+    mark: Mark, pivot: Dot, radius: int, cells: list[list[int]], letters: list[list[str]]
+) -> bool:
+    """Put a mark's number where there is room for it; False if there is none."""
+    width, outwards = len(mark.label), 1 if mark.bearing > 0 else -1
+    # If need be further aside, or without a column between the number and the marks.
+    for beside, aside, further in product((1, 0), range(4), range(7)):
+        row, left = _place(mark, pivot, radius + LABEL_GAP + further)
+        left += aside * outwards
+        if not 0 <= row < len(cells) or not 0 <= left <= len(cells[row]) - width:
+            continue
+        marked = any(cells[row][max(0, left - beside) : left + width + beside])
+        if not marked and not any(letters[row][max(0, left - 1) : left + width + 1]):
+            letters[row][left : left + width] = mark.label
+            return True
+    return False
+
+
+def _place(mark: Mark, pivot: Dot, distance: int) -> tuple[int, int]:
+    """The row and the leftmost column of a mark's number, that near to the pivot."""
+    x, y = point(mark.bearing, distance)
+    sideways, upwards = point(mark.bearing, 1)
+    left = (x + pivot[0] + 0.5 + sideways - len(mark.label) * (1 - sideways)) / 2
+    return math.floor((y + 2 * upwards + pivot[1]) / 4), round(left)
+
+
+def _row(cells: tuple[int, ...], letters: tuple[str, ...], needle: dict[int, int]) -> Row:
+    if not needle:
+        return Row("".join(map(_sign, cells, letters)), None)
+    signs = list(map(_sign, cells, letters))
+    for column, dots in needle.items():
+        signs[column] = _sign(cells[column] | dots, "")
+    return Row("".join(signs), (min(needle), max(needle) + 1))
+
+
+def _sign(cell: int, letter: str) -> str:
+    # A Braille blank is a box in some fonts.
+    return letter or (chr(BLANK | cell) if cell else " ")
+
+
+def _nearest(x: float, y: float) -> Dot:
+    # Halves go outwards, so that left and right are alike.
+    return round(math.copysign(math.floor(abs(x) + 0.5), x)), math.floor(y + 0.5)
+
+
+def _frozen(rows: list[list[Kind]]) -> tuple[tuple[Kind, ...], ...]:
+    return tuple(map(tuple, rows))

@@ -1,0 +1,197 @@
+"""A reading as two round dials in a terminal, with what it is worth and how it came about."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from tweetdock.coverage import Grade
+from tweetdock.reading import Reading
+from tweetdock.settings import DialSettings
+from tweetdock.show.dial import Dial
+from tweetdock.show.journal import plain
+from tweetdock.show.past import MINUTE_MS, Moment
+from tweetdock.show.terminal.captions import (
+    Parts,
+    last_word,
+    needle_note,
+    source_rows,
+    split,
+    title,
+)
+from tweetdock.show.terminal.dial_art import DialArt
+from tweetdock.show.terminal.sparkline import bars, steps
+from tweetdock.show.terminal.two_lines import (
+    COLOURS,
+    GAP,
+    MARGIN,
+    UNICODE,
+    TwoLines,
+    cut,
+    what_ails,
+)
+
+# The needle's red, as on all that shows our dials; where that is not to be had, the terminal's own.
+ACCENT, PLAIN_ACCENT = "bold #d6402b", "bold red"
+SOFT = "#8b95a1"  # for the bars: the needles come first
+LEAST_COLUMNS, LEAST_ROWS = 64, 20
+LOG_ROWS = 5  # left for the log above
+LEAST_DIAL_ROWS, MOST_DIAL_ROWS = 7, 14
+MOST_DIAL_COLUMNS = 52
+TALL_BARS_ROWS, AIRY_ROWS = 24, 28  # from so many rows on there is room for taller bars, for air
+MOST_MINUTES = 60
+NOTE_COLUMNS = {1: 30, 2: 17}  # beside the bars, by how many rows these have
+MEANINGS = {
+    Grade.EXACT: "every tweet is counted",
+    Grade.FILLING: "the rest is being read",
+    Grade.PARTIAL: "some tweets are missing",
+    Grade.STALE: "no word from anywhere: the needles rest",
+}
+
+
+class Plan(NamedTuple):
+    """What has room: the columns and rows of a dial at most, sources by name, air, rows of bars."""
+
+    columns: int
+    rows: int
+    lists_sources: bool
+    air: int
+    bars: int
+
+    @classmethod
+    def of(cls, width: int, height: int, sources: int) -> "Plan | None":
+        """The plan for so many columns and rows of a terminal; None: there is too little room."""
+        if width < LEAST_COLUMNS or height < LEAST_ROWS:
+            return None
+        columns = min(MOST_DIAL_COLUMNS, (width - MARGIN - GAP) // 2)
+        air = (height >= TALL_BARS_ROWS) + (height >= AIRY_ROWS)
+        high = 2 if height >= TALL_BARS_ROWS else 1
+        rows = height - LOG_ROWS - 1 - 2 - air - 1 - high  # title, numbers, air, grade, bars
+        lists_sources = sources > 1 and rows - sources >= LEAST_DIAL_ROWS
+        rows -= sources if lists_sources else 1
+        return cls(columns, min(rows, MOST_DIAL_ROWS), lists_sources, air, high)
+
+
+@dataclass(frozen=True, slots=True)
+class TwoDials:
+    """A reading with two dials if there is room for them, else in two lines.
+
+    The needles stand where the reading has them, so that they agree with the numbers below: where
+    a servo's needle is on its way between two readings is not drawn.
+    past: of the last hour, oldest first. trouble: why the servos cannot be moved, if so.
+    """
+
+    reading: Reading
+    dials: Mapping[str, DialSettings]
+    past: Iterable[Moment] = ()
+    trouble: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """All rows, for the size and the characters that the terminal has."""
+        plan = Plan.of(options.max_width, options.size.height, len(self.reading.sources))
+        arts = self._arts(plan) if plan and not options.ascii_only else {}
+        if plan is None or not arts:
+            yield TwoLines(self.reading)
+            return
+        width = options.max_width - MARGIN
+        accent = ACCENT if console.color_system == "truecolor" else PLAIN_ACCENT
+        rows = [
+            title(self.reading, min(width, 2 * plan.columns + GAP)),
+            *self._pictures(arts, accent),
+            *self._numbers(plan.columns),
+            *([[]] * min(1, plan.air)),
+            *self._worth(plan, width),
+            *([[]] * max(0, plan.air - 1)),
+            *self._bars(width, plan.bars),
+        ]
+        for number, row in enumerate(rows, 1):
+            line = Text.assemble(*row, no_wrap=True, end="\n" if number < len(rows) else "")
+            line.rstrip()
+            line.truncate(width, overflow="ellipsis")
+            yield line
+
+    def _arts(self, plan: Plan) -> dict[str, DialArt]:
+        arts = {
+            name: _art(self.dials[name], dial.full_scale, plan.columns, plan.rows)
+            for name, dial in self.reading.dials.items()
+        }
+        return {name: art for name, art in arts.items() if art} if all(arts.values()) else {}
+
+    def _pictures(self, arts: Mapping[str, DialArt], accent: str) -> Iterator[Parts]:
+        """The dials, side by side, standing on one ground."""
+        high = max(len(art.cells) for art in arts.values())
+        drawn: list[list[Parts]] = []
+        for name, art in arts.items():
+            rows: list[Parts] = [[(" " * art.columns, "")]] * (high - len(art.cells))
+            for text, needle in art.rows(self.reading.dials[name].angle):
+                if needle is None:
+                    rows.append([(text, "")])
+                else:
+                    since, until = needle
+                    parts = ((text[:since], ""), (text[since:until], accent), (text[until:], ""))
+                    rows.append(list(parts))
+            drawn.append(rows)
+        for left, right in zip(*drawn, strict=True):
+            yield [*left, (" " * GAP, ""), *right]
+
+    def _numbers(self, columns: int) -> Iterator[Parts]:
+        counts: Parts = []
+        names: Parts = []
+        is_exact = self.reading.grade is Grade.EXACT
+        for name, dial in self.reading.dials.items():
+            tone = "yellow" if dial.pegged else ""
+            least = "" if is_exact and dial.known else "at least "
+            word = cut(f"{name}{needle_note(dial, self.reading.grade)}", columns - 1, UNICODE)
+            # The pivot is in the middle of all columns but the last.
+            number = f"{least}{dial.count}"
+            before = (columns - 1 - len(number)) // 2
+            after = columns - 1 - len(number) - before + GAP + 1
+            counts += [(" " * before + least, "dim"), (str(dial.count), f"bold {tone}")]
+            counts.append((" " * after, ""))
+            names += [(f"{word:^{columns - 1}}", tone or "dim"), (" " * (GAP + 1), "")]
+        yield counts[:-1]
+        yield names[:-1]
+
+    def _worth(self, plan: Plan, width: int) -> Iterator[Parts]:
+        """The grade, what it means or what ails, and the sources."""
+        reading, colour = self.reading, COLOURS[self.reading.grade]
+        ails = "" if plan.lists_sources else what_ails(reading)
+        trouble = plain(f"servos: {self.trouble}") if self.trouble else ""
+        detail = "; ".join(filter(None, [ails or MEANINGS[reading.grade], trouble]))
+        grade = f"{reading.grade}{' ' * GAP}"
+        first, rest = split(detail, width - len(grade), width)
+        yield [(grade, f"bold {colour}"), (first, "")]
+        if plan.lists_sources:
+            yield from source_rows(reading, width)
+        else:
+            yield [(rest or last_word(reading), "" if rest else "dim")]
+
+    def _bars(self, width: int, rows: int) -> Iterator[Parts]:
+        """The tweets of the last minutes; lower bounds are dim, what is stale or unknown open."""
+        reading = self.reading
+        minutes = min(MOST_MINUTES, width - NOTE_COLUMNS[rows])
+        now = Moment(reading.at_ms, reading.posts, reading.authors, reading.grade)
+        points = ((moment.at_ms, moment) for moment in (*self.past, now))
+        found = steps(points, reading.at_ms, MINUTE_MS, minutes)
+        known = [None if one is None or one.grade is Grade.STALE else one for one in found]
+        counts = [one.posts if one else None for one in known]
+        told = [count for count in counts if count is not None]
+        notes = [f"last {minutes} min", f"peak {max(told)}" if told else "not known"]
+        if rows == 1:
+            notes = [", ".join(notes)]
+        tones = [SOFT if one and one.grade is Grade.EXACT else f"dim {SOFT}" for one in known]
+        for signs, note in zip(bars(counts, rows), notes, strict=True):
+            drawn = groupby(zip(signs, tones, strict=True), key=itemgetter(1))
+            runs = [("".join(sign for sign, _ in run), tone) for tone, run in drawn]
+            yield [*runs, (" " * GAP, ""), (note, "dim")]
+
+
+@lru_cache(maxsize=8)
+def _art(dial: DialSettings, full_scale: int, columns: int, rows: int) -> DialArt | None:
+    """Drawn anew only if the terminal or the scale has changed: a Pi Zero takes its time."""
+    return DialArt.of(Dial.of(dial, full_scale), columns, rows)

@@ -1,0 +1,148 @@
+"""Those who watch the readings live: each gets the newest, and nobody holds up another."""
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tweetdock.show.asgi import Message, Receive, Send
+from tweetdock.show.board import Board
+from tweetdock.show.limits import Limits
+
+if TYPE_CHECKING:
+    from tweetdock.reading import Reading
+
+HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect events before it passes them on
+]
+RETRY = b"retry: 2000\n\n"
+
+
+class Watchers:
+    """The page's watchers, as many as the limits allow.
+
+    Belongs to the loop of asyncio in which `begin` is called, but for what the board tells.
+    """
+
+    def __init__(self, board: Board, limits: Limits) -> None:
+        self._board = board
+        self._limits = limits
+        self._all: set[Watcher] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_due = False
+        self._due_at = 0.0
+        self._shown: Reading | None = None
+        self.number = 0
+        self.event = b""
+        self.has_ended = False
+        board.watch(self._told)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may watch."""
+        return len(self._all) < self._limits.watchers and not self.has_ended
+
+    def begin(self) -> None:
+        """Follow the board from now on."""
+        self._loop = asyncio.get_running_loop()
+
+    def end(self) -> None:
+        """Send everybody home."""
+        self.has_ended = True
+        for watcher in self._all:
+            watcher.wake()
+
+    async def follow(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Send the readings until somebody has enough; an ASGI application."""
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        watcher = Watcher(self, send)
+        self._all.add(watcher)
+        self._look()
+        leaving = asyncio.ensure_future(_gone(receive))
+        leaving.add_done_callback(lambda _: watcher.leave())
+        try:
+            await watcher.watch()
+        finally:
+            self._all.discard(watcher)
+            leaving.cancel()
+
+    def _told(self) -> None:
+        """A new reading is up; called in the gauge's own loop, which waits for nothing."""
+        if self._loop is not None and self._all:
+            with suppress(RuntimeError):  # asyncio's loop is closed
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if self._is_due or self._loop is None:
+            return
+        self._is_due = True
+        self._loop.call_at(max(self._due_at, self._loop.time()), self._spread)
+
+    def _spread(self) -> None:
+        self._is_due = False
+        if self._loop is not None:
+            self._due_at = self._loop.time() + self._limits.pause_seconds
+        self._look()
+        for watcher in self._all:
+            watcher.wake()
+
+    def _look(self) -> None:
+        """Make an event of the newest reading, one for all."""
+        reading = self._board.reading
+        if reading is None or reading is self._shown:
+            return
+        self._shown = reading
+        self.number += 1
+        text = json.dumps(reading.as_json(), ensure_ascii=False)
+        self.event = f"id: {reading.at_ms}\ndata: {text}\n\n".encode()
+
+
+class Watcher:
+    """One who watches."""
+
+    def __init__(self, watchers: Watchers, send: Send) -> None:
+        self._watchers = watchers
+        self._send = send
+        self._news = asyncio.Event()
+        self._has_left = False
+
+    def wake(self) -> None:
+        """Have it look."""
+        self._news.set()
+
+    def leave(self) -> None:
+        """Its connection has ended."""
+        self._has_left = True
+        self._news.set()
+
+    async def watch(self) -> None:
+        """Send it the newest reading, again and again."""
+        await self._body(RETRY)
+        seen = 0
+        while not (self._has_left or self._watchers.has_ended):
+            if seen == self._watchers.number:
+                await self._news.wait()
+            self._news.clear()
+            # This returns when all that was sent before is on its way: only then the newest is
+            # chosen, so that who reads slowly misses readings, and is never shown old ones.
+            await self._body(b"")
+            if seen != self._watchers.number:
+                seen = self._watchers.number
+                await self._body(self._watchers.event)
+        await self._body(b"", more=False)
+
+    async def _body(self, body: bytes, *, more: bool = True) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

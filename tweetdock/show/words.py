@@ -1,0 +1,135 @@
+"""What a screen says of a reading, in words that a passer-by understands at once."""
+
+from collections.abc import Iterable, Mapping
+
+from tweetdock.coverage import Grade, worst
+from tweetdock.reading import DialReading, Reading, SourceReading
+from tweetdock.show.plain import plain
+from tweetdock.timestamps import duration
+
+# Said by the server on first sight and by the browser from then on: `{names}` are filled in.
+WORDS: Mapping[str, str] = {
+    "exact": "Exact",
+    "exact_why": "Every post of the {window} is counted.",
+    "filling": "Reading back",
+    "filling_why": "{percent} % of the {window} is known. There are at least this many.",
+    "partial": "At least this many",
+    "partial_why": "{reason}",
+    "partial_unknown": "Some of the {window} is not known.",
+    "stale": "No word",
+    "stale_why": "Nothing was heard from any network since {time}. The needles rest.",
+    "stale_unknown": "Nothing was heard from any network yet. The needles rest.",
+    "none": "Starting",
+    "none_why": "There is no count yet. The needles rest.",
+    "source_exact": "exact",
+    "source_filling": "not yet whole",
+    "source_partial": "at least",
+    "source_stale": "no word",
+    "at_least": "at least",
+    "pegged": "above the scale",
+    "at_rest": "needle at rest",
+    "dial": "{title}: {count}{note}. The dial goes to {full_scale}.",
+    "heard": "{ago} ago",
+    "unheard": "no word yet",
+    "spoken": "{posts} tweets by {authors} tweeters in the {window}. {grade}. {why}",
+    "lost": "No word from TweetDock since {time}",
+    "found": "TweetDock is back.",
+}
+TITLES: Mapping[str, str] = {"tweets": "Tweets", "tweeters": "Tweeters"}
+NOTES = " · "
+_NETWORKS = {
+    "x": "X",
+    "x-stream": "X",
+    "bluesky": "Bluesky",
+    "mastodon": "Mastodon",
+    "demo": "Demo",
+    "replay": "Replay",
+}
+_WAYS = {"x": "X search", "x-stream": "X stream"}
+_WINDOWS = {3600: "last hour", 86_400: "last day", 604_800: "last week"}
+
+
+def window_words(seconds: float) -> str:
+    """The window as it is said: `last hour`, `last 90 min`."""
+    return _WINDOWS.get(round(seconds), f"last {duration(seconds)}")
+
+
+def network_names(sources: Iterable[str]) -> dict[str, str]:
+    """What each source is called; X by its two ways if it is listened to in both."""
+    names = list(sources)
+    ways = _WAYS if {"x", "x-stream"} <= set(names) else {}
+    networks = {name: _NETWORKS.get(name.partition(":")[0], plain(name)) for name in names}
+    return networks | {name: way for name, way in ways.items() if name in networks}
+
+
+def number(count: int) -> str:
+    """A count with its thousands apart, by spaces that do not break."""
+    return f"{count:,}".replace(",", "\u202f")
+
+
+def percent(covered: float) -> str:
+    """A share as whole percents, rounded down: 100 is said of nothing less."""
+    return str(round(covered * 10_000) // 100)
+
+
+def notes(dial: DialReading, grade: Grade) -> str:
+    """What must be said beside a dial's count; empty if it is just so."""
+    is_at_rest = grade is Grade.STALE or not dial.known
+    found = (
+        WORDS["at_least"] if grade is not Grade.EXACT or not dial.known else "",
+        WORDS["pegged"] if dial.pegged and not is_at_rest else "",
+        WORDS["at_rest"] if is_at_rest else "",
+    )
+    return NOTES.join(filter(None, found))
+
+
+def dial_words(name: str, dial: DialReading, grade: Grade) -> str:
+    """A dial for who cannot see it."""
+    note = notes(dial, grade)
+    return WORDS["dial"].format(
+        title=TITLES[name],
+        count=dial.count,
+        note=f", {note}" if note else "",
+        full_scale=dial.full_scale,
+    )
+
+
+def reason(reading: Reading) -> str:
+    """The word of the worst source that has one, with its network's name if there are several."""
+    speakers = {name: source for name, source in reading.sources.items() if source.detail}
+    if not speakers:
+        return ""
+    low = worst(source.grade for source in speakers.values())
+    name = next(name for name, source in speakers.items() if source.grade is low)
+    detail = plain(speakers[name].detail)
+    if len(reading.sources) > 1:
+        return f"{network_names(reading.sources)[name]}: {detail}"
+    return detail[:1].upper() + detail[1:]
+
+
+def grade_words(reading: Reading, time: str) -> str:
+    """Why the grade is what it is; time: when the last word came, empty for never."""
+    window, grade = window_words(reading.window_seconds), reading.grade
+    said = reason(reading) if grade is Grade.PARTIAL else time
+    is_unknown = grade in (Grade.PARTIAL, Grade.STALE) and not said
+    return WORDS[f"{grade}_{'unknown' if is_unknown else 'why'}"].format(
+        window=window, percent=percent(reading.covered), reason=said, time=said
+    )
+
+
+def source_words(source: SourceReading) -> str:
+    """A source's own grade."""
+    return WORDS[f"source_{source.grade}"]
+
+
+def detail_words(source: SourceReading, reading: Reading) -> str:
+    """What a source says of itself, unless the grade of the whole has said it already."""
+    is_said = len(reading.sources) == 1 and reading.grade is Grade.PARTIAL
+    return "" if is_said else plain(source.detail)
+
+
+def heard_words(source: SourceReading, at_ms: int) -> str:
+    """How long ago a source spoke."""
+    if source.heard_ms is None:
+        return WORDS["unheard"]
+    return WORDS["heard"].format(ago=duration(max(0.0, (at_ms - source.heard_ms) / 1000)))

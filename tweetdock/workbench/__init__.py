@@ -1,0 +1,1 @@
+"""The workbench: a servo under the keys of a keyboard."""
