@@ -41,16 +41,18 @@ def asking(path: str) -> bytes:
 
 
 class Crowd:
-    """So many who watch and read in time; `events` is what each has been shown."""
+    """So many who watch and read in time; how many events each has had, and the last of it."""
 
     def __init__(self, port: int, count: int) -> None:
         self._selector = selectors.DefaultSelector()
         self.events: dict[socket.socket, int] = {}
+        self.newest: dict[socket.socket, bytes] = {}
         self.ended = 0
         for _ in range(count):
             watcher = connect(port, asking("/api/events"))
             watcher.settimeout(0)
             self.events[watcher] = 0
+            self.newest[watcher] = b""
             self._selector.register(watcher, selectors.EVENT_READ)
         self._is_leaving = threading.Event()
         self._thread = threading.Thread(target=self._read, name="crowd")
@@ -79,6 +81,7 @@ class Crowd:
                     self.ended += 1
                     self._selector.unregister(watcher)
                 self.events[watcher] += found.count(b"\ndata: ")
+                self.newest[watcher] = (self.newest[watcher] + found)[-20_000:]
 
 
 class Flood:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from standins import x_faults
 from standins.jetstream import Jetstream, Network
@@ -31,9 +31,11 @@ from standins.x_posts import milliseconds
 from tweetdock.coverage import Grade
 from tweetdock.daemon import Daemon
 from tweetdock.settings import Settings
-from tweetdock.reading import Reading
 from tweetdock.show.board import Board
 from tweetdock.threads import Companion, Crash
+
+if TYPE_CHECKING:
+    from tweetdock.reading import Reading
 
 TAG = "dockercon"
 WINDOW_SECONDS = 900

@@ -20,7 +20,7 @@ FLOORS = """
     __main__
     cli
     daemon               commands/export commands/merge commands/offload commands/doctor
-    front                commands/calibrate commands/face
+    front commands/calibrate commands/face
     keep/choice          commands/streams workbench/session
     workbench/screen workbench/keys
     workbench/panel

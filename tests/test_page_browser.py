@@ -131,11 +131,12 @@ def words(page: Page, *, is_fresh: bool = False) -> list[str]:
     return [re.sub(r" UTC|\d+(?= s ago)", "", each) for each in found]
 
 
-def wait_for_count(page: Page, count: int) -> None:
+def wait_for_count(page: Page, count: int, name: str = "tweets") -> None:
     """Wait until a count has come by the line."""
     page.wait_for_function(
-        "(count) => document.querySelector('.count').textContent.replace(/\\D/g, '') === count",
-        arg=str(count),
+        """([name, count]) => document.querySelector(`[data-dial=${name}] .count`)
+            .textContent.replace(/\\D/g, "") === count""",
+        arg=[name, str(count)],
     )
 
 
@@ -256,9 +257,10 @@ def test_live_words_are_those_of_a_page_that_is_loaded_anew(look: Callable[..., 
         page = look(site, reduced_motion="reduce", timezone_id="UTC")
         for number, one in enumerate((*STATES, untold)):
             site.publish(replace(reading(posts=2, authors=1), at_ms=AT + number))
-            wait_for_count(page, 2)
+            wait_for_count(page, 1, "tweeters")
             site.publish(replace(one, at_ms=AT + number))
             wait_for_count(page, one.posts)
+            wait_for_count(page, one.authors, "tweeters")
             wait_for_bearing(page, one.dials["tweets"].angle - 90)
             wait_for_bearing(page, one.dials["tweeters"].angle - 90, "tweeters")
             assert words(page) == words(page, is_fresh=True)
@@ -313,8 +315,10 @@ def test_silence_on_an_open_line_is_a_loss_too(look: Callable[..., Page]) -> Non
         assert not page.locator("#lost").is_visible()
         page.clock.run_for(3000)
         assert page.locator("#lost").is_visible()
+        assert "Exact" not in page.locator("main").inner_text()
         site.publish(later(reading(posts=414), 8))
         page.wait_for_selector(":root:not([data-lost])")
+        assert page.locator("#word").text_content() == "Exact"
 
 
 def test_who_is_not_let_in_to_watch_asks_now_and_then(look: Callable[..., Page]) -> None:
@@ -520,7 +524,7 @@ def test_the_demo_is_understood_at_first_sight(look: Callable[..., Page], tmp_pa
     with Running("--demo", folder=tmp_path, env=address) as daemon:
         daemon.wait_for("page: http")
         (url,) = re.findall(r"page: (http://\S+)", daemon.log)
-        page = look(url, "/?kiosk")
+        page = look(url, "/?kiosk", can_be_lost=True)
         page.wait_for_selector("strong >> text=Demo")
         page.wait_for_selector("#why >> text=Every post of the last hour is counted.")
         page.wait_for_selector("#chart canvas")

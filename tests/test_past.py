@@ -1,6 +1,7 @@
 """The past: ever coarser, never longer than it is kept, and right whatever the clock does."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ def moment(at_ms: int, posts: int = 0) -> Moment:
 
 
 def thinned(moments: list[Moment]) -> list[Moment]:
-    """Brute force: of each row the first of each step, and of the rows the finest that goes back."""
+    """Brute force: of each row the first of each step; of the rows the finest that goes back."""
     found: list[Moment] = []
     for step, length in STEPS:
         firsts: dict[int, Moment] = {}
@@ -41,10 +42,10 @@ def test_the_past_is_the_first_reading_of_each_step(seconds: list[int], since: i
 
 def test_the_last_hour_is_finer_than_the_day_before_it() -> None:
     past = Past()
-    for second in range(0, 3 * 3600):
+    for second in range(3 * 3600):
         past.note(replace(reading(second), at_ms=START + 1000 * second))
     found = past.since(0)
-    steps = [later.at_ms - one.at_ms for one, later in zip(found, found[1:], strict=False)]
+    steps = [later.at_ms - one.at_ms for one, later in pairwise(found)]
     assert set(steps[:119]) == {MINUTE_MS}
     assert set(steps[120:]) == {10_000}
     assert found[-1].posts == 3 * 3600 - 10

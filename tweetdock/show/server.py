@@ -83,7 +83,7 @@ class _Uvicorn(Uvicorn):
         """Wait to be stopped; Uvicorn's own looks ten times a second whether it is."""
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(_take_failure)
+        self._loop.set_exception_handler(take_failure)
         self._watchers.begin()
         if not self.should_exit:
             await self._wake.wait()
@@ -105,7 +105,7 @@ class _Uvicorn(Uvicorn):
             await asyncio.wait(set(self.server_state.tasks), timeout=seconds)
 
 
-def _take_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def take_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what fails in the loop, but not that a peer is gone, which asyncio takes for an error."""
     if "transport" not in context or not isinstance(context.get("exception"), OSError):
         loop.default_exception_handler(context)
