@@ -38,7 +38,7 @@ def main(path: Path) -> None:
     with chromium() as browser, Site() as site:
         live_through(site, UNTIL_MS - 7 * HOUR_MS, UNTIL_MS)
         context = browser.new_context(
-            viewport={"width": 1200, "height": 810}, locale="en-GB", timezone_id="UTC"
+            viewport={"width": 1200, "height": 830}, locale="en-GB", timezone_id="UTC"
         )
         site.guests.append(context)
         page = context.new_page()

@@ -306,6 +306,20 @@ def test_a_lost_connection_shows_and_mends_itself(look: Callable[..., Page]) -> 
         wait_for_count(page, 77)
 
 
+def test_after_a_long_loss_the_page_is_fetched_anew(look: Callable[..., Page]) -> None:
+    site = Site(reading())
+    page = look(site, stands_still=True, can_be_lost=True)
+    page.evaluate("self.isOld = true")
+    site.close()
+    page.wait_for_selector(":root[data-lost]")
+    page.clock.run_for(301_000)
+    with Site(reading(posts=77), port=site.port):
+        page.clock.resume()
+        page.wait_for_selector("[data-dial=tweets] .count >> text=77")
+        assert not page.locator("#lost").is_visible()
+        assert page.evaluate("self.isOld") is None
+
+
 def test_silence_on_an_open_line_is_a_loss_too(look: Callable[..., Page]) -> None:
     with Site(reading()) as site:
         page = look(site, stands_still=True)
@@ -438,9 +452,10 @@ def test_the_range_is_chosen_by_keyboard(look: Callable[..., Page]) -> None:
 
 def test_a_kiosk_has_all_in_one_sheet_and_nothing_to_touch(look: Callable[..., Page]) -> None:
     with Site(reading(sources=FOUR, hashtags=LONG), past=hours_past()) as site:
+        page = look(site, "/?kiosk")
+        page.wait_for_selector("#chart canvas")
         for width, height in ((1920, 1080), (1080, 1920), (3840, 2160), (1280, 1024)):
-            page = look(site, "/?kiosk", viewport={"width": width, "height": height})
-            page.wait_for_selector("#chart canvas")
+            page.set_viewport_size({"width": width, "height": height})
             assert page.evaluate("getComputedStyle(document.documentElement).cursor") == "none"
             assert not page.locator("fieldset").is_visible()
             assert page.locator("a, button").count() == 0
@@ -454,7 +469,6 @@ def test_a_kiosk_has_all_in_one_sheet_and_nothing_to_touch(look: Callable[..., P
             dial = page.locator(".face").first.bounding_box()
             assert dial
             assert dial["width"] > 0.38 * min(width, height)
-            page.close()
 
 
 @pytest.mark.parametrize("one", [reading(sources=FOUR, hashtags=LONG, demo=True), STATES[7], None])

@@ -48,6 +48,7 @@ def at_x(api: XApi) -> dict[str, str]:
 
 def test_every_command_of_the_readme_is_tried_here() -> None:
     tried = ["--archive", "--sources replay", "offload", "merge", "export history", "export posts"]
+    tried += ["doctor", "calibrate", "face tweets", "face --full-scale"]
     assert len(COMMANDS) == len([words_of(command) for command in tried])
 
 
@@ -70,6 +71,28 @@ def test_what_was_archived_is_played_again(api: XApi, tmp_path: Path) -> None:
         tweetdock.wait_for("49 posts by 7 authors")
         tweetdock.wait_for("REPLAY:", "exact", "60 times as fast")
         assert tweetdock.stop() == 0
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_gauge_that_works(
+    api: XApi, tmp_path: Path
+) -> None:
+    seen = run(*words_of("doctor"), folder=tmp_path, env=at_x(api))
+    assert seen.returncode == 0, seen.stdout
+    assert "fail" not in seen.stdout
+    assert "x credentials" in seen.stdout
+
+
+def test_calibrating_without_a_terminal_says_so(tmp_path: Path) -> None:
+    refused = run(*words_of("calibrate"), folder=tmp_path)
+    assert (refused.returncode, "terminal" in refused.stderr) == (2, True)
+
+
+def test_faces_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("fpdf", reason="fpdf2 is not installed")
+    for command, name in (("face tweets", "tweets.svg"), ("face --full-scale", "dials.pdf")):
+        drawn = run(*words_of(command), folder=tmp_path)
+        assert drawn.returncode == 0, drawn.stderr
+        assert (tmp_path / name).is_file()
 
 
 def test_listeners_are_merged_and_their_posts_exported(tmp_path: Path) -> None:

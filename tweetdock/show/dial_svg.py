@@ -1,6 +1,7 @@
 """One dial as SVG: face, marks, number and needle, the same in the page and as a picture."""
 
 from html import escape
+from typing import NamedTuple
 
 from tweetdock.coverage import Grade
 from tweetdock.reading import DialReading
@@ -10,20 +11,33 @@ from tweetdock.show.dial import CAPITAL, LABEL_SIZE, Dial, Mark, Rank, label_poi
 from tweetdock.show.words import TITLES, WORDS, dial_words, notes, number
 
 # The pivot is the origin; the picture is 400 wide and high.
-FACE, ARC = 196.0, 150.0
+FACE, ARC = 198.0, 148.0
 LENGTHS = {Rank.MINOR: 8.0, Rank.MIDDLE: 13.0, Rank.MAJOR: 20.0}
 HALF_CAPITAL = ARC * LABEL_SIZE * CAPITAL / 2
 WIDTHS = {Rank.MINOR: 1.4, Rank.MIDDLE: 1.4, Rank.MAJOR: 3.5}
 # The largest size at which so many signs fit below the pivot.
 SIZES = ((5, 76), (7, 60), (9, 46), (13, 34))
 SMALLEST_SIZE = 24
-WIDE_SWEEP, SIZE_IN_WIDE_SWEEP = 250.0, 44  # degrees; marks come down beside the number
+WIDE_SWEEP = 250.0  # degrees; marks come down beside the number
 FONTS = (
     "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', Piboto, Roboto, 'Noto Sans', "
     "'DejaVu Sans Condensed', sans-serif"
 )
 # A style sheet may put other colours in their place; a picture has these.
 PAPER, INK, SOFT, RULE, RED = "#fbf8f1", "#1d2733", "#5b6673", "#e4ddcd", "#d6402b"
+
+
+class Places(NamedTuple):
+    """How far below the pivot the words stand, and how large they are at most."""
+
+    title_y: int
+    count_y: int
+    note_y: int
+    count_size: int
+    note_size: int
+
+
+BELOW, WITHIN = Places(56, 129, 159, 76, 15), Places(-50, 84, 106, 40, 12)
 
 
 def draw_dial(name: str, reading: DialReading | None, dial: DialSettings, grade: Grade) -> str:
@@ -34,6 +48,8 @@ def draw_dial(name: str, reading: DialReading | None, dial: DialSettings, grade:
     """
     shown = reading or _nothing(dial)
     geometry = Dial.of(dial, shown.full_scale)
+    places = WITHIN if abs(geometry.sweep) > WIDE_SWEEP else BELOW
+    size = min(places.count_size, _size(number(shown.count)))
     label = dial_words(name, shown, grade) if reading else f"{TITLES[name]}: {WORDS['none_why']}"
     count = number(shown.count) if reading else "\u2013"
     note = notes(shown, grade) if reading else WORDS["at_rest"]
@@ -44,9 +60,11 @@ data-straight="{-geometry.bearing_of(0):g}" data-full-scale="{shown.full_scale}"
 font-family="{escape(FONTS)}" text-anchor="middle">
 <circle class="face" r="{FACE:g}" fill="{PAPER}" stroke="{RULE}" stroke-width="2"/>
 {_scale(geometry)}
-<text class="title" y="56" font-size="18" letter-spacing="1.4" fill="{SOFT}">{TITLES[name]}</text>
-<text class="count" y="129" font-size="{_size(count, geometry)}" fill="{INK}">{count}</text>
-<text class="note" y="159" font-size="15" fill="{INK}">{escape(note)}</text>
+<text class="title" y="{places.title_y}" font-size="18" letter-spacing="1.4" \
+fill="{SOFT}">{TITLES[name]}</text>
+<text class="count" y="{places.count_y}" font-size="{size}" fill="{INK}">{count}</text>
+<text class="note" y="{places.note_y}" font-size="{places.note_size}" \
+fill="{INK}">{escape(note)}</text>
 {_peg(geometry, is_pegged=shown.pegged)}
 {_needle(geometry.bearing_of(shown.angle))}
 </svg>"""
@@ -82,9 +100,8 @@ def _number(mark: Mark) -> str:
     return f'<text x="{x:.1f}" y="{y + HALF_CAPITAL:.1f}">{mark.label}</text>'
 
 
-def _size(count: str, dial: Dial) -> int:
-    size = next((size for longest, size in SIZES if len(count) <= longest), SMALLEST_SIZE)
-    return min(size, SIZE_IN_WIDE_SWEEP) if abs(dial.sweep) > WIDE_SWEEP else size
+def _size(count: str) -> int:
+    return next((size for longest, size in SIZES if len(count) <= longest), SMALLEST_SIZE)
 
 
 def _peg(dial: Dial, *, is_pegged: bool) -> str:
@@ -99,7 +116,7 @@ def _peg(dial: Dial, *, is_pegged: bool) -> str:
 def _needle(bearing: float) -> str:
     return (
         f'<g class="needle" transform="rotate({bearing:g})">'
-        f'<path d="M-5 30L-1.3 -143H1.3L5 30z" fill="{RED}"/>'
+        f'<path d="M-5 30L-1.3 -141H1.3L5 30z" fill="{RED}"/>'
         f'<circle r="13" fill="{RED}"/></g>'
         f'<circle class="pivot" r="4" fill="{PAPER}"/>'
     )

@@ -85,7 +85,8 @@ def _head(reading: Reading | None) -> str:
 <link rel="icon" href="/static/favicon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/static/uPlot.min.css">
 <link rel="stylesheet" href="/static/page.css">
-<link rel="stylesheet" href="/static/more.css">
+<link rel="stylesheet" href="/static/below.css">
+<link rel="stylesheet" href="/static/screens.css">
 <script src="/static/uPlot.iife.min.js" defer></script>
 <script src="/static/page.js" type="module"></script>
 <noscript><meta http-equiv="refresh" content="30"></noscript>

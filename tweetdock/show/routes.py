@@ -64,7 +64,7 @@ class _Answers:
         reading = self._board.reading
         if reading is None:
             return _no_reading(request)
-        text = dial_svg(name, reading.dials[name], self._dials[name])
+        text = dial_svg(name, reading.dials[name], self._dials[name], reading.grade)
         # It may be shown elsewhere, in slides; all else is for this page.
         open_to_all = {"cross-origin-resource-policy": "cross-origin"}
         return Answer(text.encode(), "image/svg+xml", headers=open_to_all)

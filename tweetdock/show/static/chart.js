@@ -6,15 +6,21 @@ const HOUR = 3600; // all times here are Unix seconds of TweetDock's clock
 const LEAST_SPAN = 600;
 const READ_MS = 60000;
 const DRAW_MS = 5000;
-const LONGEST_HOLE = [[24 * HOUR, 3 * 60], [Infinity, 3 * HOUR]]; // by age: three steps of what is kept
+const MOST = 5000; // moments, should the past not be readable for days
+const FINEST = 1000; // moments across the chart; more than these are a blur
+// By age: three steps of what is kept.
+const LONGEST_HOLE = [
+  [24 * HOUR, 180],
+  [Infinity, 3 * HOUR],
+];
 
 const ROUND = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
 const STEPS = [...Array(9).keys()].flatMap((power) => [1, 2, 5].map((n) => n * 10 ** power));
 
-const locale = undefined; // the viewer's own
-const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
-const seconds = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
-const day = new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric" });
+// The viewer's own language and time zone.
+const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
+const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const day = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 export class Chart {
@@ -63,6 +69,7 @@ export class Chart {
     const last = this.kept.at(-1);
     if (this.newest && (!last || Math.floor(this.newest.at / 10) > Math.floor(last.at / 10))) {
       this.kept.push(this.newest);
+      if (this.kept.length > MOST) this.kept.shift();
     }
     this.newest = newest;
     if (!document.hidden && performance.now() - this.drawnAt > DRAW_MS) this.draw();
@@ -73,14 +80,24 @@ export class Chart {
     const all = [...this.kept];
     if (this.newest && this.newest.at > (all.at(-1)?.at ?? 0)) all.push(this.newest);
     const now = all.at(-1)?.at ?? 0;
+    const least = (this.hours * HOUR) / FINEST;
     const found = [];
+    let before = null;
     for (const moment of all) {
       if (moment.at < now - this.hours * HOUR) continue;
-      const before = found.at(-1);
+      const last = found.at(-1);
       if (before && moment.at - before.at > longestHole(now - before.at)) {
-        found.push({ at: before.at + 1, posts: null, authors: null, grade: "hole" });
+        if (last !== before) found.push(before);
+        found.push({ at: before.at + 1, posts: null, authors: null, grade: "hole" }, moment);
+      } else if (
+        !last ||
+        moment.at - last.at >= least ||
+        moment.at === now ||
+        moment.grade !== last.grade
+      ) {
+        found.push(moment);
       }
-      found.push(moment);
+      before = moment;
     }
     return found;
   }
@@ -128,10 +145,10 @@ export class Chart {
         { ...axis, size: 1.7 * rem, space: 5 * rem, grid: { show: false }, values: times },
         {
           ...axis,
-          size: (_, labels) => (Math.max(1, ...(labels ?? []).map((l) => l.length)) * 0.6 + 0.7) * rem,
+          size: 3.1 * rem, // always: the chart must not move when counts grow
           space: 2.4 * rem,
           incrs: STEPS,
-          values: (_, counts) => counts.map(number),
+          values: (_, counts) => counts.map(short),
         },
       ],
       series: [
@@ -174,7 +191,8 @@ export class Chart {
 
   fit() {
     const { clientWidth: width, clientHeight: height } = this.plot;
-    if (!this.uplot || !width || (this.uplot.width === width && this.uplot.height === height)) return;
+    if (!this.uplot || !width) return;
+    if (this.uplot.width === width && this.uplot.height === height) return;
     this.key = ""; // letters are as large as the page's
     this.draw();
   }
@@ -186,10 +204,24 @@ export class Chart {
       const found = counts.map((moment) => moment[name]);
       return `between ${Math.min(...found)} and ${Math.max(...found)}, ${found.at(-1)} at the end`;
     };
-    const [from, until] = [counts[0], counts.at(-1)].map(({ at }) => seconds.format(at * 1000));
-    const doubt = counts.some(({ grade }) => grade !== "exact") ? " At times these were lower bounds." : "";
-    return `From ${from} to ${until}: tweets ${range("posts")}; tweeters ${range("authors")}.${doubt}`;
+    const [from, until] = [counts[0], counts.at(-1)].map(({ at }) => whole.format(at * 1000));
+    const isExact = counts.every(({ grade }) => grade === "exact");
+    const doubt = isExact ? "" : " At times these were lower bounds.";
+    const said = `tweets ${range("posts")}; tweeters ${range("authors")}`;
+    return `From ${from} to ${until}: ${said}.${doubt}`;
   }
+}
+
+const UNITS = [
+  [1e9, "G"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
+
+/** A count as the dials write it: `500`, `2000`, `10k`, `1.5M`. */
+function short(count) {
+  const [unit, sign] = UNITS.find(([least]) => count >= Math.max(least, 10000)) ?? [1, ""];
+  return `${Number((count / unit).toPrecision(4))}${sign}`;
 }
 
 const longestHole = (age) => LONGEST_HOLE.find(([oldest]) => age <= oldest)[1];

@@ -7,6 +7,7 @@ const { speed, acceleration, arrived } = Object.fromEntries(
 );
 const STEP_SECONDS = 0.02;
 const LONGEST_SECONDS = 0.5; // a screen that stood still for longer shows where the needle is
+const LONGEST_WAIT_MS = 5000;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** Motion.step of tweetdock/motion.py. */
@@ -62,20 +63,25 @@ export class Dial {
   async draw() {
     if (this.isDrawing) return;
     this.isDrawing = true;
+    const wanted = this.shown;
     try {
-      const answer = await fetch(`/dial/${this.name}.svg`);
+      const answer = await fetch(`/dial/${this.name}.svg`, {
+        signal: AbortSignal.timeout(LONGEST_WAIT_MS),
+      });
       if (!answer.ok) return;
       const picture = new DOMParser().parseFromString(await answer.text(), "image/svg+xml");
       const svg = document.importNode(picture.documentElement, true);
-      if (!svg.querySelector(".needle")) return;
+      const [reading, grade] = this.shown;
+      // It may be of a later reading, which will ask again.
+      if (reading.full_scale !== Number(svg.dataset.fullScale)) return;
       this.svg.replaceWith(svg);
       this.adopt(svg);
-      const [reading, grade] = this.shown;
-      if (reading.full_scale === Number(svg.dataset.fullScale)) this.show(reading, grade);
+      if (this.shown === wanted) this.show(reading, grade);
     } catch {
       // The next reading asks again.
     } finally {
       this.isDrawing = false;
+      if (this.shown !== wanted) this.show(...this.shown);
     }
   }
 

@@ -111,6 +111,9 @@ function lose() {
   const words = say("lost", { time: time(receivedOn, new Date(), "2-digit") });
   write(find("#lost span"), words);
   find("#lost").hidden = false;
+  write(find("#word"), say("stale"));
+  write(find("#why"), say("lost_why"));
+  find("#grade .glyph").dataset.grade = "stale";
   write(find("#spoken"), words);
   chart.draw();
 }
@@ -119,7 +122,7 @@ function findAgain() {
   lostAt = 0;
   delete root.dataset.lost;
   find("#lost").hidden = true;
-  write(find("#spoken"), `${say("found")} ${spoken(latest)}`);
+  if (latest) write(find("#spoken"), `${say("found")} ${spoken(latest)}`);
   chart.read();
 }
 
