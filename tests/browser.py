@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tweetdock.settings import Settings
 from tweetdock.show.board import Board, Vitals
-from tweetdock.show.limits import Limits
 from tweetdock.show.past import Past
-from tweetdock.show.web import Web
+from tweetdock.show.web.limits import Limits
+from tweetdock.show.web.web import Web
 from tweetdock.threads import Companion
 
 if TYPE_CHECKING:

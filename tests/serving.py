@@ -11,9 +11,9 @@ from tweetdock.coverage import Grade
 from tweetdock.reading import DialReading, Reading, SourceReading
 from tweetdock.settings import Settings
 from tweetdock.show.board import Board, Vitals
-from tweetdock.show.limits import Limits
 from tweetdock.show.past import Moment, Past
-from tweetdock.show.web import Web
+from tweetdock.show.web.limits import Limits
+from tweetdock.show.web.web import Web
 from tweetdock.threads import Companion, Crash
 
 AT_MS = 1_790_000_000_000

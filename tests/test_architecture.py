@@ -19,37 +19,41 @@ LARGEST = 300  # lines; past that there is a second noun in the file
 FLOORS = """
     __main__
     cli
-    daemon               commands/export commands/merge commands/offload commands/doctor
-    front commands/calibrate commands/face
-    keep/choice          commands/streams workbench/session
-    workbench/screen workbench/keys
+    daemon            commands/export commands/merge commands/offload commands/doctor
+    front             commands/calibrate commands/face
+    keep/choice       commands/streams
+    workbench/session doctor/setting_checks doctor/spending doctor/round doctor/censor
+    workbench/screen  workbench/keys doctor/findings
     workbench/panel
-    doctor/setting_checks doctor/spending doctor/round doctor/censor doctor/findings
-    keep/keeper          keep/checkup keep/archive keep/caretaker keep/offload keep/merge keep/parquet
-    keep/store           keep/files/recent keep/files/sorter keep/bucket keep/columns
-    keep/sqlite/state    keep/sqlite/condition keep/files/volume keep/files/shelf keep/files/new_file
-    keep/sqlite/facts    keep/files/tail keep/files/manifest keep/files/backlog
-    keep/sqlite/history  keep/sqlite/schema keep/sqlite/database keep/files/contents
+    keep/checkup
+    keep/keeper       keep/archive keep/caretaker keep/offload keep/merge keep/parquet
+    keep/store        keep/files/recent keep/files/sorter keep/bucket keep/columns
+    keep/sqlite/state keep/sqlite/condition keep/files/volume keep/files/shelf keep/files/new_file
+    keep/sqlite/facts keep/files/tail keep/files/manifest keep/files/backlog
+    keep/sqlite/history keep/sqlite/schema keep/sqlite/database keep/files/contents
     keep/files/texts
-    keep/files/place keep/files/access keep/files/lock keep/files/disk keep/files/note keep/files/line
+    keep/files/place keep/files/access keep/files/lock keep/files/disk keep/files/note
+    keep/files/line
     keep/files/members
-    logs config env_file                                gauge
-    show/terminal/view                             show/web
-    show/terminal/two_dials
-    show/terminal/captions show/terminal/dial_art show/terminal/sparkline
-    show/terminal/two_lines                        show/checkup
-    show/face/pdf                                  show/page
-    show/face/face show/face/svg
-    show/face/outline show/face/ruler
-    show/face/sheet
-    show/journal show/board
+    logs config env_file                           gauge
+    show/terminal/view                             show/web/web
+    show/terminal/two_dials                        show/web/server
+    show/terminal/captions show/terminal/dial_art  show/web/routes show/web/connection
+    show/terminal/two_lines                        show/web/guard show/web/watchers
+    show/terminal/sparkline                        show/web/histories show/web/statics show/web/health
+                                                   show/web/metrics
+    show/face/pdf                                  show/web/answer show/web/wording
+    show/face/face show/face/svg                   show/web/page show/web/asgi
+    show/face/outline show/face/ruler              show/web/dial_svg show/web/limits
+    show/face/sheet                                show/web/words
+    show/journal show/board show/checkup
     show/past show/dial
     sources/checkups                               servos/checkup servos/machine servos/bench
     sources/choice                                 servos/choice servos/needles
     sources/replay/source sources/replay/checkup sources/demo
     sources/replay/program sources/replay/lines
     sources/replay/tape
-    sources/x/live sources/x/checkup                               servos/pigpio servos/lgpio servos/mock
+    sources/x/live sources/x/checkup               servos/pigpio servos/lgpio servos/mock
     sources/x/stream sources/x/fill                servos/pigpiod servos/hands servos/calibration
     sources/x/connection                           servos/rig servos/hand
     sources/x/ledger sources/x/search sources/x/stream_client sources/x/cures
@@ -78,14 +82,18 @@ FLOORS = """
     timeline fingerprints troubles backoff threads
     timestamps
     post errors
+    plain
     exits __init__ sources/__init__ servos/__init__ show/__init__ commands/__init__
     keep/__init__ keep/files/__init__ keep/sqlite/__init__
-    doctor/__init__ workbench/__init__ show/face/__init__ show/terminal/__init__
+    doctor/__init__ workbench/__init__ show/face/__init__
+    show/terminal/__init__ show/web/__init__
     sources/x/__init__ sources/bluesky/__init__ sources/mastodon/__init__ sources/replay/__init__
 """
 
 # These know no clock, socket, thread, file or log: time is an argument, and nothing is looked up.
 PURE = [
+    "__init__",
+    "plain",
     "post",
     "errors",
     "timestamps",
@@ -100,7 +108,8 @@ PURE = [
     "reading",
     "checkup",
     "show/dial",
-    "show/page",
+    *(f"show/web/{name}" for name in ("page", "dial_svg", "words")),
+    *(f"show/web/{name}" for name in ("answer", "asgi", "limits", "wording")),
     *(f"show/face/{name}" for name in ("face", "svg", "outline", "ruler", "sheet")),
     *(f"show/terminal/{name}" for name in ("dial_art", "sparkline")),
     "doctor/censor",
@@ -159,6 +168,10 @@ WALLS = {
     "dotenv": {"config", "env_file"},
     "rich": {f"show/terminal/{name}" for name in ("view", "two_dials", "two_lines", "captions")},
     "fpdf": {"show/face/pdf"},
+    "starlette": {"show/web/routes"},
+    "uvicorn": {"show/web/server", "show/web/connection"},
+    "h11": {"show/web/connection"},
+    "prometheus_client": {"show/web/metrics"},
     "sqlite3": {
         "keep/sqlite/condition",
         "keep/store",
@@ -171,7 +184,12 @@ WALLS = {
     "pyarrow": {"keep/parquet"},
 }
 HEAVY = {
+    "anyio",
     "fpdf",
+    "h11",
+    "prometheus_client",
+    "starlette",
+    "uvicorn",
     "boto3",
     "botocore",
     "pyarrow",

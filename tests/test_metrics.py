@@ -17,8 +17,8 @@ from tweetdock import __version__
 from tweetdock.coverage import Grade
 from tweetdock.post import Batch, Post, Span, Trouble
 from tweetdock.show.board import BUCKETS, Board, Vitals
-from tweetdock.show.metrics import Metrics
 from tweetdock.show.past import Past
+from tweetdock.show.web.metrics import Metrics
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

@@ -18,8 +18,8 @@ from tweetdock.motion import ACCELERATION, ARRIVED, SPEED
 from tweetdock.reading import DialReading, Reading
 from tweetdock.settings import DialSettings, read_dials
 from tweetdock.show.dial import Dial
-from tweetdock.show.page import dial_svg, page
-from tweetdock.show.words import WORDS, grade_words, network_names, notes, number, window_words
+from tweetdock.show.web.page import dial_svg, page
+from tweetdock.show.web.words import WORDS, grade_words, network_names, notes, number, window_words
 
 DIALS = read_dials({})
 USUAL = DIALS["tweets"]

@@ -14,8 +14,8 @@ from running import Running
 
 from tweetdock.coverage import Grade
 from tweetdock.motion import Motion
-from tweetdock.show.limits import Limits
 from tweetdock.show.past import Moment
+from tweetdock.show.web.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

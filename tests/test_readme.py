@@ -73,9 +73,7 @@ def test_what_was_archived_is_played_again(api: XApi, tmp_path: Path) -> None:
         assert tweetdock.stop() == 0
 
 
-def test_the_doctor_finds_nothing_wrong_with_a_gauge_that_works(
-    api: XApi, tmp_path: Path
-) -> None:
+def test_the_doctor_finds_nothing_wrong_with_a_gauge_that_works(api: XApi, tmp_path: Path) -> None:
     seen = run(*words_of("doctor"), folder=tmp_path, env=at_x(api))
     assert seen.returncode == 0, seen.stdout
     assert "fail" not in seen.stdout

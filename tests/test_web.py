@@ -16,12 +16,12 @@ from tweetdock.coverage import Grade
 from tweetdock.errors import UnavailableError
 from tweetdock.reading import Reading
 from tweetdock.settings import DIALS
-from tweetdock.show import routes
-from tweetdock.show.guard import HOST, SAFE_HEADERS, names_of
-from tweetdock.show.histories import hours_of
-from tweetdock.show.page import dial_svg, page
 from tweetdock.show.past import Moment
-from tweetdock.show.wording import as_line
+from tweetdock.show.web import routes
+from tweetdock.show.web.guard import HOST, SAFE_HEADERS, names_of
+from tweetdock.show.web.histories import hours_of
+from tweetdock.show.web.page import dial_svg, page
+from tweetdock.show.web.wording import as_line
 
 ADDRESSES = [
     "/",
@@ -399,7 +399,7 @@ def test_a_bug_ends_its_request_only_and_is_told_once(
             "This is a bug of TweetDock; its log has more.\n",
         )
     told = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert len([record for record in told if record.name == "tweetdock.show.guard"]) == 1
+    assert len([record for record in told if record.name == "tweetdock.show.web.guard"]) == 1
     assert serving.get("/api/reading.txt").status_code == 200
     serving.board.publish(make_reading(2))
     assert serving.get("/").status_code == 200

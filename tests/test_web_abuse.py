@@ -14,9 +14,9 @@ from running import Running
 from serving import AT_MS, LIMIT, Serving, make_reading, wait_until
 
 from tweetdock.coverage import Grade
-from tweetdock.show.histories import AT_ONCE
 from tweetdock.show.past import Moment
-from tweetdock.show.server import take_failure
+from tweetdock.show.web.histories import AT_ONCE
+from tweetdock.show.web.server import take_failure
 
 PATIENCE = 0.3  # of servers that are to lose it soon
 

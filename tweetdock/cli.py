@@ -149,7 +149,7 @@ def _has_live_view(settings: Settings) -> bool:
 
 def _read_once(settings: Settings, stopping: threading.Event, reopening: threading.Event) -> int:
     from tweetdock.daemon import Daemon  # noqa: PLC0415
-    from tweetdock.show.journal import plain  # noqa: PLC0415
+    from tweetdock.plain import plain  # noqa: PLC0415
 
     with Daemon(settings, stopping, reopening, is_guest=True) as daemon:
         reading = daemon.read_once()

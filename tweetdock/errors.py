@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from tweetdock.plain import plain
+
 
 class TweetDockError(Exception):
     """Anything that TweetDock itself raises."""
@@ -39,7 +41,7 @@ class SourceError(TweetDockError, ConnectionError):
         by_choice: bool = False,
     ) -> None:
         # Foreign words: a line break, an escape or half a surrogate pair would tear a log.
-        super().__init__("".join(sign if sign.isprintable() else " " for sign in detail))
+        super().__init__(plain(detail))
         self.retry_after = retry_after
         self.first = first
         self.cap = cap

@@ -15,7 +15,7 @@ from tweetdock.sources.settings import asks_x
 from tweetdock.threads import Companion
 
 if TYPE_CHECKING:
-    from tweetdock.show.web import Web
+    from tweetdock.show.web.web import Web
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def open_page(
     if settings.web is None:
         return None
     # Some megabytes, for those who want it.
-    from tweetdock.show.web import Web  # noqa: PLC0415
+    from tweetdock.show.web.web import Web  # noqa: PLC0415
 
     try:
         return Web(settings, board, start)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tweetdock.checkup import Finding, Verdict, worst
-from tweetdock.show.plain import plain
+from tweetdock.plain import plain
 
 NARROWEST, WIDEST = 40, 100
 WIDEST_THING = 14

@@ -3,6 +3,7 @@
 import logging
 
 from tweetdock.coverage import Grade, worst
+from tweetdock.plain import plain
 from tweetdock.reading import DialReading, Reading
 from tweetdock.timestamps import duration
 
@@ -59,11 +60,6 @@ def sentence(reading: Reading) -> str:
         f"in the last {duration(reading.window_seconds)}, {reading.grade}{_reasons(reading)}",
     ]
     return " ".join(word for word in words if word)
-
-
-def plain(text: str) -> str:
-    """Foreign words in a line: a line break or an escape in them would tear it."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _worse(last: Reading, reading: Reading) -> set[Grade]:

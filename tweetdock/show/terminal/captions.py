@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from rich.cells import cell_len, set_cell_size
 
 from tweetdock.coverage import Grade
+from tweetdock.plain import plain
 from tweetdock.reading import DialReading, Reading, SourceReading
-from tweetdock.show.journal import plain
 from tweetdock.show.terminal.two_lines import COLOURS, GAP, UNICODE, cut, sort_of
 from tweetdock.timestamps import duration
 

@@ -8,8 +8,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from tweetdock.coverage import Grade
+from tweetdock.plain import plain
 from tweetdock.reading import DialReading, Reading
-from tweetdock.show.journal import plain
 from tweetdock.timestamps import duration
 
 MARGIN = 2  # columns left free at the right: the terminal itself writes ^C there

@@ -5,9 +5,9 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tweetdock.show.asgi import Message, Receive, Send
 from tweetdock.show.board import Board
-from tweetdock.show.limits import Limits
+from tweetdock.show.web.asgi import Message, Receive, Send
+from tweetdock.show.web.limits import Limits
 
 if TYPE_CHECKING:
     from tweetdock.reading import Reading

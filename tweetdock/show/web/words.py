@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from tweetdock.coverage import Grade, worst
+from tweetdock.plain import plain
 from tweetdock.reading import DialReading, Reading, SourceReading
-from tweetdock.show.plain import plain
 from tweetdock.timestamps import duration
 
 # Said by the server on first sight and by the browser from then on: `{names}` are filled in.

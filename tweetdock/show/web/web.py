@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from tweetdock.errors import UnavailableError
 from tweetdock.settings import Settings
 from tweetdock.show.board import Board
-from tweetdock.show.limits import Limits
+from tweetdock.show.web.limits import Limits
 from tweetdock.threads import Companion
 
 if TYPE_CHECKING:
-    from tweetdock.show.server import Server
+    from tweetdock.show.web.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Web:
 
     def _serve(self) -> None:
         # Here, not above: it takes a moment, for which the needles need not wait.
-        from tweetdock.show.server import Server  # noqa: PLC0415
+        from tweetdock.show.web.server import Server  # noqa: PLC0415
 
         self._server = Server(self._settings, self._board, self._limits)
         if not self._is_stopping:

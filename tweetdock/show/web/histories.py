@@ -4,10 +4,10 @@ import json
 import time
 from collections.abc import Iterable
 
-from tweetdock.show.answer import JSON, Answer, refusal
-from tweetdock.show.asgi import App, Message, Receive, Send
 from tweetdock.show.board import Board
 from tweetdock.show.past import HOUR_MS, TEN_SECONDS_MS, Moment
+from tweetdock.show.web.answer import JSON, Answer, refusal
+from tweetdock.show.web.asgi import App, Message, Receive, Send
 
 LEAST_HOURS, MOST_HOURS = 0.1, 8784.0  # six minutes; a leap year
 AT_ONCE = 20  # a year is some hundred kilobytes, and a slow reader keeps them

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
-from tweetdock.show.asgi import Message, Receive, Send
+from tweetdock.show.web.asgi import Message, Receive, Send
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tweetdock.show.guard import SAFE_HEADERS
+from tweetdock.show.web.guard import SAFE_HEADERS
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
 
-    from tweetdock.show.limits import Limits
+    from tweetdock.show.web.limits import Limits
 
 # A stranger's faults are not news; ours are told by the guard.
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from tweetdock.reading import DialReading
 from tweetdock.scaler import SMALLEST_FULL_SCALE, make_scale
 from tweetdock.settings import DialSettings
 from tweetdock.show.dial import CAPITAL, LABEL_SIZE, Dial, Mark, Rank, label_point, point
-from tweetdock.show.words import TITLES, WORDS, dial_words, notes, number
+from tweetdock.show.web.words import TITLES, WORDS, dial_words, notes, number
 
 # The pivot is the origin; the picture is 400 wide and high.
 FACE, ARC = 198.0, 148.0

@@ -7,15 +7,15 @@ from starlette.requests import Request
 from starlette.routing import Route, Router
 
 from tweetdock.settings import DIALS, Settings
-from tweetdock.show.answer import JSON, Answer, refusal
-from tweetdock.show.asgi import App, Message, Receive, Send
 from tweetdock.show.board import Board
-from tweetdock.show.health import ailment
-from tweetdock.show.histories import Histories
-from tweetdock.show.page import dial_svg, page
-from tweetdock.show.statics import Statics
-from tweetdock.show.watchers import Watchers
-from tweetdock.show.wording import as_bytes, as_line
+from tweetdock.show.web.answer import JSON, Answer, refusal
+from tweetdock.show.web.asgi import App, Message, Receive, Send
+from tweetdock.show.web.health import ailment
+from tweetdock.show.web.histories import Histories
+from tweetdock.show.web.page import dial_svg, page
+from tweetdock.show.web.statics import Statics
+from tweetdock.show.web.watchers import Watchers
+from tweetdock.show.web.wording import as_bytes, as_line
 
 STATIC = Path(__file__).parent / "static"
 SOON = {"retry_after": "1"}
@@ -91,7 +91,7 @@ class _Answers:
     def metrics(self, request: Request) -> App:
         if self._scrape is None:
             # A megabyte or two, for those who measure.
-            from tweetdock.show.metrics import Metrics  # noqa: PLC0415
+            from tweetdock.show.web.metrics import Metrics  # noqa: PLC0415
 
             self._scrape = Metrics(self._board, lambda: len(self._watchers)).scrape
         body, kind = self._scrape(request.headers.get("accept", ""))

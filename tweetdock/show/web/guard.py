@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from tweetdock.show.answer import refusal
-from tweetdock.show.asgi import App, Headers, Message, Receive, Send
-from tweetdock.show.limits import Limits
+from tweetdock.show.web.answer import refusal
+from tweetdock.show.web.asgi import App, Headers, Message, Receive, Send
+from tweetdock.show.web.limits import Limits
 
 log = logging.getLogger(__name__)
 

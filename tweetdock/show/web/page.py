@@ -7,11 +7,11 @@ from html import escape
 from tweetdock import __version__
 from tweetdock.coverage import Grade
 from tweetdock.motion import ACCELERATION, ARRIVED, SPEED
+from tweetdock.plain import plain
 from tweetdock.reading import DialReading, Reading, SourceReading
 from tweetdock.settings import DialSettings
-from tweetdock.show.dial_svg import draw_dial
-from tweetdock.show.plain import plain
-from tweetdock.show.words import (
+from tweetdock.show.web.dial_svg import draw_dial
+from tweetdock.show.web.words import (
     WORDS,
     detail_words,
     grade_words,

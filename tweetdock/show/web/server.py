@@ -9,11 +9,11 @@ from uvicorn.server import Server as Uvicorn
 
 from tweetdock.settings import Settings
 from tweetdock.show.board import Board
-from tweetdock.show.connection import Connection
-from tweetdock.show.guard import Guard, names_of
-from tweetdock.show.limits import Limits
-from tweetdock.show.routes import make_routes
-from tweetdock.show.watchers import Watchers
+from tweetdock.show.web.connection import Connection
+from tweetdock.show.web.guard import Guard, names_of
+from tweetdock.show.web.limits import Limits
+from tweetdock.show.web.routes import make_routes
+from tweetdock.show.web.watchers import Watchers
 
 FAREWELL_SECONDS = 0.05  # for the last words to those who watch
 END_SECONDS = 0.05
