@@ -40,8 +40,8 @@ FLOORS = """
     show/terminal/two_dials                        show/web/server
     show/terminal/captions show/terminal/dial_art  show/web/routes show/web/connection
     show/terminal/two_lines                        show/web/guard show/web/watchers
-    show/terminal/sparkline                        show/web/histories show/web/statics show/web/health
-                                                   show/web/metrics
+    show/terminal/sparkline                        show/web/histories show/web/statics
+                                                   show/web/health show/web/metrics
     show/face/pdf                                  show/web/answer show/web/wording
     show/face/face show/face/svg                   show/web/page show/web/asgi
     show/face/outline show/face/ruler              show/web/dial_svg show/web/limits

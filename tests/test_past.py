@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_journal import reading
 
 from tweetdock.coverage import Grade
-from tweetdock.show.past import DAY_MS, HOUR_MS, MINUTE_MS, STEPS, Moment, Past, plateaus
+from tweetdock.show.past import DAY_MS, HOUR_MS, MINUTE_MS, STEPS, Moment, Past
 
 START = 1_795_230_000_000 // HOUR_MS * HOUR_MS
 
@@ -66,14 +66,3 @@ def test_a_clock_that_is_set_back_takes_what_never_was_with_it(minutes: list[int
 def test_a_year_takes_no_more_than_its_rows() -> None:
     past = Past(moment(START + HOUR_MS * hour) for hour in range(20_000))
     assert len(past.since(0)) == sum(length // step for step, length in STEPS[2:])
-
-
-@given(st.lists(st.integers(1, 100), max_size=30), st.integers(1, 100))
-def test_plateaus_end_where_a_step_is_too_long(steps: list[int], longest: int) -> None:
-    at_ms, moments = START, []
-    for step in steps:
-        at_ms += step
-        moments.append(moment(at_ms))
-    runs = list(plateaus(moments, longest))
-    assert [each for run in runs for each in run] == moments
-    assert len(runs) == (1 + sum(step > longest for step in steps[1:]) if steps else 0)

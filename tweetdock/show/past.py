@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -59,15 +59,3 @@ class Past:
                 row.pop()
             if not row or moment.at_ms // step > row[-1].at_ms // step:
                 row.append(moment)
-
-
-def plateaus(moments: Iterable[Moment], longest_ms: int) -> Iterator[list[Moment]]:
-    """The moments in runs that may be drawn as one line: no step in one is longer than that."""
-    run: list[Moment] = []
-    for moment in moments:
-        if run and moment.at_ms - run[-1].at_ms > longest_ms:
-            yield run
-            run = []
-        run.append(moment)
-    if run:
-        yield run
