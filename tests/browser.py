@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -18,9 +19,9 @@ from tweetdock.show.web.web import Web
 from tweetdock.threads import Companion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from playwright.sync_api import BrowserContext, Page
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
     from tweetdock.reading import Reading
     from tweetdock.show.past import Moment
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
 
 LIMIT_MS = 10_000
 AT_ONCE = Limits(pause_seconds=0.0)
+
+LAPTOP = {"width": 1440, "height": 900}
+SHIFTS = """
+addEventListener("securitypolicyviolation", (event) => console.error(event.violatedDirective));
+self.shifts = [];
+new PerformanceObserver((list) => self.shifts.push(...list.getEntries().map((e) =>
+    e.sources.map(({node}) => node?.className ?? node?.parentNode?.className))))
+  .observe({type: "layout-shift", buffered: true});
+"""
 
 needs_chromium = pytest.mark.skipif(
     not shutil.which("chromium"), reason="no chromium here; install the package chromium"
@@ -51,6 +61,24 @@ def violations(page: Page) -> list[str]:
     """What axe-core has to complain of."""
     found = Axe().run(page).response["violations"]
     return [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in found]
+
+
+def wait_for_count(page: Page, count: int, name: str = "tweets") -> None:
+    """Wait until a count has come by the line."""
+    page.wait_for_function(
+        """([name, count]) => document.querySelector(`[data-dial=${name}] .count`)
+            .textContent.replace(/\\D/g, "") === count""",
+        arg=[name, str(count)],
+    )
+
+
+def colour(page: Page, place: str, what: str) -> tuple[int, int, int]:
+    """A colour as it is drawn."""
+    found = page.locator(place).first.evaluate(
+        "(element, what) => getComputedStyle(element)[what]", what
+    )
+    red, green, blue = (int(part) for part in re.findall(r"\d+", found)[:3])
+    return red, green, blue
 
 
 class Site:
@@ -106,3 +134,45 @@ class Site:
             guest.close()
         self.close()
         assert not self.crashes, self.crashes
+
+
+@contextmanager
+def visits(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page as a person in Berlin would; whatever its console complains of is a failure."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_page(
+        place: Site | str,
+        path: str = "/",
+        *,
+        can_be_lost: bool = False,
+        stands_still: bool = False,
+        **context: Any,
+    ) -> Page:
+        usual = {"viewport": LAPTOP, "locale": "en-GB", "timezone_id": "Europe/Berlin"}
+        contexts.append(browser.new_context(**(usual | context)))
+        if isinstance(place, Site):
+            place.guests.append(contexts[-1])
+        page = contexts[-1].new_page()
+        page.set_default_timeout(LIMIT_MS)
+        page.add_init_script(SHIFTS)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: hear(message, can_be_lost=can_be_lost))
+        if stands_still:
+            page.clock.install()
+        page.goto((place.url if isinstance(place, Site) else place) + path)
+        if stands_still:
+            # From here on only the test lets the page's time pass.
+            page.clock.pause_at(page.evaluate("Date.now() / 1000") + 1)
+        return page
+
+    def hear(message: ConsoleMessage, *, can_be_lost: bool) -> None:
+        is_known = can_be_lost and "Failed to load resource" in message.text
+        if message.type in ("error", "warning") and not is_known:
+            complaints.append(message.text)
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints

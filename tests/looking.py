@@ -1,6 +1,7 @@
 """Looks at sources as the doctor takes them, and what is found by name."""
 
 from tweetdock.checkup import Finding, Verdict
+from tweetdock.doctor.censor import Censor
 from tweetdock.keep.files.texts import texts
 from tweetdock.settings import Settings
 from tweetdock.sources.checkups import source_checks
@@ -9,7 +10,7 @@ from tweetdock.sources.checkups import source_checks
 def look(env: dict[str, str]) -> list[Finding]:
     """All that is found with these settings, in order."""
     checks = source_checks(Settings.from_env(env), texts)
-    return [finding for check in checks for finding in check.look()]
+    return [Censor(env).clean(finding) for check in checks for finding in check.look()]
 
 
 def only(findings: list[Finding], thing: str) -> Finding:

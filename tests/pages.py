@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tweetdock.coverage import Grade, worst
 from tweetdock.reading import DialReading, Reading, SourceReading
 from tweetdock.scaler import step_above
+from tweetdock.show.past import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 AT = 1_790_000_000_000  # 2026-09-21, 14:13:20 UTC
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
+PHONE = {"width": 360, "height": 740}
+RARE = ("demo", "replay", "window_seconds", "subject")
 
 
 def source(
@@ -33,6 +37,15 @@ def source(
     )
 
 
+FOUR = {
+    "x": source(213, 160),
+    "x-stream": source(220, 171, ago_ms=300),
+    "bluesky": source(131, 98, grade=Grade.FILLING, covered=0.5, detail="reading back: 50%"),
+    "mastodon": source(57, 40, grade=Grade.PARTIAL, detail="mastodon.social: no answer"),
+}
+LONG = ("Donaudampfschifffahrtselektrizitaetenhauptbetriebswerkbauunterbeamten", "b" * 40)
+
+
 def dial(count: int, *, full_scale: int = 0, grade: Grade = Grade.EXACT) -> DialReading:
     """A dial of half a circle as the gauge would read it."""
     full_scale = full_scale or step_above(count)
@@ -43,6 +56,9 @@ def dial(count: int, *, full_scale: int = 0, grade: Grade = Grade.EXACT) -> Dial
         full_scale=full_scale,
         angle=round(180 * position, 3),
         pegged=count > full_scale,
+        scale="auto",
+        min_angle=0.0,
+        max_angle=180.0,
     )
 
 
@@ -51,7 +67,7 @@ def reading(
 ) -> Reading:
     """A reading of X, or of the `sources`; of: what else the source or the reading is to have."""
     sources: Mapping[str, SourceReading] = of.pop("sources", None) or {}
-    rest = {name: of.pop(name) for name in ("demo", "replay", "window_seconds") if name in of}
+    rest = {name: of.pop(name) for name in RARE if name in of}
     sources = sources or {"demo" if rest.get("demo") else "x": source(at=at, **of)}
     posts = sum(each.posts for each in sources.values())
     authors = sum(each.authors for each in sources.values())
@@ -76,3 +92,17 @@ def reading(
 def later(one: Reading, seconds: float) -> Reading:
     """The same, said again so much later."""
     return replace(one, at_ms=one.at_ms + round(seconds * 1000))
+
+
+def hours_past(hours: int = 26) -> list[Moment]:
+    """A past with waves, a doubtful stretch and a hole of a quarter of an hour."""
+    ages = [age for age in range(1, hours * 60) if not 95 < age < 110]
+    return [
+        Moment(
+            AT - age * MINUTE,
+            round(300 + 100 * math.sin(age / 60)),
+            round(200 + 60 * math.sin(age / 60)),
+            Grade.PARTIAL if 200 < age < 230 else Grade.EXACT,
+        )
+        for age in reversed(ages)
+    ]

@@ -23,7 +23,7 @@ FLOORS = """
     front             commands/calibrate commands/face
     keep/choice       commands/streams
     workbench/session doctor/setting_checks doctor/spending doctor/round doctor/censor
-    workbench/screen  workbench/keys doctor/findings
+    workbench/screen  workbench/keys doctor/findings doctor/salvage
     workbench/panel
     keep/checkup
     keep/keeper       keep/archive keep/caretaker keep/offload keep/merge keep/parquet
@@ -44,7 +44,7 @@ FLOORS = """
                                                    show/web/health show/web/metrics
     show/face/pdf                                  show/web/answer show/web/wording
     show/face/face show/face/svg                   show/web/page show/web/asgi
-    show/face/outline show/face/ruler              show/web/dial_svg show/web/limits
+    show/face/outline show/face/ruler              show/web/heading show/web/dial_svg show/web/limits
     show/face/sheet                                show/web/words
     show/journal show/board show/checkup
     show/past show/dial
@@ -108,7 +108,7 @@ PURE = [
     "reading",
     "checkup",
     "show/dial",
-    *(f"show/web/{name}" for name in ("page", "dial_svg", "words")),
+    *(f"show/web/{name}" for name in ("page", "heading", "dial_svg", "words")),
     *(f"show/web/{name}" for name in ("answer", "asgi", "limits", "wording")),
     *(f"show/face/{name}" for name in ("face", "svg", "outline", "ruler", "sheet")),
     *(f"show/terminal/{name}" for name in ("dial_art", "sparkline")),

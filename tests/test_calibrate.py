@@ -190,6 +190,48 @@ def test_lines_can_be_printed_instead_of_saved(tmp_path: Path) -> None:
     assert not (tmp_path / ".env").exists()
 
 
+@pytest.mark.parametrize("out", [">/dev/full", ">&-", "| true"])
+def test_lines_that_cannot_be_printed_are_said(tmp_path: Path, out: str) -> None:
+    """The marks of a whole sitting were lost without a word."""
+    line = f"{shlex.join(command('calibrate', '--print'))} {out}; exit ${{PIPESTATUS[0]}}"
+    with Sitting(folder=tmp_path, argv=("bash", "-c", line)) as sitting:
+        sitting.wait_for("not moved yet")
+        sitting.press("x", "s", "q")
+        assert sitting.end() == 69
+        last = sitting.said.rpartition("\x1b[?1049l")[2]
+        assert "the lines cannot be printed to standard output" in last
+        assert "TWEETDOCK_TWEETS_REVERSED=1\r\n" in last
+        assert "Error" not in last
+        assert "Exception" not in last
+        assert sitting.has_its_mode
+
+
+def test_a_middle_that_was_nearly_halfway_does_not_keep_the_gauge_from_starting(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".env").write_text(
+        "TWEETDOCK_TWEETS_MIN_PULSE_US=1000\nTWEETDOCK_TWEETS_MAX_PULSE_US=1100\n"
+        "TWEETDOCK_TWEETS_MID_PULSE_US=1053 # by eye\n"
+    )
+    with Sitting(folder=tmp_path) as sitting:
+        sitting.wait_for("not moved yet")
+        sitting.press("2")
+        sitting.wait_for("1053 µs  at rest")
+        sitting.press("m", *[RIGHT] * 5)
+        sitting.wait_for("1103 µs  at rest")
+        sitting.press("l", *[RIGHT] * 6)
+        sitting.wait_for("1163 µs  at rest")
+        sitting.press("r", "s")
+        sitting.wait_for("Saved in .env")
+        sitting.press("q")
+        assert sitting.end() == 0
+    assert (tmp_path / ".env").read_text() == (
+        "TWEETDOCK_TWEETS_MIN_PULSE_US=1103\nTWEETDOCK_TWEETS_MAX_PULSE_US=1163\n"
+        "TWEETDOCK_TWEETS_MID_PULSE_US= # by eye\n"
+    )
+    assert run("face", "--full-scale", "500", folder=tmp_path).returncode == 0
+
+
 def test_lines_that_cannot_be_saved_are_printed(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("TWEETDOCK_TWEETS_PIN=18\n")
     (tmp_path / ".env").symlink_to("real")
@@ -290,9 +332,9 @@ def test_a_sweep_visits_all_marks_and_any_key_ends_it(
         assert "sweeping" not in sitting.screen
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, None], ids=["TERM", "HUP", "^C"])
+@pytest.mark.parametrize("cause", [signal.SIGTERM, signal.SIGHUP, "\x03", "\x1c"], ids=repr)
 def test_whatever_ends_it_the_needle_goes_home_and_the_terminal_is_given_back(
-    pigpiod: StandInPigpiod, tmp_path: Path, number: signal.Signals | None
+    pigpiod: StandInPigpiod, tmp_path: Path, cause: signal.Signals | str
 ) -> None:
     with Sitting(folder=tmp_path, env=at(pigpiod)) as sitting:
         sitting.wait_for("not moved yet")
@@ -300,10 +342,10 @@ def test_whatever_ends_it_the_needle_goes_home_and_the_terminal_is_given_back(
         sitting.press("x", "1")
         assert pigpiod.wait_until(lambda: pigpiod.pulse_us(TWEETS) > 1050, LIMIT)
         begun = time.monotonic()
-        if number is None:
-            sitting.press("\x03")
+        if isinstance(cause, signal.Signals):
+            sitting.process.send_signal(cause)
         else:
-            sitting.process.send_signal(number)
+            sitting.press(cause)
         assert sitting.end() == 130
         assert time.monotonic() - begun < 5
         assert sitting.has_its_mode

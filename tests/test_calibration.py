@@ -2,31 +2,37 @@
 
 from dataclasses import replace
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 from dials import dials
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tweetdock.config import read_env_file
+from tweetdock.env_file import save
 from tweetdock.servos.calibration import (
     LAST_US,
     LEAD_US,
     LEAST_SPAN_US,
     PAUSE_SECONDS,
-    USUAL_US,
     Calibration,
     Marks,
     Place,
 )
 from tweetdock.servos.hand import STEP_US, Geometry
 from tweetdock.servos.mock import MockServos
-from tweetdock.settings import Settings
+from tweetdock.settings import DialSettings, Settings
 
 DIAL, _ = dials()
 HELD, LET_GO = 0.03, PAUSE_SECONDS + 0.1
 pulses = st.integers(*LAST_US)
 any_marks = st.builds(Marks, pulses, pulses, st.none() | pulses)
-good_marks = any_marks.filter(lambda marks: not marks.trouble)
+nearly_straight = st.builds(
+    lambda left, right, off: Marks(left, right, (left + right) // 2 + off),
+    *(pulses, pulses, st.integers(-7, 7)),
+)
+good_marks = (any_marks | nearly_straight).filter(lambda marks: not marks.trouble)
 
 
 class Needle:
@@ -67,7 +73,8 @@ def test_the_needle_never_passes_a_limit_without_a_second_press_for_it(
 ) -> None:
     work, at_us, now = Calibration(marks), float(marks.left), 0.0
     low, high = sorted((marks.left, marks.right))
-    allowed = {-1: low < USUAL_US[0], 1: high > USUAL_US[1]}
+    limits = {-1: min(low, 500), 1: max(high, 2500)}
+    allowed = {-1: False, 1: False}
     asked: tuple[int, float] | None = None
     for (verb, what, seconds), lag in zip(keys, lags, strict=False):
         now += seconds
@@ -76,7 +83,7 @@ def test_the_needle_never_passes_a_limit_without_a_second_press_for_it(
             assert isinstance(what, int)
             side = 1 if what > 0 else -1
             work.nudge(what, here, now)
-            limit = USUAL_US[side > 0]
+            limit = limits[side]
             stood_there = asked is not None and asked[0] == side and now - asked[1] >= PAUSE_SECONDS
             if (work.target_us - limit) * side > 0 and (work.target_us - before) * side > 0:
                 assert allowed[side] or stood_there
@@ -92,22 +99,61 @@ def test_the_needle_never_passes_a_limit_without_a_second_press_for_it(
             else:
                 getattr(work, verb)(*([here] if verb == "halt" else []))
         assert LAST_US[0] <= work.target_us <= LAST_US[1]
-        assert allowed[-1] or work.target_us >= USUAL_US[0]
-        assert allowed[1] or work.target_us <= USUAL_US[1]
+        assert allowed[-1] or work.target_us >= limits[-1]
+        assert allowed[1] or work.target_us <= limits[1]
         at_us += lag * (work.target_us - at_us)
 
 
-@given(good_marks)
-def test_what_is_saved_is_accepted_and_points_to_the_marks(marks: Marks) -> None:
-    values = {f"TWEETDOCK_TWEETS_{name}": value for name, value in marks.settings().items()}
-    settings = Settings.from_env(values, demo=True)
-    dial = settings.tweets
-    geometry = Geometry.of(dial)
-    middle = (dial.min_angle + dial.max_angle) / 2
-    assert geometry.pulse_us(dial.min_angle) == marks.left
-    assert geometry.pulse_us(dial.max_angle) == marks.right
-    assert abs(geometry.pulse_us(middle) - marks.pulse_us(Place.MIDDLE)) <= STEP_US
-    assert Marks.of(dial).settings() == marks.settings()
+def dial_of(path: Path) -> DialSettings:
+    return Settings.from_env(read_env_file(path), demo=True).tweets
+
+
+@given(good_marks, st.lists(good_marks, min_size=1, max_size=3))
+def test_what_is_saved_is_accepted_and_points_to_the_marks(
+    tmp_path_factory: pytest.TempPathFactory, old: Marks, ways: list[Marks]
+) -> None:
+    """A middle that was nearly halfway stayed in the file, and the gauge did not start with it."""
+    path = tmp_path_factory.mktemp("env") / ".env"
+    low, high = sorted((old.left, old.right))
+    path.write_text(
+        f"TWEETDOCK_TWEETS_MIN_PULSE_US={low}\nTWEETDOCK_TWEETS_MAX_PULSE_US={high}\n"
+        f"TWEETDOCK_TWEETS_MID_PULSE_US={old.middle or ''}\n"
+        f"TWEETDOCK_TWEETS_REVERSED={int(old.left > old.right)}\n"
+    )
+    work = Calibration(Marks.of(dial_of(path)))
+    assert work.unsaved == {}
+    for marks in ways:
+        work.marks = marks
+        save(path, {f"TWEETDOCK_TWEETS_{name}": value for name, value in work.unsaved.items()})
+        work.save()
+        dial = dial_of(path)
+        geometry = Geometry.of(dial)
+        middle_us = geometry.pulse_us((dial.min_angle + dial.max_angle) / 2)
+        assert geometry.pulse_us(dial.min_angle) == marks.left
+        assert geometry.pulse_us(dial.max_angle) == marks.right
+        assert abs(middle_us - marks.pulse_us(Place.MIDDLE)) <= STEP_US
+        assert work.unsaved == Calibration(Marks.of(dial)).unsaved == {}
+        assert not any(work.is_unsaved(place) for place in Place)
+
+
+def test_a_middle_that_the_settings_have_is_taken_back_for_one_that_is_halfway() -> None:
+    work = Calibration(Marks(1000, 2000, 1503))
+    assert work.unsaved == {}
+    work.marks = Marks(2000, 2500)
+    assert work.unsaved["MID_PULSE_US"] == ""
+    work.marks = Marks(1200, 2000, 1598)
+    assert work.unsaved["MID_PULSE_US"] == ""
+
+
+def test_a_middle_that_will_not_be_written_is_not_called_unsaved(needle: Needle) -> None:
+    """It was marked as not saved for ever, and s said that there is nothing to save."""
+    needle.hold(10, 50)
+    needle.work.mark(Place.MIDDLE, needle.at_us)
+    assert needle.work.marks.middle == 1500
+    assert not needle.work.is_unsaved(Place.MIDDLE)
+    needle.hold(10, 1)
+    needle.work.mark(Place.MIDDLE, needle.at_us)
+    assert needle.work.is_unsaved(Place.MIDDLE)
 
 
 @pytest.mark.parametrize("marks", [Marks(640, 2410, 1390), Marks(2410, 640, 1800)])
@@ -148,10 +194,18 @@ def test_leave_to_go_on_is_of_one_side_and_forgotten_by_another_key(needle: Need
     assert needle.work.limits == (300, 2500)
 
 
-def test_a_dial_that_is_set_beyond_the_limits_is_not_asked_about() -> None:
-    needle = Needle(Marks(400, 2000))
-    needle.nudge(-10)
-    assert needle.work.target_us == 390
+def test_a_dial_that_is_set_beyond_what_is_usual_has_its_limit_there() -> None:
+    """One end a little beyond opened the way to the last pulse that there is, without a word."""
+    needle = Needle(Marks(480, 2600))
+    assert needle.work.limits == (480, 2600)
+    needle.hold(10, 3)
+    needle.hold(-10, 60)
+    assert needle.work.target_us == 480
+    assert "480 µs is as far as this dial is set to go" in needle.work.note
+    needle.nudge(-10, LET_GO)
+    assert needle.work.target_us == 470
+    assert needle.work.limits == (300, 2600)
+    assert Calibration(Marks(3000, 300)).limits == (300, 3000)
 
 
 def test_where_not_every_servo_goes_it_says_so(needle: Needle) -> None:

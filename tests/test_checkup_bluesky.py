@@ -71,6 +71,59 @@ def test_one_dead_host_is_a_warning_and_all_of_them_a_failure(network: Network) 
     assert "TWEETDOCK_JETSTREAM" in second.cure
 
 
+@pytest.mark.parametrize(
+    ("status", "says", "cure"),
+    [
+        (302, "refuses (HTTP 302)", "in a browser on this network and log in"),
+        (401, "refuses (HTTP 401)", "check TWEETDOCK_JETSTREAM"),
+        (404, "refuses (HTTP 404)", "check TWEETDOCK_JETSTREAM"),
+        (429, "refuses (HTTP 429)", "look again in a minute"),
+        (503, "refuses (HTTP 503)", "look again in a minute"),
+        (200, "refuses (HTTP 200)", "check TWEETDOCK_JETSTREAM"),
+        (0, "does not speak WebSocket", "check TWEETDOCK_JETSTREAM"),
+    ],
+)
+def test_a_wrong_address_is_not_a_matter_of_patience(status: int, says: str, cure: str) -> None:
+    """It was said that TweetDock keeps trying, which would be for ever."""
+    line = f"HTTP/1.1 {status} So" if status else "SSH-2.0-OpenSSH_9.2"
+
+    def serve(wire: socket.socket) -> None:
+        wire.recv(65536)
+        wire.sendall(f"{line}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    loopback = Loopback(serve)
+    loopback.up()
+    checkup = BlueskyCheckup([f"ws://127.0.0.1:{loopback.port}/subscribe"], look_seconds=5.0)
+    (found,) = checkup.look()
+    loopback.close()
+    assert_well_said([found])
+    assert (found.verdict, says in found.says, cure in found.cure) == (FAIL, True, True), found
+
+
+def test_hosts_that_fail_alike_are_told_of_in_one_line() -> None:
+    names = [f"{name}.invalid" for name in ("one", "two", "three")]
+    hosts = [f"wss://{name}/subscribe" for name in names]
+    (found,) = BlueskyCheckup(hosts).look()
+    assert found.verdict is FAIL
+    assert found.says == (
+        "one.invalid cannot be found: is this machine on the network? "
+        "It is the same with two.invalid and three.invalid"
+    )
+    assert_well_said([found])
+
+
+def test_hosts_that_fail_in_other_ways_or_work_keep_their_lines(network: Network) -> None:
+    network.hosts[1].down()
+    more = ["ws://one.invalid/subscribe", "ws://two.invalid/subscribe"]
+    alive, refusing, missing = ask(network, *more)
+    assert [found.verdict for found in (alive, refusing, missing)] == [PASS, WARN, WARN]
+    assert "It is the same with two.invalid" in missing.says
+    network.hosts[0].down()
+    findings = ask(network, *more)
+    assert len(findings) == 3
+    assert all("t is the same" not in found.says for found in findings[:2])
+
+
 def test_a_host_that_is_mute_or_hangs_does_not_keep_us(network: Network) -> None:
     network.hosts[0].faults.mute = True
     network.hosts[1].faults.hangs = True

@@ -15,7 +15,8 @@ from standins.flaky_proxy import FlakyProxy
 
 from tweetdock.checkup import Finding, Verdict
 from tweetdock.doctor.spending import spending_checks
-from tweetdock.keep.checkup import keep_checks
+from tweetdock.errors import StateError
+from tweetdock.keep.checkup import keep_checks, spent_of
 from tweetdock.keep.files.lock import Lock
 from tweetdock.keep.sqlite.state import Changes, Spent, State
 from tweetdock.keep.store import Store
@@ -199,6 +200,42 @@ def test_a_file_of_an_older_tweetdock_is_fine(tmp_path: Path) -> None:
     assert "brings it forward" in finding.says
 
 
+def test_a_file_without_anything_in_it_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "state.db").touch()
+    finding = only(look("state", tmp_path))
+    assert (finding.verdict, finding.says) == (PASS, f"{tmp_path}: nothing is kept yet")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_a_state_that_is_no_file_is_told_at_once(tmp_path: Path, kind: str) -> None:
+    """A pipe was waited for without end, and root was told to mount a folder for writing."""
+    with ExitStack() as held:
+        if kind == "folder":
+            (tmp_path / "state.db").mkdir()
+        else:
+            os.mkfifo(tmp_path / "state.db")
+            # With a writer there, who opens it to read is not kept waiting.
+            held.callback(os.close, os.open(tmp_path / "state.db", os.O_RDWR))
+        finding = only(look("state", tmp_path))
+        assert (finding.verdict, finding.says) == (FAIL, f"{tmp_path}/state.db is no file")
+        assert finding.cure == "move that away, or name another place with TWEETDOCK_STATE_DIR"
+        assert not spent_of(tmp_path)
+        with pytest.raises(StateError, match="is no file"):
+            Store(tmp_path, {}, 3_600_000, reads_only=True)
+
+
+@pytest.mark.parametrize("place", ["/proc/tweetdock", "/sys/tweetdock"])
+def test_where_the_kernel_alone_makes_things_nothing_can_be_made(place: str) -> None:
+    """Root may write into /proc, says Linux, and then refuses to make anything there."""
+    finding = only(look("state", Path(place)))
+    assert finding.verdict is FAIL
+    assert (
+        finding.says
+        == f"{Path(place).parent} may not be written to, and {place} is to be made in it"
+    )
+    assert "mount" not in finding.cure
+
+
 def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("mine")
     finding = only(look("state", tmp_path / "state"))
@@ -236,6 +273,7 @@ def test_the_lock_of_another_user_is_told(tmp_path: Path, request: pytest.Fixtur
     save(tmp_path / "state", now_ms())
     Lock(tmp_path / "state" / "lock").close()
     (tmp_path / "state" / "lock").chmod(0)
+    (tmp_path / "state" / "state.db").chmod(0o666)
     (tmp_path / "state").chmod(0o777)
     request.getfixturevalue("somebody")
     finding = only(look("state", tmp_path / "state"))
@@ -333,7 +371,7 @@ def test_an_archive_that_is_a_folder_is_told(tmp_path: Path) -> None:
     finding = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=archive))
     assert finding.verdict is FAIL
     assert finding.says == f"{archive} is no file"
-    assert "TWEETDOCK_ARCHIVE" in finding.cure
+    assert finding.cure == "move that away, or name another place with TWEETDOCK_ARCHIVE"
 
 
 def test_an_archive_on_a_disk_of_its_own_has_that_looked_at(

@@ -145,7 +145,17 @@ def test_silence_ends_in_time(server: Mastodon) -> None:
     (found,) = checkup.look()
     assert (found.thing, found.verdict) == ("mastodon reach", FAIL)
     assert "does not answer in time" in found.says
+    assert "see whether another machine" in found.cure
     server.heal()
+
+
+def test_a_proxy_with_a_port_that_is_none_is_told(
+    server: Mastodon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:99999")
+    (found,) = ask(server)
+    assert (found.verdict, "is no address" in found.says) == (FAIL, True)
+    assert not server.requests
 
 
 def test_a_stream_at_another_place_that_is_closed_is_no_harm(server: Mastodon) -> None:

@@ -19,7 +19,9 @@ from standins.x_posts import make_post
 
 from tweetdock.checkup import Finding, Verdict
 from tweetdock.settings import Settings
+from tweetdock.sources.reach import in_time
 from tweetdock.sources.settings import X_SELF_SERVE_QUERY_LENGTH
+from tweetdock.sources.x import checkup
 from tweetdock.sources.x.checkup import XCheckup
 from tweetdock.sources.x.client import Credentials
 
@@ -205,7 +207,29 @@ def test_silence_ends_in_time(api: XApi) -> None:
     checkup = XCheckup(Settings.from_env(settings_of(api)), credentials, answer_seconds=0.3)
     found = only(list(checkup.look()), "x reach")
     assert (found.verdict, "does not answer in time" in found.says) == (FAIL, True)
+    assert "see whether another machine" in found.cure
     api.heal()
+
+
+def test_what_the_way_there_took_is_not_spent_on_the_search_again(
+    api: XApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow name and two slow searches took longer than a whole look may."""
+    monkeypatch.setattr(checkup, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(checkup, "LEAST_SECONDS", 0.2)
+    api.fail_always(faults.hang())
+    settings = Settings.from_env(settings_of(api))
+    patient = XCheckup(settings, Credentials(bearer_token=api.bearer), answer_seconds=60.0)
+    findings = in_time(5.0, lambda: list(patient.look()))
+    api.heal()
+    assert "does not answer in time" in only(findings, "x reach").says
+
+
+def test_a_limit_that_ends_in_a_far_year_hides_nothing_else(api: XApi) -> None:
+    api.rate.reset = 253_402_300_799_000  # milliseconds, where seconds should be
+    findings = ask(api)
+    assert "nothing is said" in only(findings, "x limit").says
+    assert only(findings, "x price").verdict is PASS
 
 
 def test_who_is_not_there_is_told_apart_from_who_has_no_name(api: XApi) -> None:
@@ -306,6 +330,19 @@ def test_a_proxy_that_leads_nowhere_is_not_the_servers_fault(
         found.says == f"the proxy 127.0.0.1:{loopback.port} does not lead to no-such-host.invalid"
     )
     assert "NO_PROXY" in found.cure
+
+
+@pytest.mark.parametrize("port", ["99999", "many"])
+def test_a_proxy_with_a_port_that_is_none_hides_no_other_line(
+    api: XApi, monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    """It ended the look, so that nobody heard of the price, and was called a bug."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://owner:pass-word-of-mine@127.0.0.1:{port}")
+    reach, price = ask(api)
+    assert (reach.verdict, price.thing) == (FAIL, "x price")
+    assert reach.says == f"the proxy 127.0.0.1:{port} is no address"
+    assert "HTTPS_PROXY" in reach.cure
+    assert not api.requests
 
 
 @pytest.mark.skipif(find_spec("socks") is not None, reason="SOCKS is spoken here")

@@ -25,6 +25,7 @@ from tweetdock.show.dial import (
 )
 
 HAIR = 1e-6
+WIDE = 330.0  # degrees; from there on the ends may meet
 
 full_scales = st.integers(1, 999_999_999) | st.sampled_from([10**n for n in range(9)])
 kinds = st.sampled_from([LinearScale, LogScale])
@@ -47,6 +48,18 @@ def numbers(marks: list[Mark]) -> list[Mark]:
     return [mark for mark in marks if mark.label]
 
 
+def apart(one: Mark, other: Mark) -> float:
+    """Degrees between two marks, the shorter way round."""
+    return abs((one.bearing - other.bearing + 180) % 360 - 180)
+
+
+def is_over(one: Mark, other: Mark) -> bool:
+    """Whether two numbers are printed over each other."""
+    (x, y), (u, v) = (label_point(mark.bearing, mark.label) for mark in (one, other))
+    signs = (len(one.label) + len(other.label)) / 2
+    return abs(x - u) <= signs * DIGIT * LABEL_SIZE and abs(y - v) <= CAPITAL * LABEL_SIZE
+
+
 @given(dials)
 def test_a_mark_stands_where_the_needle_points_at_its_count(dial: Dial) -> None:
     for mark in dial.marks():
@@ -57,11 +70,39 @@ def test_a_mark_stands_where_the_needle_points_at_its_count(dial: Dial) -> None:
 
 @given(dials)
 def test_zero_and_full_scale_stand_at_the_ends_and_have_numbers(dial: Dial) -> None:
-    first, *_, last = dial.marks()
-    assert (first.count, last.count) == (0, dial.scale.full_scale)
-    assert (first.label, last.label) == ("0", short(dial.scale.full_scale))
-    assert -first.bearing == pytest.approx(last.bearing)
-    assert last.bearing == pytest.approx(dial.sweep / 2)
+    marks = dial.marks()
+    first, last = marks[0], marks[-1]
+    assert (first.count, first.label) == (0, "0")
+    assert -first.bearing == pytest.approx(dial.sweep / 2)
+    if dial.sweep <= WIDE:
+        assert (last.count, last.label) == (dial.scale.full_scale, short(dial.scale.full_scale))
+        assert last.bearing == pytest.approx(dial.sweep / 2)
+
+
+@given(dials.filter(lambda dial: dial.sweep > WIDE))
+def test_where_a_dial_comes_round_again_no_mark_or_number_is_upon_another(dial: Dial) -> None:
+    """At 360 degrees 0 and full scale were printed over each other, at 720 all marks were."""
+    marks = dial.marks()
+    for one, other in combinations(marks, 2):
+        assert apart(one, other) >= LEAST_DEGREES - HAIR
+    for one, other in combinations(numbers(marks), 2):
+        assert not is_over(one, other)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "labels"),
+    [
+        (340, "0 100 200 300 400 500"),
+        (355, "0 100 200 300 400"),
+        (360, "0 100 200 300 400"),
+        (720, "0 100 200"),
+    ],
+)
+def test_the_number_of_full_scale_is_left_away_where_it_would_meet_zero(
+    sweep: float, labels: str
+) -> None:
+    marks = Dial(0, sweep, LinearScale(500)).marks()
+    assert [mark.label for mark in numbers(marks)] == labels.split()
 
 
 @given(dials)
@@ -78,14 +119,11 @@ def test_marks_are_in_order_apart_and_not_too_many(dial: Dial) -> None:
 def test_numbers_never_crowd(dial: Dial) -> None:
     found = numbers(dial.marks())
     for one, other in combinations(found, 2):
-        if len(found) == 2:
+        if len(found) == 2 and dial.sweep <= WIDE:
             break  # both ends, which are told however narrow the dial is
-        assert abs(one.bearing - other.bearing) >= LEAST_LABEL_DEGREES - HAIR
+        assert apart(one, other) >= LEAST_LABEL_DEGREES - HAIR
         if {one.count, other.count} != {0, dial.scale.full_scale}:
-            (x, y), (u, v) = (label_point(mark.bearing, mark.label) for mark in (one, other))
-            signs = (len(one.label) + len(other.label)) / 2
-            is_beside = abs(x - u) > signs * DIGIT * LABEL_SIZE
-            assert is_beside or abs(y - v) > CAPITAL * LABEL_SIZE
+            assert not is_over(one, other)
 
 
 # One that goes round more than once has numbers in the way of others.

@@ -112,6 +112,42 @@ def test_without_credentials_the_house_is_looked_at_all_the_same(tmp_path: Path)
     assert "is made at the first start" in says
 
 
+@pytest.mark.parametrize(
+    ("wrong", "unasked"),
+    [
+        ({"X_API_URL": "http://127.0.0.1:7777/2"}, {"x"}),
+        ({"TWEETDOCK_SOURCES": "bluesk"}, {"x", "bluesky", "mastodon", "spending"}),
+        ({"TWEETDOCK_JETSTREAM": "http://a.b"}, {"bluesky"}),
+        ({"TWEETDOCK_MASTODON_TOKENS": "elsewhere.example=token"}, {"mastodon"}),
+    ],
+)
+def test_no_other_server_is_asked_than_was_meant(
+    tmp_path: Path, wrong: dict[str, str], unasked: set[str]
+) -> None:
+    """A refused address was replaced by its default, which then saw the token of another host."""
+    asked: list[bytes] = []
+    proxy = Loopback(lambda connection: asked.append(connection.recv(65536)))
+    proxy.up()
+    address = f"http://127.0.0.1:{proxy.port}"
+    env = {
+        **LEAST,
+        "TWEETDOCK_SOURCES": "x,bluesky,mastodon",
+        "X_BEARER_TOKEN": MARKER,
+        "TWEETDOCK_MASTODON": "a.example",
+        "HTTPS_PROXY": address,
+        "HTTP_PROXY": address,
+        **wrong,
+    }
+    try:
+        said = checks(tmp_path, env=env, code=1)
+    finally:
+        proxy.close()
+    networks = {one["thing"].partition(" ")[0] for one in said}
+    assert not unasked & networks
+    for network, host in (("x", b"api.x.com"), ("mastodon", b"a.example")):
+        assert any(host in request for request in asked) is (network in networks)
+
+
 def test_a_file_that_cannot_be_read_is_told_line_by_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("TWEETDOCK_HASHTAGS=dockercon\nwhat is this\n")
     (tmp_path / ".env").chmod(0o600)
@@ -136,9 +172,29 @@ def test_a_file_with_secrets_that_others_may_read_is_told(tmp_path: Path) -> Non
         path.chmod(mode)
         said = checks(tmp_path, env=env, code=0)
         assert [verdict for verdict, _ in of("settings", said)] == verdicts
-    path.write_text("TWEETDOCK_HASHTAGS=dockercon\n")
     path.chmod(0o644)
+    path.write_text("what is this\n")
+    ((_, says),) = [
+        one for one in of("settings", checks(tmp_path, env=env, code=1)) if one[0] == "warn"
+    ]
+    assert says == f"{path} may hold secrets, and others than its owner may read it"
+    path.write_text("TWEETDOCK_HASHTAGS=dockercon\n")
     assert [verdict for verdict, _ in of("settings", checks(tmp_path, env=env, code=0))] == ["pass"]
+
+
+def test_a_file_of_the_gauges_group_stays_readable_to_it(tmp_path: Path) -> None:
+    """The cure `chmod 600` shut out a gauge that reads its settings by the group of the file."""
+    if os.geteuid():
+        pytest.skip("only root gives a file to another group")
+    path = tmp_path / ".env"
+    path.write_text(f"X_BEARER_TOKEN={MARKER}\n")
+    os.chown(path, 0, 4711)
+    env = {"TWEETDOCK_SOURCES": "demo"}
+    path.chmod(0o640)
+    assert [verdict for verdict, _ in of("settings", checks(tmp_path, env=env, code=0))] == ["pass"]
+    path.chmod(0o644)
+    said = checks(tmp_path, env=env, code=0)
+    assert [one["cure"] for one in said if one["verdict"] == "warn"] == [f"chmod 640 {path}"]
 
 
 def test_it_is_told_where_settings_come_from(tmp_path: Path) -> None:

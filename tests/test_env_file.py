@@ -1,6 +1,7 @@
 """Saving settings in a `.env` file: what was there stays, and it is whole or as it was."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from tweetdock.config import read_env_file
 from tweetdock.env_file import save
+from tweetdock.errors import SettingsError
 
 OURS = """\
 # My gauge
@@ -24,6 +26,9 @@ TEXT="two
 
 lines"
 """
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 
 
 @pytest.fixture
@@ -54,9 +59,55 @@ def test_a_missing_last_line_break_joins_no_lines(path: Path) -> None:
 
 
 def test_a_name_that_stands_there_twice_has_one_meaning_afterwards(path: Path) -> None:
-    path.write_text("A=1\nA=2\n")
-    save(path, {"A": "3"})
-    assert path.read_text() == "A=3\nA=3\n"
+    """Both lines got the comment of the first, and lost what they were indented by."""
+    path.write_text("A=1 # old\n\n  export A=2\n\tA='3'#new\n")
+    save(path, {"A": "4"})
+    assert path.read_text() == "A=4 # old\n\n  export A=4\n\tA=4 #new\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("A=1\r\n\r\n  \r\n# b\r\nB=2\r\n", "A=1\r\n\r\n  \r\n# b\r\nB=9\r\nZ=8\r\n"),
+        ("A=1\r\nB=2", "A=1\r\nB=9\r\nZ=8\r\n"),
+        ("A=1\n \t\nB=2 \r\n\r\n", "A=1\n \t\nB=9 \r\n\r\nZ=8\r\n"),
+        ("  \n", "  \nB=9\nZ=8\n"),
+    ],
+)
+def test_ends_of_lines_and_blanks_stay(path: Path, before: str, after: str) -> None:
+    """A file that was written on Windows had every one of its lines changed."""
+    path.write_bytes(before.encode())
+    save(path, {"B": "9", "Z": "8"})
+    assert path.read_bytes() == after.encode()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("A= # note", "A=9 # note"),
+        ("A=#1", "A=9"),
+        ("A =  '1'", "A =  9"),
+        ("A=1#2 # note", "A=9 # note"),
+        ('A="1\n#2"#note', "A=9 #note"),
+        ("A # note", "A=9 # note"),
+        ("export  A", "export  A=9"),
+        ("'A'=1", "'A'=9"),
+        ("A='it\\'s'\t# note", "A=9\t# note"),
+    ],
+)
+def test_a_value_is_replaced_in_whatever_way_it_is_written(
+    path: Path, before: str, after: str
+) -> None:
+    path.write_text(f"B=1\n{before}\nC=3\n")
+    save(path, {"A": "9"})
+    assert path.read_text() == f"B=1\n{after}\nC=3\n"
+    assert read_env_file(path) == {"B": "1", "A": "9", "C": "3"}
+
+
+def test_lines_that_nobody_understands_stay(path: Path) -> None:
+    path.write_bytes(b"=1\nA='1\nB=\xff\n")
+    save(path, {"B": "2"})
+    assert path.read_bytes() == b"=1\nA='1\nB=2\n"
 
 
 def test_a_mark_of_the_encoding_stays(path: Path) -> None:
@@ -80,7 +131,34 @@ def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@as_root
+@pytest.mark.parametrize("owner", [(0, 1234), (1234, 0)], ids=["group", "user"])
+def test_the_group_that_may_read_it_is_kept(path: Path, owner: tuple[int, int]) -> None:
+    """A file of root:tweetdock became one of root:root, and the service could not read it."""
+    os.chown(path, *owner)
+    path.chmod(0o640)
+    save(path, {"A": "1"})
+    assert (path.stat().st_uid, path.stat().st_gid) == owner
+    assert path.stat().st_mode & 0o7777 == 0o640
+
+
+@as_root
+def test_who_may_write_in_a_folder_of_others_makes_a_file_of_his_own() -> None:
+    """He was told that it cannot be written: only root can give a file to the folder's owner."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ".env"
+        path.parent.chmod(0o777)
+        os.seteuid(1234)
+        try:
+            save(path, {"A": "1"})
+            save(path, {"A": "2"})
+        finally:
+            os.seteuid(0)
+        assert path.read_text() == "A=2\n"
+        assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (1234, 0o600)
+
+
+@as_root
 def test_root_does_not_take_the_file_from_its_owner(path: Path) -> None:
     """After `sudo tweetdock calibrate` the gauge could not read its own settings."""
     os.chown(path, 1234, 1234)
@@ -111,23 +189,78 @@ def test_what_cannot_be_replaced_is_as_it_was_and_nothing_lies_about(tmp_path: P
         save(tmp_path / "nowhere" / ".env", {"A": "1"})
 
 
-lines = st.sampled_from(
-    ["", "# note", "A=1", "B = 2", "C='x # y'", "export D=4 # d", 'E="a\n\nb"', "F", "  ", "G="]
-)
+SIGNS = ["A", "B", "=", "'", '"', "#", " ", "\t", "\n", "\r\n", "\r", "\\", "export ", "\x0b", "é"]
+
+
+@given(st.lists(st.sampled_from(SIGNS), max_size=14).map("".join))
+def test_whatever_stands_there_the_other_names_keep_their_values(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.mktemp("env") / ".env"
+    path.write_bytes(text.encode())
+    try:
+        before = read_env_file(path)
+    except SettingsError:
+        before = None  # no gauge and no calibration begins with it
+    save(path, {"A": "9"})
+    if before is not None:
+        assert read_env_file(path) == before | {"A": "9"}
+
+
+# A line, the name in it, and what stands before and behind the value.
+LINES = {
+    "": ("", "", ""),
+    "  ": ("", "", ""),
+    "# note": ("", "", ""),
+    "A=1": ("A", "A=", ""),
+    "\tA=11  # first": ("A", "\tA=", "  # first"),
+    "B = 2": ("B", "B = ", ""),
+    "C='x # y'": ("C", "C=", ""),
+    "export D=4 # d": ("D", "export D=", " # d"),
+    'E="a\n\nb" # e': ("E", "E=", " # e"),
+    "F": ("F", "F=", ""),
+    "G=": ("G", "G=", ""),
+}
+new_values = st.dictionaries(st.sampled_from("ABCDEFGYZ"), st.sampled_from(["", "7", "89"]))
 
 
 @given(
-    st.lists(lines, max_size=8), st.dictionaries(st.sampled_from("ABDGZ"), st.sampled_from("789"))
+    text=st.lists(st.sampled_from(list(LINES)), max_size=8),
+    values=new_values,
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    is_ended=st.booleans(),
 )
-def test_everything_else_reads_as_before(
-    tmp_path_factory: pytest.TempPathFactory, text: list[str], values: dict[str, str]
+def test_nothing_else_changes_by_a_single_byte(
+    tmp_path_factory: pytest.TempPathFactory,
+    text: list[str],
+    values: dict[str, str],
+    line_end: str,
+    *,
+    is_ended: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("env") / ".env"
-    path.write_text("\n".join(text))
+
+    def write(lines: list[str], *, is_ended: bool) -> bytes:
+        joined = "\n".join(lines) + "\n" * (is_ended and bool(lines))
+        return joined.replace("\n", line_end).encode()
+
+    def changed(line: str) -> str:
+        name, before, behind = LINES[line]
+        return before + values[name] + behind if name in values else line
+
+    path.write_bytes(write(text, is_ended=is_ended))
+    has_breaks = line_end.encode() in path.read_bytes()
     before = read_env_file(path)
     save(path, values)
     assert read_env_file(path) == before | values
-    after = path.read_text()
-    assert after.count("# note") == text.count("# note")
-    assert after.count("# d") == text.count("export D=4 # d")
-    assert len(after.splitlines()) >= len("\n".join(text).splitlines())
+    there = {LINES[line][0] for line in text}
+    added = [f"{name}={value}" for name, value in values.items() if name not in there]
+    kept = write([changed(line) for line in text], is_ended=is_ended)
+    if not added:
+        assert path.read_bytes() == kept
+        return
+    # What has no break of its own to go by gets the usual one.
+    own = line_end if has_breaks else "\n"
+    if kept and not kept.endswith(b"\n"):
+        kept += own.encode()
+    assert path.read_bytes() == kept + "".join(f"{line}{own}" for line in added).encode()

@@ -3,13 +3,14 @@
 import json
 import threading
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.checkup import Check, Finding, Verdict, worst
-from tweetdock.doctor.censor import Censor
+from tweetdock.doctor.censor import LEAST_PIECE, Censor
 from tweetdock.doctor.findings import Sheet, as_json
 from tweetdock.doctor.round import go_round
 from tweetdock.settings import SETTINGS
@@ -161,6 +162,69 @@ def test_what_stands_before_a_host_is_secret_in_every_setting() -> None:
     says = "https://me:p%40ssword@api.x.com and p@ssword, proxypw, http://other:one@there"
     told = Censor(env).clean(Finding("x", FAIL, says))
     assert told.says == "https://...@api.x.com and ..., ..., http://...@there"
+
+
+@pytest.mark.parametrize("name", ["PIGPIO_ADDR", "HTTPS_PROXY", "https_proxy", "X_API_URL"])
+def test_a_password_before_a_host_needs_no_slashes_to_be_secret(name: str) -> None:
+    told = Censor({name: "me:pw4444@host"}).clean(Finding("servos", FAIL, "me:pw4444@host, pw4444"))
+    assert told.says == "...@host, ..."
+    stranger = Finding("servos", FAIL, "'you:pw5555@host:8888' is no host")
+    assert Censor({}).clean(stranger).says == "'...@host:8888' is no host"
+
+
+def test_accounts_and_pages_are_no_passwords() -> None:
+    env = {
+        "TWEETDOCK_FOLLOW": "@docker:following,@golang",
+        "TWEETDOCK_MASTODON": "https://fosstodon.org",
+        "NOTE": "docker:gopher@golang",
+    }
+    says = "@docker:following,@golang, https://fosstodon.org/@gopher, 10:30 and docker@golang"
+    assert Censor(env).clean(Finding("x", FAIL, says)).says == says
+
+
+def test_the_host_before_a_token_is_told() -> None:
+    env = {"TWEETDOCK_MASTODON_TOKENS": "mastodon.social=tok-EXAMPLE, hachyderm.io=tok-two-EXAMPLE"}
+    says = "mastodon.social and hachyderm.io: tok-EXAMPLE, tok-two-EXAMPLE"
+    told = Censor(env).clean(Finding("mastodon mastodon.social", FAIL, says))
+    assert told == Finding(
+        "mastodon mastodon.social", FAIL, "mastodon.social and hachyderm.io: ..., ..."
+    )
+
+
+visible = st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=".")
+others = st.text(st.characters(max_codepoint=0x11F), max_size=20)
+
+
+@given(st.text(visible, min_size=12, max_size=60), others, others, st.data())
+def test_a_secret_is_never_told_not_even_a_piece_of_it(
+    secret: str, before: str, after: str, data: st.DataObject
+) -> None:
+    censor = Censor({"X_BEARER_TOKEN": secret})
+    escaped = (json.dumps(secret)[1:-1], repr(secret)[1:-1])
+    spellings = (secret, secret.upper(), quote(secret, safe=""), *escaped)
+    for spelt in spellings:
+        said = before + spelt + after
+        first, last = sorted(data.draw(st.tuples(*[st.integers(0, len(said))] * 2)))
+        told = censor.clean(Finding("x", FAIL, said[first:last], said)).says.lower()
+        pieces = {spelt[n : n + LEAST_PIECE].lower() for n in range(len(spelt) - LEAST_PIECE + 1)}
+        assert not [piece for piece in pieces if piece in told]
+
+
+@given(st.text(visible, min_size=4, max_size=9), others, others)
+def test_a_short_secret_is_taken_out_whole(secret: str, before: str, after: str) -> None:
+    told = Censor({"X_BEARER_TOKEN": secret}).clean(Finding("x", FAIL, before + secret + after))
+    assert secret not in told.says
+
+
+@given(st.text(st.sampled_from("abc .-"), max_size=40))
+def test_what_has_no_secret_is_told_as_it_is(text: str) -> None:
+    censor = Censor({"X_BEARER_TOKEN": "a-bearer-token-of-mine", "AWS_SESSION_TOKEN": "another"})
+    assert censor.clean(Finding("x", FAIL, text)).says == text
+
+
+def test_secrets_that_lie_over_one_another_leave_nothing_between() -> None:
+    env = {"X_BEARER_TOKEN": "abcdef", "X_CONSUMER_KEY": "defghijklmnopq"}
+    assert Censor(env).clean(Finding("x", FAIL, "<abcdefghijklmnopq>")).says == "<...>"
 
 
 def test_without_secrets_a_finding_stays_as_it_is() -> None:

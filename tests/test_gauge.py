@@ -221,6 +221,68 @@ def test_each_dial_has_the_scale_of_its_own() -> None:
     assert (dials["tweeters"].full_scale, dials["tweeters"].position) == (15, 0.5)
 
 
+def test_a_dial_says_by_what_setting_it_is_drawn() -> None:
+    """After a restart with another setting an open page turned the new angle on the old marks."""
+    env = {
+        "TWEETDOCK_TWEETS_SCALE": "log:1000",
+        "TWEETDOCK_TWEETS_MIN_ANGLE": "-60",
+        "TWEETDOCK_TWEETS_MAX_ANGLE": "60",
+    }
+    dials = History(env=env).read().dials
+    tweets, tweeters = dials["tweets"], dials["tweeters"]
+    assert (tweets.scale, tweets.min_angle, tweets.max_angle) == ("log:1000", -60.0, 60.0)
+    assert (tweeters.scale, tweeters.min_angle, tweeters.max_angle) == ("auto", 0.0, 180.0)
+
+
+QUERY = {"TWEETDOCK_X_QUERY": "from:nasa #moon"}
+FOLLOWING = {"TWEETDOCK_SOURCES": "x-stream", "TWEETDOCK_FOLLOW": "@nasa"}
+REPLAYS = "replay:/home/me/one.jsonl,replay:/srv/two.gz"
+
+
+@pytest.mark.parametrize(
+    ("env", "hashtags", "heading"),
+    [
+        ({}, ("dockercon", "docker"), "#dockercon #docker"),
+        (QUERY, (), "from:nasa #moon"),
+        (QUERY | {"TWEETDOCK_HASHTAGS": ""}, (), "from:nasa #moon"),
+        (
+            QUERY | {"TWEETDOCK_SOURCES": "x,bluesky"},
+            ("dockercon", "docker"),
+            "#dockercon #docker",
+        ),
+        (FOLLOWING | {"TWEETDOCK_HASHTAGS": ""}, (), "@nasa"),
+        (FOLLOWING, ("dockercon", "docker"), "#dockercon #docker"),
+        ({"TWEETDOCK_SOURCES": REPLAYS}, (), "one.jsonl two.gz"),
+    ],
+)
+def test_a_reading_is_headed_by_what_is_counted_and_by_nothing_else(
+    env: dict[str, str], hashtags: tuple[str, ...], heading: str
+) -> None:
+    """Hashtags left beside a query were shown, and a replay was `A query of X`."""
+    reading = History(env=env).read()
+    assert (reading.hashtags, reading.heading) == (hashtags, heading)
+    assert reading.as_json()["hashtags"] == hashtags
+
+
+def test_the_subject_has_what_is_counted_beside_the_hashtags() -> None:
+    def subject(env: dict[str, str]) -> object:
+        return History(env=env).read().as_json()["subject"]
+
+    assert subject(QUERY | {"TWEETDOCK_SOURCES": "x,bluesky"}) == (
+        "from:nasa #moon #dockercon #docker"
+    )
+    assert subject(FOLLOWING) == "#dockercon #docker @nasa"
+    assert subject({"TWEETDOCK_SOURCES": f"bluesky,{REPLAYS}"}) == (
+        "#dockercon #docker one.jsonl two.gz"
+    )
+
+
+def test_a_subject_can_be_written_down_whatever_the_query_has() -> None:
+    """In an environment there may be bytes that are no text, which no encoding takes."""
+    reading = History(env={"TWEETDOCK_X_QUERY": "from:\udcffa\nb"}).read()
+    assert reading.subject == "from: a b"
+
+
 @pytest.mark.parametrize("demo", [False, True])
 def test_the_json_is_that_of_the_contract(*, demo: bool) -> None:
     history = History(demo=demo)
@@ -252,6 +314,9 @@ def test_the_json_is_that_of_the_contract(*, demo: bool) -> None:
                 "angle": 148.32,
                 "pegged": False,
                 "known": True,
+                "scale": "auto",
+                "min_angle": 0.0,
+                "max_angle": 180.0,
             },
             "tweeters": {
                 "count": 287,
@@ -260,10 +325,14 @@ def test_the_json_is_that_of_the_contract(*, demo: bool) -> None:
                 "angle": 103.32,
                 "pegged": False,
                 "known": True,
+                "scale": "auto",
+                "min_angle": 0.0,
+                "max_angle": 180.0,
             },
         },
         "demo": demo,
         "replay": False,
+        "subject": "#dockercon #docker",
     }
 
 

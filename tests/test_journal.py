@@ -146,7 +146,9 @@ def test_a_line_says_that_it_is_made_up() -> None:
     assert sentence(one).startswith("DEMO, made-up posts: #one #two 40 tweets (")
 
 
-def test_a_query_without_hashtags_leaves_no_hole() -> None:
+def test_a_line_without_hashtags_says_what_is_counted_instead() -> None:
+    one = replace(reading(hashtags=()), subject="from:nasa\nlang:en")
+    assert sentence(one).startswith("from:nasa lang:en 40 tweets (")
     assert sentence(reading(hashtags=())).startswith("40 tweets (")
 
 

@@ -159,6 +159,47 @@ def test_who_asks_for_openmetrics_gets_them(serving: Serving) -> None:
     assert {"tweetdock_posts", "tweetdock_build", "tweetdock_loop_delay_seconds"} <= names
 
 
+def test_while_the_loop_hangs_the_reading_is_absent(serving: Serving) -> None:
+    serving.board.publish(make_reading())
+    serving.seconds += 11
+    found = samples(scrape(serving))
+    assert {"posts", "grade", "source_posts", "dial_position_ratio"}.isdisjoint(n for n, _ in found)
+    assert value(found, "loop_silence_seconds") == 11
+    assert value(found, "thread_up", thread="needles") == 1
+
+
+ODD = [
+    "application/openmetrics-text; version=abc",
+    "application/openmetrics-text;version=1.",
+    "text/plain;escaping=values;version=1.x",
+    "text/plain;version=1.0.0;escaping=other",
+    "application/openmetrics-text;version=1.0.0;escaping=",
+    "*/*;q=x, ;;,=",
+]
+
+
+@pytest.mark.parametrize("accept", ODD)
+def test_who_asks_oddly_gets_metrics_all_the_same(serving: Serving, accept: str) -> None:
+    """Each of them was a bug of TweetDock, with 500."""
+    serving.board.publish(make_reading())
+    found = serving.get("/metrics", accept=accept)
+    assert found.status_code == 200
+    assert "tweetdock_posts 412.0" in found.text
+
+
+KINDS = st.sampled_from(["application/openmetrics-text", "text/plain", "*/*", ""])
+NUMBERS = st.text("01.x -", max_size=5)
+WAYS = st.sampled_from(["values", "dots", "underscores", "allow-utf-8", "", "x", "="])
+
+
+@given(st.builds("{};version={};escaping={}".format, KINDS, NUMBERS, WAYS))
+def test_no_wish_is_too_odd(accept: str) -> None:
+    vitals = Vitals(threads=dict, needles=dict, servo_trouble=lambda: "", cost_usd=lambda: None)
+    body, kind = Metrics(Board(Past(), vitals), lambda: 0).scrape(accept)
+    assert b"tweetdock_watchers 0.0" in body
+    assert kind.startswith(("text/plain;", "application/openmetrics-text;"))
+
+
 def test_foreign_names_do_not_break_the_text(serving: Serving) -> None:
     name = 'a"b\\c\nd #{}é'
     serving.threads = {name: True}

@@ -38,6 +38,7 @@ def once(api: XApi, folder: Path, **env: str) -> dict[str, Any]:
     for source in reading["sources"].values():
         # What today has cost stays; what it will have cost depends on the hour.
         source["detail"] = source["detail"].partition(",")[0]
+        assert source.pop("heard_at") is not None  # it has spoken again since
     return {name: value for name, value in reading.items() if name != "at"}
 
 

@@ -256,8 +256,25 @@ def test_a_wrong_value_is_told_with_its_name_and_what_is_accepted(
     name: str, value: str, accepted: str
 ) -> None:
     problem = only_problem({**LEAST, name: value})
-    assert problem.startswith(f"{name}={value}: ")
+    shown = value if len(value) <= 40 else "..."
+    assert problem.startswith(f"{name}={shown}: ")
     assert accepted in problem
+
+
+@pytest.mark.parametrize("token", ["AAAA%2Fbb%3D", "A" * 20 + "-" + "b" * 20, "ok AAAA%2Fbb%3D"])
+@pytest.mark.parametrize("name", ["TWEETDOCK_HASHTAGS", "TWEETDOCK_FOLLOW"])
+def test_what_may_be_a_token_in_the_wrong_place_is_refused_unseen(name: str, token: str) -> None:
+    problem = only_problem({**STREAM, name: token})
+    assert problem.startswith(f"{name}=")
+    assert "a word of it is no " in problem
+    assert "AA" not in problem
+    assert "bb" not in problem
+
+
+def test_a_long_place_is_told_as_it_stands() -> None:
+    path = "/home/pi/" + "deep/" * 10 + "tweets%20.json"
+    problem = only_problem({**LEAST, "TWEETDOCK_ARCHIVE": path})
+    assert problem.startswith(f"TWEETDOCK_ARCHIVE={path}: ")
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -460,7 +477,8 @@ def test_a_token_among_the_servers_is_refused_unseen(servers: str) -> None:
 @pytest.mark.parametrize("server", ["a_b.org", "a!.org", "a%20b.org", "-a.org", ".org", "a.org:x"])
 def test_a_server_that_is_no_host_is_refused(server: str) -> None:
     problem = only_problem({**MASTODON, "TWEETDOCK_MASTODON": server})
-    assert problem.startswith(f"TWEETDOCK_MASTODON={server}: ")
+    shown = "..." if "%" in server else server  # it might be a token
+    assert problem.startswith(f"TWEETDOCK_MASTODON={shown}: ")
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,12 @@ def test_hashtags_and_window_show_where_there_is_room() -> None:
     assert lines(reading(), 40)[0].startswith("tweets ")
 
 
+def test_what_is_counted_shows_where_it_is_no_hashtag() -> None:
+    one = replace(reading(hashtags=()), subject="from:nasa")
+    assert lines(one)[0].startswith("from:nasa ")
+    assert lines(replace(one, subject="from:\nnasa"))[0].startswith("from: nasa ")
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_demo_says_so_at_every_width(width: int) -> None:
     assert "DEMO" in lines(reading(demo=True), width)[0]

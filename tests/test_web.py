@@ -5,6 +5,7 @@ import json
 import logging
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tweetdock.show.past import Moment
 from tweetdock.show.web import routes
 from tweetdock.show.web.guard import HOST, SAFE_HEADERS, names_of
 from tweetdock.show.web.histories import hours_of
-from tweetdock.show.web.page import dial_svg, page
+from tweetdock.show.web.page import page
 from tweetdock.show.web.wording import as_line
 
 ADDRESSES = [
@@ -118,10 +119,11 @@ def test_the_page_and_the_dials_are_those_of_the_reading(serving: Serving) -> No
     dials = {name: getattr(serving.settings, name) for name in DIALS}
     assert serving.get("/").text == page(reading, dials, kiosk=False)
     assert serving.get("/?kiosk").text == page(reading, dials, kiosk=True)
-    for name, dial in dials.items():
+    for name, count in {"tweets": 412, "tweeters": 287}.items():
         found = serving.get(f"/dial/{name}.svg")
         assert found.headers["content-type"] == "image/svg+xml"
-        assert found.text == dial_svg(name, reading.dials[name], dial)
+        assert f'data-dial="{name}"' in found.text
+        assert f">{count}</text>" in found.text
 
 
 def test_the_reading_is_that_of_the_contract(serving: Serving) -> None:
@@ -329,6 +331,40 @@ def test_health_is_well_while_every_thread_lives_and_the_loop_turns(serving: Ser
     assert (found.status_code, found.text) == (503, "not running: archive, source x\n")
 
 
+ADDRESSES_OF_NOW = ["/", "/?kiosk", "/dial/tweets.svg", "/api/reading", "/api/reading.txt"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES_OF_NOW)
+def test_while_the_loop_hangs_its_last_reading_is_not_shown_as_that_of_now(
+    serving: Serving, address: str
+) -> None:
+    """Health said 503, and at the same time the reading was exact with 200."""
+    serving.seconds += 10
+    assert serving.get(address).status_code == 200
+    serving.seconds += 6
+    found = serving.get(address)
+    assert found.status_code == 503
+    assert found.headers["retry-after"] == "1"
+    assert "TweetDock hangs: its last reading is 16 seconds old." in found.text
+    assert "412" not in found.text
+    # A screen on a wall comes back by itself.
+    assert ("refresh" in found.headers) is (address in ("/", "/?kiosk"))
+    serving.board.publish(make_reading(1))
+    assert serving.get(address).status_code == 200
+
+
+def test_who_begins_to_watch_while_the_loop_hangs_is_sent_nothing_old(serving: Serving) -> None:
+    """The page opened a new line every 15 s, was sent the old reading, and called it exact."""
+    with Events(serving) as early:
+        early.block()
+        assert early.reading() == sent(make_reading())
+        serving.seconds += 16
+        with Events(serving) as late:
+            assert late.block() == ["retry: 2000"]
+            serving.board.publish(make_reading(16))
+            assert late.reading() == early.reading() == sent(make_reading(16))
+
+
 def test_a_watcher_gets_the_reading_at_once_and_each_new_one(serving: Serving) -> None:
     with Events(serving) as events:
         assert events.answer.headers["content-type"] == "text/event-stream"
@@ -340,6 +376,18 @@ def test_a_watcher_gets_the_reading_at_once_and_each_new_one(serving: Serving) -
         first, second = events.block()
         assert first == f"id: {AT_MS + 1000}"
         assert json.loads(second.removeprefix("data: ")) == sent(make_reading(1))
+
+
+def test_half_a_surrogate_pair_in_a_network_s_word_does_not_stop_the_api(serving: Serving) -> None:
+    """JSON can say it, and no UTF-8: a refusal that had one was a bug of ours at each address."""
+    source = replace(make_reading().sources["x"], detail="X says: \ud800")
+    serving.board.publish(make_reading(1, sources={"x": source}))
+    for address in ADDRESSES:
+        assert serving.get(address).status_code == 200
+    assert serving.get("/api/reading").json()["sources"]["x"]["detail"] == "X says: ?"
+    with Events(serving) as events:
+        events.block()
+        assert events.reading()["sources"]["x"]["detail"] == "X says: ?"
 
 
 def test_who_watches_before_the_first_reading_gets_it_when_it_comes() -> None:

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from crowd import NOISE, Crowd, Flood, asking, connect, delays, since
+from crowd import NOISE, Crowd, Flood, asking, connect, delays, quantile, since
 from replaying import DAY_MS, as_line, x_post
 from running import Running
 from serving import AT_MS, LIMIT, Serving, make_reading, wait_until
@@ -282,6 +282,12 @@ def scrape(port: int) -> str:
         return rest(connection).decode()
 
 
+def memory_mb(daemon: Running) -> float:
+    """What it takes of the machine's memory."""
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    return float(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
 def test_two_hundred_watchers_and_a_flood_do_not_hold_up_the_needles(tmp_path: Path) -> None:
     tape = tmp_path / "tape.jsonl"
     posts = (x_post(number, 1 + number % 700, DAY_MS + 40 * number)[0] for number in range(1, 2000))
@@ -298,8 +304,10 @@ def test_two_hundred_watchers_and_a_flood_do_not_hold_up_the_needles(tmp_path: P
             before = delays(scrape(port))
             wait_until(lambda: max(since(before, delays(scrape(port))).values()) > 60)
             found = since(before, delays(scrape(port)))
-            # On a busy machine some may be late; the benchmark has the figure itself.
-            assert found[0.02] >= 0.9 * found[float("inf")]
+            # Ten times what is promised, for a busy machine; the benchmark has the figure itself.
+            assert quantile(found, 0.5) <= 0.02
+            assert quantile(found, 0.99) <= 0.2
+            assert memory_mb(daemon) < 80
             assert min(crowd.events.values()) > 5
             assert flood.sent > 100
             assert crowd.ended == 0

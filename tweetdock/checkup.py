@@ -18,7 +18,7 @@ class Verdict(StrEnum):
 class Finding:
     """One line of the doctor's: the thing, how it is, a sentence on it, and the cure if it ails.
 
-    No secret is ever in it.
+    It may repeat a stranger's words, which the censor has yet to look at.
     """
 
     thing: str

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from tweetdock import __version__
-from tweetdock.config import load, read_env_file
+from tweetdock.commands.streams import complain, is_able, open_streams, results
+from tweetdock.config import ENV_FILE, load, read_env_file
 from tweetdock.errors import SettingsError, UnavailableError
 from tweetdock.exits import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SETTINGS, EXIT_UNAVAILABLE
 from tweetdock.settings import SETTINGS, Settings
@@ -48,6 +49,7 @@ COMMANDS = {
 def main(words: Sequence[str] | None = None) -> int:
     """Run TweetDock; returns the exit code."""
     words = sys.argv[1:] if words is None else words
+    open_streams()
     if words and words[0] in COMMANDS:
         return _do(words[0], words[1:])
     arguments = _parser().parse_args(words)
@@ -106,11 +108,14 @@ def _do(name: str, words: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         # The doctor reads it itself, and tells what is wrong with it among all else.
-        file = {} if name == "doctor" else read_env_file(Path.cwd() / ".env")
+        file = {} if name == "doctor" else read_env_file(Path.cwd() / ENV_FILE)
         return command.run(arguments, {**file, **os.environ})
     except SettingsError as error:
         _print_problems(error)
         return EXIT_SETTINGS
+    except UnavailableError as error:
+        complain(error)
+        return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
@@ -143,8 +148,7 @@ def _run(settings: Settings, stopping: threading.Event, reopening: threading.Eve
 
 
 def _has_live_view(settings: Settings) -> bool:
-    is_able = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-    return is_able and settings.log_format == "text" and sys.stderr.isatty()
+    return settings.log_format == "text" and is_able(sys.stderr, os.environ)
 
 
 def _read_once(settings: Settings, stopping: threading.Event, reopening: threading.Event) -> int:
@@ -155,7 +159,8 @@ def _read_once(settings: Settings, stopping: threading.Event, reopening: threadi
         reading = daemon.read_once()
     if reading is None:
         return 0
-    print(json.dumps(reading.as_json(), ensure_ascii=False))  # noqa: T201 - what it is for
+    with results():
+        print(json.dumps(reading.as_json(), ensure_ascii=False))  # noqa: T201 - what it is for
     if reading.covered < 1.0:
         details = "; ".join(f"{n}: {s.detail}" for n, s in reading.sources.items() if s.detail)
         raise UnavailableError(f"this reading is {reading.grade}: {plain(details)}")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 # A Date header is cut to the second and some milliseconds old: nearer than this proves nothing.
 TRUSTED_MS = 2_500
+FIRST_YEAR = 2026  # no TweetDock is older, so no clock that is right shows an earlier one
 
 
 class Clock:

@@ -10,6 +10,8 @@ from dotenv.parser import Binding, parse_stream
 from tweetdock.errors import SettingsError
 from tweetdock.settings import Settings
 
+ENV_FILE = ".env"  # in the folder where TweetDock is started
+
 
 def load(
     flags: Mapping[str, str], environment: Mapping[str, str], folder: Path, *, demo: bool = False
@@ -18,7 +20,8 @@ def load(
 
     A name that is set to nothing counts as set: it hides the same name further down.
     """
-    return Settings.from_env({**read_env_file(folder / ".env"), **environment, **flags}, demo=demo)
+    file = read_env_file(folder / ENV_FILE)
+    return Settings.from_env({**file, **environment, **flags}, demo=demo)
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Self
 
 from tweetdock.clock import Clock
 from tweetdock.errors import UnavailableError
-from tweetdock.front import make_board, open_page
+from tweetdock.front import make_board, make_past, open_page
 from tweetdock.gauge import Gauge
 from tweetdock.keep.choice import make_keeper
 from tweetdock.keep.files.texts import texts
@@ -85,7 +85,6 @@ class Daemon:
             self._needles: Needles | None = None
             self._board = make_board(
                 settings,
-                self._keeper.past(),
                 threads=lambda: tuple(self._crew),
                 needles=lambda: self._needles,
                 cost_usd=lambda: budget.cost_usd(self._clock.now_ms()),
@@ -105,6 +104,7 @@ class Daemon:
         Raises UnavailableError if a servo backend that was asked for is out of reach at start, or
         the page's address, if it was asked for, is taken.
         """
+        self._board.past = make_past(self._keeper.past())
         web = open_page(self._settings, self._board, self._start)
         threads = self._start_sources()
         needles = self._needles = self._start_needles()

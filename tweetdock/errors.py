@@ -1,5 +1,6 @@
 """What can go wrong: one root, and beside each kind the built-in that fits."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from tweetdock.plain import plain
@@ -10,11 +11,20 @@ class TweetDockError(Exception):
 
 
 class SettingsError(TweetDockError, ValueError):
-    """Settings that cannot be used; `problems` names all of them, a sentence each."""
+    """Settings that cannot be used; `problems` names all of them, a sentence each.
+
+    What is about a setting begins with its name, and behind that `=` or a colon and a space.
+    """
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+def name_of(problem: str) -> str:
+    """The setting that a problem is about; empty if it is about something else."""
+    named = re.match(r"([A-Za-z_][^\s=]*?)(?:=|:\s)", problem)
+    return named[1] if named else ""
 
 
 class PostError(TweetDockError, ValueError):

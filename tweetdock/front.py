@@ -1,7 +1,7 @@
 """The front of the house: the board with what is to be seen of it, and the page."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tweetdock.coverage import Grade
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GRADES = frozenset(Grade)
+
 
 def make_board(
     settings: Settings,
-    kept: Iterable[Row],
     *,
     threads: Callable[[], tuple[Companion, ...]],
     needles: Callable[[], Needles | None],
@@ -38,7 +39,6 @@ def make_board(
         found = needles()
         return found.trouble if found else ""
 
-    past = Past(Moment(row.at_ms, row.posts, row.authors, Grade(row.grade)) for row in kept)
     pays = settings.is_live and asks_x(settings.sources)
     vitals = Vitals(
         threads=lambda: {thread.name: thread.is_alive for thread in threads()},
@@ -46,7 +46,18 @@ def make_board(
         servo_trouble=trouble,
         cost_usd=lambda: cost_usd() if pays else None,
     )
-    return Board(past, vitals)
+    return Board(Past(), vitals)
+
+
+def make_past(kept: Iterable[Row]) -> Past:
+    """What was kept, for the chart; rows that a later TweetDock wrote are left out."""
+
+    def moments() -> Iterator[Moment]:
+        for row in kept:
+            if row.grade in GRADES:
+                yield Moment(row.at_ms, row.posts, row.authors, Grade(row.grade))
+
+    return Past(moments())
 
 
 def open_page(

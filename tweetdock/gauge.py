@@ -134,7 +134,7 @@ class Gauge:
         }
         return Reading(
             at_ms=now_ms,
-            hashtags=self._settings.hashtags,
+            hashtags=self._settings.counted_hashtags,
             window_seconds=self._settings.window_seconds,
             posts=self._whole.posts + sum(untold.values()),
             authors=self._whole.authors,
@@ -154,6 +154,7 @@ class Gauge:
             dials={n: self._read_dial(n, counts[n], grade, now_ms) for n in DIALS},
             demo=self._settings.demo,
             replay=self._settings.is_replay,
+            subject=self._settings.shown_subject,
         )
 
     def whole_feeds(self, now_ms: int) -> set[str]:
@@ -238,6 +239,9 @@ class Gauge:
             angle=round(angle, 3),
             pegged=is_known and count > full_scale,
             known=is_known,
+            scale=limits.scale,
+            min_angle=limits.min_angle,
+            max_angle=limits.max_angle,
         )
 
     def _make_scale(self, dial: str, memory: Memory) -> Scale:

@@ -28,6 +28,7 @@ class DialReading:
 
     pegged: the count is above full scale. known: the needle shows the count; else it rests, as
     posts were counted whose authors nobody has told, and the count is a lower bound.
+    scale: as the setting has it. min_angle, max_angle: those of count 0 and of full scale.
     """
 
     count: int
@@ -36,13 +37,17 @@ class DialReading:
     angle: float
     pegged: bool
     known: bool = True
+    scale: str = "auto"
+    min_angle: float = 0.0
+    max_angle: float = 180.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """Unique posts and authors in (at - window, at], with grade; the outside contract's JSON.
 
-    demo: the posts are made up. replay: they are of another time.
+    hashtags: those that are counted, if it is they that decide. subject: what is counted, as
+    people say it. demo: the posts are made up. replay: they are of another time.
     """
 
     at_ms: int
@@ -56,6 +61,7 @@ class Reading:
     dials: dict[str, DialReading]
     demo: bool
     replay: bool = False
+    subject: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The reading as the contract has it; `at` is RFC 3339."""
@@ -65,3 +71,8 @@ class Reading:
             heard_ms = source.pop("heard_ms")
             source["heard_at"] = None if heard_ms is None else rfc3339(heard_ms)
         return {"at": rfc3339(self.at_ms), **whole}
+
+    @property
+    def heading(self) -> str:
+        """What is counted, in few words: the hashtags if there are any."""
+        return " ".join(f"#{tag}" for tag in self.hashtags) or self.subject

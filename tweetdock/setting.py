@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from tweetdock.values import tells_secrets
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -55,7 +57,8 @@ def set_by(
 
 def _masked(value: str) -> str:
     # An address may carry a password, and a host its token, put into the wrong variable.
-    return re.sub(r"(?s)=.+", "=...", re.sub(r"//.*@", "//...@", value))
+    value = re.sub(r"(?s)=.+", "=...", re.sub(r"//.*@", "//...@", value))
+    return re.sub(r"[^\s,]+", lambda word: "..." if tells_secrets(word[0]) else word[0], value)
 
 
 def table_of(owner: type) -> dict[str, Setting]:

@@ -1,20 +1,21 @@
 """All settings: their names, defaults and meanings, checked as a whole before anything starts."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Self
 
 from tweetdock import values
-from tweetdock.errors import SettingsError
+from tweetdock.errors import SettingsError, name_of
 from tweetdock.keep.settings import KeepSettings, settle_state_dir
+from tweetdock.plain import plain
 from tweetdock.setting import Setting, set_by, table_of
 from tweetdock.sources.settings import (
     REPLAY,
     NetworkSettings,
     XSettings,
     asks_x,
+    called,
     is_only_replay,
     source_problems,
     wants_hashtags,
@@ -119,9 +120,23 @@ class Settings:
         if is_only_replay(self.sources):
             return ""
         query = self.x.query if asks_x(self.sources) else ""
-        tags = () if query and not {"bluesky", "mastodon"} & set(self.sources) else self.hashtags
         followed = self.x.follow if "x-stream" in self.sources else ()
-        return " ".join(filter(None, [query, *(f"#{tag}" for tag in tags), *followed]))
+        tags = (f"#{tag}" for tag in self.counted_hashtags)
+        return " ".join(filter(None, [query, *tags, *followed]))
+
+    @property
+    def shown_subject(self) -> str:
+        """The subject as everybody may see it: of recordings their files' names."""
+        names = called(self.sources)
+        files = (names[s].removeprefix(REPLAY) for s in self.sources if s.startswith(REPLAY))
+        return " ".join(filter(None, [plain(self.subject), *files]))
+
+    @property
+    def counted_hashtags(self) -> tuple[str, ...]:
+        """The hashtags that are looked for; none where X's own query or a recording decides."""
+        others = {"bluesky", "mastodon"} & set(self.sources)
+        is_query = asks_x(self.sources) and self.x.query != "" and not others
+        return () if is_query or self.is_only_replay else self.hashtags
 
     @property
     def is_page_demanded(self) -> bool:
@@ -161,8 +176,8 @@ class Settings:
         read |= {dial: _read_dial(dial, env, problems) for dial in DIALS}
         settings = cls(**read, demo="demo" in read["sources"])
         # What was refused is not complained about again: its default stands in for it.
-        refused = {_name(problem) for problem in problems}
-        problems.extend(p for p in _conflicts(settings) if _name(p) not in refused)
+        refused = {name_of(problem) for problem in problems}
+        problems.extend(p for p in _conflicts(settings) if name_of(p) not in refused)
         if problems:
             raise SettingsError(problems)
         return settings
@@ -175,10 +190,10 @@ def read_dials(env: Mapping[str, str]) -> dict[str, DialSettings]:
     """
     problems: list[str] = []
     dials = {dial: _read_dial(dial, env, problems) for dial in DIALS}
-    refused = {_name(problem) for problem in problems}
+    refused = {name_of(problem) for problem in problems}
     for dial, settings in dials.items():
         conflicts = _dial_conflicts(f"TWEETDOCK_{dial.upper()}_", settings)
-        problems.extend(p for p in conflicts if _name(p) not in refused)
+        problems.extend(p for p in conflicts if name_of(p) not in refused)
     if problems:
         raise SettingsError(problems)
     return dials
@@ -210,10 +225,6 @@ def _unknown_names(env: Mapping[str, str]) -> Iterator[str]:
             near = get_close_matches(name.removeprefix("TWEETDOCK_"), known, 1)
             hint = f"; did you mean {known[near[0]]}?" if near else "; .env.example lists all names"
             yield f"{name}: no such setting{hint}"
-
-
-def _name(problem: str) -> str:
-    return re.split("[=:]", problem, maxsplit=1)[0]
 
 
 def _conflicts(settings: Settings) -> Iterator[str]:

@@ -19,6 +19,19 @@ _HASHTAG_MARKS = set(
 )
 
 
+_LONGEST_WORD = 40  # that is no token, as far as one can tell
+_PLACE = re.compile(r"[/~.]|[a-z0-9]+://|replay:")
+
+
+def tells_secrets(word: str) -> bool:
+    """Whether a word looks like a token that was put into the wrong variable."""
+    return not _PLACE.match(word) and ("%" in word or len(word) > _LONGEST_WORD)
+
+
+def _quoted(word: str) -> str:
+    return "a word of it" if tells_secrets(word) else repr(word)
+
+
 def text(value: str) -> str:
     """Any text."""
     return value
@@ -44,7 +57,7 @@ def hashtags(value: str) -> tuple[str, ...]:
         is_odd = kinds - {"L", "M", "N"} or any(unicodedata.category(c) == "No" for c in tag)
         if is_odd or "L" not in kinds:
             raise ValueError(
-                f"{word!r} is no hashtag: letters, digits and '_', at least one letter, "
+                f"{_quoted(word)} is no hashtag: letters, digits and '_', at least one letter, "
                 "several separated by space or comma"
             )
         found.setdefault(unicodedata.normalize("NFKC", tag).casefold(), tag)
@@ -127,8 +140,8 @@ def accounts(value: str) -> tuple[str, ...]:
         account = f"@{word.removeprefix('@')}"
         if not re.fullmatch(r"@[A-Za-z0-9_]{1,15}(:following)?", account):
             raise ValueError(
-                f"{word!r} is no account: @name, or @name:following for all whom it follows, "
-                "several separated by space or comma"
+                f"{_quoted(word)} is no account: @name, or @name:following for all whom it "
+                "follows, several separated by space or comma"
             )
         found.setdefault(account.casefold(), account)
     return tuple(found.values())

@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from tweetdock.commands.streams import complain, results
+from tweetdock.commands.streams import complain, is_able
+from tweetdock.config import ENV_FILE
 from tweetdock.errors import ServoError, UnavailableError
 from tweetdock.exits import EXIT_INTERRUPTED, EXIT_SETTINGS, EXIT_UNAVAILABLE
 from tweetdock.keep.files.lock import Lock
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tweetdock.servos.bench import Bench
     from tweetdock.workbench.session import Session
 
-ENV_FILE = ".env"
 # What is wrong with the other settings is the gauge's concern: there may be no credentials yet.
 _READ = (
     *("TWEETDOCK_TWEETS_", "TWEETDOCK_TWEETERS_", "TWEETDOCK_SERVO_", "PIGPIO_"),
@@ -51,7 +51,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     """Calibrate until the owner leaves; returns the exit code, or raises SettingsError."""
     settings = _settings(env)
-    if not (os.isatty(0) and os.isatty(2)) or env.get("TERM", "dumb") == "dumb":
+    if not (os.isatty(0) and is_able(sys.stderr, env)):
         complain("calibrate needs a terminal, for its keys; over ssh: ssh -t")
         return EXIT_SETTINGS
     # They bring the libraries of all servos along: only for who begins.
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         code = saver.report()
         sys.stderr.flush()
     except OSError:
-        _forget_terminal()
+        _forget(sys.stdout, sys.stderr)  # the terminal is gone
         return EXIT_INTERRUPTED
     return code or (EXIT_INTERRUPTED if was_interrupted else 0)
 
@@ -112,17 +112,22 @@ class Saver:
         return news
 
     def report(self) -> int:
-        """Print the lines that could not be, or should not be saved; the exit code for that."""
+        """Print the lines that could not be, or should not be saved; the exit code for that.
+
+        Raises OSError if the terminal is gone.
+        """
         unsaved = self._unsaved()
-        with results():
-            for name, value in (self._lines | (unsaved if self._has_failed else {})).items():
-                print(f"{name}={value}")  # noqa: T201 - what it is for
+        lines = self._lines | (unsaved if self._has_failed else {})
+        text = "".join(f"{name}={value}\n" for name, value in lines.items())
+        is_printed = not text or _is_printed(text)
+        if not is_printed:
+            complain("the lines cannot be printed to standard output; they are")
+            sys.stderr.write(text)
         if self._has_failed:
             complain(f"{ENV_FILE} cannot be written; put these lines into it yourself")
-            return EXIT_UNAVAILABLE
-        if unsaved:
+        elif unsaved:
             complain("left without saving " + " ".join(f"{n}={v}" for n, v in unsaved.items()))
-        return 0
+        return EXIT_UNAVAILABLE if self._has_failed or not is_printed else 0
 
     def _unsaved(self) -> dict[str, str]:
         return {
@@ -132,10 +137,23 @@ class Saver:
         }
 
 
-def _forget_terminal() -> None:
-    # It is gone: Python, which writes what is left when it ends, must not stumble over that.
+def _is_printed(text: str) -> bool:
+    """Whether standard output took it; a sitting's marks must not go where nobody sees them."""
+    if sys.__stdout__ is None:  # closed before the start
+        return False
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        _forget(sys.stdout)
+        return False
+    return True
+
+
+def _forget(*streams: TextIO) -> None:
+    # Python, which writes what is left when it ends, must not stumble over what is gone.
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
         os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 

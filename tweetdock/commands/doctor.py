@@ -12,11 +12,12 @@ from pathlib import Path
 
 from tweetdock import logs
 from tweetdock.checkup import Check, Finding, Verdict, worst
-from tweetdock.commands.streams import results
+from tweetdock.commands.streams import is_able, results
 from tweetdock.doctor.censor import Censor
 from tweetdock.doctor.findings import Sheet, as_json
 from tweetdock.doctor.round import go_round
-from tweetdock.doctor.setting_checks import Usable, Wishes, look_at_settings, use
+from tweetdock.doctor.salvage import Usable
+from tweetdock.doctor.setting_checks import Wishes, look_at_settings, use
 from tweetdock.doctor.spending import spending_checks
 from tweetdock.errors import SettingsError
 from tweetdock.keep.checkup import disk_check, keep_checks
@@ -24,12 +25,16 @@ from tweetdock.keep.files.texts import texts
 from tweetdock.keep.settings import state_dir
 from tweetdock.servos.checkup import servo_checks
 from tweetdock.servos.machine import Machine
-from tweetdock.settings import SETTINGS
+from tweetdock.settings import SETTINGS, Settings
 from tweetdock.show.checkup import page_checks
 
 AILING = 1  # the exit code
 # By which names each thing is set.
 _NAMES = {
+    "x": ("X_", "TWEETDOCK_X_QUERY", "TWEETDOCK_FOLLOW"),
+    "bluesky": ("TWEETDOCK_JETSTREAM",),
+    "mastodon": ("TWEETDOCK_MASTODON",),
+    "spending": ("TWEETDOCK_X_PRICE_PER_POST", "TWEETDOCK_X_DAILY_BUDGET_USD"),
     "servos": ("TWEETDOCK_SERVO_", "PIGPIO_"),
     "tweets dial": ("TWEETDOCK_TWEETS_",),
     "tweeters dial": ("TWEETDOCK_TWEETERS_",),
@@ -88,20 +93,25 @@ def _checks(usable: Usable, wishes: Wishes) -> Iterator[Check]:
         with suppress(SettingsError):
             yield disk_check(state_dir(wishes.env))
         return
-    if usable.is_whole:
-        # Each network brings libraries of its own.
-        from tweetdock.sources.checkups import source_checks  # noqa: PLC0415
-
-        yield from source_checks(settings, texts)
-        yield from spending_checks(settings)
     for check in (
+        *(_source_checks(settings) if usable.has_sources else ()),
         *servo_checks(settings, machine),
         *(keep_checks(settings.keep) if settings.is_live else [Check("state", _keep_nothing)]),
         *page_checks(settings),
     ):
-        # What is refused has been said; how its default does is of no use to anybody.
-        if not any(name.startswith(_NAMES[check.thing]) for name in usable.refused):
+        # What is refused has been said; how its default does is of no use to anybody, and the
+        # server that stands in for another is not to see what was meant for that.
+        names = _NAMES.get(check.thing.partition(" ")[0], _NAMES.get(check.thing, ()))
+        if not any(name.startswith(names) for name in usable.refused):
             yield check
+
+
+def _source_checks(settings: Settings) -> Iterator[Check]:
+    # Each network brings libraries of its own.
+    from tweetdock.sources.checkups import source_checks  # noqa: PLC0415
+
+    yield from source_checks(settings, texts)
+    yield from spending_checks(settings)
 
 
 def _keep_nothing() -> Iterator[Finding]:
@@ -132,5 +142,4 @@ def _code(told: Sequence[Finding]) -> int:
 
 
 def _is_coloured() -> bool:
-    is_able = os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-    return is_able and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return is_able(sys.stdout, os.environ) and not os.environ.get("NO_COLOR")

@@ -1,19 +1,21 @@
 """The doctor's look at the settings: where they come from, and each one that cannot be used."""
 
-import re
+import os
+import pwd
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
 from tweetdock.checkup import Finding, Verdict
-from tweetdock.config import read_env_file
-from tweetdock.errors import SettingsError
+from tweetdock.config import ENV_FILE, read_env_file
+from tweetdock.doctor.salvage import Usable, salvage
+from tweetdock.errors import SettingsError, name_of
+from tweetdock.keep.files.access import user
 from tweetdock.settings import SETTINGS, Settings
 from tweetdock.sources.settings import REPLAY
 
-ENV_FILE = ".env"
 _OURS = {setting.name for setting in SETTINGS}
 _SECRET = {setting.name for setting in SETTINGS if setting.secret}
 
@@ -57,20 +59,6 @@ class Wishes:
         return next((place for place, names in places.items() if name in names), "")
 
 
-@dataclass(frozen=True, slots=True)
-class Usable:
-    """Settings as far as they can be used.
-
-    settings: None if nothing can be done with them. refused: the names that stand as if they were
-    not set. is_whole: the sources are those that were asked for.
-    """
-
-    settings: Settings | None
-    problems: tuple[str, ...] = ()
-    refused: frozenset[str] = frozenset()
-    is_whole: bool = True
-
-
 def use(wishes: Wishes, *, demo: bool) -> Usable:
     """The settings, or what can be made of them when some are wrong."""
     env = wishes.env
@@ -80,36 +68,7 @@ def use(wishes: Wishes, *, demo: bool) -> Usable:
     try:
         return Usable(Settings.from_env(env, demo=demo))
     except SettingsError as error:
-        return _salvage(env, error.problems, demo=demo)
-
-
-def _salvage(env: dict[str, str], problems: tuple[str, ...], *, demo: bool) -> Usable:
-    refused: set[str] = set()
-    again, is_whole = problems, True
-    for _ in range(len(_OURS)):
-        wrong = {name_of(problem) for problem in again}
-        refused |= wrong
-        if not wrong & set(env):
-            if not is_whole:
-                break
-            # What is missing is the sources' own: the rest of the house can do without them.
-            is_whole = False
-            env = env | {"TWEETDOCK_SOURCES": "demo"}
-        env = {name: value for name, value in env.items() if name not in wrong}
-        try:
-            settings = Settings.from_env(env, demo=demo)
-        except SettingsError as error:
-            again = error.problems
-        else:
-            # What stands in for the sources is no demo that anybody has asked for.
-            settings = replace(settings, demo=settings.demo and is_whole)
-            return Usable(settings, problems, frozenset(refused & _OURS), is_whole)
-    return Usable(None, problems, frozenset(refused & _OURS), is_whole=False)
-
-
-def name_of(problem: str) -> str:
-    """The setting that a problem is about."""
-    return re.split("[=:]", problem, maxsplit=1)[0]
+        return salvage(env, error.problems, demo=demo)
 
 
 def look_at_settings(wishes: Wishes, usable: Usable) -> Iterator[Finding]:
@@ -135,22 +94,50 @@ def look_at_settings(wishes: Wishes, usable: Usable) -> Iterator[Finding]:
 
 
 def _look_at_mode(wishes: Wishes) -> Iterator[Finding]:
-    holds = any(wishes.file.get(name) for name in _SECRET) or wishes.file_problems
     try:
-        mode = wishes.path.stat().st_mode
+        file = wishes.path.stat()
     except OSError:
         return
-    if holds and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        says = f"{wishes.path} holds secrets, and others than its owner may read it"
-        yield Finding("settings", Verdict.WARN, says, f"chmod 600 {quote(str(wishes.path))}")
+    if any(wishes.file.get(name) for name in _SECRET):
+        holds = "holds secrets"
+    elif wishes.file_problems:
+        holds = "may hold secrets"
+    else:
+        return
+    if file.st_mode & stat.S_IRWXO or (file.st_mode & stat.S_IRWXG and not _has_own_group(file)):
+        yield Finding(
+            "settings",
+            Verdict.WARN,
+            f"{wishes.path} {holds}, and others than its owner may read it",
+            _closed(wishes.path, file),
+        )
+
+
+def _has_own_group(file: os.stat_result) -> bool:
+    """Whether somebody has given the file to a group that is not simply its owner's."""
+    try:
+        return pwd.getpwuid(file.st_uid).pw_gid != file.st_gid
+    except KeyError:
+        return False
+
+
+def _closed(path: Path, file: os.stat_result) -> str:
+    where = quote(str(path))
+    if _has_own_group(file):
+        return f"chmod 640 {where}"
+    return (
+        f"chmod 600 {where}, if the gauge runs as {user(file.st_uid)}; "
+        "else give it to the gauge's group by chgrp, and chmod 640"
+    )
 
 
 def _cure(problem: str, wishes: Wishes) -> str:
-    name = name_of(problem)
-    if name == str(wishes.path):
-        return f"let this user read it, as text in UTF-8: `ls -l {quote(name)}` shows whose it is"
-    if not name.isidentifier():
+    if problem in wishes.file_problems:
+        if problem.startswith(f"{wishes.path}: "):
+            where = quote(str(wishes.path))
+            return f"let this user read it, as text in UTF-8: `ls -l {where}` shows whose it is"
         return f"mend that line of {wishes.path}; .env.example shows how it is written"
+    name = name_of(problem)
     place = wishes.place_of(name)
     if not place and not wishes.path.exists():
         return f"there is no {wishes.path}: go to the folder that has it, or write one"

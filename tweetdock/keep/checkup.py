@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tweetdock.checkup import Check, Finding, Verdict
 from tweetdock.errors import OffloadError, StateError
-from tweetdock.keep.files.access import cure, device, file_obstacle, nearest, obstacle
+from tweetdock.keep.files.access import cure, device, file_cure, file_obstacle, nearest, obstacle
 from tweetdock.keep.files.lock import is_held
 from tweetdock.keep.files.shelf import Shelf
 from tweetdock.keep.settings import KeepSettings
@@ -65,6 +65,9 @@ def _look_at_state(folder: Path) -> Iterator[Finding]:
     if trouble:
         yield Finding("state", Verdict.FAIL, trouble, remedy)
     try:
+        if not trouble and (trouble := file_obstacle(folder / FILE)):
+            remedy = file_cure(folder / FILE, "TWEETDOCK_STATE_DIR")
+            yield Finding("state", Verdict.FAIL, trouble, remedy)
         is_at_work = _is_at_work(folder)
         finding = _state(folder, condition_of(folder, is_held=is_at_work), is_at_work=is_at_work)
     except StateError as error:
@@ -142,7 +145,7 @@ def _look_at_archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
         yield Finding("archive", Verdict.FAIL, trouble, cure(path.parent, "TWEETDOCK_ARCHIVE"))
         return
     if trouble := file_obstacle(path):
-        remedy = cure(path, "TWEETDOCK_ARCHIVE", is_ours=path.is_file())
+        remedy = file_cure(path, "TWEETDOCK_ARCHIVE")
         yield Finding("archive", Verdict.FAIL, trouble, remedy)
         return
     yield _archive(path)

@@ -10,13 +10,7 @@ from tweetdock.servos.calibration import LAST_US
 from tweetdock.servos.choice import make_servos
 from tweetdock.servos.hand import Geometry, Hand
 from tweetdock.servos.hands import Hands
-from tweetdock.servos.needles import (
-    CHECK_SECONDS,
-    FRAME_SECONDS,
-    HOME_SECONDS,
-    HOME_SPEED,
-    HOME_STAGGER_SECONDS,
-)
+from tweetdock.servos.needles import CHECK_SECONDS
 from tweetdock.servos.rig import Rig
 from tweetdock.settings import DialSettings, Settings
 
@@ -107,8 +101,13 @@ class Bench:
 
         It takes 1.5 seconds at most.
         """
+        homes = {
+            number: self._geometries[number].angle(home_us)
+            for number, home_us in enumerate(homes_us)
+            if self.was_moved(number)
+        }
         try:
-            return not self.trouble and self._go_home(homes_us)
+            return not self.trouble and self._hands.go_home(homes, time.monotonic, time.sleep)
         except ServoError:
             return False
         finally:
@@ -118,20 +117,6 @@ class Bench:
         """Let go of the pins, at once."""
         self._servos.close()
         self._servos.end()
-
-    def _go_home(self, homes_us: Sequence[int]) -> bool:
-        moved = {number: home for number, home in enumerate(homes_us) if self.was_moved(number)}
-        angles = {number: self._geometries[number].angle(home) for number, home in moved.items()}
-        for number, angle in angles.items():
-            self._hands[number].aim(angle)
-        end = time.monotonic() + HOME_SECONDS
-        while (now := time.monotonic()) < end:
-            if not self._hands.frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
-                break
-            time.sleep(FRAME_SECONDS)
-        for number in moved:
-            self._servos.rest(number)
-        return all(self._hands[number].is_near(angle) for number, angle in angles.items())
 
     def _mend(self, now: float) -> bool:
         if now < self._next_at:

@@ -93,14 +93,13 @@ class Calibration:
         self.note = ""
         self.marked: frozenset[Place] = frozenset()
         self._saved = marks
+        # Word for word, as a middle that is nearly halfway may be set or not.
+        self._said = marks.settings() | {"MID_PULSE_US": str(marks.middle or "")}
         self._past: list[tuple[Marks, frozenset[Place]]] = []
         self._route: list[Place] = []
         self._asked: tuple[int, float] | None = None
         low, high = sorted((marks.left, marks.right))
-        self._limits = {
-            -1: LAST_US[0] if low < USUAL_US[0] else USUAL_US[0],
-            1: LAST_US[1] if high > USUAL_US[1] else USUAL_US[1],
-        }
+        self._limits = {-1: min(low, USUAL_US[0]), 1: max(high, USUAL_US[1])}
 
     @property
     def is_sweeping(self) -> bool:
@@ -129,8 +128,8 @@ class Calibration:
     @property
     def unsaved(self) -> dict[str, str]:
         """The settings to save, by their names without the dial's; none if nothing has changed."""
-        new, old = self.marks.settings(), self._saved.settings()
-        if new == old:
+        new, old = self.marks.settings(), self._said
+        if self.marks == self._saved or new == old:
             return {}
         ends = ("MIN_PULSE_US", "MAX_PULSE_US")
         usual = {"MID_PULSE_US": "", "REVERSED": "0"}
@@ -139,11 +138,13 @@ class Calibration:
     def is_unsaved(self, place: Place) -> bool:
         """Whether a place is not where it was saved."""
         if place is Place.MIDDLE:
-            return self.marks.middle != self._saved.middle
+            said = self._said["MID_PULSE_US"]
+            return self.unsaved.get("MID_PULSE_US", said) != said
         return self.marks.pulse_us(place) != self._saved.pulse_us(place)
 
     def save(self) -> None:
         """What is marked has been saved."""
+        self._said |= self.unsaved
         self._saved = self.marks
 
     def nudge(self, us: int, at_us: int, now: float) -> None:
@@ -164,8 +165,9 @@ class Calibration:
             self.target_us = wish
         else:
             self._asked = side, now
+            whose = "most servos go" if limit in USUAL_US else "this dial is set to go"
             self.note = (
-                f"{limit} µs is as far as most servos go; beyond it some break. "
+                f"{limit} µs is as far as {whose}; beyond it some servos break. "
                 "Let go of the key, then press it again to go on."
             )
 

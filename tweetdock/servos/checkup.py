@@ -2,7 +2,6 @@
 
 import os
 import socket
-import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tweetdock.checkup import Check, Finding, Verdict
+from tweetdock.servos.calibration import USUAL_US
 from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
 from tweetdock.servos.machine import Machine
-from tweetdock.servos.pigpiod import ANSWER_SECONDS, LOOPBACK
+from tweetdock.servos.pigpiod import ANSWER_SECONDS, BOARD, LOOPBACK, VERSION, ask
 from tweetdock.settings import DIALS, DialSettings, Settings
 
 DEVICES = Path("/dev")
-USUAL_US = (1000, 2000, None)
-SHORTEST_US, LONGEST_US = 500, 2500  # beyond that most servos run into their stops
-_VERSION, _HARDWARE = 26, 17  # PIGPV and HWVER, http://abyz.me.uk/rpi/pigpio/sif.html
+_UNCALIBRATED = (1000, 2000, None)
 _OTHER_PINS = {
     0: "for the memory of a HAT",
     1: "for the memory of a HAT",
@@ -57,7 +55,7 @@ def knock(address: str, port: int) -> Knock:
         with socket.create_connection((address, port), ANSWER_SECONDS) as wire:
             wire.settimeout(ANSWER_SECONDS)
             try:
-                version, revision = (_ask(wire, number) for number in (_VERSION, _HARDWARE))
+                version, revision = (ask(wire, command) for command in (VERSION, BOARD))
             except TimeoutError:
                 trouble = "a program that says nothing: a pigpiod that hangs, or another one"
                 return Knock(trouble=trouble, is_open=True)
@@ -68,15 +66,6 @@ def knock(address: str, port: int) -> Knock:
         return Knock(trouble=f"no host of the name {address} can be found")
     except (OSError, UnicodeError):
         return Knock(trouble=f"no pigpiod answers at {address}:{port}")
-
-
-def _ask(wire: socket.socket, number: int) -> int:
-    question = struct.pack("<3I", number, 0, 0)
-    wire.sendall(question + bytes(4))
-    answer = wire.recv(16, socket.MSG_WAITALL)
-    if len(answer) < 16 or answer[:12] != question:
-        raise ValueError("no answer of pigpiod's")
-    return int.from_bytes(answer[12:], "little")
 
 
 def _look_at_backend(settings: Settings, machine: Machine, devices: Path) -> Iterator[Finding]:
@@ -176,12 +165,13 @@ def _look_at_dial(name: str, dial: DialSettings) -> Iterator[Finding]:
     thing, prefix = f"{name} dial", f"TWEETDOCK_{name.upper()}"
     pulses = f"{dial.min_pulse_us} to {dial.max_pulse_us} µs"
     is_odd = False
-    if dial.min_pulse_us < SHORTEST_US or dial.max_pulse_us > LONGEST_US:
+    shortest, longest = USUAL_US
+    if dial.min_pulse_us < shortest or dial.max_pulse_us > longest:
         is_odd = True
         yield Finding(
             thing,
             Verdict.WARN,
-            f"its pulses, {pulses}, go beyond {SHORTEST_US} to {LONGEST_US} µs, where most servos "
+            f"its pulses, {pulses}, go beyond {shortest} to {longest} µs, where most servos "
             "press against their stops and grow hot",
             f"`tweetdock calibrate` finds its ends; or set {prefix}_MIN_PULSE_US and "
             f"{prefix}_MAX_PULSE_US",
@@ -194,7 +184,7 @@ def _look_at_dial(name: str, dial: DialSettings) -> Iterator[Finding]:
     if not is_odd:
         angles = f"{dial.min_angle:g} to {dial.max_angle:g}°"
         turned = ", reversed" * dial.reversed
-        is_usual = (dial.min_pulse_us, dial.max_pulse_us, dial.mid_pulse_us) == USUAL_US
+        is_usual = (dial.min_pulse_us, dial.max_pulse_us, dial.mid_pulse_us) == _UNCALIBRATED
         hint = "; not calibrated" * is_usual
         says = f"GPIO {dial.pin}, {pulses} for {angles}{turned}, scale {dial.scale}{hint}"
         yield Finding(thing, Verdict.PASS, says)

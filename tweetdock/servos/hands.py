@@ -1,13 +1,17 @@
 """The hands of a rig: turned frame by frame, and never started at the same moment."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tweetdock.motion import SPEED
 from tweetdock.servos.hand import Hand
 from tweetdock.servos.rig import Rig
 
+FRAME_SECONDS = 0.02  # a servo takes a pulse 50 times a second
 STAGGER_SECONDS = 0.2  # two servos starting together trip the under-voltage of a Pi
 FIRST_SPEED = 30.0  # degrees a second while it is only thought where the needle stands
+HOME_SPEED = 360.0  # degrees a second; less than what a servo can, to be home before we are gone
+HOME_STAGGER_SECONDS = 0.1
+HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one after the other
 
 
 class Hands:
@@ -48,3 +52,23 @@ class Hands:
             else:
                 self._servos.point(number, order)
         return any(not hand.is_resting or hand.wants_to_move for hand in self._hands)
+
+    def go_home(
+        self,
+        angles: Mapping[int, float],
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> bool:
+        """Bring these hands to their angles and end their pulses; whether they came there.
+
+        angles in degrees, by the hands' numbers. It takes HOME_SECONDS at most.
+        """
+        for number, angle in angles.items():
+            self._hands[number].aim(angle)
+        end = monotonic() + HOME_SECONDS
+        while (now := monotonic()) < end and self.frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
+            sleep(FRAME_SECONDS)
+        for number in angles:
+            self._servos.rest(number)
+        # A needle within a step of home is home: a whole step is all that it can be told.
+        return all(self._hands[number].is_near(angle) for number, angle in angles.items())

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tweetdock import __version__
 from tweetdock.checkup import Check, Finding, Verdict
+from tweetdock.clock import FIRST_YEAR
 from tweetdock.servos.choice import read_model
 
 ROOT = Path("/")
 ANSWER_SECONDS = 5.0
 HOT_CELSIUS = 80.0  # from here on a Pi slows itself down
-_FIRST_YEAR = 2026  # no TweetDock is older
 
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 _LOW_NOW, _LOW_BEFORE = 1 << 0, 1 << 16
@@ -91,7 +91,7 @@ class Machine:
 
     def _look_at_clock(self) -> Iterator[Finding]:
         cure = "`sudo timedatectl set-ntp true`, and let the network reach a time server"
-        if time.gmtime().tm_year < _FIRST_YEAR:
+        if time.gmtime().tm_year < FIRST_YEAR:
             says = f"it is not {time.gmtime().tm_year}: the clock was not set since the start"
             yield Finding("clock", Verdict.FAIL, says, cure)
         elif (self._root / "run/systemd/timesync/synchronized").exists():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tweetdock.backoff import backoff
 from tweetdock.errors import ServoError
 from tweetdock.servos.hand import Geometry, Hand
-from tweetdock.servos.hands import Hands
+from tweetdock.servos.hands import FRAME_SECONDS, Hands
 from tweetdock.servos.rig import Rig
 from tweetdock.settings import DialSettings
 from tweetdock.threads import Companion, Crash
@@ -16,11 +16,7 @@ from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)
 
-FRAME_SECONDS = 0.02  # a servo takes a pulse 50 times a second
 CHECK_SECONDS = 1.0  # how soon a backend that died while the needles rest is noticed
-HOME_SPEED = 360.0  # degrees a second; less than what a servo can, to be home before we are gone
-HOME_STAGGER_SECONDS = 0.1
-HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one after the other
 
 
 class Needles:
@@ -93,7 +89,8 @@ class Needles:
                     self.was_reached, self.trouble = True, ""
                     delays = backoff(1.0, 10.0)
                     self._turn()
-                    self._go_home()
+                    homes = dict(enumerate(self._homes))
+                    self.are_home = self._hands.go_home(homes, time.monotonic, time.sleep)
                 except ServoError as error:
                     self.trouble = str(error)
                     seconds = next(delays)
@@ -115,17 +112,3 @@ class Needles:
                 self._servos.check()
                 self._changed.wait(CHECK_SECONDS)
                 self._changed.clear()
-
-    def _go_home(self) -> None:
-        end = time.monotonic() + HOME_SECONDS
-        self._hands.aim(self._homes)
-        while (now := time.monotonic()) < end:
-            if not self._hands.frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
-                break
-            time.sleep(FRAME_SECONDS)
-        for number in range(len(self._homes)):
-            self._servos.rest(number)
-        # A needle within a step of home is home: a whole step is all that it can be told.
-        self.are_home = all(
-            hand.is_near(home) for hand, home in zip(self._hands, self._homes, strict=True)
-        )

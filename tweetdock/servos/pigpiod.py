@@ -21,7 +21,18 @@ START_SECONDS = 10.0
 ANSWER_SECONDS = 2.0
 END_SECONDS = 0.2
 HUNG_SECONDS = 5.0
-_VERSION = 26  # PI_CMD_PIGPV, http://abyz.me.uk/rpi/pigpio/sif.html
+# PI_CMD_PIGPV and PI_CMD_HWVER, http://abyz.me.uk/rpi/pigpio/sif.html
+VERSION, BOARD = 26, 17
+
+
+def ask(wire: socket.socket, command: int) -> int:
+    """What pigpiod answers to a command without parameters; ValueError if no pigpiod does."""
+    question = struct.pack("<3I", command, 0, 0)
+    wire.sendall(question + bytes(4))
+    answer = wire.recv(16, socket.MSG_WAITALL)
+    if len(answer) < 16 or answer[:12] != question:
+        raise ValueError("no answer of pigpiod's")
+    return int.from_bytes(answer[12:], "little")
 
 
 def is_answering(address: str, port: int) -> bool:
@@ -29,14 +40,13 @@ def is_answering(address: str, port: int) -> bool:
 
     Its port, 8888, is also that of Jupyter: the answer must be pigpiod's own.
     """
-    question = struct.pack("<3I", _VERSION, 0, 0)
     try:
         with socket.create_connection((address, port), ANSWER_SECONDS) as wire:
             wire.settimeout(ANSWER_SECONDS)
-            wire.sendall(question + bytes(4))
-            return wire.recv(16, socket.MSG_WAITALL)[:12] == question
-    except OSError:
+            ask(wire, VERSION)
+    except (OSError, ValueError):
         return False
+    return True
 
 
 class Pigpiod:

@@ -11,6 +11,8 @@ from tweetdock.settings import DialSettings
 LEAST_DEGREES = 1.2  # between two marks; nearer ones are a smear
 LEAST_LABEL_DEGREES = 11.0  # between two numbers
 MOST_MINOR = 60  # marks on a linear dial
+WIDE = 330.0  # degrees; from there on the end of the scale may meet its beginning
+TURN = 360.0
 INTERVALS = 5  # between numbers, at most; so every scale of 1, 2 or 5 times ten divides evenly
 
 # Of numbers, in radii of the dial; a capital's height and a digit's width in their size.
@@ -78,26 +80,30 @@ class Dial:
     def marks(self) -> list[Mark]:
         """All marks, from zero to full scale; both ends have a number, the others if there is room.
 
-        Numbers go by 1-2-5, on a logarithmic scale in each decade.
+        Numbers go by 1-2-5, on a logarithmic scale in each decade. On a dial that comes round
+        again full scale has one only if it is clear of zero's, and a second turn has no marks.
         """
         is_log, full_scale = isinstance(self.scale, LogScale), self.scale.full_scale
         kept = self._numbered(_log_numbers(full_scale) if is_log else _linear_numbers(full_scale))
-        counts = sorted(mark.count for mark in kept)
+        major = min((mark.count for mark in kept if mark.count), default=full_scale)
         others = (
             _log_others(full_scale, self.sweep)
             if is_log
-            else _linear_others(full_scale, self.sweep, counts[1])
+            else _linear_others(full_scale, self.sweep, major)
         )
-        for count, rank in sorted(others, key=lambda other: -other[1]):
-            if _is_clear(mark := self._mark(count, rank), kept, LEAST_DEGREES):
+        ends = [] if full_scale in (mark.count for mark in kept) else [(full_scale, Rank.MIDDLE)]
+        for count, rank in (*ends, *sorted(others, key=lambda other: -other[1])):
+            mark = self._mark(count, rank)
+            if self._is_first_turn(count) and _is_clear(mark, kept, LEAST_DEGREES):
                 kept.append(mark)
         return sorted(kept)
 
     def _numbered(self, choices: Iterable[Sequence[int]]) -> list[Mark]:
         """The marks with numbers: of the first choice that has room, or what has of the last."""
-        ends = [self._mark(count, Rank.MAJOR) for count in (0, self.scale.full_scale)]
+        ends = self._ends()
         labelled = ends
-        for counts in choices:
+        for choice in choices:
+            counts = [count for count in choice if self._is_first_turn(count)]
             labelled, is_even = list(ends), True
             for count in counts:
                 mark = self._mark(count, Rank.MAJOR)
@@ -108,6 +114,16 @@ class Dial:
             if is_even:
                 break
         return labelled
+
+    def _ends(self) -> list[Mark]:
+        """Zero and full scale, which has to be clear of zero where the dial comes round to it."""
+        zero, full = (self._mark(count, Rank.MAJOR) for count in (0, self.scale.full_scale))
+        if self.sweep <= WIDE or (self.sweep < TURN and _has_room(full, [zero])):
+            return [zero, full]
+        return [zero]
+
+    def _is_first_turn(self, count: int) -> bool:
+        return self.scale.position(count, 0) * self.sweep < TURN
 
     def _may_lack(self, count: int, counts: Sequence[int], *, is_at_end: bool) -> bool:
         """Whether numbers still look even without this one."""
@@ -211,4 +227,9 @@ def _label_box(label: str) -> tuple[float, float]:
 
 
 def _is_clear(mark: Mark, others: list[Mark], degrees: float) -> bool:
-    return all(abs(mark.bearing - other.bearing) >= degrees - _HAIR for other in others)
+    return all(_apart(mark, other) >= degrees - _HAIR for other in others)
+
+
+def _apart(mark: Mark, other: Mark) -> float:
+    """Degrees between them, the shorter way round."""
+    return abs((mark.bearing - other.bearing + TURN / 2) % TURN - TURN / 2)

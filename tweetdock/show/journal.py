@@ -54,7 +54,7 @@ def sentence(reading: Reading) -> str:
     words = [
         "DEMO, made-up posts:" if reading.demo else "",
         "REPLAY:" if reading.replay else "",
-        " ".join(f"#{tag}" for tag in reading.hashtags),
+        plain(reading.heading),
         f"{reading.posts} tweets {_place(dials['tweets'])},",
         f"{reading.authors} tweeters {_place(dials['tweeters'])}",
         f"in the last {duration(reading.window_seconds)}, {reading.grade}{_reasons(reading)}",

@@ -11,7 +11,7 @@ from tweetdock.post import COUNTS, feed_name
 from tweetdock.settings import Settings
 from tweetdock.sources.polling import Source
 from tweetdock.sources.replay.lines import Text
-from tweetdock.sources.settings import REPLAY, X_API_URL, host_of, replayed_file
+from tweetdock.sources.settings import REPLAY, X_API_URL, called, host_of, replayed_file
 from tweetdock.sources.x.budget import COUNTING_SHARE, Bill, Budget
 from tweetdock.sources.x.query import build_query
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 def subjects_of(settings: Settings) -> dict[str, str]:
     """What each feed is asked for, in its network's own language, by the feed's name."""
-    return {feed: what for name in settings.sources for feed, what in _subjects(name, settings)}
+    names = called(settings.sources)
+    return {feed: what for name in names for feed, what in _subjects(name, names[name], settings)}
 
 
-def _subjects(name: str, settings: Settings) -> Iterator[tuple[str, str]]:
+def _subjects(name: str, feed: str, settings: Settings) -> Iterator[tuple[str, str]]:
     tags = " ".join(settings.hashtags)
     if name == "mastodon":
         # One server less is another question: which posts only that one has nobody can tell.
@@ -35,7 +36,7 @@ def _subjects(name: str, settings: Settings) -> Iterator[tuple[str, str]]:
     query = settings.x.query or build_query(settings.hashtags)
     followed = " ".join(settings.x.follow)
     queries = {"x": query, "x-stream": f"{query} {followed}".strip()}
-    yield name, _at(settings, queries[name]) if name in queries else tags
+    yield feed, _at(settings, queries[name]) if name in queries else tags
 
 
 def _at(settings: Settings, subject: str) -> str:
@@ -205,7 +206,7 @@ def _make_replay(name: str, settings: Settings, ground: Ground) -> Source:
     from tweetdock.sources.replay.source import Replay  # noqa: PLC0415
 
     return Replay(
-        name,
+        called(settings.sources)[name],
         replayed_file(name),
         clock=ground.clock,
         window_seconds=settings.window_seconds,

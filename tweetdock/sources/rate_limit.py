@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from tweetdock.timestamps import parse_ms
+from tweetdock.timestamps import clock_time, parse_ms
 
 LONGEST_SECONDS = 3600.0
 SPELLINGS = ("x-rate-limit", "x-ratelimit")  # X's and Mastodon's
@@ -32,7 +32,8 @@ class RateLimit:
             try:
                 remaining = int(headers[f"{name}-remaining"])
                 reset_ms = _reset_ms(headers[f"{name}-reset"])
-            except (KeyError, ValueError, OverflowError):
+                clock_time(reset_ms)  # which no calendar may go as far as
+            except (KeyError, ValueError, OverflowError, OSError):
                 continue
             allowed = headers.get(f"{name}-limit", "")
             is_number = allowed.isascii() and allowed.isdecimal() and len(allowed) < 10

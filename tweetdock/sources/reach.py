@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tweetdock.checkup import Finding, Verdict
+from tweetdock.clock import FIRST_YEAR
 from tweetdock.sources.answers import SET_CLOCK
 from tweetdock.sources.http import proxy_of
 
@@ -22,12 +23,11 @@ LOOK_SECONDS = 12.0  # most for all that is asked of one server
 NAME_SECONDS = 5.5  # a resolver asks once more after five
 ADDRESS_SECONDS = 2.0
 KNOCK_SECONDS = NAME_SECONDS + ADDRESS_SECONDS
-FIRST_YEAR = 2026  # no clock that is right shows an earlier one
 TOO_EARLY = 9  # OpenSSL: X509_V_ERR_CERT_NOT_YET_VALID
 LOG_IN = "open any page in a browser on this network and log in, then look again"
 AGAIN = "look again in a minute; TweetDock itself keeps trying"
 # As the sources say it.
-PORTAL_SIGN, SILENCE_SIGN = "login page", "has said nothing"
+PORTAL_SIGN, SILENCE_SIGN, LATE_SIGN = "login page", "has said nothing", "does not answer in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,12 @@ class Place:
 
     @property
     def door(self) -> tuple[str, int]:
-        """Host and port of the next that is to be connected to."""
+        """Host and port of the next that is to be connected to; ValueError if it has none."""
         url = urlsplit(f"//{self.proxy}" if self.proxy else self.url)
+        if not url.hostname:
+            raise ValueError("no host")
         usual = 443 if url.scheme in ("https", "wss") else 80
-        return url.hostname or "", url.port or usual
+        return url.hostname, url.port or usual
 
     def finding(self, verdict: Verdict, says: str, cure: str = "") -> Finding:
         """What there is to say of the way to it."""
@@ -69,8 +71,11 @@ def knock(place: Place) -> Finding:
 
     A pass says that it answers: to be told once that has been heard of whoever is at home.
     """
-    host, port = place.door
     until = time.monotonic() + KNOCK_SECONDS
+    try:
+        host, port = place.door
+    except ValueError:
+        return _no_address(place)
     try:
         silent = _connect(_addresses(host, port), until)
     except (OSError, UnicodeError) as error:
@@ -115,14 +120,13 @@ def unreachable(place: Place, error: Exception) -> Finding:
                 says = f"no way leads to {name}: this machine's network is down"
                 cure = "look at the cable or the Wi-Fi (ip route shows a default if there is a way)"
             case TimeoutError() if SILENCE_SIGN not in str(error):
-                says = f"{name} does not answer in time"
-                cure = (
-                    "see whether another machine on this network gets there: if not, a firewall or "
-                    f"the network's own way out is at fault; else check {_setting(place)}"
-                )
+                return _late(place, name)
             case _:
                 continue
         return place.finding(Verdict.FAIL, says, cure)
+    if LATE_SIGN in str(error):
+        # The client has cut it itself: what it then sees is a connection that broke.
+        return _late(place, place.host)
     is_portal = PORTAL_SIGN in str(error).lower()
     return place.finding(Verdict.FAIL, str(error), LOG_IN if is_portal else AGAIN)
 
@@ -197,6 +201,21 @@ def _untrusted(place: Place, error: ssl.SSLCertVerificationError) -> Finding:
         f"place, or the date is wrong ({today:%Y-%m-%d} here)",
         f"if this is a guest's Wi-Fi, {LOG_IN}; where a company's proxy reads along, name its "
         "certificate in REQUESTS_CA_BUNDLE and SSL_CERT_FILE",
+    )
+
+
+def _no_address(place: Place) -> Finding:
+    name = f"the proxy {place.proxy}" if place.proxy else place.url
+    cure = f"correct {_setting(place)}: http://host:port, with a port up to 65535"
+    return place.finding(Verdict.FAIL, f"{name} is no address", cure)
+
+
+def _late(place: Place, name: str) -> Finding:
+    return place.finding(
+        Verdict.FAIL,
+        f"{name} {LATE_SIGN}",
+        "see whether another machine on this network gets there: if not, a firewall or "
+        f"the network's own way out is at fault; else check {_setting(place)}",
     )
 
 

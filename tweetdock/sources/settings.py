@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import chain, count
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tweetdock import values
+from tweetdock.plain import plain
 from tweetdock.setting import set_by
 from tweetdock.sources.x.query import build_query
 
@@ -211,6 +213,19 @@ def source_problems(sources: tuple[str, ...]) -> Iterator[str]:
             yield f"TWEETDOCK_SOURCES={source}: a comma list of " + ", ".join(AVAILABLE_SOURCES)
     if "demo" in sources and len(sources) > 1:
         yield "TWEETDOCK_SOURCES: made-up posts cannot be mixed with real ones; demo stands alone"
+
+
+def called(sources: tuple[str, ...]) -> dict[str, str]:
+    """What each source is called where everybody sees it: a recording by its file's name alone."""
+    names: dict[str, str] = {}
+    for source in sources:
+        plainly = source
+        if source.startswith(REPLAY):
+            plainly = REPLAY + plain(replayed_file(source).name)
+        numbers = (f"{plainly} ({number})" for number in count(2))
+        taken = set(names.values())
+        names[source] = next(name for name in chain([plainly], numbers) if name not in taken)
+    return names
 
 
 def replayed_file(source: str) -> Path:

@@ -17,6 +17,7 @@ SIGNALS = {
     signal.SIGHUP: HANG_UP,
     signal.SIGTERM: INTERRUPT,
     signal.SIGINT: INTERRUPT,
+    signal.SIGQUIT: INTERRUPT,
     signal.SIGTSTP: SUSPEND,
     signal.SIGCONT: RESUME,
     signal.SIGWINCH: RESIZE,
@@ -67,8 +68,8 @@ class Keys:
 class Keyboard:
     """A terminal's keys without its echo and its line, while it is entered.
 
-    SIGTERM, Ctrl-C, Ctrl-Z, a hang-up and a new size come as keys, between two others: nothing is
-    broken off by them. Only in the main thread.
+    SIGTERM, Ctrl-C, SIGQUIT, Ctrl-Z, a hang-up and a new size come as keys, between two others:
+    nothing is broken off by them. Only in the main thread.
     """
 
     def __init__(self, fd: int) -> None:

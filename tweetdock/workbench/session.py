@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from tweetdock.servos.bench import Bench
 from tweetdock.servos.calibration import Calibration, Place
 from tweetdock.servos.hand import STEP_US
-from tweetdock.servos.needles import CHECK_SECONDS, FRAME_SECONDS
+from tweetdock.servos.hands import FRAME_SECONDS
+from tweetdock.servos.needles import CHECK_SECONDS
 from tweetdock.settings import DIALS, Settings
 from tweetdock.workbench import keys
 from tweetdock.workbench.keys import Keyboard

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import stat
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
@@ -22,7 +23,7 @@ def obstacle(folder: Path) -> str:
     place = nearest(folder)
     if not place.is_dir():
         return f"{place} is no folder"
-    if _may(place, os.W_OK | os.X_OK):
+    if _may(place, os.W_OK | os.X_OK) and not _is_the_kernels(place):
         return ""
     what = "written to" if place == folder else f"written to, and {folder} is to be made in it"
     return f"{place} may not be {what}"
@@ -47,6 +48,8 @@ def cure(path: Path, name: str, *, is_ours: bool = False) -> str:
     elsewhere = f"name another place with {name}"
     if not place.is_dir() and (place != path or not is_ours):
         return f"move that away, or {elsewhere}"
+    if _is_the_kernels(place):
+        return elsewhere
     if me == 0:
         return f"mount it for writing, or {elsewhere}"
     if place != path:
@@ -55,12 +58,19 @@ def cure(path: Path, name: str, *, is_ours: bool = False) -> str:
     if owner == me:
         return f"`chmod -R u+rwX {quote(str(place))}`, or {elsewhere}"
     theirs = (
-        f"it belongs to {_user(owner)}, and the doctor is {_user(me)}: if TweetDock runs as "
-        f"{_user(owner)}, run the doctor so, too, by sudo; else "
+        f"it belongs to {user(owner)}, and the doctor is {user(me)}: if TweetDock runs as "
+        f"{user(owner)}, run the doctor so, too, by sudo; else "
     )
     if is_ours:
         return f"{theirs}`sudo chown -R {me} {quote(str(place))}`"
     return f"{theirs}{elsewhere}"
+
+
+def file_cure(path: Path, name: str) -> str:
+    """How this user comes to use a file of TweetDock's that is set by a name."""
+    if not path.is_file():
+        return f"move that away, or name another place with {name}"
+    return cure(path, name, is_ours=True)
 
 
 def device(path: Path) -> int:
@@ -75,7 +85,14 @@ def _may(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=True)
 
 
-def _user(number: int) -> str:
+def _is_the_kernels(place: Path) -> bool:
+    # Root may do everything, it is said; but in /proc and /sys nothing can be made.
+    is_closed = not place.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
+    return is_closed and os.statvfs(place).f_blocks == 0
+
+
+def user(number: int) -> str:
+    """The name of a user, or what stands for it."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tweetdock.errors import StateError
-from tweetdock.keep.sqlite.database import DAMAGE
+from tweetdock.keep.sqlite.database import DAMAGE, check_kind
 from tweetdock.keep.sqlite.facts import UNREADABLE, moment, number
 from tweetdock.keep.sqlite.history import FILE
 from tweetdock.keep.sqlite.schema import MIGRATIONS
@@ -37,6 +37,7 @@ def condition_of(folder: Path, *, is_held: bool) -> Condition | None:
     path = folder / FILE
     if not path.exists():
         return None
+    check_kind(path)
     # Of a file that was closed well nothing but itself is read: not even SQLite's own small files
     # are made beside it, which might then belong to another user than the gauge's.
     has_log = is_held or path.with_name(f"{FILE}-wal").exists()
@@ -58,6 +59,9 @@ def _read(db: sqlite3.Connection, *, is_held: bool) -> Condition:
         if verdict != "ok":
             return Condition(damage=" ".join(str(verdict).split()))
     (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version == tables == 0:
+        return Condition(len(MIGRATIONS))  # begun, and broken off: the next start makes it whole
     if version != len(MIGRATIONS):
         return Condition(version)
     saved = db.execute("SELECT value FROM facts WHERE name = 'saved_ms'").fetchone()

@@ -39,8 +39,18 @@ def open_to_write(path: Path, migrations: Migrations) -> sqlite3.Connection:
     return db
 
 
+def check_kind(path: Path) -> None:
+    """Raises StateError for what is there and is no file: at a pipe SQLite waits for ever."""
+    is_odd = False
+    with suppress(OSError):  # what cannot be looked at, SQLite will say
+        is_odd = path.exists() and not path.is_file()
+    if is_odd:
+        raise StateError(f"{path} is no file")
+
+
 def open_to_read(path: Path, migrations: Migrations) -> sqlite3.Connection:
     """The file of a TweetDock at work, of which nothing is changed; StateError if it cannot be."""
+    check_kind(path)
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
     except sqlite3.Error as error:

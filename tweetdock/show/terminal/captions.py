@@ -19,16 +19,16 @@ def title(reading: Reading, width: int) -> Parts:
     """What is counted, on a line that keeps the log apart."""
     sort = sort_of(reading)
     end = f" {sort} ──" if sort else ""
-    tags = plain(" ".join(f"#{tag}" for tag in reading.hashtags))
-    begin = f"── last {duration(reading.window_seconds)}{' of ' if tags else ' '}"
-    tags = cut(tags, width - len(begin) - len(end) - 3, UNICODE)
+    what = plain(reading.heading)
+    begin = f"── last {duration(reading.window_seconds)}{' of ' if what else ' '}"
+    what = cut(what, width - len(begin) - len(end) - 3, UNICODE)
     # Terminals differ about the width of what combines: as if each sign had one of its own.
-    wide = max(cell_len(tags), sum(max(1, cell_len(sign)) for sign in tags))
+    wide = max(cell_len(what), sum(max(1, cell_len(sign)) for sign in what))
     fill = "─" * (width - len(begin) - wide - len(end) - 1)
     return [
         (begin, "dim"),
-        (tags, "bold"),
-        (f" {fill}" if tags else fill, "dim"),
+        (what, "bold"),
+        (f" {fill}" if what else fill, "dim"),
         (end, "bold magenta"),
     ]
 

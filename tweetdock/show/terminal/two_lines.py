@@ -60,8 +60,7 @@ class _Widths(NamedTuple):
 
 def _lines(reading: Reading, width: int, signs: Signs) -> list[Text]:
     colour, dials = COLOURS[reading.grade], reading.dials
-    tags = " ".join(f"#{tag}" for tag in reading.hashtags)
-    left = [tags, f"last {duration(reading.window_seconds)}"]
+    left = [plain(reading.heading), f"last {duration(reading.window_seconds)}"]
     names, numbers = _flush(list(dials), "<"), _numbers(dials, with_word=True)
     sort = f"{sort_of(reading)} ".lstrip()
     grade = Text.assemble((sort, "bold magenta"), (reading.grade, colour))

@@ -8,7 +8,7 @@ from tweetdock.reading import DialReading
 from tweetdock.scaler import SMALLEST_FULL_SCALE, make_scale
 from tweetdock.settings import DialSettings
 from tweetdock.show.dial import CAPITAL, LABEL_SIZE, Dial, Mark, Rank, label_point, point
-from tweetdock.show.web.words import TITLES, WORDS, dial_words, notes, number
+from tweetdock.show.web.words import NOTES, TITLES, WORDS, dial_words, notes, number
 
 # The pivot is the origin; the picture is 400 wide and high.
 FACE, ARC = 198.0, 148.0
@@ -40,11 +40,15 @@ class Places(NamedTuple):
 BELOW, WITHIN = Places(56, 129, 159, 76, 15), Places(-50, 84, 106, 40, 12)
 
 
-def draw_dial(name: str, reading: DialReading | None, dial: DialSettings, grade: Grade) -> str:
+def draw_dial(
+    name: str, reading: DialReading | None, dial: DialSettings, grade: Grade, sort: str = ""
+) -> str:
     """A dial with its needle; reading: None while there is none.
 
+    sort: what a picture that stands by itself says first; empty for real posts of now.
     The needle is the group `needle`, turned by its bearing: degrees clockwise from straight up.
-    `data-straight` is the angle at which it points straight up.
+    `data-straight` is the angle at which it points straight up; by the other data-attributes one
+    knows of which scale its marks are.
     """
     shown = reading or _nothing(dial)
     geometry = Dial.of(dial, shown.full_scale)
@@ -53,10 +57,15 @@ def draw_dial(name: str, reading: DialReading | None, dial: DialSettings, grade:
     label = dial_words(name, shown, grade) if reading else f"{TITLES[name]}: {WORDS['none_why']}"
     count = number(shown.count) if reading else "\u2013"
     note = notes(shown, grade) if reading else WORDS["at_rest"]
+    if sort:
+        label, note = f"{sort}. {label}", NOTES.join(filter(None, (sort, note)))
+    is_pegged = shown.pegged and shown.known and grade is not Grade.STALE
     return f"""\
 <svg xmlns="http://www.w3.org/2000/svg" class="dial" viewBox="-200 -200 400 400" role="img"
 aria-label="{escape(label)}" data-dial="{escape(name)}" data-angle="{shown.angle:g}"
 data-straight="{-geometry.bearing_of(0):g}" data-full-scale="{shown.full_scale}"
+data-scale="{escape(dial.scale)}" data-min-angle="{dial.min_angle}"
+data-max-angle="{dial.max_angle}"
 font-family="{escape(FONTS)}" text-anchor="middle">
 <circle class="face" r="{FACE:g}" fill="{PAPER}" stroke="{RULE}" stroke-width="2"/>
 {_scale(geometry)}
@@ -65,7 +74,7 @@ fill="{SOFT}">{TITLES[name]}</text>
 <text class="count" y="{places.count_y}" font-size="{size}" fill="{INK}">{count}</text>
 <text class="note" y="{places.note_y}" font-size="{places.note_size}" \
 fill="{INK}">{escape(note)}</text>
-{_peg(geometry, is_pegged=shown.pegged)}
+{_peg(geometry, is_pegged=is_pegged)}
 {_needle(geometry.bearing_of(shown.angle))}
 </svg>"""
 

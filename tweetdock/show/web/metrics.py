@@ -16,6 +16,7 @@ from tweetdock import __version__
 from tweetdock.coverage import Grade
 from tweetdock.reading import Reading
 from tweetdock.show.board import BUCKETS, Board, Delays
+from tweetdock.show.web.health import reading_of
 
 Rows = Iterable[tuple[list[str], float]]
 
@@ -31,7 +32,10 @@ class Metrics(Collector):
 
     def scrape(self, accept: str) -> tuple[bytes, str]:
         """The metrics as text, and which kind of it: what was asked for by `Accept`."""
-        encode, kind = choose_encoder(accept)
+        try:
+            encode, kind = choose_encoder(accept)
+        except (TypeError, ValueError):  # a version was asked for that is no number
+            encode, kind = choose_encoder("")
         return encode(self._registry), kind
 
     def describe(self) -> Iterable[Metric]:
@@ -41,8 +45,9 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics as they are now."""
         yield Info("tweetdock_build", "Which TweetDock this is.", value={"version": __version__})
-        if self._board.reading is not None:
-            yield from _of_reading(self._board.reading, self._board.silence_seconds())
+        reading = reading_of(self._board)
+        if reading is not None:
+            yield from _of_reading(reading, self._board.silence_seconds())
         yield from self._of_feeds()
         yield from self._of_house()
 

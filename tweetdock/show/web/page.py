@@ -7,10 +7,10 @@ from html import escape
 from tweetdock import __version__
 from tweetdock.coverage import Grade
 from tweetdock.motion import ACCELERATION, ARRIVED, SPEED
-from tweetdock.plain import plain
-from tweetdock.reading import DialReading, Reading, SourceReading
+from tweetdock.reading import Reading, SourceReading
 from tweetdock.settings import DialSettings
 from tweetdock.show.web.dial_svg import draw_dial
+from tweetdock.show.web.heading import heading, title
 from tweetdock.show.web.words import (
     WORDS,
     detail_words,
@@ -26,7 +26,6 @@ from tweetdock.timestamps import clock_time, rfc3339
 RANGES = {"1": "1 h", "6": "6 h", "24": "24 h", "168": "7 d"}  # hours, as they are asked for
 USUAL_RANGE = "6"
 LONG_AGO_MS = 20 * 3_600_000  # from then on a time needs its day
-LONG = 36  # signs in a heading
 
 
 def page(reading: Reading | None, dials: Mapping[str, DialSettings], *, kiosk: bool) -> str:
@@ -44,7 +43,7 @@ def page(reading: Reading | None, dials: Mapping[str, DialSettings], *, kiosk: b
 <html lang="en" class="{"kiosk" if kiosk else "usual"}" data-grade="{grade or "none"}">
 {_head(reading)}
 <body {_data(reading)}>
-<header><p id="lost" hidden><span></span></p>{_heading(reading)}</header>
+<header><p id="lost" hidden><span></span></p>{heading(reading, kiosk=kiosk)}</header>
 <main>
 <section id="dials" aria-label="Dials">
 {drawn}
@@ -68,20 +67,13 @@ def page(reading: Reading | None, dials: Mapping[str, DialSettings], *, kiosk: b
 """
 
 
-def dial_svg(
-    name: str, reading: DialReading, dial: DialSettings, grade: Grade = Grade.EXACT
-) -> str:
-    """One dial with its needle as an SVG image that stands by itself."""
-    return draw_dial(name, reading, dial, grade)
-
-
 def _head(reading: Reading | None) -> str:
     return f"""\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escape(_title(reading))}</title>
+<title>{escape(title(reading))}</title>
 <link rel="icon" href="/static/favicon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/static/uPlot.min.css">
 <link rel="stylesheet" href="/static/page.css">
@@ -93,17 +85,6 @@ def _head(reading: Reading | None) -> str:
 </head>"""
 
 
-def _title(reading: Reading | None) -> str:
-    if reading is None:
-        return "TweetDock"
-    sort = "Demo: " if reading.demo else "Replay: " if reading.replay else ""
-    return plain(f"{sort}{' '.join(_tags(reading))} · TweetDock")
-
-
-def _tags(reading: Reading) -> list[str]:
-    return [f"#{tag}" for tag in reading.hashtags] or ["A query of X"]
-
-
 def _data(reading: Reading | None) -> str:
     """What the scripts go by: one truth with the servos' motion and the words above."""
     networks = network_names(reading.sources) if reading else {}
@@ -111,6 +92,7 @@ def _data(reading: Reading | None) -> str:
     shape = (
         {
             "hashtags": reading.hashtags,
+            "subject": reading.subject,
             "sources": list(reading.sources),
             "window_seconds": reading.window_seconds,
             "demo": reading.demo,
@@ -129,23 +111,6 @@ def _data(reading: Reading | None) -> str:
         "words": json.dumps(dict(WORDS)),
     }
     return "\n".join(f'data-{name}="{escape(value)}"' for name, value in values.items())
-
-
-def _heading(reading: Reading | None) -> str:
-    if reading is None:
-        return '<h1>TweetDock</h1><p class="window">Tweets and tweeters on two dials</p>'
-    tags = " ".join(f"<bdi>{escape(plain(tag))}</bdi>" for tag in _tags(reading))
-    long = ' class="long"' if sum(map(len, _tags(reading))) > LONG else ""
-    sort = ""
-    if reading.demo:
-        sort = "<strong>Demo</strong> These posts are made up."
-    elif reading.replay:
-        sort = "<strong>Replay</strong> These posts are of another time."
-    made_up = f'<p class="sort">{sort}</p>' if sort else ""
-    return (
-        f'<h1{long}>{tags}</h1><p class="window">Tweets and tweeters of the '
-        f"{window_words(reading.window_seconds)}, each counted once</p>{made_up}"
-    )
 
 
 def _grade(reading: Reading | None) -> str:
@@ -200,7 +165,7 @@ def _source(name: str, title: str, source: SourceReading, most: int, reading: Re
 <rect width="100" height="1"/><rect class="share" width="{share:.1f}" height="1"/></svg>
 <p><b class="posts">{number(source.posts)}</b> tweets</p>
 <p><b class="authors">{number(source.authors)}</b> tweeters</p>
-<p><b class="heard">{heard_words(source, reading.at_ms)}</b> last word</p>
+<p><b class="heard">{heard_words(source, reading.at_ms)}</b> <span>last word</span></p>
 <p class="detail" dir="auto">{escape(detail_words(source, reading))}</p>
 </li>
 """
@@ -214,7 +179,7 @@ def _chart() -> str:
     )
     return f"""\
 <section id="chart" aria-labelledby="chart-title">
-<h2 id="chart-title">History</h2>
+<h2 id="chart-title">History <span></span></h2>
 <fieldset><legend class="unseen">How far back</legend>{choices}</fieldset>
 <p class="legend"><span class="tweets">Tweets</span><span class="tweeters">Tweeters</span>\
 <span class="doubt">at least</span><output></output></p>

@@ -10,9 +10,11 @@ from tweetdock.settings import DIALS, Settings
 from tweetdock.show.board import Board
 from tweetdock.show.web.answer import JSON, Answer, refusal
 from tweetdock.show.web.asgi import App, Message, Receive, Send
-from tweetdock.show.web.health import ailment
+from tweetdock.show.web.dial_svg import draw_dial
+from tweetdock.show.web.heading import sort_of
+from tweetdock.show.web.health import absence, ailment, reading_of
 from tweetdock.show.web.histories import Histories
-from tweetdock.show.web.page import dial_svg, page
+from tweetdock.show.web.page import page
 from tweetdock.show.web.statics import Statics
 from tweetdock.show.web.watchers import Watchers
 from tweetdock.show.web.wording import as_bytes, as_line
@@ -53,29 +55,32 @@ class _Answers:
         self._scrape: Callable[[str], tuple[bytes, str]] | None = None
 
     def page(self, request: Request) -> App:
-        kiosk = "kiosk" in request.query_params
-        text = page(self._board.reading, self._dials, kiosk=kiosk)
+        reading = reading_of(self._board)
+        if reading is None and self._board.reading is not None:
+            return self._no_reading(request, refresh="5")
+        text = page(reading, self._dials, kiosk="kiosk" in request.query_params)
         return Answer(text.encode(), "text/html; charset=utf-8")
 
     def dial(self, request: Request) -> App:
         name = request.path_params["name"]
         if name not in self._dials:
             return _nothing_there
-        reading = self._board.reading
+        reading = reading_of(self._board)
         if reading is None:
-            return _no_reading(request)
-        text = dial_svg(name, reading.dials[name], self._dials[name], reading.grade)
+            return self._no_reading(request)
+        one, dial = reading.dials[name], self._dials[name]
+        text = draw_dial(name, one, dial, reading.grade, sort_of(reading))
         # It may be shown elsewhere, in slides; all else is for this page.
         open_to_all = {"cross-origin-resource-policy": "cross-origin"}
         return Answer(text.encode(), "image/svg+xml", headers=open_to_all)
 
     def reading(self, request: Request) -> App:
-        reading = self._board.reading
-        return _no_reading(request) if reading is None else Answer(as_bytes(reading), JSON)
+        reading = reading_of(self._board)
+        return self._no_reading(request) if reading is None else Answer(as_bytes(reading), JSON)
 
     def line(self, request: Request) -> App:
-        reading = self._board.reading
-        return _no_reading(request) if reading is None else Answer(as_line(reading))
+        reading = reading_of(self._board)
+        return self._no_reading(request) if reading is None else Answer(as_line(reading))
 
     def events(self, request: Request) -> App:
         if not self._watchers.has_room:
@@ -103,6 +108,10 @@ class _Answers:
             return refusal("", 503, trouble)
         return Answer(b"ok\n")
 
+    def _no_reading(self, request: Request, **headers: str) -> App:
+        why = absence(self._board)
+        return refusal(request.scope["path"], 503, why, **SOON, **headers)
+
 
 def _endpoint(answer: Callable[[Request], App]) -> Callable[[Request], Awaitable[App]]:
     """The answer as a coroutine: Starlette would call a plain function in a thread of its own."""
@@ -111,10 +120,6 @@ def _endpoint(answer: Callable[[Request], App]) -> Callable[[Request], Awaitable
         return answer(request)
 
     return endpoint
-
-
-def _no_reading(request: Request) -> App:
-    return refusal(request.scope["path"], 503, "There is no reading yet.", **SOON)
 
 
 async def _nothing_there(scope: Message, receive: Receive, send: Send) -> None:

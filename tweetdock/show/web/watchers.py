@@ -1,13 +1,14 @@
 """Those who watch the readings live: each gets the newest, and nobody holds up another."""
 
 import asyncio
-import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tweetdock.show.board import Board
 from tweetdock.show.web.asgi import Message, Receive, Send
+from tweetdock.show.web.health import is_silent
 from tweetdock.show.web.limits import Limits
+from tweetdock.show.web.wording import as_bytes
 
 if TYPE_CHECKING:
     from tweetdock.reading import Reading
@@ -35,7 +36,7 @@ class Watchers:
         self._due_at = 0.0
         self._shown: Reading | None = None
         self.number = 0
-        self.event = b""
+        self._event = b""
         self.has_ended = False
         board.watch(self._told)
 
@@ -46,6 +47,11 @@ class Watchers:
     def has_room(self) -> bool:
         """Whether one more may watch."""
         return len(self._all) < self._limits.watchers and not self.has_ended
+
+    @property
+    def event(self) -> bytes:
+        """The newest reading as an event; nothing while the loop hangs, as that is old."""
+        return b"" if is_silent(self._board) else self._event
 
     def begin(self) -> None:
         """Follow the board from now on."""
@@ -63,9 +69,12 @@ class Watchers:
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        watcher = Watcher(self, send)
+        # What was put up before the loop hung is not sent to who comes later, nor when it turns.
+        is_late = is_silent(self._board)
+        watcher = Watcher(self, send, seen=self.number if is_late else 0)
         self._all.add(watcher)
-        self._look()
+        if not is_late:
+            self._look()
         leaving = asyncio.ensure_future(_gone(receive))
         leaving.add_done_callback(lambda _: watcher.leave())
         try:
@@ -101,18 +110,18 @@ class Watchers:
             return
         self._shown = reading
         self.number += 1
-        text = json.dumps(reading.as_json(), ensure_ascii=False)
-        self.event = f"id: {reading.at_ms}\ndata: {text}\n\n".encode()
+        self._event = b"id: %d\ndata: %b\n" % (reading.at_ms, as_bytes(reading))
 
 
 class Watcher:
-    """One who watches."""
+    """One who watches; seen: the number of the event that it needs no more."""
 
-    def __init__(self, watchers: Watchers, send: Send) -> None:
+    def __init__(self, watchers: Watchers, send: Send, *, seen: int) -> None:
         self._watchers = watchers
         self._send = send
         self._news = asyncio.Event()
         self._has_left = False
+        self._seen = seen
 
     def wake(self) -> None:
         """Have it look."""
@@ -126,16 +135,15 @@ class Watcher:
     async def watch(self) -> None:
         """Send it the newest reading, again and again."""
         await self._body(RETRY)
-        seen = 0
         while not (self._has_left or self._watchers.has_ended):
-            if seen == self._watchers.number:
+            if self._seen == self._watchers.number:
                 await self._news.wait()
             self._news.clear()
             # This returns when all that was sent before is on its way: only then the newest is
             # chosen, so that who reads slowly misses readings, and is never shown old ones.
             await self._body(b"")
-            if seen != self._watchers.number:
-                seen = self._watchers.number
+            if self._seen != self._watchers.number:
+                self._seen = self._watchers.number
                 await self._body(self._watchers.event)
         await self._body(b"", more=False)
 

@@ -22,7 +22,6 @@ ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not listened at
 OUTSIDE = ("192.0.2.1", 9)
 STOP_SECONDS = 0.2
 BUFFER_BYTES = 32_768  # of the system, a connection: who does not read is soon found out
-BACKLOG = 128
 
 
 class Web:
@@ -84,7 +83,7 @@ def _listener(host: str, port: int) -> socket.socket:
         if is_v6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
         listener.bind((host, port))
-        listener.listen(BACKLOG)
+        listener.listen()  # as many as the system likes; the server sets its own number
     except OSError as error:
         if listener is not None:
             listener.close()

@@ -8,7 +8,9 @@ from tweetdock.reading import Reading
 
 def as_bytes(reading: Reading) -> bytes:
     """The reading as the contract's JSON, in one line."""
-    return json.dumps(reading.as_json(), ensure_ascii=False).encode() + b"\n"
+    text = json.dumps(reading.as_json(), ensure_ascii=False)
+    # A network's own words may have half a surrogate pair.
+    return text.encode(errors="replace") + b"\n"
 
 
 def as_line(reading: Reading) -> bytes:

@@ -33,6 +33,7 @@ WORDS: Mapping[str, str] = {
     "unheard": "no word yet",
     "spoken": "{posts} tweets by {authors} tweeters in the {window}. {grade}. {why}",
     "lost": "No word from TweetDock since {time}",
+    "dial_lost": "{title}: {count} at {time}. No word since.",
     "lost_why": "This page shows what was then.",
     "found": "TweetDock is back.",
 }

@@ -3,22 +3,25 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from tweetdock.checkup import Finding, Verdict
 from tweetdock.clock import TRUSTED_MS, Clock
-from tweetdock.errors import SourceError
+from tweetdock.errors import RefusedError, SourceError
 from tweetdock.sources.answers import clock_finding
 from tweetdock.sources.bluesky.events import COLLECTION, Sieve
 from tweetdock.sources.bluesky.websocket import WebSocket
 from tweetdock.sources.http import date_ms, proxy_of
-from tweetdock.sources.reach import LOOK_SECONDS, Place, unreachable
+from tweetdock.sources.reach import AGAIN, LOG_IN, LOOK_SECONDS, Place, unreachable
 from tweetdock.timestamps import duration
 
 SETTING = "TWEETDOCK_JETSTREAM"
 EVENT_SECONDS = 5.0  # fifty posts a second is usual
 LATE_MS = 30_000
+BUSY = (408, 425, 429)  # refusals that end by themselves
+# As it is said of what answers, and is no Jetstream.
+STRANGER_SIGNS = "does not speak WebSocket", "is it a Jetstream host?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +56,19 @@ class BlueskyCheckup:
         self._look_seconds = look_seconds
 
     def look(self) -> Iterator[Finding]:
-        """A line for each host, and one for the clock."""
+        """A line for each host, but one for all that fail alike; and one for the clock."""
         outcomes = self._listen()
         works = any(isinstance(outcome, Heard) for outcome in outcomes)
+        lines: dict[object, tuple[Finding, list[str]]] = {}
         for place, outcome in zip(self._places, outcomes, strict=True):
             if isinstance(outcome, Heard):
-                yield _alive(place, outcome)
-            else:
-                yield _dead(place, outcome, others_work=works)
+                lines[place] = _alive(place, outcome), [place.host]
+                continue
+            found = _dead(place, outcome, others_work=works)
+            alike = found.verdict, found.says.replace(place.host, ""), found.cure
+            lines.setdefault(alike, (found, []))[1].append(place.host)
+        for found, (_, *others) in lines.values():
+            yield _said_of_all(found, others)
         for place, outcome in zip(self._places, outcomes, strict=True):
             if isinstance(outcome, Heard) and (server_ms := _time_of(outcome)) is not None:
                 whose = f"{place.host}'s"
@@ -141,9 +149,33 @@ def _dead(place: Place, error: SourceError, *, others_work: bool) -> Finding:
     cure = found.cure
     if others_work:
         cure = f"nothing for now: another host stands in; if it stays so, take it out of {SETTING}"
+    elif wrong := _cure_of_address(error):
+        cure = wrong
     elif proxy := proxy_of(place.url.replace("ws", "http", 1)):
         cure = f"let this machine out past the proxy {proxy}, through which no Bluesky comes"
     return place.finding(Verdict.WARN if others_work else Verdict.FAIL, found.says, cure)
+
+
+def _cure_of_address(error: SourceError) -> str:
+    """What to do if something answers that is no Jetstream; empty if that is not so."""
+    cause = error.__cause__
+    status = cause.status if isinstance(cause, RefusedError) else 0
+    if 300 <= status < 400:
+        return f"{LOG_IN}; else check {SETTING}"
+    if status in BUSY or status >= 500:
+        return AGAIN
+    if status or any(sign in str(error) for sign in STRANGER_SIGNS):
+        return f"check {SETTING}: the address of a Jetstream is wss://host/subscribe"
+    return ""
+
+
+def _said_of_all(found: Finding, others: Sequence[str]) -> Finding:
+    if not others:
+        return found
+    *first, last = others
+    names = f"{', '.join(first)} and {last}" if first else last
+    link = " It" if found.says.endswith("?") else "; it"
+    return replace(found, says=f"{found.says}{link} is the same with {names}")
 
 
 def _time_of(heard: Heard) -> int | None:

@@ -9,20 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import (
-    InvalidStatus,
-    InvalidURI,
-    PayloadTooBig,
-)
+from websockets.exceptions import InvalidStatus, InvalidURI, PayloadTooBig
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
-from tweetdock.errors import SourceError
+from tweetdock.errors import RefusedError, SourceError
 from tweetdock.timestamps import duration
 
 OPEN_SECONDS = 10.0
@@ -199,7 +195,7 @@ class WebSocket:
             if read > LARGEST_ANSWER and protocol.state is State.CONNECTING:
                 raise SourceError(f"{self._host} does not speak WebSocket")
         if protocol.handshake_exc is not None:
-            raise self._refusal(protocol.handshake_exc)
+            self._refuse(protocol.handshake_exc)
         return self._headers
 
     def _receive(self, deadline: float) -> int:
@@ -254,17 +250,19 @@ class WebSocket:
             raise SourceError(f"{self._host} has closed the connection")
         raise SourceError(f"{self._host} sends what is no WebSocket message")
 
-    def _refusal(self, error: Exception) -> SourceError:
+    def _refuse(self, error: Exception) -> NoReturn:
         if not isinstance(error, InvalidStatus):
             # The library's older releases do not wrap the end of the stream.
             is_end = isinstance(error, EOFError) or isinstance(error.__cause__, EOFError)
             what = "has closed the connection" if is_end else "does not speak WebSocket"
-            return SourceError(f"{self._host} {what}")
+            raise SourceError(f"{self._host} {what}")
         status = error.response.status_code
         wanted = "".join(error.response.headers.get_all("Retry-After"))
         is_number = wanted.isascii() and wanted.isdigit()
         retry_after = min(float(wanted), 900.0) if is_number else None
-        return SourceError(f"{self._host} refuses (HTTP {status})", retry_after=retry_after)
+        sentence = f"{self._host} refuses (HTTP {status})"
+        refusal = RefusedError(status, dict(error.response.headers.raw_items()), b"")
+        raise SourceError(sentence, retry_after=retry_after) from refusal
 
 
 def _share(deadline: float, addresses: int) -> float:

@@ -33,7 +33,7 @@ class Replay:
     the file. With `loops` the file begins anew after a rest as long as the usual distance of its
     posts; then each post is another one, by the same author.
 
-    name: the source as the owner writes it. lines: gives a file's lines, packed or not, and a
+    name: what everybody may call it. lines: gives a file's lines, packed or not, and a
     TornError in place of what is damaged; may raise OSError.
     Raises UnavailableError if the file cannot be read or has no posts; so does `poll` where that
     shows late.

@@ -24,6 +24,8 @@ from tweetdock.sources.x.stream import SILENCE_SECONDS
 from tweetdock.sources.x.stream_client import XStreamClient
 
 ANSWER_SECONDS = 4.0
+SEARCHES = 2  # at most: one more by X's time, if it refused the first by a wrong clock
+LEAST_SECONDS = 1.0
 SOON_SPENT = 240  # posts a day: ten an hour
 LET_IN = (400, 402, 429)  # refusals of one whose credentials are good
 BUDGET = "TWEETDOCK_X_DAILY_BUDGET_USD"
@@ -70,7 +72,7 @@ class XCheckup:
             self._credentials,
             clock=self._clock,
             api_url=self._settings.x.api_url,
-            whole_seconds=self._answer_seconds,
+            whole_seconds=self._share(until, SEARCHES),
             budget=budget,
         )
         try:
@@ -90,7 +92,12 @@ class XCheckup:
             yield knocked
             yield from self._answered(found, client)
         if "x-stream" in self._settings.sources:
-            yield self._rules(max(1.0, min(self._answer_seconds, until - time.monotonic())))
+            yield self._rules(self._share(until, 1))
+
+    def _share(self, until: float, questions: int) -> float:
+        """Seconds for each of the next questions, of those that are left."""
+        left = (until - time.monotonic()) / questions
+        return min(self._answer_seconds, max(LEAST_SECONDS, left))
 
     def _search(self, client: XClient) -> Found:
         ask = Ask(since_ms=0)

@@ -7,6 +7,7 @@ const LEAST_SPAN = 600;
 const READ_MS = 60000;
 const DRAW_MS = 5000;
 const MOST = 5000; // moments, should the past not be readable for days
+const NEARLY = 0.95; // of the range that was chosen is all of it
 const FINEST = 1000; // moments across the chart; more than these are a blur
 // By age: three steps of what is kept.
 const LONGEST_HOLE = [
@@ -14,11 +15,21 @@ const LONGEST_HOLE = [
   [Infinity, 3 * HOUR],
 ];
 
-const ROUND = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
-const STEPS = [...Array(9).keys()].flatMap((power) => [1, 2, 5].map((n) => n * 10 ** power));
+const STEPS_TO_A_HOLE = 3; // of a replay, whose time may go by hours
+// Round tops of the scale, and into how many parts each is divided.
+const TOPS = [
+  [1, 2],
+  [1.5, 3],
+  [2, 2],
+  [3, 3],
+  [4, 2],
+  [5, 2],
+  [6, 3],
+  [8, 2],
+  [10, 2],
+];
 
 // The viewer's own language and time zone.
-const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -28,6 +39,8 @@ export class Chart {
     this.plot = section.querySelector(".plot");
     this.output = section.querySelector("output");
     this.choice = section.querySelector("fieldset");
+    this.since = section.querySelector("h2 span");
+    this.isReplay = Boolean(JSON.parse(document.body.dataset.shape).replay);
     this.kept = [];
     this.newest = null;
     this.drawnAt = -DRAW_MS;
@@ -66,6 +79,9 @@ export class Chart {
   /** One more reading; the last one stands at the end of the lines. */
   add({ at, posts, authors, grade }) {
     const newest = { at: Date.parse(at) / 1000, posts, authors, grade };
+    // The clock was set back: what it had called later never was.
+    while (this.kept.at(-1)?.at > newest.at) this.kept.pop();
+    if (this.newest?.at > newest.at) this.newest = null;
     const last = this.kept.at(-1);
     if (this.newest && (!last || Math.floor(this.newest.at / 10) > Math.floor(last.at / 10))) {
       this.kept.push(this.newest);
@@ -81,12 +97,13 @@ export class Chart {
     if (this.newest && this.newest.at > (all.at(-1)?.at ?? 0)) all.push(this.newest);
     const now = all.at(-1)?.at ?? 0;
     const least = (this.hours * HOUR) / FINEST;
+    const step = this.isReplay ? usualStep(all) : 0;
     const found = [];
     let before = null;
     for (const moment of all) {
       if (moment.at < now - this.hours * HOUR) continue;
       const last = found.at(-1);
-      if (before && moment.at - before.at > longestHole(now - before.at)) {
+      if (before && moment.at - before.at > longestHole(now - before.at, step)) {
         if (last !== before) found.push(before);
         found.push({ at: before.at + 1, posts: null, authors: null, grade: "hole" }, moment);
       } else if (
@@ -113,6 +130,7 @@ export class Chart {
     const known = (name) => moments.map((m) => (m.grade === "stale" ? null : m[name]));
     const data = [moments.map(({ at }) => at), known("posts"), known("authors")];
     this.plot.setAttribute("aria-label", this.words(moments));
+    this.tellSince(moments[0].at, now);
     const colours = getComputedStyle(this.plot);
     const key = ["--ink", "--soft", "--rule"].map((name) => colours.getPropertyValue(name)).join();
     if (this.uplot && key === this.key) return this.uplot.setData(data);
@@ -140,14 +158,13 @@ export class Chart {
       padding: [0.6 * rem, 0.6 * rem, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-      scales: { x: { range: () => this.span }, y: { range: (_, __, most) => [0, tall(most)] } },
+      scales: { x: { range: () => this.span }, y: { range: (_, __, most) => [0, heights(most).at(-1)] } },
       axes: [
         { ...axis, size: 1.7 * rem, space: 5 * rem, grid: { show: false }, values: times },
         {
           ...axis,
           size: 3.1 * rem, // always: the chart must not move when counts grow
-          space: 2.4 * rem,
-          incrs: STEPS,
+          splits: (_, __, ___, top) => heights(top),
           values: (_, counts) => counts.map(short),
         },
       ],
@@ -163,21 +180,22 @@ export class Chart {
     };
   }
 
-  /** A ground behind what was not exact. */
+  /** A ground behind lower bounds. */
   shade(plot, colour) {
     const { ctx, bbox } = plot;
     const place = (at) =>
       Math.min(bbox.left + bbox.width, Math.max(bbox.left, plot.valToPos(at, "x", true)));
     ctx.fillStyle = colour;
-    let since = null;
-    this.drawn.forEach(({ at, grade }, i) => {
-      const isDoubtful = grade !== "exact" && grade !== "hole" && i < this.drawn.length - 1;
-      if (isDoubtful) since ??= at;
-      else if (since !== null) {
-        ctx.fillRect(place(since), bbox.top, place(at) - place(since), bbox.height);
-        since = null;
-      }
-    });
+    for (const [since, until] of bounds(this.drawn)) {
+      ctx.fillRect(place(since), bbox.top, place(until) - place(since), bbox.height);
+    }
+  }
+
+  /** Whoever chose a longer range than there is learns where it begins. */
+  tellSince(first, now) {
+    const isShort = now - first < this.hours * HOUR * NEARLY;
+    const text = isShort ? `since ${time(new Date(first * 1000), new Date(now * 1000))}` : "";
+    if (this.since.textContent !== text) this.since.textContent = text;
   }
 
   tell(index) {
@@ -224,16 +242,42 @@ function short(count) {
   return `${Number((count / unit).toPrecision(4))}${sign}`;
 }
 
-const longestHole = (age) => LONGEST_HOLE.find(([oldest]) => age <= oldest)[1];
+const longestHole = (age, step) =>
+  Math.max(STEPS_TO_A_HOLE * step, LONGEST_HOLE.find(([oldest]) => age <= oldest)[1]);
 
-/** The top of the scale: a round number. */
-function tall(most) {
+/** How far apart moments mostly are. */
+function usualStep(moments) {
+  const steps = moments.slice(1).map(({ at }, i) => at - moments[i].at);
+  return steps.sort((one, other) => one - other)[Math.floor(steps.length / 2)] ?? 0;
+}
+
+/** The stretches whose counts are lower bounds: where each begins and ends. */
+export function bounds(moments) {
+  const found = [];
+  let since = null;
+  moments.forEach(({ at, grade }, i) => {
+    const isBound = grade === "filling" || grade === "partial";
+    if (isBound && i < moments.length - 1) since ??= at;
+    else if (since !== null) {
+      found.push([since, at]);
+      since = null;
+    }
+  });
+  return found;
+}
+
+/** The numbers beside the chart: from 0 to a round one that is no less than the highest count. */
+export function heights(most) {
   const least = Math.max(10, most ?? 0);
   const decade = 10 ** Math.floor(Math.log10(least));
-  return ROUND.map((n) => n * decade).find((top) => top >= least);
+  const [top, parts] = TOPS.find(([n]) => n * decade >= least);
+  return [...Array(parts + 1).keys()].map((part) => (top * decade * part) / parts);
 }
 
 function times(_, moments, __, ___, step) {
-  const format = step >= 24 * HOUR ? day : clock;
-  return moments.map((moment) => format.format(moment * 1000));
+  const isByDay = step >= 24 * HOUR;
+  return moments.map((moment) => {
+    const date = new Date(moment * 1000);
+    return isByDay ? day.format(date) : time(date, date);
+  });
 }

@@ -37,22 +37,36 @@ export class Dial {
     this.svg = svg;
     this.title = svg.querySelector(".title").textContent;
     this.needle = svg.querySelector(".needle");
+    this.room = svg.querySelector(".count").textContent.length;
     this.turn();
   }
 
-  /** Show a dial's reading; a dial whose scale has changed is drawn anew before it moves. */
+  /** Show a dial's reading; on a face of another scale the needle is hidden until it is drawn. */
   show(reading, grade) {
     this.shown = [reading, grade];
-    const count = number(reading.count);
-    const isWider = count.length !== this.svg.querySelector(".count").textContent.length;
-    const isOther = reading.full_scale !== Number(this.svg.dataset.fullScale);
-    if (isWider || isOther) this.draw();
-    if (isOther) return;
-    this.write(".count", count);
+    this.put();
+    if (!this.hasFace(reading) || number(reading.count).length !== this.room) this.draw();
+  }
+
+  put() {
+    const [reading, grade] = this.shown;
+    this.write(".count", number(reading.count));
     this.write(".note", notes(reading, grade));
     this.svg.setAttribute("aria-label", dialWords(this.title, reading, grade));
-    this.svg.querySelector(".peg").setAttribute("opacity", reading.pegged ? 1 : 0);
-    this.aim(reading.angle);
+    const isPegged = reading.pegged && reading.known && grade !== "stale";
+    this.svg.querySelector(".peg").setAttribute("opacity", isPegged ? 1 : 0);
+    const hasFace = this.hasFace(reading);
+    this.svg.toggleAttribute("data-outdated", !hasFace);
+    if (hasFace) this.aim(reading.angle);
+  }
+
+  /** Whether the marks are those of a reading's scale. */
+  hasFace({ scale, full_scale, min_angle, max_angle }, { dataset } = this.svg) {
+    const numbers = [dataset.fullScale, dataset.minAngle, dataset.maxAngle].map(Number);
+    return (
+      scale === dataset.scale &&
+      [full_scale, min_angle, max_angle].every((wanted, i) => wanted === numbers[i])
+    );
   }
 
   write(place, text) {
@@ -63,7 +77,8 @@ export class Dial {
   async draw() {
     if (this.isDrawing) return;
     this.isDrawing = true;
-    const wanted = this.shown;
+    const [asked] = this.shown;
+    let isDrawn = false;
     try {
       const answer = await fetch(`/dial/${this.name}.svg`, {
         signal: AbortSignal.timeout(LONGEST_WAIT_MS),
@@ -71,17 +86,27 @@ export class Dial {
       if (!answer.ok) return;
       const picture = new DOMParser().parseFromString(await answer.text(), "image/svg+xml");
       const svg = document.importNode(picture.documentElement, true);
-      const [reading, grade] = this.shown;
       // It may be of a later reading, which will ask again.
-      if (reading.full_scale !== Number(svg.dataset.fullScale)) return;
-      this.svg.replaceWith(svg);
-      this.adopt(svg);
-      if (this.shown === wanted) this.show(reading, grade);
+      isDrawn = this.hasFace(this.shown[0], svg);
+      if (isDrawn) this.replace(svg);
     } catch {
       // The next reading asks again.
     } finally {
       this.isDrawing = false;
-      if (this.shown !== wanted) this.show(...this.shown);
+    }
+    // Once for each reading: the server may be ahead of it for long.
+    if (this.shown[0] !== asked) this.show(...this.shown);
+    else if (isDrawn) this.put();
+  }
+
+  replace(svg) {
+    const { straight } = this.svg.dataset;
+    this.svg.replaceWith(svg);
+    this.adopt(svg);
+    // Another servo's angles are no way to come from.
+    if (straight !== svg.dataset.straight) {
+      this.target = this.shown[0].angle;
+      this.jump();
     }
   }
 

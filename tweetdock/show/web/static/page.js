@@ -17,6 +17,7 @@ import {
 const LONG_LOSS_MS = 300000; // after so long TweetDock may be another: the page is fetched anew
 const LEAST_RELOAD_MS = 10000;
 const SPEAK_MS = 60000;
+const LASTING_LOSS_MS = 2000; // a shorter one is seen, but not spoken of
 
 const root = document.documentElement;
 const find = (places, within = document) => within.querySelector(places);
@@ -27,6 +28,8 @@ let latest = null;
 let receivedAt = 0; // of the page's own clock, never the server's
 let receivedOn = new Date();
 let lostAt = 0;
+let mourning = 0;
+let isMourned = false;
 let spokenAt = -SPEAK_MS;
 let spokenGrade = root.dataset.grade;
 
@@ -34,8 +37,9 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function shapeOf({ hashtags, sources, window_seconds, demo, replay }) {
-  return JSON.stringify({ hashtags, sources: Object.keys(sources), window_seconds, demo, replay });
+function shapeOf({ hashtags, subject, sources, window_seconds, demo, replay }) {
+  const names = Object.keys(sources);
+  return JSON.stringify({ hashtags, subject, sources: names, window_seconds, demo, replay });
 }
 
 function reload() {
@@ -48,9 +52,11 @@ function reload() {
     wait = LEAST_RELOAD_MS; // nothing may be kept here: never in a hurry
   }
   setTimeout(() => location.reload(), wait);
-  hear = () => {};
+  hear = () => false;
+  return false;
 }
 
+/** Show a reading; whether it could be shown, as it may be one for another page. */
 let hear = (reading) => {
   if (shapeOf(reading) !== shape) return reload();
   if (lostAt && performance.now() - lostAt > LONG_LOSS_MS) return reload();
@@ -63,6 +69,7 @@ let hear = (reading) => {
   showSources(reading);
   chart.add(reading);
   speak(reading);
+  return true;
 };
 
 function showGrade(reading) {
@@ -105,24 +112,38 @@ function speak(reading) {
   write(find("#spoken"), spoken(reading));
 }
 
+/** Take back whatever calls itself true: nobody knows how things stand. */
 function lose() {
   lostAt = performance.now();
   root.dataset.lost = "";
-  const words = say("lost", { time: time(receivedOn, new Date(), "2-digit") });
+  const since = time(receivedOn, new Date(), "2-digit");
+  const words = say("lost", { time: since });
   write(find("#lost span"), words);
   find("#lost").hidden = false;
   write(find("#word"), say("stale"));
   write(find("#why"), say("lost_why"));
-  find("#grade .glyph").dataset.grade = "stale";
-  write(find("#spoken"), words);
+  for (const place of document.querySelectorAll(".source-grade")) write(place, say("source_stale"));
+  for (const glyph of document.querySelectorAll(".glyph")) glyph.dataset.grade = "stale";
+  for (const { svg, title } of root.dataset.grade === "none" ? [] : dials) {
+    const count = find(".count", svg).textContent.replace(/\s/g, "");
+    svg.setAttribute("aria-label", say("dial_lost", { title, count, time: since }));
+  }
+  mourning = setTimeout(mourn, LASTING_LOSS_MS, words);
   chart.draw();
+}
+
+function mourn(words) {
+  isMourned = true;
+  write(find("#spoken"), words);
 }
 
 function findAgain() {
   lostAt = 0;
+  clearTimeout(mourning);
   delete root.dataset.lost;
   find("#lost").hidden = true;
-  if (latest) write(find("#spoken"), `${say("found")} ${spoken(latest)}`);
+  if (isMourned) write(find("#spoken"), `${say("found")} ${spoken(latest)}`);
+  isMourned = false;
   chart.read();
 }
 

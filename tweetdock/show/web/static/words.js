@@ -3,7 +3,7 @@
 const data = document.body.dataset;
 const words = JSON.parse(data.words);
 const networks = JSON.parse(data.networks);
-const DAY_MS = 20 * 3600 * 1000; // from then on a time needs its day
+const LONG_AGO_MS = 20 * 3600 * 1000; // from then on a time needs its day
 
 export const say = (name, values = {}) =>
   words[name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
@@ -22,8 +22,8 @@ function duration(seconds) {
 
 /** A moment as the viewer's own clock would show it, seen from another moment. */
 export function time(date, from, second) {
-  const day = Math.abs(from - date) > DAY_MS ? { day: "numeric", month: "short" } : {};
-  const clock = { hour: "2-digit", minute: "2-digit", second };
+  const day = Math.abs(from - date) > LONG_AGO_MS ? { day: "numeric", month: "short" } : {};
+  const clock = { hour: "numeric", minute: "2-digit", second };
   return new Intl.DateTimeFormat(undefined, { ...day, ...clock }).format(date);
 }
 
