@@ -112,11 +112,11 @@ def rest_rows(start: Start, api: XApi) -> Iterator[str]:
         asked = len(api.requests) - asked
         memory = process.memory_info().rss / 1e6
         daemon.terminate()
-    what = f"at rest, {asked} searches in {REST_SECONDS} s, mock servos: processor"
+    what = f"at rest, {asked} searches in {REST_SECONDS} s, mock servos, the page on: processor"
     yield from lines(what, "% of a core", share * 100, {})
     others = {"bare Python": BARE, "`import tweepy`": TWEEPY}
     sizes = {name: megabytes(start, code) for name, code in others.items()}
-    yield from lines("at rest: resident memory", "MB", memory, sizes)
+    yield from lines("at rest, the page on: resident memory", "MB", memory, sizes)
 
 
 def megabytes(start: Start, code: str) -> float:

@@ -44,8 +44,8 @@ FLOORS = """
                                                    show/web/health show/web/metrics
     show/face/pdf                                  show/web/answer show/web/wording
     show/face/face show/face/svg                   show/web/page show/web/asgi
-    show/face/outline show/face/ruler              show/web/heading show/web/dial_svg show/web/limits
-    show/face/sheet                                show/web/words
+    show/face/outline show/face/ruler              show/web/heading show/web/dial_svg
+    show/face/sheet                                show/web/words show/web/limits
     show/journal show/board show/checkup
     show/past show/dial
     sources/checkups                               servos/checkup servos/machine servos/bench

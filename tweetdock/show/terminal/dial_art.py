@@ -161,7 +161,7 @@ def _cells(dots: Iterable[Dot], pivot: Dot, columns: int, rows: int) -> list[lis
 def _letters(dial: Dial, pivot: Dot, radius: int, cells: list[list[int]]) -> list[list[str]]:
     """The numbers outside the arc; those between the ends all or none, if their steps are equal."""
     labelled = [mark for mark in dial.marks() if mark.label]
-    ends = [labelled[0], labelled[-1]]
+    ends = [labelled[0], *labelled[1:][-1:]]
     between = sorted(labelled[1:-1], key=lambda mark: str(mark.count).strip("0") != "1")
     for marks in ([*ends, *between], ends):
         letters = [[""] * len(row) for row in cells]
