@@ -1,9 +1,17 @@
-"""How the tests run: the same examples and the same dice each time, however slow the machine."""
+"""How the tests run: the same examples and dice each time, no way out, one browser a file."""
+
+from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
 
 settings.register_profile("tweetdock", derandomize=True, deadline=None)
 settings.load_profile("tweetdock")
@@ -13,3 +21,30 @@ settings.load_profile("tweetdock")
 def same_jitter() -> None:
     """Let every test draw the same delays each time."""
     random.seed(20170418)
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no proxy of this machine's stand between a test and its stand-ins."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+# A file, not the session: while a browser is driven its thread has a loop of asyncio.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium."""
+    from browser import chromium  # noqa: PLC0415
+
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture
+def look(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page; at the end nothing must have been wrong with it."""
+    from browser import visits  # noqa: PLC0415
+
+    with visits(browser) as one:
+        yield one

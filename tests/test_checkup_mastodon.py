@@ -14,13 +14,6 @@ PASS, WARN, FAIL = Verdict
 ODD = "odd%2Ftoken\"with\\odd'signs&more"
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
 @pytest.fixture
 def server() -> Iterator[Mastodon]:
     with Mastodon() as server:

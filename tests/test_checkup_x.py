@@ -30,13 +30,6 @@ ODD = "odd%2Ftoken\"with\\odd'signs&more=AAAA"
 PASS, WARN, FAIL = Verdict
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
 @pytest.fixture
 def api() -> Iterator[XApi]:
     with XApi(oauth1=KEYS) as api:

@@ -11,9 +11,7 @@ import pytest
 from browser import (
     LAPTOP,
     Site,
-    chromium,
     needs_chromium,
-    visits,
     wait_for_count,
 )
 from pages import AT, FOUR, MINUTE, PHONE, SECOND, hours_past, later, reading, source
@@ -23,25 +21,13 @@ from tweetdock.coverage import Grade
 from tweetdock.motion import Motion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as one:
-        yield one
-
-
-@pytest.fixture
-def look(browser: Browser) -> Iterator[Callable[..., Page]]:
-    with visits(browser) as one:
-        yield one
 
 
 def bearing(page: Page, name: str = "tweets") -> float:

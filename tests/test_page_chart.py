@@ -8,31 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 from browser import (
     Site,
-    chromium,
     needs_chromium,
-    visits,
 )
 from pages import AT, hours_past, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as one:
-        yield one
-
-
-@pytest.fixture
-def look(browser: Browser) -> Iterator[Callable[..., Page]]:
-    with visits(browser) as one:
-        yield one
 
 
 def test_the_chart_leaves_holes_open_and_says_what_it_shows(look: Callable[..., Page]) -> None:

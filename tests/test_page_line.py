@@ -6,16 +6,16 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import AT_ONCE, Site, chromium, colour, needs_chromium, visits, wait_for_count
+from browser import AT_ONCE, Site, colour, needs_chromium, wait_for_count
 from pages import AT, HOUR, MINUTE, later, reading, source
 
 from tweetdock.coverage import Grade
 from tweetdock.show.web.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = needs_chromium
 NO_ROOM = Limits(watchers=0)
@@ -44,18 +44,6 @@ HIDE = """
   document.dispatchEvent(new Event("visibilitychange"));
 }
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as one:
-        yield one
-
-
-@pytest.fixture
-def look(browser: Browser) -> Iterator[Callable[..., Page]]:
-    with visits(browser) as one:
-        yield one
 
 
 def is_lost(page: Page) -> bool:

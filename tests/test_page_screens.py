@@ -9,36 +9,22 @@ import pytest
 from browser import (
     LAPTOP,
     Site,
-    chromium,
     colour,
     needs_chromium,
     violations,
-    visits,
 )
 from pages import FOUR, LONG, PHONE, hours_past, reading, source
 
 from tweetdock.coverage import Grade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
     from tweetdock.reading import Reading
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as one:
-        yield one
-
-
-@pytest.fixture
-def look(browser: Browser) -> Iterator[Callable[..., Page]]:
-    with visits(browser) as one:
-        yield one
 
 
 SIDEWAYS = {"width": 844, "height": 390}
