@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,11 +12,14 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
 settings.register_profile("tweetdock", derandomize=True, deadline=None)
 settings.load_profile("tweetdock")
+
+NOBODY = 65534
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +34,25 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def somebody(tmp_path: Path) -> Iterator[None]:
+    """Be no root, who may do everything; the folder of the test can be seen by everybody."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(
+            folder.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
+        )
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 # A file, not the session: while a browser is driven its thread has a loop of asyncio.

@@ -3,7 +3,6 @@
 import os
 import shutil
 import sqlite3
-import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -88,25 +87,6 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
             return folder
 
         yield mount
-
-
-@pytest.fixture
-def somebody(tmp_path: Path) -> Iterator[None]:
-    """Be no root, who may do everything; the folder of the test can be seen by everybody."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(
-            folder.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
-        )
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 def test_a_folder_that_is_not_there_yet_is_made_at_the_start(tmp_path: Path) -> None:

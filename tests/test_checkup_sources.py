@@ -134,11 +134,13 @@ def test_a_file_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     assert "no file, but a pipe" in replay(tmp_path / "pipe").says
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="to root every file is open")
-def test_a_file_of_somebody_elses_says_what_to_do(tmp_path: Path) -> None:
+def test_a_file_of_somebody_elses_says_what_to_do(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     path = tmp_path / "event.jsonl"
     path.write_bytes(lines(1))
     path.chmod(0)
+    request.getfixturevalue("somebody")
     found = replay(path)
     assert (found.verdict, found.cure.endswith(f"chmod a+r {path}")) == (FAIL, True)
 
