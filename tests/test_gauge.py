@@ -248,10 +248,10 @@ REPLAYS = "replay:/home/me/one.jsonl,replay:/srv/two.gz"
         (
             QUERY | {"TWEETDOCK_SOURCES": "x,bluesky"},
             ("dockercon", "docker"),
-            "#dockercon #docker",
+            "from:nasa #moon #dockercon #docker",
         ),
         (FOLLOWING | {"TWEETDOCK_HASHTAGS": ""}, (), "@nasa"),
-        (FOLLOWING, ("dockercon", "docker"), "#dockercon #docker"),
+        (FOLLOWING, ("dockercon", "docker"), "#dockercon #docker @nasa"),
         ({"TWEETDOCK_SOURCES": REPLAYS}, (), "one.jsonl two.gz"),
     ],
 )

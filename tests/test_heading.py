@@ -34,6 +34,8 @@ def test_a_hashtag_of_any_script_stands_for_itself() -> None:
         ),
         (reading(hashtags=("fosdem",), subject="#fosdem", demo=True), "#fosdem", "Demo: "),
         (reading(hashtags=(), subject="@nasa <b>"), "@nasa &lt;b&gt;", ""),
+        # X has a query of its own, Bluesky the hashtag.
+        (reading(hashtags=("moon",), subject="from:nasa #moon"), "from:nasa #moon", ""),
     ],
 )
 def test_the_page_is_headed_by_what_is_counted(one: Reading, heading: str, title: str) -> None:

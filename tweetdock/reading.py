@@ -73,6 +73,13 @@ class Reading:
         return {"at": rfc3339(self.at_ms), **whole}
 
     @property
+    def topics(self) -> tuple[str, ...]:
+        """What is counted: each hashtag by itself, if that is all; else the whole subject."""
+        tags = tuple(f"#{tag}" for tag in self.hashtags)
+        is_all = self.subject in ("", " ".join(tags))
+        return tags if is_all else (self.subject,)
+
+    @property
     def heading(self) -> str:
-        """What is counted, in few words: the hashtags if there are any."""
-        return " ".join(f"#{tag}" for tag in self.hashtags) or self.subject
+        """What is counted, in a line."""
+        return " ".join(self.topics)

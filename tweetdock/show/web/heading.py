@@ -49,12 +49,8 @@ def heading(reading: Reading | None, *, kiosk: bool) -> str:
 
 
 def _parts(reading: Reading) -> list[str]:
-    """The hashtags, or what else says what is counted."""
-    tags = [plain(f"#{tag}") for tag in reading.hashtags]
-    if tags:
-        return tags
-    subject = plain(reading.subject) or NAME
-    return [subject if len(subject) <= LONGEST else subject[: LONGEST - 1] + "\u2026"]
+    topics = map(plain, reading.topics)
+    return [t if len(t) <= LONGEST else t[: LONGEST - 1] + "\u2026" for t in topics] or [NAME]
 
 
 def _with_room(parts: list[str]) -> list[str]:
