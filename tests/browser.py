@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, sync_playwright
 
 from tweetdock.settings import Settings
 from tweetdock.show.board import Board, Vitals
@@ -21,7 +19,7 @@ from tweetdock.threads import Companion
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
     from tweetdock.reading import Reading
     from tweetdock.show.past import Moment
@@ -46,7 +44,10 @@ needs_chromium = pytest.mark.skipif(
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The system's own Chromium, without a window."""
+    """The system's own Chromium, without a window; a skip where nothing can drive it."""
+    pytest.importorskip("playwright", reason="playwright is not to be had for this machine")
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
@@ -59,6 +60,8 @@ def chromium() -> Iterator[Browser]:
 
 def violations(page: Page) -> list[str]:
     """What axe-core has to complain of."""
+    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415
+
     found = Axe().run(page).response["violations"]
     return [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in found]
 
