@@ -67,16 +67,16 @@ steps = st.one_of(
 )
 
 
-@given(good_marks, st.lists(steps, max_size=60), st.lists(st.floats(0, 1), min_size=60))
+@given(good_marks, st.lists(st.tuples(steps, st.floats(0, 1)), max_size=60))
 def test_the_needle_never_passes_a_limit_without_a_second_press_for_it(
-    marks: Marks, keys: list[tuple[str, object, float]], lags: list[float]
+    marks: Marks, keys: list[tuple[tuple[str, object, float], float]]
 ) -> None:
     work, at_us, now = Calibration(marks), float(marks.left), 0.0
     low, high = sorted((marks.left, marks.right))
     limits = {-1: min(low, 500), 1: max(high, 2500)}
     allowed = {-1: False, 1: False}
     asked: tuple[int, float] | None = None
-    for (verb, what, seconds), lag in zip(keys, lags, strict=False):
+    for (verb, what, seconds), lag in keys:
         now += seconds
         here, before = round(at_us), work.target_us
         if verb == "nudge":
