@@ -413,9 +413,11 @@ def going_on(network: Network) -> Iterator[None]:
 
     thread = threading.Thread(target=go_on)
     thread.start()
-    yield
-    is_over.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def test_a_clock_that_is_behind_is_put_right_by_the_newest_events(time: Time) -> None:
