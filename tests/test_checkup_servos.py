@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from standins.loopback import Loopback
-from standins.pigpiod import StandInPigpiod, free_port
+from standins.pigpiod import StandInPigpiod, free_port, has_ipv6
 
 import tweetdock.servos.checkup
 import tweetdock.servos.machine
@@ -24,6 +24,7 @@ PI_4 = "Raspberry Pi 4 Model B Rev 1.5"
 # Importing it would leave a pipe in the working folder.
 with_lgpio = pytest.mark.skipif(find_spec("lgpio") is None, reason="lgpio is not installed")
 PI_5 = "Raspberry Pi 5 Model B Rev 1.0"
+with_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
 
 
 @pytest.fixture
@@ -92,6 +93,41 @@ def test_where_none_runs_tweetdock_starts_the_one_that_is_installed(
     assert only(look(machine, **dead_port())) == Finding(
         "servos", PASS, f"pigpio: TweetDock starts {tmp_path}/bin/pigpiod itself"
     )
+
+
+def test_the_options_for_pigpiod_are_told_with_it(
+    board: Callable[..., Machine], as_root: None, tmp_path: Path
+) -> None:
+    machine = board(programs={"pigpiod": "exit 1"}, dev__mem="", dev__vcio="")
+    finding = only(look(machine, **dead_port(TWEETDOCK_PIGPIOD_OPTIONS="-t 0")))
+    assert finding.says == f"pigpio: TweetDock starts {tmp_path}/bin/pigpiod -t 0 itself"
+
+
+@with_ipv6
+def test_the_pigpiod_of_the_system_is_found_at_ipv6(board: Callable[..., Machine]) -> None:
+    with StandInPigpiod(address="::1") as pigpiod:
+        finding = only(look(board(), PIGPIO_PORT=str(pigpiod.port)))
+    assert finding.verdict is PASS
+    assert finding.says.startswith(f"pigpio: pigpiod 79 answers at [::1]:{pigpiod.port}, ")
+
+
+@with_ipv6
+def test_pigpiod_at_ipv6_is_found_behind_another_program(
+    board: Callable[..., Machine], stranger: Callable[[bytes], int]
+) -> None:
+    with StandInPigpiod(stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n"), address="::1") as pigpiod:
+        assert only(look(board(), PIGPIO_PORT=str(pigpiod.port))).verdict is PASS
+
+
+def test_a_container_without_privileges_on_a_pi_is_no_mock(
+    board: Callable[..., Machine], as_root: None
+) -> None:
+    """It sees no device tree, and would have turned no needle without a word."""
+    programs = {"pigpiod": "exit 1"}
+    machine = board("", programs, proc__cpuinfo=f"Revision\t: c03115\nModel\t\t: {PI_4}\n")
+    finding = only(look(machine, **dead_port()))
+    assert finding.verdict is FAIL
+    assert "--privileged" in finding.cure
 
 
 def test_a_container_without_the_devices_of_pigpiod_is_told(

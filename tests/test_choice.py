@@ -37,6 +37,7 @@ PIGPIO_MODELS = [
 LGPIO_MODELS = [
     "Raspberry Pi 5 Model B Rev 1.0",
     "Raspberry Pi 500 Rev 1.0",
+    "Raspberry Pi 500+ Rev 1.0",
     "Raspberry Pi Compute Module 5 Rev 1.0",
     "Raspberry Pi Compute Module 5 Lite Rev 1.0",
 ]
@@ -77,8 +78,43 @@ def test_the_model_is_what_the_board_says_of_itself(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_does_not_say_has_no_model(tmp_path: Path) -> None:
-    assert read_model(tmp_path / "model") == ""
-    assert read_model(tmp_path) == ""
+    assert read_model(tmp_path / "model", tmp_path / "cpuinfo") == ""
+    assert read_model(tmp_path, tmp_path) == ""
+
+
+# The end of /proc/cpuinfo by a kernel of Raspberry Pi OS, 64 bit, and its beginning elsewhere.
+PI_CPUINFO = """processor\t: 3
+BogoMIPS\t: 108.00
+CPU part\t: 0xd08
+
+Hardware\t: BCM2835
+Revision\t: c03115
+Serial\t\t: 10000000abcdef01
+Model\t\t: {}
+"""
+PC_CPUINFO = "processor\t: 0\nmodel\t\t: 106\nmodel name\t: Intel(R) Xeon(R) Processor\n"
+
+
+@pytest.mark.parametrize("model", [*PIGPIO_MODELS, *LGPIO_MODELS])
+def test_a_container_without_a_device_tree_asks_the_kernel_for_the_model(
+    tmp_path: Path, model: str
+) -> None:
+    """Docker hides the device tree without --privileged: the needles of a Pi were mere mocks."""
+    (tmp_path / "cpuinfo").write_text(PI_CPUINFO.format(model))
+    assert read_model(tmp_path / "model", tmp_path / "cpuinfo") == model
+
+
+@pytest.mark.parametrize("text", [PC_CPUINFO, "", "Model\n", "\xff\xfe"])
+def test_a_kernel_that_names_no_model_is_no_pi(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cpuinfo").write_bytes(text.encode("latin-1"))
+    assert read_model(tmp_path / "model", tmp_path / "cpuinfo") == ""
+
+
+def test_the_device_tree_is_believed_first(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
+    (tmp_path / "cpuinfo").write_text(PI_CPUINFO.format("Raspberry Pi 4 Model B Rev 1.5"))
+    model = read_model(tmp_path / "model", tmp_path / "cpuinfo")
+    assert model == "Raspberry Pi 5 Model B Rev 1.0"
 
 
 def test_a_model_in_another_alphabet_is_no_trouble(tmp_path: Path) -> None:
@@ -97,6 +133,13 @@ def test_the_servos_are_those_that_were_chosen(backend: str) -> None:
 def test_auto_makes_the_servos_of_the_model() -> None:
     made = [make_servos(settings(), model).name for model, _ in TABLE]
     assert made == [backend for _, backend in TABLE]
+
+
+def test_the_options_for_pigpiod_reach_it() -> None:
+    servos = make_servos(settings(TWEETDOCK_PIGPIOD_OPTIONS="-s 10"), PIGPIO_MODELS[0])
+    assert servos.step_us == 10
+    elsewhere = settings(TWEETDOCK_PIGPIOD_OPTIONS="-s 10", PIGPIO_ADDR="192.0.2.7")
+    assert make_servos(elsewhere, "").step_us == 5
 
 
 SCRIPT = """

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from dials import LIMIT, TWEETS, comes_true, dials
-from standins.pigpiod import StandInPigpiod, free_port, install, read_log
+from standins.pigpiod import StandInPigpiod, free_port, has_ipv6, install, read_log
 
 import tweetdock.servos.pigpiod
 from tweetdock.errors import ServoError
+from tweetdock.servos.hand import Geometry
 from tweetdock.servos.pigpio import PigpioServos
-from tweetdock.servos.pigpiod import END_SECONDS, Pigpiod, is_answering
+from tweetdock.servos.pigpiod import Pigpiod, is_answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 QUICK = 0.5
-REFUSAL = "Sorry, this system does not appear to be a raspberry pi"
+with_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+REFUSAL = """2026-11-21 16:51:28 initCheckPermitted:
++---------------------------------------------------------+
+|Sorry, you don't have permission to run this program.    |
+|Try running as root, e.g. precede the command with sudo. |
++---------------------------------------------------------+
+
+
+Can't initialise pigpio library"""
 
 
 class Place:
@@ -178,21 +187,66 @@ def test_ctrl_c_does_not_reach_pigpiod(place: Place) -> None:
 
 def test_end_asks_pigpiod_to_end(place: Place) -> None:
     place.pigpiod.start()
-    in_time(LIMIT, place.pigpiod.end)
-    assert comes_true(lambda: bool(place.entries("stop")))
+    place.pigpiod.end(LIMIT)
+    assert place.entries("stop")
     assert [entry["name"] for entry in place.entries("signal")] == ["SIGTERM"]
     assert not place.lock.exists()
+    place.pigpiod.end(LIMIT)
+
+
+def test_end_waits_no_longer_than_pigpiod_takes(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed by the end of its container it would leave graphics memory lost until a restart."""
+    monkeypatch.setenv("STANDIN_PIGPIOD_END_SECONDS", "0.5")
+    place.pigpiod.start()
     place.pigpiod.end()
+    assert not place.entries("stop")
+    in_time(LIMIT, lambda: place.pigpiod.end(3 * LIMIT))
+    assert place.entries("stop")
+    assert len(place.entries("signal")) == 1
 
 
-def test_end_before_any_start_is_no_trouble(place: Place) -> None:
+def test_end_before_any_start_is_no_trouble_and_the_last_word(place: Place) -> None:
+    """A thread that is still looking for one must not start it when nobody is left to end it."""
     place.pigpiod.end()
+    with pytest.raises(ServoError, match="no pigpiod is started any more"):
+        place.pigpiod.start()
+    assert place.pids == []
 
 
-def test_end_does_not_wait_for_a_pigpiod_that_hangs(place: Place) -> None:
+def test_end_waits_only_so_long_for_a_pigpiod_that_hangs(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     place.pigpiod.start()
     stop_in_its_tracks(place.pids[0])
-    in_time(END_SECONDS + 0.3, place.pigpiod.end)
+    in_time(0.3, place.pigpiod.end)
+    assert not caplog.records
+    in_time(0.6, lambda: place.pigpiod.end(0.2))
+    (record,) = caplog.records
+    assert record.getMessage().startswith("pigpiod has not ended in 0.2 seconds; ")
+
+
+def test_nothing_of_ours_is_handed_to_pigpiod(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = ("X_BEARER_TOKEN", "TWEETDOCK_WEB", "NOTIFY_SOCKET", "WATCHDOG_USEC", "AWS_PROFILE")
+    for name in ours:
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TZ", "UTC")
+    place.pigpiod.start()
+    names = place.entries("start")[0]["env"]
+    assert isinstance(names, list)
+    assert not set(ours) & set(names)
+    assert {"PATH", "TZ", "PIGPIO_PORT"} <= set(names)
+
+
+def test_more_options_are_given_to_pigpiod_last(place: Place) -> None:
+    place.pigpiod = Pigpiod(place.port, place.lock, ("-t", "0", "-s", "10"))
+    place.pigpiod.start()
+    argv = place.entries("start")[0]["argv"]
+    assert isinstance(argv, list)
+    assert argv[-6:] == ["-p", str(place.port), "-t", "0", "-s", "10"]
 
 
 @pytest.mark.parametrize("text", ["", "rubbish", "-1", "999999999", "4194304\n"])
@@ -209,45 +263,88 @@ def test_a_lock_with_the_pid_of_another_program_is_removed(place: Place) -> None
     assert place.lock.read_text() == f"{place.pids[0]}\n"
 
 
-def test_the_lock_of_a_living_pigpiod_is_kept(place: Place, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    sleep = shutil.which("sleep")
-    assert sleep
-    # Under its own name, as the kernel has it; a script would go by that of its interpreter.
-    other = shutil.copy(os.path.realpath(sleep), elsewhere / "pigpiod")
-    with subprocess.Popen([other, "60"]) as process:
-        try:
-            comm = Path(f"/proc/{process.pid}/comm")
-            assert comes_true(lambda: comm.read_text() == "pigpiod\n")  # set late in exec
-            place.lock.write_text(f"{process.pid}\n")
-            with pytest.raises(ServoError, match=f"Can't lock {place.lock}"):
-                place.pigpiod.start()
-            assert place.lock.read_text() == f"{process.pid}\n"
-        finally:
-            process.kill()
+def test_a_lock_with_the_number_of_a_thread_is_removed(place: Place) -> None:
+    """To pigpiod, which asks by a signal 0, it is a program that lives."""
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait, args=(LIMIT,))
+    thread.start()
+    try:
+        place.lock.write_text(f"{thread.native_id}\n")
+        place.pigpiod.start()
+        assert place.lock.read_text() == f"{place.pids[0]}\n"
+    finally:
+        done.set()
+        thread.join(LIMIT)
 
 
-def test_what_pigpiod_says_when_it_refuses_is_handed_on(
+def test_the_lock_of_a_killed_pigpiod_is_removed(place: Place) -> None:
+    place.pigpiod.start()
+    os.kill(place.pids[0], signal.SIGKILL)
+    assert comes_true(lambda: not is_answering("127.0.0.1", place.port))
+    assert place.lock.exists()
+    place.pigpiod.start()
+    assert place.lock.read_text() == f"{place.pids[1]}\n"
+
+
+def test_what_stands_in_the_place_of_the_lock_is_told_of(place: Place) -> None:
+    """Docker makes a folder of a file that is to be mounted and is not there."""
+    place.lock.mkdir()
+    with pytest.raises(ServoError, match=f"Can't lock {place.lock}; another pigpiod"):
+        place.pigpiod.start()
+
+
+def test_beside_a_living_pigpiod_none_is_started(place: Place) -> None:
+    """Its pid may be unknown here, if it runs in another container: pigpiod starts beside it."""
+    other = Pigpiod(free_port(), place.lock)
+    other.start()
+    try:
+        place.lock.write_text("999999999\n")
+        with pytest.raises(ServoError, match=f"Can't lock {place.lock}; another pigpiod holds"):
+            place.pigpiod.start()
+        assert len(place.pids) == 1
+        assert place.lock.read_text() == "999999999\n"
+    finally:
+        other.end(LIMIT)
+
+
+def test_what_pigpiod_says_when_it_refuses_is_handed_on_with_a_cure(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STANDIN_PIGPIOD_REFUSE", f"{REFUSAL}\nCan't initialise pigpio library")
+    monkeypatch.setenv("STANDIN_PIGPIOD_REFUSE", REFUSAL)
     begun = time.monotonic()
     with pytest.raises(ServoError) as caught:
         place.pigpiod.start()
     assert time.monotonic() - begun < 3.0
-    assert str(caught.value) == (
-        f"pigpiod ended at once: {REFUSAL} Can't initialise pigpio library"
+    assert str(caught.value).startswith(
+        "pigpiod ended at once: Sorry, you don't have permission to run this program. Try running "
+        "as root, e.g. precede the command with sudo; in a container it takes --privileged; "
     )
     monkeypatch.delenv("STANDIN_PIGPIOD_REFUSE")
     place.pigpiod.start()
     assert is_answering("127.0.0.1", place.port)
 
 
-def test_a_pigpiod_that_ends_without_a_word_is_told_of(place: Place) -> None:
-    program(place, "exit 1")
-    with pytest.raises(ServoError, match="ended at once: it did not say why"):
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("exit 1", "it did not say why"),
+        ("kill -SEGV $$", "it did not say why; signal 11, Segmentation fault"),
+    ],
+)
+def test_a_pigpiod_that_ends_without_a_word_is_told_of(
+    place: Place, script: str, reason: str
+) -> None:
+    program(place, script)
+    with pytest.raises(ServoError) as caught:
         place.pigpiod.start()
+    assert str(caught.value) == f"pigpiod ended at once: {reason}"
+
+
+def test_a_pigpiod_made_for_another_machine_is_told_of(place: Place) -> None:
+    (place.bin / "pigpiod").write_bytes(b"\x7fELF of another kind")
+    servos = place.servos()
+    with pytest.raises(ServoError, match="bin/pigpiod cannot be run: Exec format error"):
+        servos.connect()
 
 
 def test_a_pigpiod_that_never_answers_is_ended_again(place: Place, impatient: None) -> None:
@@ -258,7 +355,7 @@ def test_a_pigpiod_that_never_answers_is_ended_again(place: Place, impatient: No
 
 
 def test_a_port_that_is_taken_is_told_of(place: Place, impatient: None) -> None:
-    complaint = r"bind to port .* failed \(Address already in use\)"
+    complaint = r"failed \(Address already in use\); another program has this port: set PIGPIO_PORT"
     with (
         socket.create_server(("127.0.0.1", place.port)),
         pytest.raises(ServoError, match=complaint),
@@ -286,8 +383,8 @@ def test_servos_start_a_pigpiod_and_end_it(place: Place) -> None:
     servos.point(0, 90)
     servos.rest(0)
     servos.close()
-    servos.end()
-    assert comes_true(lambda: bool(place.entries("stop")))
+    servos.end(LIMIT)
+    assert place.entries("stop")
     assert len(place.pids) == 1
     pulses = [(entry["gpio"], entry["us"]) for entry in read_log(place.log) if "us" in entry]
     assert pulses == [(TWEETS, 1500.0), (TWEETS, 0.0)]
@@ -302,6 +399,68 @@ def test_servos_use_a_pigpiod_that_runs_already(place: Place) -> None:
         servos.close()
         servos.end()
     assert place.pids == []
+
+
+@with_ipv6
+def test_servos_use_the_pigpiod_of_the_system_which_listens_at_ipv6_only(place: Place) -> None:
+    """Raspberry Pi OS runs `pigpiod -l`: a second one met "Can't lock /var/run/pigpio.pid"."""
+    with StandInPigpiod(place.port, address="::1") as running:
+        servos = place.servos()
+        servos.connect()
+        servos.point(0, 90)
+        assert running.pulse_us(TWEETS) == 1500
+        running.drop()
+        with pytest.raises(ServoError, match=rf"no pigpiod answers at \[::1\]:{place.port}$"):
+            servos.check()
+        servos.close()
+        servos.connect()
+        servos.point(0, 45)
+        assert running.pulse_us(TWEETS) == 1250
+        servos.close()
+    assert place.pids == []
+    servos.connect()
+    servos.point(0, 45)
+    assert len(place.pids) == 1
+    servos.close()
+    servos.end(LIMIT)
+
+
+@with_ipv6
+def test_a_pigpiod_that_was_started_with_l_is_found(place: Place) -> None:
+    words = [str(place.bin / "pigpiod"), "-g", "-l", "-p", str(place.port)]
+    with subprocess.Popen(words) as process:
+        try:
+            assert comes_true(lambda: is_answering("::1", place.port))
+            assert not is_answering("127.0.0.1", place.port)
+            servos = place.servos()
+            servos.connect()
+            servos.close()
+            servos.end()
+            assert place.pids == [process.pid]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("step", [1, 2, 4, 5, 8, 10])
+def test_needles_are_told_whole_steps_of_the_pigpiod_that_was_started(
+    place: Place, step: int
+) -> None:
+    options = ("-s", str(step))
+    servos = PigpioServos(dials(), "", place.port, options)
+    place.pigpiod = servos._daemon = Pigpiod(place.port, place.lock, options)
+    servos.connect()
+    geometry = replace(Geometry.of(dials()[0]), step_us=servos.step_us)
+    asked = [geometry.snap(share * 1.8) for share in range(0, 101, 4)]
+    for angle in asked:
+        servos.point(0, angle)
+    servos.close()
+    servos.end(LIMIT)
+    sent = [float(str(entry["us"])) for entry in read_log(place.log) if entry.get("us")]
+    wanted = [geometry.pulse_us(angle) for angle in asked]
+    assert len(sent) == len(wanted)
+    missed = [abs(one - other) for one, other in zip(sent, wanted, strict=True)]
+    # Where the step is finer than a needle shows, pigpiod's own may be the next one.
+    assert max(missed) < (step if step < 5 else 0.1)
 
 
 def test_a_pigpiod_elsewhere_is_never_started_here(place: Place) -> None:

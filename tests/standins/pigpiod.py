@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import getopt
 import json
 import os
@@ -229,22 +230,29 @@ class Board:
 
 
 class StandInPigpiod:
-    """A pigpiod on 127.0.0.1, served by one thread; every method may be called from any thread."""
+    """A pigpiod on this machine, served by one thread; every method is for any thread.
+
+    address: 127.0.0.1, or ::1 as with `pigpiod -l`.
+    """
 
     def __init__(
         self,
         port: int = 0,
         *,
+        address: str = "127.0.0.1",
         revision: int = PI_3B,
         sample_us: int = 5,
         mask: int = PI_3B_PINS,
         allowed: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
         on_pulse: Callable[[PulseChange], None] = lambda _change: None,
+        on_listen: Callable[[], None] = lambda: None,
     ) -> None:
         self.port = port or free_port()
+        self._address = address
         self._new_board = partial(Board, revision, sample_us, mask, self._note)
-        self._allowed, self._clock, self._on_pulse = allowed, clock, on_pulse
+        self._allowed, self._clock = allowed, clock
+        self._on_pulse, self._on_listen = on_pulse, on_listen
         self._board = self._new_board()
         self._pulses: list[PulseChange] = []
         self._commands: list[tuple[str, int, int]] = []
@@ -414,9 +422,12 @@ class StandInPigpiod:
 
     def _listen(self) -> None:
         if self._listener is None:
-            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=100)
+            family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
+            where = (self._address, self.port)
+            self._listener = socket.create_server(where, family=family, backlog=100)
             self._listener.settimeout(0)
             self._selector.register(self._listener, selectors.EVENT_READ)
+            self._on_listen()  # before anybody is answered
 
     def _die(self) -> None:
         if self._listener is not None:
@@ -445,10 +456,20 @@ def free_port() -> int:
     pigpiod takes 1024-32000 only, and outgoing connections come from above that: with a higher
     port, a client knocking at a dead daemon's could be given that very port and talk to itself.
     """
+    dice = random.SystemRandom()  # tests are seeded: two runs at once would meet at each port
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = dice.randrange(20_000, 32_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
+
+
+def has_ipv6() -> bool:
+    """Return whether this machine's IPv6 loopback can be listened at."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 def install(folder: Path) -> Path:
@@ -492,7 +513,20 @@ def run(options: dict[str, list[str]]) -> None:
     ends = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before there are threads, which inherit it
     daemon = StandInPigpiod(
-        port, sample_us=sample_us, mask=mask, allowed=allowed, on_pulse=log_pulse
+        port,
+        address="::1" if "-l" in options and not allowed else "127.0.0.1",
+        sample_us=sample_us,
+        mask=mask,
+        allowed=allowed,
+        on_pulse=log_pulse,
+        on_listen=partial(
+            log,
+            event="start",
+            pid=os.getpid(),
+            port=port,
+            argv=sys.argv[1:],
+            env=sorted(os.environ),
+        ),
     )
     with contextlib.ExitStack() as stack:
         try:
@@ -500,8 +534,9 @@ def run(options: dict[str, list[str]]) -> None:
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             sys.exit(f"bind to port {port} failed ({reason})\nCan't initialise pigpio library")
-        log(event="start", pid=os.getpid(), port=port, argv=sys.argv[1:])
         log(event="signal", name=signal.Signals(signal.sigwait(ends)).name)
+        # As a Pi Zero that is slow to free its graphics memory.
+        threading.Event().wait(float(os.environ.get("STANDIN_PIGPIOD_END_SECONDS", "0")))
     log(event="stop")
 
 
@@ -524,15 +559,18 @@ def main(argv: list[str]) -> None:
     if lock is None:
         run(options)
         return
-    try:
-        with Path(lock).open("x") as file:
-            file.write(f"{os.getpid()}\n")
-    except FileExistsError:
-        sys.exit(f"Can't lock {lock}\nCan't initialise pigpio library")
-    try:
-        run(options)
-    finally:
-        Path(lock).unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(lock).open("x"))
+        except OSError:
+            sys.exit(f"Can't lock {lock}\nCan't initialise pigpio library")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            run(options)
+        finally:
+            Path(lock).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

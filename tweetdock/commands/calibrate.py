@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # What is wrong with the other settings is the gauge's concern: there may be no credentials yet.
 _READ = (
     *("TWEETDOCK_TWEETS_", "TWEETDOCK_TWEETERS_", "TWEETDOCK_SERVO_", "PIGPIO_"),
+    "TWEETDOCK_PIGPIOD_",
     *("TWEETDOCK_STATE_DIR", "XDG_STATE_HOME"),
 )
 

@@ -11,7 +11,7 @@ from tweetdock.servos.choice import make_servos
 from tweetdock.servos.hand import Geometry, Hand
 from tweetdock.servos.hands import Hands
 from tweetdock.servos.needles import CHECK_SECONDS
-from tweetdock.servos.rig import Rig
+from tweetdock.servos.rig import END_SECONDS, Rig
 from tweetdock.settings import DialSettings, Settings
 
 DEGREES_PER_US = 0.09  # of an ordinary servo: half a circle for 2000 us
@@ -49,6 +49,11 @@ class Bench:
     def name(self) -> str:
         """What moves them."""
         return self._servos.name
+
+    @property
+    def step_us(self) -> float:
+        """What a pulse is cut off to."""
+        return self._servos.step_us
 
     def connect(self) -> None:
         """Take hold of the pins; raises ServoError if they cannot be had."""
@@ -114,9 +119,9 @@ class Bench:
             self.close()
 
     def close(self) -> None:
-        """Let go of the pins, at once."""
+        """Let go of the pins, at once; what the backend has started is waited for a little."""
         self._servos.close()
-        self._servos.end()
+        self._servos.end(END_SECONDS)
 
     def _mend(self, now: float) -> bool:
         if now < self._next_at:

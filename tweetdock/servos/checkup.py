@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ from tweetdock.checkup import Check, Finding, Verdict
 from tweetdock.servos.calibration import USUAL_US
 from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
 from tweetdock.servos.machine import Machine
-from tweetdock.servos.pigpiod import ANSWER_SECONDS, BOARD, LOOPBACK, VERSION, ask
+from tweetdock.servos.pigpiod import ANSWER_SECONDS, BOARD, LOOPBACKS, VERSION, ask, place
 from tweetdock.settings import DIALS, DialSettings, Settings
 
 DEVICES = Path("/dev")
@@ -43,6 +43,7 @@ def servo_checks(settings: Settings, machine: Machine, devices: Path = DEVICES) 
 class Knock:
     """What became of a question at pigpiod's door; `trouble` is empty if pigpiod answered."""
 
+    where: str
     version: int = 0
     revision: int = 0
     trouble: str = ""
@@ -51,6 +52,7 @@ class Knock:
 
 def knock(address: str, port: int) -> Knock:
     """Ask a pigpiod for its version and for its Pi, within a few seconds."""
+    where = place(address, port)
     try:
         with socket.create_connection((address, port), ANSWER_SECONDS) as wire:
             wire.settimeout(ANSWER_SECONDS)
@@ -58,14 +60,24 @@ def knock(address: str, port: int) -> Knock:
                 version, revision = (ask(wire, command) for command in (VERSION, BOARD))
             except TimeoutError:
                 trouble = "a program that says nothing: a pigpiod that hangs, or another one"
-                return Knock(trouble=trouble, is_open=True)
+                return Knock(where, trouble=trouble, is_open=True)
             except (OSError, ValueError):
-                return Knock(trouble="another program", is_open=True)
-            return Knock(version, revision)
+                return Knock(where, trouble="another program", is_open=True)
+            return Knock(where, version, revision)
     except socket.gaierror:
-        return Knock(trouble=f"no host of the name {address} can be found")
+        return Knock(where, trouble=f"no host of the name {address} can be found")
     except (OSError, UnicodeError):
-        return Knock(trouble=f"no pigpiod answers at {address}:{port}")
+        return Knock(where, trouble=f"no pigpiod answers at {where}")
+
+
+def _knock_at_all(addresses: Sequence[str], port: int) -> Knock:
+    """At the first where pigpiod answers; else where at least something is, or the first."""
+    found: list[Knock] = []
+    for address in addresses:
+        found.append(knock(address, port))
+        if not found[-1].trouble:
+            return found[-1]
+    return max(found, key=lambda knock: knock.is_open)
 
 
 def _look_at_backend(settings: Settings, machine: Machine, devices: Path) -> Iterator[Finding]:
@@ -94,9 +106,9 @@ def _mock(settings: Settings, machine: Machine) -> Finding:
 
 
 def _pigpio(settings: Settings, machine: Machine, devices: Path) -> Finding:
-    address, port = settings.pigpio_addr or LOOPBACK, settings.pigpio_port
-    found = knock(address, port)
-    where = f"{address}:{port}"
+    addresses = (settings.pigpio_addr,) if settings.pigpio_addr else LOOPBACKS
+    found = _knock_at_all(addresses, settings.pigpio_port)
+    where = found.where
     if not found.trouble:
         board = f", on a board of revision {found.revision:x}" if found.revision else ""
         says = f"pigpio: pigpiod {found.version} answers at {where}{board}"
@@ -112,10 +124,10 @@ def _pigpio(settings: Settings, machine: Machine, devices: Path) -> Finding:
             "or check PIGPIO_ADDR and PIGPIO_PORT"
         )
         return Finding("servos", Verdict.FAIL, f"pigpio: {found.trouble}", cure)
-    return _own_pigpiod(machine, devices)
+    return _own_pigpiod(settings, machine, devices)
 
 
-def _own_pigpiod(machine: Machine, devices: Path) -> Finding:
+def _own_pigpiod(settings: Settings, machine: Machine, devices: Path) -> Finding:
     program = machine.program("pigpiod")
     if not machine.is_pi:
         says = "pigpio was asked for, but this machine is no Raspberry Pi"
@@ -136,7 +148,8 @@ def _own_pigpiod(machine: Machine, devices: Path) -> Finding:
         says = f"pigpio: pigpiod cannot run here without {' and '.join(missing)}"
         cure = "a container has them by --privileged, and the Pi by the kernel of Raspberry Pi OS; "
         return Finding("servos", Verdict.FAIL, says, cure + _USE_LGPIO)
-    return Finding("servos", Verdict.PASS, f"pigpio: TweetDock starts {program} itself")
+    command = " ".join((program, *settings.pigpiod_options))
+    return Finding("servos", Verdict.PASS, f"pigpio: TweetDock starts {command} itself")
 
 
 def _lgpio(model: str, devices: Path) -> Finding:

@@ -6,6 +6,7 @@ from tweetdock.servos.rig import Rig
 from tweetdock.settings import Settings
 
 MODEL = Path("/proc/device-tree/model")
+CPUINFO = Path("/proc/cpuinfo")
 PI_5_FAMILY = ("Raspberry Pi 5", "Compute Module 5", "Raspberry Pi 500")
 
 
@@ -23,8 +24,18 @@ def choose_backend(wanted: str, model: str, pigpio_addr: str) -> str:
     return "lgpio" if any(name in model for name in PI_5_FAMILY) else "pigpio"
 
 
-def read_model(path: Path = MODEL) -> str:
-    """The name of this machine's board; empty if it does not say."""
+def read_model(path: Path = MODEL, cpuinfo: Path = CPUINFO) -> str:
+    """The name of this machine's board; empty if it does not say.
+
+    A container without privileges sees no device tree: there it is in `cpuinfo`, of a Pi's kernel.
+    """
+    if model := _text(path):
+        return model
+    lines = (line.partition(":") for line in _text(cpuinfo).splitlines())
+    return next((value.strip() for name, _, value in lines if name.strip() == "Model"), "")
+
+
+def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii", errors="replace").strip("\0\n ")
     except OSError:
@@ -39,7 +50,9 @@ def make_servos(settings: Settings, model: str) -> Rig:
     if name == "pigpio":
         from tweetdock.servos.pigpio import PigpioServos  # noqa: PLC0415
 
-        return PigpioServos(dials, settings.pigpio_addr, settings.pigpio_port)
+        return PigpioServos(
+            dials, settings.pigpio_addr, settings.pigpio_port, settings.pigpiod_options
+        )
     if name == "lgpio":
         from tweetdock.servos.lgpio import LgpioServos  # noqa: PLC0415
 

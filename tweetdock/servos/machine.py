@@ -38,7 +38,7 @@ class Machine:
     def __init__(self, root: Path = ROOT, path: str | None = None) -> None:
         self._root = root
         self._path = path
-        self.model = read_model(root / "proc/device-tree/model")
+        self.model = read_model(root / "proc/device-tree/model", root / "proc/cpuinfo")
 
     @property
     def is_pi(self) -> bool:

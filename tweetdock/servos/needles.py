@@ -4,12 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tweetdock.backoff import backoff
 from tweetdock.errors import ServoError
 from tweetdock.servos.hand import Geometry, Hand
 from tweetdock.servos.hands import FRAME_SECONDS, Hands
-from tweetdock.servos.rig import Rig
+from tweetdock.servos.rig import END_SECONDS, Rig
 from tweetdock.settings import DialSettings
 from tweetdock.threads import Companion, Crash
 from tweetdock.troubles import TroubleLog
@@ -38,7 +39,10 @@ class Needles:
         self._hands = Hands(
             servos,
             [
-                Hand(Geometry.of(dial), min(max(start, dial.min_angle), dial.max_angle))
+                Hand(
+                    replace(Geometry.of(dial), step_us=servos.step_us),
+                    min(max(start, dial.min_angle), dial.max_angle),
+                )
                 for dial, start in zip(dials, starts or self._homes, strict=True)
             ],
         )
@@ -71,12 +75,12 @@ class Needles:
     def stop(self, seconds: float) -> bool:
         """Bring the needles home and end the pulses; False if `seconds` were not enough.
 
-        Whether they came home is in `are_home`.
+        Whether they came home is in `are_home`. What the backend has started must not outlive us:
+        it has END_SECONDS more, if it needs them.
         """
         self.go_home()
         has_ended = self.thread.join(seconds)
-        if not has_ended:
-            self._servos.end()  # what the backend started must not outlive us
+        self._servos.end(END_SECONDS)
         return has_ended
 
     def _work(self) -> None:

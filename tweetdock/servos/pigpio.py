@@ -13,7 +13,8 @@ from gpiozero.exc import GPIOZeroError
 from gpiozero.pins.pigpio import PiGPIOFactory
 
 from tweetdock.errors import ServoError
-from tweetdock.servos.pigpiod import LOOPBACK, Pigpiod, is_answering
+from tweetdock.servos.pigpiod import LOOPBACK, LOOPBACKS, Pigpiod, find, place
+from tweetdock.servos.pigpiod_options import step_us
 from tweetdock.servos.rig import Rig
 from tweetdock.settings import DialSettings
 
@@ -27,18 +28,29 @@ SILENCE = (OSError, struct.error, AttributeError)
 
 
 class PigpioServos(Rig):
-    """Servos on a pigpiod: the one at `address`, or this machine's, which is started if need be."""
+    """Servos on a pigpiod: the one at `address`, or this machine's, which is started if need be.
+
+    options: more words for the one that is started.
+    """
 
     name: ClassVar[str] = "pigpio"
     foreign = (*REFUSALS, *SILENCE)
     # gpiozero cuts off to 2 us, then pigpiod to 5: of 1005 no more than 1000 would be left.
     spare_us: ClassVar[float] = 1.5
 
-    def __init__(self, dials: Sequence[DialSettings], address: str, port: int) -> None:
+    def __init__(
+        self,
+        dials: Sequence[DialSettings],
+        address: str,
+        port: int,
+        options: Sequence[str] = (),
+    ) -> None:
         super().__init__(dials)
-        self._address = address or LOOPBACK
+        self._addresses = (address,) if address else LOOPBACKS
+        self._address = self._addresses[0]
         self._port = port
-        self._daemon = None if address else Pigpiod(port)
+        self._daemon = None if address else Pigpiod(port, options=options)
+        self.step_us = step_us(() if address else options)
 
     def close(self) -> None:
         """Let go of the pins; a connection in an unknown state is given up, not talked to."""
@@ -52,17 +64,19 @@ class PigpioServos(Rig):
         if connection is not None:
             atexit.unregister(connection.stop)
 
-    def end(self) -> None:
-        """End a pigpiod that was started here."""
+    def end(self, seconds: float = 0.0) -> None:
+        """End a pigpiod that was started here, and wait for that so long."""
         if self._daemon is not None:
-            self._daemon.end()
+            self._daemon.end(seconds)
 
     def _open(self) -> Any:
         # pigpio itself would wait for ever for a daemon that hangs: ask first, with a limit.
-        if not is_answering(self._address, self._port):
+        address = find(self._addresses, self._port)
+        if not address:
             if self._daemon is None:
                 raise self._silence()
             self._daemon.start()
+        self._address = address or LOOPBACK
         with contextlib.redirect_stdout(io.StringIO()):  # its banner of per cent signs
             # Ours at once: what fails from here on is cleared away by `close`.
             self._factory = factory = PiGPIOFactory(self._address, self._port)
@@ -91,7 +105,7 @@ class PigpioServos(Rig):
 
     def _silence(self) -> ServoError:
         # The same words whichever way it fell silent: one outage is one trouble in the log.
-        return ServoError(f"no pigpiod answers at {self._address}:{self._port}")
+        return ServoError(f"no pigpiod answers at {place(self._address, self._port)}")
 
     def _abandon(self) -> None:
         # After a time-out late answers would be taken for the next ones: nothing more is sent.

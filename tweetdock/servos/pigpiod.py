@@ -1,26 +1,35 @@
 """Minding a pigpiod of our own where none runs: started, watched, ended."""
 
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from tweetdock.errors import ServoError
+from tweetdock.servos.pigpiod_words import explained
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
+# `pigpiod -l`, the service of Raspberry Pi OS, listens at the second one only.
+LOOPBACKS = (LOOPBACK, "::1")
 LOCK = Path("/var/run/pigpio.pid")
 START_SECONDS = 10.0
 ANSWER_SECONDS = 2.0
-END_SECONDS = 0.2
 HUNG_SECONDS = 5.0
+# The owner's secrets are not pigpiod's business, and to systemd only we may speak.
+_WITHHELD = ("TWEETDOCK_", "X_", "AWS_", "NOTIFY_", "WATCHDOG_")
 # PI_CMD_PIGPV and PI_CMD_HWVER, http://abyz.me.uk/rpi/pigpio/sif.html
 VERSION, BOARD = 26, 17
 
@@ -49,18 +58,32 @@ def is_answering(address: str, port: int) -> bool:
     return True
 
 
-class Pigpiod:
-    """The pigpiod of this machine, run as a child of ours."""
+def find(addresses: Sequence[str], port: int) -> str:
+    """The first of the addresses at which a pigpiod answers; empty if none does."""
+    return next((address for address in addresses if is_answering(address, port)), "")
 
-    def __init__(self, port: int, lock: Path = LOCK) -> None:
+
+def place(address: str, port: int) -> str:
+    """An address and a port as people write them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+class Pigpiod:
+    """The pigpiod of this machine, run as a child of ours. options: more words for it."""
+
+    def __init__(self, port: int, lock: Path = LOCK, options: Sequence[str] = ()) -> None:
         self._port = port
         self._lock = lock
+        self._options = options
         self._child: subprocess.Popen[bytes] | None = None
+        self._is_asked_to_end = False
+        self._is_over = False
+        self._door = threading.Lock()  # none is started behind the back of who ends it
 
     def start(self) -> None:
         """Have it answer, within START_SECONDS; ServoError says why it does not."""
         program = shutil.which("pigpiod")
-        where = f"{LOOPBACK}:{self._port}"
+        where = place(LOOPBACK, self._port)
         if program is None:
             raise ServoError(
                 f"no pigpiod answers at {where} and the program is not installed; "
@@ -69,39 +92,54 @@ class Pigpiod:
         self._clear()
         self._remove_stale_lock()
         # -g: in the foreground; -f -m: no pipe, no alerts; -n: only from this machine, IPv4.
-        words = [program, "-g", "-f", "-m", "-n", LOOPBACK, "-p", str(self._port)]
+        words = [program, "-g", "-f", "-m", "-n", LOOPBACK, "-p", str(self._port), *self._options]
         with tempfile.TemporaryFile() as errors:
-            # A session of its own: Ctrl-C is for us, who rest the needles before it ends.
-            self._child = subprocess.Popen(  # noqa: S603 - a fixed command
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                env=os.environ | {"PIGPIO_PORT": str(self._port)},  # to pigpiod it outranks -p
-                start_new_session=True,
-            )
-            self._wait_until_it_answers(self._child)
-            if self._child.poll() is not None:
+            with self._door:
+                if self._is_over:
+                    raise ServoError("no pigpiod is started any more: this is the end")
+                child = self._child = _run(words, self._port, errors)
+                self._is_asked_to_end = False
+            self._wait_until_it_answers(child)
+            if child.poll() is not None:
                 errors.seek(0)
-                said = " ".join(errors.read(2000).decode(errors="replace").split())
-                raise ServoError(f"pigpiod ended at once: {said or 'it did not say why'}")
+                said = errors.read()[-4000:].decode(errors="replace")
+                reason = explained(said, self._port) or _without_a_word(child.returncode)
+                raise ServoError(f"pigpiod ended at once: {reason}")
         if not is_answering(LOOPBACK, self._port):
             self._clear()
             raise ServoError(f"pigpiod was started but does not answer at {where}")
         log.info("started pigpiod at %s", where)
 
-    def end(self) -> None:
-        """Ask it to end: by SIGTERM, so that it frees what it holds of the Pi's graphics memory."""
-        if self._child is not None:
-            self._child.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(END_SECONDS)
+    def end(self, seconds: float = 0.0) -> None:
+        """Ask it to end, for good, and wait for that so long; from any thread.
+
+        By SIGTERM, so that it frees what it holds of the Pi's graphics memory. Where our end is
+        that of a container or a unit, a pigpiod that is not waited for is killed: it frees none.
+        """
+        with self._door:
+            self._is_over = True
+        self._ask_to_end(seconds)
+
+    def _ask_to_end(self, seconds: float) -> None:
+        child = self._child
+        if child is None:
+            return
+        if not self._is_asked_to_end:
+            self._is_asked_to_end = True
+            child.terminate()
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            if seconds:
+                log.warning(
+                    "pigpiod has not ended in %g seconds; if it is killed, the graphics memory "
+                    "that it holds is lost until the Pi restarts",
+                    seconds,
+                )
 
     def _clear(self) -> None:
-        self.end()
+        self._ask_to_end(HUNG_SECONDS)
         if self._child is not None and self._child.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(HUNG_SECONDS)
             self._child.kill()
             self._child.wait()
         self._child = None
@@ -114,12 +152,44 @@ class Pigpiod:
                 return
 
     def _remove_stale_lock(self) -> None:
-        # In a container the lock of a killed pigpiod survives, and the pid in it is soon taken.
-        try:
-            pid = int(self._lock.read_text())
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
-        except (OSError, ValueError):
-            name = ""
-        if name != "pigpiod":
-            with contextlib.suppress(OSError):
-                self._lock.unlink(missing_ok=True)
+        # A living pigpiod holds it by flock; but a new one asks only whether the pid in it is
+        # taken. In a container that of a dead one soon is, and that of a living one may be unknown.
+        # https://github.com/joan2937/pigpio, initCheckLockFile and initGrabLockFile.
+        if _is_held(self._lock):
+            reason = explained(f"Can't lock {self._lock}", self._port)
+            raise ServoError(f"pigpiod is not started: {reason}")
+        with contextlib.suppress(OSError):
+            self._lock.unlink()
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass  # it is not there, or not for us to read
+    return False
+
+
+def _run(words: Sequence[str], port: int, errors: IO[bytes]) -> "subprocess.Popen[bytes]":
+    env = {name: v for name, v in os.environ.items() if not name.startswith(_WITHHELD)}
+    try:
+        return subprocess.Popen(  # noqa: S603 - a fixed command and options that were checked
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=errors,
+            stderr=errors,
+            env=env | {"PIGPIO_PORT": str(port)},  # to pigpiod it outranks -p
+            # A session of its own: Ctrl-C is for us, who rest the needles before it ends.
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ServoError(f"{words[0]} cannot be run: {error.strerror or error}") from error
+
+
+def _without_a_word(code: int) -> str:
+    if code >= 0:
+        return "it did not say why"
+    return f"it did not say why; signal {-code}, {signal.strsignal(-code)}"

@@ -9,8 +9,11 @@ from gpiozero import Servo
 from gpiozero.exc import GPIOZeroError
 
 from tweetdock.errors import ServoError
-from tweetdock.servos.hand import Geometry
+from tweetdock.servos.hand import STEP_US, Geometry
 from tweetdock.settings import DialSettings
+
+# To what a backend has started: pigpiod gives back the graphics memory of its Pi meanwhile.
+END_SECONDS = 2.2
 
 
 class Rig(ABC):
@@ -23,6 +26,8 @@ class Rig(ABC):
     foreign: tuple[type[Exception], ...] = (OSError, GPIOZeroError)
     # Added to every pulse: it is cut off to what the pin can do, and not to fall a unit short.
     spare_us: ClassVar[float] = 0.5
+    # What a pulse is cut off to: needles are told whole steps only.
+    step_us: float = STEP_US
 
     def __init__(self, dials: Sequence[DialSettings]) -> None:
         self._dials = tuple(dials)
@@ -69,8 +74,11 @@ class Rig(ABC):
             # A servo that could not be made keeps its pin reserved as long as its error lives.
             factory._reservations.clear()  # noqa: SLF001 - there is no public way
 
-    def end(self) -> None:  # noqa: B027 - most hold nothing else
-        """Give up what else the backend holds, at the very end; from any thread, more than once."""
+    def end(self, seconds: float = 0.0) -> None:  # noqa: B027 - most hold nothing else
+        """Give up what else the backend holds, at the very end, and wait for that so long.
+
+        From any thread, more than once.
+        """
 
     @abstractmethod
     def _open(self) -> Any:

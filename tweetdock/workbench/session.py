@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 from tweetdock.servos.bench import Bench
 from tweetdock.servos.calibration import Calibration, Place
-from tweetdock.servos.hand import STEP_US
 from tweetdock.servos.hands import FRAME_SECONDS
 from tweetdock.servos.needles import CHECK_SECONDS
 from tweetdock.settings import DIALS, Settings
@@ -16,7 +15,7 @@ from tweetdock.workbench.screen import Screen
 REDRAW_SECONDS = 0.08  # over a slow line a needle on its way must not outrun its picture
 NUDGES = {"right": 10, "left": -10, "up": 1, "down": -1, ".": 1, ",": -1}
 PLACES = {"l": Place.LEFT, "m": Place.MIDDLE, "r": Place.RIGHT}
-REMARKS = {"pigpio": f", steps of {STEP_US:g} µs", "mock": ", no servo moves"}
+REMARKS = {"pigpio": ", steps of {:g} µs", "mock": ", no servo moves"}
 GOALS = {"1": Place.LEFT, "2": Place.MIDDLE, "3": Place.RIGHT}
 
 
@@ -154,11 +153,11 @@ class Session:
             screen.show(help_text(width))
             return
         number, other = self._number, 1 - self._number
-        was_moved = self._bench.was_moved(number)
+        was_moved, moves_by = self._bench.was_moved(number), self._bench.name
         view = View(
             name=DIALS[number],
             other=DIALS[other],
-            servos=self._bench.name + REMARKS.get(self._bench.name, ""),
+            servos=moves_by + REMARKS.get(moves_by, "").format(self._bench.step_us),
             dial=self._dials[number],
             work=self._work,
             at_us=self._bench.at_us(number) if was_moved else None,
