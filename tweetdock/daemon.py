@@ -22,6 +22,7 @@ from tweetdock.servos.needles import Needles
 from tweetdock.settings import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.journal import Journal
+from tweetdock.show.systemd import Systemd
 from tweetdock.sources.choice import Ground, make_budget, make_sources, subjects_of
 from tweetdock.sources.polling import Poller
 from tweetdock.threads import Companion, Crash
@@ -98,9 +99,12 @@ class Daemon:
     def __exit__(self, *failure: object) -> None:
         self._house.close()
 
-    def run(self, show: Callable[[Board], None] | None = None) -> None:
+    def run(
+        self, show: Callable[[Board], None] | None = None, systemd: Systemd | None = None
+    ) -> None:
         """Show readings on the dials until told to stop, and by `show` if somebody looks at that.
 
+        systemd: told of each turn, so that it starts us anew should the loop be stuck.
         Raises UnavailableError if a servo backend that was asked for is out of reach at start, or
         the page's address, if it was asked for, is taken.
         """
@@ -114,6 +118,8 @@ class Daemon:
             self._house.callback(web.stop)
         reads_log = show is None and (not self._settings.is_live or sys.stderr.isatty())
         journal = Journal(is_watched=reads_log, speed=self._settings.networks.speed)
+        systemd = systemd or Systemd()
+        self._house.callback(systemd.stopping)
         begun = time.monotonic()
         for reading in self._readings():
             needles.aim([dial.angle for dial in reading.dials.values()])
@@ -122,6 +128,7 @@ class Daemon:
             if show is not None:
                 show(self._board)
             self._check_servos(needles, time.monotonic() - begun)
+            systemd.note(reading)
 
     def read_once(self) -> Reading | None:
         """The first reading that is complete, or that waiting would not mend; None if stopped."""

@@ -1,0 +1,64 @@
+"""A stand-in of systemd's ear: the socket of NOTIFY_SOCKET, and what was said to it."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+LIMIT = 15.0
+
+
+class Ear:
+    """Listens at `name`, a path or, with an @ before it, a name in the abstract."""
+
+    def __init__(self, name: Path | str) -> None:
+        self.name = str(name)
+        self.said: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        at = self.name
+        self._socket.bind("\0" + at[1:] if at.startswith("@") else at)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            Path(self.name).unlink()
+
+    @property
+    def lines(self) -> list[str]:
+        """What was heard so far, line by line."""
+        return [line for words in self.said for line in words.split("\n")]
+
+    def count(self, line: str) -> int:
+        """How often a line was heard so far."""
+        return self.lines.count(line)
+
+    def hear(self, limit: float = LIMIT) -> str | None:
+        """Wait for the next datagram; None if nothing is said for so long."""
+        self._socket.settimeout(limit)
+        try:
+            words = self._socket.recv(4097)
+        except TimeoutError:
+            return None
+        assert len(words) <= 4096  # systemd ignores longer ones
+        self.said.append(words.decode())
+        return self.said[-1]
+
+    def hear_until(self, condition: Callable[[], bool], limit: float = LIMIT) -> None:
+        """Listen until the condition holds."""
+        end = time.monotonic() + limit
+        while not condition():
+            left = end - time.monotonic()
+            assert left > 0, self.said
+            assert self.hear(left) is not None, self.said
+
+    def hear_all(self) -> None:
+        """Take in what waits to be heard."""
+        self._socket.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.said.append(self._socket.recv(4097).decode())
