@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from tweetdock.errors import UnavailableError
@@ -33,6 +34,11 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            if os.geteuid() == 0:
+                # What root did by sudo must not shut out the service whose folder it is.
+                folder = path.parent.stat()
+                with suppress(OSError):  # there are file systems without owners
+                    os.fchown(self._fd, folder.st_uid, folder.st_gid)
             hold(self._fd, path)
         except OSError:
             os.close(self._fd)
