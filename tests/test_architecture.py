@@ -19,7 +19,8 @@ LARGEST = 300  # lines; past that there is a second noun in the file
 FLOORS = """
     __main__
     cli
-    daemon            commands/export commands/merge commands/offload commands/doctor
+    daemon            commands/export commands/merge commands/offload
+    commands/doctor   commands/health
     front             commands/calibrate commands/face
     keep/choice       commands/streams
     workbench/session doctor/setting_checks doctor/spending doctor/round doctor/censor
@@ -46,8 +47,8 @@ FLOORS = """
     show/face/face show/face/svg                   show/web/page show/web/asgi
     show/face/outline show/face/ruler              show/web/heading show/web/dial_svg
     show/face/sheet                                show/web/words show/web/limits
-    show/journal show/board show/checkup
-    show/past show/dial
+    show/journal show/board show/checkup show/systemd
+    show/past show/dial show/notices
     sources/checkups                               servos/checkup servos/machine servos/bench
     sources/choice                                 servos/choice servos/needles
     sources/replay/source sources/replay/checkup sources/demo
@@ -55,7 +56,7 @@ FLOORS = """
     sources/replay/tape
     sources/x/live sources/x/checkup               servos/pigpio servos/lgpio servos/mock
     sources/x/stream sources/x/fill                servos/pigpiod servos/hands servos/calibration
-    sources/x/connection                           servos/rig servos/hand
+    sources/x/connection                           servos/rig servos/hand servos/pigpiod_words
     sources/x/ledger sources/x/search sources/x/stream_client sources/x/cures
     sources/x/client sources/x/gaps
     sources/x/counts sources/x/plan
@@ -77,6 +78,7 @@ FLOORS = """
     sources/http sources/polling sources/one_line sources/answers
     settings reading memory checkup
     keep/settings sources/settings
+    servos/pigpiod_options
     setting values sources/x/query sources/rate_limit keep/files/rotation keep/s3_url
     scaler coverage counter motion witnesses clock
     timeline fingerprints troubles backoff threads
@@ -135,7 +137,8 @@ PURE = [
     *(f"sources/bluesky/{name}" for name in ("events", "course", "plan", "known_keys")),
     *(f"sources/mastodon/{name}" for name in ("plan", "posts", "instance", "refusals", "sse")),
     *(f"sources/replay/{name}" for name in ("lines", "program", "tape")),
-    "servos/hand",
+    "show/notices",
+    *(f"servos/{name}" for name in ("hand", "pigpiod_options", "pigpiod_words")),
 ]
 IMPURE_MODULES = {
     *("time", "threading", "queue", "subprocess", "signal", "asyncio", "multiprocessing"),

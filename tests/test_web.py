@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import AT_MS, LIMIT, Serving, make_reading, wait_until
 
+import tweetdock.show.web.web
 from tweetdock.coverage import Grade
 from tweetdock.errors import UnavailableError
 from tweetdock.reading import Reading
@@ -316,6 +318,43 @@ def test_names_of_the_settings_are_taken() -> None:
         assert serving.get("/healthz", host="museum.example").status_code == 421
 
 
+@pytest.mark.parametrize("host", ["raspberrypi", "raspberrypi.local:8080", "Other-Pi.local."])
+def test_a_page_for_the_whole_network_answers_to_every_name_that_only_the_network_gives(
+    host: str,
+) -> None:
+    # In a container nobody knows what the machine around it is called.
+    with Serving({"TWEETDOCK_WEB": "0.0.0.0:0"}) as serving:
+        assert serving.get("/healthz", host=host).status_code == 200
+        for foreign in ("evil.example", "local.evil.example", "pi.localdomain", "pi.local.evil"):
+            assert serving.get("/healthz", host=foreign).status_code == 421
+    with Serving() as serving:
+        assert serving.get("/healthz", host=host).status_code == 421
+
+
+def test_in_a_container_the_log_claims_no_address_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mark = tmp_path / ".dockerenv"
+    monkeypatch.setattr(tweetdock.show.web.web, "CONTAINER", (tmp_path / "no", mark))
+    caplog.set_level("INFO")
+    for web, outside, inside in [
+        ("0.0.0.0:0", "page: http://", "of this container; outside, where `docker run -p` has"),
+        (
+            "127.0.0.1:0",
+            "page: http://127.0.0.1",
+            "page: that is inside of this container; TWEETDOCK_WEB=0.0.0.0:8080 opens it",
+        ),
+    ]:
+        caplog.clear()
+        mark.unlink(missing_ok=True)
+        with Serving({"TWEETDOCK_WEB": web}):
+            assert outside in caplog.text
+            assert inside not in caplog.text
+        mark.touch()
+        with Serving({"TWEETDOCK_WEB": web}):
+            assert inside in caplog.text
+
+
 def test_health_is_well_while_every_thread_lives_and_the_loop_turns(serving: Serving) -> None:
     found = serving.get("/healthz")
     assert (found.status_code, found.text) == (200, "ok\n")
@@ -461,8 +500,9 @@ def test_the_log_says_where_the_page_is(caplog: pytest.LogCaptureFixture) -> Non
 
 @pytest.mark.parametrize("address", ["[::1]:0", "localhost:0", "0.0.0.0:0", "[::]:0"])
 def test_the_page_can_be_at_any_address_of_this_machine(
-    address: str, caplog: pytest.LogCaptureFixture
+    address: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tweetdock.show.web.web, "CONTAINER", ())  # should the tests be in one
     caplog.set_level(logging.INFO, "tweetdock")
     with Serving({"TWEETDOCK_WEB": address}) as serving:
         host = "::1" if address.startswith("[") else "127.0.0.1"

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tweetdock import __version__
 from tweetdock.commands.streams import complain, is_able, open_streams, results
@@ -20,6 +20,9 @@ from tweetdock.errors import SettingsError, UnavailableError
 from tweetdock.exits import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SETTINGS, EXIT_UNAVAILABLE
 from tweetdock.settings import SETTINGS, Settings
 from tweetdock.sources.settings import REPLAY, replayed_file
+
+if TYPE_CHECKING:
+    from tweetdock.show.systemd import Systemd
 
 log = logging.getLogger("tweetdock")
 
@@ -38,6 +41,7 @@ class Command(Protocol):
 # What the first word may be instead of flags; each is a file of that name in commands/.
 COMMANDS = {
     "doctor": "look at everything that the gauge needs, and say what to do about what ails",
+    "health": "ask the gauge that runs here whether it is well",
     "calibrate": "find the pulses of each servo's ends, with the keyboard",
     "face": "print a dial's face, to scale",
     "offload": "send closed archive files to an S3 bucket, and verify them there",
@@ -57,12 +61,37 @@ def main(words: Sequence[str] | None = None) -> int:
         settings = _load(arguments)
     except SettingsError as error:
         _print_problems(error)
+        _systemd(arguments).leave(f"cannot start with these settings: {'; '.join(error.problems)}")
         return EXIT_SETTINGS
     # Heavy imports from here on: `--help` and wrong settings are answered at once.
     from tweetdock import logs  # noqa: PLC0415
 
     logs.configure(settings.log_level, settings.log_format)
     stopping, reopening = threading.Event(), threading.Event()
+    _listen(stopping, reopening)
+    systemd = _systemd(arguments)
+    try:
+        if arguments.once:
+            return _read_once(settings, stopping, reopening)
+        return _run(settings, stopping, reopening, systemd)
+    except UnavailableError as error:
+        log.critical("%s", error)
+        systemd.leave(f"cannot go on: {error}")
+        return EXIT_UNAVAILABLE
+    except Exception:
+        log.critical("this is a bug of TweetDock; please report it", exc_info=True)
+        systemd.leave("ended by a bug of TweetDock, see its log")
+        return EXIT_BUG
+
+
+def _systemd(arguments: argparse.Namespace) -> "Systemd":
+    from tweetdock.show.systemd import Systemd  # noqa: PLC0415
+
+    # A single reading is no service.
+    return Systemd() if arguments.once else Systemd.from_env(os.environ)
+
+
+def _listen(stopping: threading.Event, reopening: threading.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     # A hang-up is logrotate's, unless there was a terminal and it is gone.
@@ -77,16 +106,6 @@ def main(words: Sequence[str] | None = None) -> int:
         stopping.set()
 
     signal.signal(signal.SIGHUP, hang_up)
-    try:
-        if arguments.once:
-            return _read_once(settings, stopping, reopening)
-        return _run(settings, stopping, reopening)
-    except UnavailableError as error:
-        log.critical("%s", error)
-        return EXIT_UNAVAILABLE
-    except Exception:
-        log.critical("this is a bug of TweetDock; please report it", exc_info=True)
-        return EXIT_BUG
 
 
 def _load(arguments: argparse.Namespace) -> Settings:
@@ -126,7 +145,12 @@ def _command(name: str) -> Command:
     return command
 
 
-def _run(settings: Settings, stopping: threading.Event, reopening: threading.Event) -> int:
+def _run(
+    settings: Settings,
+    stopping: threading.Event,
+    reopening: threading.Event,
+    systemd: "Systemd",
+) -> int:
     from tweetdock import logs  # noqa: PLC0415
     from tweetdock.daemon import Daemon  # noqa: PLC0415
 
@@ -142,8 +166,9 @@ def _run(settings: Settings, stopping: threading.Event, reopening: threading.Eve
             show = view.show
         log.info("TweetDock %s, %s", __version__, _subject(settings))
         with Daemon(settings, stopping, reopening) as daemon:
-            daemon.run(show)
+            daemon.run(show, systemd)
     log.info("stopped")
+    systemd.leave("stopped")
     return 0
 
 

@@ -9,6 +9,7 @@ from tweetdock import values
 from tweetdock.errors import SettingsError, name_of
 from tweetdock.keep.settings import KeepSettings, settle_state_dir
 from tweetdock.plain import plain
+from tweetdock.servos.pigpiod_options import pigpiod_options
 from tweetdock.setting import Setting, set_by, table_of
 from tweetdock.sources.settings import (
     REPLAY,
@@ -89,6 +90,12 @@ class Settings:
     )
     pigpio_addr: str = set_by("PIGPIO_ADDR", values.text, "", "a pigpiod on another host")
     pigpio_port: int = set_by("PIGPIO_PORT", values.whole(1, 65535), "8888", "pigpiod's port")
+    pigpiod_options: tuple[str, ...] = set_by(
+        "TWEETDOCK_PIGPIOD_OPTIONS",
+        pigpiod_options,
+        "",
+        "more options for the pigpiod that TweetDock starts, such as -t 0",
+    )
     web: tuple[str, int] | None = set_by(
         "TWEETDOCK_WEB", values.listen_address, USUAL_PAGE, "where the page is, or off"
     )
@@ -142,6 +149,11 @@ class Settings:
     def is_page_demanded(self) -> bool:
         """Whether the owner has named an address for the page, and counts on it."""
         return self.web not in (None, values.listen_address(USUAL_PAGE))
+
+    @property
+    def is_page_open(self) -> bool:
+        """Whether other machines can see the page."""
+        return self.web is not None and not values.is_loopback(self.web[0])
 
     @property
     def is_replay(self) -> bool:

@@ -232,6 +232,11 @@ def listen_address(value: str) -> tuple[str, int] | None:
         raise ValueError("an IP address and a port such as 127.0.0.1:8080, or off") from error
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen at is this machine's alone."""
+    return host == "localhost" or ip_address(host).is_loopback
+
+
 def folder(value: str) -> Path:
     """A folder; `~` is the home folder."""
     try:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
+from http import HTTPStatus
 
 from tweetdock.checkup import Check, Finding, Verdict
 from tweetdock.coverage import Grade
 from tweetdock.settings import Settings
+from tweetdock.values import is_loopback
 
 ANSWER_SECONDS = 3.0
 MOST_BYTES = 1 << 18  # of an answer; a reading has some hundred
@@ -28,6 +29,15 @@ def page_checks(settings: Settings) -> list[Check]:
     return [Check("page", look)]
 
 
+def ailment_at(host: str, port: int) -> str:
+    """What the TweetDock at an address says is wrong with it; empty if it is well."""
+    health = _ask(_LOOPBACK.get(host, host), port, "/healthz")
+    if health is None:
+        return f"no TweetDock answers at port {port}"
+    is_well = health.status == HTTPStatus.OK and health.body.strip() == b"ok"
+    return "" if is_well else health.reason or "an answer that is none of TweetDock's"
+
+
 def _look_at_page(host: str, port: int, *, is_wished: bool) -> Iterator[Finding]:
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if port == 0:
@@ -36,7 +46,7 @@ def _look_at_page(host: str, port: int, *, is_wished: bool) -> Iterator[Finding]
         yield _tenant(where, _LOOPBACK.get(host, host), port, is_wished=is_wished)
     else:
         yield _vacancy(where, host, port, is_wished=is_wished)
-    if not _is_loopback(host):
+    if not is_loopback(host):
         yield Finding(
             "page",
             Verdict.WARN,
@@ -127,7 +137,3 @@ def _ask(host: str, port: int, path: str) -> _Answer | None:
         return None
     finally:
         connection.close()
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or ip_address(host).is_loopback

@@ -42,11 +42,17 @@ class Guard:
 
     A name that is not ours is refused, as a foreign page may have made it point here (DNS
     rebinding), and would read what we answer. A failure of the application ends its request only.
+
+    is_open: the whole network may ask. Then any name that only this network gives will do, as a
+    container does not know what the machine that it runs on is called.
     """
 
-    def __init__(self, app: App, names: frozenset[str], limits: Limits) -> None:
+    def __init__(
+        self, app: App, names: frozenset[str], limits: Limits, *, is_open: bool = False
+    ) -> None:
         self._app = app
         self._names = names
+        self._is_open = is_open
         self._limits = limits
         self._told: set[tuple[str, int]] = set()
 
@@ -92,6 +98,8 @@ class Guard:
         if not found:
             return False
         name = found[1]
+        if self._is_open and is_local_name(name):
+            return True
         return name in self._names or _is_address(name.strip("[]"))
 
     def _tell(self, path: str, error: Exception) -> None:
@@ -103,6 +111,15 @@ class Guard:
         if kind not in self._told:
             self._told.add(kind)
             log.error("page: a bug of TweetDock at %r; please report it", path[:80], exc_info=error)
+
+
+def is_local_name(name: str) -> bool:
+    """Whether nobody outside of the local network can have that name.
+
+    `.local` is multicast DNS alone (RFC 6762, section 3), and a name without a dot is of the
+    network's own router: the public DNS has none (RFC 7085).
+    """
+    return name.endswith(".local") or "." not in name
 
 
 def with_safe_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:

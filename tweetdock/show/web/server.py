@@ -25,7 +25,8 @@ class Server:
     def __init__(self, settings: Settings, board: Board, limits: Limits) -> None:
         self._watchers = Watchers(board, limits)
         routes = make_routes(settings, board, self._watchers)
-        guard = Guard(routes, names_of(socket.gethostname(), settings.web_hosts), limits)
+        names = names_of(socket.gethostname(), settings.web_hosts)
+        guard = Guard(routes, names, limits, is_open=settings.is_page_open)
         self._uvicorn = _Uvicorn(_Config(guard, limits), self._watchers)
 
     def serve(self, listener: socket.socket) -> None:

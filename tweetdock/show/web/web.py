@@ -4,6 +4,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tweetdock.errors import UnavailableError
@@ -11,6 +12,7 @@ from tweetdock.settings import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.web.limits import Limits
 from tweetdock.threads import Companion
+from tweetdock.values import is_loopback
 
 if TYPE_CHECKING:
     from tweetdock.show.web.server import Server
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not listened at
+# What Docker and Podman put into each container.
+CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 # Where packets would go out; documentation's own address, and none are sent.
 OUTSIDE = ("192.0.2.1", 9)
 STOP_SECONDS = 0.2
@@ -47,8 +51,10 @@ class Web:
         self._server: Server | None = None
         host, port = settings.web[0], self._listener.getsockname()[1]
         self.url = _url(_own_name() if host in ANYWHERE else host, port)
-        address = _own_address() if host in ANYWHERE else ""
-        log.info("page: %s", f"{self.url} or {_url(address, port)}" if address else self.url)
+        is_contained = any(mark.exists() for mark in CONTAINER)
+        log.info("page: %s", _whereabouts(host, port, is_contained=is_contained))
+        if is_contained and is_loopback(host):
+            log.info("page: that is inside of this container; TWEETDOCK_WEB=0.0.0.0:8080 opens it")
         self._thread = start("page", self._serve)
 
     def stop(self) -> None:
@@ -108,6 +114,17 @@ def _why(error: OSError, host: str, port: int) -> str:
         f"TWEETDOCK_WEB=127.0.0.1:{port} for this machine alone, TWEETDOCK_WEB=0.0.0.0:{port} "
         "for all of its addresses, or off"
     )
+
+
+def _whereabouts(host: str, port: int, *, is_contained: bool) -> str:
+    """Where people find the page, as far as that is known here."""
+    if host not in ANYWHERE:
+        return _url(host, port)
+    if is_contained:
+        return f"at port {port} of this container; outside, where `docker run -p` has put it"
+    address = _own_address()
+    name = _url(_own_name(), port)
+    return f"{name} or {_url(address, port)}" if address else name
 
 
 def _url(host: str, port: int) -> str:
