@@ -148,10 +148,32 @@ def test_a_folder_in_place_of_the_file_is_refused_with_its_path(tmp_path: Path) 
 
 
 def test_the_example_names_every_setting_with_its_default() -> None:
-    written = read_env_file(EXAMPLE)
+    text = EXAMPLE.read_text(encoding="utf-8")
+    lines = re.findall(r"^#?(\w+)=(.*)$", text, re.MULTILINE)
+    assert len(dict(lines)) == len(lines)
     # The state folder is left empty: written out it would win over XDG_STATE_HOME.
     defaults = {s.name: "" if s.default.startswith("~") else s.default for s in SETTINGS}
-    assert written == defaults
+    assert dict(lines) == defaults
+
+
+def test_the_example_sets_nothing_but_what_everybody_has_to_fill_in() -> None:
+    """Written out, a default would win over what the image and the systemd unit set."""
+    assert read_env_file(EXAMPLE) == dict.fromkeys(LEAST, "")
+
+
+def test_each_line_of_the_example_is_a_sentence_or_a_setting_to_be_opened() -> None:
+    """Behind the # of a sentence is a blank: neither is to be taken for the other."""
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        assert re.fullmatch(r"|#|# (?![A-Z0-9_]+=).+|#?[A-Z0-9_]+=.*", line), line
+
+
+def test_every_line_of_the_example_can_be_opened(tmp_path: Path) -> None:
+    text = re.sub(r"^#(?=\w+=)", "", EXAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    opened = {**read_env_file(write(tmp_path, text)), **LEAST}
+    assert opened == {**docker_env_file(text), **LEAST}
+    assert len(opened) == len(SETTINGS)
+    assert Settings.from_env(opened) == Settings.from_env(LEAST)
 
 
 def test_the_example_tells_the_default_that_its_line_cannot() -> None:

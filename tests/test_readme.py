@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from standins.flaky_proxy import FlakyProxy
 from standins.x_api import XApi, make_post
 
 from tweetdock.post import Span
+from tweetdock.settings import SETTINGS
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     shlex.split(text, comments=True)
     for block in re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
@@ -32,6 +35,14 @@ def words_of(command: str) -> list[str]:
     """The words of the one command in the README that begins so."""
     (words,) = [words[1:] for words in COMMANDS if " ".join(words[1:]).startswith(command)]
     return words
+
+
+def commands_of(program: str) -> list[list[str]]:
+    """The words of each line of the README's blocks that starts a program, or does so by sudo."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", "")
+    found = [shlex.split(line, comments=True) for line in lines.splitlines()]
+    return [words for words in found if program in words[: 1 + (words[:1] == ["sudo"])]]
 
 
 @pytest.fixture
@@ -118,3 +129,63 @@ def test_closed_files_are_off_loaded(tmp_path: Path) -> None:
         found = s3.client.list_objects_v2(Bucket="my-bucket")["Contents"]
     assert [entry["Key"].startswith("tweets/tweets-20261121T") for entry in found] == [True, True]
     assert [path.name for path in tmp_path.iterdir()] == ["tweets.jsonl.gz"]
+
+
+def test_every_setting_that_the_readme_names_is_one() -> None:
+    named = set(re.findall(r"\b(?:TWEETDOCK|PIGPIO|X|AWS)_[A-Z_]*[A-Z]\b", README))
+    assert len(named) > 10
+    assert named - {setting.name for setting in SETTINGS} == set()
+
+
+def test_every_file_that_the_readme_names_is_there() -> None:
+    linked = set(re.findall(r"\]\(([^)#:]+)\)|src=\"([^\"]+)\"", README))
+    named = {*map("".join, linked), *re.findall(r"\b(?:docs|deploy|tests)/[\w./-]*\w", README)}
+    assert "docs/wiring.svg" in named
+    assert [name for name in sorted(named) if not (REPOSITORY / name).exists()] == []
+
+
+def test_every_section_that_the_readme_points_to_is_there() -> None:
+    headings = re.findall(r"^#+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-") for line in headings}
+    pointed = re.findall(r"\]\(#([^)]+)\)", README)
+    assert pointed
+    assert set(pointed) <= anchors
+
+
+def test_compose_runs_the_gauge_as_the_readme_does() -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    (run_line,) = [words for words in commands_of("docker") if words[1:3] == ["run", "-d"]]
+    given = dict(pairwise(run_line))
+    compose = yaml.safe_load((REPOSITORY / "compose.yaml").read_text(encoding="utf-8"))
+    (service,) = compose["services"].values()
+    assert service["privileged"] is ("--privileged" in run_line)
+    assert service["container_name"] == given["--name"]
+    assert service["env_file"] == given["--env-file"]
+    assert service["restart"] == given["--restart"]
+    assert service["ports"] == [given["-p"]]
+    assert service["volumes"] == [given["-v"]]
+    assert service["image"] == run_line[-1]
+    # Else it would be compose's own, and the state be lost to who goes from one to the other.
+    volume = given["-v"].partition(":")[0]
+    assert compose["volumes"][volume]["name"] == volume
+
+
+def test_the_volume_and_the_port_are_those_of_the_image() -> None:
+    dockerfile = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    (folder,) = re.findall(r"^VOLUME (\S+)$", dockerfile, re.MULTILINE)
+    (port,) = re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE)
+    runs = [words for words in commands_of("docker") if words[1] == "run"]
+    assert {words[words.index("-v") + 1] for words in runs if "-v" in words} == {
+        f"tweetdock:{folder}"
+    }
+    assert {words[words.index("-p") + 1] for words in runs if "-p" in words} == {f"{port}:{port}"}
+
+
+def test_the_unit_finds_what_the_readme_installs() -> None:
+    unit = (REPOSITORY / "deploy" / "tweetdock.service").read_text(encoding="utf-8")
+    settings = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line[1:])
+    folders = [words[-1] for words in commands_of("python3") if words[2:4] == ["-m", "venv"]]
+    assert {f"{folder}/bin/tweetdock" for folder in folders} == {settings["ExecStart"]}
+    assert [words[-1] for words in commands_of("useradd")] == [settings["User"]]
+    copied = [words[-1] for words in commands_of("install") if ".env.example" in words]
+    assert copied == [settings["EnvironmentFile"].removeprefix("-")]
