@@ -64,6 +64,7 @@ COPY --from=pigpiod /staging/ /
 RUN ldconfig && rm -f /var/cache/ldconfig/aux-cache
 COPY --from=dependencies /opt/tweetdock/ /opt/tweetdock/
 COPY --from=package /staging/ /
+COPY deploy/healthcheck /usr/local/bin/
 
 # lgpio makes a pipe in its working folder, which may be a read-only one.
 ENV PATH=/opt/tweetdock/bin:$PATH \
@@ -74,8 +75,7 @@ ENV PATH=/opt/tweetdock/bin:$PATH \
 WORKDIR /var/lib/tweetdock
 VOLUME /var/lib/tweetdock
 EXPOSE 8080
-# A Pi Zero takes seconds to start Python.
-HEALTHCHECK --interval=60s --timeout=20s --start-period=60s CMD ["tweetdock", "health"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["healthcheck"]
 ENTRYPOINT ["tini", "-g", "--", "tweetdock"]
 
 ARG VERSION

@@ -20,7 +20,7 @@ FLOORS = """
     __main__
     cli
     daemon            commands/export commands/merge commands/offload
-    commands/doctor   commands/health
+    commands/doctor
     front             commands/calibrate commands/face
     keep/choice       commands/streams
     workbench/session doctor/setting_checks doctor/spending doctor/round doctor/censor

@@ -73,7 +73,7 @@ def test_it_shows_its_page_keeps_its_state_and_says_how_it_is(image: Image) -> N
     assert image.config["Volumes"] == {STATE: {}}
     assert image.env["TWEETDOCK_WEB"] == "0.0.0.0:8080"
     assert image.config["ExposedPorts"] == {"8080/tcp": {}}
-    assert image.config["Healthcheck"]["Test"] == ["CMD", "tweetdock", "health"]
+    assert image.config["Healthcheck"]["Test"] == ["CMD", "healthcheck"]
 
 
 def test_it_is_small(image: Image) -> None:
@@ -196,14 +196,14 @@ def test_the_gauge_turns_its_needles_and_ends_as_docker_asks_it_to(
         running.wait_for(f"{POSTS} tweets", "exact", limit=LIMIT)
         running.wait_for("started pigpiod at 127.0.0.1", limit=LIMIT)
         assert comes_true(settle(gauge), LIMIT)
-        well = gauge.container.run("health", env={"TWEETDOCK_WEB": gauge.page})
-        assert (well.returncode, well.stdout) == (0, "well\n")
+        well = gauge.container.run("healthcheck", env={"TWEETDOCK_WEB": gauge.page}, entry=False)
+        assert (well.returncode, well.stdout) == (0, "ok\n")
         ask_to_end(running)
         assert running.process.wait(5) == 0
         running.wait_for("needles at rest")
     assert gauge.events()[-4:] == ["0.0", "0.0", "signal", "stop"]
     assert not (gauge.container.root / LOCK).exists()
-    ill = gauge.container.run("health", env={"TWEETDOCK_WEB": gauge.page})
+    ill = gauge.container.run("healthcheck", env={"TWEETDOCK_WEB": gauge.page}, entry=False)
     assert ill.returncode == 1
 
 

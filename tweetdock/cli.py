@@ -41,7 +41,6 @@ class Command(Protocol):
 # What the first word may be instead of flags; each is a file of that name in commands/.
 COMMANDS = {
     "doctor": "look at everything that the gauge needs, and say what to do about what ails",
-    "health": "ask the gauge that runs here whether it is well",
     "calibrate": "find the pulses of each servo's ends, with the keyboard",
     "face": "print a dial's face, to scale",
     "offload": "send closed archive files to an S3 bucket, and verify them there",

@@ -1,7 +1,6 @@
 """What the process says of itself when it ends, if that is not 0."""
 
 EXIT_BUG = 1
-EXIT_AILING = 1  # of commands that look whether all is well
 EXIT_SETTINGS = 2
 EXIT_UNAVAILABLE = 69
 EXIT_INTERRUPTED = 130

@@ -20,7 +20,6 @@ from tweetdock.doctor.salvage import Usable
 from tweetdock.doctor.setting_checks import Wishes, look_at_settings, use
 from tweetdock.doctor.spending import spending_checks
 from tweetdock.errors import SettingsError
-from tweetdock.exits import EXIT_AILING
 from tweetdock.keep.checkup import disk_check, keep_checks
 from tweetdock.keep.files.texts import texts
 from tweetdock.keep.settings import state_dir
@@ -29,6 +28,7 @@ from tweetdock.servos.machine import Machine
 from tweetdock.settings import SETTINGS, Settings
 from tweetdock.show.checkup import page_checks
 
+AILING = 1  # the exit code
 # By which names each thing is set.
 _NAMES = {
     "x": ("X_", "TWEETDOCK_X_QUERY", "TWEETDOCK_FOLLOW"),
@@ -138,7 +138,7 @@ def _tell_json(found: Iterable[Finding]) -> int:
 
 
 def _code(told: Sequence[Finding]) -> int:
-    return EXIT_AILING if worst(told) is Verdict.FAIL else 0
+    return AILING if worst(told) is Verdict.FAIL else 0
 
 
 def _is_coloured() -> bool:

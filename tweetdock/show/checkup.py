@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 
 from tweetdock.checkup import Check, Finding, Verdict
 from tweetdock.coverage import Grade
@@ -27,15 +26,6 @@ def page_checks(settings: Settings) -> list[Check]:
         return [Check("page", lambda: iter([Finding("page", Verdict.PASS, "off")]))]
     look = partial(_look_at_page, *settings.web, is_wished=settings.is_page_demanded)
     return [Check("page", look)]
-
-
-def ailment_at(host: str, port: int) -> str:
-    """What the TweetDock at an address says is wrong with it; empty if it is well."""
-    health = _ask(_LOOPBACK.get(host, host), port, "/healthz")
-    if health is None:
-        return f"no TweetDock answers at port {port}"
-    is_well = health.status == HTTPStatus.OK and health.body.strip() == b"ok"
-    return "" if is_well else health.reason or "an answer that is none of TweetDock's"
 
 
 def _look_at_page(host: str, port: int, *, is_wished: bool) -> Iterator[Finding]:
