@@ -38,16 +38,18 @@ def buildah(*words: str) -> str:
 class Image:
     """What the image says of itself."""
 
+    architecture: str
     config: dict[str, Any]
     megabytes: float
 
     @classmethod
     def read(cls) -> Self:
         """The image in the store."""
-        found = json.loads(buildah("inspect", "--type", "image", NAME))["Docker"]["config"]
+        found = json.loads(buildah("inspect", "--type", "image", NAME))["Docker"]
         (listed,) = json.loads(buildah("images", "--json", NAME))
         number, unit = listed["size"].split()
-        return cls(found, float(number) * {"MB": 1.0, "GB": 1000.0}[unit])
+        megabytes = float(number) * {"MB": 1.0, "GB": 1000.0}[unit]
+        return cls(found["architecture"], found["config"], megabytes)
 
     @property
     def env(self) -> dict[str, str]:
@@ -81,8 +83,7 @@ class Container:
         entry: behind the image's entrypoint.
         """
         mounts = [f"--volume={here}:{there}" for here, there in self._mounts.items()]
-        # Process 1 is buildah's here; in Docker it is tini.
-        given = [f"--env={name}={value}" for name, value in {"TINI_SUBREAPER": "1", **env}.items()]
+        given = [f"--env={name}={value}" for name, value in env.items()]
         run = [*_command(), "run", "--isolation", "chroot", *mounts, *given, self._name, "--"]
         alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
         return [*alone, *run, *(self._entrypoint if entry else ()), *words]
@@ -103,7 +104,8 @@ class Container:
 def ask_to_end(running: Running) -> None:
     """SIGTERM to the container's first process, as `docker stop` does it."""
     family = psutil.Process(running.process.pid).children(recursive=True)
-    (tini,) = [process for process in family if process.name() == "tini"]
+    # Behind qemu and its own path if it is another processor's.
+    (tini,) = [process for process in family if "tini" in process.cmdline()[:3]]
     tini.terminate()
 
 

@@ -77,7 +77,8 @@ def test_it_shows_its_page_keeps_its_state_and_says_how_it_is(image: Image) -> N
 
 
 def test_it_is_small(image: Image) -> None:
-    assert image.megabytes < 150
+    # Debian's programs for arm64 are padded to 64 KiB: its base alone is a quarter larger.
+    assert image.megabytes < {"arm64": 180}.get(image.architecture, 150)
 
 
 def test_nothing_is_left_of_its_making(container: Container) -> None:
