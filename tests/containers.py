@@ -104,8 +104,13 @@ class Container:
 def ask_to_end(running: Running) -> None:
     """SIGTERM to the container's first process, as `docker stop` does it."""
     family = psutil.Process(running.process.pid).children(recursive=True)
-    # Behind qemu and its own path if it is another processor's.
-    (tini,) = [process for process in family if "tini" in process.cmdline()[:3]]
+    # An emulator comes before its program, as buildah's own process does.
+    lines = [(process, process.cmdline()) for process in family]
+    (tini,) = [
+        process
+        for process, words in lines
+        if "/usr/bin/tini" in words[:2] and not words[0].startswith("buildah")
+    ]
     tini.terminate()
 
 
