@@ -17,7 +17,7 @@ RUN apt-get source -q pigpio \
     && install -D -m 644 -t /staging/usr/local/share/doc/pigpio UNLICENCE
 
 
-# --- What TweetDock needs; a layer that only another pyproject.toml makes anew ---
+# --- What TweetDock needs: a layer that a change of its own code leaves alone ---
 FROM ${BASE} AS dependencies
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all:
 RUN apt-get update -q \
@@ -28,9 +28,9 @@ RUN apt-get update -q \
 ARG EXTRAS=
 WORKDIR /src
 COPY pyproject.toml ./
-# lgpio has no wheel for the Pis before the Pi 2, which have no need of it. What is taken away again:
-# colorzero, under gpiozero, asks for setuptools and never imports it; Debian has the time zones; by
-# pygments and Markdown rich shows what is not shown here.
+# lgpio has no wheel for the Pis before the Pi 2, which have no need of it. Taken away again is what
+# asks for room and is never used: setuptools by colorzero, under gpiozero; time zones, which Debian
+# has; and what rich would show source code and Markdown with.
 RUN case $(dpkg --print-architecture) in armel) extras=$EXTRAS ;; *) extras=pi5,$EXTRAS ;; esac \
     && python3 -c 'import sys, tomllib; project = tomllib.load(sys.stdin.buffer)["project"]; \
 extras = filter(None, sys.argv[1].split(",")); print(*project["dependencies"], \
@@ -59,7 +59,8 @@ FROM ${BASE}
 # ca-certificates for Bluesky's wss; tini passes signals on and buries the dead.
 RUN apt-get update -q \
     && apt-get install -qy --no-install-recommends ca-certificates python3 tini \
-    && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/*.log /var/cache/debconf/*-old
+    && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/*.log /var/cache/debconf/*-old \
+        /usr/lib/python3.11/pydoc_data /usr/lib/python3.11/test
 COPY --from=pigpiod /staging/ /
 RUN ldconfig && rm -f /var/cache/ldconfig/aux-cache
 COPY --from=dependencies /opt/tweetdock/ /opt/tweetdock/

@@ -48,7 +48,7 @@ FLOORS = """
     show/face/outline show/face/ruler              show/web/heading show/web/dial_svg
     show/face/sheet                                show/web/words show/web/limits
     show/journal show/board show/checkup show/systemd
-    show/past show/dial show/notices
+    show/past show/dial show/notices show/container
     sources/checkups                               servos/checkup servos/machine servos/bench
     sources/choice                                 servos/choice servos/needles
     sources/replay/source sources/replay/checkup sources/demo

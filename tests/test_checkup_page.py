@@ -162,12 +162,21 @@ def test_a_port_that_is_taken_without_anybody_listening_is_told() -> None:
     assert "cannot be had" in finding.says
 
 
-def test_it_is_told_who_can_see_a_page_on_all_addresses() -> None:
+@pytest.mark.parametrize(
+    ("is_contained", "cure"),
+    [(False, "TWEETDOCK_WEB=127.0.0.1:{0}"), (True, "docker run -p 127.0.0.1:{0}:{0}")],
+)
+def test_it_is_told_who_can_see_a_page_on_all_addresses(
+    is_contained: bool,  # noqa: FBT001 - a case of the table
+    cure: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tweetdock.show.checkup, "is_contained", lambda: is_contained)
     port = free_port()
     first, second = look(f"0.0.0.0:{port}")
     assert first.verdict is PASS
     assert (second.verdict, second.says) == (WARN, "everybody in your network can see it")
-    assert f"TWEETDOCK_WEB=127.0.0.1:{port}" in second.cure
+    assert cure.format(port) in second.cure
 
 
 def test_a_gauge_on_all_addresses_is_asked_on_its_own_machine(

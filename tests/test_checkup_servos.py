@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from needs import with_ipv6
 from standins.loopback import Loopback
-from standins.pigpiod import StandInPigpiod, free_port, has_ipv6
+from standins.pigpiod import StandInPigpiod, free_port
 
 import tweetdock.servos.checkup
 import tweetdock.servos.machine
@@ -24,7 +25,6 @@ PI_4 = "Raspberry Pi 4 Model B Rev 1.5"
 # Importing it would leave a pipe in the working folder.
 with_lgpio = pytest.mark.skipif(find_spec("lgpio") is None, reason="lgpio is not installed")
 PI_5 = "Raspberry Pi 5 Model B Rev 1.0"
-with_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from needs import with_ipv6
 from running import Running
 from standins.loopback import Loopback
 
@@ -48,9 +49,15 @@ def test_a_gauge_at_work_is_well_however_its_address_is_written(port: int) -> No
         assert health(web.format(port)) == (0, "ok")
 
 
+@with_ipv6
 @pytest.mark.parametrize("port", ["[::1]"], indirect=True)
 def test_a_gauge_at_an_address_of_version_6_is_well(port: int) -> None:
     assert health(f"[::1]:{port}") == health(f"[::]:{port}") == (0, "ok")
+
+
+def test_an_address_that_is_not_set_is_the_usual_one() -> None:
+    # Whether somebody is there or not: what counts is where it asks.
+    assert health("") == health("127.0.0.1:8080")
 
 
 def test_nobody_there_is_not_well() -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from dials import LIMIT, TWEETS, comes_true, dials
-from standins.pigpiod import StandInPigpiod, free_port, has_ipv6, install, read_log
+from needs import with_ipv6
+from standins.pigpiod import StandInPigpiod, free_port, install, read_log
 
 import tweetdock.servos.pigpiod
 from tweetdock.errors import ServoError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK = 0.5
-with_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
 REFUSAL = """2026-11-21 16:51:28 initCheckPermitted:
 +---------------------------------------------------------+
 |Sorry, you don't have permission to run this program.    |

@@ -11,12 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 from buckets import S3, serving
 from listeners import Chunk, line, write
 from running import Running, run
 from standins.flaky_proxy import FlakyProxy
 from standins.x_api import XApi, make_post
 
+from tweetdock import __version__
 from tweetdock.post import Span
 from tweetdock.settings import SETTINGS
 
@@ -153,7 +155,6 @@ def test_every_section_that_the_readme_points_to_is_there() -> None:
 
 
 def test_compose_runs_the_gauge_as_the_readme_does() -> None:
-    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     (run_line,) = [words for words in commands_of("docker") if words[1:3] == ["run", "-d"]]
     given = dict(pairwise(run_line))
     compose = yaml.safe_load((REPOSITORY / "compose.yaml").read_text(encoding="utf-8"))
@@ -165,9 +166,18 @@ def test_compose_runs_the_gauge_as_the_readme_does() -> None:
     assert service["ports"] == [given["-p"]]
     assert service["volumes"] == [given["-v"]]
     assert service["image"] == run_line[-1]
+    options = [word for before, word in pairwise(run_line) if before == "--log-opt"]
+    assert service["logging"]["options"] == dict(option.split("=") for option in options)
     # Else it would be compose's own, and the state be lost to who goes from one to the other.
     volume = given["-v"].partition(":")[0]
     assert compose["volumes"][volume]["name"] == volume
+
+
+def test_the_image_is_of_this_version() -> None:
+    dockerfile = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    assert f"\nARG VERSION={__version__}\n" in dockerfile
+    assert f"--build-arg VERSION={__version__} " in README
+    assert f"tweetdock:{__version__} " in README
 
 
 def test_the_volume_and_the_port_are_those_of_the_image() -> None:
@@ -187,5 +197,5 @@ def test_the_unit_finds_what_the_readme_installs() -> None:
     folders = [words[-1] for words in commands_of("python3") if words[2:4] == ["-m", "venv"]]
     assert {f"{folder}/bin/tweetdock" for folder in folders} == {settings["ExecStart"]}
     assert [words[-1] for words in commands_of("useradd")] == [settings["User"]]
-    copied = [words[-1] for words in commands_of("install") if ".env.example" in words]
-    assert copied == [settings["EnvironmentFile"].removeprefix("-")]
+    copied = {words[-1] for words in commands_of("install") if ".env.example" in words}
+    assert copied == {".env", settings["EnvironmentFile"].removeprefix("-")}

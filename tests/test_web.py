@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import with_ipv6
 from serving import AT_MS, LIMIT, Serving, make_reading, wait_until
 
 import tweetdock.show.web.web
@@ -19,6 +20,7 @@ from tweetdock.coverage import Grade
 from tweetdock.errors import UnavailableError
 from tweetdock.reading import Reading
 from tweetdock.settings import DIALS
+from tweetdock.show.container import is_contained
 from tweetdock.show.past import Moment
 from tweetdock.show.web import routes
 from tweetdock.show.web.guard import HOST, SAFE_HEADERS, names_of
@@ -335,24 +337,21 @@ def test_in_a_container_the_log_claims_no_address_outside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mark = tmp_path / ".dockerenv"
-    monkeypatch.setattr(tweetdock.show.web.web, "CONTAINER", (tmp_path / "no", mark))
+    marks = tmp_path / "no", mark
+    monkeypatch.setattr(tweetdock.show.web.web, "is_contained", lambda: is_contained(marks))
     caplog.set_level("INFO")
     for web, outside, inside in [
-        ("0.0.0.0:0", "page: http://", "of this container; outside, where `docker run -p` has"),
-        (
-            "127.0.0.1:0",
-            "page: http://127.0.0.1",
-            "page: that is inside of this container; TWEETDOCK_WEB=0.0.0.0:8080 opens it",
-        ),
+        ("0.0.0.0:0", "page: http://", "page: at port {}; if this container has a network of"),
+        ("127.0.0.1:0", "page: http://127.0.0.1:{}", "TWEETDOCK_WEB=0.0.0.0:{} opens it"),
     ]:
         caplog.clear()
         mark.unlink(missing_ok=True)
-        with Serving({"TWEETDOCK_WEB": web}):
-            assert outside in caplog.text
-            assert inside not in caplog.text
+        with Serving({"TWEETDOCK_WEB": web}) as serving:
+            assert outside.format(serving.port) in caplog.text
+            assert inside.format(serving.port) not in caplog.text
         mark.touch()
-        with Serving({"TWEETDOCK_WEB": web}):
-            assert inside in caplog.text
+        with Serving({"TWEETDOCK_WEB": web}) as serving:
+            assert inside.format(serving.port) in caplog.text
 
 
 def test_health_is_well_while_every_thread_lives_and_the_loop_turns(serving: Serving) -> None:
@@ -498,11 +497,19 @@ def test_the_log_says_where_the_page_is(caplog: pytest.LogCaptureFixture) -> Non
         assert f"page: http://127.0.0.1:{serving.port}" in caplog.messages
 
 
-@pytest.mark.parametrize("address", ["[::1]:0", "localhost:0", "0.0.0.0:0", "[::]:0"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("localhost:0", "0.0.0.0:0"),
+        pytest.param("[::1]:0", marks=with_ipv6),
+        pytest.param("[::]:0", marks=with_ipv6),
+    ],
+)
 def test_the_page_can_be_at_any_address_of_this_machine(
     address: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tweetdock.show.web.web, "CONTAINER", ())  # should the tests be in one
+    # Should the tests be in one.
+    monkeypatch.setattr(tweetdock.show.web.web, "is_contained", lambda: False)
     caplog.set_level(logging.INFO, "tweetdock")
     with Serving({"TWEETDOCK_WEB": address}) as serving:
         host = "::1" if address.startswith("[") else "127.0.0.1"

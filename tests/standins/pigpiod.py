@@ -463,15 +463,6 @@ def free_port() -> int:
             return port
 
 
-def has_ipv6() -> bool:
-    """Return whether this machine's IPv6 loopback can be listened at."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
 def install(folder: Path) -> Path:
     """Write an executable `pigpiod` into the folder that runs this file."""
     launcher = folder / "pigpiod"

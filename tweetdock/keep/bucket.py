@@ -59,7 +59,8 @@ class Bucket:
         self._patience_seconds = patience_seconds
         if find_spec("boto3") is None:
             raise OffloadError(
-                "boto3 is not installed, which speaks with S3: pip install 'tweetdock[s3]'",
+                "boto3 is not installed, which speaks with S3: pip install 'tweetdock[s3]', or an "
+                "image built with EXTRAS=s3",
                 needs_owner=True,
             )
 

@@ -12,6 +12,7 @@ from functools import partial
 from tweetdock.checkup import Check, Finding, Verdict
 from tweetdock.coverage import Grade
 from tweetdock.settings import Settings
+from tweetdock.show.container import is_contained
 from tweetdock.values import is_loopback
 
 ANSWER_SECONDS = 3.0
@@ -37,12 +38,15 @@ def _look_at_page(host: str, port: int, *, is_wished: bool) -> Iterator[Finding]
     else:
         yield _vacancy(where, host, port, is_wished=is_wished)
     if not is_loopback(host):
+        # In a container loopback is nobody's but the container's.
+        alone = f"TWEETDOCK_WEB=127.0.0.1:{port}"
+        if is_contained():
+            alone = f"`docker run -p 127.0.0.1:{port}:{port}`"
         yield Finding(
             "page",
             Verdict.WARN,
             "everybody in your network can see it",
-            f"fine at home, if that is meant; TWEETDOCK_WEB=127.0.0.1:{port} shows it to this "
-            "machine alone",
+            f"fine at home, if that is meant; {alone} shows it to this machine alone",
         )
 
 

@@ -43,7 +43,8 @@ def _library() -> Any:
         return importlib.import_module("fpdf")
     except ImportError as error:
         raise UnavailableError(
-            "a PDF needs the package fpdf2: pip install 'tweetdock[pdf]'; an SVG needs nothing"
+            "a PDF needs the package fpdf2: pip install 'tweetdock[pdf]', or an image built with "
+            "EXTRAS=pdf; an SVG needs nothing"
         ) from error
 
 

@@ -114,10 +114,10 @@ class Guard:
 
 
 def is_local_name(name: str) -> bool:
-    """Whether nobody outside of the local network can have that name.
+    """Whether a name is given by the local network, so that no foreign page can have it.
 
-    `.local` is multicast DNS alone (RFC 6762, section 3), and a name without a dot is of the
-    network's own router: the public DNS has none (RFC 7085).
+    `.local` is for multicast DNS alone (RFC 6762, section 3). A name without a dot comes from the
+    network's own router; the few top-level domains with an address are registries' (RFC 7085).
     """
     return name.endswith(".local") or "." not in name
 

@@ -4,12 +4,12 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tweetdock.errors import UnavailableError
 from tweetdock.settings import Settings
 from tweetdock.show.board import Board
+from tweetdock.show.container import is_contained
 from tweetdock.show.web.limits import Limits
 from tweetdock.threads import Companion
 from tweetdock.values import is_loopback
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not listened at
-# What Docker and Podman put into each container.
-CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 # Where packets would go out; documentation's own address, and none are sent.
 OUTSIDE = ("192.0.2.1", 9)
 STOP_SECONDS = 0.2
@@ -51,10 +49,13 @@ class Web:
         self._server: Server | None = None
         host, port = settings.web[0], self._listener.getsockname()[1]
         self.url = _url(_own_name() if host in ANYWHERE else host, port)
-        is_contained = any(mark.exists() for mark in CONTAINER)
-        log.info("page: %s", _whereabouts(host, port, is_contained=is_contained))
-        if is_contained and is_loopback(host):
-            log.info("page: that is inside of this container; TWEETDOCK_WEB=0.0.0.0:8080 opens it")
+        log.info("page: %s", _whereabouts(host, port))
+        if is_loopback(host) and is_contained():
+            log.info(
+                "page: if this container has a network of its own nobody outside gets there; "
+                "TWEETDOCK_WEB=0.0.0.0:%d opens it",
+                port,
+            )
         self._thread = start("page", self._serve)
 
     def stop(self) -> None:
@@ -116,12 +117,12 @@ def _why(error: OSError, host: str, port: int) -> str:
     )
 
 
-def _whereabouts(host: str, port: int, *, is_contained: bool) -> str:
+def _whereabouts(host: str, port: int) -> str:
     """Where people find the page, as far as that is known here."""
     if host not in ANYWHERE:
         return _url(host, port)
-    if is_contained:
-        return f"at port {port} of this container; outside, where `docker run -p` has put it"
+    if is_contained():
+        return f"at port {port}; if this container has a network of its own, where -p has put it"
     address = _own_address()
     name = _url(_own_name(), port)
     return f"{name} or {_url(address, port)}" if address else name
