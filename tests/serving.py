@@ -1,5 +1,6 @@
 """The real page's server over a board of the test's own."""
 
+import socket
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -96,6 +97,13 @@ class Serving:
         return self._session.request(
             method, f"http://127.0.0.1:{self.port}{path}", headers=named, timeout=LIMIT
         )
+
+    def ask(self, request: bytes) -> bytes:
+        """Send these bytes, and return all that comes until the connection ends."""
+        with socket.create_connection(("127.0.0.1", self.port), LIMIT) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
 
     def _start(self, name: str, work: Callable[[], None]) -> Companion:
         self.thread = Companion(name, work, self.crashes.append)

@@ -3,27 +3,21 @@
 import http.client
 import json
 import logging
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from needs import with_ipv6
 from serving import AT_MS, LIMIT, Serving, make_reading, wait_until
 
-import tweetdock.show.web.web
 from tweetdock.coverage import Grade
-from tweetdock.errors import UnavailableError
 from tweetdock.reading import Reading
 from tweetdock.settings import DIALS
-from tweetdock.show.container import is_contained
 from tweetdock.show.past import Moment
 from tweetdock.show.web import routes
-from tweetdock.show.web.guard import HOST, SAFE_HEADERS, names_of
+from tweetdock.show.web.guard import SAFE_HEADERS
 from tweetdock.show.web.histories import hours_of
 from tweetdock.show.web.page import page
 from tweetdock.show.web.wording import as_line
@@ -46,14 +40,6 @@ def serving() -> Iterator[Serving]:
     with Serving() as serving:
         serving.board.publish(make_reading())
         yield serving
-
-
-def ask(serving: Serving, request: bytes) -> bytes:
-    """Send these bytes, and return all that comes until the connection ends."""
-    with socket.create_connection(("127.0.0.1", serving.port), LIMIT) as connection:
-        connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def sent(reading: Reading) -> Any:
@@ -231,7 +217,7 @@ def test_files_of_the_page_are_sent_once_and_nothing_else_is_to_be_had(serving: 
             assert again.headers["etag"] == tag
         assert serving.get(f"/static/{name}", if_none_match='"other"').status_code == 200
     for name in ("", "..", "../page.py", "%2e%2e/page.py", "..%2fpage.py", "/etc/passwd", "%00"):
-        answer = ask(serving, f"GET /static/{name} HTTP/1.1\r\nHost: [::1]\r\n\r\n".encode())
+        answer = serving.ask(f"GET /static/{name} HTTP/1.1\r\nHost: [::1]\r\n\r\n".encode())
         assert b" 404 " in answer.partition(b"\r\n")[0]
 
 
@@ -251,107 +237,6 @@ def test_what_is_not_there_is_said_plainly(serving: Serving) -> None:
     assert (found.status_code, found.json()["error"]) == (404, "There is nothing at this address.")
     for address in ("/dial/other.svg", "/api/reading/", "/dial/tweets.svg/", "//"):
         assert serving.get(address).status_code == 404
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
-def test_the_page_is_only_to_be_read(serving: Serving, method: str) -> None:
-    found = serving.get("/api/reading", method)
-    assert found.status_code == 405
-    assert found.headers["allow"] == "GET, HEAD"
-    assert "GET or HEAD" in found.json()["error"]
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        *("127.0.0.1", "192.168.1.7:8080", "[::1]:8080", "[fe80::1]", "localhost", "LocalHost:99"),
-        *("dials", "DIALS:80", "dials.museum.example", "Dials.Museum.Example.:443"),
-    ],
-)
-def test_the_page_answers_to_addresses_and_to_its_names(host: str) -> None:
-    with Serving({"TWEETDOCK_WEB_HOSTS": "dials dials.museum.example"}) as serving:
-        assert serving.get("/healthz", host=host).status_code == 200
-
-
-def test_a_machine_is_known_by_its_name_alone_and_on_its_network() -> None:
-    assert names_of("Pi.fritz.box", ("dials",)) == {
-        *("localhost", "pi", "pi.local", "pi.fritz.box", "dials")
-    }
-    assert names_of("", ()) == {"localhost"}
-
-
-@pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "1.2.3", "pi.evil"]
-)
-def test_a_foreign_name_is_refused_and_the_owner_told_what_to_set(
-    serving: Serving, host: str
-) -> None:
-    for asked in (host, f"{host}:8080", host.upper(), f"{host}."):
-        found = serving.get("/api/reading.txt", host=asked)
-        assert found.status_code == 421
-        assert f"TWEETDOCK_WEB_HOSTS={host}" in found.text
-
-
-@pytest.mark.parametrize(
-    "host", ["", "a b", "a,b", "<script>", "[::1", "[zz]", "a:b:c", "é", "a@b"]
-)
-def test_what_is_no_host_is_refused_without_echo(serving: Serving, host: str) -> None:
-    request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1")
-    head, _, body = ask(serving, request).partition(b"\r\n\r\n")
-    assert b" 421 " in head.partition(b"\r\n")[0]
-    assert body == b"A request must name this TweetDock's host, by its name or address.\n"
-
-
-def test_a_request_without_host_is_refused(serving: Serving) -> None:
-    assert b" 421 " in ask(serving, b"GET / HTTP/1.0\r\n\r\n").partition(b"\r\n")[0]
-    assert b" 400 " in ask(serving, b"GET / HTTP/1.1\r\n\r\n").partition(b"\r\n")[0]
-
-
-def test_this_machine_s_own_name_needs_no_setting(serving: Serving) -> None:
-    name = socket.gethostname()
-    for host in (name, name.partition(".")[0] + ".local"):
-        if HOST.fullmatch(host.lower()):
-            assert serving.get("/healthz", host=host).status_code == 200
-
-
-def test_names_of_the_settings_are_taken() -> None:
-    with Serving({"TWEETDOCK_WEB_HOSTS": "dials.museum.example"}) as serving:
-        assert serving.get("/healthz", host="dials.museum.example").status_code == 200
-        assert serving.get("/healthz", host="museum.example").status_code == 421
-
-
-@pytest.mark.parametrize("host", ["raspberrypi", "raspberrypi.local:8080", "Other-Pi.local."])
-def test_a_page_for_the_whole_network_answers_to_every_name_that_only_the_network_gives(
-    host: str,
-) -> None:
-    # In a container nobody knows what the machine around it is called.
-    with Serving({"TWEETDOCK_WEB": "0.0.0.0:0"}) as serving:
-        assert serving.get("/healthz", host=host).status_code == 200
-        for foreign in ("evil.example", "local.evil.example", "pi.localdomain", "pi.local.evil"):
-            assert serving.get("/healthz", host=foreign).status_code == 421
-    with Serving() as serving:
-        assert serving.get("/healthz", host=host).status_code == 421
-
-
-def test_in_a_container_the_log_claims_no_address_outside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    mark = tmp_path / ".dockerenv"
-    marks = tmp_path / "no", mark
-    monkeypatch.setattr(tweetdock.show.web.web, "is_contained", lambda: is_contained(marks))
-    caplog.set_level("INFO")
-    for web, outside, inside in [
-        ("0.0.0.0:0", "page: http://", "page: at port {}; if this container has a network of"),
-        ("127.0.0.1:0", "page: http://127.0.0.1:{}", "TWEETDOCK_WEB=0.0.0.0:{} opens it"),
-    ]:
-        caplog.clear()
-        mark.unlink(missing_ok=True)
-        with Serving({"TWEETDOCK_WEB": web}) as serving:
-            assert outside.format(serving.port) in caplog.text
-            assert inside.format(serving.port) not in caplog.text
-        mark.touch()
-        with Serving({"TWEETDOCK_WEB": web}) as serving:
-            assert inside.format(serving.port) in caplog.text
 
 
 def test_health_is_well_while_every_thread_lives_and_the_loop_turns(serving: Serving) -> None:
@@ -489,55 +374,6 @@ def test_a_bug_ends_its_request_only_and_is_told_once(
     assert serving.get("/api/reading.txt").status_code == 200
     serving.board.publish(make_reading(2))
     assert serving.get("/").status_code == 200
-
-
-def test_the_log_says_where_the_page_is(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "tweetdock")
-    with Serving() as serving:
-        assert f"page: http://127.0.0.1:{serving.port}" in caplog.messages
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        *("localhost:0", "0.0.0.0:0"),
-        pytest.param("[::1]:0", marks=with_ipv6),
-        pytest.param("[::]:0", marks=with_ipv6),
-    ],
-)
-def test_the_page_can_be_at_any_address_of_this_machine(
-    address: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Should the tests be in one.
-    monkeypatch.setattr(tweetdock.show.web.web, "is_contained", lambda: False)
-    caplog.set_level(logging.INFO, "tweetdock")
-    with Serving({"TWEETDOCK_WEB": address}) as serving:
-        host = "::1" if address.startswith("[") else "127.0.0.1"
-        client = http.client.HTTPConnection(host, serving.port, timeout=LIMIT)
-        client.request("GET", "/healthz")
-        assert client.getresponse().status == 200
-        client.close()
-        if address.startswith("[::]"):
-            assert serving.get("/healthz").status_code == 200  # by version 4 as well
-        url = serving.web.url
-        assert any(message.startswith(f"page: {url}") for message in caplog.messages)
-        assert "0.0.0.0" not in url
-        assert "[::]" not in url
-
-
-def test_a_taken_port_is_said_at_once_with_what_to_set(serving: Serving) -> None:
-    with pytest.raises(UnavailableError) as caught:
-        Serving({"TWEETDOCK_WEB": f"127.0.0.1:{serving.port}"})
-    assert str(caught.value) == (
-        f"TWEETDOCK_WEB=127.0.0.1:{serving.port}: another program, or another TweetDock, listens "
-        f"there; choose another port such as TWEETDOCK_WEB=127.0.0.1:{serving.port + 1}, or "
-        "TWEETDOCK_WEB=off"
-    )
-
-
-def test_a_foreign_address_is_said_at_once_with_what_to_set() -> None:
-    with pytest.raises(UnavailableError, match=r"TWEETDOCK_WEB=192\.0\.2\.1:8099: this machine"):
-        Serving({"TWEETDOCK_WEB": "192.0.2.1:8099"})
 
 
 def test_the_port_is_free_again_when_it_has_stopped() -> None:
