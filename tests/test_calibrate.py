@@ -17,8 +17,9 @@ from typing import Any, Self
 
 import pytest
 from dials import STEP_US, TWEETERS, TWEETS
+from needs import command_with_lock
 from running import command, environment, run
-from standins.pigpiod import PulseChange, StandInPigpiod, free_port
+from standins.pigpiod import PulseChange, StandInPigpiod, free_port, install, read_log
 
 from tweetdock.errors import UnavailableError
 from tweetdock.keep.files.lock import Lock
@@ -443,6 +444,38 @@ def test_a_pigpiod_that_dies_is_told_of_and_asked_for_again(
         sitting.wait_for("not saved")
         sitting.press("q", "q")
         assert sitting.end() == 0
+
+
+def test_a_pigpiod_of_its_own_that_is_slow_to_end_is_waited_for_once_and_behind_the_screen(
+    tmp_path: Path,
+) -> None:
+    """It was waited for twice, and told of twice, on a screen that stood still."""
+    programs, log, lock = tmp_path / "programs", tmp_path / "log", tmp_path / "pigpio.pid"
+    programs.mkdir()
+    install(programs)
+    env = {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PIGPIO_PORT": str(free_port()),
+        "STANDIN_PIGPIOD_END_SECONDS": "60",
+        "STANDIN_PIGPIOD_LOCK": str(lock),
+        "STANDIN_PIGPIOD_LOG": str(log),
+        "TWEETDOCK_SERVO_BACKEND": "pigpio",
+    }
+    argv = tuple(command_with_lock(lock, "calibrate"))
+    try:
+        with Sitting(folder=tmp_path, env=env, argv=argv) as sitting:
+            sitting.wait_for("not moved yet")
+            sitting.press("q")
+            assert sitting.end() == 0
+            assert sitting.has_its_mode
+        told = "pigpiod has not ended in 2.2 seconds"
+        assert sitting.said.count(told) == 1
+        assert sitting.said.index("\x1b[?1049l") < sitting.said.index(told)
+        assert [entry["name"] for entry in read_log(log) if "name" in entry] == ["SIGTERM"]
+    finally:
+        for entry in read_log(log):
+            if "pid" in entry:
+                os.kill(int(str(entry["pid"])), signal.SIGKILL)
 
 
 def test_beside_a_gauge_it_does_not_begin(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The doctor's look at servos and machine: real pigpiod answers, and boards made of files."""
 
+import fcntl
 import os
+import pwd
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ import tweetdock.servos.checkup
 import tweetdock.servos.machine
 from tweetdock.checkup import Finding, Verdict
 from tweetdock.servos.checkup import servo_checks
+from tweetdock.servos.lgpio_words import installing
 from tweetdock.servos.machine import Machine
 from tweetdock.settings import Settings
 
@@ -57,7 +60,8 @@ def write(path: Path, text: str) -> Path:
 def look(machine: Machine, thing: str = "servos", **more: str) -> list[Finding]:
     settings = Settings.from_env({**LEAST, **more})
     devices = machine._root / "dev"
-    checks = [*servo_checks(settings, machine, devices), *machine.checks()]
+    lock = machine._root / "run/pigpio.pid"
+    checks = [*servo_checks(settings, machine, devices, lock), *machine.checks()]
     return [finding for check in checks if check.thing == thing for finding in check.look()]
 
 
@@ -101,6 +105,39 @@ def test_the_options_for_pigpiod_are_told_with_it(
     machine = board(programs={"pigpiod": "exit 1"}, dev__mem="", dev__vcio="")
     finding = only(look(machine, **dead_port(TWEETDOCK_PIGPIOD_OPTIONS="-t 0")))
     assert finding.says == f"pigpio: TweetDock starts {tmp_path}/bin/pigpiod -t 0 itself"
+
+
+def test_none_is_started_while_another_holds_the_lock(
+    board: Callable[..., Machine], as_root: None, tmp_path: Path
+) -> None:
+    """The doctor was content where the gauge then refused."""
+    machine = board(programs={"pigpiod": "exit 1"}, dev__mem="", dev__vcio="", run__pigpio_pid="1")
+    lock = (tmp_path / "run/pigpio_pid").rename(tmp_path / "run/pigpio.pid")
+    env = dead_port()
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        finding = only(look(machine, **env))
+    assert finding.verdict is FAIL
+    assert finding.says == (
+        f"pigpio: Can't lock {lock}; another pigpiod holds the pins and does not answer at port "
+        f"{env['PIGPIO_PORT']}"
+    )
+    assert finding.cure.startswith("stop it (sudo systemctl stop pigpiod, or ")
+    assert only(look(machine, **env)).verdict is PASS
+    assert lock.exists()
+
+
+def test_a_folder_in_the_place_of_the_lock_is_told(
+    board: Callable[..., Machine], as_root: None, tmp_path: Path
+) -> None:
+    machine = board(programs={"pigpiod": "exit 1"}, dev__mem="", dev__vcio="")
+    (tmp_path / "run/pigpio.pid").mkdir(parents=True)
+    finding = only(look(machine, **dead_port()))
+    assert finding.verdict is FAIL
+    assert (
+        finding.says == f"pigpio: {tmp_path}/run/pigpio.pid is a folder, where pigpiod needs a file"
+    )
+    assert "rmdir" in finding.cure
 
 
 @with_ipv6
@@ -153,7 +190,7 @@ def test_without_the_program_it_is_told_how_to_have_it(board: Callable[..., Mach
     finding = only(look(board(), **dead_port()))
     assert finding.verdict is FAIL
     assert "is not installed" in finding.says
-    assert "apt install pigpio" in finding.cure
+    assert "`sudo apt install pigpio` (Raspberry Pi OS 12 and before have it)" in finding.cure
     assert "TWEETDOCK_SERVO_BACKEND=lgpio" in finding.cure
 
 
@@ -246,7 +283,7 @@ def test_lgpio_wants_its_package(
     finding = only(look(board(PI_5)))
     assert finding.verdict is FAIL
     assert "the package is not installed" in finding.says
-    assert finding.cure
+    assert finding.cure == installing()
 
 
 @with_lgpio
@@ -261,11 +298,18 @@ def test_lgpio_wants_pins(board: Callable[..., Machine]) -> None:
 def test_lgpio_wants_to_be_let_at_the_pins(
     board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Who asks as the service's user, by sudo -u, has another name in $USER."""
+    nobody = pwd.getpwnam("nobody").pw_uid
+    nameless = next(n for n in range(60_000, 99_999) if n not in {p.pw_uid for p in pwd.getpwall()})
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    finding = only(look(board(PI_5, dev__gpiochip0="")))
-    assert finding.verdict is FAIL
-    assert "may not be used" in finding.says
-    assert "usermod -aG gpio" in finding.cure
+    for user, name in ((nobody, "nobody"), (nameless, str(nameless))):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        finding = only(look(board(PI_5, dev__gpiochip0="")))
+        assert finding.verdict is FAIL
+        assert "may not be used" in finding.says
+        assert finding.cure == (
+            f"`sudo usermod -aG gpio {name}`, then log in again, or restart the service"
+        )
 
 
 @with_lgpio

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
-import subprocess
+import tempfile
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from dials import LIMIT, TWEETS, comes_true, dials
-from needs import with_ipv6
-from standins.pigpiod import StandInPigpiod, free_port, install, read_log
+from dials import LIMIT
+from minding import QUICK, Place, in_time, placed, stop_in_its_tracks
+from standins.pigpiod import StandInPigpiod, free_port
 
 import tweetdock.servos.pigpiod
 from tweetdock.errors import ServoError
-from tweetdock.servos.hand import Geometry
-from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.pigpiod import Pigpiod, is_answering
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-QUICK = 0.5
 REFUSAL = """2026-11-21 16:51:28 initCheckPermitted:
 +---------------------------------------------------------+
 |Sorry, you don't have permission to run this program.    |
@@ -38,45 +33,10 @@ REFUSAL = """2026-11-21 16:51:28 initCheckPermitted:
 Can't initialise pigpio library"""
 
 
-class Place:
-    """A machine with the program installed: its log, its lock and our pigpiod on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.bin, self.log, self.lock = folder / "bin", folder / "log", folder / "pigpio.pid"
-        self.bin.mkdir()
-        install(self.bin)
-        self.port = free_port()
-        self.pigpiod = Pigpiod(self.port, self.lock)
-
-    def entries(self, event: str) -> list[dict[str, object]]:
-        return [entry for entry in read_log(self.log) if entry.get("event") == event]
-
-    @property
-    def pids(self) -> list[int]:
-        """Every pigpiod that was started here so far, by its pid."""
-        return [int(str(entry["pid"])) for entry in self.entries("start")]
-
-    def servos(self) -> PigpioServos:
-        """Servos that start this place's pigpiod themselves."""
-        servos = PigpioServos(dials(), "", self.port)
-        servos._daemon = self.pigpiod  # one that knows this place's lock
-        return servos
-
-
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """Nothing that was started here outlives the test."""
-    place = Place(tmp_path)
-    monkeypatch.setenv("PATH", str(place.bin), prepend=os.pathsep)
-    monkeypatch.setenv("STANDIN_PIGPIOD_LOG", str(place.log))
-    monkeypatch.setenv("STANDIN_PIGPIOD_LOCK", str(place.lock))
-    for name in ("PIGPIO_PORT", "PIGPIO_ADDR", "STANDIN_PIGPIOD_REFUSE"):
-        monkeypatch.delenv(name, raising=False)
-    yield place
-    child = place.pigpiod._child
-    if child is not None:
-        child.kill()
-        child.wait(LIMIT)
+def place(tmp_path: Path) -> Iterator[Place]:
+    with placed(tmp_path) as place:
+        yield place
 
 
 @pytest.fixture
@@ -107,23 +67,6 @@ def server(answer: bytes | None) -> Iterator[int]:
         finally:
             done.set()
             thread.join(LIMIT)
-
-
-def program(place: Place, script: str) -> None:
-    """Put a shell script in the place of pigpiod."""
-    (place.bin / "pigpiod").write_text(f"#!/bin/sh\n{script}\n")
-
-
-def stop_in_its_tracks(pid: int) -> None:
-    """SIGSTOP, and wait until it has taken hold."""
-    os.kill(pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
-
-
-def in_time(limit: float, call: Callable[[], None]) -> None:
-    begun = time.monotonic()
-    call()
-    assert time.monotonic() - begun < limit
 
 
 def test_a_pigpiod_that_answers_is_answering() -> None:
@@ -215,7 +158,7 @@ def test_end_before_any_start_is_no_trouble_and_the_last_word(place: Place) -> N
     assert place.pids == []
 
 
-def test_end_waits_only_so_long_for_a_pigpiod_that_hangs(
+def test_end_waits_only_so_long_and_once_for_a_pigpiod_that_hangs(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     place.pigpiod.start()
@@ -223,8 +166,19 @@ def test_end_waits_only_so_long_for_a_pigpiod_that_hangs(
     in_time(0.3, place.pigpiod.end)
     assert not caplog.records
     in_time(0.6, lambda: place.pigpiod.end(0.2))
+    place.pigpiod.end(3 * LIMIT)
     (record,) = caplog.records
     assert record.getMessage().startswith("pigpiod has not ended in 0.2 seconds; ")
+
+
+def test_it_takes_no_disk_to_start_pigpiod(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a card that is full or read-only, it was told that no pigpiod answers."""
+    monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
+    place.pigpiod.start()
+    assert is_answering("127.0.0.1", place.port)
+    monkeypatch.setenv("STANDIN_PIGPIOD_REFUSE", "a reason")
+    with pytest.raises(ServoError, match=r"pigpiod ended at once: a reason$"):
+        Pigpiod(free_port(), place.lock.with_name("another")).start()
 
 
 def test_nothing_of_ours_is_handed_to_pigpiod(
@@ -247,64 +201,6 @@ def test_more_options_are_given_to_pigpiod_last(place: Place) -> None:
     argv = place.entries("start")[0]["argv"]
     assert isinstance(argv, list)
     assert argv[-6:] == ["-p", str(place.port), "-t", "0", "-s", "10"]
-
-
-@pytest.mark.parametrize("text", ["", "rubbish", "-1", "999999999", "4194304\n"])
-def test_a_lock_that_a_dead_pigpiod_left_is_removed(place: Place, text: str) -> None:
-    place.lock.write_text(text)
-    place.pigpiod.start()
-    assert place.lock.read_text() == f"{place.pids[0]}\n"
-
-
-def test_a_lock_with_the_pid_of_another_program_is_removed(place: Place) -> None:
-    """In a container the pid of a killed pigpiod is soon taken, even by TweetDock itself."""
-    place.lock.write_text(f"{os.getpid()}\n")
-    place.pigpiod.start()
-    assert place.lock.read_text() == f"{place.pids[0]}\n"
-
-
-def test_a_lock_with_the_number_of_a_thread_is_removed(place: Place) -> None:
-    """To pigpiod, which asks by a signal 0, it is a program that lives."""
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait, args=(LIMIT,))
-    thread.start()
-    try:
-        place.lock.write_text(f"{thread.native_id}\n")
-        place.pigpiod.start()
-        assert place.lock.read_text() == f"{place.pids[0]}\n"
-    finally:
-        done.set()
-        thread.join(LIMIT)
-
-
-def test_the_lock_of_a_killed_pigpiod_is_removed(place: Place) -> None:
-    place.pigpiod.start()
-    os.kill(place.pids[0], signal.SIGKILL)
-    assert comes_true(lambda: not is_answering("127.0.0.1", place.port))
-    assert place.lock.exists()
-    place.pigpiod.start()
-    assert place.lock.read_text() == f"{place.pids[1]}\n"
-
-
-def test_what_stands_in_the_place_of_the_lock_is_told_of(place: Place) -> None:
-    """Docker makes a folder of a file that is to be mounted and is not there."""
-    place.lock.mkdir()
-    with pytest.raises(ServoError, match=f"Can't lock {place.lock}; another pigpiod"):
-        place.pigpiod.start()
-
-
-def test_beside_a_living_pigpiod_none_is_started(place: Place) -> None:
-    """Its pid may be unknown here, if it runs in another container: pigpiod starts beside it."""
-    other = Pigpiod(free_port(), place.lock)
-    other.start()
-    try:
-        place.lock.write_text("999999999\n")
-        with pytest.raises(ServoError, match=f"Can't lock {place.lock}; another pigpiod holds"):
-            place.pigpiod.start()
-        assert len(place.pids) == 1
-        assert place.lock.read_text() == "999999999\n"
-    finally:
-        other.end(LIMIT)
 
 
 def test_what_pigpiod_says_when_it_refuses_is_handed_on_with_a_cure(
@@ -334,7 +230,7 @@ def test_what_pigpiod_says_when_it_refuses_is_handed_on_with_a_cure(
 def test_a_pigpiod_that_ends_without_a_word_is_told_of(
     place: Place, script: str, reason: str
 ) -> None:
-    program(place, script)
+    place.program(script)
     with pytest.raises(ServoError) as caught:
         place.pigpiod.start()
     assert str(caught.value) == f"pigpiod ended at once: {reason}"
@@ -348,7 +244,7 @@ def test_a_pigpiod_made_for_another_machine_is_told_of(place: Place) -> None:
 
 
 def test_a_pigpiod_that_never_answers_is_ended_again(place: Place, impatient: None) -> None:
-    program(place, "exec sleep 60")
+    place.program("exec sleep 60")
     with pytest.raises(ServoError, match=f"does not answer at 127.0.0.1:{place.port}"):
         place.pigpiod.start()
     assert place.pigpiod._child is None
@@ -373,139 +269,5 @@ def test_a_missing_program_is_told_of_with_a_way_out(
         servos.connect()
     assert "not installed" in str(caught.value)
     assert "TWEETDOCK_SERVO_BACKEND=lgpio" in str(caught.value)
-    servos.close()
-    servos.end()
-
-
-def test_servos_start_a_pigpiod_and_end_it(place: Place) -> None:
-    servos = place.servos()
-    servos.connect()
-    servos.point(0, 90)
-    servos.rest(0)
-    servos.close()
-    servos.end(LIMIT)
-    assert place.entries("stop")
-    assert len(place.pids) == 1
-    pulses = [(entry["gpio"], entry["us"]) for entry in read_log(place.log) if "us" in entry]
-    assert pulses == [(TWEETS, 1500.0), (TWEETS, 0.0)]
-
-
-def test_servos_use_a_pigpiod_that_runs_already(place: Place) -> None:
-    with StandInPigpiod(place.port) as running:
-        servos = place.servos()
-        servos.connect()
-        servos.point(0, 90)
-        assert running.pulse_us(TWEETS) == 1500
-        servos.close()
-        servos.end()
-    assert place.pids == []
-
-
-@with_ipv6
-def test_servos_use_the_pigpiod_of_the_system_which_listens_at_ipv6_only(place: Place) -> None:
-    """Raspberry Pi OS runs `pigpiod -l`: a second one met "Can't lock /var/run/pigpio.pid"."""
-    with StandInPigpiod(place.port, address="::1") as running:
-        servos = place.servos()
-        servos.connect()
-        servos.point(0, 90)
-        assert running.pulse_us(TWEETS) == 1500
-        running.drop()
-        with pytest.raises(ServoError, match=rf"no pigpiod answers at \[::1\]:{place.port}$"):
-            servos.check()
-        servos.close()
-        servos.connect()
-        servos.point(0, 45)
-        assert running.pulse_us(TWEETS) == 1250
-        servos.close()
-    assert place.pids == []
-    servos.connect()
-    servos.point(0, 45)
-    assert len(place.pids) == 1
-    servos.close()
-    servos.end(LIMIT)
-
-
-@with_ipv6
-def test_a_pigpiod_that_was_started_with_l_is_found(place: Place) -> None:
-    words = [str(place.bin / "pigpiod"), "-g", "-l", "-p", str(place.port)]
-    with subprocess.Popen(words) as process:
-        try:
-            assert comes_true(lambda: is_answering("::1", place.port))
-            assert not is_answering("127.0.0.1", place.port)
-            servos = place.servos()
-            servos.connect()
-            servos.close()
-            servos.end()
-            assert place.pids == [process.pid]
-        finally:
-            process.kill()
-
-
-@pytest.mark.parametrize("step", [1, 2, 4, 5, 8, 10])
-def test_needles_are_told_whole_steps_of_the_pigpiod_that_was_started(
-    place: Place, step: int
-) -> None:
-    options = ("-s", str(step))
-    servos = PigpioServos(dials(), "", place.port, options)
-    place.pigpiod = servos._daemon = Pigpiod(place.port, place.lock, options)
-    servos.connect()
-    geometry = replace(Geometry.of(dials()[0]), step_us=servos.step_us)
-    asked = [geometry.snap(share * 1.8) for share in range(0, 101, 4)]
-    for angle in asked:
-        servos.point(0, angle)
-    servos.close()
-    servos.end(LIMIT)
-    sent = [float(str(entry["us"])) for entry in read_log(place.log) if entry.get("us")]
-    wanted = [geometry.pulse_us(angle) for angle in asked]
-    assert len(sent) == len(wanted)
-    missed = [abs(one - other) for one, other in zip(sent, wanted, strict=True)]
-    # Where the step is finer than a needle shows, pigpiod's own may be the next one.
-    assert max(missed) < (step if step < 5 else 0.1)
-
-
-def test_a_pigpiod_elsewhere_is_never_started_here(place: Place) -> None:
-    servos = PigpioServos(dials(), "127.0.0.1", place.port)
-    with pytest.raises(ServoError, match="no pigpiod answers"):
-        servos.connect()
-    servos.close()
-    servos.end()
-    assert place.pids == []
-
-
-def test_a_killed_pigpiod_is_started_again_by_the_next_connect(place: Place) -> None:
-    servos = place.servos()
-    servos.connect()
-    for turn in range(1, 3):
-        servos.point(0, 90)
-        os.kill(place.pids[-1], signal.SIGKILL)
-        os.waitid(os.P_PID, place.pids[-1], os.WEXITED | os.WNOWAIT)
-        with pytest.raises(ServoError):
-            servos.check()
-        servos.close()
-        assert len(place.pids) == turn
-        servos.connect()
-        assert len(place.pids) == turn + 1
-        servos.point(0, 45)
-    servos.close()
-    servos.end()
-    assert comes_true(lambda: bool(place.entries("stop")))
-
-
-def test_a_pigpiod_that_hangs_is_killed_and_started_again(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tweetdock.servos.pigpiod, "ANSWER_SECONDS", 0.5)
-    monkeypatch.setattr(tweetdock.servos.pigpiod, "HUNG_SECONDS", 0.2)
-    servos = place.servos()
-    servos.connect()
-    stop_in_its_tracks(place.pids[0])
-    with pytest.raises(ServoError):
-        servos.check()
-    in_time(QUICK, servos.close)
-    in_time(LIMIT, servos.connect)
-    servos.point(0, 45)
-    assert len(place.pids) == 2
-    with pytest.raises(ProcessLookupError):
-        os.kill(place.pids[0], 0)
     servos.close()
     servos.end()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from dials import LIMIT, comes_true
-from running import Running, run
+from needs import command_with_lock
+from running import Running, environment
 from standins import pigpiod as standin
 
 if TYPE_CHECKING:
@@ -23,18 +24,33 @@ class Installed:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.log, programs = folder, folder / "log", folder / "programs"
+        self.lock = folder / "pigpio.pid"
         programs.mkdir()
         self.program = standin.install(programs)
         self.env = {
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "PIGPIO_PORT": str(standin.free_port()),
             "STANDIN_PIGPIOD_LOG": str(self.log),
+            "STANDIN_PIGPIOD_LOCK": str(self.lock),
             "TWEETDOCK_SERVO_BACKEND": "pigpio",
             "TWEETDOCK_SOURCES": "demo",
         }
 
-    def running(self, *argv: str, **more: str) -> Running:
-        return Running(folder=self.folder, env=self.env | more, argv=list(argv) or None)
+    def running(self, first: str = "", **more: str) -> Running:
+        argv = command_with_lock(self.lock, first=first)
+        return Running(folder=self.folder, env=self.env | more, argv=argv)
+
+    def run(self, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run to the end."""
+        return subprocess.run(
+            command_with_lock(self.lock),
+            cwd=self.folder,
+            env=environment(self.folder, self.env | more),
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
 
     @property
     def story(self) -> list[object]:
@@ -108,13 +124,8 @@ def test_a_pigpiod_that_is_still_starting_does_not_outlive_us(installed: Install
 
 
 def test_a_bug_of_ours_ends_pigpiod_in_good_order(installed: Installed) -> None:
-    broken = (
-        "import sys; from tweetdock.servos.pigpio import PigpioServos; PigpioServos.point = None\n"
-        "from tweetdock.cli import main; sys.exit(main([]))"
-    )
-    with installed.running(
-        sys.executable, "-c", broken, STANDIN_PIGPIOD_END_SECONDS="0.5"
-    ) as tweetdock:
+    broken = "from tweetdock.servos.pigpio import PigpioServos; PigpioServos.point = None"
+    with installed.running(broken, STANDIN_PIGPIOD_END_SECONDS="0.5") as tweetdock:
         assert tweetdock.process.wait(LIMIT) == 1
         tweetdock.wait_for("'NoneType' object is not callable")
     assert installed.story == ["start", "SIGTERM", "stop"]
@@ -124,7 +135,7 @@ def test_servos_that_cannot_be_had_end_pigpiod_in_good_order(installed: Installe
     """Here a pin that pigpiod may not touch, by an option of the owner's."""
     more = {"TWEETDOCK_PIGPIOD_OPTIONS": "-x 0x1", "TWEETDOCK_SERVO_START_SECONDS": "0"}
     more["STANDIN_PIGPIOD_END_SECONDS"] = "0.5"
-    done = run(folder=installed.folder, env=installed.env | more, limit=LIMIT)
+    done = installed.run(**more)
     assert done.returncode == 69
     assert "no permission to update GPIO" in done.stderr
     assert installed.story == ["start", "SIGTERM", "stop"]
@@ -133,7 +144,7 @@ def test_servos_that_cannot_be_had_end_pigpiod_in_good_order(installed: Installe
 def test_what_pigpiod_refuses_is_told_with_its_cure_at_the_end(installed: Installed) -> None:
     said = "2026-11-21 16:51:28 initPeripherals: mmap gpio failed (Operation not permitted)"
     more = {"STANDIN_PIGPIOD_REFUSE": said, "TWEETDOCK_SERVO_START_SECONDS": "0"}
-    done = run(folder=installed.folder, env=installed.env | more, limit=LIMIT)
+    done = installed.run(**more)
     assert done.returncode == 69
     assert done.stderr.splitlines()[-1].endswith(
         "TWEETDOCK_SERVO_BACKEND=pigpio: pigpiod ended at once: mmap gpio failed (Operation not "

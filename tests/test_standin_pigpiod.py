@@ -451,16 +451,23 @@ def test_the_program_logs_pulses_and_ends_with_0_upon_sigterm(program: Program) 
     assert not program.lock.exists()
 
 
-def test_a_program_killed_hard_leaves_its_lock_and_is_locked_out_by_it(program: Program) -> None:
+def test_a_program_killed_hard_leaves_its_lock_which_counts_while_its_pid_is_taken(
+    program: Program,
+) -> None:
     with program.running() as process:
         process.kill()
         process.wait(SECONDS)
+    assert program.lock.read_text() == f"{process.pid}\n"
+    program.lock.write_text(f"{os.getpid()}\n")
     again = program.run(*program.flags)
     assert again.returncode == 1
     assert f"Can't lock {program.lock}" in again.stderr
-    program.lock.unlink()
-    with program.running():
-        assert program.lock.exists()
+    for left in (f"{process.pid}\n", ""):
+        program.lock.write_text(left)
+        with program.running() as other:
+            assert program.lock.read_text() == f"{other.pid}\n"
+            other.terminate()
+            other.wait(SECONDS)
 
 
 def test_a_stopped_program_hangs_and_goes_on(program: Program) -> None:
@@ -512,6 +519,21 @@ def test_the_program_complains_when_its_port_is_taken(
     assert answer.returncode == 1
     assert f"bind to port {daemon.port} failed (Address already in use)" in answer.stderr
     assert not program.lock.exists()
+
+
+def test_with_an_address_that_is_allowed_it_listens_at_all_and_hangs_up_on_others(
+    program: Program,
+) -> None:
+    with program.running():
+        for source, is_let_in in (("127.0.0.1", True), ("127.0.0.3", False)):
+            with socket.create_connection(
+                ("127.0.0.2", program.port), SECONDS, source_address=(source, 0)
+            ) as client:
+                client.sendall(struct.pack("<4I", 26, 0, 0, 0))
+                answer = b""
+                with contextlib.suppress(ConnectionResetError):
+                    answer = client.recv(16, socket.MSG_WAITALL)
+            assert bool(answer) is is_let_in
 
 
 def test_a_client_from_an_address_that_is_not_allowed_is_hung_up_on(program: Program) -> None:

@@ -8,6 +8,7 @@ import getopt
 import json
 import os
 import random
+import re
 import selectors
 import shlex
 import signal
@@ -490,6 +491,30 @@ def log_pulse(change: PulseChange) -> None:
     log(gpio=change.gpio, us=change.pulse_us, cut=change.cut)
 
 
+def listening_at(*, is_local: bool, is_choosy: bool) -> str:
+    """Return where pigpiod listens; with -n at every address, but it hangs up on all others.
+
+    Without -l and -n it is open to all. That is not for a test.
+    """
+    if is_choosy:
+        return "127.0.0.1" if is_local else "0.0.0.0"
+    return "::1" if is_local else "127.0.0.1"
+
+
+def remove_dead_lock(lock: Path) -> None:
+    """Remove a lock whose pid nobody has, as pigpiod does: it asks for no more."""
+    with contextlib.suppress(OSError):
+        text = lock.read_text()[:19]
+        found = re.match(r"\s*[+-]?\d+", text)  # as atoi reads it, which makes 0 of anything else
+        try:
+            if text:
+                os.kill(int(found[0]) if found else 0, 0)
+                return
+        except (OSError, OverflowError):
+            pass
+        lock.unlink()
+
+
 def run(options: dict[str, list[str]]) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP."""
     sample_us = int(options.get("-s", ["5"])[-1])
@@ -505,7 +530,7 @@ def run(options: dict[str, list[str]]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before there are threads, which inherit it
     daemon = StandInPigpiod(
         port,
-        address="::1" if "-l" in options and not allowed else "127.0.0.1",
+        address=listening_at(is_local="-l" in options, is_choosy=bool(allowed)),
         sample_us=sample_us,
         mask=mask,
         allowed=allowed,
@@ -551,6 +576,7 @@ def main(argv: list[str]) -> None:
         run(options)
         return
     with contextlib.ExitStack() as stack:
+        remove_dead_lock(Path(lock))
         try:
             file = stack.enter_context(Path(lock).open("x"))
         except OSError:

@@ -104,7 +104,7 @@ class Bench:
     def leave(self, homes_us: Sequence[int]) -> bool:
         """Bring home whichever needle was moved, and let go; whether they came there.
 
-        It takes 1.5 seconds at most.
+        It takes 1.5 seconds at most; what the backend has started is left to `close`.
         """
         homes = {
             number: self._geometries[number].angle(home_us)
@@ -116,10 +116,13 @@ class Bench:
         except ServoError:
             return False
         finally:
-            self.close()
+            self._servos.close()
 
     def close(self) -> None:
-        """Let go of the pins, at once; what the backend has started is waited for a little."""
+        """Let go of the pins at once, and end what the backend has started.
+
+        That is waited for, END_SECONDS at most, and once however often this is called.
+        """
         self._servos.close()
         self._servos.end(END_SECONDS)
 

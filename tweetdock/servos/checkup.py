@@ -1,8 +1,8 @@
 """The doctor's look at the servos: what moves them, whether that can, and each dial's pulses."""
 
 import os
+import pwd
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +12,10 @@ from pathlib import Path
 from tweetdock.checkup import Check, Finding, Verdict
 from tweetdock.servos.calibration import USUAL_US
 from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
+from tweetdock.servos.lgpio_words import installing
 from tweetdock.servos.machine import Machine
 from tweetdock.servos.pigpiod import ANSWER_SECONDS, BOARD, LOOPBACKS, VERSION, ask, place
+from tweetdock.servos.pigpiod_lock import PigpiodLock
 from tweetdock.settings import DIALS, DialSettings, Settings
 
 DEVICES = Path("/dev")
@@ -29,9 +31,14 @@ _OTHER_PINS = {
 _USE_LGPIO = "or use lgpio: TWEETDOCK_SERVO_BACKEND=lgpio"
 
 
-def servo_checks(settings: Settings, machine: Machine, devices: Path = DEVICES) -> list[Check]:
-    """All that is to be looked at; no servo is moved and no pin is touched."""
-    check = partial(_look_at_backend, settings, machine, devices)
+def servo_checks(
+    settings: Settings, machine: Machine, devices: Path = DEVICES, lock: Path | None = None
+) -> list[Check]:
+    """All that is to be looked at; no servo is moved and no pin is touched.
+
+    lock: where pigpiod's lock is, if not at the usual place.
+    """
+    check = partial(_look_at_backend, settings, machine, devices, PigpiodLock(lock))
     dials = [
         Check(f"{name} dial", partial(_look_at_dial, name, getattr(settings, name)))
         for name in DIALS
@@ -80,7 +87,9 @@ def _knock_at_all(addresses: Sequence[str], port: int) -> Knock:
     return max(found, key=lambda knock: knock.is_open)
 
 
-def _look_at_backend(settings: Settings, machine: Machine, devices: Path) -> Iterator[Finding]:
+def _look_at_backend(
+    settings: Settings, machine: Machine, devices: Path, lock: PigpiodLock
+) -> Iterator[Finding]:
     wanted, model = settings.servo_backend, machine.model
     name = choose_backend(wanted, model, settings.pigpio_addr)
     if name == "mock":
@@ -91,7 +100,7 @@ def _look_at_backend(settings: Settings, machine: Machine, devices: Path) -> Ite
         cure = "leave TWEETDOCK_SERVO_BACKEND to auto, which takes lgpio here"
         yield Finding("servos", Verdict.FAIL, f"pigpio cannot run on a {_short(model)}", cure)
     else:
-        yield _pigpio(settings, machine, devices)
+        yield _pigpio(settings, machine, devices, lock)
 
 
 def _mock(settings: Settings, machine: Machine) -> Finding:
@@ -105,7 +114,7 @@ def _mock(settings: Settings, machine: Machine) -> Finding:
     return Finding("servos", Verdict.PASS, f"mock, {why}: the needles move on the page only")
 
 
-def _pigpio(settings: Settings, machine: Machine, devices: Path) -> Finding:
+def _pigpio(settings: Settings, machine: Machine, devices: Path, lock: PigpiodLock) -> Finding:
     addresses = (settings.pigpio_addr,) if settings.pigpio_addr else LOOPBACKS
     found = _knock_at_all(addresses, settings.pigpio_port)
     where = found.where
@@ -124,10 +133,10 @@ def _pigpio(settings: Settings, machine: Machine, devices: Path) -> Finding:
             "or check PIGPIO_ADDR and PIGPIO_PORT"
         )
         return Finding("servos", Verdict.FAIL, f"pigpio: {found.trouble}", cure)
-    return _own_pigpiod(settings, machine, devices)
+    return _own_pigpiod(settings, machine, devices, lock)
 
 
-def _own_pigpiod(settings: Settings, machine: Machine, devices: Path) -> Finding:
+def _own_pigpiod(settings: Settings, machine: Machine, devices: Path, lock: PigpiodLock) -> Finding:
     program = machine.program("pigpiod")
     if not machine.is_pi:
         says = "pigpio was asked for, but this machine is no Raspberry Pi"
@@ -136,8 +145,10 @@ def _own_pigpiod(settings: Settings, machine: Machine, devices: Path) -> Finding
         return Finding("servos", Verdict.FAIL, says, cure)
     if program is None:
         says = "pigpio: no pigpiod is running, and the program is not installed"
-        cure = f"`sudo apt install pigpio` (not in Debian 13 and later); {_USE_LGPIO}"
+        cure = f"`sudo apt install pigpio` (Raspberry Pi OS 12 and before have it); {_USE_LGPIO}"
         return Finding("servos", Verdict.FAIL, says, cure)
+    if obstacle := lock.obstacle(settings.pigpio_port):
+        return Finding("servos", Verdict.FAIL, f"pigpio: {obstacle.says}", obstacle.cure)
     if os.geteuid() != 0:
         says = "pigpio: no pigpiod is running, and only root can start one"
         cure = f"`sudo systemctl enable --now pigpiod`, or run TweetDock as root; {_USE_LGPIO}"
@@ -154,10 +165,8 @@ def _own_pigpiod(settings: Settings, machine: Machine, devices: Path) -> Finding
 
 def _lgpio(model: str, devices: Path) -> Finding:
     if find_spec("lgpio") is None:
-        cure = "pip install 'tweetdock[pi5]'"
-        if sys.version_info >= (3, 13):
-            cure = "it comes ready made for Python up to 3.12 only: run TweetDock by Python 3.12"
-        return Finding("servos", Verdict.FAIL, "lgpio: the package is not installed", cure)
+        says = "lgpio: the package is not installed"
+        return Finding("servos", Verdict.FAIL, says, installing())
     chips = sorted(devices.glob("gpiochip*"))
     if not chips:
         says = f"lgpio: there are no pins here, that is, no {devices / 'gpiochip0'}"
@@ -167,7 +176,7 @@ def _lgpio(model: str, devices: Path) -> Finding:
         return Finding("servos", Verdict.FAIL, says, cure)
     if not any(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
         says = f"lgpio: {chips[0]} may not be used by this user"
-        cure = "`sudo usermod -aG gpio $USER`, then log in again"
+        cure = f"`sudo usermod -aG gpio {_user()}`, then log in again, or restart the service"
         return Finding("servos", Verdict.FAIL, says, cure)
     board = f" of this {_short(model)}" if model else ""
     says = f"lgpio: the pins{board} are there; its pulses are less steady than pigpio's"
@@ -201,6 +210,14 @@ def _look_at_dial(name: str, dial: DialSettings) -> Iterator[Finding]:
         hint = "; not calibrated" * is_usual
         says = f"GPIO {dial.pin}, {pulses} for {angles}{turned}, scale {dial.scale}{hint}"
         yield Finding(thing, Verdict.PASS, says)
+
+
+def _user() -> str:
+    number = os.geteuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:  # of a container that was given a number only
+        return str(number)
 
 
 def _short(model: str) -> str:

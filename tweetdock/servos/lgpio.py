@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from gpiozero.exc import GPIOZeroError
 
 from tweetdock.errors import ServoError
+from tweetdock.servos.lgpio_words import installing
 from tweetdock.servos.rig import Rig
 
 # lg takes new settings at the end of a 20 ms frame: two and a bit are surely over.
@@ -29,9 +30,7 @@ class LgpioServos(Rig):
                 lgpio = importlib.import_module("lgpio")
             pins = importlib.import_module("gpiozero.pins.lgpio")
         except ImportError as error:
-            raise ServoError(
-                "lgpio: the package is not installed; pip install 'tweetdock[pi5]'"
-            ) from error
+            raise ServoError(f"lgpio: the package is not installed; {installing()}") from error
         self.foreign = (*Rig.foreign, lgpio.error)
         try:
             factory = pins.LGPIOFactory()

@@ -1,7 +1,6 @@
 """Minding a pigpiod of our own where none runs: started, watched, ended."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
@@ -9,7 +8,6 @@ import signal
 import socket
 import struct
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from tweetdock.errors import ServoError
+from tweetdock.servos.pigpiod_lock import PigpiodLock
 from tweetdock.servos.pigpiod_words import explained
 
 log = logging.getLogger(__name__)
@@ -24,7 +23,6 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 # `pigpiod -l`, the service of Raspberry Pi OS, listens at the second one only.
 LOOPBACKS = (LOOPBACK, "::1")
-LOCK = Path("/var/run/pigpio.pid")
 START_SECONDS = 10.0
 ANSWER_SECONDS = 2.0
 HUNG_SECONDS = 5.0
@@ -69,15 +67,19 @@ def place(address: str, port: int) -> str:
 
 
 class Pigpiod:
-    """The pigpiod of this machine, run as a child of ours. options: more words for it."""
+    """The pigpiod of this machine, run as a child of ours.
 
-    def __init__(self, port: int, lock: Path = LOCK, options: Sequence[str] = ()) -> None:
+    lock: where its lock is, if not at the usual place; options: more words for it.
+    """
+
+    def __init__(self, port: int, lock: Path | None = None, options: Sequence[str] = ()) -> None:
         self._port = port
-        self._lock = lock
+        self._lock = PigpiodLock(lock)
         self._options = options
         self._child: subprocess.Popen[bytes] | None = None
         self._is_asked_to_end = False
         self._is_over = False
+        self._waits_until: float | None = None
         self._door = threading.Lock()  # none is started behind the back of who ends it
 
     def start(self) -> None:
@@ -90,10 +92,12 @@ class Pigpiod:
                 "on a Pi without it set TWEETDOCK_SERVO_BACKEND=lgpio"
             )
         self._clear()
-        self._remove_stale_lock()
+        if obstacle := self._lock.obstacle(self._port):
+            raise ServoError(f"pigpiod is not started: {obstacle.says}: {obstacle.cure}")
+        self._lock.remove()
         # -g: in the foreground; -f -m: no pipe, no alerts; -n: only from this machine, IPv4.
         words = [program, "-g", "-f", "-m", "-n", LOOPBACK, "-p", str(self._port), *self._options]
-        with tempfile.TemporaryFile() as errors:
+        with os.fdopen(os.memfd_create("pigpiod"), "w+b") as errors:  # a disk may be full
             with self._door:
                 if self._is_over:
                     raise ServoError("no pigpiod is started any more: this is the end")
@@ -102,8 +106,8 @@ class Pigpiod:
             self._wait_until_it_answers(child)
             if child.poll() is not None:
                 errors.seek(0)
-                said = errors.read()[-4000:].decode(errors="replace")
-                reason = explained(said, self._port) or _without_a_word(child.returncode)
+                said = errors.read().decode(errors="replace")
+                reason = explained(said) or _without_a_word(child.returncode)
                 raise ServoError(f"pigpiod ended at once: {reason}")
         if not is_answering(LOOPBACK, self._port):
             self._clear()
@@ -113,24 +117,31 @@ class Pigpiod:
     def end(self, seconds: float = 0.0) -> None:
         """Ask it to end, for good, and wait for that so long; from any thread.
 
-        By SIGTERM, so that it frees what it holds of the Pi's graphics memory. Where our end is
+        However often it is called, it waits once, as the first call with seconds says. It asks by
+        SIGTERM, so that it frees what it holds of the Pi's graphics memory. Where our end is
         that of a container or a unit, a pigpiod that is not waited for is killed: it frees none.
         """
+        now = time.monotonic()
         with self._door:
             self._is_over = True
-        self._ask_to_end(seconds)
+            is_first = bool(seconds) and self._waits_until is None
+            if is_first:
+                self._waits_until = now + seconds
+            left = max((self._waits_until or now) - now, 0.0)
+        self._ask_to_end(min(seconds, left), is_told=is_first)
 
-    def _ask_to_end(self, seconds: float) -> None:
-        child = self._child
-        if child is None:
-            return
-        if not self._is_asked_to_end:
-            self._is_asked_to_end = True
-            child.terminate()
+    def _ask_to_end(self, seconds: float, *, is_told: bool) -> None:
+        with self._door:
+            child = self._child
+            if child is None:
+                return
+            if not self._is_asked_to_end:
+                self._is_asked_to_end = True
+                child.terminate()
         try:
             child.wait(seconds)
         except subprocess.TimeoutExpired:
-            if seconds:
+            if is_told:
                 log.warning(
                     "pigpiod has not ended in %g seconds; if it is killed, the graphics memory "
                     "that it holds is lost until the Pi restarts",
@@ -138,7 +149,7 @@ class Pigpiod:
                 )
 
     def _clear(self) -> None:
-        self._ask_to_end(HUNG_SECONDS)
+        self._ask_to_end(HUNG_SECONDS, is_told=True)
         if self._child is not None and self._child.poll() is None:
             self._child.kill()
             self._child.wait()
@@ -150,27 +161,6 @@ class Pigpiod:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0.05)
                 return
-
-    def _remove_stale_lock(self) -> None:
-        # A living pigpiod holds it by flock; but a new one asks only whether the pid in it is
-        # taken. In a container that of a dead one soon is, and that of a living one may be unknown.
-        # https://github.com/joan2937/pigpio, initCheckLockFile and initGrabLockFile.
-        if _is_held(self._lock):
-            reason = explained(f"Can't lock {self._lock}", self._port)
-            raise ServoError(f"pigpiod is not started: {reason}")
-        with contextlib.suppress(OSError):
-            self._lock.unlink()
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass  # it is not there, or not for us to read
-    return False
 
 
 def _run(words: Sequence[str], port: int, errors: IO[bytes]) -> "subprocess.Popen[bytes]":

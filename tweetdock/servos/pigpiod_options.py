@@ -4,6 +4,8 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 
+from tweetdock.plain import plain
+
 # https://github.com/joan2937/pigpio: initOpts in pigpiod.c, and pigpio.h for what is accepted.
 _NUMBERS: dict[str, Collection[int]] = {
     "a": range(3),
@@ -29,6 +31,7 @@ _REFUSED = {
 }
 _ACCEPTED = "options of pigpiod with their numbers, such as -t 0 or -s 10"
 _USUAL_STEP_US = 5
+_USUAL_SECOND_CHANNEL = 6  # on every Pi; the first is another on a Pi 4
 
 
 def pigpiod_options(value: str) -> tuple[str, ...]:
@@ -41,13 +44,16 @@ def pigpiod_options(value: str) -> tuple[str, ...]:
     for word in words:
         option, letter = word[:2], word[1:2]
         if not word.startswith("-") or letter not in {**_NUMBERS, **_REFUSED}:
-            raise ValueError(f"{_ACCEPTED}; pigpiod has " + " ".join(f"-{n}" for n in _NUMBERS))
+            told = shlex.quote(plain(option if letter.isalnum() else word))
+            known = " ".join(f"-{name}" for name in _NUMBERS)
+            raise ValueError(f"{told} is not an option that may be given here; these may: {known}")
         if letter in _REFUSED:
             raise ValueError(f"{option} is not for here: {_REFUSED[letter]}")
         number = word[2:] or next(words, "")
         if _as_in_c(number) not in _NUMBERS[letter]:
             raise ValueError(f"{option} takes {_range(_NUMBERS[letter])}")
         found += [option, number]
+    _demand_two_channels(found)
     return tuple(found)
 
 
@@ -56,10 +62,21 @@ def step_us(options: Sequence[str]) -> float:
 
     Never less than pigpiod's usual one: no servo would show it, and the needle would not rest.
     """
-    given = [
-        number for option, number in zip(options[::2], options[1::2], strict=True) if option == "-s"
-    ]
-    return float(max(_USUAL_STEP_US, *map(_as_in_c, given[-1:]), 0))
+    return float(max(_USUAL_STEP_US, _numbers(options).get("-s", 0)))
+
+
+def _numbers(options: Sequence[str]) -> dict[str, int]:
+    """The number of each option; of one that is given twice the last, as pigpiod has it."""
+    return dict(zip(options[::2], map(_as_in_c, options[1::2]), strict=True))
+
+
+def _demand_two_channels(options: Sequence[str]) -> None:
+    # pigpiod ignores both where they are the same, and does not say so; gpioCfgDMAchannels.
+    numbers = _numbers(options)
+    second = numbers.get("-e", _USUAL_SECOND_CHANNEL)
+    if numbers.get("-d") == second:
+        given = "both are" if "-e" in numbers else "pigpiod's own -e is"
+        raise ValueError(f"-d and -e must be two channels, and {given} {second}")
 
 
 def _as_in_c(number: str) -> int:

@@ -1,0 +1,76 @@
+"""A machine on which the stand-in is the program `pigpiod`, and the pigpiod that we mind there."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from dials import LIMIT, dials
+from standins.pigpiod import free_port, install, read_log
+
+from tweetdock.servos.pigpio import PigpioServos
+from tweetdock.servos.pigpiod import Pigpiod
+
+QUICK = 0.5
+
+
+class Place:
+    """A machine with the program installed: its log, its lock and our pigpiod on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bin, self.log, self.lock = folder / "bin", folder / "log", folder / "pigpio.pid"
+        self.bin.mkdir()
+        install(self.bin)
+        self.port = free_port()
+        self.pigpiod = Pigpiod(self.port, self.lock)
+
+    def entries(self, event: str) -> list[dict[str, object]]:
+        return [entry for entry in read_log(self.log) if entry.get("event") == event]
+
+    @property
+    def pids(self) -> list[int]:
+        """Every pigpiod that was started here so far, by its pid."""
+        return [int(str(entry["pid"])) for entry in self.entries("start")]
+
+    def servos(self) -> PigpioServos:
+        """Servos that start this place's pigpiod themselves."""
+        servos = PigpioServos(dials(), "", self.port)
+        servos._daemon = self.pigpiod  # one that knows this place's lock
+        return servos
+
+    def program(self, script: str) -> None:
+        """Put a shell script in the place of pigpiod."""
+        (self.bin / "pigpiod").write_text(f"#!/bin/sh\n{script}\n")
+
+
+@contextlib.contextmanager
+def placed(folder: Path) -> Iterator[Place]:
+    """A place in our environment; nothing that was started there outlives it."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = Place(folder)
+        patch.setenv("PATH", str(place.bin), prepend=os.pathsep)
+        patch.setenv("STANDIN_PIGPIOD_LOG", str(place.log))
+        patch.setenv("STANDIN_PIGPIOD_LOCK", str(place.lock))
+        for name in ("PIGPIO_PORT", "PIGPIO_ADDR", "STANDIN_PIGPIOD_REFUSE"):
+            patch.delenv(name, raising=False)
+        yield place
+        child = place.pigpiod._child
+        if child is not None:
+            child.kill()
+            child.wait(LIMIT)
+
+
+def stop_in_its_tracks(pid: int) -> None:
+    """SIGSTOP, and wait until it has taken hold."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def in_time(limit: float, call: Callable[[], None]) -> None:
+    """Call, and be back within so many seconds."""
+    begun = time.monotonic()
+    call()
+    assert time.monotonic() - begun < limit

@@ -1,0 +1,102 @@
+"""pigpiod's lock: what a dead one left is removed, and beside a living one none is started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from dials import LIMIT, comes_true
+from minding import Place, placed
+from standins.pigpiod import free_port
+
+from tweetdock.errors import ServoError
+from tweetdock.servos.pigpiod import Pigpiod, is_answering
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with placed(tmp_path) as place:
+        yield place
+
+
+@pytest.mark.parametrize("text", ["", "rubbish", "-1", "999999999", "4194304\n"])
+def test_a_lock_that_a_dead_pigpiod_left_is_removed(place: Place, text: str) -> None:
+    place.lock.write_text(text)
+    place.pigpiod.start()
+    assert place.lock.read_text() == f"{place.pids[0]}\n"
+
+
+def test_a_lock_with_the_pid_of_another_program_is_removed(place: Place) -> None:
+    """In a container the pid of a killed pigpiod is soon taken, even by TweetDock itself."""
+    place.lock.write_text(f"{os.getpid()}\n")
+    place.pigpiod.start()
+    assert place.lock.read_text() == f"{place.pids[0]}\n"
+
+
+def test_a_lock_with_the_number_of_a_thread_is_removed(place: Place) -> None:
+    """To pigpiod, which asks by a signal 0, it is a program that lives."""
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait, args=(LIMIT,))
+    thread.start()
+    try:
+        place.lock.write_text(f"{thread.native_id}\n")
+        place.pigpiod.start()
+        assert place.lock.read_text() == f"{place.pids[0]}\n"
+    finally:
+        done.set()
+        thread.join(LIMIT)
+
+
+def test_the_lock_of_a_killed_pigpiod_is_removed(place: Place) -> None:
+    place.pigpiod.start()
+    os.kill(place.pids[0], signal.SIGKILL)
+    assert comes_true(lambda: not is_answering("127.0.0.1", place.port))
+    assert place.lock.exists()
+    place.pigpiod.start()
+    assert place.lock.read_text() == f"{place.pids[1]}\n"
+
+
+def test_a_folder_in_the_place_of_the_lock_is_told_of(place: Place) -> None:
+    """Docker makes a folder of a file that is to be mounted and is not there."""
+    place.lock.mkdir()
+    with pytest.raises(ServoError) as caught:
+        place.pigpiod.start()
+    assert str(caught.value).startswith(
+        f"pigpiod is not started: {place.lock} is a folder, where pigpiod needs a file: remove it "
+        f"(sudo rmdir {place.lock}), or do not mount it"
+    )
+    assert place.pids == []
+    place.lock.rmdir()
+    place.pigpiod.start()
+
+
+def test_a_lock_that_cannot_be_made_is_not_blamed_on_another_pigpiod_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by docker run --read-only: nobody holds it, and pigpiod itself tells of it."""
+    lock = place.lock.parent / "nowhere" / "pigpio.pid"
+    monkeypatch.setenv("STANDIN_PIGPIOD_LOCK", str(lock))
+    complaint = f"pigpiod ended at once: Can't lock {lock}; nothing can be written there"
+    with pytest.raises(ServoError, match=complaint):
+        Pigpiod(place.port, lock).start()
+
+
+def test_beside_a_living_pigpiod_none_is_started(place: Place) -> None:
+    """Its pid may be unknown here, if it runs in another container: pigpiod starts beside it."""
+    other = Pigpiod(free_port(), place.lock)
+    other.start()
+    try:
+        place.lock.write_text("999999999\n")
+        with pytest.raises(ServoError, match=f"Can't lock {place.lock}; another pigpiod holds"):
+            place.pigpiod.start()
+        assert len(place.pids) == 1
+        assert place.lock.read_text() == "999999999\n"
+    finally:
+        other.end(LIMIT)
