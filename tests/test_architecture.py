@@ -56,7 +56,8 @@ FLOORS = """
     sources/replay/tape
     sources/x/live sources/x/checkup               servos/pigpio servos/lgpio servos/mock
     sources/x/stream sources/x/fill                servos/pigpiod servos/hands servos/calibration
-    sources/x/connection                           servos/rig servos/hand servos/pigpiod_words
+    sources/x/connection                           servos/rig servos/hand servos/pigpiod_lock
+    servos/pigpiod_words servos/lgpio_words
     sources/x/ledger sources/x/search sources/x/stream_client sources/x/cures
     sources/x/client sources/x/gaps
     sources/x/counts sources/x/plan
@@ -138,7 +139,7 @@ PURE = [
     *(f"sources/mastodon/{name}" for name in ("plan", "posts", "instance", "refusals", "sse")),
     *(f"sources/replay/{name}" for name in ("lines", "program", "tape")),
     "show/notices",
-    *(f"servos/{name}" for name in ("hand", "pigpiod_options", "pigpiod_words")),
+    *(f"servos/{name}" for name in ("hand", "lgpio_words", "pigpiod_options", "pigpiod_words")),
 ]
 IMPURE_MODULES = {
     *("time", "threading", "queue", "subprocess", "signal", "asyncio", "multiprocessing"),

@@ -179,6 +179,20 @@ def test_a_link_is_left_alone(path: Path, tmp_path: Path) -> None:
     assert path.read_text() == OURS
 
 
+def test_no_link_of_somebody_quicker_is_written_through(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose folder it is can put one of his own in the place of ours before we write into it."""
+    other, theirs = tmp_path / "other", tmp_path / "theirs"
+    other.write_text("not ours")
+    theirs.mkdir()
+    (theirs / path.name).symlink_to(other)
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *_, **__: str(theirs))
+    with pytest.raises(FileExistsError):
+        save(path, {"A": "1"})
+    assert (path.read_text(), other.read_text()) == (OURS, "not ours")
+
+
 def test_what_cannot_be_replaced_is_as_it_was_and_nothing_lies_about(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.mkdir()

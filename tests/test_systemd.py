@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import standins.pigpiod as standin
+from needs import command_with_lock
 from running import Running, command, run
 from standins.systemd import LIMIT, Ear
 from test_journal import reading
@@ -104,7 +105,8 @@ def test_no_child_can_speak_in_our_name(ear: Ear, tmp_path: Path) -> None:
         TWEETDOCK_SERVO_BACKEND="pigpio",
         **EACH_TURN,
     )
-    with Running(folder=tmp_path, env=env) as daemon:
+    argv = command_with_lock(tmp_path / "pigpio.pid")
+    with Running(folder=tmp_path, env=env, argv=argv) as daemon:
         daemon.wait_for("started pigpiod")
         (pid,) = [entry["pid"] for entry in standin.read_log(log) if entry["event"] == "start"]
         names = {pair.partition("=")[0] for pair in environ_of(int(str(pid)))}
@@ -205,3 +207,4 @@ def test_a_socket_that_cannot_be_spoken_to_is_told_of_once(
     (record,) = log.records
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith("systemd cannot be told how the gauge is: ")
+    assert "Errno" not in record.getMessage()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import threading
 import urllib.request
@@ -23,6 +24,7 @@ from tweetdock.threads import Companion, Crash
 
 DEMO = {"TWEETDOCK_SOURCES": "demo"}
 PING_SECONDS = 0.1
+STUCK_SECONDS = 60.0  # by then the demo has long had a line for the log
 
 
 @pytest.fixture
@@ -85,8 +87,8 @@ def test_a_loop_that_is_stuck_is_not_alive_though_all_else_is(ear: Ear, tmp_path
         ear.hear_until(lambda: ear.count("WATCHDOG=1") >= 1)
         fill(its)
         # It turns each second, until it has the next line for the log.
-        while ear.hear(3.0) is not None:
-            assert process.poll() is None
+        ear.hear_until_silent(3.0, limit=STUCK_SECONDS)
+        assert process.poll() is None
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/reading", timeout=10) as page:
             assert json.load(page)["demo"]
         pings = ear.count("WATCHDOG=1")
@@ -94,6 +96,26 @@ def test_a_loop_that_is_stuck_is_not_alive_though_all_else_is(ear: Ear, tmp_path
         ear.hear_until(lambda: ear.count("WATCHDOG=1") > pings)
         process.terminate()
         assert process.wait(LIMIT) == 0
+
+
+def test_a_loop_that_is_never_stuck_is_not_listened_to_for_ever(ear: Ear) -> None:
+    over = threading.Event()
+
+    def speak() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
+            for _ in range(500):
+                wire.sendto(b"WATCHDOG=1", ear.name)
+                if over.wait(0.01):
+                    break
+
+    talker = threading.Thread(target=speak)
+    talker.start()
+    try:
+        with pytest.raises(AssertionError, match="it still speaks"):
+            ear.hear_until_silent(1.0, limit=0.3)
+    finally:
+        over.set()
+        talker.join()
 
 
 class Gauge:

@@ -1,5 +1,6 @@
 """Saving settings in a `.env` file: all else stays, to the byte, with mode, owner and group."""
 
+import errno
 import os
 import re
 import tempfile
@@ -32,16 +33,31 @@ def save(path: Path, values: Mapping[str, str]) -> None:
     A file that is not there is made, for its owner only. Of a link it is not known who else
     relies on it: it is left alone.
     """
-    if path.is_symlink():
-        raise OSError(f"{path} is a link to {path.readlink()}")
-    data = path.read_bytes() if path.exists() else b""
+    data, there = _read(path)
     encoding = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
     text = _changed(data.decode(encoding, "surrogateescape"), values)
     with tempfile.TemporaryDirectory(prefix=".env-", dir=path.parent) as folder:
         copy = Path(folder) / path.name
-        copy.touch(0o600)
-        _write(copy, text.encode(encoding, "surrogateescape"), path)
+        _write(copy, text.encode(encoding, "surrogateescape"), there, path.parent)
         copy.replace(path)
+
+
+def _read(path: Path) -> tuple[bytes, os.stat_result | None]:
+    """What is in it, and its mode and owner; None if it is not there."""
+    try:
+        with open(path, "rb", opener=_open_no_link) as file:
+            return file.read(), os.fstat(file.fileno())
+    except FileNotFoundError:
+        return b"", None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(f"{path} is a link to {path.readlink()}") from error
+        raise
+
+
+def _open_no_link(name: str, flags: int) -> int:
+    # Whose folder it is could make a link just now, and root would read or write another file.
+    return os.open(name, flags | os.O_NOFOLLOW, 0o600)
 
 
 def _changed(text: str, values: Mapping[str, str]) -> str:
@@ -69,20 +85,19 @@ def _with_value(line: str, value: str) -> str:
     return f"{before}{equals}{value}{gap}{behind}"
 
 
-def _write(copy: Path, data: bytes, path: Path) -> None:
+def _write(copy: Path, data: bytes, there: os.stat_result | None, folder: Path) -> None:
     """The whole file on the disk, with the mode and owner of the one that it replaces."""
-    with copy.open("wb") as file:
+    with open(copy, "xb", opener=_open_no_link) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    ours = copy.stat()
-    if path.exists():
-        # The group too, and before the mode: what a service may read, no other group may.
-        there = path.stat()
-        if (there.st_uid, there.st_gid) != (ours.st_uid, ours.st_gid):
-            os.chown(copy, there.st_uid, there.st_gid)
-        copy.chmod(there.st_mode & 0o7777)
-    elif os.geteuid() == 0:
-        # A calibration by sudo makes a file of the one whose folder it is.
-        folder = path.parent.stat()
-        os.chown(copy, folder.st_uid, folder.st_gid)
+        ours = os.fstat(file.fileno())
+        if there is not None:
+            # The group too, and before the mode: what a service may read, no other group may.
+            if (there.st_uid, there.st_gid) != (ours.st_uid, ours.st_gid):
+                os.fchown(file.fileno(), there.st_uid, there.st_gid)
+            os.fchmod(file.fileno(), there.st_mode & 0o7777)
+        elif os.geteuid() == 0:
+            # A calibration by sudo makes a file of the one whose folder it is.
+            whose = folder.stat()
+            os.fchown(file.fileno(), whose.st_uid, whose.st_gid)

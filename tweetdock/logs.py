@@ -1,12 +1,25 @@
-"""The log: one stream to standard error, for people or for machines."""
+"""The log: one stream to standard error, for people, for machines or for systemd's journal."""
 
 import json
 import logging
+import os
 import sys
+from collections.abc import Mapping
+from typing import TextIO
 
 from tweetdock.timestamps import rfc3339
 
 TEXT = "%(asctime)s %(levelname)-8s %(message)s"
+JOURNAL_TEXT = "%(levelname)-8s %(message)s"
+
+# https://www.freedesktop.org/software/systemd/man/latest/sd-daemon.html
+PRIORITIES = (
+    (logging.CRITICAL, "<2>"),
+    (logging.ERROR, "<3>"),
+    (logging.WARNING, "<4>"),
+    (logging.INFO, "<6>"),
+)
+LEAST = "<7>"
 
 
 class JsonFormatter(logging.Formatter):
@@ -25,11 +38,42 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
+class JournalFormatter(logging.Formatter):
+    """A record for systemd's journal, which knows the time and is told the priority."""
+
+    def __init__(self) -> None:
+        super().__init__(JOURNAL_TEXT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The priority before each line: to the journal a traceback is as many entries as lines."""
+        priority = next((sign for level, sign in PRIORITIES if record.levelno >= level), LEAST)
+        return "\n".join(priority + line for line in super().format(record).split("\n"))
+
+
 def configure(level: str, style: str, handler: logging.Handler | None = None) -> None:
     """Send our log at `level`, and the libraries' warnings, to `handler` or standard error."""
+    is_to_journal = handler is None and is_journal(sys.stderr, os.environ)
     handler = handler or logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if style == "json" else logging.Formatter(TEXT))
+    handler.setFormatter(_formatter(style, is_to_journal=is_to_journal))
     # Only ours may be talkative: at DEBUG tweepy and oauthlib log tokens and keys.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("tweetdock").setLevel(level)
     logging.captureWarnings(capture=True)
+
+
+def is_journal(stream: TextIO, env: Mapping[str, str]) -> bool:
+    """Whether a stream is the one that systemd has connected to its journal.
+
+    What we were started by may have handed the variable down and led the stream elsewhere.
+    """
+    try:
+        file = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or nothing of the system's
+        return False
+    return env.get("JOURNAL_STREAM") == f"{file.st_dev}:{file.st_ino}"
+
+
+def _formatter(style: str, *, is_to_journal: bool) -> logging.Formatter:
+    if style == "json":
+        return JsonFormatter()
+    return JournalFormatter() if is_to_journal else logging.Formatter(TEXT)

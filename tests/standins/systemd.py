@@ -56,6 +56,12 @@ class Ear:
             assert left > 0, self.said
             assert self.hear(left) is not None, self.said
 
+    def hear_until_silent(self, seconds: float, limit: float = LIMIT) -> None:
+        """Listen until nothing is said for so long."""
+        end = time.monotonic() + limit
+        while self.hear(seconds) is not None:
+            assert time.monotonic() < end, f"it still speaks: {self.said[-3:]}"
+
     def hear_all(self) -> None:
         """Take in what waits to be heard."""
         self._socket.settimeout(0)

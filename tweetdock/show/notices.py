@@ -17,32 +17,36 @@ STATUS_SIGNS = 900  # it ignores a datagram of more than 4096 bytes, and a sign 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the service manager has heard: the last status, and when (monotonic seconds)."""
+    """What the service manager has heard; the times are monotonic seconds.
+
+    asked_at: when the status was last looked at, whether or not there was news in it.
+    """
 
     status: str
-    status_at: float
+    asked_at: float
     alive_at: float
 
 
 def next_notice(
-    told: Told | None, describe: Callable[[], str], now: float, ping_seconds: float | None
+    told: Told | None, describe: Callable[[], str], now: float, ping_every: float | None
 ) -> tuple[str, Told]:
     """What to say at a turn of the loop, empty if nothing is due; and what has been told then.
 
     told: None before the first turn, which says that the gauge is ready. describe: the status as
-    it is now; asked only if one is due. ping_seconds: as from `ping_seconds`.
+    it is now; asked once a second at most. ping_every: seconds, as from `ping_seconds`.
     """
     if told is None:
         text = status(describe())
         return f"READY=1\n{text}", Told(text, now, now)
-    words, text, status_at, alive_at = [], told.status, told.status_at, told.alive_at
-    if now - status_at >= STATUS_SECONDS and (text := status(describe())) != told.status:
-        words.append(text)
-        status_at = now
-    if ping_seconds is not None and now - alive_at >= ping_seconds:
+    words, text, asked_at, alive_at = [], told.status, told.asked_at, told.alive_at
+    if now - asked_at >= STATUS_SECONDS:
+        text, asked_at = status(describe()), now
+        if text != told.status:
+            words.append(text)
+    if ping_every is not None and now - alive_at >= ping_every:
         words.append("WATCHDOG=1")
         alive_at = now
-    return "\n".join(words), Told(text, status_at, alive_at)
+    return "\n".join(words), Told(text, asked_at, alive_at)
 
 
 def ping_seconds(env: Mapping[str, str], pid: int) -> float | None:
@@ -65,13 +69,13 @@ def status(text: str) -> str:
     return f"STATUS={line}"
 
 
-def address(socket: str) -> str:
+def address(name: str) -> str:
     """Where NOTIFY_SOCKET is for the kernel; ValueError if it is no socket of this machine."""
-    if socket.startswith("@"):
-        return "\0" + socket[1:]
-    if not socket.startswith("/"):
-        raise ValueError(f"{SOCKET}={socket} is not a socket of this machine")
-    return socket
+    if name.startswith("@"):
+        return "\0" + name[1:]
+    if not name.startswith("/"):
+        raise ValueError(f"{SOCKET}={name} is not a socket of this machine")
+    return name
 
 
 def _is_number(text: str) -> bool:

@@ -25,11 +25,11 @@ class Systemd:
     def __init__(
         self,
         where: str = "",
-        ping_seconds: float | None = None,
+        ping_every: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._where = where
-        self._ping_seconds = ping_seconds
+        self._ping_every = ping_every
         self._monotonic = monotonic
         self._told: Told | None = None
         self._is_deaf = False
@@ -48,7 +48,7 @@ class Systemd:
         if not self._where:
             return
         words, told = next_notice(
-            self._told, lambda: sentence(reading), self._monotonic(), self._ping_seconds
+            self._told, lambda: sentence(reading), self._monotonic(), self._ping_every
         )
         if not words or self._send(words):
             self._told = told
@@ -71,7 +71,8 @@ class Systemd:
                 wire.sendto(data, socket.MSG_DONTWAIT, address(self._where))
         except (OSError, ValueError) as error:
             if not self._is_deaf:
-                log.warning("systemd cannot be told how the gauge is: %s", plain(f"{error}"))
+                reason = getattr(error, "strerror", None) or error
+                log.warning("systemd cannot be told how the gauge is: %s", plain(f"{reason}"))
             self._is_deaf = True
             return False
         if self._is_deaf:

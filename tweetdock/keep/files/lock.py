@@ -1,5 +1,6 @@
 """A file that belongs to one TweetDock at a time, for as long as that lives."""
 
+import errno
 import fcntl
 import os
 from contextlib import suppress
@@ -29,16 +30,14 @@ def is_held(path: Path) -> bool:
 
 
 class Lock:
-    """A file that is there for nothing but being held; a kill lets go of it too."""
+    """A file that is there for nothing but being held; a kill lets go of it too.
+
+    Raises OSError if it cannot be had, as for a link: whose folder it is must not lead root astray.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = _open(path)
         try:
-            if os.geteuid() == 0:
-                # What root did by sudo must not shut out the service whose folder it is.
-                folder = path.parent.stat()
-                with suppress(OSError):  # there are file systems without owners
-                    os.fchown(self._fd, folder.st_uid, folder.st_gid)
             hold(self._fd, path)
         except OSError:
             os.close(self._fd)
@@ -47,3 +46,23 @@ class Lock:
     def close(self) -> None:
         """Let go of it."""
         os.close(self._fd)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        try:
+            return os.open(path, flags | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OSError(errno.ELOOP, "its lock is a link", str(path)) from error
+            raise
+    if os.geteuid() == 0:
+        # What root made by sudo must not shut out the service whose folder it is. What was there
+        # before may be any file, under one more name, and is not given away.
+        folder = path.parent.stat()
+        with suppress(OSError):  # there are file systems without owners
+            os.fchown(fd, folder.st_uid, folder.st_gid)
+    return fd
