@@ -68,12 +68,14 @@ def page(reading: Reading | None, dials: Mapping[str, DialSettings], *, kiosk: b
 
 
 def _head(reading: Reading | None) -> str:
+    # Nothing is painted before the last element is there: a slow Pi would show things move.
     return f"""\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escape(title(reading))}</title>
+<link rel="expect" href="#spoken" blocking="render">
 <link rel="icon" href="/static/favicon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/static/uPlot.min.css">
 <link rel="stylesheet" href="/static/page.css">
