@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -117,7 +116,7 @@ def ask_to_end(running: Running) -> None:
 def launcher(folder: Path) -> Path:
     """A program `pigpiod` for the container, which runs the stand-in."""
     path = folder / "pigpiod"
-    path.write_text(f'#!/bin/sh\nexec python3 {shlex.quote("/standins/pigpiod.py")} "$@"\n')
+    path.write_text('#!/bin/sh\nexec python3 /standins/pigpiod.py "$@"\n')
     path.chmod(0o755)
     return path
 
