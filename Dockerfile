@@ -1,4 +1,4 @@
-# TweetDock on any Raspberry Pi, and on a PC, where its needles are simulated; README.md tells how.
+# TweetDock on any Raspberry Pi, and on a PC, where its needles are simulated; docs/pi.md says how.
 ARG BASE=debian:bookworm-slim
 ARG VERSION=0.1.0
 
