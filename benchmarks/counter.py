@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.made_up import as_sent, make_post
 from benchmarks.table import lines, race
 from benchmarks.windows import QueueWindow, Recount, Window, sliding_window
-from tweetdock.post import Post
+from tweetdock.core.post import Post
 
 WINDOW = 10_000
 BATCH = 20

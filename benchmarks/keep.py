@@ -11,13 +11,13 @@ import psutil
 
 from benchmarks.made_up import HOUR, NOON, as_sent, make_post
 from benchmarks.table import lines, race
-from tweetdock.gauge import Gauge
+from tweetdock.core.gauge import Gauge
+from tweetdock.core.post import Batch, Feed, Post, Raw, Span
 from tweetdock.keep.archive import FLUSH_SECONDS, Archive
-from tweetdock.keep.files.line import Line
-from tweetdock.keep.files.rotation import Rotation
+from tweetdock.keep.archive_line import Line
 from tweetdock.keep.keeper import Keeper
-from tweetdock.post import Batch, Feed, Post, Raw, Span
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.rotation import Rotation
 from tweetdock.sources.x.plan import SearchPlan
 
 POLL_MS = 5000

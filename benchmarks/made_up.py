@@ -1,8 +1,8 @@
 """Made-up posts, and how X sends them."""
 
-from tweetdock.post import Post
+from tweetdock.core.post import Post
+from tweetdock.core.times import rfc3339
 from tweetdock.sources.x.posts import EPOCH_MS
-from tweetdock.timestamps import rfc3339
 
 HOUR = 3_600_000
 NOON = 1_790_000_400_000

@@ -18,7 +18,7 @@ import tweepy
 from benchmarks.made_up import as_sent, make_post
 from benchmarks.table import lines, race
 from tweetdock.daemon import Daemon
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.sources.x.lines import Wanted, parse_line
 from tweetdock.threads import Companion, Crash

@@ -4,8 +4,8 @@ from collections import Counter, deque
 from typing import Protocol
 
 from benchmarks.made_up import HOUR, NOON, SALT
-from tweetdock.counter import SlidingWindow
-from tweetdock.post import Post
+from tweetdock.core.counter import SlidingWindow
+from tweetdock.core.post import Post
 
 
 class Window(Protocol):

@@ -5,10 +5,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from tweetdock.core.post import Post, Raw
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.files.line import Line
-from tweetdock.keep.files.rotation import Rotation
-from tweetdock.post import Post, Raw
+from tweetdock.keep.archive_line import Line
+from tweetdock.settings.rotation import Rotation
 
 START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z
 

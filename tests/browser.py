@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board, Vitals
 from tweetdock.show.past import Past
 from tweetdock.show.web.limits import Limits
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-    from tweetdock.reading import Reading
+    from tweetdock.core.reading import Reading
     from tweetdock.show.past import Moment
     from tweetdock.threads import Crash
 

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from tweetdock.settings import DialSettings
+from tweetdock.settings.gauge import DialSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tweetdock.scaler import make_scale
-from tweetdock.show.dial import Dial
-from tweetdock.show.face.face import Face
+from tweetdock.core.dial import Dial
+from tweetdock.core.scaler import make_scale
+from tweetdock.show.face import Face
 
 
 def a_face(

@@ -28,7 +28,7 @@ from simulation import Truth
 from standins.x_api import Request, XApi, make_post
 from standins.x_posts import Post, milliseconds
 
-from tweetdock.timestamps import parse_ms
+from tweetdock.core.times import parse_ms
 
 TOKEN = "a-bearer-token-of-32-characters!"
 WINDOW_MS = 3_600_000

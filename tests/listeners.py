@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tweetdock.keep.files.contents import Contents
-from tweetdock.keep.files.disk import bytes_of
-from tweetdock.keep.files.line import Line
-from tweetdock.keep.files.members import pack
-from tweetdock.keep.files.note import write_note
-from tweetdock.post import Post, Raw, Span
+from tweetdock.core.post import Post, Raw, Span
+from tweetdock.keep.archive_format import pack
+from tweetdock.keep.archive_line import Line
+from tweetdock.keep.archive_note import write_note
+from tweetdock.keep.archive_reader import Contents
+from tweetdock.keep.files import bytes_of
 
 START_MS = 1_795_230_000_000
 

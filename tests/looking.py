@@ -1,10 +1,10 @@
 """Looks at sources as the doctor takes them, and what is found by name."""
 
-from tweetdock.checkup import Finding, Verdict
-from tweetdock.doctor.censor import Censor
-from tweetdock.keep.files.texts import texts
-from tweetdock.settings import Settings
-from tweetdock.sources.checkups import source_checks
+from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.doctor.networks import source_checks
+from tweetdock.doctor.redactor import Censor
+from tweetdock.keep.texts import texts
+from tweetdock.settings.gauge import Settings
 
 
 def look(env: dict[str, str]) -> list[Finding]:

@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tweetdock.coverage import Grade, worst
-from tweetdock.reading import DialReading, Reading, SourceReading
-from tweetdock.scaler import step_above
+from tweetdock.core.coverage import Grade, worst
+from tweetdock.core.reading import DialReading, Reading, SourceReading
+from tweetdock.core.scaler import step_above
 from tweetdock.show.past import Moment
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from browser import Site, chromium
 
-from tweetdock.gauge import Gauge
-from tweetdock.post import Batch, Feed, Span
-from tweetdock.settings import Settings
+from tweetdock.core.gauge import Gauge
+from tweetdock.core.post import Batch, Feed, Span
+from tweetdock.settings.gauge import Settings
 from tweetdock.sources.demo import posts_in
 
 DAY_MS, HOUR_MS, MINUTE_MS, STEP_MS = 86_400_000, 3_600_000, 60_000, 10_000

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from tweetdock.keep.files.line import Line
-from tweetdock.post import Post, Raw
-from tweetdock.timestamps import rfc3339
+from tweetdock.core.post import Post, Raw
+from tweetdock.core.times import rfc3339
+from tweetdock.keep.archive_line import Line
 
 DAY_MS = 1_624_320_000_000  # 2021-06-22T00:00:00Z
 JSON = dict[str, Any]

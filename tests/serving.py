@@ -8,9 +8,9 @@ from typing import Any, Self
 import requests
 from dials import comes_true
 
-from tweetdock.coverage import Grade
-from tweetdock.reading import DialReading, Reading, SourceReading
-from tweetdock.settings import Settings
+from tweetdock.core.coverage import Grade
+from tweetdock.core.reading import DialReading, Reading, SourceReading
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board, Vitals
 from tweetdock.show.past import Moment, Past
 from tweetdock.show.web.limits import Limits

@@ -9,16 +9,16 @@ from typing import Any
 from standins.x_api import XApi
 from standins.x_posts import milliseconds
 
-from tweetdock.clock import Clock
-from tweetdock.coverage import Grade
-from tweetdock.gauge import Gauge
-from tweetdock.memory import Bookmark, Memory
-from tweetdock.post import Batch, Trouble
-from tweetdock.reading import Reading
-from tweetdock.settings import Settings
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Grade
+from tweetdock.core.gauge import Gauge
+from tweetdock.core.memory import Bookmark, Memory
+from tweetdock.core.post import Batch, Trouble
+from tweetdock.core.reading import Reading
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.query import build_query
 from tweetdock.sources.polling import Poller
 from tweetdock.sources.x.client import Credentials
-from tweetdock.sources.x.query import build_query
 from tweetdock.sources.x.search import XSearch
 
 START = 1_790_000_000.0

@@ -7,13 +7,13 @@ from simulation import TOKEN, Simulation, Time
 from standins.x_api import XApi
 from standins.x_posts import Post, make_post, snowflake
 
-from tweetdock.clock import Clock
-from tweetdock.coverage import Grade
-from tweetdock.memory import Bookmark
-from tweetdock.post import Batch
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Grade
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Batch
+from tweetdock.settings.query import build_query
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials, XClient
-from tweetdock.sources.x.query import build_query
 from tweetdock.sources.x.search import XSearch
 
 DAY_MS = 86_400_000

@@ -28,14 +28,14 @@ from standins.x_api import XApi
 from standins.x_posts import make_post as make_x_post
 from standins.x_posts import milliseconds
 
-from tweetdock.coverage import Grade
+from tweetdock.core.coverage import Grade
 from tweetdock.daemon import Daemon
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.threads import Companion, Crash
 
 if TYPE_CHECKING:
-    from tweetdock.reading import Reading
+    from tweetdock.core.reading import Reading
 
 TAG = "dockercon"
 WINDOW_SECONDS = 900

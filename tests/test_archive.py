@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from archiving import START_MS, Watch, fill, line, numbers_in, open_archive
 
-from tweetdock.errors import UnavailableError
-from tweetdock.keep.files.backlog import MOST_BYTES
-from tweetdock.keep.files.manifest import Manifest
-from tweetdock.keep.files.members import Member, pack, pieces
-from tweetdock.post import Span
+from tweetdock.core.errors import UnavailableError
+from tweetdock.core.post import Span
+from tweetdock.keep.archive_format import Member, pack, pieces
+from tweetdock.keep.backlog import MOST_BYTES
+from tweetdock.keep.manifest import Manifest
 
 DAY_MS = 86_400_000
 MIDNIGHT_MS = START_MS - START_MS % DAY_MS + DAY_MS
@@ -159,7 +159,7 @@ def test_a_mending_that_was_interrupted_anywhere_is_finished(
     # Stop it where the file aside has been written, by a disk that takes no more.
     script = (
         "import os, sys; from pathlib import Path; from tweetdock.keep.files import tail;"
-        "from tweetdock.keep.files.volume import Volume;"
+        "from tweetdock.keep.open_file import Volume;"
         "tail.os.ftruncate = lambda *_: os._exit(7);"
         "Volume(Path(sys.argv[1]))"
     )

@@ -19,10 +19,10 @@ from standins.jetstream_events import as_sent, delete_post, make_post
 from standins.jetstream_listening import LIMIT_SECONDS, TAG, WINDOW_SECONDS, Fate, Listening
 from standins.loopback import Loopback
 
-from tweetdock.clock import Clock
-from tweetdock.coverage import Grade
-from tweetdock.errors import SourceError
-from tweetdock.memory import Bookmark
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Grade
+from tweetdock.core.errors import SourceError
+from tweetdock.core.memory import Bookmark
 from tweetdock.sources.bluesky import websocket
 from tweetdock.sources.bluesky.source import MOST_CORRECTIONS, Bluesky
 from tweetdock.sources.bluesky.websocket import LARGEST

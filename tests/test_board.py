@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_journal import reading
 
-from tweetdock.post import Batch, Post, Trouble
+from tweetdock.core.post import Batch, Post, Trouble
 from tweetdock.show.board import BUCKETS, Board, Talk, Vitals
 from tweetdock.show.past import Past
 

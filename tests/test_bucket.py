@@ -14,10 +14,10 @@ from buckets import ALONE, S3, SECRET, serving
 from standins.flaky_proxy import Answer, Corrupt, Cut, Fault, FlakyProxy, Hang
 from standins.loopback import Loopback
 
-from tweetdock.errors import ArchiveError, OffloadError
+from tweetdock.core.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import LARGEST_PUT, Bucket, S3Access
-from tweetdock.keep.s3_url import parse_url
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.s3_url import parse_url
 
 KEY = "raw/pi/one.jsonl.gz"
 TRIES = 3

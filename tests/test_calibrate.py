@@ -21,8 +21,8 @@ from needs import command_with_lock
 from running import command, environment, run
 from standins.pigpiod import PulseChange, StandInPigpiod, free_port, install, read_log
 
-from tweetdock.errors import UnavailableError
-from tweetdock.keep.files.lock import Lock
+from tweetdock.core.errors import UnavailableError
+from tweetdock.keep.lock import Lock
 
 LIMIT = 15.0
 LEFT, RIGHT, UP = "\x1b[D", "\x1b[C", "\x1b[A"

@@ -9,8 +9,6 @@ from dials import dials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.config import read_env_file
-from tweetdock.env_file import save
 from tweetdock.servos.calibration import (
     LAST_US,
     LEAD_US,
@@ -20,9 +18,11 @@ from tweetdock.servos.calibration import (
     Marks,
     Place,
 )
-from tweetdock.servos.hand import STEP_US, Geometry
 from tweetdock.servos.mock import MockServos
-from tweetdock.settings import DialSettings, Settings
+from tweetdock.servos.needle import STEP_US, Geometry
+from tweetdock.settings.config import read_env_file
+from tweetdock.settings.env_file import save
+from tweetdock.settings.gauge import DialSettings, Settings
 
 DIAL, _ = dials()
 HELD, LET_GO = 0.03, PAUSE_SECONDS + 0.1

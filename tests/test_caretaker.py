@@ -11,8 +11,8 @@ import pytest
 from archiving import START_MS, fill, line, open_archive
 
 from tweetdock.keep.caretaker import Caretaker
-from tweetdock.keep.files.manifest import Manifest, manifest_path
-from tweetdock.keep.files.shelf import Shelf
+from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.manifest import Manifest, manifest_path
 from tweetdock.threads import Companion, Crash
 
 LIMIT = 20.0

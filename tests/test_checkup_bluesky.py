@@ -15,8 +15,8 @@ from standins.jetstream import Jetstream, Network
 from standins.jetstream_events import make_post
 from standins.loopback import Loopback
 
-from tweetdock.checkup import Finding, Verdict
-from tweetdock.sources.bluesky.checkup import BlueskyCheckup
+from tweetdock.doctor.bluesky import BlueskyCheckup
+from tweetdock.doctor.findings import Finding, Verdict
 
 PASS, WARN, FAIL = Verdict
 

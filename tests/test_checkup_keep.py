@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from standins.flaky_proxy import FlakyProxy
 
-from tweetdock.checkup import Finding, Verdict
+from tweetdock.core.errors import StateError
+from tweetdock.core.memory import Memory
+from tweetdock.core.times import rfc3339
+from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.doctor.keeping import keep_checks, spent_of
 from tweetdock.doctor.spending import spending_checks
-from tweetdock.errors import StateError
-from tweetdock.keep.checkup import keep_checks, spent_of
-from tweetdock.keep.files.lock import Lock
-from tweetdock.keep.sqlite.state import Changes, Spent, State
-from tweetdock.keep.store import Store
-from tweetdock.memory import Memory
-from tweetdock.settings import Settings
-from tweetdock.timestamps import rfc3339
+from tweetdock.keep.database import Store
+from tweetdock.keep.lock import Lock
+from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.settings.gauge import Settings
 
 PASS, WARN, FAIL = Verdict
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}

@@ -9,10 +9,10 @@ import pytest
 from running import Running
 from standins.loopback import Loopback
 
-import tweetdock.show.checkup
-from tweetdock.checkup import Finding, Verdict
-from tweetdock.settings import Settings
-from tweetdock.show.checkup import page_checks
+import tweetdock.doctor.page
+from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.doctor.page import page_checks
+from tweetdock.settings.gauge import Settings
 
 PASS, WARN, FAIL = Verdict
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
@@ -130,7 +130,7 @@ def test_another_program_on_the_address_is_told(
 
 
 def test_a_program_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tweetdock.show.checkup, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(tweetdock.doctor.page, "ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         finding = only(look(f"127.0.0.1:{silent.getsockname()[1]}"))
     assert finding.verdict is FAIL
@@ -139,9 +139,9 @@ def test_a_program_that_says_nothing_is_not_waited_for(monkeypatch: pytest.Monke
 
 def test_the_usual_address_is_not_counted_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        monkeypatch.setattr(tweetdock.show.checkup, "ANSWER_SECONDS", 0.2)
+        monkeypatch.setattr(tweetdock.doctor.page, "ANSWER_SECONDS", 0.2)
         usual = f"127.0.0.1:{other.getsockname()[1]}"
-        monkeypatch.setattr("tweetdock.settings.USUAL_PAGE", usual)
+        monkeypatch.setattr("tweetdock.settings.gauge.USUAL_PAGE", usual)
         finding = only(look(usual))
     assert finding.verdict is WARN
     assert "TweetDock would run without a page" in finding.says
@@ -171,7 +171,7 @@ def test_it_is_told_who_can_see_a_page_on_all_addresses(
     cure: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tweetdock.show.checkup, "is_contained", lambda: is_contained)
+    monkeypatch.setattr(tweetdock.doctor.page, "is_contained", lambda: is_contained)
     port = free_port()
     first, second = look(f"0.0.0.0:{port}")
     assert first.verdict is PASS

@@ -14,13 +14,13 @@ from needs import with_ipv6
 from standins.loopback import Loopback
 from standins.pigpiod import StandInPigpiod, free_port
 
-import tweetdock.servos.checkup
-import tweetdock.servos.machine
-from tweetdock.checkup import Finding, Verdict
-from tweetdock.servos.checkup import servo_checks
+import tweetdock.doctor.machine
+import tweetdock.doctor.servos
+from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.doctor.machine import Machine
+from tweetdock.doctor.servos import servo_checks
 from tweetdock.servos.lgpio_words import installing
-from tweetdock.servos.machine import Machine
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
 
 PASS, WARN, FAIL = Verdict
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
@@ -239,7 +239,7 @@ def test_another_program_on_the_port_is_told_apart(
     monkeypatch: pytest.MonkeyPatch,
     words: bytes,
 ) -> None:
-    monkeypatch.setattr(tweetdock.servos.checkup, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(tweetdock.doctor.servos, "ANSWER_SECONDS", 0.3)
     finding = only(look(board(), PIGPIO_PORT=str(stranger(words))))
     assert finding.verdict is FAIL
     assert "program" in finding.says
@@ -250,7 +250,7 @@ def test_another_program_on_the_port_is_told_apart(
 def test_a_pigpiod_that_hangs_is_told(
     board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tweetdock.servos.checkup, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(tweetdock.doctor.servos, "ANSWER_SECONDS", 0.3)
     with StandInPigpiod() as pigpiod:
         pigpiod.hang()
         finding = only(look(board(), PIGPIO_PORT=str(pigpiod.port)))
@@ -279,7 +279,7 @@ def test_pigpio_on_a_machine_that_is_no_pi_wants_a_pi_elsewhere(
 def test_lgpio_wants_its_package(
     board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tweetdock.servos.checkup, "find_spec", lambda name: None)
+    monkeypatch.setattr(tweetdock.doctor.servos, "find_spec", lambda name: None)
     finding = only(look(board(PI_5)))
     assert finding.verdict is FAIL
     assert "the package is not installed" in finding.says
@@ -434,7 +434,7 @@ def test_the_power_is_told_by_the_kernel_where_the_firmware_does_not_speak(
 def test_a_firmware_that_hangs_is_not_waited_for(
     board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tweetdock.servos.machine, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(tweetdock.doctor.machine, "ANSWER_SECONDS", 0.2)
     finding = only(look(board(programs={"vcgencmd": "exec tail -f /dev/null"}), "power"))
     assert (finding.verdict, finding.says.partition(":")[0]) == (PASS, "not known")
 

@@ -16,15 +16,15 @@ from looking import assert_well_said, look
 from replaying import DAY_MS, x_post
 from standins.loopback import Loopback
 
-from tweetdock.checkup import Finding, Verdict
-from tweetdock.errors import SourceError
-from tweetdock.keep.files.texts import texts
-from tweetdock.settings import Settings
-from tweetdock.sources import reach
-from tweetdock.sources.answers import limit_finding
-from tweetdock.sources.checkups import source_checks
+from tweetdock.core.errors import SourceError
+from tweetdock.doctor import reach
+from tweetdock.doctor.answers import limit_finding
+from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.doctor.networks import source_checks
+from tweetdock.doctor.reach import Place, in_time, knock, unreachable
+from tweetdock.keep.texts import texts
+from tweetdock.settings.gauge import Settings
 from tweetdock.sources.rate_limit import RateLimit
-from tweetdock.sources.reach import Place, in_time, knock, unreachable
 
 PASS, WARN, FAIL = Verdict
 ALL = {
@@ -50,8 +50,8 @@ def test_every_source_and_every_server_has_a_check() -> None:
 def test_no_network_is_loaded_before_it_is_looked_at() -> None:
     script = (
         "import sys\n"
-        "from tweetdock.settings import Settings\n"
-        "from tweetdock.sources.checkups import source_checks\n"
+        "from tweetdock.settings.gauge import Settings\n"
+        "from tweetdock.doctor.networks import source_checks\n"
         f"assert len(list(source_checks(Settings.from_env({ALL!r}), print))) == 6\n"
         "assert not {'requests', 'tweepy', 'websockets'} & set(sys.modules)"
     )

@@ -17,12 +17,12 @@ from standins.loopback import Loopback
 from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import make_post
 
-from tweetdock.checkup import Finding, Verdict
-from tweetdock.settings import Settings
-from tweetdock.sources.reach import in_time
-from tweetdock.sources.settings import X_SELF_SERVE_QUERY_LENGTH
-from tweetdock.sources.x import checkup
-from tweetdock.sources.x.checkup import XCheckup
+from tweetdock.doctor import x as checkup
+from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.doctor.reach import in_time
+from tweetdock.doctor.x import XCheckup
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.networks import X_SELF_SERVE_QUERY_LENGTH
 from tweetdock.sources.x.client import Credentials
 
 KEYS = OAuth1Keys("a-consumer-key", "a-consumer-secret", "an-access-token", "an-access-secret")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tweetdock.servos.choice import choose_backend, make_servos, read_model
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,7 +145,7 @@ def test_the_options_for_pigpiod_reach_it() -> None:
 SCRIPT = """
 import sys
 from tweetdock.servos.choice import make_servos
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
 env = {"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_SERVO_BACKEND": sys.argv[1]}
 make_servos(Settings.from_env(env), "").close()
 print(*sys.modules)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.clock import TRUSTED_MS, Clock
+from tweetdock.core.clock import TRUSTED_MS, Clock
 
 NOW_MS = 1_790_000_000_123
 

@@ -23,8 +23,8 @@ from standins.x_api import XApi, make_post, shifted
 from standins.x_posts import Post
 
 import tweetdock
-from tweetdock.settings import SETTINGS
-from tweetdock.timestamps import parse_ms
+from tweetdock.core.times import parse_ms
+from tweetdock.settings.gauge import SETTINGS
 
 TOKEN = "a-bearer-token-of-32-characters!"
 STEP_US = 5.0

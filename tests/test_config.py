@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tweetdock.config import load, read_env_file
-from tweetdock.errors import SettingsError
-from tweetdock.settings import SETTINGS, Settings
+from tweetdock.core.errors import SettingsError
+from tweetdock.settings.config import load, read_env_file
+from tweetdock.settings.gauge import SETTINGS, Settings
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}

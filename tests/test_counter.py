@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tweetdock import counter, fingerprints, timeline
-from tweetdock.counter import SlidingWindow
-from tweetdock.post import Post
+from tweetdock.core import counter, fingerprints, timeline
+from tweetdock.core.counter import SlidingWindow
+from tweetdock.core.post import Post
 
 HOUR = 3_600_000
 NOON = 1_760_000_400_000

@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.coverage import Assessment, Coverage, Grade, Spans, worst
-from tweetdock.post import Batch, Span, Trouble
+from tweetdock.core.coverage import Assessment, Coverage, Grade, Spans, worst
+from tweetdock.core.post import Batch, Span, Trouble
 
 START = 1_000_000
 WINDOW = 60_000

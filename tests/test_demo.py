@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.clock import Clock
-from tweetdock.post import Post, Span
+from tweetdock.core.clock import Clock
+from tweetdock.core.post import Post, Span
 from tweetdock.sources.demo import Demo, last_burst, posts_in
 
 MINUTE = 60_000

@@ -7,10 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.errors import SettingsError
-from tweetdock.scaler import LinearScale, LogScale
-from tweetdock.settings import DialSettings, read_dials
-from tweetdock.show.dial import (
+from tweetdock.core.dial import (
     CAPITAL,
     DIGIT,
     LABEL_SIZE,
@@ -23,6 +20,9 @@ from tweetdock.show.dial import (
     point,
     short,
 )
+from tweetdock.core.errors import SettingsError
+from tweetdock.core.scaler import LinearScale, LogScale
+from tweetdock.settings.gauge import DialSettings, read_dials
 
 HAIR = 1e-6
 WIDE = 330.0  # degrees; from there on the ends may meet

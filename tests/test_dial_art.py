@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tweetdock.scaler import LinearScale, LogScale, step_above
-from tweetdock.show.dial import Dial, short
+from tweetdock.core.dial import Dial, short
+from tweetdock.core.scaler import LinearScale, LogScale, step_above
 from tweetdock.show.terminal.dial_art import BITS, NEEDLE, DialArt, needle_dots
 
 sweeps = st.floats(60, 360)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages import dial
 
-from tweetdock.coverage import Grade
-from tweetdock.reading import DialReading
-from tweetdock.settings import DialSettings, read_dials
-from tweetdock.show.dial import Dial
+from tweetdock.core.coverage import Grade
+from tweetdock.core.dial import Dial
+from tweetdock.core.reading import DialReading
+from tweetdock.settings.gauge import DialSettings, read_dials
 from tweetdock.show.web.dial_svg import draw_dial
 from tweetdock.show.web.words import notes
 

@@ -15,7 +15,7 @@ from running import Running, command, environment, run
 from standins.loopback import Loopback
 from standins.pigpiod import free_port
 
-from tweetdock.settings import SETTINGS
+from tweetdock.settings.gauge import SETTINGS
 
 SECRETS = [setting.name for setting in SETTINGS if setting.secret]
 MARKER = "hUnter2-Must/Stay%Hidden"

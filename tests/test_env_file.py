@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.config import read_env_file
-from tweetdock.env_file import save
-from tweetdock.errors import SettingsError
+from tweetdock.core.errors import SettingsError
+from tweetdock.settings.config import read_env_file
+from tweetdock.settings.env_file import save
 
 OURS = """\
 # My gauge

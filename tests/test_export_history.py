@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from running import command, environment, run
 
-from tweetdock.keep.sqlite.history import HOUR_MS, MINUTE_MS, Row
-from tweetdock.keep.sqlite.state import Changes, State
-from tweetdock.keep.store import Store
-from tweetdock.memory import Memory
-from tweetdock.timestamps import rfc3339
+from tweetdock.core.memory import Memory
+from tweetdock.core.times import rfc3339
+from tweetdock.keep.database import Store
+from tweetdock.keep.history import HOUR_MS, MINUTE_MS, Row
+from tweetdock.keep.state import Changes, State
 
 NOON_MS = 1_795_262_400_000
 SUBJECT = '#one, "#two"'

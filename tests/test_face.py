@@ -7,9 +7,9 @@ from drawings import Drawing, a_face
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.show.face.face import PAPERS, Face, FaceError, draw_face
-from tweetdock.show.face.sheet import Arc
-from tweetdock.show.face.svg import svg
+from tweetdock.show.face import PAPERS, Face, FaceError, draw_face
+from tweetdock.show.face_sheet import Arc
+from tweetdock.show.face_svg import svg
 
 MARGIN = 5  # mm; no printer leaves more white
 

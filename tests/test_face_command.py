@@ -7,9 +7,9 @@ import pytest
 from drawings import Drawing, reader
 from running import run
 
-from tweetdock.keep.sqlite.state import Changes, State
-from tweetdock.keep.store import Store
-from tweetdock.memory import Memory, ScaleState
+from tweetdock.core.memory import Memory, ScaleState
+from tweetdock.keep.database import Store
+from tweetdock.keep.state import Changes, State
 
 FIXED = {"TWEETDOCK_TWEETS_SCALE": "linear:500", "TWEETDOCK_TWEETERS_SCALE": "log:1000"}
 ALL = "tweets", "tweeters"

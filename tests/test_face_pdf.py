@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from drawings import Drawing, a_face, reader
 
-from tweetdock.errors import UnavailableError
-from tweetdock.show.face import pdf as face_pdf
-from tweetdock.show.face.face import PAPERS, FaceError, draw_face
-from tweetdock.show.face.sheet import Layer, Line, Sheet
-from tweetdock.show.face.svg import svg
+from tweetdock.core.errors import UnavailableError
+from tweetdock.show import face_pdf
+from tweetdock.show.face import PAPERS, FaceError, draw_face
+from tweetdock.show.face_sheet import Layer, Line, Sheet
+from tweetdock.show.face_svg import svg
 
 ALL = "tweets", "tweeters"
 

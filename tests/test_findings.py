@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.checkup import Check, Finding, Verdict, worst
-from tweetdock.doctor.censor import LEAST_PIECE, Censor
-from tweetdock.doctor.findings import Sheet, as_json
+from tweetdock.doctor.findings import Check, Finding, Verdict, worst
+from tweetdock.doctor.redactor import LEAST_PIECE, Censor
 from tweetdock.doctor.round import go_round
-from tweetdock.settings import SETTINGS
+from tweetdock.doctor.sheet import Sheet, as_json
+from tweetdock.settings.gauge import SETTINGS
 
 PASS, WARN, FAIL = Verdict
 WELL = Finding("state", PASS, "all there")

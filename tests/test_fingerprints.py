@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.fingerprints import Fingerprints, fingerprint, salted
+from tweetdock.core.fingerprints import Fingerprints, fingerprint, salted
 
 # Few homes, the last of a table among them, so that neighbours crowd and go round the end.
 crowded = st.builds(

@@ -15,12 +15,12 @@ from replaying import DAY_MS, as_line, x_post
 from running import Running, run
 from standins.x_api import XApi
 
-from tweetdock.coverage import Grade
+from tweetdock.core.coverage import Grade
 from tweetdock.daemon import Daemon
-from tweetdock.front import make_past
-from tweetdock.keep.sqlite.history import Row
-from tweetdock.settings import Settings
-from tweetdock.sources.settings import called
+from tweetdock.factory import make_past
+from tweetdock.keep.history import Row
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.networks import called
 
 TOKEN = "a-bearer-token-of-32-characters!"
 AT_MS = 1_790_000_000_000

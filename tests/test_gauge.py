@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tweetdock.coverage import Grade
-from tweetdock.gauge import Gauge
-from tweetdock.post import Batch, Feed, Post, Removal, Span, Tally, Trouble
-from tweetdock.reading import Reading
-from tweetdock.settings import Settings
+from tweetdock.core.coverage import Grade
+from tweetdock.core.gauge import Gauge
+from tweetdock.core.post import Batch, Feed, Post, Removal, Span, Tally, Trouble
+from tweetdock.core.reading import Reading
+from tweetdock.settings.gauge import Settings
 
 START = 1_790_000_000_000
 WINDOW = 3_600_000

@@ -5,8 +5,8 @@ from dials import dials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.motion import SPEED
-from tweetdock.servos.hand import SETTLE_SECONDS, STEP_US, TWITCH, Geometry, Hand
+from tweetdock.core.motion import SPEED
+from tweetdock.servos.needle import SETTLE_SECONDS, STEP_US, TWITCH, Geometry, Hand
 
 FRAME = 0.02
 DIAL = Geometry(0.0, 180.0, 1000.0, 1500.0, 2000.0)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.errors import SettingsError
-from tweetdock.settings import Settings
+from tweetdock.core.errors import SettingsError
+from tweetdock.settings.gauge import Settings
 
 
 def read(written: str) -> tuple[str, ...]:

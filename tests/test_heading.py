@@ -5,8 +5,8 @@ import re
 import pytest
 from pages import reading, source
 
-from tweetdock.reading import Reading
-from tweetdock.settings import read_dials
+from tweetdock.core.reading import Reading
+from tweetdock.settings.gauge import read_dials
 from tweetdock.show.web.page import page
 
 DIALS = read_dials({})

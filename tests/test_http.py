@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standins.loopback import Loopback
 
-from tweetdock.errors import RefusedError, SourceError
+from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.sources import http
 from tweetdock.sources.http import Session
 

@@ -18,10 +18,13 @@ from standins.jetstream_events import (
     make_post,
 )
 
-from tweetdock.coverage import Spans
-from tweetdock.memory import Bookmark
-from tweetdock.post import Span
-from tweetdock.sources.bluesky.course import (
+from tweetdock.core.coverage import Spans
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Span
+from tweetdock.sources.bluesky.events import Loss, Puzzle, Sieve, Sighting, fold
+from tweetdock.sources.bluesky.known_keys import KnownKeys
+from tweetdock.sources.bluesky.plan import CAUGHT_UP_MS, REWIND_MS, SKIP_MS, WORTH_MS, Plan
+from tweetdock.sources.bluesky.progress import (
     AGREEING,
     ENOUGH,
     HOLE_MS,
@@ -33,9 +36,6 @@ from tweetdock.sources.bluesky.course import (
     Course,
     Pace,
 )
-from tweetdock.sources.bluesky.events import Loss, Puzzle, Sieve, Sighting, fold
-from tweetdock.sources.bluesky.known_keys import KnownKeys
-from tweetdock.sources.bluesky.plan import CAUGHT_UP_MS, REWIND_MS, SKIP_MS, WORTH_MS, Plan
 
 NOW = 1_790_000_000_000
 WINDOW = 3_600_000

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tweetdock.coverage import Grade, worst
-from tweetdock.reading import DialReading, Reading, SourceReading
+from tweetdock.core.coverage import Grade, worst
+from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.show.journal import Journal, sentence
 
 START = 1_790_000_000_000

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from archiving import Watch
 
-from tweetdock.errors import UnavailableError
-from tweetdock.gauge import Gauge
+from tweetdock.core.errors import UnavailableError
+from tweetdock.core.gauge import Gauge
+from tweetdock.core.post import Batch, Feed, Post, Raw, Span
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.files.manifest import Manifest
-from tweetdock.keep.files.rotation import Rotation
+from tweetdock.keep.history import read_history
 from tweetdock.keep.keeper import RETRY_SECONDS, Keeper
-from tweetdock.keep.sqlite.history import read_history
-from tweetdock.keep.sqlite.state import Spent
-from tweetdock.post import Batch, Feed, Post, Raw, Span
-from tweetdock.settings import Settings
+from tweetdock.keep.manifest import Manifest
+from tweetdock.keep.state import Spent
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.rotation import Rotation
 
 NOON = 1_790_000_000_000
 HOUR = 3_600_000

@@ -16,7 +16,7 @@ import pytest
 from dials import STEP_US, TWEETERS, TWEETS, dials, exact_us
 from standins.lgpio import Pwm, StandInLgpio
 
-from tweetdock.errors import ServoError
+from tweetdock.core.errors import ServoError
 from tweetdock.servos.choice import read_model
 from tweetdock.servos.lgpio import LgpioServos
 from tweetdock.servos.lgpio_words import installing
@@ -211,7 +211,7 @@ def test_a_missing_package_is_a_servo_error_that_says_how_it_is_had(
 SCRIPT = """
 import os
 from dials import dials
-from tweetdock.errors import ServoError
+from tweetdock.core.errors import ServoError
 from tweetdock.servos.lgpio import LgpioServos
 
 before = os.getcwd()

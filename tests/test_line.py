@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.errors import LineError
-from tweetdock.keep.files.line import Line, glance
-from tweetdock.post import Post, Raw
+from tweetdock.core.errors import LineError
+from tweetdock.core.post import Post, Raw
+from tweetdock.keep.archive_line import Line, glance
 
 MOMENTS = st.integers(0, 4_102_444_800_000)
 # With halves of surrogate pairs, which JSON's escapes allow, and UTF-8 does not.

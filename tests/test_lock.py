@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tweetdock.errors import UnavailableError
-from tweetdock.keep.files.lock import Lock, is_held
+from tweetdock.core.errors import UnavailableError
+from tweetdock.keep.lock import Lock, is_held
 
 NOBODY = 65534
 

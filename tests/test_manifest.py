@@ -13,12 +13,12 @@ from archiving import START_MS, fill, line, open_archive
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.keep.files.contents import Contents
-from tweetdock.keep.files.disk import bytes_of
-from tweetdock.keep.files.manifest import Manifest, manifest_path
-from tweetdock.keep.files.members import pack
-from tweetdock.keep.files.note import END_OF_TIME_MS, Covers, read_note, united, write_note
-from tweetdock.post import Span
+from tweetdock.core.post import Span
+from tweetdock.keep.archive_format import pack
+from tweetdock.keep.archive_note import END_OF_TIME_MS, Covers, read_note, united, write_note
+from tweetdock.keep.archive_reader import Contents
+from tweetdock.keep.files import bytes_of
+from tweetdock.keep.manifest import Manifest, manifest_path
 
 spans = st.builds(Span, st.integers(0, 60), st.integers(0, 60))
 covers = st.dictionaries(st.text(max_size=5), st.lists(spans, max_size=8).map(united), max_size=4)

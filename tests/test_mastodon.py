@@ -15,11 +15,11 @@ from simulation import START, Time
 from standins.mastodon import INSTANCE, JSON_TYPE, STATUS, TAGS, Fault, Mastodon, refusal
 from standins.mastodon_simulation import MastodonSimulation, fill
 
-from tweetdock.clock import Clock
-from tweetdock.coverage import Grade
-from tweetdock.errors import SourceError
-from tweetdock.memory import Bookmark
-from tweetdock.post import Batch, Trouble
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Grade
+from tweetdock.core.errors import SourceError
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Batch, Trouble
 from tweetdock.sources.mastodon.live import make_mastodon
 from tweetdock.sources.rate_limit import RateLimit
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standins.mastodon_index import Ids, Index, Note, as_status
 
-from tweetdock.coverage import Spans
-from tweetdock.errors import SourceError
-from tweetdock.post import Span
+from tweetdock.core.coverage import Spans
+from tweetdock.core.errors import SourceError
+from tweetdock.core.post import Span
 from tweetdock.sources.mastodon.plan import (
     SETTLE_MS,
     Reading,

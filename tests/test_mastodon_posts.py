@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standins.mastodon_index import Entry, Index, Note, as_status
 
-from tweetdock.errors import PostError, SourceError
-from tweetdock.post import Post
+from tweetdock.core.errors import PostError, SourceError
+from tweetdock.core.post import Post
 from tweetdock.sources.mastodon.posts import (
     SLACK_MS,
     min_id_for,

@@ -13,10 +13,10 @@ from standins.mastodon import INSTANCE, STREAM, TAGS, Fault, Mastodon, refusal
 from standins.mastodon_index import Note
 from standins.mastodon_simulation import MastodonSimulation, end, fill
 
-from tweetdock.clock import Clock
-from tweetdock.errors import SourceError
-from tweetdock.memory import Bookmark
-from tweetdock.post import Batch, Post, Trouble
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import SourceError
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Batch, Post, Trouble
 from tweetdock.sources.mastodon.instance import Instance, streaming_base
 from tweetdock.sources.mastodon.live import make_mastodon
 from tweetdock.sources.polling import Source

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.errors import TornError
-from tweetdock.keep.files.disk import FileBytes, bytes_of
-from tweetdock.keep.files.members import (
+from tweetdock.core.errors import TornError
+from tweetdock.keep.archive_format import (
     Member,
     backward,
     lines,
@@ -24,6 +23,7 @@ from tweetdock.keep.files.members import (
     pieces,
     whole_end,
 )
+from tweetdock.keep.files import FileBytes, bytes_of
 
 TEXTS = [b"one\n" * 20, b"", b"two, which is longer\n" * 30, b"three\n"]
 MEMBERS = [pack(text, f"note {number}".encode()) for number, text in enumerate(TEXTS)]
@@ -212,9 +212,9 @@ def test_a_bad_read_is_an_error_that_names_the_file(tmp_path: Path) -> None:
 CUTTING = """
 import os, sys
 from pathlib import Path
-from tweetdock.errors import TornError
-from tweetdock.keep.files.disk import bytes_of
-from tweetdock.keep.files.members import Member, backward, pack, pieces
+from tweetdock.core.errors import TornError
+from tweetdock.keep.files import bytes_of
+from tweetdock.keep.archive_format import Member, backward, pack, pieces
 path = Path(sys.argv[1])
 member = pack(os.urandom(400_000))
 for length in (0, len(member), 3 * len(member) + 1000):

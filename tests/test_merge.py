@@ -17,14 +17,14 @@ from listeners import START_MS, Chunk, line, member, read, text_of, write
 from running import run
 
 from tweetdock.commands import merge as command
-from tweetdock.errors import ArchiveError
-from tweetdock.keep.files.contents import opened
-from tweetdock.keep.files.disk import FileBytes
-from tweetdock.keep.files.line import Line
-from tweetdock.keep.files.manifest import Manifest, manifest_path
-from tweetdock.keep.files.members import pack
+from tweetdock.core.errors import ArchiveError
+from tweetdock.core.post import Span
+from tweetdock.keep.archive_format import pack
+from tweetdock.keep.archive_line import Line
+from tweetdock.keep.archive_reader import opened
+from tweetdock.keep.files import FileBytes
+from tweetdock.keep.manifest import Manifest, manifest_path
 from tweetdock.keep.merge import Merged, merge
-from tweetdock.post import Span
 
 # A folder a test, a new name an example.
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

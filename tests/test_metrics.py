@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import Serving, make_reading
 
 from tweetdock import __version__
-from tweetdock.coverage import Grade
-from tweetdock.post import Batch, Post, Span, Trouble
+from tweetdock.core.coverage import Grade
+from tweetdock.core.post import Batch, Post, Span, Trouble
 from tweetdock.show.board import BUCKETS, Board, Vitals
 from tweetdock.show.past import Past
 from tweetdock.show.web.metrics import Metrics

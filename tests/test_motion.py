@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.motion import ACCELERATION, ARRIVED, SPEED, Motion
+from tweetdock.core.motion import ACCELERATION, ARRIVED, SPEED, Motion
 
 angles = st.floats(-360, 360)
 frames = st.lists(st.floats(0.005, 0.05), min_size=1, max_size=20)

@@ -14,16 +14,16 @@ import pytest
 from dials import LIMIT, STEP_US, TWEETERS, TWEETS, busy_share, comes_true, dials, exact_us
 from standins.pigpiod import PulseChange, StandInPigpiod
 
-from tweetdock.motion import SPEED
+from tweetdock.core.motion import SPEED
 from tweetdock.servos.hands import FIRST_SPEED, STAGGER_SECONDS
 from tweetdock.servos.mock import REMEMBERED, MockServos
-from tweetdock.servos.needles import Needles
+from tweetdock.servos.needle_thread import Needles
 from tweetdock.servos.pigpio import PigpioServos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tweetdock.servos.rig import Rig
+    from tweetdock.servos.servos import Rig
     from tweetdock.threads import Crash
 
 DIAL, _ = DIALS = dials()

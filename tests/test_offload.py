@@ -20,14 +20,14 @@ from running import Running, run
 from standins.flaky_proxy import Answer, Corrupt, Cut, Fault, FlakyProxy, Hang
 from standins.x_api import XApi, make_post
 
-from tweetdock.errors import OffloadError
-from tweetdock.keep.files.line import Line
-from tweetdock.keep.files.lock import hold
-from tweetdock.keep.files.manifest import Manifest, manifest_path
-from tweetdock.keep.files.members import pack
-from tweetdock.keep.files.shelf import Shelf
+from tweetdock.core.errors import OffloadError
+from tweetdock.core.post import Post, Raw
+from tweetdock.keep.archive_format import pack
+from tweetdock.keep.archive_line import Line
+from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.lock import hold
+from tweetdock.keep.manifest import Manifest, manifest_path
 from tweetdock.keep.offload import Offload, OffloadJob, Outcome
-from tweetdock.post import Post, Raw
 
 START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z
 DAY_MS = 86_400_000

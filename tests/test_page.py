@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages import AT, MINUTE, reading, source
 
-from tweetdock.coverage import Grade
-from tweetdock.motion import ACCELERATION, ARRIVED, SPEED
-from tweetdock.reading import Reading
-from tweetdock.settings import read_dials
+from tweetdock.core.coverage import Grade
+from tweetdock.core.motion import ACCELERATION, ARRIVED, SPEED
+from tweetdock.core.reading import Reading
+from tweetdock.settings.gauge import read_dials
 from tweetdock.show.web.page import page
 from tweetdock.show.web.words import WORDS, grade_words, network_names, number, window_words
 

@@ -10,7 +10,7 @@ from needs import with_ipv6
 from serving import LIMIT, Serving, make_reading
 
 import tweetdock.show.web.web
-from tweetdock.errors import UnavailableError
+from tweetdock.core.errors import UnavailableError
 from tweetdock.show.container import is_contained
 
 

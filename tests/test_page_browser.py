@@ -17,8 +17,8 @@ from browser import (
 from pages import AT, FOUR, MINUTE, PHONE, SECOND, hours_past, later, reading, source
 from running import Running
 
-from tweetdock.coverage import Grade
-from tweetdock.motion import Motion
+from tweetdock.core.coverage import Grade
+from tweetdock.core.motion import Motion
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pytest
 from browser import AT_ONCE, Site, colour, needs_chromium, wait_for_count
 from pages import AT, HOUR, MINUTE, later, reading, source
 
-from tweetdock.coverage import Grade
+from tweetdock.core.coverage import Grade
 from tweetdock.show.web.limits import Limits
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from browser import (
 )
 from pages import FOUR, LONG, PHONE, hours_past, reading, source
 
-from tweetdock.coverage import Grade
+from tweetdock.core.coverage import Grade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from playwright.sync_api import Page
 
-    from tweetdock.reading import Reading
+    from tweetdock.core.reading import Reading
 
 pytestmark = needs_chromium
 

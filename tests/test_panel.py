@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from dials import dials
 
+from tweetdock.commands.calibrate_panel import Row, View, help_text, panel
 from tweetdock.servos.calibration import Calibration, Marks, Place
-from tweetdock.workbench.panel import Row, View, help_text, panel
 
 DIAL, _ = dials()
 WIDTHS = (20, 40, 46, 60, 80, 200)

@@ -16,8 +16,8 @@ from listeners import START_MS, Chunk, line, member, write
 from running import run
 
 from tweetdock.commands import export as command
-from tweetdock.errors import ArchiveError
-from tweetdock.keep import parquet
+from tweetdock.core.errors import ArchiveError
+from tweetdock.keep import export as parquet
 
 arrow_parquet: Any = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 

@@ -15,7 +15,7 @@ from dials import LIMIT, STEP_US, TWEETERS, TWEETS, busy_share, comes_true, dial
 from standins.pigpiod import StandInPigpiod, free_port
 
 import tweetdock.servos.pigpio
-from tweetdock.errors import ServoError
+from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpio import PigpioServos
 
 if TYPE_CHECKING:
@@ -347,7 +347,7 @@ def test_fifty_outages_leave_nothing_behind(pigpiod: StandInPigpiod, servos: Pig
 SCRIPT = """
 import sys
 from dials import dials
-from tweetdock.errors import ServoError
+from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpio import PigpioServos
 
 port, ending = int(sys.argv[1]), sys.argv[2]

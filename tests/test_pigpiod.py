@@ -16,7 +16,7 @@ from minding import QUICK, Place, in_time, placed, stop_in_its_tracks
 from standins.pigpiod import StandInPigpiod, free_port
 
 import tweetdock.servos.pigpiod
-from tweetdock.errors import ServoError
+from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpiod import Pigpiod, is_answering
 
 if TYPE_CHECKING:

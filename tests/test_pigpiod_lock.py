@@ -12,7 +12,7 @@ from dials import LIMIT, comes_true
 from minding import Place, placed
 from standins.pigpiod import free_port
 
-from tweetdock.errors import ServoError
+from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpiod import Pigpiod, is_answering
 
 if TYPE_CHECKING:

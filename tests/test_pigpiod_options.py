@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.commands import calibrate
-from tweetdock.errors import SettingsError
+from tweetdock.core.errors import SettingsError
 from tweetdock.servos.bench import make_bench
-from tweetdock.servos.pigpiod_options import pigpiod_options, step_us
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.pigpiod_options import pigpiod_options, step_us
 
 NAME = "TWEETDOCK_PIGPIOD_OPTIONS"
 NUMBERS = {

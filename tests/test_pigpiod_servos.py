@@ -15,8 +15,8 @@ from needs import with_ipv6
 from standins.pigpiod import StandInPigpiod, read_log
 
 import tweetdock.servos.pigpiod
-from tweetdock.errors import ServoError
-from tweetdock.servos.hand import Geometry
+from tweetdock.core.errors import ServoError
+from tweetdock.servos.needle import Geometry
 from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.pigpiod import Pigpiod, is_answering
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.backoff import backoff
-from tweetdock.errors import SourceError
-from tweetdock.post import Batch, Feed, Trouble
+from tweetdock.core.errors import SourceError
+from tweetdock.core.post import Batch, Feed, Trouble
+from tweetdock.retry import backoff
 from tweetdock.sources.polling import Pause, Poller
 
 Answer = Exception | Pause

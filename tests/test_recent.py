@@ -8,9 +8,9 @@ import pytest
 from archiving import START_MS, fill, line, open_archive
 
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.files.members import pack
-from tweetdock.keep.files.place import Place
-from tweetdock.keep.files.rotation import Rotation
+from tweetdock.keep.archive_format import pack
+from tweetdock.keep.place import Place
+from tweetdock.settings.rotation import Rotation
 
 
 @pytest.fixture

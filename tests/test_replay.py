@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 from replaying import DAY_MS, FORMS, Form, archive_line, as_line, x_post
 from simulation import Time
 
-from tweetdock.clock import Clock
-from tweetdock.counter import SlidingWindow
-from tweetdock.coverage import Spans
-from tweetdock.errors import SourceError, TornError, UnavailableError
-from tweetdock.keep.files.texts import texts as lines_of
-from tweetdock.post import Batch, Post, Span, Trouble
+from tweetdock.core.clock import Clock
+from tweetdock.core.counter import SlidingWindow
+from tweetdock.core.coverage import Spans
+from tweetdock.core.errors import SourceError, TornError, UnavailableError
+from tweetdock.core.post import Batch, Post, Span, Trouble
+from tweetdock.keep.texts import texts as lines_of
 from tweetdock.sources.polling import Poller
-from tweetdock.sources.replay.lines import Text
-from tweetdock.sources.replay.program import Program
-from tweetdock.sources.replay.source import GLANCE, PIECE, Replay
-from tweetdock.sources.replay.tape import Tape
+from tweetdock.sources.recordings import Text
+from tweetdock.sources.replay import GLANCE, PIECE, Replay
+from tweetdock.sources.schedule import Program
+from tweetdock.sources.tape import Tape
 
 HOUR = 3_600_000
 WINDOW_SECONDS = 3600.0

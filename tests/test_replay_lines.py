@@ -23,12 +23,12 @@ from replaying import (
 )
 from standins.x_posts import make_post, snowflake
 
-from tweetdock.errors import PostError, TornError
-from tweetdock.keep.files.line import Line
-from tweetdock.post import Post, Raw
-from tweetdock.sources.replay import lines as replay_lines
-from tweetdock.sources.replay.lines import Entry, Findings, entries, post_of
-from tweetdock.timestamps import parse_ms
+from tweetdock.core.errors import PostError, TornError
+from tweetdock.core.post import Post, Raw
+from tweetdock.core.times import parse_ms
+from tweetdock.keep.archive_line import Line
+from tweetdock.sources import recordings as replay_lines
+from tweetdock.sources.recordings import Entry, Findings, entries, post_of
 
 NOON_MS = DAY_MS + 12 * 3_600_000 + 345
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.scaler import (
+from tweetdock.core.scaler import (
     COMFORT,
     PATIENCE_MS,
     AutoScale,

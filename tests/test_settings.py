@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.errors import SettingsError
-from tweetdock.keep.files.rotation import Rotation
-from tweetdock.keep.settings import KeepSettings
-from tweetdock.settings import DIALS, SETTINGS, DialSettings, Settings
-from tweetdock.sources.settings import NetworkSettings, XSettings
-from tweetdock.sources.x.query import build_query
+from tweetdock.core.errors import SettingsError
+from tweetdock.settings.gauge import DIALS, SETTINGS, DialSettings, Settings
+from tweetdock.settings.keeping import KeepSettings
+from tweetdock.settings.networks import NetworkSettings, XSettings
+from tweetdock.settings.query import build_query
+from tweetdock.settings.rotation import Rotation
 
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
 OAUTH = ("X_CONSUMER_KEY", "X_CONSUMER_SECRET", "X_ACCESS_TOKEN", "X_ACCESS_TOKEN_SECRET")

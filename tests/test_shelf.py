@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from archiving import START_MS, fill, line, open_archive
 
-from tweetdock.errors import UnavailableError
-from tweetdock.keep.files.lock import Lock, is_held
-from tweetdock.keep.files.shelf import Shelf
+from tweetdock.core.errors import UnavailableError
+from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.lock import Lock, is_held
 
 CLOSED = [
     "tweets-20261121T065536Z.jsonl.gz",
@@ -100,7 +100,7 @@ LOOKING = """
 import logging, os, sys
 from pathlib import Path
 from tweetdock.keep.caretaker import Caretaker
-from tweetdock.keep.files.shelf import Shelf
+from tweetdock.keep.closed_files import Shelf
 # Root may read anything; a folder above this one may not be everybody's.
 os.chdir(sys.argv[1])
 if os.geteuid() == 0:
@@ -224,7 +224,7 @@ def test_a_lock_is_held_by_one_until_it_lets_go(tmp_path: Path) -> None:
 HOLDING = """
 import sys
 from pathlib import Path
-from tweetdock.keep.files.lock import Lock
+from tweetdock.keep.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tweetdock.coverage import Grade
-from tweetdock.errors import StateError, UnavailableError
-from tweetdock.gauge import Gauge
-from tweetdock.keep.sqlite.history import (
+from tweetdock.core.coverage import Grade
+from tweetdock.core.errors import StateError, UnavailableError
+from tweetdock.core.gauge import Gauge
+from tweetdock.core.memory import Keepsake, Memory
+from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
+from tweetdock.keep.database import Store
+from tweetdock.keep.history import (
     DAY_MS,
     FILE,
     HOUR_MS,
@@ -23,12 +26,9 @@ from tweetdock.keep.sqlite.history import (
     Row,
     read_history,
 )
-from tweetdock.keep.sqlite.schema import MIGRATIONS
-from tweetdock.keep.sqlite.state import Changes, Spent, State
-from tweetdock.keep.store import Store
-from tweetdock.memory import Keepsake, Memory
-from tweetdock.post import Batch, Feed, Post, Raw, Removal, Span
-from tweetdock.settings import Settings
+from tweetdock.keep.schema import MIGRATIONS
+from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.settings.gauge import Settings
 
 NOON = 1_790_000_000_000
 WINDOW = 3_600_000

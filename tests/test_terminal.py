@@ -25,9 +25,9 @@ from running import Running, command, environment
 from test_journal import START, reading
 
 from tweetdock import logs
-from tweetdock.coverage import Grade
-from tweetdock.reading import Reading
-from tweetdock.settings import Settings
+from tweetdock.core.coverage import Grade
+from tweetdock.core.reading import Reading
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board, Vitals
 from tweetdock.show.past import Past
 from tweetdock.show.terminal.two_lines import COLOURS, TwoLines

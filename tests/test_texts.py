@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.errors import TornError
+from tweetdock.core.errors import TornError
 from tweetdock.keep.files import texts as texts_file
-from tweetdock.keep.files.texts import texts
+from tweetdock.keep.texts import texts
 
 LINES = [b'{"id": 1}', b"", b'{"id": "two"}', b"no JSON }", b'{"id": 3}']
 # Some are as long as what is read or inflated at once.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tweetdock.timestamps import clock_time, duration, parse_ms, rfc3339, within
+from tweetdock.core.times import clock_time, duration, parse_ms, rfc3339, within
 
 FIRST_MS = 0
 LAST_MS = 4_102_444_800_000  # the year 2100

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.segment import Segment
 from test_journal import START, reading
 
-from tweetdock.coverage import Grade
-from tweetdock.reading import DialReading, Reading, SourceReading
-from tweetdock.settings import DialSettings, Settings
+from tweetdock.core.coverage import Grade
+from tweetdock.core.reading import DialReading, Reading, SourceReading
+from tweetdock.settings.gauge import DialSettings, Settings
 from tweetdock.show.past import MINUTE_MS, Moment
 from tweetdock.show.terminal.two_dials import LOG_ROWS, TwoDials
 from tweetdock.show.terminal.two_lines import COLOURS, MARGIN

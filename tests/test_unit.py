@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tweetdock.commands.exits import EXIT_SETTINGS
 from tweetdock.daemon import JOIN_SECONDS, READ_SECONDS, STOP_SECONDS
-from tweetdock.exits import EXIT_SETTINGS
-from tweetdock.servos.rig import END_SECONDS
-from tweetdock.settings import Settings
+from tweetdock.servos.servos import END_SECONDS
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.web.web import STOP_SECONDS as WEB_SECONDS
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

@@ -17,7 +17,7 @@ from standins.systemd import LIMIT, Ear
 
 import tweetdock.daemon
 from tweetdock.daemon import Daemon
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.systemd import Systemd
 from tweetdock.threads import Companion, Crash

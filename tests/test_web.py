@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import AT_MS, LIMIT, Serving, make_reading, wait_until
 
-from tweetdock.coverage import Grade
-from tweetdock.reading import Reading
-from tweetdock.settings import DIALS
+from tweetdock.core.coverage import Grade
+from tweetdock.core.reading import Reading
+from tweetdock.settings.gauge import DIALS
 from tweetdock.show.past import Moment
 from tweetdock.show.web import routes
 from tweetdock.show.web.guard import SAFE_HEADERS

@@ -13,7 +13,7 @@ from replaying import DAY_MS, as_line, x_post
 from running import Running
 from serving import AT_MS, LIMIT, Serving, make_reading, wait_until
 
-from tweetdock.coverage import Grade
+from tweetdock.core.coverage import Grade
 from tweetdock.show.past import Moment
 from tweetdock.show.web.histories import AT_ONCE
 from tweetdock.show.web.server import take_failure

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.clock import TRUSTED_MS
-from tweetdock.witnesses import Witnesses
+from tweetdock.core.clock import TRUSTED_MS
+from tweetdock.core.witnesses import Witnesses
 
 NAMES = ["x", "bluesky", "mastodon a", "mastodon b"]
 HOUR_MS = 3_600_000

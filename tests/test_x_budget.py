@@ -16,7 +16,7 @@ from standins.x_api import XApi
 from standins.x_counts import utc_day
 from standins.x_posts import snowflake
 
-from tweetdock.coverage import Grade
+from tweetdock.core.coverage import Grade
 from tweetdock.sources.x.budget import Bill, Budget, BudgetError
 from tweetdock.sources.x.pace import NANO, usd
 

@@ -9,10 +9,10 @@ from standins import x_faults as faults
 from standins.x_api import XApi
 from standins.x_posts import make_post, milliseconds
 
-from tweetdock.clock import Clock
-from tweetdock.coverage import Spans
-from tweetdock.errors import RefusedError, SourceError
-from tweetdock.post import Span
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.post import Span
 from tweetdock.sources.x.budget import Bill, Budget, BudgetError
 from tweetdock.sources.x.client import Credentials, XClient
 from tweetdock.sources.x.plan import Ask

@@ -30,10 +30,10 @@ from standins import x_faults as faults
 from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import make_post, milliseconds, snowflake
 
-from tweetdock.clock import Clock
-from tweetdock.coverage import Grade
-from tweetdock.errors import RefusedError, SourceError
-from tweetdock.post import Batch, Span, Tally, Trouble
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Grade
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.post import Batch, Span, Tally, Trouble
 from tweetdock.sources.x.budget import Bill, Budget
 from tweetdock.sources.x.client import Credentials, XClient
 from tweetdock.sources.x.counts import Counting, posts_in

@@ -13,9 +13,9 @@ from standins.x_api import XApi
 from standins.x_posts import make_post, milliseconds
 from x_streaming import Streaming
 
-from tweetdock.coverage import Spans
-from tweetdock.memory import Bookmark
-from tweetdock.post import Span
+from tweetdock.core.coverage import Spans
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Span
 from tweetdock.sources.x.gaps import Gaps, Reads, Work
 
 HOUR = 3_600_000

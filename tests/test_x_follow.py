@@ -11,12 +11,12 @@ from standins.x_api import XApi
 from standins.x_posts import make_post
 from x_streaming import Streaming
 
-from tweetdock.clock import Clock
-from tweetdock.errors import SourceError
-from tweetdock.memory import Bookmark
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import SourceError
+from tweetdock.core.memory import Bookmark
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.follow import Followed, FollowLists, parse_follow
-from tweetdock.sources.x.ledger import Ledger
+from tweetdock.sources.x.stream_state import Ledger
 
 DAY = 86_400.0
 

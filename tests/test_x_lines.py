@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standins.x_posts import Post, make_post
 
-from tweetdock.errors import SourceError
-from tweetdock.post import Removal
+from tweetdock.core.errors import SourceError
+from tweetdock.core.post import Removal
 from tweetdock.sources.x.lines import Line, Wanted, parse_line
 from tweetdock.sources.x.posts import parse_page
 

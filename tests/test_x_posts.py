@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standins.x_posts import created_at, make_post, snowflake
 
-from tweetdock.errors import PostError, SourceError
-from tweetdock.post import Post
+from tweetdock.core.errors import PostError, SourceError
+from tweetdock.core.post import Post
 from tweetdock.sources.x.posts import (
     as_received,
     parse_page,

@@ -14,7 +14,7 @@ from standins import x_openapi
 from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import Post, make_post, milliseconds
 
-from tweetdock.coverage import Grade
+from tweetdock.core.coverage import Grade
 from tweetdock.sources.x.client import Credentials
 
 NOW_MS = round(START * 1000)

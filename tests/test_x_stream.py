@@ -19,8 +19,8 @@ from standins.x_posts import Post, make_post, milliseconds
 from standins.x_stream import PATH, CloseAtOnce
 from x_streaming import Streaming
 
-from tweetdock.errors import SourceError
-from tweetdock.post import Batch, Trouble
+from tweetdock.core.errors import SourceError
+from tweetdock.core.post import Batch, Trouble
 from tweetdock.sources.polling import Poller
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials
@@ -556,7 +556,7 @@ def test_a_stream_ends_while_its_next_burst_can_still_be_paid(time: Time) -> Non
 
 def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[[], None]:
     """Start both voices in threads by the real clock; what ends them."""
-    from tweetdock.clock import Clock  # noqa: PLC0415
+    from tweetdock.core.clock import Clock  # noqa: PLC0415
 
     sources = make_x_stream(
         ["dockercon"],

@@ -8,16 +8,16 @@ from standins.x_api import XApi
 from standins.x_posts import milliseconds
 from standins.x_query import parse_query
 
-from tweetdock.backoff import backoff
-from tweetdock.clock import Clock
-from tweetdock.coverage import Spans
-from tweetdock.errors import SourceError
-from tweetdock.memory import Bookmark
-from tweetdock.post import Batch, Post, Span
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
+from tweetdock.core.errors import SourceError
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Batch, Post, Span
+from tweetdock.retry import backoff
+from tweetdock.settings.query import build_queries
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.live import make_x_stream
-from tweetdock.sources.x.query import build_queries
 
 BEAT_SECONDS = 8.0
 _FIRST = Bookmark()

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tweetdock import __version__
-from tweetdock.commands.streams import complain, is_able, open_streams, results
-from tweetdock.config import ENV_FILE, load, read_env_file
-from tweetdock.errors import SettingsError, UnavailableError
-from tweetdock.exits import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SETTINGS, EXIT_UNAVAILABLE
-from tweetdock.settings import SETTINGS, Settings
-from tweetdock.sources.settings import REPLAY, replayed_file
+from tweetdock.commands.exits import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SETTINGS, EXIT_UNAVAILABLE
+from tweetdock.commands.output import complain, is_able, open_streams, results
+from tweetdock.core.errors import SettingsError, UnavailableError
+from tweetdock.settings.config import ENV_FILE, load, read_env_file
+from tweetdock.settings.gauge import SETTINGS, Settings
+from tweetdock.settings.networks import REPLAY, replayed_file
 
 if TYPE_CHECKING:
     from tweetdock.show.systemd import Systemd
@@ -176,8 +176,8 @@ def _has_live_view(settings: Settings) -> bool:
 
 
 def _read_once(settings: Settings, stopping: threading.Event, reopening: threading.Event) -> int:
+    from tweetdock.core.plain import plain  # noqa: PLC0415
     from tweetdock.daemon import Daemon  # noqa: PLC0415
-    from tweetdock.plain import plain  # noqa: PLC0415
 
     with Daemon(settings, stopping, reopening, is_guest=True) as daemon:
         reading = daemon.read_once()

@@ -9,24 +9,24 @@ from contextlib import ExitStack, suppress
 from queue import Empty, Full, Queue
 from typing import Self
 
-from tweetdock.clock import Clock
-from tweetdock.errors import UnavailableError
-from tweetdock.front import make_board, make_past, open_page
-from tweetdock.gauge import Gauge
-from tweetdock.keep.choice import make_keeper
-from tweetdock.keep.files.texts import texts
-from tweetdock.post import Batch, Trouble
-from tweetdock.reading import Reading
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import UnavailableError
+from tweetdock.core.gauge import Gauge
+from tweetdock.core.post import Batch, Trouble
+from tweetdock.core.reading import Reading
+from tweetdock.core.witnesses import Witnesses
+from tweetdock.factory import make_board, make_past, open_page
+from tweetdock.keep.texts import texts
+from tweetdock.keep_choice import make_keeper
 from tweetdock.servos.choice import make_servos, read_model
-from tweetdock.servos.needles import Needles
-from tweetdock.settings import Settings
+from tweetdock.servos.needle_thread import Needles
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.journal import Journal
 from tweetdock.show.systemd import Systemd
 from tweetdock.sources.choice import Ground, make_budget, make_sources, subjects_of
 from tweetdock.sources.polling import Poller
 from tweetdock.threads import Companion, Crash
-from tweetdock.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
 

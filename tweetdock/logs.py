@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from tweetdock.timestamps import rfc3339
+from tweetdock.core.times import rfc3339
 
 TEXT = "%(asctime)s %(levelname)-8s %(message)s"
 JOURNAL_TEXT = "%(levelname)-8s %(message)s"

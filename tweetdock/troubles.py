@@ -2,7 +2,7 @@
 
 import logging
 
-from tweetdock.timestamps import duration, within
+from tweetdock.core.times import duration, within
 
 REMIND_SECONDS = 1800.0
 

@@ -8,13 +8,13 @@ from simulation import Time
 
 from standins.jetstream import Jetstream, Network
 from standins.jetstream_events import delete_post, make_post
-from tweetdock.clock import Clock
-from tweetdock.coverage import Grade
-from tweetdock.gauge import Gauge
-from tweetdock.memory import Bookmark, Memory
-from tweetdock.post import Batch, Trouble
-from tweetdock.reading import Reading
-from tweetdock.settings import Settings
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Grade
+from tweetdock.core.gauge import Gauge
+from tweetdock.core.memory import Bookmark, Memory
+from tweetdock.core.post import Batch, Trouble
+from tweetdock.core.reading import Reading
+from tweetdock.settings.gauge import Settings
 from tweetdock.sources.bluesky.source import LAG_MS, Bluesky
 from tweetdock.sources.polling import Poller
 

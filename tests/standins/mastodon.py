@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from standins.loopback import Loopback
 from standins.mastodon_index import Entry, Ids, Index, Json, Note, as_status, normal
-from tweetdock.timestamps import rfc3339
+from tweetdock.core.times import rfc3339
 
 TAGS = "/api/v1/timelines/tag/"
 INSTANCE = "/api/v2/instance"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from tweetdock.timestamps import rfc3339
+from tweetdock.core.times import rfc3339
 
 Ids = Literal["snowflakes", "letters", "small numbers"]
 Json = dict[str, Any]

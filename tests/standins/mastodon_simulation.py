@@ -10,15 +10,15 @@ from simulation import Time
 
 from standins.mastodon import Fediverse, Mastodon
 from standins.mastodon_index import normal
-from tweetdock.backoff import backoff
-from tweetdock.clock import Clock
-from tweetdock.coverage import Grade
-from tweetdock.errors import SourceError
-from tweetdock.gauge import Gauge
-from tweetdock.memory import Bookmark, Memory
-from tweetdock.post import Batch, Trouble
-from tweetdock.reading import Reading
-from tweetdock.settings import Settings
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Grade
+from tweetdock.core.errors import SourceError
+from tweetdock.core.gauge import Gauge
+from tweetdock.core.memory import Bookmark, Memory
+from tweetdock.core.post import Batch, Trouble
+from tweetdock.core.reading import Reading
+from tweetdock.retry import backoff
+from tweetdock.settings.gauge import Settings
 from tweetdock.sources.mastodon.live import make_mastodon
 from tweetdock.sources.mastodon.stream import TagStream
 from tweetdock.sources.polling import Source

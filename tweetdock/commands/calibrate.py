@@ -9,19 +9,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tweetdock.commands.streams import complain, is_able
-from tweetdock.config import ENV_FILE
-from tweetdock.errors import ServoError, UnavailableError
-from tweetdock.exits import EXIT_INTERRUPTED, EXIT_SETTINGS, EXIT_UNAVAILABLE
-from tweetdock.keep.files.lock import Lock
+from tweetdock.commands.calibrate_screen import Screen
+from tweetdock.commands.exits import EXIT_INTERRUPTED, EXIT_SETTINGS, EXIT_UNAVAILABLE
+from tweetdock.commands.keyboard import Keyboard
+from tweetdock.commands.output import complain, is_able
+from tweetdock.core.errors import ServoError, UnavailableError
+from tweetdock.keep.lock import Lock
 from tweetdock.servos.calibration import Calibration, Marks
-from tweetdock.settings import DIALS, Settings
-from tweetdock.workbench.keys import Keyboard
-from tweetdock.workbench.screen import Screen
+from tweetdock.settings.config import ENV_FILE
+from tweetdock.settings.gauge import DIALS, Settings
 
 if TYPE_CHECKING:
+    from tweetdock.commands.calibrate_session import Session
     from tweetdock.servos.bench import Bench
-    from tweetdock.workbench.session import Session
 
 # What is wrong with the other settings is the gauge's concern: there may be no credentials yet.
 _READ = (
@@ -56,9 +56,9 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         complain("calibrate needs a terminal, for its keys; over ssh: ssh -t")
         return EXIT_SETTINGS
     # They bring the libraries of all servos along: only for who begins.
+    from tweetdock.commands.calibrate_session import Session  # noqa: PLC0415
     from tweetdock.servos.bench import make_bench  # noqa: PLC0415
     from tweetdock.servos.choice import read_model  # noqa: PLC0415
-    from tweetdock.workbench.session import Session  # noqa: PLC0415
 
     works = [Calibration(Marks.of(dial)) for dial in (settings.tweets, settings.tweeters)]
     bench = make_bench(settings, read_model(), [work.target_us for work in works])
@@ -98,7 +98,7 @@ class Saver:
             news = "Kept. The lines are printed when you leave."
         else:
             # Only for who saves.
-            from tweetdock.env_file import save  # noqa: PLC0415
+            from tweetdock.settings.env_file import save  # noqa: PLC0415
 
             try:
                 save(self._path, values)

@@ -11,22 +11,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from tweetdock import logs
-from tweetdock.checkup import Check, Finding, Verdict, worst
-from tweetdock.commands.streams import is_able, results
-from tweetdock.doctor.censor import Censor
-from tweetdock.doctor.findings import Sheet, as_json
+from tweetdock.commands.output import is_able, results
+from tweetdock.core.errors import SettingsError
+from tweetdock.doctor.findings import Check, Finding, Verdict, worst
+from tweetdock.doctor.keeping import disk_check, keep_checks
+from tweetdock.doctor.machine import Machine
+from tweetdock.doctor.page import page_checks
+from tweetdock.doctor.redactor import Censor
 from tweetdock.doctor.round import go_round
 from tweetdock.doctor.salvage import Usable
-from tweetdock.doctor.setting_checks import Wishes, look_at_settings, use
+from tweetdock.doctor.servos import servo_checks
+from tweetdock.doctor.settings import Wishes, look_at_settings, use
+from tweetdock.doctor.sheet import Sheet, as_json
 from tweetdock.doctor.spending import spending_checks
-from tweetdock.errors import SettingsError
-from tweetdock.keep.checkup import disk_check, keep_checks
-from tweetdock.keep.files.texts import texts
-from tweetdock.keep.settings import state_dir
-from tweetdock.servos.checkup import servo_checks
-from tweetdock.servos.machine import Machine
-from tweetdock.settings import SETTINGS, Settings
-from tweetdock.show.checkup import page_checks
+from tweetdock.keep.texts import texts
+from tweetdock.settings.gauge import SETTINGS, Settings
+from tweetdock.settings.keeping import state_dir
 
 AILING = 1  # the exit code
 # By which names each thing is set.
@@ -108,7 +108,7 @@ def _checks(usable: Usable, wishes: Wishes) -> Iterator[Check]:
 
 def _source_checks(settings: Settings) -> Iterator[Check]:
     # Each network brings libraries of its own.
-    from tweetdock.sources.checkups import source_checks  # noqa: PLC0415
+    from tweetdock.doctor.networks import source_checks  # noqa: PLC0415
 
     yield from source_checks(settings, texts)
     yield from spending_checks(settings)

@@ -9,13 +9,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-from tweetdock.commands.streams import complain, counted, results, warn_of
-from tweetdock.exits import EXIT_UNAVAILABLE
-from tweetdock.keep.files.new_file import new_file
-from tweetdock.keep.parquet import export_posts
-from tweetdock.keep.settings import state_dir
-from tweetdock.keep.sqlite.history import Row, read_history
-from tweetdock.timestamps import rfc3339
+from tweetdock.commands.exits import EXIT_UNAVAILABLE
+from tweetdock.commands.output import complain, counted, results, warn_of
+from tweetdock.core.times import rfc3339
+from tweetdock.keep.export import export_posts
+from tweetdock.keep.history import Row, read_history
+from tweetdock.keep.new_file import new_file
+from tweetdock.settings.keeping import state_dir
 
 _HEAD = ("at", "per", "posts", "authors", "grade", "window_seconds", "subject")
 

@@ -7,20 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tweetdock import values
-from tweetdock.commands.streams import complain, results
-from tweetdock.errors import SettingsError, StateError
-from tweetdock.exits import EXIT_SETTINGS, EXIT_UNAVAILABLE
-from tweetdock.keep.files.new_file import new_file
-from tweetdock.keep.settings import state_dir
-from tweetdock.keep.store import Store
-from tweetdock.scaler import make_scale
-from tweetdock.setting import table_of
-from tweetdock.settings import DIALS, DialSettings, Settings, read_dials
-from tweetdock.show.dial import Dial
-from tweetdock.show.face.face import LEAST_RADIUS, PAPERS, Face, FaceError, draw_face, needle_length
-from tweetdock.show.face.sheet import Sheet
-from tweetdock.show.face.svg import svg
+from tweetdock.commands.exits import EXIT_SETTINGS, EXIT_UNAVAILABLE
+from tweetdock.commands.output import complain, results
+from tweetdock.core.dial import Dial
+from tweetdock.core.errors import SettingsError, StateError
+from tweetdock.core.scaler import make_scale
+from tweetdock.keep.database import Store
+from tweetdock.keep.new_file import new_file
+from tweetdock.settings import parse
+from tweetdock.settings.gauge import DIALS, DialSettings, Settings, read_dials
+from tweetdock.settings.keeping import state_dir
+from tweetdock.settings.setting import table_of
+from tweetdock.show.face import LEAST_RADIUS, PAPERS, Face, FaceError, draw_face, needle_length
+from tweetdock.show.face_sheet import Sheet
+from tweetdock.show.face_svg import svg
 
 LARGEST = 999_999_999  # that a scale can be set to
 _UNITS = {"day": 86_400, "hour": 3600, "minute": 60, "second": 1}
@@ -47,14 +47,14 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--paper", choices=PAPERS, default="a4", help="its size (a4)")
     parser.add_argument(
         "--radius",
-        type=_checked(values.number(LEAST_RADIUS, 200, "mm")),
+        type=_checked(parse.number(LEAST_RADIUS, 200, "mm")),
         default=60.0,
         metavar="MM",
         help="from the shaft to the arc; the needle is a little shorter (60)",
     )
     parser.add_argument(
         "--hole",
-        type=_checked(values.number(0, 100, "mm")),
+        type=_checked(parse.number(0, 100, "mm")),
         default=7.0,
         metavar="MM",
         help="how wide the hole for the servo's horn is; 0: a cross for its screw (7)",
@@ -64,13 +64,13 @@ def describe(parser: argparse.ArgumentParser) -> None:
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument(
         "--full-scale",
-        type=_checked(values.whole(1, LARGEST)),
+        type=_checked(parse.whole(1, LARGEST)),
         metavar="N",
         help="the last count on the face; by default as set, or where an automatic scale stands",
     )
     scale.add_argument(
         "--scale",
-        type=_checked(values.scale),
+        type=_checked(parse.scale),
         metavar="SCALE",
         help="linear:N or log:N, instead of what is set",
     )
@@ -206,7 +206,7 @@ def _write(sheets: Mapping[str, Sheet], arguments: argparse.Namespace) -> None:
     files: dict[Path, bytes] = {}
     if _is_pdf(arguments):
         # An extra: only a PDF needs it.
-        from tweetdock.show.face.pdf import pdf  # noqa: PLC0415
+        from tweetdock.show.face_pdf import pdf  # noqa: PLC0415
 
         files[arguments.output] = pdf(list(sheets.values()), arguments.font)
     else:

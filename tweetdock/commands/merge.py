@@ -4,13 +4,13 @@ import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tweetdock.commands.streams import complain, counted, results, warn_of
-from tweetdock.errors import ArchiveError
-from tweetdock.exits import EXIT_UNAVAILABLE
-from tweetdock.keep.files.contents import Tally
+from tweetdock.commands.exits import EXIT_UNAVAILABLE
+from tweetdock.commands.output import complain, counted, results, warn_of
+from tweetdock.core.errors import ArchiveError
+from tweetdock.core.post import Span
+from tweetdock.core.times import duration, rfc3339
+from tweetdock.keep.archive_reader import Tally
 from tweetdock.keep.merge import Merged, Shared, merge
-from tweetdock.post import Span
-from tweetdock.timestamps import duration, rfc3339
 
 
 def describe(parser: argparse.ArgumentParser) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tweetdock.commands.streams import complain, counted, results
-from tweetdock.errors import SettingsError
-from tweetdock.exits import EXIT_SETTINGS, EXIT_UNAVAILABLE
+from tweetdock.commands.exits import EXIT_SETTINGS, EXIT_UNAVAILABLE
+from tweetdock.commands.output import complain, counted, results
+from tweetdock.core.errors import SettingsError
 from tweetdock.keep.bucket import Bucket, S3Access
-from tweetdock.keep.files.shelf import Shelf
+from tweetdock.keep.closed_files import Shelf
 from tweetdock.keep.offload import Offload, Outcome
-from tweetdock.keep.settings import KeepSettings
-from tweetdock.setting import table_of
+from tweetdock.settings.keeping import KeepSettings
+from tweetdock.settings.setting import table_of
 
 # What is wrong with the other settings is the daemon's concern.
 _READ = (

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from queue import Empty, SimpleQueue
 
-from tweetdock.checkup import Check, Finding, Verdict
+from tweetdock.doctor.findings import Check, Finding, Verdict
 
 LIMIT_SECONDS = 15.0
 _SLOW = "try again; if it stays so, look at the network and at what this line is about"

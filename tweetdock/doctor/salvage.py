@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from tweetdock.errors import SettingsError, name_of
-from tweetdock.setting import table_of
-from tweetdock.settings import DIALS, SETTINGS, Settings
+from tweetdock.core.errors import SettingsError, name_of
+from tweetdock.settings.gauge import DIALS, SETTINGS, Settings
+from tweetdock.settings.setting import table_of
 
 _SOURCES = table_of(Settings)["sources"]
 _OURS = frozenset(setting.name for setting in SETTINGS)

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator
 
-from tweetdock.checkup import Check, Finding, Verdict
-from tweetdock.keep.checkup import spent_of
-from tweetdock.settings import Settings
+from tweetdock.doctor.findings import Check, Finding, Verdict
+from tweetdock.doctor.keeping import spent_of
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.networks import asks_x
 from tweetdock.sources.choice import make_budget
-from tweetdock.sources.settings import asks_x
 from tweetdock.sources.x.budget import BudgetError
 
 _NAME = "TWEETDOCK_X_DAILY_BUDGET_USD"

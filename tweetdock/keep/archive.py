@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tweetdock.errors import UnavailableError
-from tweetdock.keep.files.backlog import MEMBER_BYTES, MOST_BYTES, Backlog
-from tweetdock.keep.files.line import Line
-from tweetdock.keep.files.members import pack
-from tweetdock.keep.files.place import Place
-from tweetdock.keep.files.recent import recent
-from tweetdock.keep.files.rotation import Rotation
-from tweetdock.keep.files.shelf import Shelf
-from tweetdock.keep.files.volume import Volume
-from tweetdock.post import Span
+from tweetdock.core.errors import UnavailableError
+from tweetdock.core.post import Span
+from tweetdock.keep.archive_format import pack
+from tweetdock.keep.archive_line import Line
+from tweetdock.keep.backlog import MEMBER_BYTES, MOST_BYTES, Backlog
+from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.open_file import Volume
+from tweetdock.keep.place import Place
+from tweetdock.keep.recent import recent
+from tweetdock.settings.rotation import Rotation
 from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from tweetdock.errors import ArchiveError, OffloadError
-from tweetdock.keep.s3_url import parse_url
-from tweetdock.keep.settings import KeepSettings
+from tweetdock.core.errors import ArchiveError, OffloadError
+from tweetdock.settings.keeping import KeepSettings
+from tweetdock.settings.s3_url import parse_url
 
 LARGEST_PUT = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _PIECE = 1 << 16

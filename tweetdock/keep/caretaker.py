@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tweetdock.backoff import backoff
-from tweetdock.keep.files.manifest import Manifest, is_untouched, manifest_path
-from tweetdock.keep.files.shelf import Shelf
-from tweetdock.timestamps import rfc3339
+from tweetdock.core.times import rfc3339
+from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.manifest import Manifest, is_untouched, manifest_path
+from tweetdock.retry import backoff
 from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)

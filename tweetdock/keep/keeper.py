@@ -10,19 +10,19 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from tweetdock.errors import StateError, UnavailableError
-from tweetdock.gauge import Gauge
+from tweetdock.core.errors import StateError, UnavailableError
+from tweetdock.core.gauge import Gauge
+from tweetdock.core.memory import Bookmark, Keepsake, Memory, News
+from tweetdock.core.post import COUNTS, Batch, source_of
+from tweetdock.core.reading import Reading
+from tweetdock.core.times import duration
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.files.line import Line
-from tweetdock.keep.files.lock import Lock
-from tweetdock.keep.sqlite.history import History, Row, read_history
-from tweetdock.keep.sqlite.state import Changes, Spent, State
-from tweetdock.keep.store import Store
-from tweetdock.memory import Bookmark, Keepsake, Memory, News
-from tweetdock.post import COUNTS, Batch, source_of
-from tweetdock.reading import Reading
-from tweetdock.settings import Settings
-from tweetdock.timestamps import duration
+from tweetdock.keep.archive_line import Line
+from tweetdock.keep.database import Store
+from tweetdock.keep.history import History, Row, read_history
+from tweetdock.keep.lock import Lock
+from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.settings.gauge import Settings
 from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tweetdock.coverage import Spans
-from tweetdock.keep.files.backlog import MEMBER_BYTES
-from tweetdock.keep.files.contents import Contents, Tally, opened
-from tweetdock.keep.files.manifest import Manifest
-from tweetdock.keep.files.members import pack
-from tweetdock.keep.files.new_file import new_file
-from tweetdock.keep.files.note import Covers, united, write_note
-from tweetdock.keep.files.sorter import sorter
-from tweetdock.post import Span
+from tweetdock.core.coverage import Spans
+from tweetdock.core.post import Span
+from tweetdock.keep.archive_format import pack
+from tweetdock.keep.archive_note import Covers, united, write_note
+from tweetdock.keep.archive_reader import Contents, Tally, opened
+from tweetdock.keep.backlog import MEMBER_BYTES
+from tweetdock.keep.manifest import Manifest
+from tweetdock.keep.new_file import new_file
+from tweetdock.keep.sorter import sorter
 
 
 @dataclass(frozen=True, slots=True)

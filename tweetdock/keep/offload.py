@@ -13,12 +13,12 @@ from io import BufferedReader
 from pathlib import Path
 from secrets import token_hex
 
-from tweetdock.backoff import backoff
-from tweetdock.errors import ArchiveError, OffloadError
+from tweetdock.core.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import Bucket
-from tweetdock.keep.files.lock import is_held
-from tweetdock.keep.files.manifest import SUFFIX, Manifest, is_untouched, manifest_path
-from tweetdock.keep.files.shelf import Shelf
+from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.lock import is_held
+from tweetdock.keep.manifest import SUFFIX, Manifest, is_untouched, manifest_path
+from tweetdock.retry import backoff
 from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from tweetdock.errors import ServoError
+from tweetdock.core.errors import ServoError
 from tweetdock.servos.calibration import LAST_US
 from tweetdock.servos.choice import make_servos
-from tweetdock.servos.hand import Geometry, Hand
 from tweetdock.servos.hands import Hands
-from tweetdock.servos.needles import CHECK_SECONDS
-from tweetdock.servos.rig import END_SECONDS, Rig
-from tweetdock.settings import DialSettings, Settings
+from tweetdock.servos.needle import Geometry, Hand
+from tweetdock.servos.needle_thread import CHECK_SECONDS
+from tweetdock.servos.servos import END_SECONDS, Rig
+from tweetdock.settings.gauge import DialSettings, Settings
 
 DEGREES_PER_US = 0.09  # of an ordinary servo: half a circle for 2000 us
 FINEST_US = 1.0

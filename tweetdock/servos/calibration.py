@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tweetdock.servos.hand import STEP_US
-from tweetdock.settings import DialSettings
+from tweetdock.servos.needle import STEP_US
+from tweetdock.settings.gauge import DialSettings
 
 SAFE_US = (1000, 2000)  # every servo's range
 USUAL_US = (500, 2500)  # most servos'; beyond it many run into their stop, and some break

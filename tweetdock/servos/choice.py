@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tweetdock.servos.rig import Rig
-from tweetdock.settings import Settings
+from tweetdock.servos.servos import Rig
+from tweetdock.settings.gauge import Settings
 
 MODEL = Path("/proc/device-tree/model")
 CPUINFO = Path("/proc/cpuinfo")

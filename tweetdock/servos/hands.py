@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tweetdock.motion import SPEED
-from tweetdock.servos.hand import Hand
-from tweetdock.servos.rig import Rig
+from tweetdock.core.motion import SPEED
+from tweetdock.servos.needle import Hand
+from tweetdock.servos.servos import Rig
 
 FRAME_SECONDS = 0.02  # a servo takes a pulse 50 times a second
 STAGGER_SECONDS = 0.2  # two servos starting together trip the under-voltage of a Pi

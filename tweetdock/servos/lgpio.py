@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from gpiozero.exc import GPIOZeroError
 
-from tweetdock.errors import ServoError
+from tweetdock.core.errors import ServoError
 from tweetdock.servos.lgpio_words import installing
-from tweetdock.servos.rig import Rig
+from tweetdock.servos.servos import Rig
 
 # lg takes new settings at the end of a 20 ms frame: two and a bit are surely over.
 TWO_FRAMES_SECONDS = 0.045

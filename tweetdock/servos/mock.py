@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from tweetdock.servos.rig import Rig
+from tweetdock.servos.servos import Rig
 
 REMEMBERED = 1000
 

@@ -12,11 +12,11 @@ import pigpio
 from gpiozero.exc import GPIOZeroError
 from gpiozero.pins.pigpio import PiGPIOFactory
 
-from tweetdock.errors import ServoError
+from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpiod import LOOPBACK, LOOPBACKS, Pigpiod, find, place
-from tweetdock.servos.pigpiod_options import step_us
-from tweetdock.servos.rig import Rig
-from tweetdock.settings import DialSettings
+from tweetdock.servos.servos import Rig
+from tweetdock.settings.gauge import DialSettings
+from tweetdock.settings.pigpiod_options import step_us
 
 ANSWER_SECONDS = 1.0
 THREE_FRAMES_SECONDS = 0.06

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from tweetdock.errors import ServoError
+from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpiod_lock import PigpiodLock
 from tweetdock.servos.pigpiod_words import explained
 

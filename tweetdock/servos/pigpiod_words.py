@@ -2,7 +2,7 @@
 
 import re
 
-from tweetdock.plain import plain
+from tweetdock.core.plain import plain
 
 _LONGEST_END = 150
 # What pigpiod says of all its options; the reason is before.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tweetdock.post import Batch, Trouble
-from tweetdock.reading import Reading
+from tweetdock.core.post import Batch, Trouble
+from tweetdock.core.reading import Reading
 from tweetdock.show.past import Past
 
 # Upper ends of the delays' buckets, in seconds.

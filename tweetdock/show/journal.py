@@ -2,10 +2,10 @@
 
 import logging
 
-from tweetdock.coverage import Grade, worst
-from tweetdock.plain import plain
-from tweetdock.reading import DialReading, Reading
-from tweetdock.timestamps import duration
+from tweetdock.core.coverage import Grade, worst
+from tweetdock.core.plain import plain
+from tweetdock.core.reading import DialReading, Reading
+from tweetdock.core.times import duration
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tweetdock.plain import plain
+from tweetdock.core.plain import plain
 
 # https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 SOCKET = "NOTIFY_SOCKET"

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import NamedTuple
 
-from tweetdock.coverage import Grade
-from tweetdock.reading import Reading
+from tweetdock.core.coverage import Grade
+from tweetdock.core.reading import Reading
 
 TEN_SECONDS_MS, MINUTE_MS, HOUR_MS, DAY_MS = 10_000, 60_000, 3_600_000, 86_400_000
 # How far apart moments are, and for how long they are kept so: the chart of an hour has 360.

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Self
 
-from tweetdock.plain import plain
-from tweetdock.reading import Reading
+from tweetdock.core.plain import plain
+from tweetdock.core.reading import Reading
 from tweetdock.show.journal import sentence
 from tweetdock.show.notices import NAMES, SOCKET, Told, address, next_notice, ping_seconds, status
 

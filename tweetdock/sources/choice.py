@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tweetdock.clock import Clock
-from tweetdock.memory import Bookmark
-from tweetdock.post import COUNTS, feed_name
-from tweetdock.settings import Settings
+from tweetdock.core.clock import Clock
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import COUNTS, feed_name
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.networks import REPLAY, X_API_URL, called, host_of, replayed_file
+from tweetdock.settings.query import build_query
 from tweetdock.sources.polling import Source
-from tweetdock.sources.replay.lines import Text
-from tweetdock.sources.settings import REPLAY, X_API_URL, called, host_of, replayed_file
+from tweetdock.sources.recordings import Text
 from tweetdock.sources.x.budget import COUNTING_SHARE, Bill, Budget
-from tweetdock.sources.x.query import build_query
 
 if TYPE_CHECKING:
     from tweetdock.sources.x.client import Credentials
@@ -203,7 +203,7 @@ def _make_demo(settings: Settings, ground: Ground) -> list[Source]:
 
 
 def _make_replay(name: str, settings: Settings, ground: Ground) -> Source:
-    from tweetdock.sources.replay.source import Replay  # noqa: PLC0415
+    from tweetdock.sources.replay import Replay  # noqa: PLC0415
 
     return Replay(
         called(settings.sources)[name],

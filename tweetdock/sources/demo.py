@@ -5,8 +5,8 @@ import random
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tweetdock.clock import Clock
-from tweetdock.post import Batch, Feed, Post, Span
+from tweetdock.core.clock import Clock
+from tweetdock.core.post import Batch, Feed, Post, Span
 from tweetdock.sources.polling import Pause
 
 SEED = 7

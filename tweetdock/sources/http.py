@@ -14,8 +14,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from tweetdock.errors import RefusedError, SourceError
-from tweetdock.timestamps import duration, parse_ms
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.times import duration, parse_ms
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0

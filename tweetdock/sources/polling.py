@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from tweetdock.backoff import backoff
-from tweetdock.errors import SourceError
-from tweetdock.post import Batch, Feed, Trouble
-from tweetdock.timestamps import within
+from tweetdock.core.errors import SourceError
+from tweetdock.core.post import Batch, Feed, Trouble
+from tweetdock.core.times import within
+from tweetdock.retry import backoff
 from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from tweetdock.timestamps import clock_time, parse_ms
+from tweetdock.core.times import clock_time, parse_ms
 
 LONGEST_SECONDS = 3600.0
 SPELLINGS = ("x-rate-limit", "x-ratelimit")  # X's and Mastodon's

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len, set_cell_size
 
-from tweetdock.coverage import Grade
-from tweetdock.plain import plain
-from tweetdock.reading import DialReading, Reading, SourceReading
+from tweetdock.core.coverage import Grade
+from tweetdock.core.plain import plain
+from tweetdock.core.reading import DialReading, Reading, SourceReading
+from tweetdock.core.times import duration
 from tweetdock.show.terminal.two_lines import COLOURS, GAP, UNICODE, cut, sort_of
-from tweetdock.timestamps import duration
 
 GRADE_COLUMNS, AGE_COLUMNS = 7, 10
 

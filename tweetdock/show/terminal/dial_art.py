@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple, TypeVar
 
-from tweetdock.scaler import LogScale
-from tweetdock.show.dial import Dial, Mark, Rank, point
+from tweetdock.core.dial import Dial, Mark, Rank, point
+from tweetdock.core.scaler import LogScale
 
 # Which bit of a Braille character is which dot, by column and row.
 BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))

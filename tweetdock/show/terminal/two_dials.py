@@ -10,11 +10,11 @@ from typing import NamedTuple
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from tweetdock.coverage import Grade
-from tweetdock.plain import plain
-from tweetdock.reading import Reading
-from tweetdock.settings import DialSettings
-from tweetdock.show.dial import Dial
+from tweetdock.core.coverage import Grade
+from tweetdock.core.dial import Dial
+from tweetdock.core.plain import plain
+from tweetdock.core.reading import Reading
+from tweetdock.settings.gauge import DialSettings
 from tweetdock.show.past import MINUTE_MS, Moment
 from tweetdock.show.terminal.captions import (
     Parts,

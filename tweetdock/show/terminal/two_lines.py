@@ -7,10 +7,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from tweetdock.coverage import Grade
-from tweetdock.plain import plain
-from tweetdock.reading import DialReading, Reading
-from tweetdock.timestamps import duration
+from tweetdock.core.coverage import Grade
+from tweetdock.core.plain import plain
+from tweetdock.core.reading import DialReading, Reading
+from tweetdock.core.times import duration
 
 MARGIN = 2  # columns left free at the right: the terminal itself writes ^C there
 GAP = 2

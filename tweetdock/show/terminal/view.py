@@ -15,8 +15,8 @@ from rich.control import Control
 from rich.live import Live
 from rich.text import Text
 
-from tweetdock.reading import Reading
-from tweetdock.settings import DialSettings
+from tweetdock.core.reading import Reading
+from tweetdock.settings.gauge import DialSettings
 from tweetdock.show.board import Board
 from tweetdock.show.past import HOUR_MS
 from tweetdock.show.terminal.two_dials import TwoDials

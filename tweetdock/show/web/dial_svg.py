@@ -3,11 +3,11 @@
 from html import escape
 from typing import NamedTuple
 
-from tweetdock.coverage import Grade
-from tweetdock.reading import DialReading
-from tweetdock.scaler import SMALLEST_FULL_SCALE, make_scale
-from tweetdock.settings import DialSettings
-from tweetdock.show.dial import CAPITAL, LABEL_SIZE, Dial, Mark, Rank, label_point, point
+from tweetdock.core.coverage import Grade
+from tweetdock.core.dial import CAPITAL, LABEL_SIZE, Dial, Mark, Rank, label_point, point
+from tweetdock.core.reading import DialReading
+from tweetdock.core.scaler import SMALLEST_FULL_SCALE, make_scale
+from tweetdock.settings.gauge import DialSettings
 from tweetdock.show.web.words import NOTES, TITLES, WORDS, dial_words, notes, number
 
 # The pivot is the origin; the picture is 400 wide and high.

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from tweetdock.show.web.answer import refusal
+from tweetdock.show.web.answers import refusal
 from tweetdock.show.web.asgi import App, Headers, Message, Receive, Send
 from tweetdock.show.web.limits import Limits
 

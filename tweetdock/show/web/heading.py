@@ -2,8 +2,8 @@
 
 from html import escape
 
-from tweetdock.plain import plain
-from tweetdock.reading import Reading
+from tweetdock.core.plain import plain
+from tweetdock.core.reading import Reading
 from tweetdock.show.web.words import window_words
 
 NAME = "TweetDock"

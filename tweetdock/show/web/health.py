@@ -1,6 +1,6 @@
 """Whether the gauge is well: every thread lives, and its loop turns."""
 
-from tweetdock.reading import Reading
+from tweetdock.core.reading import Reading
 from tweetdock.show.board import Board
 
 SILENT_SECONDS = 10.0

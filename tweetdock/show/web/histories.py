@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tweetdock.show.board import Board
 from tweetdock.show.past import HOUR_MS, TEN_SECONDS_MS, Moment
-from tweetdock.show.web.answer import JSON, Answer, refusal
+from tweetdock.show.web.answers import JSON, Answer, refusal
 from tweetdock.show.web.asgi import App, Message, Receive, Send
 
 LEAST_HOURS, MOST_HOURS = 0.1, 8784.0  # six minutes; a leap year

@@ -13,8 +13,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from tweetdock import __version__
-from tweetdock.coverage import Grade
-from tweetdock.reading import Reading
+from tweetdock.core.coverage import Grade
+from tweetdock.core.reading import Reading
 from tweetdock.show.board import BUCKETS, Board, Delays
 from tweetdock.show.web.health import reading_of
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from html import escape
 
 from tweetdock import __version__
-from tweetdock.coverage import Grade
-from tweetdock.motion import ACCELERATION, ARRIVED, SPEED
-from tweetdock.reading import Reading, SourceReading
-from tweetdock.settings import DialSettings
+from tweetdock.core.coverage import Grade
+from tweetdock.core.motion import ACCELERATION, ARRIVED, SPEED
+from tweetdock.core.reading import Reading, SourceReading
+from tweetdock.core.times import clock_time, rfc3339
+from tweetdock.settings.gauge import DialSettings
 from tweetdock.show.web.dial_svg import draw_dial
 from tweetdock.show.web.heading import heading, title
 from tweetdock.show.web.words import (
@@ -21,7 +22,6 @@ from tweetdock.show.web.words import (
     source_words,
     window_words,
 )
-from tweetdock.timestamps import clock_time, rfc3339
 
 RANGES = {"1": "1 h", "6": "6 h", "24": "24 h", "168": "7 d"}  # hours, as they are asked for
 USUAL_RANGE = "6"

@@ -6,9 +6,9 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.routing import Route, Router
 
-from tweetdock.settings import DIALS, Settings
+from tweetdock.settings.gauge import DIALS, Settings
 from tweetdock.show.board import Board
-from tweetdock.show.web.answer import JSON, Answer, refusal
+from tweetdock.show.web.answers import JSON, Answer, refusal
 from tweetdock.show.web.asgi import App, Message, Receive, Send
 from tweetdock.show.web.dial_svg import draw_dial
 from tweetdock.show.web.heading import sort_of

@@ -7,7 +7,7 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.server import Server as Uvicorn
 
-from tweetdock.settings import Settings
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.web.connection import Connection
 from tweetdock.show.web.guard import Guard, names_of

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from tweetdock.show.web.answer import TEXT, Answer, refusal
+from tweetdock.show.web.answers import TEXT, Answer, refusal
 
 KINDS = {
     ".css": "text/css; charset=utf-8",

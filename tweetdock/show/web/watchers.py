@@ -11,7 +11,7 @@ from tweetdock.show.web.limits import Limits
 from tweetdock.show.web.wording import as_bytes
 
 if TYPE_CHECKING:
-    from tweetdock.reading import Reading
+    from tweetdock.core.reading import Reading
 
 HEADERS = [
     (b"content-type", b"text/event-stream"),

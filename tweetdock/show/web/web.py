@@ -6,13 +6,13 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tweetdock.errors import UnavailableError
-from tweetdock.settings import Settings
+from tweetdock.core.errors import UnavailableError
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.parse import is_loopback
 from tweetdock.show.board import Board
 from tweetdock.show.container import is_contained
 from tweetdock.show.web.limits import Limits
 from tweetdock.threads import Companion
-from tweetdock.values import is_loopback
 
 if TYPE_CHECKING:
     from tweetdock.show.web.server import Server

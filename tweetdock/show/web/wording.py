@@ -3,7 +3,7 @@
 import json
 import math
 
-from tweetdock.reading import Reading
+from tweetdock.core.reading import Reading
 
 
 def as_bytes(reading: Reading) -> bytes:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from tweetdock.coverage import Grade, worst
-from tweetdock.plain import plain
-from tweetdock.reading import DialReading, Reading, SourceReading
-from tweetdock.timestamps import duration
+from tweetdock.core.coverage import Grade, worst
+from tweetdock.core.plain import plain
+from tweetdock.core.reading import DialReading, Reading, SourceReading
+from tweetdock.core.times import duration
 
 # Said by the server on first sight and by the browser from then on: `{names}` are filled in.
 WORDS: Mapping[str, str] = {

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tweetdock.coverage import Spans
-from tweetdock.memory import Bookmark
-from tweetdock.post import Span
-from tweetdock.sources.bluesky.course import LATE_MS, Ask, Course
-from tweetdock.timestamps import clock_time, duration
+from tweetdock.core.coverage import Spans
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Span
+from tweetdock.core.times import clock_time, duration
+from tweetdock.sources.bluesky.progress import LATE_MS, Ask, Course
 
 SEAM_MS = 2_000
 REWIND_MS = LATE_MS  # events are not quite in order, and hosts' times differ a little

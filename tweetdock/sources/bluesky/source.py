@@ -4,19 +4,19 @@ import logging
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode, urlsplit
 
-from tweetdock.backoff import backoff
-from tweetdock.clock import Clock
-from tweetdock.errors import SourceError
-from tweetdock.memory import Bookmark
-from tweetdock.post import Batch, Feed, Post, Raw, Removal, Span
-from tweetdock.sources.bluesky.course import AGREEING, Course, Pace
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import SourceError
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
+from tweetdock.core.times import duration
+from tweetdock.retry import backoff
 from tweetdock.sources.bluesky.events import COLLECTION, Event, Loss, Puzzle, Sieve, Sighting
 from tweetdock.sources.bluesky.known_keys import KnownKeys
 from tweetdock.sources.bluesky.plan import Plan
+from tweetdock.sources.bluesky.progress import AGREEING, Course, Pace
 from tweetdock.sources.bluesky.websocket import TooLargeError, WebSocket
 from tweetdock.sources.http import date_ms
 from tweetdock.sources.polling import Pause
-from tweetdock.timestamps import duration
 
 log = logging.getLogger(__name__)
 

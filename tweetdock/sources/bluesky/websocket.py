@@ -18,8 +18,8 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
-from tweetdock.errors import RefusedError, SourceError
-from tweetdock.timestamps import duration
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.times import duration
 
 OPEN_SECONDS = 10.0
 ADDRESS_SECONDS = 3.0  # most for an address but the last: some swallow what comes (IPv6)

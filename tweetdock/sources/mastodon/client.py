@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from tweetdock.clock import Clock
-from tweetdock.errors import RefusedError, SourceError
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.times import clock_time, duration
+from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream, Session, date_ms
 from tweetdock.sources.mastodon.access import Access
 from tweetdock.sources.mastodon.instance import Instance, parse_instance, streaming_base
 from tweetdock.sources.mastodon.posts import Page, parse_page
 from tweetdock.sources.mastodon.refusals import closed, explain, owner, wants_token
 from tweetdock.sources.rate_limit import RateLimit
-from tweetdock.sources.settings import host_of
-from tweetdock.timestamps import clock_time, duration
 
 log = logging.getLogger(__name__)
 

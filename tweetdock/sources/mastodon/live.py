@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from tweetdock.clock import Clock
-from tweetdock.memory import Bookmark
-from tweetdock.post import feed_name
+from tweetdock.core.clock import Clock
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import feed_name
+from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.mastodon.access import Access
 from tweetdock.sources.mastodon.client import MastodonClient
@@ -13,7 +14,6 @@ from tweetdock.sources.mastodon.statuses import Statuses
 from tweetdock.sources.mastodon.stream import SILENCE_SECONDS, TagStream
 from tweetdock.sources.mastodon.timeline import SOURCE, TagTimeline
 from tweetdock.sources.polling import Source
-from tweetdock.sources.settings import host_of
 
 
 def make_mastodon(

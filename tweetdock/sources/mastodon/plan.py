@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from tweetdock.coverage import Spans
-from tweetdock.errors import SourceError
-from tweetdock.post import Span
+from tweetdock.core.coverage import Spans
+from tweetdock.core.errors import SourceError
+from tweetdock.core.post import Span
 from tweetdock.sources.mastodon.posts import SLACK_MS, Page, min_id_for, moment_of
 
 # A post has its id a moment before it shows: a transaction ends, a replica follows.

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from tweetdock.errors import PostError, SourceError
-from tweetdock.post import Post, Raw
-from tweetdock.sources.one_line import one_line
-from tweetdock.timestamps import parse_ms
+from tweetdock.core.errors import PostError, SourceError
+from tweetdock.core.one_line import one_line
+from tweetdock.core.post import Post, Raw
+from tweetdock.core.times import parse_ms
 
 FIRST_YEAR_MS = 1_450_000_000_000  # no server of Mastodon's kind is older
 FUTURE_MS = 60_000  # no server's clock is further ahead of its own Date header

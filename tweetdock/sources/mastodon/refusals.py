@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tweetdock.errors import RefusedError, SourceError
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.times import clock_time
 from tweetdock.sources.mastodon.posts import decode
 from tweetdock.sources.rate_limit import RateLimit
-from tweetdock.timestamps import clock_time
 
 TOKENS = "TWEETDOCK_MASTODON_TOKENS"
 

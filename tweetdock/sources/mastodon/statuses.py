@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable
 
-from tweetdock.post import Removal
+from tweetdock.core.post import Removal
 from tweetdock.sources.mastodon.posts import Status
 
 FORGET_EVERY_MS = 60_000

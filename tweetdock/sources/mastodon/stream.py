@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tweetdock.backoff import backoff
-from tweetdock.clock import Clock
-from tweetdock.errors import PostError, SourceError
-from tweetdock.post import Batch, Feed, Removal
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import PostError, SourceError
+from tweetdock.core.post import Batch, Feed, Removal
+from tweetdock.retry import backoff
 from tweetdock.sources.mastodon.client import MastodonClient
 from tweetdock.sources.mastodon.posts import Status, parse_streamed, status_id
 from tweetdock.sources.mastodon.sse import Event, EventDecoder

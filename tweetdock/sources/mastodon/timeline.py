@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tweetdock.clock import Clock
-from tweetdock.errors import SourceError
-from tweetdock.memory import Bookmark
-from tweetdock.post import Batch, Feed, Removal, Span
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import SourceError
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Batch, Feed, Removal, Span
+from tweetdock.core.times import duration
 from tweetdock.sources.mastodon.access import ASK_EVERY_MS
 from tweetdock.sources.mastodon.client import Found, MastodonClient
 from tweetdock.sources.mastodon.plan import SETTLE_MS, Reading, TimelinePlan, common
 from tweetdock.sources.mastodon.posts import Page, Unreadable
 from tweetdock.sources.mastodon.statuses import Statuses
 from tweetdock.sources.polling import Pause
-from tweetdock.timestamps import duration
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tweetdock.errors import SourceError
-from tweetdock.fingerprints import Fingerprints, fingerprint, salted
+from tweetdock.core.errors import SourceError
+from tweetdock.core.fingerprints import Fingerprints, fingerprint, salted
+from tweetdock.core.times import rfc3339
 from tweetdock.sources.x.pace import DAY_MS, HOUR_MS, NANO, Pace, usd
 from tweetdock.sources.x.posts import snowflake_ms
-from tweetdock.timestamps import rfc3339
 
 # https://docs.x.com/x-api/getting-started/pricing
 COUNTS_USD = 0.005  # a question for counts, whatever the answer

@@ -12,17 +12,17 @@ from typing import NamedTuple, cast
 import requests
 import tweepy
 
-from tweetdock.clock import Clock
-from tweetdock.coverage import Spans
-from tweetdock.errors import RefusedError, SourceError
-from tweetdock.post import Span
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.post import Span
+from tweetdock.core.times import clock_time, duration
 from tweetdock.sources.http import WHOLE_SECONDS, Session, date_ms
 from tweetdock.sources.rate_limit import RateLimit
 from tweetdock.sources.x.budget import LARGEST_PAGE, LEAST_PAGE, Allowance, Budget
 from tweetdock.sources.x.counts import posts_in
 from tweetdock.sources.x.plan import Ask
 from tweetdock.sources.x.posts import Page, parse_page
-from tweetdock.timestamps import clock_time, duration
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from tweetdock.errors import RefusedError, SourceError
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.settings.query import Queries, normal
 from tweetdock.sources.http import LineStream
 from tweetdock.sources.x.follow import FollowLists
-from tweetdock.sources.x.ledger import Ledger
 from tweetdock.sources.x.lines import Wanted
-from tweetdock.sources.x.query import Queries, normal
 from tweetdock.sources.x.reconnects import LIMIT_CAP, LIMIT_FIRST
 from tweetdock.sources.x.refusals import PORTAL, explain
 from tweetdock.sources.x.rules import (
@@ -23,6 +22,7 @@ from tweetdock.sources.x.rules import (
     rule_key,
 )
 from tweetdock.sources.x.stream_client import XStreamClient
+from tweetdock.sources.x.stream_state import Ledger
 
 log = logging.getLogger(__name__)
 

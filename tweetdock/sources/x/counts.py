@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from tweetdock.errors import SourceError
-from tweetdock.post import Span, Tally
+from tweetdock.core.errors import SourceError
+from tweetdock.core.post import Span, Tally
+from tweetdock.core.times import parse_ms
 from tweetdock.sources.x.budget import COUNTING_MS, Budget
 from tweetdock.sources.x.pace import DAY_MS
-from tweetdock.timestamps import parse_ms
 
 INDEX_LAG_MS = 30_000  # the default end of what is counted, too: younger posts are not all known
 MINUTE_MS = 60_000

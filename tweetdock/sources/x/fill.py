@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tweetdock.coverage import Spans
-from tweetdock.errors import RefusedError, SourceError
-from tweetdock.post import Batch, Feed, Span
+from tweetdock.core.coverage import Spans
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.post import Batch, Feed, Span
+from tweetdock.core.times import duration
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import XClient
-from tweetdock.sources.x.ledger import Ledger
 from tweetdock.sources.x.plan import Search
 from tweetdock.sources.x.refusals import explain
 from tweetdock.sources.x.rules import parse_rules
 from tweetdock.sources.x.stream_client import XStreamClient
-from tweetdock.timestamps import duration
+from tweetdock.sources.x.stream_state import Ledger
 
 IDLE_SECONDS = 1.0
 LONG_SECONDS = 10.0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
-from tweetdock.errors import RefusedError, SourceError
+from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.sources.x.budget import Budget
 
 USD_A_USER = 0.010  # https://docs.x.com/x-api/getting-started/pricing

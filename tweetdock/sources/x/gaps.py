@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from tweetdock.coverage import Spans
-from tweetdock.post import Span
+from tweetdock.core.coverage import Spans
+from tweetdock.core.post import Span
 from tweetdock.sources.x.plan import INDEX_LAG_MS, SEAM_MS, Ask
 
 # Posts of the last minute may have been on their way when a stream broke. That is more than the

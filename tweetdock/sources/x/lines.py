@@ -6,11 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
-from tweetdock.errors import PostError, SourceError
-from tweetdock.post import Post, Raw, Removal
+from tweetdock.core.errors import PostError, SourceError
+from tweetdock.core.post import Post, Raw, Removal
+from tweetdock.core.times import parse_ms
+from tweetdock.settings.query import normal
 from tweetdock.sources.x.posts import as_received, parse_post
-from tweetdock.sources.x.query import normal
-from tweetdock.timestamps import parse_ms
 
 _decode_from = json.JSONDecoder().raw_decode
 _DATA, _RULES = '{"data":{', '"matching_rules":'

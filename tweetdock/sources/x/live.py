@@ -3,18 +3,18 @@
 import time
 from collections.abc import Callable, Sequence
 
-from tweetdock.clock import Clock
-from tweetdock.memory import Bookmark
-from tweetdock.post import Feed
+from tweetdock.core.clock import Clock
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Feed
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials, XClient
 from tweetdock.sources.x.connection import XConnection
 from tweetdock.sources.x.fill import XFill
 from tweetdock.sources.x.follow import FollowLists, parse_follow
-from tweetdock.sources.x.ledger import Ledger
 from tweetdock.sources.x.stream import LAG_MS, SILENCE_SECONDS, XStream
 from tweetdock.sources.x.stream_client import XStreamClient
+from tweetdock.sources.x.stream_state import Ledger
 
 
 def make_x_stream(

@@ -2,7 +2,7 @@
 
 import math
 
-from tweetdock.timestamps import clock_time
+from tweetdock.core.times import clock_time
 
 NANO = 1_000_000_000  # money is whole billionths of a dollar: sums must come out even
 MINUTE_MS = 60_000

@@ -5,10 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tweetdock.coverage import Spans
-from tweetdock.errors import SourceError
-from tweetdock.memory import Bookmark
-from tweetdock.post import Span
+from tweetdock.core.coverage import Spans
+from tweetdock.core.errors import SourceError
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Span
 from tweetdock.sources.x.posts import Page, since_id_for, snowflake_ms
 
 INDEX_LAG_MS = 30_000  # X's search answers for "30 seconds before the time of query"

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from tweetdock.errors import PostError, SourceError
-from tweetdock.post import Post, Raw
-from tweetdock.sources.one_line import one_line
-from tweetdock.timestamps import parse_ms
+from tweetdock.core.errors import PostError, SourceError
+from tweetdock.core.one_line import one_line
+from tweetdock.core.post import Post, Raw
+from tweetdock.core.times import parse_ms
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657

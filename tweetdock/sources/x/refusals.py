@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from tweetdock.errors import RefusedError, SourceError
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.times import clock_time
 from tweetdock.sources.rate_limit import RateLimit
-from tweetdock.timestamps import clock_time
 
 PORTAL = "X's address leads elsewhere: is the login page of a Wi-Fi in the way?"
 

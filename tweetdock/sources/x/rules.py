@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tweetdock.errors import SourceError
+from tweetdock.core.errors import SourceError
 
 TAG = "tweetdock"  # by this beginning of a rule's tag we know our own
 MOST_RULES = 1000  # on self-serve plans

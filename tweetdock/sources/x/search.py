@@ -4,11 +4,12 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from tweetdock.clock import Clock
-from tweetdock.coverage import Spans
-from tweetdock.errors import RefusedError, SourceError
-from tweetdock.memory import Bookmark
-from tweetdock.post import Batch, Feed
+from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Batch, Feed
+from tweetdock.core.times import duration
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget, BudgetError
@@ -16,7 +17,6 @@ from tweetdock.sources.x.client import Credentials, XClient
 from tweetdock.sources.x.counts import Counting
 from tweetdock.sources.x.plan import INDEX_LAG_MS, LOOK_BACK_EVERY_MS, Search, SearchPlan
 from tweetdock.sources.x.refusals import explain
-from tweetdock.timestamps import duration
 
 log = logging.getLogger(__name__)
 

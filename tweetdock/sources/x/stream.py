@@ -5,15 +5,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tweetdock.errors import SourceError
-from tweetdock.post import Batch, Feed, Span
+from tweetdock.core.errors import SourceError
+from tweetdock.core.post import Batch, Feed, Span
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.connection import XConnection
-from tweetdock.sources.x.ledger import LOOK_MS, Ledger
 from tweetdock.sources.x.lines import Line, parse_line
 from tweetdock.sources.x.posts import snowflake_ms
 from tweetdock.sources.x.purse import Purse
+from tweetdock.sources.x.stream_state import LOOK_MS, Ledger
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ const LONGEST_SECONDS = 0.5; // a screen that stood still for longer shows where
 const LONGEST_WAIT_MS = 5000;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** Motion.step of tweetdock/motion.py. */
+/** Motion.step of tweetdock/core/motion.py. */
 export function step({ angle, velocity }, target, seconds) {
   const way = target - angle;
   const gain = acceleration * seconds;

@@ -1,0 +1,235 @@
+"""What calibration shows: one dial's pulses on a scale, its marks, and what the next key does."""
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tweetdock.servos.calibration import LAST_US, SAFE_US, USUAL_US, Calibration, Place
+from tweetdock.settings.gauge import DialSettings
+
+WIDEST = 76
+ROOMY = 60
+WORDS = 3
+LETTERS = {Place.LEFT: "L", Place.MIDDLE: "M", Place.RIGHT: "R"}
+MEANINGS = {Place.LEFT: "count 0", Place.MIDDLE: "halfway", Place.RIGHT: "full scale"}
+KEYS = (
+    (("← →", "10 µs"), ("↑ ↓", "1 µs"), ("1 2 3", "go to left, middle, right"), ("space", "stop")),
+    (("l m r", "mark left, middle, right here"), ("x", "reverse"), ("u", "undo")),
+    (("t", "sweep test"), ("tab", "other dial"), ("s", "save"), ("q", "quit"), ("?", "help")),
+)
+MEANING = len("  halfway, not measured")
+STEPS = tuple(f"{number}. " for number in range(1, 5))
+HELP = """\
+How to calibrate (any key goes back)
+
+Each servo is a little different, even two of one make. Here you show TweetDock where yours has \
+the ends of your dial.
+
+1. Bring the needle onto the zero of your dial with ← and → (↑ and ↓ are finer). Press l.
+2. Bring it onto full scale. Press r.
+3. Press 2: the middle. If the needle does not stand in the middle, bring it there and press m.
+4. Press t and watch a whole sweep. Then s saves both dials.
+
+Does the needle turn the wrong way? Let left be left all the same: TweetDock sees by the marks \
+which way your servo turns. x swaps both ends.
+A servo that buzzes at rest has run into its stop: go back a little. Pulses end by themselves when \
+the needle stands, so nothing burns while you think.
+A needle is best put on its axle while the servo stands in the middle: 2, then press it on. The \
+angles are those of your face, MIN_ANGLE and MAX_ANGLE in the settings."""
+
+
+class Piece(NamedTuple):
+    """Some text in a style: `bold`, `dim`, `red`, `yellow` or none."""
+
+    text: str
+    style: str = ""
+
+
+Row = list[Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that is to be seen of one dial; at_us: None before the needle was moved."""
+
+    name: str
+    other: str
+    servos: str
+    dial: DialSettings
+    work: Calibration
+    at_us: int | None
+    is_resting: bool
+    trouble: str
+    news: str
+    other_is_unsaved: bool
+
+
+def panel(view: View, width: int) -> list[Row]:
+    """The rows of a dial, none wider than `width`."""
+    width = max(10, min(width, WIDEST) - 1)
+    rows = [
+        _head(view, width),
+        [],
+        _stand(view),
+        [],
+        *_scale(view, width - 2),
+        [],
+        *_marks(view, is_roomy=width >= ROOMY),
+        [],
+        *_words(view, width),
+        [],
+        *_keys(width),
+    ]
+    return [_cut(row, width) for row in rows]
+
+
+def help_text(width: int) -> list[Row]:
+    """How to calibrate, in short."""
+    width = max(10, min(width, WIDEST) - 2)
+    title, *lines = _wrapped(HELP, width)
+    return [[Piece(f" {title}", "bold")], *([Piece(f" {line}")] if line else [] for line in lines)]
+
+
+def _head(view: View, width: int) -> Row:
+    begin = f" {view.name}"
+    rest = f"  GPIO {view.dial.pin}, {view.servos}"
+    other = f"tab: {view.other}{', not saved' * view.other_is_unsaved}"
+    gap = width - len(begin) - len(rest) - len(other)
+    row = [Piece(begin, "bold"), Piece(rest, "dim")]
+    return [*row, Piece(" " * gap), Piece(other, "dim")] if gap > 1 else row
+
+
+def _stand(view: View) -> Row:
+    if view.at_us is None:
+        return [Piece("   not moved yet", "bold"), Piece(f"  {_start(view)}", "dim")]
+    pulse = Piece(f"   {view.at_us} µs", "bold")
+    if view.work.is_sweeping:
+        return [pulse, Piece("  sweeping; any key stops it", "dim")]
+    if view.is_resting:
+        return [pulse, Piece("  at rest, no pulses", "dim")]
+    if view.at_us == view.work.target_us:
+        return [pulse]
+    return [pulse, Piece(f"  on its way to {view.work.target_us} µs", "dim")]
+
+
+def _start(view: View) -> str:
+    return f"its first pulse will be {view.work.target_us} µs"
+
+
+def _scale(view: View, room: int) -> Iterator[Row]:
+    """The needle above a line of all pulses, the marks on it, numbers below."""
+    marks = view.work.marks
+    here = view.work.target_us if view.at_us is None else view.at_us
+    seen = [here, *(marks.pulse_us(place) for place in Place)]
+    is_wide = min(seen) < USUAL_US[0] or max(seen) > USUAL_US[1]
+    low, high = LAST_US if is_wide else USUAL_US
+
+    def column(us: float) -> int:
+        return round((us - low) / (high - low) * (room - 1))
+
+    needle = " " * column(here)
+    yield [Piece(f"  {needle}"), Piece("▼", "dim" if view.at_us is None else "red")]
+    line: Row = [Piece("  ")]
+    letters = {column(marks.pulse_us(place)): LETTERS[place] for place in Place}
+    for cell in range(room):
+        us = low + cell / (room - 1) * (high - low)
+        if cell in letters:
+            line.append(Piece(letters[cell], "bold"))
+        elif SAFE_US[0] <= us <= SAFE_US[1]:
+            line.append(Piece("━"))
+        else:
+            line.append(Piece("─" if USUAL_US[0] <= us <= USUAL_US[1] else "·", "dim"))
+    yield line
+    numbers = [" "] * (room + 2)
+    for us in (low, high, *SAFE_US, 1500, *USUAL_US):
+        text, at = str(us), 2 + column(us)
+        start = max(0, min(at - len(text) // 2, len(numbers) - len(text)))
+        around = numbers[max(0, start - 1) : start + len(text) + 1]
+        if not "".join(around).strip():
+            numbers[start : start + len(text)] = text
+    yield [Piece("".join(numbers), "dim")]
+
+
+def _marks(view: View, *, is_roomy: bool) -> Iterator[Row]:
+    dial, marks = view.dial, view.work.marks
+    middle = (dial.min_angle + dial.max_angle) / 2
+    angles = {Place.LEFT: dial.min_angle, Place.MIDDLE: middle, Place.RIGHT: dial.max_angle}
+    for place in Place:
+        is_free = place is Place.MIDDLE and marks.middle is None
+        meaning = f"  {MEANINGS[place]}{', not measured' * is_free}" * is_roomy
+        news = "not saved" if view.work.is_unsaved(place) else ""
+        yield [
+            Piece(f"   {LETTERS[place]} ", "bold"),
+            Piece(f" {place:<10}  {marks.pulse_us(place):>4} µs"),
+            Piece(f"  {angles[place]:>4g}°", "dim"),
+            Piece(f"{meaning:<{MEANING if news and is_roomy else 0}}", "dim"),
+            Piece(f"  {news}" if news else "", "yellow"),
+        ]
+
+
+def _words(view: View, width: int) -> Iterator[Row]:
+    """What ails or was said last, and what to do next."""
+    work = view.work
+    if view.trouble:
+        text, style = f"{view.trouble}; trying again", "red"
+    elif work.note or view.news:
+        text, style = work.note or view.news, "bold"
+    elif work.caution:
+        text, style = work.caution, "yellow"
+    else:
+        text, style = "", ""
+    said = [[Piece(f" {line}", style)] for line in _wrapped(text, width - 1)]
+    said += [[Piece(f" {line}")] for line in _wrapped(_next(view), width - 1)]
+    # The keys below stay where they are, whatever is said.
+    yield from said + [[] for _ in range(WORDS - len(said))]
+
+
+def _next(view: View) -> str:
+    work = view.work
+    if view.at_us is None:
+        return "← and → move the needle, slowly at first. ? tells how it is done."
+    if Place.LEFT not in work.marked:
+        return "Next: bring the needle onto the zero of your dial and press l."
+    if Place.RIGHT not in work.marked:
+        return "Next: bring the needle onto full scale and press r."
+    if work.marks.trouble:
+        return work.marks.trouble
+    if not work.unsaved:
+        return "t sweeps once more, tab takes the other dial, q quits."
+    if work.marks.middle is None:
+        return "Next: 2 goes halfway; if that is not the middle, move there and press m. Then s."
+    return "Next: t sweeps from end to end, s saves."
+
+
+def _keys(width: int) -> Iterator[Row]:
+    for group in KEYS:
+        row, used = list[Piece](), -2
+        for key, meaning in group:
+            size = len(key) + len(meaning) + 4
+            if used + size > width:
+                yield row
+                row, used = [], -2
+            row += [
+                Piece(" " if used < 0 else "   "),
+                Piece(key, "bold"),
+                Piece(f" {meaning}", "dim"),
+            ]
+            used += size
+        yield row
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines: list[str] = []
+    for line in text.split("\n") if text else ():
+        hang = " " * 3 if line[:3] in STEPS else ""
+        lines += textwrap.wrap(line, width, subsequent_indent=hang) or [""]
+    return lines
+
+
+def _cut(row: Row, width: int) -> Row:
+    kept: Row = []
+    for piece in row:
+        kept.append(piece._replace(text=piece.text[:width]))
+        width -= len(kept[-1].text)
+    return kept

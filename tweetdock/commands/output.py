@@ -1,0 +1,77 @@
+"""Where the words of the command line speak: results on one stream, what is wrong on the other."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from tweetdock.core.errors import TweetDockError, UnavailableError
+
+if TYPE_CHECKING:
+    from tweetdock.keep.archive_reader import Tally
+
+
+_LAST_STREAM = 2  # standard error's number
+
+
+def open_streams() -> None:
+    """Have what is said go nowhere where a stream was closed before the start, as by `>&-`."""
+    if sys.stdout and sys.stderr:
+        return
+    # The first take the numbers of standard streams, which no other file should have.
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
+        pass
+    sys.stdout = sys.stdout or os.fdopen(nowhere, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(nowhere, "w", closefd=False)
+
+
+def is_able(stream: TextIO, env: Mapping[str, str]) -> bool:
+    """Whether it leads to a terminal that has colours and can be written anew."""
+    return stream.isatty() and env.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+@contextmanager
+def results() -> Iterator[None]:
+    """While results are written to standard output, which `| head` may close before the end.
+
+    Raises UnavailableError if they cannot be written, as on a full disk.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_results()
+    except OSError as error:
+        if isinstance(error, TweetDockError) or error.filename is not None:
+            raise  # of what is read for them
+        _forget_results()
+        why = error.strerror or str(error)
+        raise UnavailableError(f"standard output cannot be written: {why}") from error
+
+
+def _forget_results() -> None:
+    # Python flushes once more when it ends.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def complain(problem: object) -> None:
+    """Say on standard error what is wrong."""
+    sys.stderr.write(f"tweetdock: {problem}\n")
+
+
+def warn_of(inputs: "Iterable[Tally]") -> None:
+    """Say which archives are not whole, and what became of that."""
+    for tally in inputs:
+        if tally.damaged:
+            complain(f"{tally.path} is damaged; what can be read of it was taken")
+        if tally.foreign:
+            lines = counted(tally.foreign, "line")
+            complain(f"{tally.path} has {lines} that no TweetDock wrote; left out")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, as a person writes it: `1 line`, `12,345 lines`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

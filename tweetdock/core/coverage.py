@@ -1,0 +1,208 @@
+"""Which stretches of time a feed has seen completely, and the grade that follows from it."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from tweetdock.core.post import Batch, Span, Trouble
+from tweetdock.core.times import duration
+
+
+class Grade(StrEnum):
+    """How far a reading can be trusted, best first."""
+
+    EXACT = "exact"
+    FILLING = "filling"
+    PARTIAL = "partial"
+    STALE = "stale"
+
+
+AHEAD_MS = 60_000  # so much a server's clock may be ahead of ours; its posts are by it, too
+_BEST_FIRST = list(Grade)
+
+
+def worst(grades: Iterable[Grade]) -> Grade:
+    """The worst of some grades; it decides the whole."""
+    return max(grades, key=_BEST_FIRST.index)
+
+
+class Spans:
+    """A union of stretches of time: disjoint, sorted, each (since, until] in unix milliseconds."""
+
+    def __init__(self, spans: Iterable[Span] = ()) -> None:
+        self._since: list[int] = []
+        self._until: list[int] = []
+        for span in spans:
+            self.add(span)
+
+    def add(self, span: Span) -> None:
+        """Unite with one more stretch; an empty or backward one adds nothing."""
+        if span.until_ms <= span.since_ms:
+            return
+        first = bisect_left(self._until, span.since_ms)
+        last = bisect_right(self._since, span.until_ms)
+        since, until = span
+        if first < last:
+            since = min(since, self._since[first])
+            until = max(until, self._until[last - 1])
+        self._since[first:last] = [since]
+        self._until[first:last] = [until]
+
+    def forget_before(self, ms: int) -> None:
+        """Forget all that lies at `ms` or earlier."""
+        gone = bisect_right(self._until, ms)
+        del self._since[:gone], self._until[:gone]
+        if self._since:
+            self._since[0] = max(self._since[0], ms)
+
+    def gaps(self, within: Span) -> list[Span]:
+        """The stretches of `within` that are not in the union, oldest first."""
+        found = []
+        start = within.since_ms
+        for since, until in zip(self._since, self._until, strict=True):
+            if until <= start:
+                continue
+            if since >= within.until_ms:
+                break
+            if since > start:
+                found.append(Span(start, since))
+            start = until
+        if start < within.until_ms:
+            found.append(Span(start, within.until_ms))
+        return found
+
+    def __iter__(self) -> Iterator[Span]:
+        return map(Span, self._since, self._until)
+
+    @property
+    def until_ms(self) -> int | None:
+        """The end of the latest stretch; None while there is none."""
+        return self._until[-1] if self._until else None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What a source's counts are worth: its grade, the share covered (0..1), a plain sentence."""
+
+    grade: Grade
+    covered: float
+    detail: str
+
+    def as_partial(self) -> "Assessment":
+        """The same with stale taken as partial: a lower bound beside sources that do speak."""
+        return replace(self, grade=Grade.PARTIAL) if self.grade is Grade.STALE else self
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is kept of a Coverage: what it saw, what it could not read, when it was last heard."""
+
+    spans: tuple[Span, ...]
+    unreadable: tuple[int, ...]
+    heard_ms: int
+
+
+class Coverage:
+    """What one feed has seen of the window, when it last spoke, and what ails it.
+
+    A feed may speak with several voices: each has a trouble of its own, all see for the one.
+    lag_ms: how far behind now the feed usually is; a shorter stretch at the end is no gap.
+    seen: what an earlier one had seen; this one goes on from there.
+    """
+
+    def __init__(self, *, lag_ms: int, started_ms: int, seen: Seen | None = None) -> None:
+        self._lag_ms = lag_ms
+        self._heard_ms = seen.heard_ms if seen else started_ms
+        self._has_spoken = seen is not None
+        self._spans = Spans(seen.spans if seen else ())
+        self._unreadable = set(seen.unreadable if seen else ())
+        self._troubles: dict[str, str] = {}
+        self._resting: set[str] = set()
+        self._lost: dict[str, str] = {}
+        self._remark = ""
+
+    @property
+    def seen(self) -> Seen | None:
+        """What to keep; None while the source has not spoken."""
+        if not self._has_spoken:
+            return None
+        return Seen(tuple(self._spans), tuple(sorted(self._unreadable)), self._heard_ms)
+
+    @property
+    def heard_ms(self) -> int | None:
+        """When the feed last spoke; None: never."""
+        return self._heard_ms if self._has_spoken else None
+
+    def hear(self, word: Batch, at_ms: int) -> None:
+        """The feed has spoken: of what it covers it has seen all but what it could not read."""
+        self._heard_ms = at_ms
+        self._has_spoken = True
+        self._troubles.pop(word.voice, None)
+        self._resting.discard(word.voice)
+        self._lost[word.voice] = word.lost
+        self._remark = word.remark
+        self._unreadable.update(word.unreadable)
+        if word.covers is not None:
+            self._spans.add(self._plausible(word, at_ms))
+
+    def _plausible(self, word: Batch, at_ms: int) -> Span:
+        since_ms, until_ms = word.covers or Span(0, 0)
+        if until_ms > at_ms + AHEAD_MS:
+            # What is still to come is covered by nobody, whatever a server's clock says.
+            ahead = duration((until_ms - at_ms) / 1000)
+            self._lost[word.voice] = f"its clock is ahead by {ahead}"
+        return Span(since_ms, min(until_ms, at_ms + AHEAD_MS))
+
+    def ail(self, word: Trouble) -> None:
+        """The feed cannot speak now; until it does, a gap is not being filled."""
+        self._troubles[word.voice] = word.detail
+        (self._resting.add if word.by_choice else self._resting.discard)(word.voice)
+
+    def shift(self, by_ms: int) -> None:
+        """Our clock was corrected: silence is measured on as if it had always been right."""
+        self._heard_ms += by_ms
+
+    def forget_before(self, ms: int) -> None:
+        """Forget all that lies at `ms` or earlier."""
+        self._spans.forget_before(ms)
+        self._unreadable = {moment for moment in self._unreadable if moment > ms}
+
+    def is_silent(self, now_ms: int, stale_ms: int) -> bool:
+        """Whether nothing was heard for longer than `stale_ms`."""
+        return now_ms - self._heard_ms > stale_ms
+
+    def assess(self, now_ms: int, window_ms: int, stale_ms: int) -> Assessment:
+        """Grade the window (now - window, now]."""
+        floor = now_ms - window_ms
+        # Of a window hardly longer than the lag, at least the first quarter must be there.
+        due = Span(floor, now_ms - min(self._lag_ms, window_ms * 3 // 4))
+        missing = sum(gap.until_ms - gap.since_ms for gap in self._spans.gaps(due))
+        whole = due.until_ms - due.since_ms
+        # Rounded down: 1.0 is said of nothing less.
+        covered = (whole - missing) * 10_000 // whole / 10_000 if self._has_spoken else 0.0
+        found = self._grade(now_ms, window_ms, stale_ms, covered)
+        detail = "; ".join(text for text in (found.detail, self._remark) if text)
+        return replace(found, detail=detail)
+
+    def _grade(self, now_ms: int, window_ms: int, stale_ms: int, covered: float) -> Assessment:
+        trouble = next(iter(self._troubles.values()), "")
+        if self.is_silent(now_ms, stale_ms) and not self._resting:
+            silence = duration((now_ms - self._heard_ms) / 1000)
+            reason = f": {trouble}" if trouble else ""
+            return Assessment(Grade.STALE, covered, f"no word for {silence}{reason}")
+        # An outage counts before it has made a gap, but not a failure that the next try mends.
+        is_failing = trouble != "" and self.is_silent(now_ms, self._lag_ms // 2)
+        if covered == 1.0 and not is_failing:
+            return _grade_whole(trouble, sum(ms > now_ms - window_ms for ms in self._unreadable))
+        if reason := trouble or next(filter(None, self._lost.values()), ""):
+            return Assessment(Grade.PARTIAL, covered, reason)
+        percent = round(covered * 10_000) // 100
+        return Assessment(Grade.FILLING, covered, f"reading back: {percent}% of the window seen")
+
+
+def _grade_whole(trouble: str, unreadable: int) -> Assessment:
+    if not unreadable:
+        return Assessment(Grade.EXACT, 1.0, trouble)
+    posts = "post" if unreadable == 1 else "posts"
+    return Assessment(Grade.PARTIAL, 1.0, f"{unreadable} {posts} of this window could not be read")

@@ -1,0 +1,269 @@
+"""The gauge itself, without clock, wire or hand: batches go in, readings come out."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from tweetdock.core.counter import Mark, SlidingWindow
+from tweetdock.core.coverage import Assessment, Coverage, Grade, Seen, worst
+from tweetdock.core.memory import Keepsake, Memory, News, ScaleState
+from tweetdock.core.post import Batch, Feed, Raw, Tally, Trouble
+from tweetdock.core.reading import DialReading, Reading, SourceReading
+from tweetdock.core.scaler import AutoScale, Scale, make_scale
+from tweetdock.settings.gauge import DIALS, DialSettings, Settings
+
+
+class Gauge:
+    """The sliding window, what is known of it per source, and the two scales.
+
+    memory: what to go on from. Its salt, up to 16 bytes, is for the windows' fingerprints: random
+    where strangers' posts come in.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        feeds: Iterable[Feed],
+        now_ms: int,
+        memory: Memory = Memory(salt=b""),  # noqa: B008 - it cannot change
+    ) -> None:
+        self._settings = settings
+        self._window_ms = round(settings.window_seconds * 1000)
+        # Silence is what a person at the dials would notice, however fast the clock runs.
+        self._stale_ms = round(settings.stale_seconds * settings.networks.speed * 1000)
+        self._whole = SlidingWindow(self._window_ms, now_ms, memory.salt)
+        self._feeds = {feed.name: feed for feed in feeds}
+        self._coverage = {
+            name: Coverage(lag_ms=feed.lag_ms, started_ms=now_ms, seen=memory.seen.get(name))
+            for name, feed in self._feeds.items()
+        }
+        sources = dict.fromkeys(feed.source for feed in self._feeds.values())
+        # One source's window is the whole; several get one each, since they may bring the same.
+        self._windows = {
+            source: self._whole
+            if len(sources) == 1
+            else SlidingWindow(self._window_ms, now_ms, memory.salt)
+            for source in sources
+        }
+        self._tallies: dict[str, Tally] = {}
+        self._scales = {dial: self._make_scale(dial, memory) for dial in DIALS}
+        self.remember(memory.keepsakes)
+
+    @property
+    def seen(self) -> dict[str, Seen]:
+        """What each feed that has spoken has seen."""
+        return {name: seen for name, c in self._coverage.items() if (seen := c.seen)}
+
+    @property
+    def scales(self) -> dict[str, ScaleState]:
+        """Where the automatic scales stand, by dial."""
+        return {
+            dial: ScaleState(scale.full_scale, scale.roomy_since_ms)
+            for dial, scale in self._scales.items()
+            if isinstance(scale, AutoScale)
+        }
+
+    def keepsakes(self) -> Iterator[Keepsake]:
+        """Every mark of every source's window."""
+        for name, window in self._windows.items():
+            for mark in window.marks():
+                yield Keepsake(name, mark)
+
+    def remember(self, keepsakes: Iterable[Keepsake]) -> None:
+        """Put marks into the windows, of sources that there still are."""
+        for source, mark in keepsakes:
+            for window in self._windows_of(source) if source in self._windows else ():
+                window.put(mark)
+
+    def forget(self, now_ms: int) -> None:
+        """Take nothing as seen any more: the posts of it are lost."""
+        for coverage in self._coverage.values():
+            coverage.forget_before(now_ms)
+
+    def take(self, word: Batch | Trouble, now_ms: int) -> News:
+        """Take a feed's word, come at `now_ms`; tell what was not known before."""
+        coverage = self._coverage[word.feed]
+        if isinstance(word, Trouble):
+            coverage.ail(word)
+            return News()
+        coverage.hear(word, now_ms)
+        if word.tally is not None:
+            self._tallies[word.source] = word.tally
+        elif word.covers is not None:
+            self._tallies.pop(word.source, None)
+        coverage.forget_before(now_ms - self._window_ms)
+        self._whole.advance(now_ms)
+        self._windows[word.source].advance(now_ms)
+        fresh = self._fresh(word.raw, now_ms - self._window_ms)
+        windows = self._windows_of(word.source)
+        kept: list[Mark] = []
+        for post in word.posts:
+            kept += [mark for window in windows if (mark := window.add(post))][:1]
+        for gone in word.removals:
+            marks = [window.remove(gone.key, gone.at_ms) for window in windows]
+            kept += [mark for mark in marks if mark][:1]
+        # What no post in the window stands for, such as a later version, is remembered by itself.
+        for raw in fresh:
+            if not self._whole.knows(raw.version):
+                kept += self._note_archived(word.source, raw.version, now_ms)
+        return News(tuple(Keepsake(word.source, mark) for mark in kept), fresh)
+
+    def recall_archived(self, source: str, versions: Iterable[str], now_ms: int) -> list[Keepsake]:
+        """Learn that these versions of posts are in the archive already."""
+        unknown = [version for version in versions if not self._is_archived(version)]
+        marks = [m for version in unknown for m in self._note_archived(source, version, now_ms)]
+        return [Keepsake(source, mark) for mark in marks]
+
+    def shift(self, by_ms: int, now_ms: int) -> None:
+        """The clock was corrected by so much and says `now_ms`."""
+        for coverage in self._coverage.values():
+            coverage.shift(by_ms)
+            coverage.forget_before(now_ms - self._window_ms)
+        for window in {id(w): w for w in (self._whole, *self._windows.values())}.values():
+            window.advance(now_ms)
+
+    def read(self, now_ms: int) -> Reading:
+        """The reading at `now_ms`."""
+        assessments = self._assess(now_ms)
+        for window in (self._whole, *self._windows.values()):
+            window.advance(now_ms)
+        grade = worst(assessment.grade for assessment in assessments.values())
+        untold = {} if grade is Grade.EXACT else self._untold(now_ms)
+        counts = {
+            "tweets": self._whole.posts + sum(untold.values()),
+            # Of posts that were only counted nobody knows the authors.
+            "tweeters": None if any(untold.values()) else self._whole.authors,
+        }
+        return Reading(
+            at_ms=now_ms,
+            hashtags=self._settings.counted_hashtags,
+            window_seconds=self._settings.window_seconds,
+            posts=self._whole.posts + sum(untold.values()),
+            authors=self._whole.authors,
+            grade=grade,
+            covered=min(assessment.covered for assessment in assessments.values()),
+            sources={
+                name: SourceReading(
+                    posts=self._windows[name].posts + untold.get(name, 0),
+                    authors=self._windows[name].authors,
+                    grade=assessment.grade,
+                    covered=assessment.covered,
+                    detail=assessment.detail,
+                    heard_ms=self._heard_ms(name),
+                )
+                for name, assessment in assessments.items()
+            },
+            dials={n: self._read_dial(n, counts[n], grade, now_ms) for n in DIALS},
+            demo=self._settings.demo,
+            replay=self._settings.is_replay,
+            subject=self._settings.shown_subject,
+        )
+
+    def whole_feeds(self, now_ms: int) -> set[str]:
+        """The feeds that have seen the whole window, up to their usual lag."""
+        return {name for name, found in self._assess_feeds(now_ms).items() if found.covered == 1.0}
+
+    def _untold(self, now_ms: int) -> dict[str, int]:
+        """How many posts there are that sources have counted without telling which."""
+        floor = now_ms - self._window_ms
+        return {
+            source: max(0, tally.posts - self._posts_of(_network(source)))
+            for source, tally in self._tallies.items()
+            if tally.at_ms > floor
+        }
+
+    def _posts_of(self, network: str) -> int:
+        """How many posts of a network there are in the window, whichever source brought them."""
+        others = [w.posts for source, w in self._windows.items() if _network(source) != network]
+        return self._whole.posts - sum(others)
+
+    def _fresh(self, raws: tuple[Raw, ...], floor_ms: int) -> tuple[Raw, ...]:
+        # Of what is too old for the window it is not known any more whether it was archived.
+        by_version = {
+            raw.version: raw for raw in raws if not raw.post or raw.post.created_ms > floor_ms
+        }
+        return tuple(raw for raw in by_version.values() if not self._is_archived(raw.version))
+
+    def _is_archived(self, version: str) -> bool:
+        return self._whole.knows(version) or self._whole.knows(_archived(version))
+
+    def _note_archived(self, source: str, version: str, now_ms: int) -> list[Mark]:
+        key = _archived(version)
+        marks = [window.remove(key, now_ms) for window in self._windows_of(source)]
+        return [mark for mark in marks if mark][:1]
+
+    def _windows_of(self, source: str) -> list[SlidingWindow]:
+        own = self._windows[source]
+        return [own] if own is self._whole else [self._whole, own]
+
+    def _assess_feeds(self, now_ms: int) -> dict[str, Assessment]:
+        return {
+            name: coverage.assess(now_ms, self._window_ms, self._stale_ms)
+            for name, coverage in self._coverage.items()
+        }
+
+    def _assess(self, now_ms: int) -> dict[str, Assessment]:
+        """What each source's counts are worth."""
+        found = self._assess_feeds(now_ms)
+        if any(assessment.grade is not Grade.STALE for assessment in found.values()):
+            # While any feed speaks, a silent one makes the counts a lower bound, no more.
+            found = {name: assessment.as_partial() for name, assessment in found.items()}
+        return {source: self._sum_up(source, found) for source in self._windows}
+
+    def _sum_up(self, source: str, found: Mapping[str, Assessment]) -> Assessment:
+        """What a source's counts are worth, given that of all feeds."""
+        own = [(feed, found[n]) for n, feed in self._feeds.items() if feed.source == source]
+        return Assessment(
+            worst(assessment.grade for _, assessment in own),
+            min(assessment.covered for _, assessment in own),
+            "; ".join(_by(feed, one.detail) for feed, one in own if one.detail),
+        )
+
+    def _heard_ms(self, source: str) -> int | None:
+        """When any of a source's feeds last spoke."""
+        own = [self._coverage[n] for n, feed in self._feeds.items() if feed.source == source]
+        return max((c.heard_ms for c in own if c.heard_ms is not None), default=None)
+
+    def _read_dial(self, dial: str, count: int | None, grade: Grade, now_ms: int) -> DialReading:
+        limits = self._dial(dial)
+        scale, is_known = self._scales[dial], count is not None
+        if count is None:
+            count = self._whole.authors
+        position = scale.position(count, now_ms) if is_known else 0.0
+        full_scale = scale.full_scale
+        if grade is Grade.STALE:
+            position = 0.0
+        angle = limits.min_angle + position * (limits.max_angle - limits.min_angle)
+        return DialReading(
+            count=count,
+            position=round(position, 6),
+            full_scale=full_scale,
+            angle=round(angle, 3),
+            pegged=is_known and count > full_scale,
+            known=is_known,
+            scale=limits.scale,
+            min_angle=limits.min_angle,
+            max_angle=limits.max_angle,
+        )
+
+    def _make_scale(self, dial: str, memory: Memory) -> Scale:
+        scale = make_scale(self._dial(dial).scale)
+        if isinstance(scale, AutoScale) and dial in memory.scales:
+            return AutoScale(*memory.scales[dial])
+        return scale
+
+    def _dial(self, dial: str) -> DialSettings:
+        return self._settings.tweets if dial == "tweets" else self._settings.tweeters
+
+
+def _by(feed: Feed, detail: str) -> str:
+    """A feed's sentence; which server it is of is said once."""
+    is_clear = not feed.server or detail.startswith(feed.server)
+    return detail if is_clear else f"{feed.server}: {detail}"
+
+
+def _network(source: str) -> str:
+    return source.partition("-")[0]
+
+
+def _archived(version: str) -> str:
+    # Beside the keys of posts, which it must not be taken for.
+    return f"archived {version}"

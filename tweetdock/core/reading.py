@@ -1,0 +1,85 @@
+"""What the gauge shows at one moment: counts, dials and how far they can be trusted."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tweetdock.core.coverage import Grade
+from tweetdock.core.times import rfc3339
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReading:
+    """One source's share: its own unique counts, and what they are worth.
+
+    heard_ms: when it last spoke (Unix ms); None: never. In JSON it is `heard_at`, RFC 3339 or null.
+    """
+
+    posts: int
+    authors: int
+    grade: Grade
+    covered: float
+    detail: str
+    heard_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialReading:
+    """One dial: its count, the needle's place on the scale (0..1) and its angle in degrees.
+
+    pegged: the count is above full scale. known: the needle shows the count; else it rests, as
+    posts were counted whose authors nobody has told, and the count is a lower bound.
+    scale: as the setting has it. min_angle, max_angle: those of count 0 and of full scale.
+    """
+
+    count: int
+    position: float
+    full_scale: int
+    angle: float
+    pegged: bool
+    known: bool = True
+    scale: str = "auto"
+    min_angle: float = 0.0
+    max_angle: float = 180.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Unique posts and authors in (at - window, at], with grade; the outside contract's JSON.
+
+    hashtags: those that are counted, if it is they that decide. subject: what is counted, as
+    people say it. demo: the posts are made up. replay: they are of another time.
+    """
+
+    at_ms: int
+    hashtags: tuple[str, ...]
+    window_seconds: float
+    posts: int
+    authors: int
+    grade: Grade
+    covered: float
+    sources: dict[str, SourceReading]
+    dials: dict[str, DialReading]
+    demo: bool
+    replay: bool = False
+    subject: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The reading as the contract has it; `at` is RFC 3339."""
+        whole = asdict(self)
+        del whole["at_ms"]
+        for source in whole["sources"].values():
+            heard_ms = source.pop("heard_ms")
+            source["heard_at"] = None if heard_ms is None else rfc3339(heard_ms)
+        return {"at": rfc3339(self.at_ms), **whole}
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What is counted: each hashtag by itself, if that is all; else the whole subject."""
+        tags = tuple(f"#{tag}" for tag in self.hashtags)
+        is_all = self.subject in ("", " ".join(tags))
+        return tags if is_all else (self.subject,)
+
+    @property
+    def heading(self) -> str:
+        """What is counted, in a line."""
+        return " ".join(self.topics)

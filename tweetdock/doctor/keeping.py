@@ -1,0 +1,209 @@
+"""The doctor's look at what outlives a restart: state, disk, archive and bucket."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from tweetdock.core.errors import OffloadError, StateError
+from tweetdock.core.times import duration
+from tweetdock.doctor.findings import Check, Finding, Verdict
+from tweetdock.keep.access import cure, device, file_cure, file_obstacle, nearest, obstacle
+from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.condition import Condition, condition_of
+from tweetdock.keep.history import FILE
+from tweetdock.keep.lock import is_held
+from tweetdock.keep.schema import MIGRATIONS
+from tweetdock.keep.state import Spent
+from tweetdock.settings.keeping import KeepSettings
+
+LITTLE_BYTES, LEAST_BYTES = 500_000_000, 50_000_000
+BUCKET_SECONDS = 3.0  # each of three tries
+_ROOM = (
+    "make room: TWEETDOCK_ARCHIVE_KEEP and TWEETDOCK_OFFLOAD let old archive files go; "
+    "`sudo apt clean` and `journalctl --vacuum-size=50M` clear away what is nobody's"
+)
+
+
+def keep_checks(keep: KeepSettings) -> list[Check]:
+    """All that is to be looked at of what is kept; nothing is made, written or held."""
+    checks = [
+        Check("state", partial(_look_at_state, keep.state_dir)),
+        disk_check(keep.state_dir),
+    ]
+    if keep.archive is not None:
+        checks.append(Check("archive", partial(_look_at_archive, keep.archive.absolute(), keep)))
+    if keep.offload:
+        checks.append(Check("bucket", partial(_look_at_bucket, keep)))
+    return checks
+
+
+def disk_check(folder: Path) -> Check:
+    """The room on the disk on which a folder is, or is to be."""
+    return Check("disk", lambda: iter([_disk("disk", folder)]))
+
+
+def spent_of(folder: Path) -> Mapping[str, Mapping[str, Spent]]:
+    """What was asked of each source, by UTC day, up to the last save; nothing if nobody knows."""
+    with suppress(OSError):
+        condition = condition_of(folder, is_held=_is_at_work(folder))
+        return condition.spent if condition else {}
+    return {}
+
+
+def _look_at_state(folder: Path) -> Iterator[Finding]:
+    trouble = obstacle(folder)
+    if nearest(folder) != folder or not folder.is_dir():
+        if trouble:
+            yield Finding("state", Verdict.FAIL, trouble, cure(folder, "TWEETDOCK_STATE_DIR"))
+        else:
+            yield Finding("state", Verdict.PASS, f"{folder} is made at the first start")
+        return
+    remedy = cure(folder, "TWEETDOCK_STATE_DIR", is_ours=_has_state(folder))
+    if trouble:
+        yield Finding("state", Verdict.FAIL, trouble, remedy)
+    try:
+        if not trouble and (trouble := file_obstacle(folder / FILE)):
+            remedy = file_cure(folder / FILE, "TWEETDOCK_STATE_DIR")
+            yield Finding("state", Verdict.FAIL, trouble, remedy)
+        is_at_work = _is_at_work(folder)
+        finding = _state(folder, condition_of(folder, is_held=is_at_work), is_at_work=is_at_work)
+    except StateError as error:
+        finding = Finding("state", Verdict.FAIL, str(error), remedy)
+    except OSError as error:
+        says = f"{error.filename} cannot be read: {error.strerror}"
+        finding = Finding("state", Verdict.FAIL, says, remedy)
+    # Of one cause, one line; but a damaged file is worth another.
+    if not trouble or "damaged" in finding.says:
+        yield finding
+
+
+def _state(folder: Path, condition: Condition | None, *, is_at_work: bool) -> Finding:
+    at_work = "; a TweetDock is at work on it" if is_at_work else ""
+    if condition is None:
+        return Finding("state", Verdict.PASS, f"{folder}: nothing is kept yet{at_work}")
+    if condition.damage:
+        return Finding(
+            "state",
+            Verdict.FAIL,
+            f"{folder}/state.db is damaged: {condition.damage}",
+            "put a backup of it there now if you have one; else the next start moves it aside and "
+            "begins a new history. After a power cut that is bad luck, if it happens again the SD "
+            "card wears out",
+        )
+    if condition.version > len(MIGRATIONS):
+        return Finding(
+            "state",
+            Verdict.FAIL,
+            f"{folder}/state.db was written by a newer TweetDock",
+            "install that one again, or move the file away to begin anew",
+        )
+    if condition.version < len(MIGRATIONS):
+        says = f"{folder}: of an older TweetDock; the next start brings it forward{at_work}"
+        return Finding("state", Verdict.PASS, says)
+    return Finding("state", Verdict.PASS, f"{folder}: {_saved(condition.saved_ms)}{at_work}")
+
+
+def _saved(saved_ms: int | None) -> str:
+    if saved_ms is None:
+        return "nothing is kept yet"
+    seconds = time.time() - saved_ms / 1000
+    # Ahead of us: the clock was wrong then, or is now.
+    return f"saved {duration(seconds)} ago" if seconds >= 0 else "saved by a clock that was ahead"
+
+
+def _disk(thing: str, path: Path) -> Finding:
+    place = nearest(path)
+    try:
+        disk = os.statvfs(place)
+    except OSError as error:
+        says = f"the disk of {place} cannot be looked at: {error.strerror}"
+        return Finding(thing, Verdict.FAIL, says, "look after the disk: `dmesg` may say more")
+    if disk.f_flag & os.ST_RDONLY:
+        return Finding(
+            thing,
+            Verdict.FAIL,
+            f"the file system of {place} can only be read",
+            "Linux does so when an SD card fails (`dmesg` says it): replace the card; if it was "
+            "mounted so on purpose, name another folder",
+        )
+    if disk.f_blocks == 0:
+        return Finding(thing, Verdict.PASS, f"{place} does not say how much is free")
+    free = disk.f_bavail * disk.f_frsize
+    says = f"{_size(free)} free at {place}"
+    if free < LEAST_BYTES:
+        return Finding(thing, Verdict.FAIL, f"only {says}", _ROOM)
+    if free < LITTLE_BYTES:
+        return Finding(thing, Verdict.WARN, f"only {says}", _ROOM)
+    return Finding(thing, Verdict.PASS, says)
+
+
+def _look_at_archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
+    if trouble := obstacle(path.parent):
+        yield Finding("archive", Verdict.FAIL, trouble, cure(path.parent, "TWEETDOCK_ARCHIVE"))
+        return
+    if trouble := file_obstacle(path):
+        remedy = file_cure(path, "TWEETDOCK_ARCHIVE")
+        yield Finding("archive", Verdict.FAIL, trouble, remedy)
+        return
+    yield _archive(path)
+    if device(path.parent) != device(keep.state_dir):
+        yield _disk("archive", path.parent)
+    if keep.offload and not (keep.archive_rotate.is_daily or keep.archive_rotate.size_bytes):
+        yield Finding(
+            "archive",
+            Verdict.WARN,
+            "nothing closes its file, and only closed files go to the bucket",
+            "TWEETDOCK_ARCHIVE_ROTATE=daily does it at midnight UTC; logrotate may, too",
+        )
+
+
+def _archive(path: Path) -> Finding:
+    try:
+        closed = len(Shelf(path).closed())
+        size = path.stat().st_size
+        at_work = "; a TweetDock is at work on it" if is_held(path) else ""
+    except FileNotFoundError:
+        return Finding("archive", Verdict.PASS, f"{path} is made at the first start")
+    except OSError as error:
+        says = f"{path} cannot be looked at: {error.strerror}"
+        return Finding("archive", Verdict.FAIL, says, cure(path, "TWEETDOCK_ARCHIVE"))
+    files = f"; {closed} closed file{'s' * (closed != 1)} beside it" if closed else ""
+    return Finding("archive", Verdict.PASS, f"{path}, {_size(size)}{files}{at_work}")
+
+
+def _look_at_bucket(keep: KeepSettings) -> Iterator[Finding]:
+    # An extra, and only the off-load and we know it.
+    from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
+
+    try:
+        bucket = Bucket(keep.offload, S3Access.of(keep), patience_seconds=BUCKET_SECONDS)
+        bucket.visit()
+    except OffloadError as error:
+        says, _, remedy = str(error).partition(": ")
+        yield Finding("bucket", Verdict.FAIL, says, remedy or "closed files stay here meanwhile")
+    else:
+        yield Finding("bucket", Verdict.PASS, f"{keep.offload} is there and lets us in")
+
+
+def _has_state(folder: Path) -> bool:
+    with suppress(OSError):
+        return (folder / FILE).exists()
+    return False
+
+
+def _is_at_work(folder: Path) -> bool:
+    try:
+        return is_held(folder / "lock")
+    except FileNotFoundError:
+        return False
+
+
+def _size(number: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"

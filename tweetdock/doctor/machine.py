@@ -1,0 +1,155 @@
+"""The doctor's look at the machine: its board, its power and heat, and whether its clock is set."""
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from tweetdock import __version__
+from tweetdock.core.clock import FIRST_YEAR
+from tweetdock.doctor.findings import Check, Finding, Verdict
+from tweetdock.servos.choice import read_model
+
+ROOT = Path("/")
+ANSWER_SECONDS = 5.0
+HOT_CELSIUS = 80.0  # from here on a Pi slows itself down
+
+# https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
+_LOW_NOW, _LOW_BEFORE = 1 << 0, 1 << 16
+_SLOWED_NOW, _SLOWED_BEFORE = 0b1110, 0b1110 << 16
+_SUPPLY = (
+    "a Pi wants a supply of its own, 5.1 V and 3 A (a Pi 5: 5 A), on a short thick cable; and the "
+    "servos want another, with the grounds joined"
+)
+_COOLER = "give it air, or a heat sink"
+
+
+class Machine:
+    """The machine that we run on, or the one whose files are below another root.
+
+    path: where programs are looked for, as in the variable PATH; None: there.
+    """
+
+    def __init__(self, root: Path = ROOT, path: str | None = None) -> None:
+        self._root = root
+        self._path = path
+        self.model = read_model(root / "proc/device-tree/model", root / "proc/cpuinfo")
+
+    @property
+    def is_pi(self) -> bool:
+        """Whether it is a Raspberry Pi."""
+        return "Raspberry Pi" in self.model
+
+    def checks(self) -> list[Check]:
+        """All that is to be looked at."""
+        checks = [Check("machine", self._look_at_board)]
+        if self.is_pi:
+            checks.append(Check("power", self._look_at_power))
+        return [*checks, Check("heat", self._look_at_heat), Check("clock", self._look_at_clock)]
+
+    def program(self, name: str) -> str | None:
+        """Where a program is; None if it is not there."""
+        return shutil.which(name, path=self._path)
+
+    def _look_at_board(self) -> Iterator[Finding]:
+        board = self.model or "no Raspberry Pi"
+        python = ".".join(map(str, sys.version_info[:3]))
+        says = f"{board}, {platform.machine()}; Python {python}, TweetDock {__version__}"
+        yield Finding("machine", Verdict.PASS, says)
+
+    def _look_at_power(self) -> Iterator[Finding]:
+        flags = self._throttled()
+        if flags is None:
+            yield self._power_by_alarm()
+        else:
+            yield from _power(flags)
+
+    def _throttled(self) -> int | None:
+        found = re.fullmatch(r"throttled=(0x[0-9a-fA-F]{1,8})", self._ask("vcgencmd get_throttled"))
+        return int(found[1], 16) if found else None
+
+    def _power_by_alarm(self) -> Finding:
+        for name in sorted(self._root.glob("sys/class/hwmon/*/name")):
+            if _text(name) == "rpi_volt":
+                if _text(name.with_name("in0_lcrit_alarm")) == "1":
+                    return Finding("power", Verdict.FAIL, "the voltage is too low", _SUPPLY)
+                return Finding("power", Verdict.PASS, "the voltage is as it should be")
+        says = "not known: neither vcgencmd nor the kernel says how it is here"
+        return Finding("power", Verdict.PASS, says)
+
+    def _look_at_heat(self) -> Iterator[Finding]:
+        for zone in sorted(self._root.glob("sys/class/thermal/thermal_zone*")):
+            if re.search("cpu|soc|x86_pkg", _text(zone / "type")):
+                with suppress(ValueError):
+                    yield _heat(int(_text(zone / "temp")) / 1000)
+                    return
+
+    def _look_at_clock(self) -> Iterator[Finding]:
+        cure = "`sudo timedatectl set-ntp true`, and let the network reach a time server"
+        if time.gmtime().tm_year < FIRST_YEAR:
+            says = f"it is not {time.gmtime().tm_year}: the clock was not set since the start"
+            yield Finding("clock", Verdict.FAIL, says, cure)
+        elif (self._root / "run/systemd/timesync/synchronized").exists():
+            yield Finding("clock", Verdict.PASS, "set by a time server")
+        else:
+            # In a container, nobody answers: the servers' own time will tell.
+            match self._ask("timedatectl show --property=NTPSynchronized --value"):
+                case "yes":
+                    yield Finding("clock", Verdict.PASS, "set by a time server")
+                case "no":
+                    says = "no time server has set it since the start; what it shows may be wrong"
+                    yield Finding("clock", Verdict.WARN, says, cure)
+
+    def _ask(self, command: str) -> str:
+        """What a program says on standard output; nothing if it is not there or fails."""
+        name, *words = command.split()
+        program = self.program(name)
+        if program is None:
+            return ""
+        try:
+            done = subprocess.run(  # noqa: S603 - a fixed command
+                [program, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=ANSWER_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
+
+
+def _power(flags: int) -> Iterator[Finding]:
+    if flags & _LOW_NOW:
+        yield Finding("power", Verdict.FAIL, "the voltage is too low right now", _SUPPLY)
+    elif flags & _LOW_BEFORE:
+        says = "the voltage was too low at least once since the start"
+        yield Finding("power", Verdict.WARN, says, _SUPPLY)
+    # Too low a voltage slows it down, too: that is said above already.
+    elif flags & _SLOWED_NOW:
+        yield Finding("power", Verdict.WARN, "it slows itself down right now", _COOLER)
+    elif flags & _SLOWED_BEFORE:
+        says = "it has slowed itself down since the start; that is heat"
+        yield Finding("power", Verdict.WARN, says, _COOLER)
+    else:
+        yield Finding("power", Verdict.PASS, "the voltage was never too low since the start")
+
+
+def _heat(celsius: float) -> Finding:
+    if celsius >= HOT_CELSIUS:
+        says = f"{celsius:.0f} °C: so hot it slows itself down"
+        return Finding("heat", Verdict.WARN, says, _COOLER)
+    return Finding("heat", Verdict.PASS, f"{celsius:.0f} °C")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip("\0\n ")
+    except OSError:
+        return ""

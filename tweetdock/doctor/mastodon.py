@@ -1,0 +1,170 @@
+"""The doctor's look at a Mastodon server: what it shows, to whom, and whether its stream opens."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.doctor.answers import clock_finding, limit_finding, plainly
+from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.doctor.reach import AGAIN, LOG_IN, LOOK_SECONDS, Place, knock, unreachable
+from tweetdock.settings.networks import host_of
+from tweetdock.sources.mastodon.access import Access
+from tweetdock.sources.mastodon.client import MastodonClient
+from tweetdock.sources.mastodon.instance import Instance, streaming_base
+from tweetdock.sources.mastodon.refusals import TOKENS
+
+SETTING = "TWEETDOCK_MASTODON"
+STEPS = 3  # questions, each with a share of the time that is left
+
+
+class MastodonCheckup:
+    """Asks a server what it says of itself, for a page of a hashtag, and for its stream.
+
+    All of it is free. token: a user's, or none; the stream shows whether it is good.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        token: str,
+        tag: str,
+        *,
+        poll_seconds: float,
+        wall: Callable[[], float] = time.time,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        self._host = host_of(server)
+        self._server = server
+        self._token = token
+        self._tag = tag
+        self._poll_seconds = poll_seconds
+        self._wall = wall
+        self._clock = Clock(wall)
+        self._look_seconds = look_seconds
+        self._place = Place.through_proxy("mastodon", server, SETTING)
+
+    def look(self) -> Iterator[Finding]:
+        """Everything, from the way there to the stream."""
+        until = time.monotonic() + self._look_seconds
+        knocked = knock(self._place)
+        if knocked.verdict is Verdict.FAIL:
+            yield knocked
+            return
+        client = MastodonClient(
+            self._server,
+            self._token,
+            Access(),
+            clock=self._clock,
+            whole_seconds=max(1.0, (until - time.monotonic()) / STEPS),
+        )
+        try:
+            instance = client.access()
+            client.page([self._tag], {})
+        except SourceError as error:
+            yield from self._troubled(error, knocked)
+            return
+        yield knocked
+        yield self._shows(instance, client.remark)
+        if (server_ms := client.server_ms()) is not None:
+            machine_ms = round(self._wall() * 1000)
+            yield clock_finding("mastodon", f"{self._host}'s", server_ms, machine_ms)
+        yield self._limit(client)
+        yield from self._stream(client, instance, until)
+
+    def _shows(self, instance: Instance, remark: str) -> Finding:
+        # What it says is a stranger's word.
+        version = "".join(filter(str.isprintable, instance.version))
+        software = f"Mastodon {version}" if version else "which does not say its version"
+        who = "its users" if instance.wants_token else "everybody"
+        says = f"{self._host}, {software}, shows #{self._tag} to {who}"
+        if not instance.remark:
+            says = f"{says}; it {remark}" if remark else says
+            return Finding("mastodon feed", Verdict.PASS, says)
+        cure = f"for the other posts name another server beside it in {SETTING}"
+        return Finding("mastodon feed", Verdict.WARN, f"{says}, but it {instance.remark}", cure)
+
+    def _limit(self, client: MastodonClient) -> Finding:
+        return limit_finding(
+            "mastodon",
+            client.limit,
+            self._clock.now_ms(),
+            wanted_seconds=self._poll_seconds,
+            what=f"requests to {self._host}",
+        )
+
+    def _stream(
+        self, client: MastodonClient, instance: Instance, until: float
+    ) -> Iterator[Finding]:
+        if not self._token:
+            says = f"no token for {self._host}, so its posts come by asking, some seconds later"
+            yield Finding("mastodon live", Verdict.PASS, says)
+            return
+        place = host_of(streaming_base(instance, self._server) or self._server)
+        # As much for the first word as for the way to it.
+        seconds = max(1.0, (until - time.monotonic()) / 2)
+        try:
+            lines = client.stream(self._tag, seconds)
+        except SourceError as error:
+            yield self._untokened(error) or self._no_stream(place, error)
+            return
+        yield Finding("mastodon token", Verdict.PASS, f"{self._host} accepts its token")
+        try:
+            lines.read()
+        except SourceError as error:
+            yield self._no_stream(place, error)
+        else:
+            yield Finding("mastodon live", Verdict.PASS, f"{place} opens its stream")
+        finally:
+            lines.close()
+
+    def _no_stream(self, place: str, error: SourceError) -> Finding:
+        status = error.__cause__.status if isinstance(error.__cause__, RefusedError) else 0
+        says = str(error)
+        if not status:
+            url = f"{self._server.partition('://')[0]}://{place}"
+            found = unreachable(Place.through_proxy("mastodon", url, SETTING), error)
+            says = found.says
+        cure = (
+            "nothing for now, as posts come by asking, some seconds later; if it stays so, tell "
+            f"those who run {self._host}"
+        )
+        return Finding("mastodon live", Verdict.WARN, f"no stream: {says}", cure)
+
+    def _troubled(self, error: SourceError, knocked: Finding) -> Iterator[Finding]:
+        cause, says = error.__cause__, plainly(error)
+        status = cause.status if isinstance(cause, RefusedError) else 0
+        about_token = self._untokened(error)
+        if about_token is not None:
+            yield knocked
+            yield about_token
+        elif status == 429:
+            yield knocked
+            cure = "look again later, TweetDock waits by itself; who else asks from this address?"
+            yield Finding("mastodon limit", Verdict.WARN, says, cure)
+        elif "closed its hashtag feed" in says:
+            yield knocked
+            cure = f"take it out of {SETTING}, and name another server there"
+            yield Finding("mastodon feed", Verdict.FAIL, says, cure)
+        elif 300 <= status < 400:
+            cure = f"name the server in {SETTING} as its own page does; or {LOG_IN}"
+            yield self._place.finding(Verdict.FAIL, says, cure)
+        elif status >= 500:
+            yield self._place.finding(Verdict.FAIL, says, AGAIN)
+        elif status:
+            yield self._place.finding(Verdict.FAIL, says, f"check {SETTING}")
+        else:
+            yield unreachable(self._place, error)
+
+    def _untokened(self, error: SourceError) -> Finding | None:
+        """What is wrong with the token, or the lack of one; None if it is something else."""
+        cause = error.__cause__
+        status = cause.status if isinstance(cause, RefusedError) else 0
+        make = f"at {self._server}/settings/applications, with the scope read:statuses"
+        if not self._token and (TOKENS in str(error) or status in (401, 403, 422)):
+            cure = f"make a token {make}, and set {TOKENS}={self._host}=..."
+        elif self._token and status in (401, 403, 422):
+            cure = f"make a new token {make}, and put it into {TOKENS}"
+        else:
+            return None
+        return Finding("mastodon token", Verdict.FAIL, plainly(error), cure)

@@ -1,0 +1,241 @@
+"""Whether a server can be reached from here, and if not, where the way to it ends."""
+
+import errno
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from tweetdock.core.clock import FIRST_YEAR
+from tweetdock.doctor.answers import SET_CLOCK
+from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.sources.http import proxy_of
+
+Answer = TypeVar("Answer")
+LOOK_SECONDS = 12.0  # most for all that is asked of one server
+NAME_SECONDS = 5.5  # a resolver asks once more after five
+ADDRESS_SECONDS = 2.0
+KNOCK_SECONDS = NAME_SECONDS + ADDRESS_SECONDS
+TOO_EARLY = 9  # OpenSSL: X509_V_ERR_CERT_NOT_YET_VALID
+LOG_IN = "open any page in a browser on this network and log in, then look again"
+AGAIN = "look again in a minute; TweetDock itself keeps trying"
+# As the sources say it.
+PORTAL_SIGN, SILENCE_SIGN, LATE_SIGN = "login page", "has said nothing", "does not answer in time"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server: which source asks it, its address, and the setting that names it.
+
+    proxy: `host:port` of what stands in between; empty if nothing does.
+    """
+
+    source: str
+    url: str
+    setting: str
+    proxy: str = ""
+
+    @classmethod
+    def through_proxy(cls, source: str, url: str, setting: str) -> "Place":
+        """A server that is asked through a proxy wherever the environment names one."""
+        return cls(source, url, setting, proxy_of(url))
+
+    @property
+    def host(self) -> str:
+        """Its name, without port."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def door(self) -> tuple[str, int]:
+        """Host and port of the next that is to be connected to; ValueError if it has none."""
+        url = urlsplit(f"//{self.proxy}" if self.proxy else self.url)
+        if not url.hostname:
+            raise ValueError("no host")
+        usual = 443 if url.scheme in ("https", "wss") else 80
+        return url.hostname, url.port or usual
+
+    def finding(self, verdict: Verdict, says: str, cure: str = "") -> Finding:
+        """What there is to say of the way to it."""
+        return Finding(f"{self.source} reach", verdict, says, cure)
+
+
+def knock(place: Place) -> Finding:
+    """Look its name up and connect to it, or to the proxy; ends within some seconds.
+
+    A pass says that it answers: to be told once that has been heard of whoever is at home.
+    """
+    until = time.monotonic() + KNOCK_SECONDS
+    try:
+        host, port = place.door
+    except ValueError:
+        return _no_address(place)
+    try:
+        silent = _connect(_addresses(host, port), until)
+    except (OSError, UnicodeError) as error:
+        return unreachable(place, error)
+    way = f" through the proxy {place.proxy}" if place.proxy else ""
+    if not silent:
+        return place.finding(Verdict.PASS, f"{place.host} is found and answers{way}")
+    family = "IPv6 " if ":" in silent[0] else ""
+    return place.finding(
+        Verdict.WARN,
+        f"{place.host} answers{way}, but only after its {family}address {silent[0]} did not: "
+        "each new connection takes seconds",
+        "mend IPv6 in this network's router, or switch it off on this machine: "
+        "sudo sysctl net.ipv6.conf.all.disable_ipv6=1"
+        if family
+        else "nothing to do, if it is gone tomorrow",
+    )
+
+
+def unreachable(place: Place, error: Exception) -> Finding:
+    """Why there is no way to it, by what a client or the system raised."""
+    name = f"the proxy {place.proxy}" if place.proxy else place.host
+    for cause in _causes(error):
+        match cause:
+            case ssl.SSLCertVerificationError():
+                return _untrusted(place, cause)
+            case _ if type(cause).__name__ == "ProxyError" and place.proxy:
+                says = f"the proxy {place.proxy} does not lead to {place.host}"
+                cure = f"check HTTPS_PROXY, or name {place.host} in NO_PROXY to go past the proxy"
+            case _ if type(cause).__name__ == "InvalidSchema" and place.proxy:
+                says = f"the proxy {place.proxy} speaks SOCKS, for which a package is missing here"
+                cure = "pip install pysocks, or name an HTTP proxy in HTTPS_PROXY"
+            case socket.gaierror() | UnicodeError():
+                says = f"{name} cannot be found: is this machine on the network?"
+                cure = (
+                    "look at the cable or the Wi-Fi (hostname -I shows this machine's "
+                    f"addresses); if other names are found, check {_setting(place)}"
+                )
+            case ConnectionRefusedError():
+                return _refused(place, name)
+            case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
+                says = f"no way leads to {name}: this machine's network is down"
+                cure = "look at the cable or the Wi-Fi (ip route shows a default if there is a way)"
+            case TimeoutError() if SILENCE_SIGN not in str(error):
+                return _late(place, name)
+            case _:
+                continue
+        return place.finding(Verdict.FAIL, says, cure)
+    if LATE_SIGN in str(error):
+        # The client has cut it itself: what it then sees is a connection that broke.
+        return _late(place, place.host)
+    is_portal = PORTAL_SIGN in str(error).lower()
+    return place.finding(Verdict.FAIL, str(error), LOG_IN if is_portal else AGAIN)
+
+
+def in_time(seconds: float, question: Callable[[], Answer]) -> Answer:
+    """The answer to a question that cannot be ended; TimeoutError if it takes too long."""
+    answer: Future[Answer] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(question())
+        except (OSError, ValueError) as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="in time", daemon=True).start()
+    return answer.result(seconds)
+
+
+def _addresses(host: str, port: int) -> list[Any]:
+    try:
+        return in_time(
+            NAME_SECONDS, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+    except TimeoutError as error:
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers") from error
+
+
+def _connect(addresses: list[Any], until: float) -> list[str]:
+    """Connect to the first address that answers; those before it, which did not."""
+    silent: list[str] = []
+    failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
+    for family, kind, _, _, address in addresses:
+        try:
+            with socket.socket(family, kind) as wire:
+                wire.settimeout(max(0.1, min(ADDRESS_SECONDS, until - time.monotonic())))
+                wire.connect(address)
+        except OSError as error:
+            failure = error
+            # A machine without IPv6 says so at once, which costs nobody any time.
+            if isinstance(error, TimeoutError):
+                silent.append(str(address[0]))
+        else:
+            return silent
+    raise failure
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """What an error came of, the first one first: it tells most."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    # A proxy's refusal comes of a broken connection, too, but is not the server's.
+    proxies = [each for each in chain if type(each).__name__ == "ProxyError"]
+    yield from (*proxies, *reversed(chain))
+
+
+def _untrusted(place: Place, error: ssl.SSLCertVerificationError) -> Finding:
+    today = datetime.now(UTC)
+    if today.year < FIRST_YEAR or error.verify_code == TOO_EARLY:
+        return place.finding(
+            Verdict.FAIL,
+            f"{place.host}'s certificate is not valid at this machine's time: its clock says "
+            f"{today:%Y-%m-%d}, which is too early",
+            SET_CLOCK,
+        )
+    # OpenSSL's own words, and nothing that a server sent.
+    reason = error.verify_message.rstrip(".")
+    return place.finding(
+        Verdict.FAIL,
+        f"{place.host}'s certificate is not to be trusted ({reason}): somebody else answers in its "
+        f"place, or the date is wrong ({today:%Y-%m-%d} here)",
+        f"if this is a guest's Wi-Fi, {LOG_IN}; where a company's proxy reads along, name its "
+        "certificate in REQUESTS_CA_BUNDLE and SSL_CERT_FILE",
+    )
+
+
+def _no_address(place: Place) -> Finding:
+    name = f"the proxy {place.proxy}" if place.proxy else place.url
+    cure = f"correct {_setting(place)}: http://host:port, with a port up to 65535"
+    return place.finding(Verdict.FAIL, f"{name} is no address", cure)
+
+
+def _late(place: Place, name: str) -> Finding:
+    return place.finding(
+        Verdict.FAIL,
+        f"{name} {LATE_SIGN}",
+        "see whether another machine on this network gets there: if not, a firewall or "
+        f"the network's own way out is at fault; else check {_setting(place)}",
+    )
+
+
+def _refused(place: Place, name: str) -> Finding:
+    host, port = place.door
+    try:
+        places = {str(found[4][0]) for found in _addresses(host, port)}
+    except (OSError, UnicodeError):
+        places = set()
+    if any(ip_address(one.partition("%")[0]).is_unspecified for one in places):
+        return place.finding(
+            Verdict.FAIL,
+            f"{name} is blocked in this network: its name leads to nowhere (0.0.0.0)",
+            f"allow {host} in the filter that does so, such as Pi-hole",
+        )
+    cure = f"check {_setting(place)}, and what stands in the way: a firewall, a server that is down"
+    return place.finding(
+        Verdict.FAIL, f"{name} refuses the connection: nobody listens at port {port}", cure
+    )
+
+
+def _setting(place: Place) -> str:
+    return "HTTPS_PROXY" if place.proxy else place.setting

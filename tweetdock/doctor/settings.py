@@ -1,0 +1,167 @@
+"""The doctor's look at the settings: where they come from, and each one that cannot be used."""
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+from tweetdock.core.errors import SettingsError, name_of
+from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.doctor.salvage import Usable, salvage
+from tweetdock.keep.access import user
+from tweetdock.settings.config import ENV_FILE, read_env_file
+from tweetdock.settings.gauge import SETTINGS, Settings
+from tweetdock.settings.networks import REPLAY
+
+_OURS = {setting.name for setting in SETTINGS}
+_SECRET = {setting.name for setting in SETTINGS if setting.secret}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """All that the owner has written down, by place: the later ones win.
+
+    file_problems: why the file cannot be read; then nothing of it is known.
+    """
+
+    path: Path
+    file: Mapping[str, str]
+    environment: Mapping[str, str]
+    flags: Mapping[str, str]
+    file_problems: tuple[str, ...] = ()
+
+    @classmethod
+    def read(
+        cls, folder: Path, environment: Mapping[str, str], flags: Mapping[str, str]
+    ) -> "Wishes":
+        """What is set for a gauge that is started in this folder."""
+        path = folder / ENV_FILE
+        try:
+            return cls(path, read_env_file(path), environment, flags)
+        except SettingsError as error:
+            return cls(path, {}, environment, flags, error.problems)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What holds in the end."""
+        return {**self.file, **self.environment, **self.flags}
+
+    def place_of(self, name: str) -> str:
+        """Where a setting is set, in words; nothing if it is not."""
+        places = {
+            "on the command line": self.flags,
+            "in the environment": self.environment,
+            f"in {ENV_FILE}": self.file,
+        }
+        return next((place for place, names in places.items() if name in names), "")
+
+
+def use(wishes: Wishes, *, demo: bool) -> Usable:
+    """The settings, or what can be made of them when some are wrong."""
+    env = wishes.env
+    if wishes.file_problems:
+        # What seems to be missing may stand in the file.
+        return Usable(None, wishes.file_problems)
+    try:
+        return Usable(Settings.from_env(env, demo=demo))
+    except SettingsError as error:
+        return salvage(env, error.problems, demo=demo)
+
+
+def look_at_settings(wishes: Wishes, usable: Usable) -> Iterator[Finding]:
+    """A line for each thing that is wrong; else what is counted, and where that is written."""
+    for problem in usable.problems:
+        yield Finding("settings", Verdict.FAIL, problem, _cure(problem, wishes))
+    if not usable.problems and usable.settings is not None:
+        says = f"{_subject(usable.settings)}; {_places(wishes)}"
+        yield Finding("settings", Verdict.PASS, says)
+    hidden = sorted(
+        name
+        for name, value in wishes.file.items()
+        if name in _OURS and wishes.environment.get(name, value) != value
+    )
+    if hidden:
+        yield Finding(
+            "settings",
+            Verdict.WARN,
+            f"the environment wins over {ENV_FILE} in {', '.join(hidden)}",
+            f"if {ENV_FILE} is meant, take it out of the environment: unset {' '.join(hidden)}",
+        )
+    yield from _look_at_mode(wishes)
+
+
+def _look_at_mode(wishes: Wishes) -> Iterator[Finding]:
+    try:
+        file = wishes.path.stat()
+    except OSError:
+        return
+    if any(wishes.file.get(name) for name in _SECRET):
+        holds = "holds secrets"
+    elif wishes.file_problems:
+        holds = "may hold secrets"
+    else:
+        return
+    if file.st_mode & stat.S_IRWXO or (file.st_mode & stat.S_IRWXG and not _has_own_group(file)):
+        yield Finding(
+            "settings",
+            Verdict.WARN,
+            f"{wishes.path} {holds}, and others than its owner may read it",
+            _closed(wishes.path, file),
+        )
+
+
+def _has_own_group(file: os.stat_result) -> bool:
+    """Whether somebody has given the file to a group that is not simply its owner's."""
+    try:
+        return pwd.getpwuid(file.st_uid).pw_gid != file.st_gid
+    except KeyError:
+        return False
+
+
+def _closed(path: Path, file: os.stat_result) -> str:
+    where = quote(str(path))
+    if _has_own_group(file):
+        return f"chmod 640 {where}"
+    return (
+        f"chmod 600 {where}, if the gauge runs as {user(file.st_uid)}; "
+        "else give it to the gauge's group by chgrp, and chmod 640"
+    )
+
+
+def _cure(problem: str, wishes: Wishes) -> str:
+    if problem in wishes.file_problems:
+        if problem.startswith(f"{wishes.path}: "):
+            where = quote(str(wishes.path))
+            return f"let this user read it, as text in UTF-8: `ls -l {where}` shows whose it is"
+        return f"mend that line of {wishes.path}; .env.example shows how it is written"
+    name = name_of(problem)
+    place = wishes.place_of(name)
+    if not place and not wishes.path.exists():
+        return f"there is no {wishes.path}: go to the folder that has it, or write one"
+    if not place:
+        return f"write it into {wishes.path}; .env.example explains it"
+    if name not in _OURS:
+        return f"it is set {place}: write it right, or take it out"
+    return f"it is set {place}: mend it there"
+
+
+def _subject(settings: Settings) -> str:
+    if settings.demo:
+        return "a demo with made-up posts"
+    names = ["a replay" if source.startswith(REPLAY) else source for source in settings.sources]
+    sources = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return f"{settings.subject} on {sources}" if settings.subject else sources
+
+
+def _places(wishes: Wishes) -> str:
+    env = wishes.env
+    places = [wishes.place_of(name) for name in env if name in _OURS]
+    told = [f"{places.count(place)} {place}" for place in dict.fromkeys(places)]
+    if not told:
+        return "nothing is set"
+    if len(told) == 1:
+        return f"{len(places)} setting{'s' * (len(places) != 1)}, {places[0]}"
+    return f"{len(places)} settings, {', '.join(told[:-1])} and {told[-1]}"

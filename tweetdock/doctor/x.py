@@ -1,0 +1,232 @@
+"""The doctor's look at X: whether it takes our word and what is left, without buying a post."""
+
+import secrets
+import string
+import time
+from collections.abc import Callable, Iterator
+
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.doctor.answers import clock_finding, limit_finding, plainly
+from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.doctor.reach import AGAIN, LOG_IN, LOOK_SECONDS, Place, knock, unreachable
+from tweetdock.doctor.x_cures import CONSOLE, is_of_the_way, refused
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.networks import X_API_URL, X_QUERY_LENGTH, X_SELF_SERVE_QUERY_LENGTH
+from tweetdock.settings.query import build_queries, build_query
+from tweetdock.sources.http import date_ms
+from tweetdock.sources.x.budget import Budget
+from tweetdock.sources.x.client import Credentials, Found, XClient
+from tweetdock.sources.x.plan import Ask
+from tweetdock.sources.x.refusals import explain
+from tweetdock.sources.x.rules import TAG, parse_rules, reconcile
+from tweetdock.sources.x.stream import SILENCE_SECONDS
+from tweetdock.sources.x.stream_client import XStreamClient
+
+ANSWER_SECONDS = 4.0
+SEARCHES = 2  # at most: one more by X's time, if it refused the first by a wrong clock
+LEAST_SECONDS = 1.0
+SOON_SPENT = 240  # posts a day: ten an hour
+LET_IN = (400, 402, 429)  # refusals of one whose credentials are good
+BUDGET = "TWEETDOCK_X_DAILY_BUDGET_USD"
+
+
+class XCheckup:
+    """Asks X for the owner's own posts that also have a word which nobody writes.
+
+    So X looks at the credentials and the query, and sends no post that it would charge for.
+    The stream is not opened: X allows one, and a gauge at work would lose it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        *,
+        wall: Callable[[], float] = time.time,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._wall = wall
+        self._clock = Clock(wall)
+        self._answer_seconds = answer_seconds
+        self._place = Place.through_proxy("x", settings.x.api_url, "X_API_URL")
+        self._query = _query_of(settings)
+        self._asked = _with_nonsense(self._query)
+
+    def look(self) -> Iterator[Finding]:
+        """Everything, from the way there to the price."""
+        until = time.monotonic() + LOOK_SECONDS
+        knocked = knock(self._place)
+        if knocked.verdict is Verdict.FAIL:
+            yield knocked
+        else:
+            yield from self._ask(knocked, until)
+        yield self._price()
+
+    def _ask(self, knocked: Finding, until: float) -> Iterator[Finding]:
+        # Where money is limited X is first asked for the smallest page there is.
+        budget = Budget(1.0, 1_000.0, counting_share=0.0)
+        client = XClient(
+            self._credentials,
+            clock=self._clock,
+            api_url=self._settings.x.api_url,
+            whole_seconds=self._share(until, SEARCHES),
+            budget=budget,
+        )
+        try:
+            found = self._search(client)
+        except RefusedError as refusal:
+            if is_of_the_way(refusal.status):
+                yield self._on_the_way(refusal)
+                return
+            yield knocked
+            yield from self._refused(refusal)
+            if refusal.status == 401:
+                return
+        except SourceError as error:
+            yield unreachable(self._place, error)
+            return
+        else:
+            yield knocked
+            yield from self._answered(found, client)
+        if "x-stream" in self._settings.sources:
+            yield self._rules(self._share(until, 1))
+
+    def _share(self, until: float, questions: int) -> float:
+        """Seconds for each of the next questions, of those that are left."""
+        left = (until - time.monotonic()) / questions
+        return min(self._answer_seconds, max(LEAST_SECONDS, left))
+
+    def _search(self, client: XClient) -> Found:
+        ask = Ask(since_ms=0)
+        try:
+            return client.search(self._asked, ask, None)
+        except SourceError as error:
+            if not isinstance(error.__cause__, RefusedError):
+                raise
+            # X refused as our clock is wrong; from here on we go by X's.
+            return client.search(self._asked, ask, None)
+
+    def _answered(self, found: Found, client: XClient) -> Iterator[Finding]:
+        if (server_ms := client.server_ms()) is not None:
+            yield clock_finding("x", "X's", server_ms, round(self._wall() * 1000))
+        yield self._accepted(len(found.page.ids) + len(found.page.unreadable))
+        if self._query in self._asked:
+            yield Finding("x query", Verdict.PASS, f"X takes {_short(self._query)}")
+        else:
+            says = f"not tried, as it has no room for one more word: {_short(self._query)}"
+            yield Finding("x query", Verdict.PASS, says)
+        wanted = self._settings.poll_seconds if "x" in self._settings.sources else 60.0
+        now_ms = self._clock.now_ms()
+        yield limit_finding("x", client.limit, now_ms, wanted_seconds=wanted, what="searches")
+
+    def _accepted(self, posts: int) -> Finding:
+        what = f"X accepts {self._credentials_by_name}"
+        if not posts:
+            says = f"{what}; asked for a word that no post has, which costs nothing"
+            return Finding("x credentials", Verdict.PASS, says)
+        cost = posts * self._settings.x.usd_per_post
+        says = f"{what}, but sent {posts} posts for a word that nobody writes: ${cost:.3f}"
+        cure = f"look whether {self._place.host} is X itself, as X_API_URL says"
+        return Finding("x credentials", Verdict.WARN, says, cure)
+
+    @property
+    def _credentials_by_name(self) -> str:
+        return "the bearer token" if self._credentials.bearer_token else "the OAuth 1.0a keys"
+
+    def _on_the_way(self, refusal: RefusedError) -> Finding:
+        says = plainly(explain(refusal, self._clock.now_ms()))
+        if refusal.status == 404:
+            cure = f"check X_API_URL; X's own is {X_API_URL}"
+        else:
+            cure = LOG_IN if refusal.status < 400 else AGAIN
+        return self._place.finding(Verdict.FAIL, says, cure)
+
+    def _refused(self, refusal: RefusedError) -> Iterator[Finding]:
+        if (server_ms := date_ms(refusal.headers)) is not None:
+            yield clock_finding("x", "X's", server_ms, round(self._wall() * 1000))
+        if refusal.status in LET_IN:
+            says = f"X accepts {self._credentials_by_name}"
+            yield Finding("x credentials", Verdict.PASS, says)
+        yield self._refusal("x", refusal, "search")
+
+    def _refusal(self, source: str, refusal: RefusedError, what: str) -> Finding:
+        trouble = explain(refusal, self._clock.now_ms(), what)
+        name = "TWEETDOCK_X_QUERY" if self._settings.x.query else "TWEETDOCK_HASHTAGS"
+        return refused(source, refusal.status, trouble, self._credentials, name)
+
+    def _rules(self, seconds: float) -> Finding:
+        x, thing = self._settings.x, "x-stream rules"
+        client = XStreamClient(
+            self._credentials.bearer_token,
+            api_url=x.api_url,
+            silence_seconds=SILENCE_SECONDS,
+            whole_seconds=seconds,
+        )
+        try:
+            wanted = build_queries(self._settings.hashtags, _accounts(x.follow), x.query).rules
+            there = parse_rules(client.rules()[0])
+            reconcile(there, wanted)
+        except RefusedError as refusal:
+            return self._refusal("x-stream", refusal, "stream")
+        except SourceError as error:
+            cure = "change TWEETDOCK_FOLLOW or the hashtags" if error.needs_owner else AGAIN
+            return Finding(thing, Verdict.FAIL, str(error), cure)
+        ours = sum(rule.tag.startswith(TAG) for rule in there)
+        says = f"X keeps {_counted(ours)} of TweetDock's"
+        closed = "the stream was not opened, as X allows one and a gauge at work would lose it"
+        others = len(there) - ours
+        if not others:
+            return Finding(thing, Verdict.PASS, f"{says}; {closed}")
+        says = f"{says} and {_counted(others)} of other programs, whose posts come along and cost"
+        cure = f"let TweetDock have an app of its own in {CONSOLE}, or delete what nobody needs"
+        return Finding(thing, Verdict.WARN, f"{says}; {closed}", cure)
+
+    def _price(self) -> Finding:
+        price, daily = self._settings.x.usd_per_post, self._settings.x.daily_usd
+        if not price:
+            return Finding("x price", Verdict.PASS, "posts are paid otherwise (their price is 0)")
+        rate = f"a post costs ${price:g}, a thousand ${price * 1000:,g}"
+        if daily is None:
+            says = f"{rate}, and nothing limits what a day may cost"
+            cure = f"set {BUDGET}, and a spending limit under Billing in {CONSOLE}"
+            return Finding("x price", Verdict.WARN, says, cure)
+        number = int(daily / price)
+        says = f"{rate}; a day stops at ${daily:,g}, which is {number:,} posts"
+        if number >= SOON_SPENT:
+            return Finding("x price", Verdict.PASS, says)
+        cure = f"raise {BUDGET}, or expect that posts are counted only, without their authors"
+        return Finding("x price", Verdict.WARN, f"{says}: soon spent", cure)
+
+
+def _query_of(settings: Settings) -> str:
+    if settings.x.query or settings.hashtags:
+        return settings.x.query or build_query(settings.hashtags)
+    names = [name.removeprefix("@").partition(":")[0] for name in settings.x.follow]
+    return build_queries((), names[:1]).searches[0]
+
+
+def _with_nonsense(query: str) -> str:
+    """The query and a word that no post has; the word alone where X takes no more.
+
+    Of letters alone, which X takes for one word, and another one each time.
+    """
+    word = "tweetdock" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(20))
+    is_usual = len(query) <= X_SELF_SERVE_QUERY_LENGTH
+    most = X_SELF_SERVE_QUERY_LENGTH if is_usual else X_QUERY_LENGTH
+    both = f"({query}) {word}"
+    return both if len(both) <= most else word
+
+
+def _accounts(follow: tuple[str, ...]) -> list[str]:
+    return [name.removeprefix("@") for name in follow if ":" not in name]
+
+
+def _counted(rules: int) -> str:
+    return f"{rules or 'no'} rule{'' if rules == 1 else 's'}"
+
+
+def _short(query: str) -> str:
+    return query if len(query) <= 80 else f"{query[:79]}…"

@@ -1,1 +1,0 @@
-"""The state's SQLite file: its tables, what their values mean, and the history in it."""

@@ -1,0 +1,141 @@
+"""One needle: where it stands, where it goes, when it may rest; no wire, no clock."""
+
+from dataclasses import dataclass
+
+from tweetdock.core.motion import Motion
+from tweetdock.settings.gauge import DialSettings
+
+STEP_US = 5.0  # pigpiod's usual step, and about the dead band of a hobby servo
+TWITCH = 0.8  # of a step: a target nearer than that to where the needle stands does not move it
+SETTLE_SECONDS = 0.4  # a servo hangs behind its pulses; only then may they end
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a dial's angles and its servo's pulses belong together: by two straight pieces.
+
+    The pulses are those at the least, the middle and the greatest angle; they only rise or only
+    fall. A needle is told whole steps.
+    """
+
+    min_angle: float
+    max_angle: float
+    start_us: float
+    middle_us: float
+    end_us: float
+    step_us: float = STEP_US
+
+    @classmethod
+    def of(cls, dial: DialSettings) -> "Geometry":
+        """The geometry of a dial as it is set."""
+        start, end = dial.min_pulse_us, dial.max_pulse_us
+        if dial.reversed:
+            start, end = end, start
+        middle = dial.mid_pulse_us
+        halfway = (start + end) / 2
+        return cls(
+            dial.min_angle, dial.max_angle, start, halfway if middle is None else middle, end
+        )
+
+    @property
+    def middle_angle(self) -> float:
+        """The angle halfway, where the pieces meet."""
+        return (self.min_angle + self.max_angle) / 2
+
+    def pulse_us(self, angle: float) -> float:
+        """The pulse of an angle; outside of the dial it is that of its end."""
+        angle = min(max(angle, self.min_angle), self.max_angle)
+        half = (self.max_angle - self.min_angle) / 2
+        share = (angle - self.middle_angle) / half
+        end_us = self.end_us if share > 0 else self.start_us
+        return self.middle_us + abs(share) * (end_us - self.middle_us)
+
+    def angle(self, pulse_us: float) -> float:
+        """The angle of a pulse; outside of the dial it is the end that is nearer."""
+        low, high = sorted((self.start_us, self.end_us))
+        way = min(max(pulse_us, low), high) - self.middle_us
+        rising = self.end_us - self.middle_us
+        falling = self.start_us - self.middle_us
+        half = (self.max_angle - self.min_angle) / 2
+        if way * rising > 0:
+            return self.middle_angle + half * way / rising
+        return self.middle_angle - half * way / falling
+
+    def snap(self, angle: float) -> float:
+        """The nearest angle of which the pulse is a whole step, within the dial."""
+        return self.angle(round(self.pulse_us(angle) / self.step_us) * self.step_us)
+
+    def is_twitch(self, angle: float, other: float) -> bool:
+        """Whether two angles are so near that no servo would show it."""
+        return abs(self.pulse_us(angle) - self.pulse_us(other)) <= TWITCH * self.step_us
+
+
+class Hand:
+    """A needle's state, turned frame by frame.
+
+    It starts at rest at `angle`, but that is only thought (`is_sure`): its first move is made
+    even if the target is where it should stand already; is_idle: not before it is aimed elsewhere.
+    """
+
+    def __init__(self, geometry: Geometry, angle: float, *, is_idle: bool = False) -> None:
+        self._geometry = geometry
+        self._motion = Motion(angle)
+        self._target = angle
+        self.is_sure = False
+        self._must_point = not is_idle
+        self._settled_at: float | None = None
+        self._frame_at: float | None = None
+
+    @property
+    def angle(self) -> float:
+        """Where the needle is, in degrees."""
+        return self._motion.angle
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it stands without pulses."""
+        return self._frame_at is None
+
+    @property
+    def wants_to_move(self) -> bool:
+        """Whether it rests but should not."""
+        return self.is_resting and (self._must_point or not self._motion.is_at(self._target))
+
+    def aim(self, angle: float) -> None:
+        """Take a new target; one that no step would show leaves the needle alone."""
+        if not self._geometry.is_twitch(angle, self._target):
+            self._target = self._geometry.snap(angle)
+
+    def is_near(self, angle: float) -> bool:
+        """Whether the needle stands there, but for less than a step."""
+        return self._geometry.is_twitch(angle, self._motion.angle)
+
+    def lose(self) -> None:
+        """The pulses have ended without our doing: point again before resting."""
+        self._must_point = True
+        self._frame_at = self._settled_at = None
+        self._motion = Motion(self._motion.angle)
+
+    def start(self, now: float) -> None:
+        """Leave rest at `now` (seconds)."""
+        self._frame_at = now
+        self._settled_at = None
+
+    def frame(self, now: float, speed: float) -> float | None:
+        """The angle to point at now, or None: end the pulses. Only after `start`.
+
+        now in seconds, speed in degrees a second at most.
+        """
+        seconds = max(0.0, now - (self._frame_at or now))
+        self._frame_at = now
+        if not self._motion.is_at(self._target):
+            self._settled_at = None
+            if seconds > 0:
+                self._motion = self._motion.step(self._target, seconds, speed)
+        elif self._settled_at is None:
+            self._settled_at = now + SETTLE_SECONDS
+        elif now >= self._settled_at:
+            self._frame_at = self._settled_at = None
+            self.is_sure, self._must_point = True, False
+            return None
+        return self._motion.angle

@@ -1,0 +1,112 @@
+"""The servos of both dials on one gpiozero pin factory."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
+
+from gpiozero import Servo
+from gpiozero.exc import GPIOZeroError
+
+from tweetdock.core.errors import ServoError
+from tweetdock.servos.needle import STEP_US, Geometry
+from tweetdock.settings.gauge import DialSettings
+
+# To what a backend has started: pigpiod gives back the graphics memory of its Pi meanwhile.
+END_SECONDS = 2.2
+
+
+class Rig(ABC):
+    """Servos by number, pointed in degrees. Every trouble is a ServoError; then close and connect.
+
+    A backend says how a pin factory is opened and how pulses end without a kick.
+    """
+
+    name: ClassVar[str]
+    foreign: tuple[type[Exception], ...] = (OSError, GPIOZeroError)
+    # Added to every pulse: it is cut off to what the pin can do, and not to fall a unit short.
+    spare_us: ClassVar[float] = 0.5
+    # What a pulse is cut off to: needles are told whole steps only.
+    step_us: float = STEP_US
+
+    def __init__(self, dials: Sequence[DialSettings]) -> None:
+        self._dials = tuple(dials)
+        self._geometries = tuple(Geometry.of(dial) for dial in dials)
+        self._factory: Any = None
+        self._servos: list[Any] = []
+
+    def connect(self) -> None:
+        """Take hold of the pins; no pulse is sent yet."""
+        with self._translated():
+            self._factory = self._open()
+            for dial in self._dials:
+                self._servos.append(self._servo(dial))
+
+    def point(self, number: int, angle: float) -> None:
+        """Send the pulses of an angle, in degrees; outside of the dial it is its end."""
+        dial, pulse_us = self._dials[number], self._geometries[number].pulse_us(angle)
+        share = (pulse_us - dial.min_pulse_us) / (dial.max_pulse_us - dial.min_pulse_us)
+        with self._translated():
+            # gpiozero's own scale of a servo, from its shortest pulse to its longest.
+            self._servos[number].value = min(max(2 * share - 1, -1.0), 1.0)
+
+    def rest(self, number: int) -> None:
+        """End the pulses; the needle stays where it is."""
+        with self._translated():
+            if self._servos[number].value is not None:
+                self._end_pulses(self._servos[number], self._dials[number].pin)
+
+    def check(self) -> None:
+        """Raise ServoError if the servos can no longer be reached."""
+        with self._translated():
+            self._ping()
+
+    def close(self) -> None:
+        """Let go of the pins, whatever state they are in; may be called again."""
+        servos, self._servos = self._servos, []
+        factory, self._factory = self._factory, None
+        for servo in servos:
+            with suppress(*self.foreign):
+                servo.close()
+        if factory is not None:
+            with suppress(*self.foreign):
+                factory.close()
+            # A servo that could not be made keeps its pin reserved as long as its error lives.
+            factory._reservations.clear()  # noqa: SLF001 - there is no public way
+
+    def end(self, seconds: float = 0.0) -> None:  # noqa: B027 - most hold nothing else
+        """Give up what else the backend holds, at the very end, and wait for that so long.
+
+        From any thread, more than once.
+        """
+
+    @abstractmethod
+    def _open(self) -> Any:
+        """A new pin factory."""
+
+    def _end_pulses(self, servo: Any, pin: int) -> None:  # noqa: ARG002 - for who needs it
+        servo.detach()
+
+    def _ping(self) -> None:  # noqa: B027 - see below
+        """Nothing to ask where the pins are our own."""
+
+    def _servo(self, dial: DialSettings) -> Any:
+        return Servo(
+            dial.pin,
+            initial_value=None,
+            min_pulse_width=(dial.min_pulse_us + self.spare_us) / 1e6,
+            max_pulse_width=(dial.max_pulse_us + self.spare_us) / 1e6,
+            pin_factory=self._factory,
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except ServoError:
+            raise
+        except self.foreign as error:
+            raise self._translation(error) from error
+
+    def _translation(self, error: Exception) -> ServoError:
+        return ServoError(f"{self.name}: {type(error).__name__}: {error}")

@@ -1,0 +1,289 @@
+"""All settings: their names, defaults and meanings, checked as a whole before anything starts."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any, Self
+
+from tweetdock.core.errors import SettingsError, name_of
+from tweetdock.core.plain import plain
+from tweetdock.settings import parse
+from tweetdock.settings.keeping import KeepSettings, settle_state_dir
+from tweetdock.settings.networks import (
+    REPLAY,
+    NetworkSettings,
+    XSettings,
+    asks_x,
+    called,
+    is_only_replay,
+    source_problems,
+    wants_hashtags,
+)
+from tweetdock.settings.pigpiod_options import pigpiod_options
+from tweetdock.settings.setting import Setting, set_by, table_of
+
+DIALS = ("tweets", "tweeters")
+USUAL_PAGE = "127.0.0.1:8080"
+ROOMS: dict[str, type] = {"x": XSettings, "networks": NetworkSettings, "keep": KeepSettings}
+_PINS = {"tweets": 12, "tweeters": 13}  # both have hardware PWM on every Pi
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialSettings:
+    """One dial: where its servo hangs and how its needle moves."""
+
+    pin: int = set_by("PIN", parse.whole(0, 27), "", "the servo's GPIO (BCM numbers)")
+    scale: str = set_by("SCALE", parse.scale, "auto", "auto, linear:500 or log:10000")
+    min_angle: float = set_by("MIN_ANGLE", parse.number(-360, 360), "0", "degrees at count 0")
+    max_angle: float = set_by("MAX_ANGLE", parse.number(-360, 360), "180", "degrees at full scale")
+    min_pulse_us: int = set_by(
+        "MIN_PULSE_US", parse.whole(300, 3000), "1000", "shortest pulse in microseconds"
+    )
+    max_pulse_us: int = set_by(
+        "MAX_PULSE_US", parse.whole(300, 3000), "2000", "longest pulse in microseconds"
+    )
+    mid_pulse_us: int | None = set_by(
+        "MID_PULSE_US",
+        parse.optional(parse.whole(300, 3000)),
+        "",
+        "the pulse at the middle angle, if that is not halfway",
+    )
+    reversed: bool = set_by("REVERSED", parse.switch, "0", "1: a higher count is a shorter pulse")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Times in seconds; secrets never show in `repr`."""
+
+    hashtags: tuple[str, ...] = set_by(
+        "TWEETDOCK_HASHTAGS", parse.hashtags, "", "one or several, separated by space or comma"
+    )
+    sources: tuple[str, ...] = set_by(
+        "TWEETDOCK_SOURCES", parse.words, "x", "where posts come from, separated by comma"
+    )
+    poll_seconds: float = set_by(
+        "TWEETDOCK_POLL_SECONDS", parse.number(1, 3600), "5", "from one search to the next"
+    )
+    window_seconds: float = set_by(
+        "TWEETDOCK_WINDOW_SECONDS",
+        parse.number(60, 518_400),
+        "3600",
+        "the sliding window; X's search remembers seven days",
+    )
+    stale_seconds: float = set_by(
+        "TWEETDOCK_STALE_SECONDS",
+        parse.number(10, 86_400),
+        "300",
+        "after so long without word the needles rest at zero",
+    )
+    servo_backend: str = set_by(
+        "TWEETDOCK_SERVO_BACKEND",
+        parse.one_of("auto", "pigpio", "lgpio", "mock"),
+        "auto",
+        "auto, pigpio, lgpio or mock",
+    )
+    servo_start_seconds: float = set_by(
+        "TWEETDOCK_SERVO_START_SECONDS",
+        parse.number(0, 3600),
+        "30",
+        "how long a backend that was asked for may be out of reach at start",
+    )
+    pigpio_addr: str = set_by("PIGPIO_ADDR", parse.text, "", "a pigpiod on another host")
+    pigpio_port: int = set_by("PIGPIO_PORT", parse.whole(1, 65535), "8888", "pigpiod's port")
+    pigpiod_options: tuple[str, ...] = set_by(
+        "TWEETDOCK_PIGPIOD_OPTIONS",
+        pigpiod_options,
+        "",
+        "more options for the pigpiod that TweetDock starts, such as -t 0",
+    )
+    web: tuple[str, int] | None = set_by(
+        "TWEETDOCK_WEB", parse.listen_address, USUAL_PAGE, "where the page is, or off"
+    )
+    web_hosts: tuple[str, ...] = set_by(
+        "TWEETDOCK_WEB_HOSTS",
+        parse.hosts,
+        "",
+        "names that the page is asked for by, beside this machine's own",
+    )
+    log_level: str = set_by(
+        "TWEETDOCK_LOG_LEVEL",
+        parse.one_of("DEBUG", "INFO", "WARNING", "ERROR"),
+        "INFO",
+        "DEBUG, INFO, WARNING or ERROR",
+    )
+    log_format: str = set_by(
+        "TWEETDOCK_LOG_FORMAT", parse.one_of("text", "json"), "text", "text, or json for machines"
+    )
+    x: XSettings
+    networks: NetworkSettings
+    keep: KeepSettings
+    tweets: DialSettings
+    tweeters: DialSettings
+    demo: bool = False
+
+    @property
+    def subject(self) -> str:
+        """What is counted, as people say it; nothing of a recording, which is what it is."""
+        if is_only_replay(self.sources):
+            return ""
+        query = self.x.query if asks_x(self.sources) else ""
+        followed = self.x.follow if "x-stream" in self.sources else ()
+        tags = (f"#{tag}" for tag in self.counted_hashtags)
+        return " ".join(filter(None, [query, *tags, *followed]))
+
+    @property
+    def shown_subject(self) -> str:
+        """The subject as everybody may see it: of recordings their files' names."""
+        names = called(self.sources)
+        files = (names[s].removeprefix(REPLAY) for s in self.sources if s.startswith(REPLAY))
+        return " ".join(filter(None, [plain(self.subject), *files]))
+
+    @property
+    def counted_hashtags(self) -> tuple[str, ...]:
+        """The hashtags that are looked for; none where X's own query or a recording decides."""
+        others = {"bluesky", "mastodon"} & set(self.sources)
+        is_query = asks_x(self.sources) and self.x.query != "" and not others
+        return () if is_query or self.is_only_replay else self.hashtags
+
+    @property
+    def is_page_demanded(self) -> bool:
+        """Whether the owner has named an address for the page, and counts on it."""
+        return self.web not in (None, parse.listen_address(USUAL_PAGE))
+
+    @property
+    def is_page_open(self) -> bool:
+        """Whether other machines can see the page."""
+        return self.web is not None and not parse.is_loopback(self.web[0])
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether posts of another time are played."""
+        return any(source.startswith(REPLAY) for source in self.sources)
+
+    @property
+    def is_only_replay(self) -> bool:
+        """Whether nothing but posts of another time is played."""
+        return is_only_replay(self.sources)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what is shown is what is: nothing else is kept."""
+        return not (self.demo or self.is_replay)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], *, demo: bool = False) -> Self:
+        """The settings in `env`; raises SettingsError with all problems at once.
+
+        demo: simulated posts and mock dials, whatever `env` says of sources and servos.
+        """
+        problems = list(_unknown_names(env))
+        env = dict(env)
+        if demo:
+            env |= {"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_SERVO_BACKEND": "mock"}
+            env["TWEETDOCK_HASHTAGS"] = env.get("TWEETDOCK_HASHTAGS") or "tweetdock"
+        settle_state_dir(env)
+        read: dict[str, Any] = {n: s.read(env, problems) for n, s in table_of(cls).items()}
+        for room, part in ROOMS.items():
+            read[room] = part(**{n: s.read(env, problems) for n, s in table_of(part).items()})
+        read |= {dial: _read_dial(dial, env, problems) for dial in DIALS}
+        settings = cls(**read, demo="demo" in read["sources"])
+        # What was refused is not complained about again: its default stands in for it.
+        refused = {name_of(problem) for problem in problems}
+        problems.extend(p for p in _conflicts(settings) if name_of(p) not in refused)
+        if problems:
+            raise SettingsError(problems)
+        return settings
+
+
+def read_dials(env: Mapping[str, str]) -> dict[str, DialSettings]:
+    """Both dials' settings alone, by name; raises SettingsError with all that is wrong with them.
+
+    A dial is built before there are credentials: nothing else in `env` is looked at.
+    """
+    problems: list[str] = []
+    dials = {dial: _read_dial(dial, env, problems) for dial in DIALS}
+    refused = {name_of(problem) for problem in problems}
+    for dial, settings in dials.items():
+        conflicts = _dial_conflicts(f"TWEETDOCK_{dial.upper()}_", settings)
+        problems.extend(p for p in conflicts if name_of(p) not in refused)
+    if problems:
+        raise SettingsError(problems)
+    return dials
+
+
+def _read_dial(dial: str, env: Mapping[str, str], problems: list[str]) -> DialSettings:
+    return DialSettings(**{n: s.read(env, problems) for n, s in _dial_table(dial).items()})
+
+
+def _dial_table(dial: str) -> dict[str, Setting]:
+    prefix = f"TWEETDOCK_{dial.upper()}_"
+    table = {n: replace(s, name=prefix + s.name) for n, s in table_of(DialSettings).items()}
+    table["pin"] = replace(table["pin"], default=str(_PINS[dial]))
+    return table
+
+
+SETTINGS: tuple[Setting, ...] = (
+    *table_of(Settings).values(),
+    *(setting for part in ROOMS.values() for setting in table_of(part).values()),
+    *(setting for dial in DIALS for setting in _dial_table(dial).values()),
+)
+
+
+def _unknown_names(env: Mapping[str, str]) -> Iterator[str]:
+    # Compared without the prefix, by which all names are alike.
+    known = {setting.name.removeprefix("TWEETDOCK_"): setting.name for setting in SETTINGS}
+    for name in sorted(env):
+        if name.startswith("TWEETDOCK_") and name not in known.values():
+            near = get_close_matches(name.removeprefix("TWEETDOCK_"), known, 1)
+            hint = f"; did you mean {known[near[0]]}?" if near else "; .env.example lists all names"
+            yield f"{name}: no such setting{hint}"
+
+
+def _conflicts(settings: Settings) -> Iterator[str]:
+    sources = settings.sources
+    yield from source_problems(sources)
+    if not settings.hashtags and wants_hashtags(sources, settings.x):
+        yield "TWEETDOCK_HASHTAGS: not set; name at least one hashtag, such as dockercon"
+    yield from settings.x.problems(settings.hashtags, sources)
+    yield from settings.networks.problems(sources, settings.window_seconds)
+    if settings.window_seconds < 2 * settings.poll_seconds + 50:
+        yield (
+            f"TWEETDOCK_WINDOW_SECONDS={settings.window_seconds:g}: too short for a search every "
+            f"TWEETDOCK_POLL_SECONDS={settings.poll_seconds:g}; at least twice that and 50 more"
+        )
+    quiet = settings.networks.quiet_seconds(sources)
+    if settings.stale_seconds <= quiet:
+        yield (
+            f"TWEETDOCK_STALE_SECONDS={settings.stale_seconds:g}: a source of these may be quiet "
+            f"for {quiet:g} seconds though all is well; must be longer"
+        )
+    if settings.stale_seconds <= settings.poll_seconds:
+        yield (
+            f"TWEETDOCK_STALE_SECONDS={settings.stale_seconds:g}: must be longer than "
+            f"TWEETDOCK_POLL_SECONDS={settings.poll_seconds:g}"
+        )
+    if settings.keep.offload and settings.keep.archive is None:
+        yield "TWEETDOCK_OFFLOAD: there is nothing to off-load without TWEETDOCK_ARCHIVE"
+    if settings.tweets.pin == settings.tweeters.pin:
+        yield (
+            f"TWEETDOCK_TWEETERS_PIN={settings.tweeters.pin}: the same as TWEETDOCK_TWEETS_PIN; "
+            "each servo needs a GPIO of its own"
+        )
+    for dial in DIALS:
+        yield from _dial_conflicts(f"TWEETDOCK_{dial.upper()}_", getattr(settings, dial))
+
+
+def _dial_conflicts(prefix: str, dial: DialSettings) -> Iterator[str]:
+    for low, high in (("min_angle", "max_angle"), ("min_pulse_us", "max_pulse_us")):
+        least, most = getattr(dial, low), getattr(dial, high)
+        if least >= most:
+            yield (
+                f"{prefix}{low.upper()}={least:g}: must be below "
+                f"{high.upper()}={most:g}; to turn a dial round set REVERSED=1"
+            )
+    middle = dial.mid_pulse_us
+    if middle is not None and not dial.min_pulse_us < middle < dial.max_pulse_us:
+        yield (
+            f"{prefix}MID_PULSE_US={middle}: must be between "
+            f"MIN_PULSE_US={dial.min_pulse_us} and MAX_PULSE_US={dial.max_pulse_us}"
+        )

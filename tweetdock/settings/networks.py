@@ -1,0 +1,248 @@
+"""What can be set of the networks, and what of it does not go together."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import chain, count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tweetdock.core.plain import plain
+from tweetdock.settings import parse
+from tweetdock.settings.query import build_query
+from tweetdock.settings.setting import set_by
+
+X_API_URL = "https://api.x.com"
+X_QUERY_LENGTH = 4096  # X's own description of the search; a plan may allow fewer
+X_SELF_SERVE_QUERY_LENGTH = 512
+USD_PER_POST = "0.005"  # https://docs.x.com/x-api/getting-started/pricing
+REPLAY = "replay:"
+AVAILABLE_SOURCES = ("x", "x-stream", "bluesky", "mastodon", "demo", f"{REPLAY}FILE")
+JETSTREAM_HOSTS = " ".join(
+    f"wss://jetstream{number}.us-{coast}.bsky.network/subscribe"
+    for number in (1, 2)
+    for coast in ("east", "west")
+)
+JETSTREAM_SECONDS = 36 * 3600  # how far back a Jetstream host can go
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XSettings:
+    """X: search and stream."""
+
+    query: str = set_by(
+        "TWEETDOCK_X_QUERY", parse.text, "", "a full X query instead of the hashtags"
+    )
+    bearer_token: str = set_by(
+        "X_BEARER_TOKEN", parse.secret, "", "X's app-only token", secret=True
+    )
+    consumer_key: str = set_by(
+        "X_CONSUMER_KEY", parse.secret, "", "OAuth 1.0a: the app's key", secret=True
+    )
+    consumer_secret: str = set_by(
+        "X_CONSUMER_SECRET", parse.secret, "", "OAuth 1.0a: the app's secret", secret=True
+    )
+    access_token: str = set_by(
+        "X_ACCESS_TOKEN", parse.secret, "", "OAuth 1.0a: the user's token", secret=True
+    )
+    access_token_secret: str = set_by(
+        "X_ACCESS_TOKEN_SECRET", parse.secret, "", "OAuth 1.0a: the user's secret", secret=True
+    )
+    api_url: str = set_by("X_API_URL", parse.url, X_API_URL, "the server that speaks X's API")
+    look_back_seconds: float = set_by(
+        "TWEETDOCK_X_LOOK_BACK_SECONDS",
+        parse.number(90, 3600),
+        "120",
+        "how far a search a minute reaches back for posts that X indexed late",
+    )
+    follow: tuple[str, ...] = set_by(
+        "TWEETDOCK_FOLLOW",
+        parse.accounts,
+        "",
+        "accounts on X whose posts count too, by x-stream; @me:following: all whom @me follows",
+    )
+    usd_per_post: float = set_by(
+        "TWEETDOCK_X_PRICE_PER_POST",
+        parse.number(0, 100),
+        USD_PER_POST,
+        "what X charges for a post, in USD",
+    )
+    daily_usd: float | None = set_by(
+        "TWEETDOCK_X_DAILY_BUDGET_USD",
+        parse.optional(parse.number(0.1, 1_000_000)),
+        "",
+        "what a UTC day may cost at X; reading stops before it costs more",
+    )
+
+    def problems(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
+        """What of it does not go together, for the sources asked."""
+        # A demo takes the place of what is set, and leaves it as it is.
+        if self.follow and not {"x-stream", "demo"} & set(sources):
+            yield "TWEETDOCK_FOLLOW: accounts are followed by x-stream, which no source is"
+        if asks_x(sources):
+            yield from self._problems_at_x(hashtags, sources)
+
+    def _problems_at_x(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
+        query = self.query or build_query(hashtags)
+        limit = X_QUERY_LENGTH if self.query else X_SELF_SERVE_QUERY_LENGTH
+        if len(query) > limit:
+            name = "TWEETDOCK_X_QUERY" if self.query else "TWEETDOCK_HASHTAGS"
+            yield f"{name}: {len(query)} characters as a query for X, which takes at most {limit}"
+        if self.follow and self.query:
+            yield "TWEETDOCK_FOLLOW: cannot be joined to TWEETDOCK_X_QUERY; write from:name in that"
+        if self.daily_usd is not None and not self.usd_per_post:
+            yield (
+                f"TWEETDOCK_X_DAILY_BUDGET_USD={self.daily_usd:g}: would never be reached, as "
+                "TWEETDOCK_X_PRICE_PER_POST is 0"
+            )
+        yield from self._credential_problems(sources)
+
+    def _credential_problems(self, sources: tuple[str, ...]) -> Iterator[str]:
+        if self.bearer_token:
+            return
+        if "x-stream" in sources:
+            yield "X_BEARER_TOKEN: not set; X's stream takes no other credentials"
+            return
+        user = {
+            "X_CONSUMER_KEY": self.consumer_key,
+            "X_CONSUMER_SECRET": self.consumer_secret,
+            "X_ACCESS_TOKEN": self.access_token,
+            "X_ACCESS_TOKEN_SECRET": self.access_token_secret,
+        }
+        missing = [name for name, value in user.items() if not value]
+        if missing:
+            yield (
+                "X_BEARER_TOKEN: not set, and without it X needs "
+                + ", ".join(missing)
+                + "; to look around without credentials: python -m tweetdock --demo"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings:
+    """The networks that are free, and files that are played again."""
+
+    jetstream: tuple[str, ...] = set_by(
+        "TWEETDOCK_JETSTREAM",
+        parse.web_sockets,
+        JETSTREAM_HOSTS,
+        "Bluesky: Jetstream hosts, wss://host/subscribe, one stands in for another",
+        shown="four public ones",
+    )
+    mastodon: tuple[str, ...] = set_by(
+        "TWEETDOCK_MASTODON", parse.servers, "", "Mastodon: the servers to ask"
+    )
+    mastodon_tokens: Mapping[str, str] = set_by(
+        "TWEETDOCK_MASTODON_TOKENS",
+        parse.tokens,
+        "",
+        "Mastodon: host=token for each server where you have an account",
+        secret=True,
+    )
+    speed: float = set_by(
+        "TWEETDOCK_SPEED", parse.number(0.1, 10_000), "1", "a replay's: so many times as fast"
+    )
+    loop: bool = set_by("TWEETDOCK_LOOP", parse.switch, "0", "1: a replay starts over at its end")
+
+    def quiet_seconds(self, sources: tuple[str, ...]) -> float:
+        """For how long nothing may be heard of a source at work."""
+        # X's stream keeps alive every 20 s; a timeline beside a stream is read once a minute.
+        streams = {"x-stream": 25.0, "mastodon": 75.0 if self.mastodon_tokens else 0.0}
+        return max((streams.get(source, 0.0) for source in sources), default=0.0)
+
+    def problems(self, sources: tuple[str, ...], window_seconds: float) -> Iterator[str]:
+        """What of it does not go together, for the sources asked."""
+        if "mastodon" in sources and not self.mastodon:
+            yield "TWEETDOCK_MASTODON: not set; name at least one server, such as mastodon.social"
+        yield from self._server_problems()
+        if "bluesky" in sources and window_seconds > JETSTREAM_SECONDS:
+            yield (
+                f"TWEETDOCK_WINDOW_SECONDS={window_seconds:g}: Bluesky's hosts go back "
+                f"{JETSTREAM_SECONDS} seconds only"
+            )
+        if self.speed != 1 and not is_only_replay(sources):
+            rest = "a demo runs" if "demo" in sources else "the networks run"
+            yield f"TWEETDOCK_SPEED={self.speed:g}: {rest} at 1, only a replay does not"
+        if self.loop and not any(source.startswith(REPLAY) for source in sources):
+            yield "TWEETDOCK_LOOP=1: only a replay has an end to start over at"
+
+    def _server_problems(self) -> Iterator[str]:
+        hosts = [host_of(server) for server in self.mastodon]
+        # Not by name: what stands before a '=' may be half a token.
+        if set(self.mastodon_tokens) - set(hosts):
+            yield "TWEETDOCK_MASTODON_TOKENS: names a host that is not in TWEETDOCK_MASTODON"
+        # Feeds go by the host alone.
+        bare = [re.sub(r":(80|443)\Z", "", host) for host in hosts]
+        for host in sorted(host for host in set(bare) if bare.count(host) > 1):
+            yield f"TWEETDOCK_MASTODON: names {host} more than once; one address of it is enough"
+        for server, host in zip(self.mastodon, hosts, strict=True):
+            if host in self.mastodon_tokens and not _hides_tokens(server):
+                yield f"TWEETDOCK_MASTODON_TOKENS: none goes to {server}, where anybody can read it"
+
+
+def wants_hashtags(sources: tuple[str, ...], x: XSettings) -> bool:
+    """Whether one of the sources has nothing to look for without a hashtag."""
+    wants = {
+        "x": not x.query,
+        "x-stream": not (x.query or x.follow),
+        "bluesky": True,
+        "mastodon": True,
+    }
+    return any(wants.get(source, False) for source in sources)
+
+
+def asks_x(sources: tuple[str, ...]) -> bool:
+    """Whether one of the sources is X."""
+    return not {"x", "x-stream"}.isdisjoint(sources)
+
+
+def is_only_replay(sources: tuple[str, ...]) -> bool:
+    """Whether recordings are played and nothing else is there."""
+    return bool(sources) and all(source.startswith(REPLAY) for source in sources)
+
+
+def source_problems(sources: tuple[str, ...]) -> Iterator[str]:
+    """Which sources there are not, or do not go together."""
+    if not sources:
+        yield "TWEETDOCK_SOURCES: names none; a comma list of " + ", ".join(AVAILABLE_SOURCES)
+    for source in sources:
+        if source == REPLAY:
+            yield f"TWEETDOCK_SOURCES={source}: the file to play is missing: {REPLAY}FILE"
+        elif source not in AVAILABLE_SOURCES and not source.startswith(REPLAY):
+            yield f"TWEETDOCK_SOURCES={source}: a comma list of " + ", ".join(AVAILABLE_SOURCES)
+    if "demo" in sources and len(sources) > 1:
+        yield "TWEETDOCK_SOURCES: made-up posts cannot be mixed with real ones; demo stands alone"
+
+
+def called(sources: tuple[str, ...]) -> dict[str, str]:
+    """What each source is called where everybody sees it: a recording by its file's name alone."""
+    names: dict[str, str] = {}
+    for source in sources:
+        plainly = source
+        if source.startswith(REPLAY):
+            plainly = REPLAY + plain(replayed_file(source).name)
+        numbers = (f"{plainly} ({number})" for number in count(2))
+        taken = set(names.values())
+        names[source] = next(name for name in chain([plainly], numbers) if name not in taken)
+    return names
+
+
+def replayed_file(source: str) -> Path:
+    """The file of a source `replay:FILE`."""
+    return Path(source.removeprefix(REPLAY)).expanduser()
+
+
+def host_of(server: str) -> str:
+    """The host, with its port if it has one, of an address."""
+    return server.partition("://")[2]
+
+
+def _hides_tokens(server: str) -> bool:
+    parts = urlsplit(server)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return True
+    try:
+        return ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False

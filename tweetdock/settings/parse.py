@@ -1,0 +1,262 @@
+"""How the text of one setting becomes a value; each refusal says what is accepted."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from tweetdock.core.scaler import make_scale
+from tweetdock.settings.s3_url import parse_url
+
+Parsed = TypeVar("Parsed")
+
+# Marks that X takes inside a hashtag beside letters, marks and digits (twitter-text, regexp/).
+_HASHTAG_MARKS = set(
+    "_\u200c\u200d\ua67e\u05be\u05f3\u05f4\uff5e\u301c\u309b\u309c\u30a0\u30fb\u3003\u0f0b\u0f0c\u00b7"
+)
+
+
+_LONGEST_WORD = 40  # that is no token, as far as one can tell
+_PLACE = re.compile(r"[/~.]|[a-z0-9]+://|replay:")
+
+
+def tells_secrets(word: str) -> bool:
+    """Whether a word looks like a token that was put into the wrong variable."""
+    return not _PLACE.match(word) and ("%" in word or len(word) > _LONGEST_WORD)
+
+
+def _quoted(word: str) -> str:
+    return "a word of it" if tells_secrets(word) else repr(word)
+
+
+def text(value: str) -> str:
+    """Any text."""
+    return value
+
+
+def secret(value: str) -> str:
+    """A token that fits into an HTTP header."""
+    if value and not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("one word of plain characters, without spaces or line breaks")
+    return value
+
+
+def hashtags(value: str) -> tuple[str, ...]:
+    """Hashtags without `#`, as written but composed (NFC), doubles (by NFKC, caseless) left out."""
+    found: dict[str, str] = {}
+    for word in re.split(r"[\s,]+", value):
+        tag = unicodedata.normalize("NFC", word.removeprefix("#").removeprefix("\uff03"))
+        if not tag:
+            if word:
+                raise ValueError("a '#' needs a word behind it")
+            continue
+        kinds = {unicodedata.category(c)[0] for c in tag if c not in _HASHTAG_MARKS}
+        is_odd = kinds - {"L", "M", "N"} or any(unicodedata.category(c) == "No" for c in tag)
+        if is_odd or "L" not in kinds:
+            raise ValueError(
+                f"{_quoted(word)} is no hashtag: letters, digits and '_', at least one letter, "
+                "several separated by space or comma"
+            )
+        found.setdefault(unicodedata.normalize("NFKC", tag).casefold(), tag)
+    return tuple(found.values())
+
+
+def words(value: str) -> tuple[str, ...]:
+    """A comma list, in order, doubles left out."""
+    return tuple(dict.fromkeys(word for word in re.split(r"\s*,\s*", value.strip()) if word))
+
+
+def number(low: float, high: float, unit: str = "") -> Callable[[str], float]:
+    """A parser of a number from `low` to `high`."""
+
+    def parse(value: str) -> float:
+        try:
+            parsed = float(value)
+        except ValueError:
+            parsed = float("nan")
+        if not low <= parsed <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}{unit and ' ' + unit}")
+        return parsed
+
+    return parse
+
+
+def whole(low: int, high: int, unit: str = "") -> Callable[[str], int]:
+    """A parser of a whole number from `low` to `high`."""
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,9}", value) or not low <= int(value) <= high:
+            raise ValueError(f"a whole number from {low} to {high}{unit and ' ' + unit}")
+        return int(value)
+
+    return parse
+
+
+def switch(value: str) -> bool:
+    """0 or 1."""
+    if value not in ("0", "1"):
+        raise ValueError("0 or 1")
+    return value == "1"
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A parser of one of some words, in any case."""
+
+    def parse(value: str) -> str:
+        for choice in choices:
+            if value.casefold() == choice.casefold():
+                return choice
+        raise ValueError("one of " + ", ".join(choices))
+
+    return parse
+
+
+def scale(value: str) -> str:
+    """The words of a scale, checked."""
+    make_scale(value)
+    return value
+
+
+def url(value: str) -> str:
+    """An http or https address of a server, without a path."""
+    accepted = "an address such as https://api.x.com, without a path, user or password"
+    if not _is_address(value) or urlsplit(value).path.strip("/"):
+        raise ValueError(accepted)
+    return value.rstrip("/")
+
+
+def optional(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed | None]:
+    """A parser of the same, or of nothing: None."""
+    return lambda value: parse(value) if value else None
+
+
+def accounts(value: str) -> tuple[str, ...]:
+    """Accounts on X, each with `@`; behind one `:following` stands for all whom it follows."""
+    found: dict[str, str] = {}
+    for word in filter(None, re.split(r"[\s,]+", value)):
+        account = f"@{word.removeprefix('@')}"
+        if not re.fullmatch(r"@[A-Za-z0-9_]{1,15}(:following)?", account):
+            raise ValueError(
+                f"{_quoted(word)} is no account: @name, or @name:following for all whom it "
+                "follows, several separated by space or comma"
+            )
+        found.setdefault(account.casefold(), account)
+    return tuple(found.values())
+
+
+def web_sockets(value: str) -> tuple[str, ...]:
+    """Addresses of WebSockets."""
+    found = _listed(value)
+    for address in found:
+        if not _is_address(re.sub("^ws", "http", address)) or not address.startswith("ws"):
+            raise ValueError("addresses such as wss://host/subscribe, separated by space")
+    return found
+
+
+def servers(value: str) -> tuple[str, ...]:
+    """Addresses of servers; a mere host is meant by https."""
+    found: dict[str, None] = {}
+    for word in _listed(value):
+        address = url(word if "://" in word else f"https://{word}").lower()
+        # A token that was put here must not become the name of a host.
+        if not _is_host(urlsplit(address).netloc):
+            raise ValueError("hosts such as mastodon.social, several separated by space")
+        found[address] = None
+    return tuple(found)
+
+
+def hosts(value: str) -> tuple[str, ...]:
+    """Names of hosts, without port."""
+    found = tuple(dict.fromkeys(name.lower() for name in _listed(value)))
+    if not all(re.fullmatch(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", name) for name in found):
+        raise ValueError("names such as tweetdock.local, several separated by space, without port")
+    return found
+
+
+def tokens(value: str) -> dict[str, str]:
+    """A secret for each of some hosts, `host=token`."""
+    found = {}
+    for word in _listed(value):
+        host, _, token = word.partition("=")
+        if not host or "/" in host or not token:
+            raise ValueError("host=token, several separated by space")
+        found[host.lower()] = secret(token)
+    return found
+
+
+def _is_host(netloc: str) -> bool:
+    host = netloc
+    if port := re.search(r":[0-9]{1,5}\Z", netloc):
+        host = netloc[: port.start()]
+    if host.startswith("["):
+        return True  # an address of IPv6, which urlsplit has read
+    kinds = {unicodedata.category(sign)[0] for sign in host if sign not in ".-"}
+    return kinds <= {"L", "M", "N"} and not host.startswith((".", "-"))
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, re.split(r"[\s,]+", value))))
+
+
+def endpoint(value: str) -> str:
+    """An http or https address, with a path or without; or nothing."""
+    if value and not _is_address(value):
+        raise ValueError("an address such as https://minio.example.org, without user or password")
+    return value.rstrip("/")
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        is_host = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+    extras = (parts.username, parts.password, parts.query, parts.fragment)
+    return parts.scheme in ("http", "https") and is_host and not any(extras)
+
+
+def listen_address(value: str) -> tuple[str, int] | None:
+    """HOST:PORT to listen at, or None for `off`."""
+    if value.casefold() == "off":
+        return None
+    host, _, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        if host != "localhost":
+            ip_address(host)
+        return host, whole(0, 65535)(port)
+    except ValueError as error:
+        raise ValueError("an IP address and a port such as 127.0.0.1:8080, or off") from error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen at is this machine's alone."""
+    return host == "localhost" or ip_address(host).is_loopback
+
+
+def folder(value: str) -> Path:
+    """A folder; `~` is the home folder."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError("a folder; '~' cannot be resolved here, write it out") from error
+
+
+def archive(value: str) -> Path | None:
+    """A gzip file for the archive; None for nothing."""
+    if not value:
+        return None
+    path = folder(value)
+    if path.suffix != ".gz" or path.stem.startswith("."):
+        raise ValueError("a file whose name ends in .jsonl.gz, such as tweets.jsonl.gz")
+    return path
+
+
+def s3_url(value: str) -> str:
+    """`s3://bucket/prefix`, or nothing."""
+    if value:
+        parse_url(value)
+    return value

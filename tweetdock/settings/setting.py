@@ -1,0 +1,67 @@
+"""One setting: its name in the environment, how it is read, what it is when not set."""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tweetdock.settings.parse import tells_secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the owner can set, and how it is written."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str
+    meaning: str
+    secret: bool = False
+    shown: str = ""  # the default as the help tells it, where that is short
+
+    @property
+    def flag(self) -> str:
+        """Its flag on the command line; a secret has none that should be used."""
+        return "--" + self.name.removeprefix("TWEETDOCK_").lower().replace("_", "-")
+
+    def read(self, env: Mapping[str, str], problems: list[str]) -> Any:
+        """Its value in `env`; on trouble the problem is noted and the default taken."""
+        value = env.get(self.name, "").strip()
+        # `docker run --env-file` hands quotes on as they stand; a shell and .env take them off.
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1].strip()
+        try:
+            return self.parse(value or self.default)
+        except ValueError as error:
+            shown = "" if self.secret else f"={_masked(value)}"
+            problems.append(f"{self.name}{shown}: {error}")
+            with suppress(ValueError):  # a default may be wrong too: a '~' without home folder
+                return self.parse(self.default)
+            return None
+
+
+def set_by(
+    name: str,
+    parse: Callable[[str], Any],
+    default: str,
+    meaning: str,
+    *,
+    secret: bool = False,
+    shown: str = "",
+) -> Any:
+    """A field of a class of settings."""
+    setting = Setting(name, parse, default, meaning, secret, shown)
+    return field(repr=not secret, metadata={"setting": setting})
+
+
+def _masked(value: str) -> str:
+    # An address may carry a password, and a host its token, put into the wrong variable.
+    value = re.sub(r"(?s)=.+", "=...", re.sub(r"//.*@", "//...@", value))
+    return re.sub(r"[^\s,]+", lambda word: "..." if tells_secrets(word[0]) else word[0], value)
+
+
+def table_of(owner: type) -> dict[str, Setting]:
+    """The settings of such a class, by the names of its fields."""
+    parts = fields(owner)
+    return {p.name: p.metadata["setting"] for p in parts if "setting" in p.metadata}

@@ -1,1 +1,0 @@
-"""A dial's face on paper."""

@@ -1,0 +1,185 @@
+"""A recording as a source: its posts once more, from now on, as fast as wanted."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import SourceError, TornError, UnavailableError
+from tweetdock.core.post import Batch, Feed, Post, Span
+from tweetdock.core.times import clock_time, duration, rfc3339
+from tweetdock.sources.polling import Pause
+from tweetdock.sources.recordings import Entry, Findings, Text, counted, entries
+from tweetdock.sources.schedule import Program
+from tweetdock.sources.tape import Tape
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+STEP_SECONDS = 30.0  # of the clock, so that no fast one takes a pause for silence
+GRACE_SECONDS = 1.0  # a poll may be this late before the lack of it counts as a gap
+PIECE = 5_000  # so many posts, or lines to read, make a batch
+GLANCE = 100_000  # so many lines are searched for a first post before anything starts
+LONG_SILENCE_MS = 86_400_000
+
+
+class Replay:
+    """The posts of a file, moved so that the first is made at the first poll.
+
+    No hashtag is looked for: a recording is what it is. The clock is to run `speed` times as fast
+    as the machine's, and the gauge's likewise; between two posts passes as much of its time as in
+    the file. With `loops` the file begins anew after a rest as long as the usual distance of its
+    posts; then each post is another one, by the same author.
+
+    name: what everybody may call it. lines: gives a file's lines, packed or not, and a
+    TornError in place of what is damaged; may raise OSError.
+    Raises UnavailableError if the file cannot be read or has no posts; so does `poll` where that
+    shows late.
+    """
+
+    voice = ""
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        clock: Clock,
+        window_seconds: float,
+        lines: Callable[[Path], Iterator[Text]],
+        speed: float = 1.0,
+        loops: bool = False,
+    ) -> None:
+        self._step = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, STEP_SECONDS / speed))
+        self.feed = Feed(name, round((self._step + GRACE_SECONDS) * speed * 1000))
+        self._clock = clock
+        self._speed = speed
+        self._loops = loops
+        self._window_ms = round(window_seconds * 1000)
+        self._until_ms: int | None = None
+        self._file = path.name
+        self._cut = threading.Event()
+        self._tape = Tape()
+        self._program: Program | None = None
+        self._recording = Recording(name, path, lines)
+        self._recording.glance(self._tape)
+
+    def poll(self) -> Iterator[Batch]:
+        """What has become due; the first time, after the file has been read."""
+        if self._program is None:
+            yield from self._load()
+            self._program = Program(self._tape, self._clock.now_ms(), loops=self._loops)
+        now_ms = self._clock.now_ms()
+        span = self._span(now_ms)
+        posts = self._program.posts_in(span)
+        remark = self._remark(self._program, now_ms)
+        piece = tuple(islice(posts, PIECE))
+        while rest := tuple(islice(posts, PIECE)):
+            yield Batch(source=self.feed.source, posts=piece, has_more=True, remark=remark)
+            piece = rest
+        self._until_ms = now_ms
+        yield Batch(source=self.feed.source, posts=piece, covers=span, remark=remark)
+
+    def pause(self) -> Pause:
+        """Until the next post is due, within bounds."""
+        now_ms = self._clock.now_ms()
+        due_ms = self._program.next_after(now_ms) if self._program else now_ms
+        seconds = self._step if due_ms is None else (due_ms - now_ms) / 1000 / self._speed
+        return Pause(min(self._step, max(SHORTEST_PAUSE, seconds)))
+
+    def server_ms(self) -> None:
+        """There is no server."""
+
+    def cut(self) -> None:
+        """End the reading of the file under way."""
+        self._cut.set()
+
+    def _load(self) -> Iterator[Batch]:
+        for count in self._recording.read(self._tape):
+            if self._cut.is_set():
+                raise SourceError(f"the reading of {self._file} was ended")
+            if count % PIECE == 0:
+                # A sign of life: a long file takes minutes on a small machine.
+                posts = counted(len(self._tape), "post", "posts")
+                remark = f"reading {self._file}: {posts} so far"
+                yield Batch(source=self.feed.source, has_more=True, remark=remark)
+        self._tape.close()
+        self._announce(self._tape.times)
+
+    def _announce(self, times: Sequence[int]) -> None:
+        log.info(
+            "%s: %s by %s, %s to %s",
+            self.feed.name,
+            counted(len(times), "post", "posts"),
+            counted(self._tape.authors, "author", "authors"),
+            *(_moment(times[0]), _moment(times[-1])),
+        )
+        silences = ((later - sooner, sooner) for sooner, later in pairwise(times))
+        silence_ms, since_ms = max(silences, default=(0, 0))
+        if silence_ms > LONG_SILENCE_MS:
+            log.warning(
+                "%s: after %s there is no post for %s, nor will there be when it is played",
+                *(self.feed.name, _moment(since_ms), duration(silence_ms / 1000)),
+            )
+
+    def _span(self, now_ms: int) -> Span:
+        since_ms = now_ms - self._window_ms
+        # Before the first post there is none; and a clock set back wants the window once more.
+        if self._until_ms is not None and self._until_ms <= now_ms:
+            since_ms = max(since_ms, self._until_ms)
+        return Span(since_ms, now_ms)
+
+    def _remark(self, program: "Program", now_ms: int) -> str:
+        file_ms = program.file_ms(now_ms)
+        if file_ms is None:
+            return "the replay has ended"
+        pace = "" if self._speed == 1 else f", {self._speed:g} times as fast"
+        return f"{_moment(file_ms)}{pace}"
+
+
+class Recording:
+    """A file on its way onto a tape, entry by entry."""
+
+    def __init__(self, name: str, path: Path, lines: Callable[[Path], Iterator[Text]]) -> None:
+        self._name = name
+        self._path = path
+        self._findings = Findings()
+        self._entries: Iterator[Entry] = entries(self._texts(lines))
+
+    def glance(self, tape: Tape) -> None:
+        """Read up to the first post; UnavailableError if it is clear that there is none."""
+        for count in self.read(tape):
+            if len(tape) or count == GLANCE:
+                return
+
+    def read(self, tape: Tape) -> Iterator[int]:
+        """Read on, counting the entries; UnavailableError if there was no post in the end."""
+        for entry in self._entries:
+            self._findings.take(entry)
+            if isinstance(entry, Post):
+                tape.add(entry)
+            yield self._findings.entries
+        if not len(tape):
+            found = "; ".join((*self._findings.sentences, *self._findings.others))
+            reason = f"has no posts to count: {found}" if found else "is empty"
+            raise UnavailableError(f"{self._path} {reason}")
+        for sentence in self._findings.sentences:
+            log.warning("%s: %s", self._name, sentence)
+
+    def _texts(self, lines: Callable[[Path], Iterator[Text]]) -> Iterator[Text]:
+        has_begun = False
+        try:
+            for text in lines(self._path):
+                has_begun = True
+                yield text
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+            if not has_begun:
+                raise UnavailableError(f"{self._path} {reason}") from error
+            yield TornError(f"the rest {reason}")
+
+
+def _moment(ms: int) -> str:
+    return f"{rfc3339(ms)[:10]} {clock_time(ms)}"

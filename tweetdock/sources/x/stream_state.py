@@ -1,0 +1,299 @@
+"""What X's stream and its search know together, each in a thread of its own."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from tweetdock.core.clock import Clock
+from tweetdock.core.errors import SourceError
+from tweetdock.core.memory import Bookmark
+from tweetdock.core.post import Span
+from tweetdock.core.times import duration
+from tweetdock.settings.query import Queries, build_queries
+from tweetdock.sources.http import date_ms
+from tweetdock.sources.x.follow import OLD_MS, Followed
+from tweetdock.sources.x.gaps import Gaps, Work
+from tweetdock.sources.x.reconnects import Reconnects
+
+log = logging.getLogger(__name__)
+
+DAY_MS = 86_400_000
+RULES_SETTLE_MS = 30_000  # a rule holds after about 20 s
+LOOK_MS = 60_000  # X allows 450 looks in 15 min
+MOST_SEARCHES = 300  # that X's 450 in 15 min read every minute, and a gap besides
+
+
+class Ledger:
+    """The one place of what both voices of `x-stream` share; every method takes its lock.
+
+    hashtags, query, accounts: what is asked for; `accounts` are named one by one. lists: whose
+    list of followed accounts is asked for, too. bookmark: where to go on from.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        hashtags: Iterable[str],
+        query: str,
+        accounts: Iterable[str],
+        lists: Iterable[str],
+        window_ms: int,
+        look_back_ms: int,
+        bookmark: Bookmark,
+    ) -> None:
+        self.clock = clock
+        self.window_ms = window_ms
+        self._hashtags, self._query = tuple(hashtags), query
+        self._accounts, self._lists = tuple(accounts), tuple(lists)
+        self._lock = threading.Lock()
+        self._has_server_time = False
+        known = _loaded(bookmark.cursor)
+        # One that cannot be read costs the window's posts once more, and no truth.
+        self._reconnects = Reconnects(_numbers(known.get("connects")))
+        self._settled_ms = max(_numbers([known.get("rules_ms")]), default=0)
+        followed = [Followed.load(entry) for entry in _list(known.get("followed"))]
+        self._followed = {one.of: one for one in followed if one and one.of in self._lists}
+        self._followed_json = ""
+        self._rule_ids: frozenset[str] = frozenset()
+        self._looked_ms = self._opened_ms = 0
+        self._has_lost_rules = False
+        self._owed = 0
+        self.queries: Queries | None = None  # not known before all lists are
+        self._gaps = Gaps(
+            queries=0,
+            window_ms=window_ms,
+            look_back_ms=look_back_ms,
+            seen=bookmark.seen,
+            unsettled=_spans(known.get("unsettled")),
+        )
+        with suppress(SourceError):  # the stream says what X would not take
+            self.prepare()
+
+    def prepare(self) -> None:
+        """Build the queries, if all is known for it; SourceError says what X would not take."""
+        with self._lock:
+            if any(name not in self._followed for name in self._lists):
+                return
+            names = {name.casefold(): name for name in self._accounts}
+            for one in self._followed.values():
+                names |= {name.casefold(): name for name in one.names}
+            # In an order of their own: X's may be another one each time.
+            accounts = [names[key] for key in sorted(names)]
+            queries = build_queries(self._hashtags, accounts, self._query)
+            if queries != self.queries:
+                self.queries = queries
+                self._gaps.ask_by(len(queries.searches))
+                if len(queries.searches) > MOST_SEARCHES:
+                    log.warning(
+                        "x-stream: the accounts followed take %d searches, which X's rate limit "
+                        "does not allow each minute: gaps are filled slowly, or never",
+                        len(queries.searches),
+                    )
+
+    def lists_due(self, now_ms: int) -> list[str]:
+        """Whose list of followed accounts is to be read, anew or for the first time."""
+        with self._lock:
+            known = self._followed
+            return [n for n in self._lists if n not in known or known[n].is_old(now_ms)]
+
+    def put_off(self, name: str, now_ms: int) -> bool:
+        """Go on with the old list for a day; False if there is none."""
+        with self._lock:
+            known = self._followed.get(name)
+            if known is None:
+                return False
+            self._followed[name] = replace(known, read_ms=now_ms - OLD_MS + DAY_MS)
+            self._followed_json = ""
+            return True
+
+    def follow(self, followed: Followed) -> None:
+        """A list was read."""
+        with self._lock:
+            self._followed[followed.of] = followed
+            self._followed_json = ""
+
+    def correct(self, headers: Mapping[str, str], asked_ms: int) -> None:
+        """Take X's word for the time, by an answer's Date."""
+        server_ms = date_ms(headers)
+        if server_ms is None:
+            return
+        with self._lock:
+            self._has_server_time = True
+            before_ms = self.clock.now_ms()
+            if not self.clock.correct(server_ms, asked_ms):
+                return
+            self._move(self.clock.now_ms())
+        off = duration(abs(server_ms - before_ms) / 1000)
+        log.warning("this machine's clock is off by %s; going by X's", off)
+
+    def clock_moved(self, now_ms: int) -> None:
+        """The search has corrected the clock, which says `now_ms`."""
+        with self._lock:
+            self._move(now_ms)
+
+    def server_ms(self) -> int | None:
+        """X's time, once it has told the stream."""
+        return self.clock.now_ms() if self._has_server_time else None
+
+    def cursor(self) -> str:
+        """What both go on from after a restart, as JSON."""
+        with self._lock:
+            cursor = {
+                "connects": self._reconnects.connects_ms,
+                "rules_ms": self._settled_ms,
+                "unsettled": self._gaps.unsettled(self.clock.now_ms()),
+            }
+            if not self._followed_json:  # thousands of names, which seldom change
+                followed = [one.dump() for one in self._followed.values()]
+                self._followed_json = json.dumps(followed, separators=(",", ":"))
+            head = json.dumps(cursor, separators=(",", ":")).removesuffix("}")
+            return f'{head},"followed":{self._followed_json}}}'
+
+    def owe(self, billed: int) -> None:
+        """So much was billed, in posts, that no batch has told yet."""
+        with self._lock:
+            self._owed += billed
+
+    def owed(self) -> int:
+        """The same, to be told by the next batch."""
+        with self._lock:
+            owed, self._owed = self._owed, 0
+            return owed
+
+    # What the search is to read, and has read.
+
+    def work(self) -> tuple[str, Work] | None:
+        """The query and search that are due; None if there is nothing to ask."""
+        with self._lock:
+            found = self._gaps.next(self.clock.now_ms()) if self.queries else None
+            if found is None or self.queries is None:
+                return None
+            return self.queries.searches[found.query], found
+
+    def read(self, query: str, work: Work, span: Span, served_ms: int) -> list[Span]:
+        """A search has read a stretch by `served_ms`; what is complete by that."""
+        with self._lock:
+            searches = self.queries.searches if self.queries else ()
+            if searches[work.query : work.query + 1] != (query,):
+                return []  # whom we follow has changed meanwhile
+            return self._gaps.read(work.query, span, served_ms)
+
+    # The stream's connections.
+
+    def wait_seconds(self, now_ms: int) -> float:
+        """Seconds until the stream may be connected to once more."""
+        with self._lock:
+            return self._reconnects.wait_seconds(now_ms)
+
+    def connecting(self, now_ms: int) -> None:
+        """The stream is connected to."""
+        with self._lock:
+            self._reconnects.connecting(now_ms)
+
+    def not_reached(self) -> None:
+        """The connect never came as far as X."""
+        with self._lock:
+            self._reconnects.not_reached()
+
+    def rules_changed(self, now_ms: int) -> None:
+        """Rules were added, and hold a while later."""
+        with self._lock:
+            self._settled_ms = now_ms + RULES_SETTLE_MS
+
+    def look_is_due(self, now_ms: int) -> bool:
+        """Whether it is time to see if the open stream's rules are still there."""
+        with self._lock:
+            is_open = self._gaps.live_ms is not None and not self._has_lost_rules
+            return is_open and now_ms - self._looked_ms >= LOOK_MS
+
+    def looked(self, ids: Iterable[str], asked_ms: int) -> None:
+        """X was asked which rules there are: these."""
+        with self._lock:
+            if asked_ms < self._opened_ms:  # of another connection
+                return
+            if self._rule_ids <= set(ids):
+                self._looked_ms = asked_ms
+            else:
+                self._has_lost_rules = True
+
+    @property
+    def has_lost_rules(self) -> bool:
+        """Whether the open stream lacks a rule of its own; deleted and added it is another one."""
+        return self._has_lost_rules
+
+    def opened(self, since_ms: int, rule_ids: Iterable[str], looked_ms: int) -> None:
+        """The stream is there, and brings every post from that moment on, if its rules hold.
+
+        looked_ms: when the rules were there.
+        """
+        with self._lock:
+            known, self._rule_ids = self._rule_ids, frozenset(rule_ids)
+            self._has_lost_rules = False
+            self._looked_ms, self._opened_ms = looked_ms, self.clock.now_ms()
+            if known and not self._rule_ids <= known:  # whoever has added it meanwhile
+                self._settled_ms = max(self._settled_ms, self._opened_ms + RULES_SETTLE_MS)
+            self._reconnects.opened(self._opened_ms)
+            self._gaps.stream_begins(max(since_ms, self._settled_ms))
+
+    def heard(self, now_ms: int) -> Span:
+        """The stream has brought a line; since when it brings every post, and until when for sure.
+
+        Not until now: its rules may have been deleted after the last look at them.
+        """
+        with self._lock:
+            since_ms = self._gaps.live_ms or now_ms
+            until_ms = max(since_ms, min(now_ms, self._looked_ms))
+            self._gaps.stream_heard(until_ms)
+            return Span(since_ms, until_ms)
+
+    def stumbled(self, now_ms: int) -> None:
+        """The stream has brought a line that cannot be read, of just now: the search is to."""
+        with self._lock:
+            self._gaps.stream_ends()
+            self._gaps.stream_begins(max(now_ms, self._settled_ms))
+
+    def broke(self, now_ms: int) -> float:
+        """The stream has ended, or could not be reached; seconds to wait."""
+        with self._lock:
+            self._gaps.stream_ends()
+            return self._reconnects.broke(now_ms)
+
+    def refused(self, now_ms: int, first: float, cap: float) -> float:
+        """X has refused; seconds to wait."""
+        with self._lock:
+            return self._reconnects.refused(now_ms, first, cap)
+
+    def _move(self, now_ms: int) -> None:
+        self._gaps.clock_moved(now_ms)
+        self._looked_ms = min(self._looked_ms, now_ms)
+        self._opened_ms = min(self._opened_ms, now_ms)
+        if self._settled_ms:  # by the clock as it was, and nobody knows how long ago
+            self._settled_ms = now_ms + RULES_SETTLE_MS
+        if self._gaps.live_ms is not None:
+            self._gaps.stream_begins(max(now_ms, self._settled_ms))
+
+
+def _loaded(cursor: str) -> dict[str, Any]:
+    with suppress(ValueError, RecursionError):
+        known = json.loads(cursor)
+        if isinstance(known, dict):
+            return known
+    return {}
+
+
+def _list(thing: Any) -> list[Any]:
+    return thing if isinstance(thing, list) else []
+
+
+def _numbers(things: Any) -> list[int]:
+    return [n for n in _list(things) if type(n) is int and 0 <= n < 1 << 60]
+
+
+def _spans(things: Any) -> list[Span]:
+    pairs = [_numbers(thing) for thing in _list(things)]
+    return [Span(*pair) for pair in pairs if len(pair) == 2]

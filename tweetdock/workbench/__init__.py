@@ -1,1 +1,0 @@
-"""The workbench: a servo under the keys of a keyboard."""
