@@ -19,8 +19,7 @@ from benchmarks.table import lines, race
 from tweetdock.core.clock import Clock
 from tweetdock.core.post import Batch, Post, Removal
 from tweetdock.sources.bluesky.events import Sieve, Sighting
-from tweetdock.sources.bluesky.plan import Plan
-from tweetdock.sources.bluesky.progress import Ask, Course
+from tweetdock.sources.bluesky.progress import Ask, Course, Plan
 from tweetdock.sources.bluesky.source import Bluesky
 from tweetdock.sources.bluesky.websocket import WebSocket
 

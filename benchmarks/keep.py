@@ -14,10 +14,10 @@ from benchmarks.table import lines, race
 from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Feed, Post, Raw, Span
 from tweetdock.keep.archive import FLUSH_SECONDS, Archive
-from tweetdock.keep.archive_line import Line
+from tweetdock.keep.archive_format import Line
 from tweetdock.keep.keeper import Keeper
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.rotation import Rotation
+from tweetdock.settings.keeping import Rotation
 from tweetdock.sources.x.plan import SearchPlan
 
 POLL_MS = 5000
@@ -58,7 +58,7 @@ def hour_of(posts: int, *, has_archive: bool) -> int:
         archive = partial(Archive, path, Rotation(), lambda _: None, time.seconds)
         opened = archive if has_archive else None
         keeper = Keeper(settings, SUBJECTS, opened, monotonic=time.seconds)
-        gauge = Gauge(settings, [Feed("x", 105_000)], time.ms, keeper.recall())
+        gauge = Gauge(settings.gauge, [Feed("x", 105_000)], time.ms, keeper.recall())
         before = process.io_counters().write_chars
         while time.ms < NOON:
             time.ms += POLL_MS

@@ -20,7 +20,7 @@ from benchmarks.table import lines, race
 from tweetdock.daemon import Daemon
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
-from tweetdock.sources.x.lines import Wanted, parse_line
+from tweetdock.sources.x.posts import Wanted, parse_line
 from tweetdock.threads import Companion, Crash
 
 # The tests' stand-ins are no package of their own: they are found where pytest finds them.

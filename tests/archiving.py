@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tweetdock.core.post import Post, Raw
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.archive_line import Line
-from tweetdock.settings.rotation import Rotation
+from tweetdock.keep.archive_format import Line
+from tweetdock.settings.keeping import Rotation
 
 START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z
 

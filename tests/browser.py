@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from tweetdock.settings.gauge import Settings
-from tweetdock.show.board import Board, Vitals
-from tweetdock.show.past import Past
-from tweetdock.show.web.limits import Limits
+from tweetdock.show.board import Board, Past, Vitals
+from tweetdock.show.web.guard import Limits
 from tweetdock.show.web.web import Web
 from tweetdock.threads import Companion
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
     from tweetdock.core.reading import Reading
-    from tweetdock.show.past import Moment
+    from tweetdock.show.board import Moment
     from tweetdock.threads import Crash
 
 LIMIT_MS = 10_000

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tweetdock.core.post import Post, Raw, Span
-from tweetdock.keep.archive_format import pack
-from tweetdock.keep.archive_line import Line
-from tweetdock.keep.archive_note import write_note
+from tweetdock.keep.archive_format import Line, pack, write_note
 from tweetdock.keep.archive_reader import Contents
 from tweetdock.keep.files import bytes_of
 

@@ -1,9 +1,8 @@
 """Looks at sources as the doctor takes them, and what is found by name."""
 
-from tweetdock.doctor.findings import Finding, Verdict
 from tweetdock.doctor.networks import source_checks
-from tweetdock.doctor.redactor import Censor
-from tweetdock.keep.texts import texts
+from tweetdock.doctor.round import Censor, Finding, Verdict
+from tweetdock.keep.archive_reader import texts
 from tweetdock.settings.gauge import Settings
 
 

@@ -25,7 +25,7 @@ def command_with_lock(lock: Path, *words: str, first: str = "") -> list[str]:
     Of this machine's own lock it neither asks nor takes away what is left.
     """
     script = (
-        "import pathlib, sys, tweetdock.servos.pigpiod_lock as pigpiod_lock\n"
+        "import pathlib, sys, tweetdock.servos.pigpiod as pigpiod_lock\n"
         f"pigpiod_lock.LOCK = pathlib.Path({str(lock)!r})\n{first}\n"
         "from tweetdock.cli import main; sys.exit(main(sys.argv[1:]))"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tweetdock.core.coverage import Grade, worst
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.scaler import step_above
-from tweetdock.show.past import Moment
+from tweetdock.show.board import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ ENV = {"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_HASHTAGS": "dockercon"}
 def live_through(site: Site, since_ms: int, until_ms: int) -> None:
     """Have the demo's posts counted and shown, step by step."""
     feed = Feed("demo", STEP_MS)
-    gauge = Gauge(Settings.from_env(ENV), [feed], since_ms)
+    gauge = Gauge(Settings.from_env(ENV).gauge, [feed], since_ms)
     at_ms = since_ms
     while at_ms < until_ms:
         span = Span(at_ms - HOUR_MS if at_ms == since_ms else at_ms, at_ms + STEP_MS)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tweetdock.core.post import Post, Raw
 from tweetdock.core.times import rfc3339
-from tweetdock.keep.archive_line import Line
+from tweetdock.keep.archive_format import Line
 
 DAY_MS = 1_624_320_000_000  # 2021-06-22T00:00:00Z
 JSON = dict[str, Any]

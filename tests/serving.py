@@ -11,9 +11,8 @@ from dials import comes_true
 from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.settings.gauge import Settings
-from tweetdock.show.board import Board, Vitals
-from tweetdock.show.past import Moment, Past
-from tweetdock.show.web.limits import Limits
+from tweetdock.show.board import Board, Moment, Past, Vitals
+from tweetdock.show.web.guard import Limits
 from tweetdock.show.web.web import Web
 from tweetdock.threads import Companion, Crash
 

@@ -11,12 +11,11 @@ from standins.x_posts import milliseconds
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
-from tweetdock.core.gauge import Gauge
-from tweetdock.core.memory import Bookmark, Memory
+from tweetdock.core.gauge import Bookmark, Gauge, Memory
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.query import build_query
+from tweetdock.settings.networks import build_query
 from tweetdock.sources.polling import Poller
 from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.search import XSearch
@@ -78,7 +77,7 @@ class Simulation:
         """End as by a kill, and begin with what was saved last."""
         memory, bookmark = self._saved
         self.source = self._make_source(bookmark)
-        self.gauge = Gauge(self._settings, [self.source.feed], self.time.ms, memory)
+        self.gauge = Gauge(self._settings.gauge, [self.source.feed], self.time.ms, memory)
         self.gauge.recall_archived("x", self.archived, self.time.ms)
 
     def _make_source(self, bookmark: Bookmark) -> XSearch:

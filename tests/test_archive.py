@@ -17,9 +17,9 @@ from archiving import START_MS, Watch, fill, line, numbers_in, open_archive
 
 from tweetdock.core.errors import UnavailableError
 from tweetdock.core.post import Span
+from tweetdock.keep.archive import MOST_BYTES
 from tweetdock.keep.archive_format import Member, pack, pieces
-from tweetdock.keep.backlog import MOST_BYTES
-from tweetdock.keep.manifest import Manifest
+from tweetdock.keep.closed_files import Manifest
 
 DAY_MS = 86_400_000
 MIDNIGHT_MS = START_MS - START_MS % DAY_MS + DAY_MS

@@ -13,7 +13,7 @@ from archiving import START_MS, Watch, line, numbers_in, open_archive
 
 from tweetdock.core.post import Span
 from tweetdock.keep.archive import RETRY_SECONDS
-from tweetdock.keep.manifest import Manifest
+from tweetdock.keep.closed_files import Manifest
 
 HOUR = Span(START_MS - 3_600_000, START_MS + 60_000)
 

@@ -22,7 +22,7 @@ from standins.loopback import Loopback
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import SourceError
-from tweetdock.core.memory import Bookmark
+from tweetdock.core.gauge import Bookmark
 from tweetdock.sources.bluesky import websocket
 from tweetdock.sources.bluesky.source import MOST_CORRECTIONS, Bluesky
 from tweetdock.sources.bluesky.websocket import LARGEST

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from test_journal import reading
 
 from tweetdock.core.post import Batch, Post, Trouble
-from tweetdock.show.board import BUCKETS, Board, Talk, Vitals
-from tweetdock.show.past import Past
+from tweetdock.show.board import BUCKETS, Board, Past, Talk, Vitals
 
 
 def nothing() -> Vitals:

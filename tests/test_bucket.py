@@ -17,7 +17,7 @@ from standins.loopback import Loopback
 from tweetdock.core.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import LARGEST_PUT, Bucket, S3Access
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.s3_url import parse_url
+from tweetdock.settings.parse import parse_url
 
 KEY = "raw/pi/one.jsonl.gz"
 TRIES = 3

@@ -22,7 +22,7 @@ from running import command, environment, run
 from standins.pigpiod import PulseChange, StandInPigpiod, free_port, install, read_log
 
 from tweetdock.core.errors import UnavailableError
-from tweetdock.keep.lock import Lock
+from tweetdock.keep.files import Lock
 
 LIMIT = 15.0
 LEFT, RIGHT, UP = "\x1b[D", "\x1b[C", "\x1b[A"

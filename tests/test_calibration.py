@@ -18,10 +18,8 @@ from tweetdock.servos.calibration import (
     Marks,
     Place,
 )
-from tweetdock.servos.mock import MockServos
-from tweetdock.servos.needle import STEP_US, Geometry
-from tweetdock.settings.config import read_env_file
-from tweetdock.settings.env_file import save
+from tweetdock.servos.servos import STEP_US, Geometry, MockServos
+from tweetdock.settings.env_file import read_env_file, save
 from tweetdock.settings.gauge import DialSettings, Settings
 
 DIAL, _ = dials()

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 from archiving import START_MS, fill, line, open_archive
 
-from tweetdock.keep.caretaker import Caretaker
-from tweetdock.keep.closed_files import Shelf
-from tweetdock.keep.manifest import Manifest, manifest_path
+from tweetdock.keep.closed_files import Caretaker, Manifest, Shelf, manifest_path
 from tweetdock.threads import Companion, Crash
 
 LIMIT = 20.0

@@ -16,7 +16,7 @@ from standins.jetstream_events import make_post
 from standins.loopback import Loopback
 
 from tweetdock.doctor.bluesky import BlueskyCheckup
-from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.doctor.round import Finding, Verdict
 
 PASS, WARN, FAIL = Verdict
 

@@ -13,13 +13,13 @@ import pytest
 from standins.flaky_proxy import FlakyProxy
 
 from tweetdock.core.errors import StateError
-from tweetdock.core.memory import Memory
+from tweetdock.core.gauge import Memory
 from tweetdock.core.times import rfc3339
-from tweetdock.doctor.findings import Finding, Verdict
 from tweetdock.doctor.keeping import keep_checks, spent_of
-from tweetdock.doctor.spending import spending_checks
+from tweetdock.doctor.round import Finding, Verdict
+from tweetdock.doctor.x import spending_checks
 from tweetdock.keep.database import Store
-from tweetdock.keep.lock import Lock
+from tweetdock.keep.files import Lock
 from tweetdock.keep.state import Changes, Spent, State
 from tweetdock.settings.gauge import Settings
 

@@ -7,8 +7,8 @@ import pytest
 from looking import assert_well_said, failed, look, only
 from standins.mastodon import INSTANCE, STREAM, Fault, Mastodon, refusal
 
-from tweetdock.doctor.findings import Finding, Verdict
 from tweetdock.doctor.mastodon import MastodonCheckup
+from tweetdock.doctor.round import Finding, Verdict
 
 PASS, WARN, FAIL = Verdict
 ODD = "odd%2Ftoken\"with\\odd'signs&more"

@@ -10,8 +10,8 @@ from running import Running
 from standins.loopback import Loopback
 
 import tweetdock.doctor.page
-from tweetdock.doctor.findings import Finding, Verdict
 from tweetdock.doctor.page import page_checks
+from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.settings.gauge import Settings
 
 PASS, WARN, FAIL = Verdict

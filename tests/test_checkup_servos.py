@@ -16,10 +16,10 @@ from standins.pigpiod import StandInPigpiod, free_port
 
 import tweetdock.doctor.machine
 import tweetdock.doctor.servos
-from tweetdock.doctor.findings import Finding, Verdict
 from tweetdock.doctor.machine import Machine
+from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.doctor.servos import servo_checks
-from tweetdock.servos.lgpio_words import installing
+from tweetdock.servos.lgpio import installing
 from tweetdock.settings.gauge import Settings
 
 PASS, WARN, FAIL = Verdict

@@ -18,13 +18,12 @@ from standins.loopback import Loopback
 
 from tweetdock.core.errors import SourceError
 from tweetdock.doctor import reach
-from tweetdock.doctor.answers import limit_finding
-from tweetdock.doctor.findings import Finding, Verdict
 from tweetdock.doctor.networks import source_checks
-from tweetdock.doctor.reach import Place, in_time, knock, unreachable
-from tweetdock.keep.texts import texts
+from tweetdock.doctor.reach import Place, in_time, knock, limit_finding, unreachable
+from tweetdock.doctor.round import Finding, Verdict
+from tweetdock.keep.archive_reader import texts
 from tweetdock.settings.gauge import Settings
-from tweetdock.sources.rate_limit import RateLimit
+from tweetdock.sources.polling import RateLimit
 
 PASS, WARN, FAIL = Verdict
 ALL = {

@@ -18,8 +18,8 @@ from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import make_post
 
 from tweetdock.doctor import x as checkup
-from tweetdock.doctor.findings import Finding, Verdict
 from tweetdock.doctor.reach import in_time
+from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.doctor.x import XCheckup
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import X_SELF_SERVE_QUERY_LENGTH

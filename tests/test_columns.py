@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.keep.columns import Columns, columns
+from tweetdock.keep.export import Columns, columns
 
 TWEET = {
     "id": "1",

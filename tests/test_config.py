@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tweetdock.core.errors import SettingsError
-from tweetdock.settings.config import load, read_env_file
+from tweetdock.settings.env_file import load, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tweetdock.core import counter, fingerprints, timeline
+from tweetdock.core import counter, fingerprints
 from tweetdock.core.counter import SlidingWindow
 from tweetdock.core.post import Post
 
@@ -209,7 +209,7 @@ def test_half_a_surrogate_pair_in_a_name_is_a_name_like_any_other() -> None:
 
 def held() -> int:
     """The bytes that windows hold: what threads of other tests do meanwhile is not theirs."""
-    files = (counter, fingerprints, timeline)
+    files = (counter, fingerprints)
     own = [tracemalloc.Filter(inclusive=True, filename_pattern=str(f.__file__)) for f in files]
     snapshot = tracemalloc.take_snapshot().filter_traces(own)
     return sum(statistic.size for statistic in snapshot.statistics("filename"))

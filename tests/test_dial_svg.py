@@ -14,7 +14,7 @@ from tweetdock.core.coverage import Grade
 from tweetdock.core.dial import Dial
 from tweetdock.core.reading import DialReading
 from tweetdock.settings.gauge import DialSettings, read_dials
-from tweetdock.show.web.dial_svg import draw_dial
+from tweetdock.show.web.page import draw_dial
 from tweetdock.show.web.words import notes
 
 DIALS = read_dials({})

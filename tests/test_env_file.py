@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.errors import SettingsError
-from tweetdock.settings.config import read_env_file
-from tweetdock.settings.env_file import save
+from tweetdock.settings.env_file import read_env_file, save
 
 OURS = """\
 # My gauge

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from running import command, environment, run
 
-from tweetdock.core.memory import Memory
+from tweetdock.core.gauge import Memory
 from tweetdock.core.times import rfc3339
 from tweetdock.keep.database import Store
 from tweetdock.keep.history import HOUR_MS, MINUTE_MS, Row

@@ -7,9 +7,8 @@ from drawings import Drawing, a_face
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.show.face import PAPERS, Face, FaceError, draw_face
-from tweetdock.show.face_sheet import Arc
-from tweetdock.show.face_svg import svg
+from tweetdock.show.face import PAPERS, Arc, Face, FaceError, draw_face
+from tweetdock.show.face_file import svg
 
 MARGIN = 5  # mm; no printer leaves more white
 

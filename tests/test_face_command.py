@@ -7,7 +7,7 @@ import pytest
 from drawings import Drawing, reader
 from running import run
 
-from tweetdock.core.memory import Memory, ScaleState
+from tweetdock.core.gauge import Memory, ScaleState
 from tweetdock.keep.database import Store
 from tweetdock.keep.state import Changes, State
 

@@ -8,10 +8,9 @@ import pytest
 from drawings import Drawing, a_face, reader
 
 from tweetdock.core.errors import UnavailableError
-from tweetdock.show import face_pdf
-from tweetdock.show.face import PAPERS, FaceError, draw_face
-from tweetdock.show.face_sheet import Layer, Line, Sheet
-from tweetdock.show.face_svg import svg
+from tweetdock.show import face_file as face_pdf
+from tweetdock.show.face import PAPERS, FaceError, Layer, Line, Sheet, draw_face
+from tweetdock.show.face_file import svg
 
 ALL = "tweets", "tweeters"
 

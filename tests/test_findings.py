@@ -9,10 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.doctor.findings import Check, Finding, Verdict, worst
-from tweetdock.doctor.redactor import LEAST_PIECE, Censor
-from tweetdock.doctor.round import go_round
-from tweetdock.doctor.sheet import Sheet, as_json
+from tweetdock.doctor.round import (
+    LEAST_PIECE,
+    Censor,
+    Check,
+    Finding,
+    Sheet,
+    Verdict,
+    as_json,
+    go_round,
+    worst,
+)
 from tweetdock.settings.gauge import SETTINGS
 
 PASS, WARN, FAIL = Verdict

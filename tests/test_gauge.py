@@ -30,7 +30,7 @@ class History:
     def __post_init__(self) -> None:
         self.now = START
         settings = Settings.from_env(LEAST | self.env, demo=self.demo)
-        self.gauge = Gauge(settings, [Feed(*lag) for lag in self.lags_ms.items()], START)
+        self.gauge = Gauge(settings.gauge, [Feed(*lag) for lag in self.lags_ms.items()], START)
         self.heard = dict.fromkeys(self.lags_ms, START - WINDOW)
 
     def say(self, source: str, *posts: Post, removals: tuple[Removal, ...] = ()) -> None:
@@ -341,7 +341,7 @@ SERVERS = [Feed("mastodon", 5_000, "a.example"), Feed("mastodon", 5_000, "b.exam
 
 def servers_seen(*covered: str) -> Gauge:
     """A gauge of two servers, of which some have seen the window, with the same post."""
-    gauge = Gauge(Settings.from_env(LEAST), SERVERS, START)
+    gauge = Gauge(Settings.from_env(LEAST).gauge, SERVERS, START)
     for server in covered:
         word = Batch(
             source="mastodon",

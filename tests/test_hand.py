@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.motion import SPEED
-from tweetdock.servos.needle import SETTLE_SECONDS, STEP_US, TWITCH, Geometry, Hand
+from tweetdock.servos.needle import SETTLE_SECONDS, Hand
+from tweetdock.servos.servos import STEP_US, TWITCH, Geometry
 
 FRAME = 0.02
 DIAL = Geometry(0.0, 180.0, 1000.0, 1500.0, 2000.0)

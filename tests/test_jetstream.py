@@ -19,23 +19,27 @@ from standins.jetstream_events import (
 )
 
 from tweetdock.core.coverage import Spans
-from tweetdock.core.memory import Bookmark
+from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
 from tweetdock.sources.bluesky.events import Loss, Puzzle, Sieve, Sighting, fold
-from tweetdock.sources.bluesky.known_keys import KnownKeys
-from tweetdock.sources.bluesky.plan import CAUGHT_UP_MS, REWIND_MS, SKIP_MS, WORTH_MS, Plan
 from tweetdock.sources.bluesky.progress import (
     AGREEING,
+    CAUGHT_UP_MS,
     ENOUGH,
     HOLE_MS,
     LATE_MS,
     LEAST_HOLE_MS,
     MARGIN_MS,
+    REWIND_MS,
+    SKIP_MS,
     STEADY_FOR_MS,
+    WORTH_MS,
     Ask,
     Course,
     Pace,
+    Plan,
 )
+from tweetdock.sources.bluesky.source import KnownKeys
 
 NOW = 1_790_000_000_000
 WINDOW = 3_600_000

@@ -16,12 +16,12 @@ from tweetdock.core.errors import UnavailableError
 from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Feed, Post, Raw, Span
 from tweetdock.keep.archive import Archive
+from tweetdock.keep.closed_files import Manifest
 from tweetdock.keep.history import read_history
 from tweetdock.keep.keeper import RETRY_SECONDS, Keeper
-from tweetdock.keep.manifest import Manifest
 from tweetdock.keep.state import Spent
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.rotation import Rotation
+from tweetdock.settings.keeping import Rotation
 
 NOON = 1_790_000_000_000
 HOUR = 3_600_000
@@ -50,7 +50,7 @@ class House:
         subjects = dict.fromkeys(sources, "#dockercon")
         self.keeper = Keeper(settings, subjects, opened, is_guest=is_guest, monotonic=self.watch)
         feeds = [Feed(source, 105_000) for source in sources]
-        self.gauge = Gauge(settings, feeds, now_ms, self.keeper.recall())
+        self.gauge = Gauge(settings.gauge, feeds, now_ms, self.keeper.recall())
         self.keeper.recall_archive(self.gauge, now_ms)
 
     def hear(self, *numbers: int, source: str = "x") -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.commands.keyboard import ESCAPE, Keys
+from tweetdock.commands.calibrate_screen import ESCAPE, Keys
 
 KNOWN = {
     b"\x1b[A": ["up"],

@@ -18,8 +18,7 @@ from standins.lgpio import Pwm, StandInLgpio
 
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.choice import read_model
-from tweetdock.servos.lgpio import LgpioServos
-from tweetdock.servos.lgpio_words import installing
+from tweetdock.servos.lgpio import LgpioServos, installing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tweetdock.core.errors import LineError
 from tweetdock.core.post import Post, Raw
-from tweetdock.keep.archive_line import Line, glance
+from tweetdock.keep.archive_format import Line, glance
 
 MOMENTS = st.integers(0, 4_102_444_800_000)
 # With halves of surrogate pairs, which JSON's escapes allow, and UTF-8 does not.

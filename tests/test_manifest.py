@@ -14,11 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.post import Span
-from tweetdock.keep.archive_format import pack
-from tweetdock.keep.archive_note import END_OF_TIME_MS, Covers, read_note, united, write_note
+from tweetdock.keep.archive_format import (
+    END_OF_TIME_MS,
+    Covers,
+    pack,
+    read_note,
+    united,
+    write_note,
+)
 from tweetdock.keep.archive_reader import Contents
+from tweetdock.keep.closed_files import Manifest, manifest_path
 from tweetdock.keep.files import bytes_of
-from tweetdock.keep.manifest import Manifest, manifest_path
 
 spans = st.builds(Span, st.integers(0, 60), st.integers(0, 60))
 covers = st.dictionaries(st.text(max_size=5), st.lists(spans, max_size=8).map(united), max_size=4)

@@ -18,10 +18,10 @@ from standins.mastodon_simulation import MastodonSimulation, fill
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import SourceError
-from tweetdock.core.memory import Bookmark
+from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Trouble
-from tweetdock.sources.mastodon.live import make_mastodon
-from tweetdock.sources.rate_limit import RateLimit
+from tweetdock.sources.mastodon.timeline import make_mastodon
+from tweetdock.sources.polling import RateLimit
 
 MINUTE = 60.0
 SELDOM = {"TWEETDOCK_POLL_SECONDS": "30"}

@@ -12,14 +12,14 @@ from standins.mastodon_index import Ids, Index, Note, as_status
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Span
-from tweetdock.sources.mastodon.plan import (
+from tweetdock.sources.mastodon.posts import Page, parse_page
+from tweetdock.sources.mastodon.timeline import (
     SETTLE_MS,
     Reading,
     TimelinePlan,
     common,
     within,
 )
-from tweetdock.sources.mastodon.posts import Page, parse_page
 
 NOW_MS = 1_790_000_000_000
 WINDOW_MS = 3_600_000

@@ -15,10 +15,10 @@ from standins.mastodon_simulation import MastodonSimulation, end, fill
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
-from tweetdock.core.memory import Bookmark
+from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Post, Trouble
-from tweetdock.sources.mastodon.instance import Instance, streaming_base
-from tweetdock.sources.mastodon.live import make_mastodon
+from tweetdock.sources.mastodon.client import Instance, streaming_base
+from tweetdock.sources.mastodon.timeline import make_mastodon
 from tweetdock.sources.polling import Source
 
 MINUTE = 60.0

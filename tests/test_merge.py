@@ -19,11 +19,10 @@ from running import run
 from tweetdock.commands import merge as command
 from tweetdock.core.errors import ArchiveError
 from tweetdock.core.post import Span
-from tweetdock.keep.archive_format import pack
-from tweetdock.keep.archive_line import Line
+from tweetdock.keep.archive_format import Line, pack
 from tweetdock.keep.archive_reader import opened
+from tweetdock.keep.closed_files import Manifest, manifest_path
 from tweetdock.keep.files import FileBytes
-from tweetdock.keep.manifest import Manifest, manifest_path
 from tweetdock.keep.merge import Merged, merge
 
 # A folder a test, a new name an example.

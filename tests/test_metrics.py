@@ -16,8 +16,7 @@ from serving import Serving, make_reading
 from tweetdock import __version__
 from tweetdock.core.coverage import Grade
 from tweetdock.core.post import Batch, Post, Span, Trouble
-from tweetdock.show.board import BUCKETS, Board, Vitals
-from tweetdock.show.past import Past
+from tweetdock.show.board import BUCKETS, Board, Past, Vitals
 from tweetdock.show.web.metrics import Metrics
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from dials import LIMIT, STEP_US, TWEETERS, TWEETS, busy_share, comes_true, dial
 from standins.pigpiod import PulseChange, StandInPigpiod
 
 from tweetdock.core.motion import SPEED
-from tweetdock.servos.hands import FIRST_SPEED, STAGGER_SECONDS
-from tweetdock.servos.mock import REMEMBERED, MockServos
+from tweetdock.servos.needle import FIRST_SPEED, STAGGER_SECONDS
 from tweetdock.servos.needle_thread import Needles
 from tweetdock.servos.pigpio import PigpioServos
+from tweetdock.servos.servos import REMEMBERED, MockServos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.show.notices import (
+from tweetdock.show.systemd import (
     STATUS_SECONDS,
     STATUS_SIGNS,
     Told,

@@ -22,11 +22,9 @@ from standins.x_api import XApi, make_post
 
 from tweetdock.core.errors import OffloadError
 from tweetdock.core.post import Post, Raw
-from tweetdock.keep.archive_format import pack
-from tweetdock.keep.archive_line import Line
-from tweetdock.keep.closed_files import Shelf
-from tweetdock.keep.lock import hold
-from tweetdock.keep.manifest import Manifest, manifest_path
+from tweetdock.keep.archive_format import Line, pack
+from tweetdock.keep.closed_files import Manifest, Shelf, manifest_path
+from tweetdock.keep.files import hold
 from tweetdock.keep.offload import Offload, OffloadJob, Outcome
 
 START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z

@@ -11,7 +11,7 @@ from serving import LIMIT, Serving, make_reading
 
 import tweetdock.show.web.web
 from tweetdock.core.errors import UnavailableError
-from tweetdock.show.container import is_contained
+from tweetdock.show.web.web import is_contained
 
 
 @pytest.fixture

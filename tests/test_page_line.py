@@ -10,7 +10,7 @@ from browser import AT_ONCE, Site, colour, needs_chromium, wait_for_count
 from pages import AT, HOUR, MINUTE, later, reading, source
 
 from tweetdock.core.coverage import Grade
-from tweetdock.show.web.limits import Limits
+from tweetdock.show.web.guard import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

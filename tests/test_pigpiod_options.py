@@ -11,7 +11,7 @@ from tweetdock.commands import calibrate
 from tweetdock.core.errors import SettingsError
 from tweetdock.servos.bench import make_bench
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.pigpiod_options import pigpiod_options, step_us
+from tweetdock.settings.parse import pigpiod_options, step_us
 
 NAME = "TWEETDOCK_PIGPIOD_OPTIONS"
 NUMBERS = {

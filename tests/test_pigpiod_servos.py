@@ -16,9 +16,9 @@ from standins.pigpiod import StandInPigpiod, read_log
 
 import tweetdock.servos.pigpiod
 from tweetdock.core.errors import ServoError
-from tweetdock.servos.needle import Geometry
 from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.pigpiod import Pigpiod, is_answering
+from tweetdock.servos.servos import Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

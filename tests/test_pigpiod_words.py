@@ -2,7 +2,7 @@
 
 import pytest
 
-from tweetdock.servos.pigpiod_words import explained
+from tweetdock.servos.pigpiod import explained
 
 LAST = "Can't initialise pigpio library\n"
 

@@ -8,9 +8,8 @@ import pytest
 from archiving import START_MS, fill, line, open_archive
 
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.archive_format import pack
-from tweetdock.keep.place import Place
-from tweetdock.settings.rotation import Rotation
+from tweetdock.keep.archive_format import Place, pack
+from tweetdock.settings.keeping import Rotation
 
 
 @pytest.fixture

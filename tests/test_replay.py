@@ -24,12 +24,10 @@ from tweetdock.core.counter import SlidingWindow
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError, TornError, UnavailableError
 from tweetdock.core.post import Batch, Post, Span, Trouble
-from tweetdock.keep.texts import texts as lines_of
+from tweetdock.keep.archive_reader import texts as lines_of
 from tweetdock.sources.polling import Poller
-from tweetdock.sources.recordings import Text
-from tweetdock.sources.replay import GLANCE, PIECE, Replay
-from tweetdock.sources.schedule import Program
-from tweetdock.sources.tape import Tape
+from tweetdock.sources.recordings import Tape, Text
+from tweetdock.sources.replay import GLANCE, PIECE, Program, Replay
 
 HOUR = 3_600_000
 WINDOW_SECONDS = 3600.0

@@ -26,7 +26,7 @@ from standins.x_posts import make_post, snowflake
 from tweetdock.core.errors import PostError, TornError
 from tweetdock.core.post import Post, Raw
 from tweetdock.core.times import parse_ms
-from tweetdock.keep.archive_line import Line
+from tweetdock.keep.archive_format import Line
 from tweetdock.sources import recordings as replay_lines
 from tweetdock.sources.recordings import Entry, Findings, entries, post_of
 

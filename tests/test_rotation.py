@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.settings.rotation import Rotation
+from tweetdock.settings.keeping import Rotation
 
 DAY_MS = 86_400_000
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tweetdock.doctor.salvage import Usable
-from tweetdock.doctor.settings import Wishes, look_at_settings, use
+from tweetdock.doctor.settings import Usable, Wishes, look_at_settings, use
 
 TAGS = {"TWEETDOCK_HASHTAGS": "dockercon"}
 TOKEN = {"X_BEARER_TOKEN": "token"}

@@ -10,7 +10,7 @@ from archiving import START_MS, fill, line, open_archive
 
 from tweetdock.core.errors import UnavailableError
 from tweetdock.keep.closed_files import Shelf
-from tweetdock.keep.lock import Lock, is_held
+from tweetdock.keep.files import Lock, is_held
 
 CLOSED = [
     "tweets-20261121T065536Z.jsonl.gz",
@@ -99,7 +99,7 @@ def test_a_renamed_file_is_not_closed_while_a_daemon_writes_to_it(shelf: Shelf) 
 LOOKING = """
 import logging, os, sys
 from pathlib import Path
-from tweetdock.keep.caretaker import Caretaker
+from tweetdock.keep.closed_files import Caretaker
 from tweetdock.keep.closed_files import Shelf
 # Root may read anything; a folder above this one may not be everybody's.
 os.chdir(sys.argv[1])
@@ -224,7 +224,7 @@ def test_a_lock_is_held_by_one_until_it_lets_go(tmp_path: Path) -> None:
 HOLDING = """
 import sys
 from pathlib import Path
-from tweetdock.keep.lock import Lock
+from tweetdock.keep.files import Lock
 lock = Lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.sources.mastodon.sse import Event, EventDecoder
+from tweetdock.sources.mastodon.stream import Event, EventDecoder
 
 
 def decode(*lines: bytes | None) -> list[Event]:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import StateError, UnavailableError
-from tweetdock.core.gauge import Gauge
-from tweetdock.core.memory import Keepsake, Memory
+from tweetdock.core.gauge import Gauge, Keepsake, Memory
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.keep.database import Store
 from tweetdock.keep.history import (
@@ -26,15 +25,14 @@ from tweetdock.keep.history import (
     Row,
     read_history,
 )
-from tweetdock.keep.schema import MIGRATIONS
-from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.keep.state import MIGRATIONS, Changes, Spent, State
 from tweetdock.settings.gauge import Settings
 
 NOON = 1_790_000_000_000
 WINDOW = 3_600_000
 SUBJECTS = {"x": "#dockercon"}
 SALT = bytes(range(16))
-GAUGE = Settings.from_env({"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "a-token"})
+GAUGE = Settings.from_env({"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "a-token"}).gauge
 FEEDS = [Feed("x", 105_000)]
 
 

@@ -28,8 +28,7 @@ from tweetdock import logs
 from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
-from tweetdock.show.board import Board, Vitals
-from tweetdock.show.past import Past
+from tweetdock.show.board import Board, Past, Vitals
 from tweetdock.show.terminal.two_lines import COLOURS, TwoLines
 from tweetdock.show.terminal.view import LiveView
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.errors import TornError
-from tweetdock.keep.files import texts as texts_file
-from tweetdock.keep.texts import texts
+from tweetdock.keep import archive_reader
+from tweetdock.keep.archive_reader import texts
 
 LINES = [b'{"id": 1}', b"", b'{"id": "two"}', b"no JSON }", b'{"id": 3}']
 # Some are as long as what is read or inflated at once.
@@ -121,7 +121,7 @@ def test_a_line_longer_than_any_document_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
     is_packed: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    monkeypatch.setattr(texts_file, "LONGEST", 1 << 20)
+    monkeypatch.setattr(archive_reader, "LONGEST", 1 << 20)
     content = b"before\n" + b"x" * (5 << 19) + b"\nafter\n"
     found = read(path, gzip.compress(content, 1) if is_packed else content)
     assert (found[0], found[-1]) == (b"before", b"after")

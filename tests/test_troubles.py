@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tweetdock.troubles import REMIND_SECONDS, TroubleLog
+from tweetdock.retry import REMIND_SECONDS, TroubleLog
 
 
 @pytest.fixture

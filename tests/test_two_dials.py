@@ -16,7 +16,7 @@ from test_journal import START, reading
 from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.settings.gauge import DialSettings, Settings
-from tweetdock.show.past import MINUTE_MS, Moment
+from tweetdock.show.board import MINUTE_MS, Moment
 from tweetdock.show.terminal.two_dials import LOG_ROWS, TwoDials
 from tweetdock.show.terminal.two_lines import COLOURS, MARGIN
 

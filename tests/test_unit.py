@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tweetdock.commands.exits import EXIT_SETTINGS
+from tweetdock.commands.output import EXIT_SETTINGS
 from tweetdock.daemon import JOIN_SECONDS, READ_SECONDS, STOP_SECONDS
 from tweetdock.servos.servos import END_SECONDS
 from tweetdock.settings.gauge import Settings

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from serving import AT_MS, LIMIT, Serving, make_reading, wait_until
 
 from tweetdock.core.coverage import Grade
+from tweetdock.core.dial import DIALS
 from tweetdock.core.reading import Reading
-from tweetdock.settings.gauge import DIALS
-from tweetdock.show.past import Moment
+from tweetdock.show.board import Moment
 from tweetdock.show.web import routes
+from tweetdock.show.web.answers import as_line
 from tweetdock.show.web.guard import SAFE_HEADERS
-from tweetdock.show.web.histories import hours_of
 from tweetdock.show.web.page import page
-from tweetdock.show.web.wording import as_line
+from tweetdock.show.web.routes import hours_of
 
 ADDRESSES = [
     "/",

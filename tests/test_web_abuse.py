@@ -14,8 +14,8 @@ from running import Running
 from serving import AT_MS, LIMIT, Serving, make_reading, wait_until
 
 from tweetdock.core.coverage import Grade
-from tweetdock.show.past import Moment
-from tweetdock.show.web.histories import AT_ONCE
+from tweetdock.show.board import Moment
+from tweetdock.show.web.routes import AT_ONCE
 from tweetdock.show.web.server import take_failure
 
 PATIENCE = 0.3  # of servers that are to lose it soon

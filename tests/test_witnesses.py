@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.core.clock import TRUSTED_MS
-from tweetdock.core.witnesses import Witnesses
+from tweetdock.core.clock import TRUSTED_MS, Witnesses
 
 NAMES = ["x", "bluesky", "mastodon a", "mastodon b"]
 HOUR_MS = 3_600_000

@@ -17,8 +17,7 @@ from standins.x_counts import utc_day
 from standins.x_posts import snowflake
 
 from tweetdock.core.coverage import Grade
-from tweetdock.sources.x.budget import Bill, Budget, BudgetError
-from tweetdock.sources.x.pace import NANO, usd
+from tweetdock.sources.x.budget import NANO, Bill, Budget, BudgetError, usd
 
 SLOWLY = {"TWEETDOCK_POLL_SECONDS": "300", "TWEETDOCK_STALE_SECONDS": "600"}
 

@@ -36,7 +36,8 @@ from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.post import Batch, Span, Tally, Trouble
 from tweetdock.sources.x.budget import Bill, Budget
 from tweetdock.sources.x.client import Credentials, XClient
-from tweetdock.sources.x.counts import Counting, posts_in
+from tweetdock.sources.x.posts import posts_in
+from tweetdock.sources.x.search import Counting
 
 NOW_MS = MIDNIGHT_MS + 20 * 3_600_000
 QUERY = "#dockercon -is:retweet"

@@ -3,6 +3,8 @@
 import json
 import logging
 from collections.abc import Iterator
+from time import monotonic
+from time import time as wall
 
 import pytest
 from simulation import TOKEN, Time
@@ -13,9 +15,9 @@ from x_streaming import Streaming
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
-from tweetdock.core.memory import Bookmark
+from tweetdock.core.gauge import Bookmark
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.follow import Followed, FollowLists, parse_follow
+from tweetdock.sources.x.rules import Followed, FollowLists, parse_follow
 from tweetdock.sources.x.stream_state import Ledger
 
 DAY = 86_400.0
@@ -120,7 +122,7 @@ def test_more_searches_than_the_rate_limit_allows_are_said_once(
 ) -> None:
     names = tuple(f"account_{number:06d}" for number in range(8000))
     ledger = Ledger(
-        Clock(),
+        Clock(wall, monotonic),
         hashtags=["a"],
         query="",
         accounts=[],

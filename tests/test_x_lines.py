@@ -12,8 +12,7 @@ from standins.x_posts import Post, make_post
 
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Removal
-from tweetdock.sources.x.lines import Line, Wanted, parse_line
-from tweetdock.sources.x.posts import parse_page
+from tweetdock.sources.x.posts import Line, Wanted, parse_line, parse_page
 
 NOW_MS = 1_790_000_000_000
 WANTED = Wanted(frozenset({"1"}), frozenset({"2"}), frozenset({"dockercon"}))

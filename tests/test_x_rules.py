@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tweetdock.core.errors import SourceError
-from tweetdock.settings.query import LONGEST_QUERY, build_queries, build_query, normal
+from tweetdock.settings.networks import LONGEST_QUERY, build_queries, build_query, normal
 from tweetdock.sources.x.rules import (
     MOST_RULES,
     Rule,

@@ -6,6 +6,8 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from time import monotonic
+from time import time as wall
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from tweetdock.core.post import Batch, Trouble
 from tweetdock.sources.polling import Poller
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials
-from tweetdock.sources.x.live import make_x_stream
+from tweetdock.sources.x.stream import make_x_stream
 
 LIMIT_SECONDS = 20.0
 MINUTE = 60.0
@@ -561,7 +563,7 @@ def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[
     sources = make_x_stream(
         ["dockercon"],
         Credentials(bearer_token=TOKEN),
-        clock=Clock(),
+        clock=Clock(wall, monotonic),
         api_url=api.url,
         window_seconds=3600,
         look_back_seconds=120,

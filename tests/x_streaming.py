@@ -11,13 +11,13 @@ from standins.x_query import parse_query
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
-from tweetdock.core.memory import Bookmark
+from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Post, Span
 from tweetdock.retry import backoff
-from tweetdock.settings.query import build_queries
+from tweetdock.settings.networks import build_queries
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials
-from tweetdock.sources.x.live import make_x_stream
+from tweetdock.sources.x.stream import make_x_stream
 
 BEAT_SECONDS = 8.0
 _FIRST = Bookmark()

@@ -14,10 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tweetdock import __version__
-from tweetdock.commands.exits import EXIT_BUG, EXIT_INTERRUPTED, EXIT_SETTINGS, EXIT_UNAVAILABLE
-from tweetdock.commands.output import complain, is_able, open_streams, results
+from tweetdock.commands.output import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_SETTINGS,
+    EXIT_UNAVAILABLE,
+    complain,
+    is_able,
+    open_streams,
+    results,
+)
 from tweetdock.core.errors import SettingsError, UnavailableError
-from tweetdock.settings.config import ENV_FILE, load, read_env_file
+from tweetdock.settings.env_file import ENV_FILE, load, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
 from tweetdock.settings.networks import REPLAY, replayed_file
 
@@ -176,7 +184,7 @@ def _has_live_view(settings: Settings) -> bool:
 
 
 def _read_once(settings: Settings, stopping: threading.Event, reopening: threading.Event) -> int:
-    from tweetdock.core.plain import plain  # noqa: PLC0415
+    from tweetdock.core.errors import plain  # noqa: PLC0415
     from tweetdock.daemon import Daemon  # noqa: PLC0415
 
     with Daemon(settings, stopping, reopening, is_guest=True) as daemon:

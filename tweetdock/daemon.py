@@ -9,15 +9,13 @@ from contextlib import ExitStack, suppress
 from queue import Empty, Full, Queue
 from typing import Self
 
-from tweetdock.core.clock import Clock
+from tweetdock.core.clock import Clock, Witnesses
 from tweetdock.core.errors import UnavailableError
 from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
-from tweetdock.core.witnesses import Witnesses
-from tweetdock.factory import make_board, make_past, open_page
-from tweetdock.keep.texts import texts
-from tweetdock.keep_choice import make_keeper
+from tweetdock.factory import make_board, make_keeper, make_past, open_page
+from tweetdock.keep.archive_reader import texts
 from tweetdock.servos.choice import make_servos, read_model
 from tweetdock.servos.needle_thread import Needles
 from tweetdock.settings.gauge import Settings
@@ -68,7 +66,7 @@ class Daemon:
             state = self._keeper.state
             saved_ms = state.saved_ms if state else 0
             self._angles: Callable[[], tuple[float, ...]] = lambda: state.angles if state else ()
-            self._clock = Clock(not_before_ms=saved_ms, speed=settings.networks.speed)
+            self._clock = Clock(time.time, time.monotonic, saved_ms, settings.networks.speed)
             now_ms = self._clock.now_ms()
             budget = make_budget(settings, self._keeper.bills, is_guest=self._keeper.is_guest)
             ground = Ground(
@@ -81,7 +79,7 @@ class Daemon:
             self._sources = make_sources(settings, ground)
             feeds = [source.feed for source in self._sources]
             self._witnesses = Witnesses([feed.name for feed in feeds])
-            self._gauge = Gauge(settings, feeds, now_ms, self._keeper.recall())
+            self._gauge = Gauge(settings.gauge, feeds, now_ms, self._keeper.recall())
             self._keeper.recall_archive(self._gauge, now_ms)
             self._needles: Needles | None = None
             self._board = make_board(

@@ -1,23 +1,76 @@
 """The front of the house: the board with what is to be seen of it, and the page."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tweetdock.core.coverage import Grade
+from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import UnavailableError
+from tweetdock.keep.archive import Archive
+from tweetdock.keep.closed_files import Caretaker, Shelf
 from tweetdock.keep.history import Row
+from tweetdock.keep.keeper import Keeper
 from tweetdock.servos.needle_thread import Needles
-from tweetdock.settings.gauge import DIALS, Settings
+from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import asks_x
-from tweetdock.show.board import Board, Vitals
-from tweetdock.show.past import Moment, Past
+from tweetdock.show.board import Board, Moment, Past, Vitals
 from tweetdock.threads import Companion
 
 if TYPE_CHECKING:
     from tweetdock.show.web.web import Web
 
 log = logging.getLogger(__name__)
+
+
+def make_keeper(
+    settings: Settings,
+    subjects: Mapping[str, str],
+    start: Callable[[str, Callable[[], None]], object],
+    house: ExitStack,
+    *,
+    is_guest: bool,
+) -> Keeper:
+    """The keeper of a gauge; raises UnavailableError as that does.
+
+    With an archive, a thread begun by `start` looks after its closed files until the house is left.
+    """
+    if settings.keep.archive is not None and not settings.is_live:
+        log.info("archive: a demo or a replay keeps nothing")
+    if settings.keep.archive is None or not settings.is_live:
+        return Keeper(settings, subjects, None, is_guest=is_guest)
+    caretaker = _make_caretaker(settings, settings.keep.archive)
+    archive = partial(
+        Archive, settings.keep.archive, settings.keep.archive_rotate, caretaker.notice
+    )
+    keeper = Keeper(settings, subjects, archive, is_guest=is_guest)
+    if keeper.has_archive:
+        start("archive", caretaker.run)
+        house.callback(caretaker.stop)
+    return keeper
+
+
+def _make_caretaker(settings: Settings, path: Path) -> Caretaker:
+    shelf = Shelf(path)
+    if not settings.keep.offload:
+        return Caretaker(shelf, settings.keep.archive_keep, None)
+    # An extra, and only these two know it.
+    from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
+    from tweetdock.keep.offload import Offload, OffloadJob  # noqa: PLC0415
+
+    access = S3Access.of(settings.keep)
+
+    def make() -> Offload:
+        bucket = Bucket(settings.keep.offload, access)
+        host = socket.gethostname()
+        return Offload(shelf, bucket, keeps_local=settings.keep.offload_keep, host=host)
+
+    return Caretaker(shelf, settings.keep.archive_keep, OffloadJob(make))
+
 
 GRADES = frozenset(Grade)
 

@@ -10,8 +10,7 @@ from standins.jetstream import Jetstream, Network
 from standins.jetstream_events import delete_post, make_post
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
-from tweetdock.core.gauge import Gauge
-from tweetdock.core.memory import Bookmark, Memory
+from tweetdock.core.gauge import Bookmark, Gauge, Memory
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
@@ -62,7 +61,7 @@ class Listening:
             keeps_raw=True,
             bookmark=bookmark,
         )
-        self.gauge = Gauge(self._settings, [self.source.feed], self.time.ms, memory)
+        self.gauge = Gauge(self._settings.gauge, [self.source.feed], self.time.ms, memory)
         self.reached_ms = 0
 
     def leave(self) -> None:

@@ -13,14 +13,13 @@ from standins.mastodon_index import normal
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import SourceError
-from tweetdock.core.gauge import Gauge
-from tweetdock.core.memory import Bookmark, Memory
+from tweetdock.core.gauge import Bookmark, Gauge, Memory
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.retry import backoff
 from tweetdock.settings.gauge import Settings
-from tweetdock.sources.mastodon.live import make_mastodon
 from tweetdock.sources.mastodon.stream import TagStream
+from tweetdock.sources.mastodon.timeline import make_mastodon
 from tweetdock.sources.polling import Source
 
 HEARTBEAT_SECONDS = 15.0
@@ -97,7 +96,7 @@ class MastodonSimulation:
         self.sources = sources
         feeds = {source.feed.name: source.feed for source in sources}.values()
         self.lag_ms = max(feed.lag_ms for feed in feeds)
-        self.gauge = Gauge(self._settings, feeds, time.ms, memory)
+        self.gauge = Gauge(self._settings.gauge, feeds, time.ms, memory)
         self.gauge.recall_archived("mastodon", self.archived, time.ms)
 
     def close(self) -> None:

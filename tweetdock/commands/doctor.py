@@ -13,18 +13,14 @@ from pathlib import Path
 from tweetdock import logs
 from tweetdock.commands.output import is_able, results
 from tweetdock.core.errors import SettingsError
-from tweetdock.doctor.findings import Check, Finding, Verdict, worst
 from tweetdock.doctor.keeping import disk_check, keep_checks
 from tweetdock.doctor.machine import Machine
 from tweetdock.doctor.page import page_checks
-from tweetdock.doctor.redactor import Censor
-from tweetdock.doctor.round import go_round
-from tweetdock.doctor.salvage import Usable
+from tweetdock.doctor.round import Censor, Check, Finding, Sheet, Verdict, as_json, go_round, worst
 from tweetdock.doctor.servos import servo_checks
-from tweetdock.doctor.settings import Wishes, look_at_settings, use
-from tweetdock.doctor.sheet import Sheet, as_json
-from tweetdock.doctor.spending import spending_checks
-from tweetdock.keep.texts import texts
+from tweetdock.doctor.settings import Usable, Wishes, look_at_settings, use
+from tweetdock.doctor.x import spending_checks
+from tweetdock.keep.archive_reader import texts
 from tweetdock.settings.gauge import SETTINGS, Settings
 from tweetdock.settings.keeping import state_dir
 

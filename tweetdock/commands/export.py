@@ -9,12 +9,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-from tweetdock.commands.exits import EXIT_UNAVAILABLE
-from tweetdock.commands.output import complain, counted, results, warn_of
+from tweetdock.commands.output import EXIT_UNAVAILABLE, complain, counted, results, warn_of
 from tweetdock.core.times import rfc3339
 from tweetdock.keep.export import export_posts
+from tweetdock.keep.files import new_file
 from tweetdock.keep.history import Row, read_history
-from tweetdock.keep.new_file import new_file
 from tweetdock.settings.keeping import state_dir
 
 _HEAD = ("at", "per", "posts", "authors", "grade", "window_seconds", "subject")

@@ -7,20 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tweetdock.commands.exits import EXIT_SETTINGS, EXIT_UNAVAILABLE
-from tweetdock.commands.output import complain, results
-from tweetdock.core.dial import Dial
+from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain, results
+from tweetdock.core.dial import DIALS, Dial
 from tweetdock.core.errors import SettingsError, StateError
 from tweetdock.core.scaler import make_scale
 from tweetdock.keep.database import Store
-from tweetdock.keep.new_file import new_file
+from tweetdock.keep.files import new_file
 from tweetdock.settings import parse
-from tweetdock.settings.gauge import DIALS, DialSettings, Settings, read_dials
+from tweetdock.settings.gauge import DialSettings, Settings, read_dials
 from tweetdock.settings.keeping import state_dir
 from tweetdock.settings.setting import table_of
-from tweetdock.show.face import LEAST_RADIUS, PAPERS, Face, FaceError, draw_face, needle_length
-from tweetdock.show.face_sheet import Sheet
-from tweetdock.show.face_svg import svg
+from tweetdock.show.face import (
+    LEAST_RADIUS,
+    PAPERS,
+    Face,
+    FaceError,
+    Sheet,
+    draw_face,
+    needle_length,
+)
+from tweetdock.show.face_file import svg
 
 LARGEST = 999_999_999  # that a scale can be set to
 _UNITS = {"day": 86_400, "hour": 3600, "minute": 60, "second": 1}
@@ -206,7 +212,7 @@ def _write(sheets: Mapping[str, Sheet], arguments: argparse.Namespace) -> None:
     files: dict[Path, bytes] = {}
     if _is_pdf(arguments):
         # An extra: only a PDF needs it.
-        from tweetdock.show.face_pdf import pdf  # noqa: PLC0415
+        from tweetdock.show.face_file import pdf  # noqa: PLC0415
 
         files[arguments.output] = pdf(list(sheets.values()), arguments.font)
     else:

@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tweetdock.commands.exits import EXIT_UNAVAILABLE
-from tweetdock.commands.output import complain, counted, results, warn_of
+from tweetdock.commands.output import EXIT_UNAVAILABLE, complain, counted, results, warn_of
 from tweetdock.core.errors import ArchiveError
 from tweetdock.core.post import Span
 from tweetdock.core.times import duration, rfc3339

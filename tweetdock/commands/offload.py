@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tweetdock.commands.exits import EXIT_SETTINGS, EXIT_UNAVAILABLE
-from tweetdock.commands.output import complain, counted, results
+from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain, counted, results
 from tweetdock.core.errors import SettingsError
 from tweetdock.keep.bucket import Bucket, S3Access
 from tweetdock.keep.closed_files import Shelf

@@ -11,6 +11,11 @@ from tweetdock.core.errors import TweetDockError, UnavailableError
 if TYPE_CHECKING:
     from tweetdock.keep.archive_reader import Tally
 
+EXIT_BUG = 1
+EXIT_SETTINGS = 2
+EXIT_UNAVAILABLE = 69
+EXIT_INTERRUPTED = 130
+
 
 _LAST_STREAM = 2  # standard error's number
 

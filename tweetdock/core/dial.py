@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 from tweetdock.core.scaler import LinearScale, LogScale, Scale, make_scale
-from tweetdock.settings.gauge import DialSettings
+
+DIALS = ("tweets", "tweeters")
 
 LEAST_DEGREES = 1.2  # between two marks; nearer ones are a smear
 LEAST_LABEL_DEGREES = 11.0  # between two numbers
@@ -22,6 +24,25 @@ CAPITAL = 0.72
 DIGIT = 0.56
 
 _HAIR = 1e-9  # so much is nothing: 1.2 degrees five times are 6.000000000000001
+
+
+class DialSpan(Protocol):
+    """What a dial shows: its scale as the owner writes it, and where it ends, in degrees."""
+
+    @property
+    def scale(self) -> str:
+        """`auto`, `linear:500` or `log:10000`."""
+        ...
+
+    @property
+    def min_angle(self) -> float:
+        """At count 0."""
+        ...
+
+    @property
+    def max_angle(self) -> float:
+        """At full scale."""
+        ...
 
 
 class Rank(IntEnum):
@@ -59,7 +80,7 @@ class Dial:
     scale: Scale
 
     @classmethod
-    def of(cls, dial: DialSettings, full_scale: int) -> "Dial":
+    def of(cls, dial: DialSpan, full_scale: int) -> "Dial":
         """A dial as it is set; an automatic scale is drawn as it stands now."""
         scale = LinearScale(full_scale) if dial.scale == "auto" else make_scale(dial.scale)
         return cls(dial.min_angle, dial.max_angle, scale)

@@ -3,7 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from tweetdock.core.plain import plain
+
+def plain(text: str) -> str:
+    """A line without what would tear it: line breaks and escapes become spaces."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 class TweetDockError(Exception):

@@ -1,14 +1,75 @@
 """The gauge itself, without clock, wire or hand: batches go in, readings come out."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tweetdock.core.counter import Mark, SlidingWindow
 from tweetdock.core.coverage import Assessment, Coverage, Grade, Seen, worst
-from tweetdock.core.memory import Keepsake, Memory, News, ScaleState
-from tweetdock.core.post import Batch, Feed, Raw, Tally, Trouble
+from tweetdock.core.dial import DIALS, DialSpan
+from tweetdock.core.post import Batch, Feed, Raw, Span, Tally, Trouble
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.scaler import AutoScale, Scale, make_scale
-from tweetdock.settings.gauge import DIALS, DialSettings, Settings
+
+
+class Keepsake(NamedTuple):
+    """A mark to remember, and the source that brought it."""
+
+    source: str
+    mark: Mark
+
+
+class ScaleState(NamedTuple):
+    """Where a dial's automatic scale stands."""
+
+    full_scale: int
+    roomy_since_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """All that a gauge goes on from, as if it had never ended.
+
+    salt: of the marks. seen: by feed. scales: by dial, the automatic ones.
+    """
+
+    salt: bytes
+    keepsakes: Iterable[Keepsake] = ()
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    scales: Mapping[str, ScaleState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """Where a feed left off: its own words, by its last batch, and what was complete by then."""
+
+    cursor: str = ""
+    seen: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a batch has told that was not known: marks to keep, raw posts for the archive."""
+
+    keepsakes: tuple[Keepsake, ...] = ()
+    raw: tuple[Raw, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaugeSettings:
+    """What of the settings the gauge itself goes by.
+
+    stale_seconds: by the clock that the gauge is read by. dials: by name, as in DIALS.
+    hashtags, subject, demo, replay: as its readings tell them.
+    """
+
+    window_seconds: float
+    stale_seconds: float
+    dials: Mapping[str, DialSpan]
+    hashtags: tuple[str, ...] = ()
+    subject: str = ""
+    demo: bool = False
+    replay: bool = False
 
 
 class Gauge:
@@ -20,15 +81,14 @@ class Gauge:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: GaugeSettings,
         feeds: Iterable[Feed],
         now_ms: int,
-        memory: Memory = Memory(salt=b""),  # noqa: B008 - it cannot change
+        memory: Memory = Memory(salt=b""),
     ) -> None:
         self._settings = settings
         self._window_ms = round(settings.window_seconds * 1000)
-        # Silence is what a person at the dials would notice, however fast the clock runs.
-        self._stale_ms = round(settings.stale_seconds * settings.networks.speed * 1000)
+        self._stale_ms = round(settings.stale_seconds * 1000)
         self._whole = SlidingWindow(self._window_ms, now_ms, memory.salt)
         self._feeds = {feed.name: feed for feed in feeds}
         self._coverage = {
@@ -134,7 +194,7 @@ class Gauge:
         }
         return Reading(
             at_ms=now_ms,
-            hashtags=self._settings.counted_hashtags,
+            hashtags=self._settings.hashtags,
             window_seconds=self._settings.window_seconds,
             posts=self._whole.posts + sum(untold.values()),
             authors=self._whole.authors,
@@ -153,8 +213,8 @@ class Gauge:
             },
             dials={n: self._read_dial(n, counts[n], grade, now_ms) for n in DIALS},
             demo=self._settings.demo,
-            replay=self._settings.is_replay,
-            subject=self._settings.shown_subject,
+            replay=self._settings.replay,
+            subject=self._settings.subject,
         )
 
     def whole_feeds(self, now_ms: int) -> set[str]:
@@ -223,7 +283,7 @@ class Gauge:
         return max((c.heard_ms for c in own if c.heard_ms is not None), default=None)
 
     def _read_dial(self, dial: str, count: int | None, grade: Grade, now_ms: int) -> DialReading:
-        limits = self._dial(dial)
+        limits = self._settings.dials[dial]
         scale, is_known = self._scales[dial], count is not None
         if count is None:
             count = self._whole.authors
@@ -245,13 +305,10 @@ class Gauge:
         )
 
     def _make_scale(self, dial: str, memory: Memory) -> Scale:
-        scale = make_scale(self._dial(dial).scale)
+        scale = make_scale(self._settings.dials[dial].scale)
         if isinstance(scale, AutoScale) and dial in memory.scales:
             return AutoScale(*memory.scales[dial])
         return scale
-
-    def _dial(self, dial: str) -> DialSettings:
-        return self._settings.tweets if dial == "tweets" else self._settings.tweeters
 
 
 def _by(feed: Feed, detail: str) -> str:

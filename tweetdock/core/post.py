@@ -1,7 +1,8 @@
 """What a source delivers: posts, the stretch of time they make complete, or why there are none."""
 
+import json
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 COUNTS = "counts"  # what mere numbers are booked as, beside the sources' posts
 
@@ -140,3 +141,15 @@ class Trouble(_Word):
     detail: str
     needs_owner: bool = False
     by_choice: bool = False
+
+
+def one_line(entry: Any) -> str:
+    """A decoded entry as JSON that UTF-8 can hold; `{}` for one too deep to be written."""
+    try:
+        text = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+        text.encode()
+    except RecursionError:  # it was just shallow enough to be read
+        return "{}"
+    except UnicodeEncodeError:  # half a surrogate pair is JSON, but no UTF-8
+        return json.dumps(entry, separators=(",", ":"))
+    return text

@@ -9,9 +9,8 @@ from urllib.parse import urlencode
 from tweetdock.core.clock import TRUSTED_MS, Clock
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.times import duration
-from tweetdock.doctor.answers import clock_finding
-from tweetdock.doctor.findings import Finding, Verdict
-from tweetdock.doctor.reach import AGAIN, LOG_IN, LOOK_SECONDS, Place, unreachable
+from tweetdock.doctor.reach import AGAIN, LOG_IN, LOOK_SECONDS, Place, clock_finding, unreachable
+from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.sources.bluesky.events import COLLECTION, Sieve
 from tweetdock.sources.bluesky.websocket import WebSocket
 from tweetdock.sources.http import date_ms, proxy_of
@@ -102,7 +101,7 @@ class BlueskyCheckup:
         return found
 
     def _ask(self, place: Place, socket: WebSocket) -> Heard:
-        sieve, clock = Sieve(()), Clock(self._wall)
+        sieve, clock = Sieve(()), Clock(self._wall, time.monotonic)
         asked_ms = clock.now_ms()
         mark = "&" if "?" in place.url else "?"
         headers = socket.open(f"{place.url}{mark}{urlencode({'wantedCollections': COLLECTION})}")

@@ -9,14 +9,12 @@ from pathlib import Path
 
 from tweetdock.core.errors import OffloadError, StateError
 from tweetdock.core.times import duration
-from tweetdock.doctor.findings import Check, Finding, Verdict
-from tweetdock.keep.access import cure, device, file_cure, file_obstacle, nearest, obstacle
+from tweetdock.doctor.round import Check, Finding, Verdict
 from tweetdock.keep.closed_files import Shelf
-from tweetdock.keep.condition import Condition, condition_of
+from tweetdock.keep.database import Condition, condition_of
+from tweetdock.keep.files import cure, device, file_cure, file_obstacle, is_held, nearest, obstacle
 from tweetdock.keep.history import FILE
-from tweetdock.keep.lock import is_held
-from tweetdock.keep.schema import MIGRATIONS
-from tweetdock.keep.state import Spent
+from tweetdock.keep.state import MIGRATIONS, Spent
 from tweetdock.settings.keeping import KeepSettings
 
 LITTLE_BYTES, LEAST_BYTES = 500_000_000, 50_000_000

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tweetdock import __version__
 from tweetdock.core.clock import FIRST_YEAR
-from tweetdock.doctor.findings import Check, Finding, Verdict
+from tweetdock.doctor.round import Check, Finding, Verdict
 from tweetdock.servos.choice import read_model
 
 ROOT = Path("/")

@@ -5,14 +5,26 @@ from collections.abc import Callable, Iterator
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import RefusedError, SourceError
-from tweetdock.doctor.answers import clock_finding, limit_finding, plainly
-from tweetdock.doctor.findings import Finding, Verdict
-from tweetdock.doctor.reach import AGAIN, LOG_IN, LOOK_SECONDS, Place, knock, unreachable
+from tweetdock.doctor.reach import (
+    AGAIN,
+    LOG_IN,
+    LOOK_SECONDS,
+    Place,
+    clock_finding,
+    knock,
+    limit_finding,
+    plainly,
+    unreachable,
+)
+from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.settings.networks import host_of
-from tweetdock.sources.mastodon.access import Access
-from tweetdock.sources.mastodon.client import MastodonClient
-from tweetdock.sources.mastodon.instance import Instance, streaming_base
-from tweetdock.sources.mastodon.refusals import TOKENS
+from tweetdock.sources.mastodon.client import (
+    TOKENS,
+    Access,
+    Instance,
+    MastodonClient,
+    streaming_base,
+)
 
 SETTING = "TWEETDOCK_MASTODON"
 STEPS = 3  # questions, each with a share of the time that is left
@@ -40,7 +52,7 @@ class MastodonCheckup:
         self._tag = tag
         self._poll_seconds = poll_seconds
         self._wall = wall
-        self._clock = Clock(wall)
+        self._clock = Clock(wall, time.monotonic)
         self._look_seconds = look_seconds
         self._place = Place.through_proxy("mastodon", server, SETTING)
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from tweetdock.core.coverage import Grade
-from tweetdock.doctor.findings import Check, Finding, Verdict
+from tweetdock.doctor.round import Check, Finding, Verdict
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.parse import is_loopback
-from tweetdock.show.container import is_contained
+from tweetdock.show.web.web import is_contained
 
 ANSWER_SECONDS = 3.0
 MOST_BYTES = 1 << 18  # of an answer; a reading has some hundred

@@ -1,6 +1,7 @@
 """Whether a server can be reached from here, and if not, where the way to it ends."""
 
 import errno
+import re
 import socket
 import ssl
 import threading
@@ -13,12 +14,19 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from tweetdock.core.clock import FIRST_YEAR
-from tweetdock.doctor.answers import SET_CLOCK
-from tweetdock.doctor.findings import Finding, Verdict
+from tweetdock.core.clock import FIRST_YEAR, TRUSTED_MS
+from tweetdock.core.errors import SourceError
+from tweetdock.core.times import clock_time, duration
+from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.sources.http import proxy_of
+from tweetdock.sources.polling import RateLimit
 
-Answer = TypeVar("Answer")
+DAY_MS = 86_400_000
+SET_CLOCK = "let this machine go by the network's time: sudo timedatectl set-ntp true"
+# A limit that allows it nearly as often as the owner wants it does no harm.
+HARMLESS_SECONDS = 10.0
+
+
 LOOK_SECONDS = 12.0  # most for all that is asked of one server
 NAME_SECONDS = 5.5  # a resolver asks once more after five
 ADDRESS_SECONDS = 2.0
@@ -28,6 +36,64 @@ LOG_IN = "open any page in a browser on this network and log in, then look again
 AGAIN = "look again in a minute; TweetDock itself keeps trying"
 # As the sources say it.
 PORTAL_SIGN, SILENCE_SIGN, LATE_SIGN = "login page", "has said nothing", "does not answer in time"
+
+
+def plainly(trouble: SourceError) -> str:
+    """What the trouble is, without the advice at its end, which a log has no better place for."""
+    return re.sub(r": (check|add|raise|set|take) .*", "", str(trouble))
+
+
+def clock_finding(source: str, whose: str, server_ms: int, machine_ms: int) -> Finding:
+    """The clock of this machine beside a server's, both in Unix ms. whose: as in `X's`."""
+    thing, off_ms = f"{source} clock", machine_ms - server_ms
+    if abs(off_ms) <= TRUSTED_MS:
+        return Finding(thing, Verdict.PASS, f"this machine's clock agrees with {whose}")
+    days = abs(off_ms) / DAY_MS
+    by = duration(abs(off_ms) / 1000) if days < 2 else f"{days:,.0f} days"
+    order = "ahead of" if off_ms > 0 else "behind"
+    says = f"this machine's clock is {by} {order} {whose}"
+    if days < 1:
+        says = f"{says}; the counts are right all the same, as they go by {whose}"
+        return Finding(thing, Verdict.WARN, says, SET_CLOCK)
+    says = f"{says}: by such a clock certificates, logs and archives go wrong"
+    return Finding(thing, Verdict.FAIL, says, SET_CLOCK)
+
+
+def limit_finding(
+    source: str,
+    limit: RateLimit | None,
+    now_ms: int,
+    *,
+    wanted_seconds: float,
+    a_turn: int = 1,
+    what: str = "requests",
+) -> Finding:
+    """What is left of an allowance, and whether it is enough. now_ms: by the server's clock.
+
+    wanted_seconds: from one turn of `a_turn` requests to the next.
+    """
+    thing = f"{source} limit"
+    if limit is None:
+        return Finding(thing, Verdict.PASS, f"nothing is said of a limit of {what}")
+    share = (
+        f"{limit.remaining:,}"
+        if limit.allowed is None
+        else (f"{limit.remaining:,} of {limit.allowed:,}")
+    )
+    says = f"{share} {what} are left until {clock_time(limit.reset_ms)}"
+    seconds = limit.pause_seconds(now_ms, wanted_seconds, a_turn)
+    if seconds <= wanted_seconds + HARMLESS_SECONDS:
+        return Finding(thing, Verdict.PASS, says)
+    return Finding(
+        thing,
+        Verdict.WARN,
+        f"{says}, which is one look every {duration(seconds)} until then",
+        "see whether another program asks with the same credentials or from the same address; "
+        "TweetDock slows down by itself",
+    )
+
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,215 @@
 """The doctor's round: looks at many things at once, each with a limit, and tells them in order."""
 
+import json
+import re
+import textwrap
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import groupby
 from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
-from tweetdock.doctor.findings import Check, Finding, Verdict
+from tweetdock.core.errors import plain
+from tweetdock.settings.gauge import SETTINGS
+
+NARROWEST, WIDEST = 40, 100
+WIDEST_THING = 14
+_ARROW = "-> "
+
+SHORTEST = 4  # what is shorter would tear words apart, and hide nothing
+LEAST_PIECE = 10  # of a secret that a server has cut off, or not repeated in full
+_LISTS = ("TWEETDOCK_MASTODON_TOKENS",)  # host=token, so what a host is called is no secret
+_BEHIND_SLASHES = r"(?<=//)[^/\s@]+(?=@)"
+_IN_ADDRESS = re.compile(rf"{_BEHIND_SLASHES}|[^/\s@:,='\"]+:[^/\s@,]+(?=@)")
+_IN_ANY = re.compile(_BEHIND_SLASHES)
+_HIDDEN = "..."
 
 LIMIT_SECONDS = 15.0
 _SLOW = "try again; if it stays so, look at the network and at what this line is about"
 _BUG = "this is a bug of TweetDock; please report it"
+
+
+class Verdict(StrEnum):
+    """How a thing is, best first."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's: the thing, how it is, a sentence on it, and the cure if it ails.
+
+    It may repeat a stranger's words, which the censor has yet to look at.
+    """
+
+    thing: str
+    verdict: Verdict
+    says: str
+    cure: str = ""
+
+
+class Check(NamedTuple):
+    """One thing to look at; `look` may take its time, and raises nothing for what is foreign."""
+
+    thing: str
+    look: Callable[[], Iterator[Finding]]
+
+
+def worst(findings: Iterable[Finding]) -> Verdict:
+    """The verdict on all of them: that of the worst; a pass if there is none."""
+    order = list(Verdict)
+    return max((finding.verdict for finding in findings), key=order.index, default=Verdict.PASS)
+
+
+_COLOURS = {Verdict.PASS: "32", Verdict.WARN: "33", Verdict.FAIL: "1;31"}
+
+
+class Sheet:
+    """Lays findings out in columns: verdict, thing, sentence, and the cure below it.
+
+    things: the names that the second column is made wide enough for, unless they are very long.
+    width: of the whole, in characters. coloured: the verdicts, by ANSI codes.
+    """
+
+    def __init__(self, things: Iterable[str], width: int, *, coloured: bool = False) -> None:
+        self._column = min(max(map(len, things), default=0), WIDEST_THING)
+        self._width = min(max(width, NARROWEST), WIDEST)
+        self._coloured = coloured
+
+    def lines(self, finding: Finding) -> list[str]:
+        """The lines of one finding."""
+        thing = plain(finding.thing).ljust(self._column)
+        margin = " " * (len("pass") + 2 + self._column + 2)
+        first = f"{finding.verdict}  {thing}  "
+        lines = self._wrap(finding.says, first, margin)
+        lines[0] = self._verdict(finding.verdict) + lines[0].removeprefix(finding.verdict)
+        if finding.cure:
+            lines += self._wrap(finding.cure, margin + _ARROW, margin + " " * len(_ARROW))
+        return lines
+
+    def sum_up(self, findings: Sequence[Finding]) -> str:
+        """The last line."""
+        ailing, odd = (
+            sum(finding.verdict is verdict for finding in findings)
+            for verdict in (Verdict.FAIL, Verdict.WARN)
+        )
+        mend = f"{ailing} thing{'s' * (ailing != 1)} to mend"
+        if ailing:
+            return f"{mend}, {odd} to know of." if odd else f"{mend}."
+        return f"All works; {odd} thing{'s' * (odd != 1)} to know of." if odd else "All is well."
+
+    def _verdict(self, verdict: Verdict) -> str:
+        return f"\x1b[{_COLOURS[verdict]}m{verdict}\x1b[0m" if self._coloured else str(verdict)
+
+    def _wrap(self, text: str, first: str, margin: str) -> list[str]:
+        # A path or a command in two pieces can neither be read nor copied.
+        return textwrap.wrap(
+            " ".join(plain(text).split()),
+            self._width,
+            initial_indent=first,
+            subsequent_indent=margin,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [first.rstrip()]
+
+
+def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """All of it for a machine."""
+    return {
+        "verdict": worst(findings),
+        "checks": [
+            {
+                "thing": plain(finding.thing),
+                "verdict": finding.verdict,
+                "says": plain(finding.says),
+                "cure": plain(finding.cure),
+            }
+            for finding in findings
+        ],
+    }
+
+
+class Censor:
+    """Takes everything out of findings that is secret in some settings.
+
+    That is the values of the secret settings, however they are spelt, with every longer piece of
+    them; and what stands before the host in an address, whichever name it has.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        spelt = {_small(form) for word in _secrets(env) for form in _spellings(word)}
+        self._pieces = {
+            form[start : start + LEAST_PIECE]
+            for form in spelt
+            if len(form) >= SHORTEST
+            for start in range(max(1, len(form) - LEAST_PIECE + 1))
+        }
+        self._lengths = {len(piece) for piece in self._pieces}
+
+    def clean(self, finding: Finding) -> Finding:
+        """The finding without any of them."""
+        thing, says, cure = map(self._clean, (finding.thing, finding.says, finding.cure))
+        return replace(finding, thing=thing, says=says, cure=cure)
+
+    def _clean(self, text: str) -> str:
+        runs = groupby(zip(self._secret_signs(text), text, strict=True), key=lambda pair: pair[0])
+        return "".join(
+            _HIDDEN if is_secret else "".join(sign for _, sign in run) for is_secret, run in runs
+        )
+
+    def _secret_signs(self, text: str) -> list[bool]:
+        """For each sign of a text whether it belongs to a secret; those may overlap."""
+        found = [False] * len(text)
+        small = _small(text)
+        spans = [match.span() for match in _IN_ADDRESS.finditer(text)]
+        spans += [
+            (start, start + length)
+            for length in self._lengths
+            for start in range(len(small) - length + 1)
+            if small[start : start + length] in self._pieces
+        ]
+        for start, end in spans:
+            found[start:end] = [True] * (end - start)
+        return found
+
+
+def _secrets(env: Mapping[str, str]) -> Iterator[str]:
+    names = {setting.name for setting in SETTINGS}
+    for setting in SETTINGS:
+        if setting.secret:
+            yield from _words(setting.name, env.get(setting.name, ""))
+    for name, value in env.items():
+        # A setting or a proxy may be an address without `//`; what else has an '@' is anything.
+        is_address = name in names or name.lower().endswith("_proxy")
+        for found in (_IN_ADDRESS if is_address else _IN_ANY).findall(value):
+            for part in (found, *found.split(":", 1)[1:]):
+                yield part
+                yield unquote(part)
+
+
+def _words(name: str, value: str) -> Iterator[str]:
+    if name not in _LISTS:
+        yield value
+    for word in re.split(r"[\s,]+", value):
+        bare = word.strip("\"'")
+        _, _, token = bare.partition("=")
+        is_of_host = name in _LISTS and len(token) >= SHORTEST
+        yield from (token,) if is_of_host else (word, bare, token)
+
+
+def _spellings(word: str) -> tuple[str, ...]:
+    return (word, quote(word), quote(word, ""), json.dumps(word)[1:-1], repr(word)[1:-1])
+
+
+def _small(text: str) -> str:
+    """In small letters, with each at the place where it was."""
+    return "".join(low if len(low := sign.lower()) == 1 else sign for sign in text)
 
 
 class _Look:

@@ -9,14 +9,22 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from tweetdock.doctor.findings import Check, Finding, Verdict
+from tweetdock.core.dial import DIALS
 from tweetdock.doctor.machine import Machine
+from tweetdock.doctor.round import Check, Finding, Verdict
 from tweetdock.servos.calibration import USUAL_US
 from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
-from tweetdock.servos.lgpio_words import installing
-from tweetdock.servos.pigpiod import ANSWER_SECONDS, BOARD, LOOPBACKS, VERSION, ask, place
-from tweetdock.servos.pigpiod_lock import PigpiodLock
-from tweetdock.settings.gauge import DIALS, DialSettings, Settings
+from tweetdock.servos.lgpio import installing
+from tweetdock.servos.pigpiod import (
+    ANSWER_SECONDS,
+    BOARD,
+    LOOPBACKS,
+    VERSION,
+    PigpiodLock,
+    ask,
+    place,
+)
+from tweetdock.settings.gauge import DialSettings, Settings
 
 DEVICES = Path("/dev")
 _UNCALIBRATED = (1000, 2000, None)

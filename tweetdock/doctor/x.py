@@ -7,21 +7,40 @@ from collections.abc import Callable, Iterator
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import RefusedError, SourceError
-from tweetdock.doctor.answers import clock_finding, limit_finding, plainly
-from tweetdock.doctor.findings import Finding, Verdict
-from tweetdock.doctor.reach import AGAIN, LOG_IN, LOOK_SECONDS, Place, knock, unreachable
-from tweetdock.doctor.x_cures import CONSOLE, is_of_the_way, refused
+from tweetdock.doctor.keeping import spent_of
+from tweetdock.doctor.reach import (
+    AGAIN,
+    LOG_IN,
+    LOOK_SECONDS,
+    Place,
+    clock_finding,
+    knock,
+    limit_finding,
+    plainly,
+    unreachable,
+)
+from tweetdock.doctor.round import Check, Finding, Verdict
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.networks import X_API_URL, X_QUERY_LENGTH, X_SELF_SERVE_QUERY_LENGTH
-from tweetdock.settings.query import build_queries, build_query
+from tweetdock.settings.networks import (
+    X_API_URL,
+    X_QUERY_LENGTH,
+    X_SELF_SERVE_QUERY_LENGTH,
+    asks_x,
+    build_queries,
+    build_query,
+)
+from tweetdock.sources.choice import make_budget
 from tweetdock.sources.http import date_ms
-from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import Credentials, Found, XClient
+from tweetdock.sources.x.budget import Budget, BudgetError
+from tweetdock.sources.x.client import Credentials, Found, XClient, XStreamClient, explain
 from tweetdock.sources.x.plan import Ask
-from tweetdock.sources.x.refusals import explain
 from tweetdock.sources.x.rules import TAG, parse_rules, reconcile
 from tweetdock.sources.x.stream import SILENCE_SECONDS
-from tweetdock.sources.x.stream_client import XStreamClient
+
+CONSOLE = "X's console (https://console.x.com)"
+
+
+_NAME = "TWEETDOCK_X_DAILY_BUDGET_USD"
 
 ANSWER_SECONDS = 4.0
 SEARCHES = 2  # at most: one more by X's time, if it refused the first by a wrong clock
@@ -29,6 +48,80 @@ LEAST_SECONDS = 1.0
 SOON_SPENT = 240  # posts a day: ten an hour
 LET_IN = (400, 402, 429)  # refusals of one whose credentials are good
 BUDGET = "TWEETDOCK_X_DAILY_BUDGET_USD"
+
+
+def is_of_the_way(status: int) -> bool:
+    """Whether a refusal says nothing of us, but of how X is reached."""
+    return 300 <= status < 400 or status == 404 or status >= 500
+
+
+def refused(
+    source: str, status: int, trouble: SourceError, credentials: Credentials, query_name: str
+) -> Finding:
+    """What is wrong, and its cure. trouble: the refusal explained. query_name: its setting."""
+    says = plainly(trouble)
+    match status:
+        case 400:
+            return Finding(f"{source} query", Verdict.FAIL, says, f"change {query_name}")
+        case 401:
+            return Finding(f"{source} credentials", Verdict.FAIL, says, _new_keys(credentials))
+        case 429 if not trouble.needs_owner:
+            cure = (
+                "look again later, TweetDock waits by itself; does another program ask with the "
+                "same credentials?"
+            )
+            return Finding(f"{source} limit", Verdict.WARN, says, cure)
+        case 402:
+            cure = f"add credits under Billing in {CONSOLE}; TweetDock goes on by itself then"
+        case 403 if "spending cap" in says:
+            cure = f"raise the spending limit under Billing in {CONSOLE}, or wait until it ends"
+        case 403:
+            cure = (
+                f"see under Apps in {CONSOLE} whether the app belongs to a project whose plan "
+                "includes this"
+            )
+        case 429:
+            cure = f"wait for the next month, or take a larger plan in {CONSOLE}"
+        case _:
+            cure = "look again later; TweetDock keeps trying"
+    return Finding(f"{source} account", Verdict.FAIL, says, cure)
+
+
+def _new_keys(credentials: Credentials) -> str:
+    place = f"under Keys and tokens of the app in {CONSOLE}"
+    if credentials.bearer_token:
+        return f"make a Bearer Token anew {place}, and set X_BEARER_TOKEN to it"
+    return (
+        f"make the app's keys and access tokens anew {place}, and set X_CONSUMER_KEY, "
+        "X_CONSUMER_SECRET, X_ACCESS_TOKEN and X_ACCESS_TOKEN_SECRET to them"
+    )
+
+
+def spending_checks(settings: Settings) -> list[Check]:
+    """Nothing where nobody asks X."""
+    if not settings.is_live or not asks_x(settings.sources):
+        return []
+    return [Check("spending", lambda: _look(settings))]
+
+
+def _look(settings: Settings) -> Iterator[Finding]:
+    now_ms = round(time.time() * 1000)
+    budget = make_budget(settings, spent_of(settings.keep.state_dir))
+    posts = budget.billed(now_ms).posts
+    # Told by the remark alone; what it foresees takes more than a look.
+    cost = budget.remark(now_ms).partition(",")[0]
+    says = "nothing so far today (UTC)"
+    if cost:
+        says = f"{cost}, {posts:,} post{'s' * (posts != 1)} (UTC, as last saved)"
+    try:
+        budget.check(now_ms)
+    except BudgetError as error:
+        cure = f"wait for that, or raise {_NAME}"
+        yield Finding("spending", Verdict.WARN, f"{says}; {error}", cure)
+        return
+    left = budget.posts_left(now_ms)
+    more = "" if left is None else f"; {left:,} posts more may be read"
+    yield Finding("spending", Verdict.PASS, says + more)
 
 
 class XCheckup:
@@ -49,7 +142,7 @@ class XCheckup:
         self._settings = settings
         self._credentials = credentials
         self._wall = wall
-        self._clock = Clock(wall)
+        self._clock = Clock(wall, time.monotonic)
         self._answer_seconds = answer_seconds
         self._place = Place.through_proxy("x", settings.x.api_url, "X_API_URL")
         self._query = _query_of(settings)

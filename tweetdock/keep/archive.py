@@ -5,28 +5,145 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from tweetdock.core.errors import UnavailableError
+from tweetdock.core.errors import LineError, UnavailableError
 from tweetdock.core.post import Span
-from tweetdock.keep.archive_format import pack
-from tweetdock.keep.archive_line import Line
-from tweetdock.keep.backlog import MEMBER_BYTES, MOST_BYTES, Backlog
+from tweetdock.keep.archive_format import (
+    Buffer,
+    Covers,
+    Line,
+    Place,
+    backward,
+    glance,
+    may_be_gzip,
+    pack,
+    united,
+    write_note,
+)
 from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.files import bytes_of
 from tweetdock.keep.open_file import Volume
-from tweetdock.keep.place import Place
-from tweetdock.keep.recent import recent
-from tweetdock.settings.rotation import Rotation
-from tweetdock.troubles import TroubleLog
+from tweetdock.retry import TroubleLog
+from tweetdock.settings.keeping import Rotation
 
 log = logging.getLogger(__name__)
+
+MEMBER_BYTES = 1_000_000
+MOST_BYTES = 16_000_000
+
 
 FLUSH_SECONDS = 1.0
 NOTE_SECONDS = 300.0
 RETRY_SECONDS = 5.0
 LOOK_SECONDS = 60.0
+
+
+class _Waiting(NamedTuple):
+    received_ms: int
+    latest_ms: int  # the post is not of a later time, wherever our clock is
+    text: bytes
+
+
+class Backlog:
+    """Lines and notes in memory, as many as `MOST_BYTES` of text.
+
+    Beyond that new lines are dropped: a hole in the archive is one in its notes too. A source that
+    looks back over it would call it complete, as its posts are known already and never come again;
+    so no stretch is noted that begins before the end of the latest hole.
+
+    blind_until_ms: that end; 0 if there is no hole.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.blind_until_ms = 0
+        self._lines: deque[_Waiting] = deque()
+        self._covers: Covers = {}
+        self._unsafe = 0
+        self._unsafe_ms = 0
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @property
+    def first_ms(self) -> int:
+        """When the line that waits longest was received."""
+        return self._lines[0].received_ms
+
+    @property
+    def has_notes(self) -> bool:
+        """Whether a stretch of time is to be noted."""
+        return bool(self._covers)
+
+    def add(self, lines: Iterable[Line]) -> int:
+        """Take lines; how many were dropped."""
+        dropped = 0
+        for line in lines:
+            text = line.as_bytes()
+            latest_ms = max(line.received_ms, line.at_ms)
+            # After one line that found no room, a shorter one might: that would be out of order.
+            if dropped or self.size + len(text) > MOST_BYTES:
+                dropped += 1
+                self.knows_nothing_before(latest_ms)
+                continue
+            self._lines.append(_Waiting(line.received_ms, latest_ms, text))
+            self.size += len(text)
+        return dropped
+
+    def cover(self, source: str, span: Span) -> None:
+        """Take note that all of `span` was among the lines up to here."""
+        spans = united((*self._covers.get(source, ()), self._clipped(span)))
+        if spans:
+            self._covers = {**self._covers, source: spans}
+
+    def knows_nothing_before(self, ms: int) -> None:
+        """Note no stretch, from now on, that begins before."""
+        self.blind_until_ms = max(self.blind_until_ms, ms)
+
+    def next_member(self) -> tuple[int, bytes, bytes]:
+        """What the next member is to hold: a number of lines, their text, and the note.
+
+        The last one only has a note: it speaks of all lines before it.
+        """
+        number = size = 0
+        for line in self._lines:
+            if number and size + len(line.text) > MEMBER_BYTES:
+                break
+            number, size = number + 1, size + len(line.text)
+        text = b"".join(self._lines[place].text for place in range(number))
+        note = write_note(self._covers)[0] if number == len(self._lines) else b""
+        return number, text, note
+
+    def written(self, number: int) -> None:
+        """The next member, of that many lines, has been written."""
+        if number == len(self._lines):
+            self._covers = write_note(self._covers)[1]
+        for _ in range(number):
+            line = self._lines.popleft()
+            self.size -= len(line.text)
+            self._unsafe_ms = max(self._unsafe_ms, line.latest_ms)
+        self._unsafe += number
+
+    def synced(self) -> None:
+        """What was written is past the disk's cache."""
+        self._unsafe = self._unsafe_ms = 0
+
+    def lost(self) -> int:
+        """What was written since then may be gone: how many lines. It is not noted as seen."""
+        number = self._unsafe
+        self.knows_nothing_before(self._unsafe_ms)
+        clipped = {source: united(map(self._clipped, of)) for source, of in self._covers.items()}
+        self._covers = {source: spans for source, spans in clipped.items() if spans}
+        self.synced()
+        return number
+
+    def _clipped(self, span: Span) -> Span:
+        return Span(max(span.since_ms, self.blind_until_ms), span.until_ms)
 
 
 class Archive:
@@ -278,3 +395,89 @@ class Archive:
         if self._dropped:
             log.error("archive: %d posts were not archived, nor noted as seen", self._dropped)
             self._dropped = 0
+
+
+def recent(shelf: Shelf, place: Place | None, since_ms: int) -> Iterator[str]:
+    """The versions of all lines on disk that were written after `place`.
+
+    If that is in none of the files any more, those of the lines that were received at `since_ms`
+    or later. No more is read than that takes: each file from its end, the newest first. A file
+    that cannot be read is passed over.
+    """
+    paths = _newest_first(shelf)
+    known = _find(place, paths) if place and place.path == str(shelf.path) else None
+    for path in paths:
+        # Logrotate may remove it meanwhile; and before the first post there is none.
+        try:
+            with bytes_of(path) as buffer:
+                if place and known:
+                    yield from _after(buffer, place.size if path == known else 0)
+                    is_enough = path == known
+                else:
+                    is_enough = yield from _since(buffer, since_ms)
+        except FileNotFoundError:
+            is_enough = path == known
+        except OSError as error:
+            _warn(path, error)
+            is_enough = path == known
+        if is_enough:
+            return
+
+
+def _newest_first(shelf: Shelf) -> list[Path]:
+    try:
+        return [shelf.path, *reversed(shelf.closed())]
+    except OSError as error:
+        _warn(shelf.path.parent, error)
+        return [shelf.path]
+
+
+def _find(place: Place, paths: list[Path]) -> Path | None:
+    for path in paths:
+        try:
+            if path.stat().st_ino != place.inode:
+                continue
+            with bytes_of(path) as buffer:
+                # A removed file's number is given to a new one. Where no member can have ended
+                # it is another file, or it was cut: then only time tells what is newer.
+                is_end = len(buffer) >= place.size
+                head = buffer[place.size : place.size + 3]
+                return path if is_end and may_be_gzip(head) else None
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            _warn(path, error)
+    return None
+
+
+def _after(buffer: Buffer, size: int) -> Iterator[str]:
+    for member, text in backward(buffer):
+        if member.start < size:
+            return
+        for _, version in _glances(text):
+            yield version
+
+
+def _since(buffer: Buffer, since_ms: int) -> Generator[str, None, bool]:
+    """The versions of what was received since; whether the file reaches back far enough."""
+    for _, text in backward(buffer):
+        latest = None
+        for received_ms, version in _glances(text):
+            latest = max(latest or received_ms, received_ms)
+            if received_ms >= since_ms:
+                yield version
+        if latest is not None and latest < since_ms:
+            return True
+    return False
+
+
+def _glances(text: bytes) -> Iterator[tuple[int, str]]:
+    for line in text.split(b"\n"):
+        try:
+            yield glance(line)
+        except LineError:
+            continue
+
+
+def _warn(path: Path, error: OSError) -> None:
+    log.warning("archive: %s cannot be read (%s)", path, error.strerror or error)

@@ -1,12 +1,17 @@
 """Members of a gzip file (RFC 1952): packing one, reading them, finding the end of the whole."""
 
+import json
+import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Self
 
-from tweetdock.core.errors import TornError
+from tweetdock.core.errors import LineError, TornError
+from tweetdock.core.post import Post, Raw, Span
+from tweetdock.core.times import parse_ms, rfc3339
 
 _MAGIC = b"\x1f\x8b\x08"  # gzip, deflated
 _HEAD = struct.Struct("<3sBIBB")  # magic, flags, time, extra flags, system
@@ -18,6 +23,15 @@ _NOTE_HEAD = struct.Struct("<2sH")
 _LONGEST_NOTE = 0xFFFF - _NOTE_HEAD.size
 _PIECE = 1 << 16
 _LONGEST = 1 << 24
+
+
+_HEADING = re.compile(
+    rb'\{"received": "(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)", "source": "[^"\\]*", '
+    rb'"version": ("(?:[^"\\]|\\.)*"), '
+)
+
+END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, which RFC 3339 cannot write
+_MOST_SPANS = 1000  # about 35 bytes each: far from the 65,531 that a note may have
 
 
 class Buffer(Protocol):
@@ -188,3 +202,131 @@ def lines(buffer: Buffer) -> Iterator[bytes | Member | TornError]:
             rest = b""
         if not isinstance(piece, bytes):
             yield piece
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One raw post of one source, and when it was received (Unix ms).
+
+    As text it is one JSON object: `received` and `created` (RFC 3339), `source`, `version`, `key`,
+    `author`, and last `post`, as the network sent it. Of a post that could not be made out, `key`,
+    `author` and `created` are null.
+    """
+
+    received_ms: int
+    source: str
+    raw: Raw
+
+    @property
+    def at_ms(self) -> int:
+        """When the post was made; when it was received if that could not be made out."""
+        return self.received_ms if self.raw.post is None else self.raw.post.created_ms
+
+    def as_text(self) -> str:
+        """The line, without its end."""
+        post = self.raw.post
+        beside = {
+            "received": rfc3339(self.received_ms),
+            "source": self.source,
+            "version": self.raw.version,
+            "key": post and post.key,
+            "author": post and post.author,
+            "created": post and rfc3339(post.created_ms),
+        }
+        return f'{json.dumps(beside)[:-1]}, "post": {self.raw.text}}}'
+
+    def as_bytes(self) -> bytes:
+        """The line as it stands in a file, with its end."""
+        # Half a surrogate pair, which JSON allows and UTF-8 does not, stays the escape it was.
+        return self.as_text().encode("utf-8", "backslashreplace") + b"\n"
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Self:
+        """The line that was written as `text`; raises LineError for what is none."""
+        try:
+            found = json.loads(text)
+            raw = Raw(_text(found, "version"), json.dumps(found["post"]), _post(found))
+            return cls(parse_ms(_text(found, "received")), _text(found, "source"), raw)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise LineError("not a line of a TweetDock archive") from error
+
+
+def glance(text: bytes) -> tuple[int, str]:
+    """When a line was received (Unix ms) and its post's version; raises LineError.
+
+    Of a line as we write it, which need not be whole, the post is not parsed: that takes ten
+    times as long.
+    """
+    try:
+        if match := _HEADING.match(text):
+            return parse_ms(match[1].decode()), str(json.loads(match[2]))
+    except ValueError as error:
+        raise LineError("not a line of a TweetDock archive") from error
+    line = Line.parse(text)
+    return line.received_ms, line.raw.version
+
+
+def _post(found: dict[str, Any]) -> Post | None:
+    if found["key"] is None:
+        return None
+    created_ms = parse_ms(_text(found, "created"))
+    return Post(_text(found, "key"), _text(found, "author"), created_ms)
+
+
+def _text(found: dict[str, Any], name: str) -> str:
+    if not isinstance(text := found[name], str):
+        raise TypeError(name)
+    return text
+
+
+Covers = Mapping[str, tuple[Span, ...]]
+
+
+def united(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The same stretches, oldest first, with those made one that touch; empty ones left out."""
+    found: list[Span] = []
+    for span in sorted(spans):
+        if span.until_ms <= span.since_ms:
+            continue
+        if found and span.since_ms <= found[-1].until_ms:
+            since, until = found.pop()
+            found.append(Span(since, max(until, span.until_ms)))
+        else:
+            found.append(span)
+    return tuple(found)
+
+
+def write_note(covers: Covers) -> tuple[bytes, Covers]:
+    """A note of as much as fits into one, no bytes if there is nothing, and what did not fit."""
+    room = _MOST_SPANS
+    noted: dict[str, tuple[Span, ...]] = {}
+    rest: dict[str, tuple[Span, ...]] = {}
+    for source, spans in covers.items():
+        if spans[:room]:
+            noted[source] = spans[:room]
+        if spans[room:]:
+            rest[source] = spans[room:]
+        room -= len(spans[:room])
+    return json.dumps({"covers": noted}).encode() if noted else b"", rest
+
+
+def read_note(note: bytes) -> Covers:
+    """What a note says; nothing if it is none of ours."""
+    try:
+        found = json.loads(note)["covers"]
+        return {
+            source: tuple(Span(int(since), int(until)) for since, until in spans)
+            for source, spans in found.items()
+            # A gzip header has no check sum of its own: what is no time is damage.
+            if all(0 <= since < until < END_OF_TIME_MS for since, until in spans)
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+class Place(NamedTuple):
+    """An end of the archive: the path it was opened at, the file's inode, and its size."""
+
+    path: str
+    inode: int
+    size: int

@@ -1,5 +1,7 @@
 """What can be read of a file of the archive: its lines, and what is damaged or not ours."""
 
+import errno
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +10,27 @@ from math import inf
 from pathlib import Path
 
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import ArchiveError, LineError
+from tweetdock.core.errors import ArchiveError, LineError, TornError
 from tweetdock.core.post import Span
-from tweetdock.keep.archive_format import Buffer, Member, lines, may_be_gzip, pieces
-from tweetdock.keep.archive_line import Line, glance
-from tweetdock.keep.archive_note import END_OF_TIME_MS, read_note
+from tweetdock.keep.archive_format import (
+    END_OF_TIME_MS,
+    Buffer,
+    Line,
+    Member,
+    glance,
+    lines,
+    may_be_gzip,
+    pieces,
+    read_note,
+)
 from tweetdock.keep.files import bytes_of
 
 _LONGEST = 1 << 24
 _TOO_LONG = b"!"  # begins no line of ours, whatever follows
+
+
+LONGEST = 8 << 20  # bytes: a whole document may stand in one line
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,5 +188,52 @@ def _is_line(text: bytes) -> bool:
     try:
         Line.parse(text)
     except LineError:
+        return False
+    return True
+
+
+def texts(path: Path) -> Iterator[bytes | TornError]:
+    """The lines of a file, without their ends; a TornError in place of what is damaged.
+
+    So is a line that is longer than any document. Raises OSError if the file cannot be read.
+    """
+    # A pipe that nobody writes into would keep us waiting as soon as it is opened.
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "no file, but a pipe or a device")
+    with bytes_of(path) as buffer:
+        rest = bytearray()
+        for piece in pieces(buffer) if may_be_gzip(buffer) else _blocks(buffer):
+            if isinstance(piece, bytes):
+                head, end, tail = piece.rpartition(b"\n")
+                if end:
+                    yield from (bytes(rest) + head).split(b"\n")
+                    rest.clear()
+                rest += tail
+                if len(rest) > LONGEST:
+                    rest.clear()
+                    yield TornError(f"a line of more than {LONGEST >> 20} MB")
+                continue
+            # A line may go on in the next member, but not past a torn one.
+            if _is_whole(rest):
+                yield bytes(rest)
+                rest.clear()
+            if isinstance(piece, TornError):
+                rest.clear()
+                yield piece
+        if rest:
+            yield bytes(rest)
+
+
+def _blocks(buffer: Buffer) -> Iterator[bytes | Member | TornError]:
+    for start in range(0, len(buffer), _BLOCK):
+        yield buffer[start : start + _BLOCK]
+
+
+def _is_whole(text: bytearray) -> bool:
+    if not text.endswith(b"}"):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
         return False
     return True

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from tweetdock.core.errors import ArchiveError, OffloadError
 from tweetdock.settings.keeping import KeepSettings
-from tweetdock.settings.s3_url import parse_url
+from tweetdock.settings.parse import parse_url
 
 LARGEST_PUT = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _PIECE = 1 << 16

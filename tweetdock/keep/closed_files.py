@@ -1,21 +1,156 @@
 """The files of one archive in their folder: the open one, and those that were closed."""
 
+import json
 import logging
 import os
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from stat import S_ISREG
+from typing import Any, Self
 
-from tweetdock.keep.lock import is_held
-from tweetdock.keep.manifest import SUFFIX
+from tweetdock.core.post import Span
+from tweetdock.core.times import parse_ms, rfc3339
+from tweetdock.keep.archive_format import END_OF_TIME_MS, Covers
+from tweetdock.keep.archive_reader import Contents
+from tweetdock.keep.files import bytes_of, is_held, replace
+from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)
 
+SUFFIX = ".manifest.json"
+_PIECE = 1 << 18
+
+
 _STAMP = r"-[0-9]{8}(T[0-9]{6}Z?)?(-[0-9]+)?"
+
+FIRST_SECONDS = 5.0
+CAP_SECONDS = 600.0
+
+
+def is_untouched(path: Path, stat: os.stat_result) -> bool:
+    """Whether nothing happened to a file since its manifest was written, not even a rename.
+
+    Raises OSError if it has none.
+    """
+    return stat.st_ctime_ns < manifest_path(path).stat().st_mtime_ns
+
+
+def manifest_path(path: Path) -> Path:
+    """Where the manifest of a file is kept."""
+    return path.with_name(path.name + SUFFIX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What is in a file, as found by reading all of it.
+
+    file: its name.
+    bytes, sha256: of the file as it is on disk.
+    lines: how many lines of an archive are in it.
+    first_ms, last_ms: when the first and the last of them in time were received (Unix ms); None
+        if there is none.
+    covers: which stretches of time it has completely, for each source, as a merge lists them.
+    host: the machine that wrote it.
+    damaged: at how many places it is torn.
+    offloaded: the address at which a true copy was seen; empty as long as there is none.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    lines: int
+    first_ms: int | None
+    last_ms: int | None
+    covers: Covers
+    host: str
+    damaged: int
+    offloaded: str = ""
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Read a file from end to end; raises OSError if it cannot be read."""
+        first_ms = last_ms = None
+        digest = sha256()
+        with bytes_of(path) as buffer:
+            size = len(buffer)
+            for start in range(0, size, _PIECE):
+                digest.update(buffer[start : start + _PIECE])
+            contents = Contents(path, buffer)
+            for ms in contents.times():
+                if 0 <= ms < END_OF_TIME_MS:
+                    first_ms = ms if first_ms is None else min(first_ms, ms)
+                    last_ms = ms if last_ms is None else max(last_ms, ms)
+        return cls(
+            file=path.name,
+            bytes=size,
+            sha256=digest.hexdigest(),
+            lines=contents.tally.lines,
+            first_ms=first_ms,
+            last_ms=last_ms,
+            covers={source: tuple(spans) for source, spans in contents.covers.items()},
+            host=socket.gethostname(),
+            damaged=contents.tally.damaged,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The manifest beside a file; None if there is none that fits it."""
+        try:
+            found = json.loads(manifest_path(path).read_bytes())
+            manifest = cls._from_json(found)
+            size = path.stat().st_size
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+        return manifest if manifest.bytes == size else None
+
+    @classmethod
+    def _from_json(cls, found: dict[str, Any]) -> Self:
+        return cls(
+            file=str(found["file"]),
+            bytes=int(found["bytes"]),
+            sha256=str(found["sha256"]),
+            lines=int(found["lines"]),
+            first_ms=found["first"] and parse_ms(found["first"]),
+            last_ms=found["last"] and parse_ms(found["last"]),
+            covers={
+                source: tuple(Span(parse_ms(since), parse_ms(until)) for since, until in spans)
+                for source, spans in found["covers"].items()
+            },
+            host=str(found["host"]),
+            damaged=int(found["damaged"]),
+            offloaded=str(found["offloaded"]),
+        )
+
+    def as_json(self) -> str:
+        """The manifest as text, with times in RFC 3339."""
+        found = {
+            "file": self.file,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "lines": self.lines,
+            "first": None if self.first_ms is None else rfc3339(self.first_ms),
+            "last": None if self.last_ms is None else rfc3339(self.last_ms),
+            "covers": {
+                source: [[rfc3339(since), rfc3339(until)] for since, until in spans]
+                for source, spans in self.covers.items()
+            },
+            "host": self.host,
+            "damaged": self.damaged,
+            "offloaded": self.offloaded,
+        }
+        return json.dumps(found, indent=2) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Keep it beside the file `path`, whole or not at all, also through a power cut."""
+        replace(manifest_path(path), self.as_json().encode())
 
 
 class Shelf:
@@ -106,3 +241,110 @@ def _warn(name: str, error: OSError) -> None:
     if isinstance(error, PermissionError):
         cure = "let the user that TweetDock runs as read it"
     log.warning("archive: %s is left alone: %s; %s", name, error.strerror, cure)
+
+
+class Caretaker:
+    """Work for a thread of its own: `run` it there, and `notice` and `stop` from any other.
+
+    keep: how many closed files stay, the latest; 0 for all. With `offload` only those go of
+    which a true copy was seen elsewhere.
+    offload: does what it can, and returns the seconds after which to try again, None if all is
+    done.
+    """
+
+    def __init__(self, shelf: Shelf, keep: int, offload: Callable[[], float | None] | None) -> None:
+        self._shelf = shelf
+        self._keep = keep
+        self._offload = offload
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._errors: list[OSError] = []
+        self._trouble = TroubleLog(log, "archive files")
+
+    def notice(self, path: Path) -> None:
+        """A file was closed."""
+        log.debug("archive: %s is noticed", path.name)
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Let `run` come to its end."""
+        self._stopping.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Look after the files now and whenever one is noticed, until stopped."""
+        delays = backoff(FIRST_SECONDS, CAP_SECONDS)
+        while True:
+            # Before anything is looked at: what is noticed from here on is for the next turn.
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            self._errors.clear()
+            again = None
+            # Not even a folder that cannot be read may end this thread.
+            with self._noting():
+                again = self._turn()
+            if self._errors:
+                again = next(delays)
+                self._trouble.failed(_told(self._errors), again, needs_owner=True)
+            else:
+                delays = backoff(FIRST_SECONDS, CAP_SECONDS)
+                self._trouble.worked()
+            self._wake.wait(again)
+
+    def _turn(self) -> float | None:
+        """Do all that is to be done; when to do it again. One bad file hinders no other."""
+        for path in self._shelf.closed():
+            if self._stopping.is_set():
+                return None
+            with self._noting():
+                self._describe(path)
+        with self._noting():
+            self._shelf.sweep()
+        again = self._offload() if self._offload else None
+        self._prune()
+        return again
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            # Renamed or removed meanwhile: then it is of no concern, or noticed anew.
+            pass
+        except OSError as error:
+            self._errors.append(error)
+
+    def _describe(self, path: Path) -> None:
+        if Manifest.read(path) is not None:
+            return
+        manifest = Manifest.of(path)
+        manifest.write(path)
+        extent = f"{manifest.lines} lines"
+        if manifest.first_ms is not None and manifest.last_ms is not None:
+            extent += f", {rfc3339(manifest.first_ms)} to {rfc3339(manifest.last_ms)}"
+        log.info("archive: %s closed: %s", path.name, extent)
+        if manifest.damaged:
+            log.warning("archive: %s is damaged at %d places", path.name, manifest.damaged)
+
+    def _prune(self) -> None:
+        if not self._keep or self._stopping.is_set():
+            return
+        for path in self._shelf.closed()[: -self._keep]:
+            with self._noting():
+                self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        if self._offload:
+            manifest = Manifest.read(path)
+            is_safe = manifest is not None and manifest.offloaded != ""
+            if not is_safe or not is_untouched(path, path.stat()):
+                return
+        path.unlink(missing_ok=True)
+        manifest_path(path).unlink(missing_ok=True)
+        log.info("archive: %s removed: %d newer ones are kept", path.name, self._keep)
+
+
+def _told(errors: Sequence[OSError]) -> str:
+    more = f", and {len(errors) - 1} more" if errors[1:] else ""
+    return f"{errors[0]}{more}"

@@ -5,17 +5,23 @@ import logging
 import os
 import sqlite3
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tweetdock.core.counter import Mark
 from tweetdock.core.coverage import Seen
-from tweetdock.core.errors import StateError
-from tweetdock.core.memory import Keepsake, Memory
+from tweetdock.core.errors import StateError, UnavailableError
+from tweetdock.core.gauge import Keepsake, Memory
 from tweetdock.core.post import source_of
-from tweetdock.keep.facts import (
+from tweetdock.keep.history import FILE, KEPT_MS
+from tweetdock.keep.state import (
+    MIGRATIONS,
     UNREADABLE,
+    Changes,
+    Spent,
+    State,
     angles,
     moment,
     number,
@@ -24,15 +30,95 @@ from tweetdock.keep.facts import (
     salt,
     scales,
 )
-from tweetdock.keep.history import FILE, KEPT_MS
-from tweetdock.keep.schema import MIGRATIONS
-from tweetdock.keep.sqlite_file import DAMAGE, open_to_read, open_to_write
-from tweetdock.keep.state import Changes, Spent, State
 
 log = logging.getLogger(__name__)
 
+DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+PAGE_BYTES = 1024  # each save writes whole pages: with small ones an SD card lives longer
+
+Migrations = tuple[tuple[str, ...], ...]
+
+
 TIDY_MS = 600_000
 _SIGN = 1 << 63  # SQLite's integers have a sign, fingerprints have none
+
+
+def open_to_write(path: Path, migrations: Migrations) -> sqlite3.Connection:
+    """The file, new if there is none, brought forward to the last of the migrations.
+
+    Raises sqlite3.Error, with one of DAMAGE as its code for a file that is damaged, and
+    UnavailableError if a newer TweetDock has written it.
+    """
+    with suppress(OSError):  # as private as the archive; what is wrong, SQLite will say
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+    try:
+        db.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        db.execute("PRAGMA journal_mode=WAL")
+        # Nothing that was saved is lost by a kill; by a power cut the last moments may be, and
+        # are read again. Only a checkpoint waits for the card.
+        db.execute("PRAGMA synchronous=NORMAL")
+        _migrate(db, path, migrations)
+        _check(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def check_kind(path: Path) -> None:
+    """Raises StateError for what is there and is no file: at a pipe SQLite waits for ever."""
+    is_odd = False
+    with suppress(OSError):  # what cannot be looked at, SQLite will say
+        is_odd = path.exists() and not path.is_file()
+    if is_odd:
+        raise StateError(f"{path} is no file")
+
+
+def open_to_read(path: Path, migrations: Migrations) -> sqlite3.Connection:
+    """The file of a TweetDock at work, of which nothing is changed; StateError if it cannot be."""
+    check_kind(path)
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
+    except sqlite3.Error as error:
+        raise StateError(f"{path}: {error}") from error
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version != len(migrations):
+            raise sqlite3.DatabaseError("of another version of TweetDock")
+    except sqlite3.Error as error:
+        db.close()
+        raise StateError(f"{path}: {error}") from error
+    return db
+
+
+def _migrate(db: sqlite3.Connection, path: Path, migrations: Migrations) -> None:
+    (found,) = db.execute("PRAGMA user_version").fetchone()
+    if found > len(migrations):
+        raise UnavailableError(
+            f"{path} was written by a newer TweetDock: install that one again, "
+            "or move the file away to begin anew"
+        )
+    for version, step in enumerate(migrations[found:], found + 1):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in step:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version={version}")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+        if version > 1:
+            log.info("state: %s brought from version %s to %s", path, version - 1, version)
+
+
+def _check(db: sqlite3.Connection) -> None:
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        error = sqlite3.DatabaseError(verdict)
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
 
 
 class Store:
@@ -284,3 +370,62 @@ def _place(path: Path) -> tuple[int, int] | None:
 
 def _is_unusable(path: Path) -> bool:
     return path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What the file says: the version of its tables, when it was saved, what was spent by then.
+
+    saved_ms: Unix ms; None if nothing is saved yet. spent: by UTC day and source.
+    damage: why it cannot be used; then the rest is not known.
+    """
+
+    version: int = 0
+    saved_ms: int | None = None
+    spent: Mapping[str, Mapping[str, Spent]] = field(default_factory=dict)
+    damage: str = ""
+
+
+def condition_of(folder: Path, *, is_held: bool) -> Condition | None:
+    """How the file of a state folder is; None if there is none.
+
+    is_held: a TweetDock is at work on it, which has looked it through. Raises StateError where
+    it cannot be read.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    check_kind(path)
+    # Of a file that was closed well nothing but itself is read: not even SQLite's own small files
+    # are made beside it, which might then belong to another user than the gauge's.
+    has_log = is_held or path.with_name(f"{FILE}-wal").exists()
+    address = f"{path.absolute().as_uri()}?mode=ro{'' if has_log else '&immutable=1'}"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=1.0)) as db:
+            return _read(db, is_held=is_held)
+    except UNREADABLE as error:
+        return Condition(damage=f"{type(error).__name__}: {error}")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE:
+            return Condition(damage=str(error))
+        raise StateError(f"{path}: {error}") from error
+
+
+def _read(db: sqlite3.Connection, *, is_held: bool) -> Condition:
+    if not is_held:
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            return Condition(damage=" ".join(str(verdict).split()))
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version == tables == 0:
+        return Condition(len(MIGRATIONS))  # begun, and broken off: the next start makes it whole
+    if version != len(MIGRATIONS):
+        return Condition(version)
+    saved = db.execute("SELECT value FROM facts WHERE name = 'saved_ms'").fetchone()
+    days: dict[str, dict[str, Spent]] = {}
+    for day, source, requests, posts in db.execute(
+        "SELECT day, source, requests, posts FROM spent"
+    ):
+        days.setdefault(str(day), {})[str(source)] = Spent(number(requests), number(posts))
+    return Condition(version, moment(saved[0]) if saved else None, days)

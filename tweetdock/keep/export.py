@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,154 @@ from typing import Any
 from tweetdock import __version__
 from tweetdock.core.errors import ArchiveError
 from tweetdock.keep.archive_reader import Found, Tally, opened
-from tweetdock.keep.columns import columns
-from tweetdock.keep.new_file import new_file
+from tweetdock.keep.files import new_file
+
+_LARGEST = 2**63 - 1  # a column's whole number has 64 bits
+
 
 _GROUP_ROWS = 20_000
 _GROUP_BYTES = 32_000_000
 _POST = b', "post": '
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The same questions to every network; None where it did not send an answer.
+
+    `conversation`, `reply_to`, `repost_of` and `quote_of` are the network's own ids. `text` and
+    `hashtags` are as written.
+    """
+
+    text: str | None = None
+    lang: str | None = None
+    conversation: str | None = None
+    reply_to: str | None = None
+    repost_of: str | None = None
+    quote_of: str | None = None
+    hashtags: tuple[str, ...] | None = None
+    likes: int | None = None
+    reposts: int | None = None
+    replies: int | None = None
+    quotes: int | None = None
+
+
+def columns(source: str, post: Any) -> Columns:
+    """What a post of a source says; nothing if there is no way to read posts of that source."""
+    read = _READERS.get(source)
+    return read(post) if read and isinstance(post, dict) else Columns()
+
+
+def _x(post: dict[str, Any]) -> Columns:
+    """A post of X's API v2, in the vocabulary of tweets or in the one of posts."""
+    metrics = _object(post.get("public_metrics"))
+    referenced = _references(post.get("referenced_tweets"), post.get("referenced_posts"))
+    return Columns(
+        text=_text(post.get("text")),
+        lang=_text(post.get("lang")),
+        conversation=_text(post.get("conversation_id")),
+        reply_to=referenced.get("replied_to"),
+        repost_of=referenced.get("retweeted", referenced.get("reposted")),
+        quote_of=referenced.get("quoted"),
+        hashtags=_tags(_object(post.get("entities")).get("hashtags")),
+        likes=_number(metrics, "like_count"),
+        reposts=_number(metrics, "retweet_count", "repost_count"),
+        replies=_number(metrics, "reply_count"),
+        quotes=_number(metrics, "quote_count"),
+    )
+
+
+def _bluesky(event: dict[str, Any]) -> Columns:
+    """A post in an event of Jetstream; it comes too soon to be liked.
+
+    https://github.com/bluesky-social/atproto/blob/main/lexicons/app/bsky/feed/post.json
+    """
+    record = _object(_object(event.get("commit")).get("record"))
+    reply, embed = _object(record.get("reply")), _object(record.get("embed"))
+    # A quote with pictures has the quoted post one deeper.
+    quoted = _object(embed.get("record"))
+    quoted = _object(quoted.get("record")) or quoted
+    langs = record.get("langs")
+    facets = [_object(facet).get("features") for facet in _list(record.get("facets"))]
+    features = [_object(feature) for each in facets for feature in _list(each)]
+    tags = [_text(feature.get("tag")) for feature in features]
+    tags += [_text(tag) for tag in _list(record.get("tags"))]
+    return Columns(
+        text=_text(record.get("text")),
+        lang=_text(langs[0]) if isinstance(langs, list) and langs else None,
+        conversation=_text(_object(reply.get("root")).get("uri")),
+        reply_to=_text(_object(reply.get("parent")).get("uri")),
+        quote_of=_text(quoted.get("uri")),
+        hashtags=tuple(tag for tag in tags if tag is not None) if record else None,
+    )
+
+
+def _mastodon(status: dict[str, Any]) -> Columns:
+    """A status of Mastodon's API; the text is HTML, as it sends it.
+
+    https://docs.joinmastodon.org/entities/Status/
+    """
+    tags = status.get("tags")
+    names = [_text(_object(tag).get("name")) for tag in _list(tags)]
+    return Columns(
+        text=_text(status.get("content")),
+        lang=_text(status.get("language")),
+        reply_to=_text(status.get("in_reply_to_id")),
+        repost_of=_text(_object(status.get("reblog")).get("uri")),
+        quote_of=_text(_object(_object(status.get("quote")).get("quoted_status")).get("uri")),
+        hashtags=tuple(name for name in names if name is not None)
+        if isinstance(tags, list)
+        else None,
+        likes=_number(status, "favourites_count"),
+        reposts=_number(status, "reblogs_count"),
+        replies=_number(status, "replies_count"),
+        quotes=_number(status, "quotes_count"),
+    )
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Columns]] = {
+    "x": _x,
+    "x-stream": _x,
+    "bluesky": _bluesky,
+    "mastodon": _mastodon,
+}
+
+
+def _list(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else []
+
+
+def _references(*lists: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entries in lists:
+        for entry in map(_object, entries if isinstance(entries, list) else []):
+            kind, post_id = _text(entry.get("type")), _text(entry.get("id"))
+            if kind is not None and post_id is not None:
+                found.setdefault(kind, post_id)
+    return found
+
+
+def _tags(entries: Any) -> tuple[str, ...] | None:
+    if not isinstance(entries, list):
+        return None
+    tags = (_text(_object(entry).get("tag")) for entry in entries)
+    return tuple(tag for tag in tags if tag is not None)
+
+
+def _object(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def _text(found: Any) -> str | None:
+    return found if isinstance(found, str) else None
+
+
+def _number(found: dict[str, Any], *names: str) -> int | None:
+    for name in names:
+        number = found.get(name)
+        # True is a number to Python.
+        if isinstance(number, int) and not isinstance(number, bool) and abs(number) <= _LARGEST:
+            return number
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from tweetdock.core.errors import StateError, UnavailableError
-from tweetdock.core.gauge import Gauge
-from tweetdock.core.memory import Bookmark, Keepsake, Memory, News
+from tweetdock.core.gauge import Bookmark, Gauge, Keepsake, Memory, News
 from tweetdock.core.post import COUNTS, Batch, source_of
 from tweetdock.core.reading import Reading
 from tweetdock.core.times import duration
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.archive_line import Line
+from tweetdock.keep.archive_format import Line
 from tweetdock.keep.database import Store
+from tweetdock.keep.files import Lock
 from tweetdock.keep.history import History, Row, read_history
-from tweetdock.keep.lock import Lock
 from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.retry import TroubleLog
 from tweetdock.settings.gauge import Settings
-from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,9 @@ from secrets import token_hex
 
 from tweetdock.core.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import Bucket
-from tweetdock.keep.closed_files import Shelf
-from tweetdock.keep.lock import is_held
-from tweetdock.keep.manifest import SUFFIX, Manifest, is_untouched, manifest_path
-from tweetdock.retry import backoff
-from tweetdock.troubles import TroubleLog
+from tweetdock.keep.closed_files import SUFFIX, Manifest, Shelf, is_untouched, manifest_path
+from tweetdock.keep.files import is_held
+from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)
 

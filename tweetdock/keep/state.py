@@ -1,12 +1,49 @@
 """What is saved of a gauge: where it stands, and what has changed since the last time."""
 
+import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tweetdock.core.memory import Keepsake, Memory
+from tweetdock.core.coverage import Seen
+from tweetdock.core.gauge import Keepsake, Memory, ScaleState
+from tweetdock.core.post import Span
+from tweetdock.keep.archive_format import Place
 from tweetdock.keep.history import Row
-from tweetdock.keep.place import Place
+
+# Each step is run once, in one transaction; a released one is never changed, only followed.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        # What there is one of: the salt, when it was saved, each dial's scale and needle.
+        "CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+        # The window, in the order in which it came to be: a later row of a key removes the post.
+        """CREATE TABLE marks (
+            source TEXT NOT NULL, key INTEGER NOT NULL, author INTEGER NOT NULL,
+            at_ms INTEGER NOT NULL
+        )""",
+        # What each source was asked for and has seen, in JSON, and its own word of where it is.
+        """CREATE TABLE sources (
+            name TEXT PRIMARY KEY, subject TEXT NOT NULL, spans TEXT NOT NULL,
+            unreadable TEXT NOT NULL, heard_ms INTEGER NOT NULL, cursor TEXT NOT NULL
+        ) WITHOUT ROWID""",
+        # What was asked of a source in a day (UTC), and how many posts it returned: what it bills.
+        """CREATE TABLE spent (
+            day TEXT, source TEXT, requests INTEGER NOT NULL, posts INTEGER NOT NULL,
+            PRIMARY KEY (day, source)
+        ) WITHOUT ROWID""",
+        # Readings by the minute and by the hour.
+        """CREATE TABLE history (
+            per TEXT, at_ms INTEGER, posts INTEGER NOT NULL, authors INTEGER NOT NULL,
+            grade TEXT NOT NULL, window_seconds REAL NOT NULL, subject TEXT NOT NULL,
+            PRIMARY KEY (per, at_ms)
+        ) WITHOUT ROWID""",
+    ),
+)
+
+
+_YEAR_2100_MS = 4_102_444_800_000
+_LARGEST_SCALE = 10**12
 
 
 class Spent(NamedTuple):
@@ -46,3 +83,64 @@ class Changes:
     rows: Iterable[Row] = ()
     spent: Mapping[tuple[str, str], Spent] = field(default_factory=dict)
     is_whole: bool = False
+
+
+UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError)
+
+
+def moment(value: Any) -> int:
+    """Unix milliseconds of this century."""
+    if not isinstance(value, int) or not 0 <= value < _YEAR_2100_MS:
+        raise ValueError(f"no moment: {value!r}")
+    return value
+
+
+def salt(value: Any) -> bytes:
+    """The salt of the marks."""
+    if not isinstance(value, bytes) or len(value) > 16:
+        raise ValueError("no salt")
+    return value
+
+
+def number(value: Any) -> int:
+    """How many there were of something."""
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"no number: {value!r}")
+    return value
+
+
+def scales(text: Any) -> dict[str, ScaleState]:
+    """Where the automatic scales stood, by dial."""
+    found = {}
+    for dial, (full_scale, roomy_since_ms) in json.loads(text).items():
+        if not isinstance(full_scale, int) or not 0 < full_scale < _LARGEST_SCALE:
+            raise ValueError(f"no full scale: {full_scale!r}")
+        since_ms = None if roomy_since_ms is None else moment(roomy_since_ms)
+        found[dial] = ScaleState(full_scale, since_ms)
+    return found
+
+
+def angles(text: Any) -> tuple[float, ...]:
+    """Where the needles were, in degrees."""
+    found = tuple(float(angle) for angle in json.loads(text))
+    if not all(math.isfinite(angle) for angle in found):
+        raise ValueError("no angle")
+    return found
+
+
+def place(text: Any) -> Place | None:
+    """How far the archive had come."""
+    found = json.loads(text)
+    if found is None:
+        return None
+    path, inode, size = found
+    return Place(str(path), int(inode), int(size))
+
+
+def read_seen(spans: Any, unreadable: Any, heard_ms: Any, floor_ms: int) -> Seen:
+    """What a source had seen after `floor_ms`."""
+    found = [Span(moment(since), moment(until)) for since, until in json.loads(spans)]
+    stretches = tuple(
+        Span(max(since, floor_ms), until) for since, until in found if until > floor_ms
+    )
+    return Seen(stretches, tuple(moment(ms) for ms in json.loads(unreadable)), moment(heard_ms))

@@ -8,10 +8,9 @@ from dataclasses import replace
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.calibration import LAST_US
 from tweetdock.servos.choice import make_servos
-from tweetdock.servos.hands import Hands
-from tweetdock.servos.needle import Geometry, Hand
+from tweetdock.servos.needle import Hand, Hands
 from tweetdock.servos.needle_thread import CHECK_SECONDS
-from tweetdock.servos.servos import END_SECONDS, Rig
+from tweetdock.servos.servos import END_SECONDS, Geometry, Rig
 from tweetdock.settings.gauge import DialSettings, Settings
 
 DEGREES_PER_US = 0.09  # of an ordinary servo: half a circle for 2000 us

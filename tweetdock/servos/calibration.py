@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tweetdock.servos.needle import STEP_US
+from tweetdock.servos.servos import STEP_US
 from tweetdock.settings.gauge import DialSettings
 
 SAFE_US = (1000, 2000)  # every servo's range

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tweetdock.servos.servos import Rig
+from tweetdock.servos.servos import MockServos, Rig
 from tweetdock.settings.gauge import Settings
 
 MODEL = Path("/proc/device-tree/model")
@@ -57,6 +57,4 @@ def make_servos(settings: Settings, model: str) -> Rig:
         from tweetdock.servos.lgpio import LgpioServos  # noqa: PLC0415
 
         return LgpioServos(dials)
-    from tweetdock.servos.mock import MockServos  # noqa: PLC0415
-
     return MockServos(dials)

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import sys
 import tempfile
 import time
 from typing import Any, ClassVar
@@ -10,11 +11,23 @@ from typing import Any, ClassVar
 from gpiozero.exc import GPIOZeroError
 
 from tweetdock.core.errors import ServoError
-from tweetdock.servos.lgpio_words import installing
 from tweetdock.servos.servos import Rig
+
+_LAST_READY_MADE = (3, 12)
+
 
 # lg takes new settings at the end of a 20 ms frame: two and a bit are surely over.
 TWO_FRAMES_SECONDS = 0.045
+
+
+def installing(python: tuple[int, int] = sys.version_info[:2]) -> str:
+    """What the owner of a Python of this version has to do."""
+    if python > _LAST_READY_MADE:
+        return (
+            "`sudo apt install python3-lgpio`, and a virtual environment made with "
+            "--system-site-packages"
+        )
+    return "pip install 'tweetdock[pi5]'"
 
 
 class LgpioServos(Rig):

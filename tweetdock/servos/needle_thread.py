@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tweetdock.core.errors import ServoError
-from tweetdock.retry import backoff
-from tweetdock.servos.hands import FRAME_SECONDS, Hands
-from tweetdock.servos.needle import Geometry, Hand
-from tweetdock.servos.servos import END_SECONDS, Rig
+from tweetdock.retry import TroubleLog, backoff
+from tweetdock.servos.needle import FRAME_SECONDS, Hand, Hands
+from tweetdock.servos.servos import END_SECONDS, Geometry, Rig
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.threads import Companion, Crash
-from tweetdock.troubles import TroubleLog
 
 log = logging.getLogger(__name__)
 

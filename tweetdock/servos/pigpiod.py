@@ -1,8 +1,10 @@
 """Minding a pigpiod of our own where none runs: started, watched, ended."""
 
 import contextlib
+import fcntl
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,14 +13,77 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tweetdock.core.errors import ServoError
-from tweetdock.servos.pigpiod_lock import PigpiodLock
-from tweetdock.servos.pigpiod_words import explained
+from tweetdock.core.errors import ServoError, plain
 
 log = logging.getLogger(__name__)
+
+LOCK = Path("/var/run/pigpio.pid")
+
+
+_LONGEST_END = 150
+# What pigpiod says of all its options; the reason is before.
+_USAGE = re.compile(r"^(pigpio V\d+|Usage: )", re.MULTILINE)
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+:", re.MULTILINE)
+_FRAME = re.compile(r"\+-+\+|^\||\|$", re.MULTILINE)
+_LAST_WORDS = "Can't initialise pigpio library"  # they say nothing that was not said before
+_USE_LGPIO = "set TWEETDOCK_SERVO_BACKEND=lgpio"
+# Words of pigpio.c and pigpiod.c, %m as strerror has it, and what the owner can do then.
+_CURES = {
+    r"does not appear to be a raspberry pi": (
+        f"pigpio knows the Pi Zero to 4 only: on a Pi 5 {_USE_LGPIO}, on what is no Pi auto; an "
+        "older Pi needs the kernel of Raspberry Pi OS and, in a container, --privileged"
+    ),
+    r"you don't have permission to run this program": (
+        "in a container it takes --privileged; elsewhere let the system run pigpiod "
+        f"(sudo systemctl enable --now pigpiod), run TweetDock as root, or {_USE_LGPIO}"
+    ),
+    r"Can't lock ": (
+        "nothing can be written there (docker run --read-only wants --tmpfs /run), or another "
+        "pigpiod was quicker: stop that one (sudo systemctl stop pigpiod)"
+    ),
+    r"mmap \w+ failed \(Operation not permitted\)": (
+        f"this kernel keeps the Pi's memory closed: {_USE_LGPIO}, or run the kernel of Raspberry "
+        "Pi OS, or start this one with iomem=relaxed"
+    ),
+    r"mmap [\w ]+ failed \(Resource temporarily unavailable\)": (
+        "it may not lock as much memory as it needs: docker run --ulimit memlock=-1, elsewhere "
+        "ulimit -l unlimited; or leave -b out of TWEETDOCK_PIGPIOD_OPTIONS"
+    ),
+    r"mbox open failed": (
+        "there is no /dev/vcio here: it takes the kernel of Raspberry Pi OS and, in a container, "
+        f"--privileged; or {_USE_LGPIO}"
+    ),
+    r"init mbox zaps failed": (
+        "the graphics memory that it needs is used up, as after pigpiods that were killed: "
+        "restart the Pi"
+    ),
+    r"pagemap|initZaps failed": (
+        "leave -a 1, and a -b beyond 120, out of TWEETDOCK_PIGPIOD_OPTIONS"
+    ),
+    r"bind to port \d+ failed \(Address already in use\)": (
+        "another program has this port: set PIGPIO_PORT to a free one, such as 8889"
+    ),
+    r"bind to port \d+ failed \(Cannot assign requested address\)": (
+        "it wants an address that this machine does not have, such as ::1 where IPv6 is off: see "
+        "what `ip address show lo` tells"
+    ),
+    r"chmod /dev/pigerr failed": (
+        "it makes a pipe there, and may not: let /dev be writable (in a container, mount it "
+        f"not read-only), or {_USE_LGPIO}"
+    ),
+    r"invalid -n option|invalid option -- '[fgmn]'": (
+        "that is TweetDock's own word, so this pigpiod is too old for it: start it yourself (sudo "
+        "pigpiod -l), or install pigpio 1.78"
+    ),
+    r"invalid -p option": "set PIGPIO_PORT to a number from 1024 to 32000",
+    r"Usage: sudo pigpiod|invalid -\w option": (
+        "this pigpiod does not know one of TWEETDOCK_PIGPIOD_OPTIONS"
+    ),
+}
 
 LOOPBACK = "127.0.0.1"
 # `pigpiod -l`, the service of Raspberry Pi OS, listens at the second one only.
@@ -30,6 +95,80 @@ HUNG_SECONDS = 5.0
 _WITHHELD = ("TWEETDOCK_", "X_", "AWS_", "NOTIFY_", "WATCHDOG_")
 # PI_CMD_PIGPV and PI_CMD_HWVER, http://abyz.me.uk/rpi/pigpio/sif.html
 VERSION, BOARD = 26, 17
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What keeps a pigpiod from being started, and what its owner can do about it."""
+
+    says: str
+    cure: str
+
+
+class PigpiodLock:
+    """The lock at a path, or where every pigpiod has it.
+
+    A living one holds it by flock; but a new one asks only whether the pid in it is taken. In a
+    container that of a dead one soon is, and that of a living one may be unknown.
+    https://github.com/joan2937/pigpio, initCheckLockFile and initGrabLockFile.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or LOCK
+
+    def obstacle(self, port: int) -> Obstacle | None:
+        """What is in the way of a new pigpiod where none answers at a port; None if nothing is."""
+        if self._path.is_dir():
+            return Obstacle(
+                f"{self._path} is a folder, where pigpiod needs a file",
+                f"remove it (sudo rmdir {self._path}), or do not mount it: Docker makes a folder "
+                "of a file that is to be mounted and is not there",
+            )
+        if self._is_held():
+            return Obstacle(
+                f"Can't lock {self._path}; another pigpiod holds the pins and does not answer at "
+                f"port {port}",
+                "stop it (sudo systemctl stop pigpiod, or sudo killall pigpiod), or set "
+                "PIGPIO_PORT to its port",
+            )
+        return None
+
+    def remove(self) -> None:
+        """Remove what a dead pigpiod has left; only where there is no obstacle."""
+        with contextlib.suppress(OSError):  # pigpiod itself tells of it
+            self._path.unlink()
+
+    def _is_held(self) -> bool:
+        try:
+            with self._path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # it is not there, or not for us to read
+        return False
+
+
+def explained(said: str) -> str:
+    """What pigpiod said, and the cure if there is one; nothing if it said nothing.
+
+    The same for the same trouble, whenever it was said.
+    """
+    words = _plainly(said)
+    for pattern, cure in _CURES.items():
+        if re.search(pattern, said):
+            return "; ".join(filter(None, (words.removesuffix("."), cure)))
+    return words
+
+
+def _plainly(said: str) -> str:
+    reason = _FRAME.sub("", _USAGE.split(said, maxsplit=1)[0])
+    pieces = (" ".join(plain(piece).split()) for piece in _STAMP.split(reason))
+    told = [bare for piece in pieces if (bare := piece.removesuffix(_LAST_WORDS).strip())]
+    words = "; ".join(told) or (_LAST_WORDS if _LAST_WORDS in said else "")
+    if len(words) <= 2 * _LONGEST_END:
+        return words
+    return f"{words[:_LONGEST_END].rstrip()} ... {words[-_LONGEST_END:].lstrip()}"
 
 
 def ask(wire: socket.socket, command: int) -> int:

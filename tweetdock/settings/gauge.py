@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Self
 
-from tweetdock.core.errors import SettingsError, name_of
-from tweetdock.core.plain import plain
+from tweetdock.core.dial import DIALS
+from tweetdock.core.errors import SettingsError, name_of, plain
+from tweetdock.core.gauge import GaugeSettings
 from tweetdock.settings import parse
 from tweetdock.settings.keeping import KeepSettings, settle_state_dir
 from tweetdock.settings.networks import (
@@ -19,10 +20,9 @@ from tweetdock.settings.networks import (
     source_problems,
     wants_hashtags,
 )
-from tweetdock.settings.pigpiod_options import pigpiod_options
+from tweetdock.settings.parse import pigpiod_options
 from tweetdock.settings.setting import Setting, set_by, table_of
 
-DIALS = ("tweets", "tweeters")
 USUAL_PAGE = "127.0.0.1:8080"
 ROOMS: dict[str, type] = {"x": XSettings, "networks": NetworkSettings, "keep": KeepSettings}
 _PINS = {"tweets": 12, "tweeters": 13}  # both have hardware PWM on every Pi
@@ -169,6 +169,20 @@ class Settings:
     def is_live(self) -> bool:
         """Whether what is shown is what is: nothing else is kept."""
         return not (self.demo or self.is_replay)
+
+    @property
+    def gauge(self) -> GaugeSettings:
+        """What the gauge itself goes by."""
+        return GaugeSettings(
+            window_seconds=self.window_seconds,
+            # Silence is what a person at the dials would notice, however fast the clock runs.
+            stale_seconds=self.stale_seconds * self.networks.speed,
+            dials={"tweets": self.tweets, "tweeters": self.tweeters},
+            hashtags=self.counted_hashtags,
+            subject=self.shown_subject,
+            demo=self.demo,
+            replay=self.is_replay,
+        )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], *, demo: bool = False) -> Self:

@@ -1,17 +1,74 @@
 """The board: what the loop writes down for whoever wants to look, from any thread."""
 
+import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NamedTuple
 
+from tweetdock.core.coverage import Grade
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
-from tweetdock.show.past import Past
+
+TEN_SECONDS_MS, MINUTE_MS, HOUR_MS, DAY_MS = 10_000, 60_000, 3_600_000, 86_400_000
+# How far apart moments are, and for how long they are kept so: the chart of an hour has 360.
+STEPS = ((TEN_SECONDS_MS, HOUR_MS), (MINUTE_MS, DAY_MS), (HOUR_MS, 366 * DAY_MS))
+
 
 # Upper ends of the delays' buckets, in seconds.
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+SILENT_SECONDS = 10.0
+
+
+class Moment(NamedTuple):
+    """The counts at a moment (Unix ms), and what they were worth."""
+
+    at_ms: int
+    posts: int
+    authors: int
+    grade: Grade
+
+
+class Past:
+    """The readings of a year, thinned: by 10 s for an hour, by the minute for a day, by the hour.
+
+    Noted by one thread, read by any. kept: of an earlier gauge, oldest first.
+    """
+
+    def __init__(self, kept: Iterable[Moment] = ()) -> None:
+        self._lock = threading.Lock()
+        self._rows: dict[int, deque[Moment]] = {
+            step: deque(maxlen=length // step) for step, length in STEPS
+        }
+        for moment in kept:
+            self._note(moment)
+
+    def note(self, reading: Reading) -> None:
+        """Keep the reading if it is the first of its ten seconds, minute or hour."""
+        with self._lock:
+            self._note(Moment(reading.at_ms, reading.posts, reading.authors, reading.grade))
+
+    def since(self, ms: int) -> list[Moment]:
+        """The moments after `ms` (Unix ms), oldest first, each stretch as fine as it is kept."""
+        with self._lock:
+            found: list[Moment] = []  # newest first
+            for row in self._rows.values():
+                until_ms = found[-1].at_ms if found else None
+                older = (m for m in reversed(row) if until_ms is None or m.at_ms < until_ms)
+                found.extend(takewhile(lambda moment: moment.at_ms > ms, older))
+        return found[::-1]
+
+    def _note(self, moment: Moment) -> None:
+        for step, row in self._rows.items():
+            # The clock was set back: what it had called later never was.
+            while row and row[-1].at_ms > moment.at_ms:
+                row.pop()
+            if not row or moment.at_ms // step > row[-1].at_ms // step:
+                row.append(moment)
 
 
 class Talk(NamedTuple):
@@ -92,3 +149,29 @@ class Board:
     def silence_seconds(self) -> float:
         """For how long the loop has put up no reading."""
         return self._monotonic() - self._turned_at
+
+
+def ailment(board: Board) -> str:
+    """What is wrong, in a sentence; empty if nothing is."""
+    dead = [name for name, lives in board.vitals.threads().items() if not lives]
+    if dead:
+        return f"not running: {', '.join(sorted(dead))}"
+    return f"no reading for {board.silence_seconds():.0f} seconds" if is_silent(board) else ""
+
+
+def is_silent(board: Board) -> bool:
+    """Whether the loop hangs, so that what it has put up says nothing of now."""
+    return board.silence_seconds() > SILENT_SECONDS
+
+
+def reading_of(board: Board) -> Reading | None:
+    """The reading that holds now; None before the first, and while the loop hangs."""
+    return None if is_silent(board) else board.reading
+
+
+def absence(board: Board) -> str:
+    """Why there is no reading that holds now, in a sentence."""
+    if board.reading is None:
+        return "There is no reading yet."
+    seconds = board.silence_seconds()
+    return f"TweetDock hangs: its last reading is {seconds:.0f} seconds old."

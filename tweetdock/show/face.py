@@ -1,7 +1,9 @@
 """A dial's face on paper: what is printed, where, in true millimetres."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from unicodedata import east_asian_width
 
 from tweetdock.core.dial import (
     CAPITAL,
@@ -13,35 +15,266 @@ from tweetdock.core.dial import (
     point,
 )
 from tweetdock.core.errors import TweetDockError
-from tweetdock.show.face_outline import CUT, cut_out
-from tweetdock.show.face_ruler import ruler
-from tweetdock.show.face_sheet import (
-    INK,
-    RED,
-    SOFT,
-    Arc,
-    Layer,
-    Line,
-    Ring,
-    Shape,
-    Sheet,
-    Words,
-    box_of,
-    text_width,
+
+INK = "#1d2733"
+SOFT = "#5b6673"
+RED = "#d6402b"
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+CUT = 0.2  # mm, the thickness of such lines
+_ROUND = 0.7  # a face whose print comes down so far, in radii, stays a whole disc
+_NARROW = 0.85  # one that is not so wide loses its sides
+
+RING = 50.0  # mm across
+LENGTH = 100.0  # mm
+_ADVICE = (
+    "This line is 100 mm long, and the ring is 50 mm wide.",
+    "If not, print at 100 %, not 'fit to page'.",
 )
+_SIZE = 3.3  # of the type
+_LEADING = 5.0
+_THIN, _FINE = 0.3, 0.15
+_SPACE = 12.0  # between ring and line
+# An SG90's body as most data sheets have it; its shaft is as far from three of its sides.
+_BODY = (22.2, 11.8)
 
 PAPERS = {"a4": (210.0, 297.0), "letter": (215.9, 279.4), "a3": (297.0, 420.0)}
 MARGIN = 10.0  # of the sheet; no printer needs more
 LEAST_RADIUS = 20.0  # a smaller dial's numbers cannot be read
 _GAP = 8.0  # between the face and what is below it
 
-# In radii of the dial: how far marks reach inwards, and how thick they are.
-_LENGTHS = {Rank.MAJOR: 0.11, Rank.MIDDLE: 0.075, Rank.MINOR: 0.05}
-_WIDTHS = {Rank.MAJOR: 0.014, Rank.MIDDLE: 0.009, Rank.MINOR: 0.006}
 _TITLE_SIZE, _LEAST_TITLE_SIZE = 0.15, 0.06
 _TITLE_Y, _SUBTITLE_Y = -0.44, -0.31
 _TITLE_WIDTH = 1.2
 _RIM = 0.06  # from the outermost print to the cut
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A straight line; count: what it marks, if it is a dial's mark."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    width: float
+    colour: str = INK
+    is_dashed: bool = False
+    count: int | None = None
+
+    @property
+    def box(self) -> Box:
+        """What it takes of the sheet."""
+        half = self.width / 2
+        left, right = sorted((self.x1, self.x2))
+        top, bottom = sorted((self.y1, self.y2))
+        return left - half, top - half, right + half, bottom + half
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """A part of a circle, clockwise from one bearing to another, in degrees from straight up."""
+
+    x: float
+    y: float
+    radius: float
+    start: float
+    end: float
+    width: float
+    colour: str = INK
+    is_dashed: bool = False
+
+    def at(self, bearing: float) -> tuple[float, float]:
+        """Where it is at a bearing."""
+        x, y = point(bearing, self.radius)
+        return self.x + x, self.y + y
+
+    @property
+    def box(self) -> Box:
+        """What it takes of the sheet."""
+        # A box is widest at an end, or where an arc goes straight up, right, down or left.
+        quarters = range(math.ceil(self.start / 90) * 90, math.floor(self.end) + 1, 90)
+        xs, ys = zip(
+            *(self.at(bearing) for bearing in (self.start, self.end, *quarters)), strict=True
+        )
+        half = self.width / 2
+        return min(xs) - half, min(ys) - half, max(xs) + half, max(ys) + half
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A whole circle; without a width it is a filled disc."""
+
+    x: float
+    y: float
+    radius: float
+    width: float
+    colour: str = INK
+    is_dashed: bool = False
+
+    @property
+    def box(self) -> Box:
+        """What it takes of the sheet."""
+        reach = self.radius + self.width / 2
+        return self.x - reach, self.y - reach, self.x + reach, self.y + reach
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One line of text; y is its baseline, x its middle or, if it is not centred, its left end."""
+
+    x: float
+    y: float
+    size: float
+    text: str
+    colour: str = INK
+    is_centred: bool = False
+
+    @property
+    def box(self) -> Box:
+        """About what it takes of the sheet."""
+        width = text_width(self.text) * self.size
+        left = self.x - width / 2 if self.is_centred else self.x
+        return left, self.y - CAPITAL * self.size, left + width, self.y + 0.22 * self.size
+
+
+Shape = Line | Arc | Ring | Words
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Shapes of one kind, by a name for who edits or cuts them by machine."""
+
+    name: str
+    shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One page."""
+
+    title: str
+    width: float
+    height: float
+    layers: tuple[Layer, ...]
+
+    @property
+    def box(self) -> Box:
+        """What all shapes take of it."""
+        return box_of(shape for layer in self.layers for shape in layer.shapes)
+
+
+def box_of(shapes: Iterator[Shape]) -> Box:
+    """What some shapes take together."""
+    lefts, tops, rights, bottoms = zip(*(shape.box for shape in shapes), strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def text_width(text: str) -> float:
+    """About how wide a text is in a common typeface without serifs, in its size."""
+    return sum(map(_sign_width, text))
+
+
+def _sign_width(sign: str) -> float:
+    if east_asian_width(sign) in "WF":
+        return 1.0
+    if sign in "mwMW@%":
+        return 0.9
+    if sign in "fijlrtI.,:;'|()[]/ ":
+        return 0.32
+    return 0.7 if sign.isupper() else 0.57
+
+
+def cut_out(printed: Sequence[Shape], rim: float) -> Iterator[Shape]:
+    """The outline around what is printed around 0, 0, with a rim of so many millimetres.
+
+    It is a disc, less what would stay empty at its bottom and its sides.
+    """
+    radius = max(math.hypot(x, y) for shape in printed for x, y in _corners(shape)) + rim
+    boxes = [shape.box for shape in printed]
+    low = max(bottom for _, _, _, bottom in boxes) + rim
+    wide = max(max(-left, right) for left, _, right, _ in boxes) + rim
+    if low >= _ROUND * radius:
+        yield Ring(0, 0, radius, CUT, SOFT, is_dashed=True)
+        return
+    if wide >= _NARROW * radius:
+        bearing = 90 + math.degrees(math.asin(low / radius))
+        wide = math.sqrt(radius**2 - low**2)
+    else:
+        bearing = math.degrees(math.asin(wide / radius))
+    arc = Arc(0, 0, radius, -bearing, bearing, CUT, SOFT, is_dashed=True)
+    _, height = arc.at(bearing)
+    yield arc
+    for side in (-wide, wide):
+        if height < low - CUT:
+            yield Line(side, height, side, low, CUT, SOFT, is_dashed=True)
+    yield Line(-wide, low, wide, low, CUT, SOFT, is_dashed=True)
+
+
+def _corners(shape: Shape) -> Iterator[tuple[float, float]]:
+    if isinstance(shape, Arc):
+        yield shape.at(shape.start)  # the corners of its box are further out than itself
+    elif isinstance(shape, Line):
+        yield from ((shape.x1, shape.y1), (shape.x2, shape.y2))
+    else:
+        left, top, right, bottom = shape.box
+        yield from ((left, top), (right, top), (left, bottom), (right, bottom))
+
+
+def ruler(width: float, top: float, notes: Sequence[str]) -> Iterator[Shape]:
+    """A ring, a line and the notes, in the middle of a sheet of that width, below `top`."""
+    left = (width - RING - _SPACE - LENGTH) / 2
+    x, y = left + RING / 2, top + RING / 2 + _THIN
+    yield Ring(x, y, RING / 2, _THIN)
+    yield Line(x - 2, y, x + 2, y, _FINE, SOFT)
+    yield Line(x, y - 2, x, y + 2, _FINE, SOFT)
+    yield Words(x, y + 9, _SIZE, "50 mm", SOFT, is_centred=True)
+    left += RING + _SPACE
+    baseline = top + _SIZE
+    for note in notes:
+        yield Words(left, baseline, _SIZE, note, SOFT)
+        baseline += _LEADING
+    y = top + 21
+    yield from _line(left, y)
+    for number, advice in enumerate(_ADVICE):
+        yield Words(left, y + 7 + number * _LEADING, _SIZE, advice, INK)
+    yield from _body(left, top + RING - _BODY[1])
+
+
+def _line(left: float, y: float) -> Iterator[Shape]:
+    yield Line(left, y, left + LENGTH, y, _THIN)
+    for centimetre in range(11):
+        x = left + centimetre * 10
+        height = 2.5 if centimetre in (0, 5, 10) else 1.5
+        yield Line(x, y - height, x, y, _FINE)
+
+
+def _body(left: float, top: float) -> Iterator[Shape]:
+    width, height = _BODY
+    right, bottom = left + width, top + height
+    for corners in (
+        (left, top, right, top),
+        (right, top, right, bottom),
+        (right, bottom, left, bottom),
+        (left, bottom, left, top),
+    ):
+        yield Line(*corners, _FINE, SOFT, is_dashed=True)
+    x, y = left + height / 2, top + height / 2
+    yield Line(x - 2, y, x + 2, y, _FINE, SOFT)
+    yield Line(x, y - 2, x, y + 2, _FINE, SOFT)
+    words = (
+        "An SG90 servo from the front; the cross is its shaft.",
+        "Others differ: measure yours.",
+    )
+    for number, line in enumerate(words):
+        yield Words(right + 4, y - 0.8 + number * _LEADING, _SIZE, line, SOFT)
+
+
+# In radii of the dial: how far marks reach inwards, and how thick they are.
+_LENGTHS = {Rank.MAJOR: 0.11, Rank.MIDDLE: 0.075, Rank.MINOR: 0.05}
+_WIDTHS = {Rank.MAJOR: 0.014, Rank.MIDDLE: 0.009, Rank.MINOR: 0.006}
 
 
 class FaceError(TweetDockError, ValueError):

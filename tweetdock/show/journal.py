@@ -3,7 +3,7 @@
 import logging
 
 from tweetdock.core.coverage import Grade, worst
-from tweetdock.core.plain import plain
+from tweetdock.core.errors import plain
 from tweetdock.core.reading import DialReading, Reading
 from tweetdock.core.times import duration
 

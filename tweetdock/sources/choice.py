@@ -1,16 +1,23 @@
 """The sources by the names that the settings use."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.memory import Bookmark
+from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import COUNTS, feed_name
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.networks import REPLAY, X_API_URL, called, host_of, replayed_file
-from tweetdock.settings.query import build_query
+from tweetdock.settings.networks import (
+    REPLAY,
+    X_API_URL,
+    build_query,
+    called,
+    host_of,
+    replayed_file,
+)
 from tweetdock.sources.polling import Source
 from tweetdock.sources.recordings import Text
 from tweetdock.sources.x.budget import COUNTING_SHARE, Bill, Budget
@@ -75,7 +82,7 @@ class Ground:
 
     def own_clock(self) -> Clock:
         """A clock to be corrected by one server alone."""
-        return Clock(not_before_ms=self.not_before_ms)
+        return Clock(time.time, time.monotonic, self.not_before_ms)
 
 
 def make_budget(
@@ -141,7 +148,7 @@ def _make_x(settings: Settings, ground: Ground) -> list[Source]:
 
 
 def _make_x_stream(settings: Settings, ground: Ground) -> list[Source]:
-    from tweetdock.sources.x.live import make_x_stream  # noqa: PLC0415
+    from tweetdock.sources.x.stream import make_x_stream  # noqa: PLC0415
 
     return list(
         make_x_stream(
@@ -176,7 +183,7 @@ def _make_bluesky(settings: Settings, ground: Ground) -> list[Source]:
 
 
 def _make_mastodon(settings: Settings, ground: Ground) -> list[Source]:
-    from tweetdock.sources.mastodon.live import make_mastodon  # noqa: PLC0415
+    from tweetdock.sources.mastodon.timeline import make_mastodon  # noqa: PLC0415
 
     return make_mastodon(
         settings.hashtags,

@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from tweetdock.core.coverage import Grade
-from tweetdock.core.plain import plain
+from tweetdock.core.errors import plain
 from tweetdock.core.reading import DialReading, Reading
 from tweetdock.core.times import duration
 

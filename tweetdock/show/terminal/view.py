@@ -17,8 +17,7 @@ from rich.text import Text
 
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import DialSettings
-from tweetdock.show.board import Board
-from tweetdock.show.past import HOUR_MS
+from tweetdock.show.board import HOUR_MS, Board
 from tweetdock.show.terminal.two_dials import TwoDials
 from tweetdock.show.terminal.two_lines import TwoLines
 

@@ -1,13 +1,32 @@
 """Answers without much ado: bytes of a type, and refusals in plain words."""
 
+import hashlib
 import json
-from dataclasses import dataclass, field
+import math
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
-from tweetdock.show.web.asgi import Message, Receive, Send
+from tweetdock.core.reading import Reading
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 PIECE_BYTES = 16_384
+
+
+KINDS = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +58,58 @@ def refusal(path: str, status: int, why: str, **headers: str) -> Answer:
     if path.startswith("/api/") and not path.endswith(".txt"):
         return Answer(json.dumps({"error": why}).encode() + b"\n", JSON, status, named)
     return Answer(f"{why}\n".encode(), TEXT, status, named)
+
+
+class Statics:
+    """The files of a folder as they are at the start; nothing else can be had by any name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._answers = {
+            path.relative_to(folder).as_posix(): _answer(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.name.startswith(".")
+        }
+
+    def answer(self, name: str, known: str) -> Answer:
+        """The file; known: the tags of those that somebody has, as `If-None-Match` says them."""
+        found = self._answers.get(name)
+        if found is None:
+            return refusal("", 404, "There is nothing at this address.")
+        tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+        if found.headers["etag"] in tags or "*" in tags:
+            return replace(found, body=b"", status=304)
+        return found
+
+
+def _answer(path: Path) -> Answer:
+    body = path.read_bytes()
+    tag = hashlib.sha256(body).hexdigest()[:16]
+    # To be asked for again each time, and then mostly not sent: an upgrade shows at once.
+    headers = {"etag": f'"{tag}"', "cache-control": "no-cache"}
+    return Answer(body, KINDS.get(path.suffix, TEXT), headers=headers)
+
+
+def as_bytes(reading: Reading) -> bytes:
+    """The reading as the contract's JSON, in one line."""
+    text = json.dumps(reading.as_json(), ensure_ascii=False)
+    # A network's own words may have half a surrogate pair.
+    return text.encode(errors="replace") + b"\n"
+
+
+def as_line(reading: Reading) -> bytes:
+    r"""The reading as one line of ASCII for a tiny client that would not parse JSON.
+
+    Fields are separated by one space and the line ends with `\n`; more may be added at the end:
+
+        412 287 exact 0.4120 0.2870 1.000 1763732112 live
+
+    posts, authors; the grade; where the two needles are to be, 0..1; the share of the window that
+    is covered, 0..1, rounded down; when that was, Unix seconds; `live`, `demo` or `replay`.
+    """
+    tweets, tweeters = reading.dials["tweets"], reading.dials["tweeters"]
+    covered = math.floor(reading.covered * 1000) / 1000
+    kind = "demo" if reading.demo else "replay" if reading.replay else "live"
+    return (
+        f"{reading.posts} {reading.authors} {reading.grade} {tweets.position:.4f} "
+        f"{tweeters.position:.4f} {covered:.3f} {reading.at_ms // 1000} {kind}\n"
+    ).encode()

@@ -3,19 +3,46 @@
 import logging
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from ipaddress import ip_address
 
-from tweetdock.show.web.answers import refusal
-from tweetdock.show.web.asgi import App, Headers, Message, Receive, Send
-from tweetdock.show.web.limits import Limits
+from tweetdock.show.web.answers import App, Headers, Message, Receive, Send, refusal
 
 log = logging.getLogger(__name__)
+
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 FEATURES = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+
+HOST = re.compile(
+    r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,250}[a-z0-9_])?)\.?(?::\d{1,5})?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much the page's server takes on; what is beyond is refused, or dropped.
+
+    watchers: who follow the readings live. connections: these and all others.
+    head_bytes: of a request. request_seconds: until a request must have come whole.
+    idle_seconds: for how long a connection may wait for its next request.
+    unread_seconds: for how long what was sent may be left unread.
+    pause_seconds: the least time from one event to the next.
+    """
+
+    watchers: int = 250
+    connections: int = 400
+    head_bytes: int = 16_384
+    target_bytes: int = 2_048
+    request_seconds: float = 10.0
+    idle_seconds: float = 5.0
+    unread_seconds: float = 10.0
+    pause_seconds: float = 0.25
+
+
 SAFE_HEADERS: Headers = [
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -24,9 +51,6 @@ SAFE_HEADERS: Headers = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", FEATURES.encode()),
 ]
-HOST = re.compile(
-    r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,250}[a-z0-9_])?)\.?(?::\d{1,5})?"
-)
 
 
 def names_of(machine: str, others: Iterable[str]) -> frozenset[str]:

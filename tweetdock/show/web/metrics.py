@@ -15,8 +15,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from tweetdock import __version__
 from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import Reading
-from tweetdock.show.board import BUCKETS, Board, Delays
-from tweetdock.show.web.health import reading_of
+from tweetdock.show.board import BUCKETS, Board, Delays, reading_of
 
 Rows = Iterable[tuple[list[str], float]]
 

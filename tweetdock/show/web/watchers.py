@@ -4,11 +4,9 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tweetdock.show.board import Board
-from tweetdock.show.web.asgi import Message, Receive, Send
-from tweetdock.show.web.health import is_silent
-from tweetdock.show.web.limits import Limits
-from tweetdock.show.web.wording import as_bytes
+from tweetdock.show.board import Board, is_silent
+from tweetdock.show.web.answers import Message, Receive, Send, as_bytes
+from tweetdock.show.web.guard import Limits
 
 if TYPE_CHECKING:
     from tweetdock.core.reading import Reading

@@ -3,15 +3,15 @@
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tweetdock.core.errors import UnavailableError
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.parse import is_loopback
 from tweetdock.show.board import Board
-from tweetdock.show.container import is_contained
-from tweetdock.show.web.limits import Limits
+from tweetdock.show.web.guard import Limits
 from tweetdock.threads import Companion
 
 if TYPE_CHECKING:
@@ -19,11 +19,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What Docker and Podman put into each.
+MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+
+
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not listened at
 # Where packets would go out; documentation's own address, and none are sent.
 OUTSIDE = ("192.0.2.1", 9)
 STOP_SECONDS = 0.2
 BUFFER_BYTES = 32_768  # of the system, a connection: who does not read is soon found out
+
+
+def is_contained(marks: Sequence[Path] = MARKS) -> bool:
+    """Whether one of the marks of a container is there."""
+    return any(mark.exists() for mark in marks)
 
 
 class Web:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from tweetdock.core.coverage import Grade, worst
-from tweetdock.core.plain import plain
+from tweetdock.core.errors import plain
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.times import duration
 

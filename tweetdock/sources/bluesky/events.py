@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tweetdock.core.one_line import one_line
+from tweetdock.core.post import one_line
 
 COLLECTION = "app.bsky.feed.post"
 TAG_FACET = "app.bsky.richtext.facet#tag"

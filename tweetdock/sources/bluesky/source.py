@@ -6,19 +6,18 @@ from urllib.parse import urlencode, urlsplit
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
-from tweetdock.core.memory import Bookmark
+from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.core.times import duration
 from tweetdock.retry import backoff
 from tweetdock.sources.bluesky.events import COLLECTION, Event, Loss, Puzzle, Sieve, Sighting
-from tweetdock.sources.bluesky.known_keys import KnownKeys
-from tweetdock.sources.bluesky.plan import Plan
-from tweetdock.sources.bluesky.progress import AGREEING, Course, Pace
+from tweetdock.sources.bluesky.progress import AGREEING, Course, Pace, Plan
 from tweetdock.sources.bluesky.websocket import TooLargeError, WebSocket
 from tweetdock.sources.http import date_ms
 from tweetdock.sources.polling import Pause
 
 log = logging.getLogger(__name__)
+
 
 LAG_MS = 10_000
 LASTING_MS = 60_000  # a connection that held so long was none that fails again and again
@@ -26,6 +25,38 @@ MOST_CORRECTIONS = 3  # of our clock in an hour; with more, hosts may send us ro
 HOUR_MS = 3_600_000
 NEWS_MS = 1_000  # coverage alone is told in no smaller pieces
 REPLAYED_NEWS_MS = 10_000  # nor in these, while a replay is under way
+
+
+class KnownKeys:
+    """Keys of posts, known for one window at least and two at most.
+
+    had_others: posts may be counted that were brought before a restart; until the window has left
+    them behind, any key may be one of theirs.
+    """
+
+    def __init__(self, window_ms: int, now_ms: int, *, had_others: bool) -> None:
+        self._window_ms = window_ms
+        self._turned_ms = now_ms
+        self._any_until_ms = now_ms + window_ms if had_others else now_ms
+        # Hashes: of a post that is taken for ours by mistake only its end is told, to no harm.
+        self._recent: set[int] = set()
+        self._older: set[int] = set()
+
+    def add(self, key: str) -> None:
+        """A post was brought."""
+        self._recent.add(hash(key))
+
+    def may_be_ours(self, key: str, now_ms: int) -> bool:
+        """Whether a post may have been brought that is still counted."""
+        if now_ms - self._turned_ms >= self._window_ms:
+            self._older, self._recent = self._recent, set()
+            self._turned_ms = now_ms
+        return now_ms < self._any_until_ms or hash(key) in self._recent or hash(key) in self._older
+
+    def shift(self, by_ms: int) -> None:
+        """The clock was corrected by so much."""
+        self._turned_ms += by_ms
+        self._any_until_ms += by_ms
 
 
 class Bluesky:

@@ -1,27 +1,242 @@
 """A Mastodon server's API over HTTP: one question, one answer, and what time it is there."""
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
-from urllib.parse import quote
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.times import clock_time, duration
 from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream, Session, date_ms
-from tweetdock.sources.mastodon.access import Access
-from tweetdock.sources.mastodon.instance import Instance, parse_instance, streaming_base
-from tweetdock.sources.mastodon.posts import Page, parse_page
-from tweetdock.sources.mastodon.refusals import closed, explain, owner, wants_token
-from tweetdock.sources.rate_limit import RateLimit
+from tweetdock.sources.mastodon.posts import Page, decode, parse_page
+from tweetdock.sources.polling import RateLimit
 
 log = logging.getLogger(__name__)
+
+SECURE = {"wss": "https", "https": "https"}
+PLAIN = {"ws": "http", "http": "http"}
+LONGEST_VERSION = 60
+
+
+ASK_EVERY_MS = 600_000
+
+TOKENS = "TWEETDOCK_MASTODON_TOKENS"
 
 PAGE_SIZE = 40
 AGENT = {"User-Agent": "TweetDock"}  # some servers turn away what does not say what it is
 ABOUT_ACCESS = (401, 403, 422)
 REFUSALS_THAT_TELL = 2  # in a row; a single one may be a whim of something before the server
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A server's own words; the defaults are what one means that says nothing.
+
+    local, remote: who may read hashtags in posts of its own and of other servers' users: `public`,
+    `authenticated`, `disabled`. streaming_url: empty if it names none. version: of its software,
+    in its own words; empty if it does not say.
+    """
+
+    local: str = "public"
+    remote: str = "public"
+    streaming_url: str = ""
+    version: str = ""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody may read them."""
+        return self.local == self.remote == "disabled"
+
+    @property
+    def wants_token(self) -> bool:
+        """Whether strangers are not let in.
+
+        It takes but one of the two that is not public: a request for both is refused then.
+        """
+        return "public" not in (self.local, self.remote) or self.local != self.remote
+
+    @property
+    def remark(self) -> str:
+        """What does not show to anybody, for the owner."""
+        if self.remote == "disabled":
+            return "shows posts of its own users only"
+        return "shows posts of other servers' users only" if self.local == "disabled" else ""
+
+
+def parse_instance(body: bytes) -> Instance:
+    """The answer of `/api/v2/instance`; whatever is missing or odd is as if nothing was said.
+
+    https://docs.joinmastodon.org/entities/Instance/
+    """
+    whole = decode(body)
+    configuration = _part(whole, "configuration")
+    feeds = _part(_part(configuration, "timelines_access"), "hashtag_feeds")
+    streaming = _part(configuration, "urls").get("streaming")
+    return Instance(
+        _access(feeds.get("local")),
+        _access(feeds.get("remote")),
+        streaming if isinstance(streaming, str) else "",
+        _version(whole),
+    )
+
+
+def streaming_base(instance: Instance, server: str) -> str | None:
+    """Where to stream from: its place over HTTP, or the server itself if it names none.
+
+    None if it is no place that a token may be sent to: one without encryption, unless the server
+    itself has none.
+    """
+    try:
+        url = urlsplit(instance.streaming_url)
+        is_place = bool(url.hostname) and (url.port or True) and url.scheme in {**SECURE, **PLAIN}
+    except ValueError:
+        is_place = False
+    if not is_place or not instance.streaming_url.isascii():
+        return server
+    if url.scheme in PLAIN and not server.startswith("http://"):
+        return None
+    scheme = {**SECURE, **PLAIN}[url.scheme]
+    host = url.netloc.rpartition("@")[2]
+    return f"{scheme}://{host}{url.path}".rstrip("/")
+
+
+def _part(whole: Any, name: str) -> dict[str, Any]:
+    part = whole.get(name) if isinstance(whole, dict) else None
+    return part if isinstance(part, dict) else {}
+
+
+def _version(whole: Any) -> str:
+    said = whole.get("version") if isinstance(whole, dict) else None
+    return " ".join(said.split())[:LONGEST_VERSION] if isinstance(said, str) else ""
+
+
+def _access(value: Any) -> str:
+    return value if value in ("authenticated", "disabled") else "public"
+
+
+class Access:
+    """What a server said of itself last, and how it is read. Used by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._instance, self._learned_ms = Instance(), 0
+        self._is_fresh = self._is_signed = False
+        self._places: set[str] = set()
+
+    @property
+    def remark(self) -> str:
+        """What the owner should know of what the server shows."""
+        with self._lock:
+            signed = "is read as your account on it sees it" if self._is_signed else ""
+            return "; ".join(text for text in (signed, self._instance.remark) if text)
+
+    def learn(self, instance: Instance, now_ms: int) -> None:
+        """The server has said this, and lets us in."""
+        with self._lock:
+            self._instance, self._learned_ms, self._is_fresh = instance, now_ms, True
+
+    def forget(self) -> None:
+        """What it said may hold no more."""
+        with self._lock:
+            self._is_fresh = False
+
+    def known(self, now_ms: int) -> Instance | None:
+        """What it said, if it need not be asked again yet."""
+        with self._lock:
+            is_young = abs(now_ms - self._learned_ms) < ASK_EVERY_MS
+            return self._instance if self._is_fresh and is_young else None
+
+    def set_signed(self, *, is_signed: bool) -> None:
+        """Hashtags were read with a user's token, or without."""
+        with self._lock:
+            self._is_signed = is_signed
+
+    def is_new_place(self, place: str) -> bool:
+        """Whether this place to stream from is named for the first time."""
+        with self._lock:
+            is_new = place not in self._places
+            self._places.add(place)
+            return is_new
+
+
+def explain(refusal: RefusedError, host: str, token: str, now_ms: int) -> SourceError:
+    """The refusal as a sentence and a time to wait.
+
+    token: the one that went with the request, or none; it is in no sentence. now_ms: by the
+    server's clock. https://docs.joinmastodon.org/entities/Error/
+    """
+    said = _said(refusal.body)
+    because = f": {said.replace(token, '...') if token else said}" if said else ""
+    match refusal.status:
+        case 401 | 403 | 422 if not token and said:
+            return wants_token(host)
+        case 401 if token:
+            return owner(f"{host} does not accept its token (401): check {TOKENS}")
+        case 403 if token:
+            return owner(
+                f"{host} does not let the token read hashtags (403){because}; it needs the scope "
+                "read:statuses"
+            )
+        case 401 | 403 | 422 as status:
+            return owner(f"{host} refuses to be read ({status}){because}")
+        case 404 | 410 as status:
+            return owner(f"{host} knows no hashtags ({status}): is it a Mastodon server?")
+        case 429:
+            return _too_many(refusal, host, now_ms)
+        case status if 300 <= status < 400:
+            return SourceError(
+                f"{host} leads elsewhere ({status}): is that the server's own name, is the login "
+                "page of a Wi-Fi in the way?",
+                first=5.0,
+                cap=320.0,
+            )
+        case status if status >= 500:
+            return SourceError(f"{host} is out of order ({status})", first=5.0, cap=320.0)
+        case status:
+            return SourceError(
+                f"{host} answers by an unknown status ({status}){because}", first=60.0, cap=900.0
+            )
+
+
+def wants_token(host: str) -> SourceError:
+    """The server shows nothing to strangers."""
+    return owner(f"{host} shows hashtags only to its users: set {TOKENS}={host}=...")
+
+
+def closed(host: str) -> SourceError:
+    """The server shows nothing to anybody."""
+    return owner(f"{host} has closed its hashtag feed: take it out of TWEETDOCK_MASTODON")
+
+
+def owner(sentence: str) -> SourceError:
+    """What will not mend itself."""
+    return SourceError(sentence, first=60.0, cap=900.0, needs_owner=True)
+
+
+def _too_many(refusal: RefusedError, host: str, now_ms: int) -> SourceError:
+    # A 429 by another part of the server, or by one before it, may tell of another limit.
+    limit = RateLimit.from_headers({"x-ratelimit-remaining": "0", **_reset(refusal)})
+    if limit is None or not limit.is_spent(now_ms):
+        return SourceError(f"{host}'s rate limit is used up (429)", first=60.0, cap=900.0)
+    return SourceError(
+        f"{host}'s rate limit is used up until {clock_time(limit.reset_ms)} (429)",
+        retry_after=limit.pause_seconds(now_ms, 0.0),
+    )
+
+
+def _reset(refusal: RefusedError) -> dict[str, str]:
+    name = "x-ratelimit-reset"
+    return {name: refusal.headers[name]} if name in refusal.headers else {}
+
+
+def _said(body: bytes) -> str:
+    problem: Any = decode(body)
+    said = problem.get("error") if isinstance(problem, dict) else None
+    return " ".join(said.split())[:300] if isinstance(said, str) else ""
 
 
 class Found(NamedTuple):

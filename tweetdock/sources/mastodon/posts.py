@@ -7,8 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 from tweetdock.core.errors import PostError, SourceError
-from tweetdock.core.one_line import one_line
-from tweetdock.core.post import Post, Raw
+from tweetdock.core.post import Post, Raw, one_line
 from tweetdock.core.times import parse_ms
 
 FIRST_YEAR_MS = 1_450_000_000_000  # no server of Mastodon's kind is older

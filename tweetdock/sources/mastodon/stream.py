@@ -1,9 +1,10 @@
 """Mastodon's stream of a hashtag as a source: posts as they come, their edits and their ends."""
 
 import logging
+import threading
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import PostError, SourceError
@@ -11,8 +12,6 @@ from tweetdock.core.post import Batch, Feed, Removal
 from tweetdock.retry import backoff
 from tweetdock.sources.mastodon.client import MastodonClient
 from tweetdock.sources.mastodon.posts import Status, parse_streamed, status_id
-from tweetdock.sources.mastodon.sse import Event, EventDecoder
-from tweetdock.sources.mastodon.statuses import Statuses
 from tweetdock.sources.polling import Pause
 
 if TYPE_CHECKING:
@@ -20,9 +19,121 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
+FORGET_EVERY_MS = 60_000
+
 SILENCE_SECONDS = 40.0  # there is a heartbeat about every 15 s
 STEADY_MS = 60_000  # a connection that ends sooner than that has not worked
 FIRST_SECONDS, CAP_SECONDS = 1.0, 60.0
+
+
+class Event(NamedTuple):
+    """An event; `data` is None if a part of it was too long to be received."""
+
+    kind: str
+    data: bytes | None
+
+
+class EventDecoder:
+    """Puts lines together to events, until the stream that they come from breaks.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation,
+    but for `id` and `retry`, which go by unnoticed.
+    """
+
+    def __init__(self) -> None:
+        self._is_first = True
+        self._clear()
+
+    def take(self, line: bytes | None) -> Event | None:
+        """The event that this line ends, if it ends one.
+
+        line: without its end; None for one that was too long.
+        """
+        if line is None:
+            self._is_spoilt = True
+            return None
+        if self._is_first:
+            line, self._is_first = line.removeprefix(b"\xef\xbb\xbf"), False
+        if not line:
+            return self._finish()
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"event":
+            self._kind = value.decode(errors="replace")
+        elif name == b"data":
+            self._data.append(value)
+        return None  # a comment has an empty name
+
+    def _finish(self) -> Event | None:
+        kind, data, is_spoilt = self._kind or "message", self._data, self._is_spoilt
+        self._clear()
+        if is_spoilt:
+            return Event(kind, None)
+        return Event(kind, b"\n".join(data)) if data else None
+
+    def _clear(self) -> None:
+        self._kind = ""
+        self._data: list[bytes] = []
+        self._is_spoilt = False
+
+
+class Statuses:
+    """The posts of the window by the server's own ids, by which alone it says that one is gone.
+
+    Used by several threads.
+    """
+
+    def __init__(self, window_ms: int) -> None:
+        self._window_ms = window_ms
+        self._lock = threading.Lock()
+        self._posts: dict[str, tuple[str, int]] = {}  # key, created_ms
+        self._gone: dict[str, int] = {}
+        self._streaming: set[str] = set()
+        self._forgot_ms = 0
+
+    def note(self, statuses: Iterable[Status], now_ms: int) -> tuple[Removal, ...]:
+        """Learn the ids of some; the removals of those of which it was said that they are gone."""
+        with self._lock:
+            if not 0 <= now_ms - self._forgot_ms < FORGET_EVERY_MS:
+                self._forget_before(now_ms - self._window_ms)
+                self._forgot_ms = now_ms
+            known = [status for status in statuses if status.id]
+            self._posts |= {s.id: (s.post.key, s.post.created_ms) for s in known}
+            gone = [(status, self._gone.get(status.id)) for status in known]
+        return tuple(Removal(s.post.key, at_ms) for s, at_ms in gone if at_ms is not None)
+
+    def remove(self, status_id: str, at_ms: int) -> Removal | None:
+        """One is gone; its removal, or None if it is none of ours as far as is known.
+
+        The word may come before the post, when a page with it is still on its way.
+        """
+        with self._lock:
+            self._gone[status_id] = at_ms
+            post = self._posts.get(status_id)
+        return Removal(post[0], at_ms) if post else None
+
+    def is_gone(self, status_id: str) -> bool:
+        """Whether it was said already that this one is gone."""
+        with self._lock:
+            return status_id in self._gone
+
+    def set_streaming(self, tag: str, *, is_up: bool) -> None:
+        """The stream of a tag is up, or no more."""
+        with self._lock:
+            if is_up:
+                self._streaming.add(tag)
+            else:
+                self._streaming.discard(tag)
+
+    def all_streaming(self, tags: Iterable[str]) -> bool:
+        """Whether the streams of all these tags are up."""
+        with self._lock:
+            return self._streaming.issuperset(tags)
+
+    def _forget_before(self, ms: int) -> None:
+        self._posts = {i: post for i, post in self._posts.items() if post[1] > ms}
+        self._gone = {i: at_ms for i, at_ms in self._gone.items() if at_ms > ms}
 
 
 class TagStream:

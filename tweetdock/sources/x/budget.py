@@ -1,6 +1,8 @@
 """What X's posts cost: how much of a day's money is spent, and what is left of it for what."""
 
+import math
 import threading
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -8,9 +10,15 @@ from typing import NamedTuple
 
 from tweetdock.core.errors import SourceError
 from tweetdock.core.fingerprints import Fingerprints, fingerprint, salted
-from tweetdock.core.times import rfc3339
-from tweetdock.sources.x.pace import DAY_MS, HOUR_MS, NANO, Pace, usd
+from tweetdock.core.times import clock_time, rfc3339
 from tweetdock.sources.x.posts import snowflake_ms
+
+NANO = 1_000_000_000  # money is whole billionths of a dollar: sums must come out even
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+LEAST_MS = 600_000  # less than that makes no pace
+
 
 # https://docs.x.com/x-api/getting-started/pricing
 COUNTS_USD = 0.005  # a question for counts, whatever the answer
@@ -19,9 +27,67 @@ LEAST_PAGE = 10  # X takes no smaller one
 COUNTING_SHARE = 0.1
 COUNTING_MS = 60_000  # more often than once in that time nobody counts
 
-COUNTS = round(COUNTS_USD * NANO)
 NEAR_MS = 5_000  # so close to midnight X may already, or still, live on the other day
 LONGEST_SECONDS = 900.0  # the clock may be found wrong meanwhile
+
+PIECES = 1000
+
+
+class Pace:
+    """Amounts by when that was written which they paid for, not by when it was read.
+
+    An hour that is read at once after the start is an hour's, not a minute's.
+    """
+
+    def __init__(self) -> None:
+        self._amounts: dict[int, int] = {}  # by minute
+        self._since_ms: int | None = None
+
+    def note(self, amount: int, at_ms: int, now_ms: int) -> None:
+        """So much was paid for what was written at `at_ms`."""
+        at_ms = min(at_ms, now_ms)
+        if now_ms - at_ms < HOUR_MS:
+            minute = at_ms // MINUTE_MS
+            self._amounts[minute] = self._amounts.get(minute, 0) + amount
+        if self._since_ms is None or at_ms < self._since_ms:
+            self._since_ms = at_ms
+        self._forget(now_ms)
+
+    def per_ms(self, now_ms: int) -> float | None:
+        """The amount a millisecond, of the last hour as far as it is known; None at first."""
+        self._forget(now_ms)
+        known_ms = 0 if self._since_ms is None else now_ms - self._since_ms
+        if known_ms < LEAST_MS:
+            return None
+        return sum(self._amounts.values()) / min(HOUR_MS, known_ms)
+
+    def forecast(self, cost: int, limit: int | None, now_ms: int) -> str:
+        """Where `cost` will be by midnight, or when at `limit`; empty while there is no pace."""
+        pace = self.per_ms(now_ms)
+        if pace is None:
+            return ""
+        by_midnight = cost + pace * (DAY_MS - now_ms % DAY_MS)
+        if limit is not None and by_midnight > limit:
+            end_ms = now_ms + (limit - cost) / pace
+            return f"at this pace spent at about {clock_time(round(end_ms))}"
+        return f"about {usd(by_midnight)} USD by midnight UTC"
+
+    def _forget(self, now_ms: int) -> None:
+        # The clock may have been wrong: what is still to come is forgotten, too.
+        minutes = range((now_ms - HOUR_MS) // MINUTE_MS + 1, now_ms // MINUTE_MS + 1)
+        if self._amounts.keys() - minutes:
+            self._amounts = {m: paid for m, paid in self._amounts.items() if m in minutes}
+
+
+def usd(nano: float) -> str:
+    """Billionths of a dollar as dollars: `12.50`; less than a cent by two digits: `0.0042`."""
+    dollars = nano / NANO
+    if not 0 < dollars < 0.01:
+        return f"{dollars:.2f}"
+    return f"{dollars:.{1 - math.floor(math.log10(dollars))}f}".rstrip("0")
+
+
+COUNTS = round(COUNTS_USD * NANO)
 _PLAIN = salted(b"")
 
 
@@ -294,3 +360,37 @@ def _name(day: int) -> str:
 def _written_ms(version: str, now_ms: int) -> int:
     name = version.removeprefix("x:")
     return snowflake_ms(int(name)) if name.isdecimal() and len(name) <= 19 else now_ms
+
+
+class Purse:
+    """Says when a stream is to be closed, or not to be opened, for want of money.
+
+    A piece of it that has come is paid for, however large: so it ends while one as large as the
+    largest of late could still be paid.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._sizes: deque[int] = deque([0], maxlen=PIECES)
+        self._spent_until_ms = 0
+
+    def came(self, posts: int) -> None:
+        """A piece has brought so many posts."""
+        if posts:
+            self._sizes.append(posts)
+
+    def check(self, now_ms: int) -> None:
+        """Raise BudgetError when what is left of the day's money is too little for a stream."""
+        self._budget.check(now_ms)
+        midnight_ms = (now_ms - NEAR_MS) // DAY_MS * DAY_MS + DAY_MS + NEAR_MS
+        left = self._budget.posts_left(now_ms)
+        if left is not None and left < max(self._sizes):
+            self._spent_until_ms = midnight_ms
+            # The next day is begun even if all its money is less than that.
+            self._sizes = deque([0], maxlen=PIECES)
+        if now_ms < self._spent_until_ms <= midnight_ms:
+            raise BudgetError(
+                "X's budget for today is too far spent for its stream; it goes on at 00:00 UTC",
+                retry_after=min(LONGEST_SECONDS, (midnight_ms - now_ms) / 1000 + 1),
+                by_choice=True,
+            )

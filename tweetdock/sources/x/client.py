@@ -1,33 +1,37 @@
 """X's API through tweepy: one question, one answer, what it costs, and what time it is there."""
 
+import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import requests
 import tweepy
+from tweepy.streaming import BaseStream
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.post import Span
 from tweetdock.core.times import clock_time, duration
-from tweetdock.sources.http import WHOLE_SECONDS, Session, date_ms
-from tweetdock.sources.rate_limit import RateLimit
+from tweetdock.sources.http import WHOLE_SECONDS, LineStream, Session, date_ms
+from tweetdock.sources.polling import RateLimit
 from tweetdock.sources.x.budget import LARGEST_PAGE, LEAST_PAGE, Allowance, Budget
-from tweetdock.sources.x.counts import posts_in
 from tweetdock.sources.x.plan import Ask
-from tweetdock.sources.x.posts import Page, parse_page
+from tweetdock.sources.x.posts import Page, parse_page, posts_in
+from tweetdock.sources.x.rules import TAG
 
 log = logging.getLogger(__name__)
 
+PORTAL = "X's address leads elsewhere: is the login page of a Wi-Fi in the way?"
+
+
 TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
-Request = Callable[[], requests.Response]
 SEARCH, COUNTS = "search", "counts"
 LARGEST_ID = (1 << 63) - 1
 MOST_LOST = 100
@@ -38,6 +42,99 @@ ARCHIVED_FIELDS = [
     *("conversation_id", "edit_history_tweet_ids", "entities", "in_reply_to_user_id", "lang"),
     *("public_metrics", "referenced_tweets"),
 ]
+
+# The entities say whose a hashtag is: the post's own or that of one that it quotes.
+STREAM_FIELDS = [
+    *("author_id", "created_at", "edit_history_tweet_ids", "entities", "note_tweet"),
+    "referenced_tweets",
+]
+ARCHIVED_STREAM_FIELDS = [
+    *STREAM_FIELDS,
+    "conversation_id",
+    "in_reply_to_user_id",
+    "lang",
+    "public_metrics",
+]
+
+
+def explain(refusal: RefusedError, now_ms: int, what: str = "search") -> SourceError:
+    """The refusal as a sentence and a time to wait.
+
+    now_ms: by the server's clock. what: X was asked for, `search` or `stream`.
+
+    429 has three meanings and 403 two, told apart by `title` and `type`, never by the number
+    alone; all fields of the body are optional. https://docs.x.com/x-api/fundamentals/response-codes-and-errors
+    """
+    problem = _problem(refusal.body)
+    words = f"{problem.get('title', '')} {problem.get('type', '')}".casefold()
+    said = _said(problem) or "no reason given"
+    match refusal.status:
+        case 400:
+            return _owner(f"X does not accept the {what} (400): {said}")
+        case 401:
+            return _owner(
+                "X does not accept the credentials (401): check X_BEARER_TOKEN and its like"
+            )
+        case 402:
+            return _owner("X's account is out of credits (402): add some in X's console")
+        case 403 if "spendcap" in words:
+            until = f" until {day}" if isinstance(day := problem.get("reset_date"), str) else ""
+            return _owner(f"X's spending cap is reached{until} (403): raise it in X's console")
+        case 403:
+            return _owner(f"X does not let this app {what} (403): {said}")
+        case 404:
+            return _owner(f"X's address knows no {what} (404): check X_API_URL")
+        case 429:
+            return _too_many(refusal, words, now_ms)
+        case status if 300 <= status < 400:
+            return SourceError(PORTAL, first=5.0, cap=60.0)
+        case status if status >= 500:
+            return SourceError(f"X is out of order ({status})", first=5.0, cap=320.0)
+        case status:
+            return SourceError(f"X answers by an unknown status ({status})", first=60.0, cap=900.0)
+
+
+def _too_many(refusal: RefusedError, words: str, now_ms: int) -> SourceError:
+    if "usagecap" in words.replace("-", "") or "usage-cap" in words:
+        return _owner("X says that the plan's posts for this month are used up (429)")
+    if "connection" in words:
+        return SourceError("X says that too many connections are open (429)", first=60.0, cap=900.0)
+    limit = RateLimit.from_headers({"x-rate-limit-remaining": "0", **_reset(refusal)})
+    if limit is None or not limit.is_spent(now_ms):
+        return SourceError("X's rate limit is used up (429)", first=60.0, cap=900.0)
+    return SourceError(
+        f"X's rate limit is used up until {clock_time(limit.reset_ms)} (429)",
+        retry_after=limit.pause_seconds(now_ms, 0.0),
+    )
+
+
+def _reset(refusal: RefusedError) -> dict[str, str]:
+    name = "x-rate-limit-reset"
+    return {name: refusal.headers[name]} if name in refusal.headers else {}
+
+
+def _owner(sentence: str) -> SourceError:
+    return SourceError(sentence, first=60.0, cap=900.0, needs_owner=True)
+
+
+def _problem(body: bytes) -> dict[str, Any]:
+    try:
+        problem = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _said(problem: dict[str, Any]) -> str:
+    # The first error's message is closest to the cause; detail is often only a kind.
+    errors = problem.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors else None
+    said = first.get("message") if isinstance(first, dict) else None
+    said = said or problem.get("detail") or problem.get("title")
+    return " ".join(said.split())[:300] if isinstance(said, str) else ""
+
+
+Request = Callable[[], requests.Response]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,3 +386,117 @@ def _may_have_come(error: SourceError) -> bool:
 
 def _moment(ms: int | None) -> datetime | None:
     return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+
+
+class XStreamClient:
+    """Opens the stream, and asks what belongs to it, on connections of their own.
+
+    Every trouble is a SourceError, every refusal a RefusedError. silence_seconds: after so long
+    without a byte the stream is dead. whole_seconds: how long any other exchange may take.
+    """
+
+    def __init__(
+        self,
+        bearer_token: str,
+        *,
+        api_url: str,
+        silence_seconds: float,
+        whole_seconds: float = WHOLE_SECONDS,
+        keeps_raw: bool = False,
+    ) -> None:
+        moved = {TWEEPY_HOST: api_url}
+        self._fields = ARCHIVED_STREAM_FIELDS if keeps_raw else STREAM_FIELDS
+        self._stream_session = Session(moved=moved, whole_seconds=whole_seconds)
+        self._stream = _Stream(bearer_token, self._stream_session, silence_seconds)
+        self._session = Session(moved=moved, whole_seconds=whole_seconds)
+        self._rules = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
+        self._users = tweepy.Client(bearer_token, return_type=requests.Response)
+        self._rules.session = self._users.session = self._session
+        # Asked by another thread.
+        self._look_session = Session(moved=moved, whole_seconds=whole_seconds)
+        self._look = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
+        self._look.session = self._look_session
+
+    def open(self) -> LineStream:
+        """Begin the stream."""
+        self._stream.filter(tweet_fields=self._fields)
+        return self._stream.take()
+
+    def rules(self) -> tuple[bytes, Mapping[str, str]]:
+        """The rules that there are, as X sends them, and the answer's headers."""
+        response = cast("requests.Response", self._rules.get_rules())
+        return response.content, response.headers
+
+    def look(self) -> bytes:
+        """The same while the stream is open; may be asked for by another thread."""
+        return _body(self._look.get_rules())
+
+    def add_rules(self, values: Sequence[str]) -> bytes:
+        """Add rules, as ours."""
+        return _body(self._rules.add_rules([tweepy.StreamRule(v, TAG) for v in values]))
+
+    def delete_rules(self, ids: Sequence[str]) -> None:
+        """Delete rules."""
+        self._rules.delete_rules(list(ids))
+
+    def user(self, name: str) -> bytes:
+        """The account of that name."""
+        return _body(self._users.get_user(username=name))
+
+    def following(self, identity: str, token: str | None, most: int) -> bytes:
+        """A page of the accounts that one follows."""
+        return _body(
+            self._users.get_users_following(identity, max_results=most, pagination_token=token)
+        )
+
+    def cut(self) -> None:
+        """End whatever is under way, from another thread."""
+        self._stream_session.cut()
+        self._session.cut()
+
+    def cut_look(self) -> None:
+        """End a `look` under way, likewise."""
+        self._look_session.cut()
+
+
+class _OpenedOnly(BaseStream):  # type: ignore[misc]  # tweepy ships no types
+    """Stands where tweepy would connect, loop and sleep; the request is all that it takes."""
+
+    opened: LineStream | None = None
+    silence_seconds: float
+
+    def _connect(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **_: Any,
+    ) -> None:
+        self.session.headers["User-Agent"] = self.user_agent
+        self.opened = self.session.open(
+            method,
+            url,
+            silence_seconds=self.silence_seconds,
+            params=params,
+            headers=headers,
+        )
+
+
+class _Stream(tweepy.StreamingClient, _OpenedOnly):  # type: ignore[misc]  # likewise
+    """tweepy's client, which builds the address and the token's header before it connects."""
+
+    def __init__(self, bearer_token: str, session: Session, silence_seconds: float) -> None:
+        super().__init__(bearer_token)
+        self.session = session
+        self.silence_seconds = silence_seconds
+
+    def take(self) -> LineStream:
+        """What was opened last."""
+        opened, self.opened = self.opened, None
+        assert opened is not None  # noqa: S101 - `filter` opens it or raises
+        return opened
+
+
+def _body(response: Any) -> bytes:
+    return cast("requests.Response", response).content

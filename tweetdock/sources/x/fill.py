@@ -9,11 +9,9 @@ from tweetdock.core.post import Batch, Feed, Span
 from tweetdock.core.times import duration
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import XClient
+from tweetdock.sources.x.client import XClient, XStreamClient, explain
 from tweetdock.sources.x.plan import Search
-from tweetdock.sources.x.refusals import explain
 from tweetdock.sources.x.rules import parse_rules
-from tweetdock.sources.x.stream_client import XStreamClient
 from tweetdock.sources.x.stream_state import Ledger
 
 IDLE_SECONDS = 1.0

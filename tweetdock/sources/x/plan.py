@@ -7,11 +7,12 @@ from typing import Any
 
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
-from tweetdock.core.memory import Bookmark
+from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
 from tweetdock.sources.x.posts import Page, since_id_for, snowflake_ms
 
-INDEX_LAG_MS = 30_000  # X's search answers for "30 seconds before the time of query"
+# X's search answers for "30 seconds before the time of query", and so do its counts by default.
+INDEX_LAG_MS = 30_000
 LOOK_BACK_EVERY_MS = 60_000
 SEAM_MS = 2_000
 FUTURE_MS = 60_000  # no clock of X's is further ahead than that

@@ -1,28 +1,85 @@
 """X's recent search as a source: the window read once, then what is new."""
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import RefusedError, SourceError
-from tweetdock.core.memory import Bookmark
-from tweetdock.core.post import Batch, Feed
+from tweetdock.core.gauge import Bookmark
+from tweetdock.core.post import Batch, Feed, Span, Tally
 from tweetdock.core.times import duration
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import Pause
-from tweetdock.sources.x.budget import Budget, BudgetError
-from tweetdock.sources.x.client import Credentials, XClient
-from tweetdock.sources.x.counts import Counting
-from tweetdock.sources.x.plan import INDEX_LAG_MS, LOOK_BACK_EVERY_MS, Search, SearchPlan
-from tweetdock.sources.x.refusals import explain
+from tweetdock.sources.x.budget import COUNTING_MS, DAY_MS, MINUTE_MS, Budget, BudgetError
+from tweetdock.sources.x.client import Credentials, XClient, explain
+from tweetdock.sources.x.plan import (
+    INDEX_LAG_MS,
+    LOOK_BACK_EVERY_MS,
+    Search,
+    SearchPlan,
+)
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+
 GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
 OUTAGE_MS = 60_000  # one lost answer is none yet
+
+
+class Client(Protocol):
+    """Who can ask X for counts."""
+
+    def count(self, query: str, span: Span) -> int:
+        """How many posts there were; SourceError or RefusedError when there is no answer."""
+        ...
+
+
+class Counting:
+    """Keeps the number of posts known from what is left of a day's money.
+
+    It goes round for the rest of the day, so it becomes slower when there is less. Where it would
+    be slower than the window it is of no use, and nothing is asked.
+
+    queries: whose posts are added up; it cannot be told which posts are found by two of them.
+    Without any there is no counting.
+    """
+
+    def __init__(
+        self, client: Client, budget: Budget, queries: Sequence[str], window_seconds: float
+    ) -> None:
+        self._client = client
+        self._budget = budget
+        self._queries = tuple(queries)
+        self._window_ms = round(window_seconds * 1000)
+        self._asked_ms: int | None = None
+
+    def due_seconds(self, now_ms: int) -> float | None:
+        """In how many seconds to ask; None if that has no use today, as things are."""
+        rounds = self._budget.counts_left(now_ms) // max(1, len(self._queries))
+        if not self._queries or not rounds or self._window_ms < MINUTE_MS:
+            return None
+        every_ms = max(COUNTING_MS, (DAY_MS - now_ms % DAY_MS) / rounds)
+        if every_ms > self._window_ms:
+            return None
+        if self._asked_ms is None or self._asked_ms > now_ms:
+            return 0.0
+        return max(0.0, (self._asked_ms + every_ms - now_ms) / 1000)
+
+    def ask(self, now_ms: int) -> Tally:
+        """The posts of the window that ended with the last whole minute of X's index.
+
+        Not the same as a search finds: posts that were taken down since are counted, too.
+        https://docs.x.com/x-api/posts/counts/introduction
+        """
+        self._asked_ms = now_ms
+        until_ms = (now_ms - INDEX_LAG_MS) // MINUTE_MS * MINUTE_MS
+        window = Span(until_ms - self._window_ms, until_ms)
+        return Tally(sum(self._client.count(query, window) for query in self._queries), until_ms)
+
+
+T = TypeVar("T")
 
 
 class XSearch:
