@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from profiles import THOROUGH, USUAL, is_thorough
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,10 +17,28 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-settings.register_profile("tweetdock", derandomize=True, deadline=None)
-settings.load_profile("tweetdock")
-
 NOBODY = 65534
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="all examples, storms and kills; takes about half an hour",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile(THOROUGH if config.getoption("thorough") else USUAL)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked as thorough, unless that is asked for."""
+    if is_thorough():
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("thorough")]
 
 
 @pytest.fixture(autouse=True)

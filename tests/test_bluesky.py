@@ -13,6 +13,7 @@ import pytest
 import trustme
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from simulation import START, Time
 from standins.jetstream import DAY_US, Jetstream, Network
 from standins.jetstream_events import as_sent, delete_post, make_post
@@ -705,7 +706,7 @@ FATE = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, phases=[Phase.generate, Phase.shrink])
+@settings(max_examples=examples(25), deadline=None, phases=[Phase.generate, Phase.shrink])
 @given(story=st.lists(FATE, max_size=14))
 def test_whatever_the_faults_the_counts_are_the_truth_once_they_end(
     story: list[tuple[str, int]],

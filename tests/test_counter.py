@@ -8,6 +8,7 @@ from itertools import permutations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 
 from tweetdock.core import counter, fingerprints
 from tweetdock.core.counter import SlidingWindow
@@ -79,7 +80,7 @@ def perform(window: SlidingWindow | BruteForce, step: Operation, window_ms: int)
     return bool(window.add(Post(f"x:{key}", f"x:{author}", at_ms)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(operations, st.sampled_from([1, 3, 10, 5_000, 100_000, HOUR]), st.sampled_from([1, 8, 1024]))
 def test_the_window_agrees_with_brute_force_after_every_operation(
     steps: list[Operation], window_ms: int, few_rows: int
@@ -93,7 +94,7 @@ def test_the_window_agrees_with_brute_force_after_every_operation(
             assert window.now_ms == oracle.now_ms
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data())
 def test_the_order_in_which_posts_arrive_makes_no_difference(data: st.DataObject) -> None:
     moments = st.integers(NOON - HOUR - 2, NOON + 2)

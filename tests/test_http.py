@@ -14,6 +14,7 @@ import pytest
 import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from standins.loopback import Loopback
 
 from tweetdock.core.errors import RefusedError, SourceError
@@ -256,7 +257,9 @@ def heard(session: Session, url: str, *, silence_seconds: float = 5) -> list[byt
     st.sampled_from([b"\n", b"\r\n"]),
 )
 @settings(
-    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=examples(40),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
 )
 def test_an_answer_that_goes_on_is_heard_line_by_line_however_it_is_cut(
     server: Server, session: Session, lines: list[bytes], cuts: list[int], end: bytes

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from standins.jetstream_events import (
     as_sent,
     delete_post,
@@ -106,7 +107,7 @@ def _escaped(text: str) -> str:
     return walk(json.loads(text))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     tags=st.lists(TAGS, max_size=3),
     hidden=st.lists(TAGS, max_size=2),
@@ -195,7 +196,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)))
 def test_no_frame_raises(frames: list[bytes]) -> None:
     times, events = Sieve(["dockercon"]).sift(frames)

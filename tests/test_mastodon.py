@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from simulation import START, Time
 from standins.mastodon import INSTANCE, JSON_TYPE, STATUS, TAGS, Fault, Mastodon, refusal
 from standins.mastodon_simulation import MastodonSimulation, fill
@@ -658,7 +659,7 @@ FAULTS = [fault for fault, _, _ in REFUSALS if len(fault.body) < 200_000] + [
 HONEST = [fault for fault in FAULTS if fault.change is None]
 
 
-@settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(3), deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(
     seed=st.integers(0, 2**32),
     limit=st.sampled_from([60, 300]),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from standins.mastodon_index import Ids, Index, Note, as_status
 
 from tweetdock.core.coverage import Spans
@@ -97,7 +98,7 @@ class Server:
 IDS = st.sampled_from(["snowflakes", "letters", "small numbers"])
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(ids=IDS, seed=st.integers(0, 2**32), number=st.sampled_from([0, 1, 30, 300]))
 def test_whatever_breaks_off_the_window_is_whole_in_the_end_and_no_claim_was_false(
     ids: Ids, seed: int, number: int

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from standins.mastodon_index import Entry, Index, Note, as_status
 
 from tweetdock.core.errors import PostError, SourceError
@@ -197,7 +198,7 @@ JSON: Any = st.recursive(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(JSON | st.fixed_dictionaries(dict.fromkeys(status(), JSON)), max_size=4))
 def test_no_json_breaks_the_parser(entries: list[Any]) -> None:
     found = page(*entries, keeps_raw=True)

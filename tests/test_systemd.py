@@ -171,9 +171,11 @@ def test_an_ear_that_vanishes_and_comes_back_is_told_on(
     assert log.text.count("systemd can be told again how the gauge is") == 1
 
 
-@pytest.mark.parametrize(("pid", "pings"), [(os.getpid(), 1), (os.getppid(), 0)])
-def test_the_watchdog_of_another_is_not_fed(ear: Ear, pid: int, pings: int) -> None:
-    env = {"NOTIFY_SOCKET": ear.name, "WATCHDOG_USEC": "4", "WATCHDOG_PID": str(pid)}
+@pytest.mark.parametrize(("process", "pings"), [(os.getpid, 1), (os.getppid, 0)])
+def test_the_watchdog_of_another_is_not_fed(
+    ear: Ear, process: Callable[[], int], pings: int
+) -> None:
+    env = {"NOTIFY_SOCKET": ear.name, "WATCHDOG_USEC": "4", "WATCHDOG_PID": str(process())}
     systemd = Systemd.from_env(env)
     for _ in range(2):
         systemd.note(reading())

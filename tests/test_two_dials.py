@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
@@ -104,7 +105,7 @@ readings = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(readings, st.integers(1, 200), st.integers(1, 60), st.floats(60, 360))
 def test_no_row_ever_reaches_the_edge_or_leaves_no_room_for_the_log(
     one: Reading, width: int, height: int, sweep: float
@@ -118,7 +119,7 @@ def test_no_row_ever_reaches_the_edge_or_leaves_no_room_for_the_log(
 
 
 @pytest.mark.parametrize("size", SIZES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(readings, min_size=2, max_size=2))
 def test_nothing_moves_while_the_terminal_stays_as_it_is(
     size: tuple[int, int], two: list[Reading]

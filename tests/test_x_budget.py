@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from simulation import TOKEN, Time
 from spending import DAY_MS, HOUR, MIDNIGHT_MS, NOON_MS, PRICE, Spender, posts_from, versions
 from standins import x_faults as faults
@@ -481,7 +482,7 @@ def test_nobody_there_costs_nothing(api: XApi, time: Time) -> None:
     assert spender.budget.posts_left(time.ms) == 180
 
 
-@settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(5), deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(
     seed=st.integers(0, 2**32),
     daily_usd=st.sampled_from([0.3, 1.0, 2.5]),

@@ -13,6 +13,7 @@ import requests
 import tweepy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from simulation import TOKEN, Time
 from spending import (
     DAY_MS,
@@ -306,7 +307,7 @@ def test_a_tally_is_of_the_window_that_ended_with_a_whole_minute() -> None:
     assert counter.asked[:2] == [("#a", window), ("#b", window)]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     start=st.integers(0, DAY_MS - 1),
     daily_usd=st.floats(0.1, 200),

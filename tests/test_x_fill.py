@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from simulation import START, TOKEN, Time
 from standins import x_faults as faults
 from standins.x_api import XApi
@@ -173,7 +174,7 @@ class Model:
         self.reads[work.query].update(range(span.since_ms // 1000 + 1, span.until_ms // 1000 + 1))
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(seed=st.integers(0, 2**32))
 def test_whatever_the_stream_does_all_is_asked_for_and_little_twice(seed: int) -> None:
     model = Model(seed)

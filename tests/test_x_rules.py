@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import examples
 
 from tweetdock.core.errors import SourceError
 from tweetdock.settings.networks import LONGEST_QUERY, build_queries, build_query, normal
@@ -137,7 +138,7 @@ def test_a_query_of_the_owners_takes_the_place_of_the_hashtags() -> None:
     )
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.lists(tags, min_size=1, max_size=20), st.lists(names, max_size=80))
 def test_every_query_is_short_enough_and_no_term_is_lost(
     hashtags: list[str], accounts: list[str]

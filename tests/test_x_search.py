@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from simulation import START, TOKEN, Simulation, Time
 from standins import x_faults as faults
 from standins import x_openapi
@@ -394,7 +395,7 @@ FAULTS: list[Callable[[], faults.Fault]] = [fault for fault, _, _ in REFUSALS] +
 ]
 
 
-@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(12), deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(
     seed=st.integers(0, 2**32),
     limit=st.sampled_from([40, 80, 450]),
@@ -449,7 +450,7 @@ def test_an_error_of_somebody_else_does_not_set_the_clock(api: XApi, time: Time)
     simulation.assert_true()
 
 
-@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(6), deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 2**32), fails=st.booleans())
 def test_a_restart_anywhere_lies_not_once_and_reads_nothing_twice_that_was_saved(
     seed: int, *, fails: bool

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from profiles import examples
 from simulation import START, TOKEN, Time
 from standins import x_faults as faults
 from standins import x_openapi
@@ -654,7 +655,7 @@ def faulty(dice: random.Random, api: XApi) -> None:
             stream.end()
 
 
-@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(4), deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 2**32), machine_is_off_by=st.sampled_from([0.0, 0.0, -3600.0, 1800.0]))
 def test_whatever_goes_wrong_no_reading_lies_and_the_end_is_whole(
     seed: int, machine_is_off_by: float
