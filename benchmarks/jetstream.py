@@ -18,8 +18,8 @@ from websockets.sync.client import connect
 from benchmarks.table import lines, race
 from tweetdock.core.clock import Clock
 from tweetdock.core.post import Batch, Post, Removal
-from tweetdock.sources.bluesky.events import Sieve, Sighting
-from tweetdock.sources.bluesky.progress import Ask, Course, Plan
+from tweetdock.sources.bluesky.events import Filter, Matched
+from tweetdock.sources.bluesky.progress import EventProgress, HostPlan, ReplayRequest
 from tweetdock.sources.bluesky.source import Bluesky
 from tweetdock.sources.bluesky.websocket import WebSocket
 
@@ -100,14 +100,14 @@ def decode(frames: list[bytes]) -> None:
 
 def listen(frames: list[bytes]) -> int:
     """Make batches of the frames as the source does; return how many posts they have."""
-    sieve, plan = Sieve(["dockercon"]), Plan(["wss://host"], window_ms=3_600_000)
-    ask = Ask("wss://host", START_US // 1000, START_US // 1000)
-    course, found = Course(ask), 0
+    sieve, plan = Filter(["dockercon"]), HostPlan(["wss://host"], window_ms=3_600_000)
+    ask = ReplayRequest("wss://host", START_US // 1000, START_US // 1000)
+    course, found = EventProgress(ask), 0
     for start in range(0, len(frames), PIECE):
         times, events = sieve.sift(frames[start : start + PIECE])
         course.take(times, NOW_MS)
-        posts = [e for e in events if isinstance(e, Sighting) and e.time_us]
-        gone = [e for e in events if not isinstance(e, Sighting)]
+        posts = [e for e in events if isinstance(e, Matched) and e.time_us]
+        gone = [e for e in events if not isinstance(e, Matched)]
         spans = plan.record(course, NOW_MS)
         batch = Batch(
             source="bluesky",

@@ -14,7 +14,7 @@ from benchmarks.table import lines, race
 from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Feed, Post, Raw, Span
 from tweetdock.keep.archive import FLUSH_SECONDS, Archive
-from tweetdock.keep.archive_format import Line
+from tweetdock.keep.archive_format import ArchiveLine
 from tweetdock.keep.keeper import Keeper
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.keeping import Rotation
@@ -96,7 +96,7 @@ def raw_of(post: Post) -> Raw:
 
 def archive_rows() -> Iterator[str]:
     """Measure lines a second, at full speed and as few at a time as come in."""
-    made = [Line(NOON, "x", raw_of(make_post(n, LINES))) for n in range(LINES)]
+    made = [ArchiveLine(NOON, "x", raw_of(make_post(n, LINES))) for n in range(LINES)]
     with TemporaryDirectory() as folder:
         for what, at_once in (("1 MB", LINES), ("a second of 50 posts", POSTS_A_SECOND)):
             contenders = {
@@ -109,7 +109,7 @@ def archive_rows() -> Iterator[str]:
             yield from lines(text, "lines/s", speeds.pop("ours"), speeds)
 
 
-def archived(folder: Path, made: list[Line], at_once: int) -> None:
+def archived(folder: Path, made: list[ArchiveLine], at_once: int) -> None:
     """Archive the lines, so many at once."""
     path = folder / "ours.jsonl.gz"
     path.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def archived(folder: Path, made: list[Line], at_once: int) -> None:
     archive.close(NOON)
 
 
-def gzipped(folder: Path, made: list[Line]) -> None:
+def gzipped(folder: Path, made: list[ArchiveLine]) -> None:
     """Do the same by Python's gzip."""
     with gzip.open(folder / "plain.jsonl.gz", "wb", compresslevel=6) as file:
         for line in made:

@@ -21,7 +21,7 @@ from tweetdock.daemon import Daemon
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.sources.x.posts import Wanted, parse_line
-from tweetdock.threads import Companion, Crash
+from tweetdock.threads import Crash, WatchedThread
 
 # The tests' stand-ins are no package of their own: they are found where pytest finds them.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -154,7 +154,7 @@ def _latencies(api: XApi, settings: Settings) -> list[float]:
             if not changed.wait_for(condition, LIMIT_SECONDS) or crashes:
                 raise RuntimeError(f"no reading came: {crashes}")
 
-    gauge = Companion("gauge", work, crashes.append)
+    gauge = WatchedThread("gauge", work, crashes.append)
     try:
         if not api.stream.wait_until_open(LIMIT_SECONDS):
             raise RuntimeError("nobody listens to the stream")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tweetdock.core.post import Post, Raw
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.archive_format import Line
+from tweetdock.keep.archive_format import ArchiveLine
 from tweetdock.settings.keeping import Rotation
 
 START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z
@@ -23,12 +23,12 @@ class Watch:
         return self.now
 
 
-def line(number: int, received_ms: int | None = None, padding: str = "") -> Line:
+def line(number: int, received_ms: int | None = None, padding: str = "") -> ArchiveLine:
     """A line of the post with that number, received as many milliseconds after the start."""
     received_ms = START_MS + number if received_ms is None else received_ms
     post = Post(f"x:{number}", f"x:{number % 7}", received_ms - 500)
     text = json.dumps({"id": str(number), "text": f"póst {number}{padding}"}, ensure_ascii=False)
-    return Line(received_ms, "x", Raw(f"x:{number}", text, post))
+    return ArchiveLine(received_ms, "x", Raw(f"x:{number}", text, post))
 
 
 def open_archive(
@@ -55,4 +55,4 @@ def numbers_in(path: Path) -> list[int]:
     """The numbers of all lines."""
     lines = gzip.decompress(path.read_bytes()).split(b"\n")
     assert lines.pop() == b""
-    return [int(Line.parse(found).raw.version.removeprefix("x:")) for found in lines]
+    return [int(ArchiveLine.parse(found).raw.version.removeprefix("x:")) for found in lines]

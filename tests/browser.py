@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from tweetdock.settings.gauge import Settings
-from tweetdock.show.board import Board, Past, Vitals
+from tweetdock.show.board import Board, Health, Past
 from tweetdock.show.web.guard import Limits
 from tweetdock.show.web.web import Web
-from tweetdock.threads import Companion
+from tweetdock.threads import WatchedThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -100,7 +100,7 @@ class Site:
     ) -> None:
         wished = {"TWEETDOCK_WEB": f"127.0.0.1:{port}", "TWEETDOCK_SOURCES": "demo"}
         settings = Settings.from_env(wished | dict(env or {}))
-        nothing = Vitals(threads=dict, needles=dict, servo_trouble=str, cost_usd=lambda: None)
+        nothing = Health(threads=dict, needles=dict, servo_trouble=str, cost_usd=lambda: None)
         self.board = Board(Past(past), nothing)
         self.crashes: list[Crash] = []
         self.guests: list[BrowserContext] = []
@@ -109,7 +109,7 @@ class Site:
         self._web = Web(
             settings,
             self.board,
-            lambda name, work: Companion(name, work, self.crashes.append),
+            lambda name, work: WatchedThread(name, work, self.crashes.append),
             limits,
         )
         self.url = self._web.url

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tweetdock.core.post import Post, Raw, Span
-from tweetdock.keep.archive_format import Line, pack, write_note
-from tweetdock.keep.archive_reader import Contents
+from tweetdock.keep.archive_format import ArchiveLine, pack, write_note
+from tweetdock.keep.archive_reader import ArchiveReader
 from tweetdock.keep.files import bytes_of
 
 START_MS = 1_795_230_000_000
@@ -17,7 +17,7 @@ START_MS = 1_795_230_000_000
 class Chunk:
     """What goes into one member: lines, and what they make complete."""
 
-    lines: tuple[Line, ...] = ()
+    lines: tuple[ArchiveLine, ...] = ()
     covers: Mapping[str, tuple[Span, ...]] | None = None
 
 
@@ -28,11 +28,11 @@ def line(
     received: int = 0,
     post: str | None = None,
     source: str = "x",
-) -> Line:
+) -> ArchiveLine:
     """A line of post `number`, made `at` milliseconds after the start; unreadable if None."""
     made = None if at is None else Post(f"{source}:{number}", f"{source}:7", START_MS + at)
     text = post or json.dumps({"id": str(number), "text": f"post {number} {received}"})
-    return Line(START_MS + received, source, Raw(f"{source}:{number}", text, made))
+    return ArchiveLine(START_MS + received, source, Raw(f"{source}:{number}", text, made))
 
 
 def member(chunk: Chunk) -> bytes:
@@ -42,7 +42,7 @@ def member(chunk: Chunk) -> bytes:
     return pack(text_of(chunk.lines), note)
 
 
-def text_of(lines: Iterable[Line]) -> bytes:
+def text_of(lines: Iterable[ArchiveLine]) -> bytes:
     return "".join(f"{line.as_text()}\n" for line in lines).encode()
 
 
@@ -52,8 +52,8 @@ def write(path: Path, chunks: Sequence[Chunk]) -> Path:
     return path
 
 
-def read(path: Path) -> tuple[list[bytes], Contents]:
+def read(path: Path) -> tuple[list[bytes], ArchiveReader]:
     """Every line of a file, and what else is to be known of it."""
     with bytes_of(path) as buffer:
-        contents = Contents(path, buffer)
+        contents = ArchiveReader(path, buffer)
         return [found.text for found in contents], contents

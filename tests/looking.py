@@ -1,7 +1,7 @@
 """Looks at sources as the doctor takes them, and what is found by name."""
 
 from tweetdock.doctor.networks import source_checks
-from tweetdock.doctor.round import Censor, Finding, Verdict
+from tweetdock.doctor.round import Finding, Redactor, Verdict
 from tweetdock.keep.archive_reader import texts
 from tweetdock.settings.gauge import Settings
 
@@ -9,7 +9,7 @@ from tweetdock.settings.gauge import Settings
 def look(env: dict[str, str]) -> list[Finding]:
     """All that is found with these settings, in order."""
     checks = source_checks(Settings.from_env(env), texts)
-    return [Censor(env).clean(finding) for check in checks for finding in check.look()]
+    return [Redactor(env).clean(finding) for check in checks for finding in check.look()]
 
 
 def only(findings: list[Finding], thing: str) -> Finding:

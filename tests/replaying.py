@@ -7,7 +7,7 @@ from typing import Any
 
 from tweetdock.core.post import Post, Raw
 from tweetdock.core.times import rfc3339
-from tweetdock.keep.archive_format import Line
+from tweetdock.keep.archive_format import ArchiveLine
 
 DAY_MS = 1_624_320_000_000  # 2021-06-22T00:00:00Z
 JSON = dict[str, Any]
@@ -60,7 +60,7 @@ def mastodon_status(number: int, author: int, ms: int) -> tuple[JSON, Post]:
 def archive_line(number: int, author: int, ms: int) -> tuple[JSON, Post]:
     """As our own archive has it."""
     post = Post(f"x:{number}", f"x:{author}", ms)
-    line = Line(ms + 30_000, "x", Raw(f"x:{number}", '{"id": "5", "data": []}', post))
+    line = ArchiveLine(ms + 30_000, "x", Raw(f"x:{number}", '{"id": "5", "data": []}', post))
     found: JSON = json.loads(line.as_text())
     return found, post
 

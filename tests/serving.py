@@ -11,10 +11,10 @@ from dials import comes_true
 from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.settings.gauge import Settings
-from tweetdock.show.board import Board, Moment, Past, Vitals
+from tweetdock.show.board import Board, Health, Moment, Past
 from tweetdock.show.web.guard import Limits
 from tweetdock.show.web.web import Web
-from tweetdock.threads import Companion, Crash
+from tweetdock.threads import Crash, WatchedThread
 
 AT_MS = 1_790_000_000_000
 ENV = {"TWEETDOCK_WEB": "127.0.0.1:0"}
@@ -66,7 +66,7 @@ class Serving:
         self.servo_trouble = ""
         self.cost_usd: float | None = None
         self.seconds = 1000.0
-        vitals = Vitals(
+        vitals = Health(
             threads=lambda: self.threads,
             needles=lambda: self.needles,
             servo_trouble=lambda: self.servo_trouble,
@@ -104,8 +104,8 @@ class Serving:
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65_536), b""))
 
-    def _start(self, name: str, work: Callable[[], None]) -> Companion:
-        self.thread = Companion(name, work, self.crashes.append)
+    def _start(self, name: str, work: Callable[[], None]) -> WatchedThread:
+        self.thread = WatchedThread(name, work, self.crashes.append)
         return self.thread
 
 

@@ -11,7 +11,7 @@ from standins.x_posts import milliseconds
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
-from tweetdock.core.gauge import Bookmark, Gauge, Memory
+from tweetdock.core.gauge import Bookmark, Gauge, Saved
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
@@ -70,7 +70,7 @@ class Simulation:
         self.waits: list[float] = []
         self.archived: list[str] = []  # versions of posts, as they would stand in an archive
         self.saves: Callable[[], bool] = lambda: False  # asked after each word
-        self._saved = Memory(salt=b""), Bookmark()
+        self._saved = Saved(salt=b""), Bookmark()
         self.restart()
 
     def restart(self) -> None:
@@ -97,7 +97,7 @@ class Simulation:
 
     def _save(self, cursor: str) -> None:
         seen = self.gauge.seen
-        memory = Memory(salt=b"", keepsakes=list(self.gauge.keepsakes()), seen=seen)
+        memory = Saved(salt=b"", keepsakes=list(self.gauge.keepsakes()), seen=seen)
         self._saved = memory, Bookmark(cursor, seen["x"].spans)
 
     def run(self, until: float, after_poll: Callable[[], Any] = lambda: None) -> None:

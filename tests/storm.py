@@ -32,7 +32,7 @@ from tweetdock.core.coverage import Grade
 from tweetdock.daemon import Daemon
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
-from tweetdock.threads import Companion, Crash
+from tweetdock.threads import Crash, WatchedThread
 
 if TYPE_CHECKING:
     from tweetdock.core.reading import Reading
@@ -141,7 +141,7 @@ class Storm:
             with Daemon(self._settings, stopping, threading.Event()) as daemon:
                 daemon.run(self._look)
 
-        gauge = Companion("gauge", work, self.crashes.append)
+        gauge = WatchedThread("gauge", work, self.crashes.append)
         try:
             self._blow(seconds)
             self._calm()

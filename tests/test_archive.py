@@ -158,10 +158,10 @@ def test_a_mending_that_was_interrupted_anywhere_is_finished(
     aside = path.with_name(path.name + ".salvaged")
     # Stop it where the file aside has been written, by a disk that takes no more.
     script = (
-        "import os, sys; from pathlib import Path; from tweetdock.keep.files import tail;"
-        "from tweetdock.keep.open_file import Volume;"
-        "tail.os.ftruncate = lambda *_: os._exit(7);"
-        "Volume(Path(sys.argv[1]))"
+        "import os, sys; from pathlib import Path; from tweetdock.keep import open_file;"
+        "from tweetdock.keep.open_file import OpenFile;"
+        "open_file.os.ftruncate = lambda *_: os._exit(7);"
+        "OpenFile(Path(sys.argv[1]))"
     )
     run = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
     assert run.returncode == 7

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from test_journal import reading
 
 from tweetdock.core.post import Batch, Post, Trouble
-from tweetdock.show.board import BUCKETS, Board, Past, Talk, Vitals
+from tweetdock.show.board import BUCKETS, Board, FeedStats, Health, Past
 
 
-def nothing() -> Vitals:
-    return Vitals(threads=dict, needles=dict, servo_trouble=str, cost_usd=lambda: None)
+def nothing() -> Health:
+    return Health(threads=dict, needles=dict, servo_trouble=str, cost_usd=lambda: None)
 
 
 def test_a_reading_is_up_before_watchers_are_told() -> None:
@@ -41,8 +41,8 @@ def test_each_feeds_words_are_counted_apart() -> None:
     board.hear(Trouble(source="x", detail="the budget is spent", by_choice=True))
     board.hear(Batch(source="mastodon", server="a.example", posts=posts[:1]))
     assert board.talks == {
-        "x": Talk(answers=2, faults=1, posts=2),
-        "mastodon a.example": Talk(answers=1, faults=0, posts=1),
+        "x": FeedStats(answers=2, faults=1, posts=2),
+        "mastodon a.example": FeedStats(answers=1, faults=0, posts=1),
     }
 
 

@@ -15,8 +15,8 @@ from tweetdock.servos.calibration import (
     LEAST_SPAN_US,
     PAUSE_SECONDS,
     Calibration,
+    DialPoint,
     Marks,
-    Place,
 )
 from tweetdock.servos.servos import STEP_US, Geometry, MockServos
 from tweetdock.settings.env_file import read_env_file, save
@@ -58,7 +58,7 @@ def needle() -> Needle:
 
 steps = st.one_of(
     st.tuples(st.just("nudge"), st.sampled_from([-100, -10, -1, 1, 10, 100]), st.floats(0.01, 2.0)),
-    st.tuples(st.sampled_from(["go", "mark"]), st.sampled_from(Place), st.just(0.1)),
+    st.tuples(st.sampled_from(["go", "mark"]), st.sampled_from(DialPoint), st.just(0.1)),
     st.tuples(
         st.sampled_from(["reverse", "undo", "sweep", "arrive", "halt"]), st.just(None), st.just(0.1)
     ),
@@ -92,7 +92,7 @@ def test_the_needle_never_passes_a_limit_without_a_second_press_for_it(
         else:
             asked = None
             if verb in ("go", "mark"):
-                assert isinstance(what, Place)
+                assert isinstance(what, DialPoint)
                 getattr(work, verb)(what, *([here] if verb == "mark" else []))
             else:
                 getattr(work, verb)(*([here] if verb == "halt" else []))
@@ -129,9 +129,9 @@ def test_what_is_saved_is_accepted_and_points_to_the_marks(
         middle_us = geometry.pulse_us((dial.min_angle + dial.max_angle) / 2)
         assert geometry.pulse_us(dial.min_angle) == marks.left
         assert geometry.pulse_us(dial.max_angle) == marks.right
-        assert abs(middle_us - marks.pulse_us(Place.MIDDLE)) <= STEP_US
+        assert abs(middle_us - marks.pulse_us(DialPoint.MIDDLE)) <= STEP_US
         assert work.unsaved == Calibration(Marks.of(dial)).unsaved == {}
-        assert not any(work.is_unsaved(place) for place in Place)
+        assert not any(work.is_unsaved(place) for place in DialPoint)
 
 
 def test_a_middle_that_the_settings_have_is_taken_back_for_one_that_is_halfway() -> None:
@@ -146,12 +146,12 @@ def test_a_middle_that_the_settings_have_is_taken_back_for_one_that_is_halfway()
 def test_a_middle_that_will_not_be_written_is_not_called_unsaved(needle: Needle) -> None:
     """It was marked as not saved for ever, and s said that there is nothing to save."""
     needle.hold(10, 50)
-    needle.work.mark(Place.MIDDLE, needle.at_us)
+    needle.work.mark(DialPoint.MIDDLE, needle.at_us)
     assert needle.work.marks.middle == 1500
-    assert not needle.work.is_unsaved(Place.MIDDLE)
+    assert not needle.work.is_unsaved(DialPoint.MIDDLE)
     needle.hold(10, 1)
-    needle.work.mark(Place.MIDDLE, needle.at_us)
-    assert needle.work.is_unsaved(Place.MIDDLE)
+    needle.work.mark(DialPoint.MIDDLE, needle.at_us)
+    assert needle.work.is_unsaved(DialPoint.MIDDLE)
 
 
 @pytest.mark.parametrize("marks", [Marks(640, 2410, 1390), Marks(2410, 640, 1800)])
@@ -160,7 +160,9 @@ def test_a_rig_points_to_the_marks(marks: Marks) -> None:
     settings = Settings.from_env(values, demo=True)
     servos = MockServos([settings.tweets])
     servos.connect()
-    for place, angle in zip((Place.LEFT, Place.MIDDLE, Place.RIGHT), (0, 90, 180), strict=True):
+    for place, angle in zip(
+        (DialPoint.LEFT, DialPoint.MIDDLE, DialPoint.RIGHT), (0, 90, 180), strict=True
+    ):
         servos.point(0, angle)
         sent_us = servos._servos[0].pulse_width * 1e6
         assert sent_us == pytest.approx(marks.pulse_us(place), abs=1)
@@ -183,7 +185,7 @@ def test_a_held_key_stops_at_what_most_servos_can_and_a_new_press_goes_on(needle
 def test_leave_to_go_on_is_of_one_side_and_forgotten_by_another_key(needle: Needle) -> None:
     needle.hold(-10, 100)
     assert needle.work.target_us == 500
-    needle.work.go(Place.LEFT)
+    needle.work.go(DialPoint.LEFT)
     needle.work.halt(500)
     needle.nudge(-10, LET_GO)
     assert needle.work.target_us == 500
@@ -220,7 +222,7 @@ def test_a_held_key_runs_ahead_of_a_slow_needle_by_a_little_only(needle: Needle)
     for _ in range(50):
         needle.work.nudge(10, 1000, needle.now)
     assert needle.work.target_us == 1000 + LEAD_US + 10
-    needle.work.go(Place.RIGHT)
+    needle.work.go(DialPoint.RIGHT)
     needle.work.nudge(-1, 1200, needle.now)
     assert needle.work.target_us == 1200 + LEAD_US - 1
 
@@ -228,9 +230,9 @@ def test_a_held_key_runs_ahead_of_a_slow_needle_by_a_little_only(needle: Needle)
 def test_a_zero_at_the_longer_pulse_turns_the_dial_round(needle: Needle) -> None:
     work = needle.work
     needle.hold(10, 110)
-    work.mark(Place.LEFT, needle.at_us)
+    work.mark(DialPoint.LEFT, needle.at_us)
     needle.hold(-10, 130)
-    work.mark(Place.RIGHT, needle.at_us)
+    work.mark(DialPoint.RIGHT, needle.at_us)
     assert work.marks == Marks(2100, 800)
     assert work.unsaved == {"MIN_PULSE_US": "800", "MAX_PULSE_US": "2100", "REVERSED": "1"}
     work.reverse()
@@ -246,34 +248,34 @@ def test_a_turn_back_to_what_was_reversed_is_saved_too() -> None:
 def test_the_middle_is_saved_if_it_is_elsewhere_than_halfway(needle: Needle) -> None:
     work = needle.work
     needle.hold(10, 50)
-    work.mark(Place.MIDDLE, needle.at_us)
+    work.mark(DialPoint.MIDDLE, needle.at_us)
     assert work.unsaved == {}
     needle.hold(10, 3)
-    work.mark(Place.MIDDLE, needle.at_us)
+    work.mark(DialPoint.MIDDLE, needle.at_us)
     assert work.unsaved["MID_PULSE_US"] == "1530"
     work.save()
     assert work.unsaved == {}
-    work.mark(Place.MIDDLE, needle.at_us)
+    work.mark(DialPoint.MIDDLE, needle.at_us)
     assert work.marks.middle is None
     assert work.unsaved["MID_PULSE_US"] == ""
 
 
 def test_nothing_is_marked_before_the_needle_was_moved_or_while_it_moves(needle: Needle) -> None:
     work = needle.work
-    work.mark(Place.LEFT, None)
+    work.mark(DialPoint.LEFT, None)
     assert "Move the needle first" in work.note
-    work.go(Place.RIGHT)
-    work.mark(Place.LEFT, 1500)
+    work.go(DialPoint.RIGHT)
+    work.mark(DialPoint.LEFT, 1500)
     assert "still on its way" in work.note
     assert work.unsaved == {}
-    work.mark(Place.LEFT, 1995)
+    work.mark(DialPoint.LEFT, 1995)
     assert work.marks.left == 2000
 
 
 def test_stops_without_room_between_them_are_refused(needle: Needle) -> None:
     work = needle.work
-    work.go(Place.RIGHT)
-    work.mark(Place.LEFT, 2000)
+    work.go(DialPoint.RIGHT)
+    work.mark(DialPoint.LEFT, 2000)
     assert "0 µs apart" in work.marks.trouble
     assert not Marks(1000, 1000 + LEAST_SPAN_US).trouble
 
@@ -286,8 +288,8 @@ def test_a_middle_that_is_not_between_the_stops_is_refused() -> None:
     assert "not between" in replace(marks, right=1400).trouble
 
 
-@given(st.lists(st.sampled_from(Place), max_size=8), st.integers(0, 8))
-def test_undo_takes_marks_back_one_by_one(places: list[Place], count: int) -> None:
+@given(st.lists(st.sampled_from(DialPoint), max_size=8), st.integers(0, 8))
+def test_undo_takes_marks_back_one_by_one(places: list[DialPoint], count: int) -> None:
     needle = Needle(Marks.of(DIAL))
     states = [needle.work.marks]
     for place in places:

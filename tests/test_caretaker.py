@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from archiving import START_MS, fill, line, open_archive
 
-from tweetdock.keep.closed_files import Caretaker, Manifest, Shelf, manifest_path
-from tweetdock.threads import Companion, Crash
+from tweetdock.keep.closed_files import ClosedFiles, ClosedFilesThread, Manifest, manifest_path
+from tweetdock.threads import Crash, WatchedThread
 
 LIMIT = 20.0
 
@@ -19,7 +19,7 @@ LIMIT = 20.0
 class Watched:
     """A caretaker at work; each of its turns is waited for by its `offload`."""
 
-    def __init__(self, shelf: Shelf, keep: int, *, offloads: bool, waits: bool) -> None:
+    def __init__(self, shelf: ClosedFiles, keep: int, *, offloads: bool, waits: bool) -> None:
         self.turns = threading.Semaphore(0)
         self.may_go_on = threading.Event()
         if not waits:
@@ -28,8 +28,8 @@ class Watched:
         self.work: Callable[[], None] = lambda: None
         self.crashes: list[Crash] = []
         offload = self._offload if offloads else None
-        self.caretaker = Caretaker(shelf, keep, offload)
-        self._companion = Companion("caretaker", self.caretaker.run, self.crashes.append)
+        self.caretaker = ClosedFilesThread(shelf, keep, offload)
+        self._companion = WatchedThread("caretaker", self.caretaker.run, self.crashes.append)
 
     def _offload(self) -> float | None:
         self.work()
@@ -48,12 +48,12 @@ class Watched:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "tweets.jsonl.gz")
+def shelf(tmp_path: Path) -> ClosedFiles:
+    return ClosedFiles(tmp_path / "tweets.jsonl.gz")
 
 
 @pytest.fixture
-def watch(shelf: Shelf) -> Iterator[Callable[..., Watched]]:
+def watch(shelf: ClosedFiles) -> Iterator[Callable[..., Watched]]:
     """Start a caretaker, which is stopped in the end."""
     started: list[Watched] = []
 
@@ -66,7 +66,7 @@ def watch(shelf: Shelf) -> Iterator[Callable[..., Watched]]:
         watched.stop()
 
 
-def close_file(shelf: Shelf, number: int) -> Path:
+def close_file(shelf: ClosedFiles, number: int) -> Path:
     """A closed file with one line."""
     path = shelf.path.with_name(f"tweets-2026112{number}.jsonl.gz")
     fill(path, range(number, number + 1))
@@ -106,7 +106,7 @@ def ear(caplog: pytest.LogCaptureFixture) -> Iterator[Ear]:
 
 
 def test_every_closed_file_gets_its_manifest_at_the_start(
-    shelf: Shelf, watch: Callable[..., Watched], ear: Ear
+    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
     paths = [close_file(shelf, number) for number in range(3)]
     fill(shelf.path, range(9))
@@ -123,7 +123,7 @@ def test_every_closed_file_gets_its_manifest_at_the_start(
 
 
 def test_a_file_that_the_archive_closes_is_noticed(
-    shelf: Shelf, watch: Callable[..., Watched]
+    shelf: ClosedFiles, watch: Callable[..., Watched]
 ) -> None:
     watched = watch()
     watched.turn()
@@ -139,7 +139,7 @@ def test_a_file_that_the_archive_closes_is_noticed(
 
 
 def test_a_notice_during_a_turn_is_for_the_next_one(
-    shelf: Shelf, watch: Callable[..., Watched]
+    shelf: ClosedFiles, watch: Callable[..., Watched]
 ) -> None:
     watched = watch(waits=True)
     watched.turn()
@@ -151,7 +151,7 @@ def test_a_notice_during_a_turn_is_for_the_next_one(
 
 
 def test_a_manifest_that_is_there_is_not_made_again(
-    shelf: Shelf, watch: Callable[..., Watched], ear: Ear
+    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
     path = close_file(shelf, 1)
     manifest = replace(Manifest.of(path), offloaded="s3://bucket")
@@ -173,7 +173,7 @@ def test_what_is_not_done_is_tried_again_after_the_seconds_that_were_asked_for(
 
 
 def test_the_oldest_files_beyond_those_to_keep_are_removed(
-    shelf: Shelf, watch: Callable[..., Watched], ear: Ear
+    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
     paths = [close_file(shelf, number) for number in range(5)]
     watch(keep=2, offloads=False)
@@ -185,7 +185,7 @@ def test_the_oldest_files_beyond_those_to_keep_are_removed(
 
 
 def test_a_file_of_which_no_copy_was_seen_is_never_removed(
-    shelf: Shelf, watch: Callable[..., Watched], ear: Ear
+    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
     paths = [close_file(shelf, number) for number in range(5)]
     watched = watch(keep=1)
@@ -205,7 +205,7 @@ def test_a_file_of_which_no_copy_was_seen_is_never_removed(
 
 
 def test_one_bad_file_hinders_no_other_and_is_told_once(
-    shelf: Shelf, watch: Callable[..., Watched], ear: Ear
+    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
     bad, good = close_file(shelf, 1), close_file(shelf, 2)
     # A folder where the manifest's temporary file would be.
@@ -226,7 +226,7 @@ def test_one_bad_file_hinders_no_other_and_is_told_once(
 
 
 def test_a_file_that_cannot_be_removed_hinders_no_other(
-    shelf: Shelf, watch: Callable[..., Watched], ear: Ear
+    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
     paths = [close_file(shelf, number) for number in range(4)]
     # Folders where manifests would be: these cannot be written, nor removed.
@@ -238,7 +238,9 @@ def test_a_file_that_cannot_be_removed_hinders_no_other(
     assert not manifest_path(paths[2]).exists()
 
 
-def test_a_torn_file_is_told_of(shelf: Shelf, watch: Callable[..., Watched], ear: Ear) -> None:
+def test_a_torn_file_is_told_of(
+    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+) -> None:
     path = close_file(shelf, 1)
     path.write_bytes(path.read_bytes()[:-5])
     watch().turn()
@@ -246,7 +248,7 @@ def test_a_torn_file_is_told_of(shelf: Shelf, watch: Callable[..., Watched], ear
 
 
 def test_a_stop_is_at_once_whether_it_waits_or_works(
-    shelf: Shelf, watch: Callable[..., Watched]
+    shelf: ClosedFiles, watch: Callable[..., Watched]
 ) -> None:
     waiting, working = watch(), watch(waits=True)
     working.turn()
@@ -259,9 +261,9 @@ def test_a_stop_is_at_once_whether_it_waits_or_works(
     assert all(Manifest.read(path) is None for path in paths)
 
 
-def test_a_caretaker_that_was_stopped_before_it_began_does_nothing(shelf: Shelf) -> None:
+def test_a_caretaker_that_was_stopped_before_it_began_does_nothing(shelf: ClosedFiles) -> None:
     path = close_file(shelf, 1)
-    caretaker = Caretaker(shelf, 1, None)
+    caretaker = ClosedFilesThread(shelf, 1, None)
     caretaker.stop()
     caretaker.run()
     assert Manifest.read(path) is None

@@ -13,14 +13,14 @@ import pytest
 from standins.flaky_proxy import FlakyProxy
 
 from tweetdock.core.errors import StateError
-from tweetdock.core.gauge import Memory
+from tweetdock.core.gauge import Saved
 from tweetdock.core.times import rfc3339
 from tweetdock.doctor.keeping import keep_checks, spent_of
 from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.doctor.x import spending_checks
 from tweetdock.keep.database import Store
 from tweetdock.keep.files import Lock
-from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.keep.state import Spent, State, StateChanges
 from tweetdock.settings.gauge import Settings
 
 PASS, WARN, FAIL = Verdict
@@ -49,9 +49,9 @@ def now_ms() -> int:
 def save(folder: Path, saved_ms: int, spent: Mapping[tuple[str, str], Spent] | None = None) -> None:
     folder.mkdir(exist_ok=True)
     with closing(Store(folder, {"x": "#dockercon"}, 3_600_000)) as store:
-        memory = Memory(salt=b"salt")
+        memory = Saved(salt=b"salt")
         state = State(saved_ms=saved_ms, memory=memory, cursors={})
-        store.save(state, Changes(spent=spent or {}))
+        store.save(state, StateChanges(spent=spent or {}))
 
 
 def change(folder: Path, statement: str) -> None:
@@ -135,7 +135,7 @@ def test_what_a_killed_gauge_saved_last_is_seen(tmp_path: Path) -> None:
     save(tmp_path / "state", now_ms() - 7_200_000)
     later = now_ms() - 60_000
     store = Store(tmp_path / "state", {"x": "#dockercon"}, 3_600_000)
-    store.save(State(saved_ms=later, memory=Memory(salt=b"salt"), cursors={}), Changes())
+    store.save(State(saved_ms=later, memory=Saved(salt=b"salt"), cursors={}), StateChanges())
     copy = tmp_path / "copy"
     shutil.copytree(tmp_path / "state", copy)  # as a kill leaves it, with a log that is not closed
     store.close()

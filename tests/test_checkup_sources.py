@@ -19,7 +19,7 @@ from standins.loopback import Loopback
 from tweetdock.core.errors import SourceError
 from tweetdock.doctor import reach
 from tweetdock.doctor.networks import source_checks
-from tweetdock.doctor.reach import Place, in_time, knock, limit_finding, unreachable
+from tweetdock.doctor.reach import Endpoint, in_time, knock, limit_finding, unreachable
 from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.keep.archive_reader import texts
 from tweetdock.settings.gauge import Settings
@@ -173,7 +173,7 @@ def test_an_address_that_swallows_what_comes_is_told(monkeypatch: pytest.MonkeyP
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in places]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr(reach, "ADDRESS_SECONDS", 0.2)
-    place = Place("x", "https://api.x.com", "X_API_URL")
+    place = Endpoint("x", "https://api.x.com", "X_API_URL")
     knocked = knock(place)
     assert knocked.verdict is WARN
     assert "only after its address 127.0.0.1 did not" in knocked.says
@@ -195,7 +195,7 @@ def test_an_address_that_swallows_what_comes_is_told(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_each_way_not_to_get_there_has_its_cure(error: OSError, says: str, cure: str) -> None:
-    found = unreachable(Place("x", "https://api.x.com", "X_API_URL"), error)
+    found = unreachable(Endpoint("x", "https://api.x.com", "X_API_URL"), error)
     assert (found.verdict, says in found.says, cure in found.cure) == (FAIL, True, True), found
 
 
@@ -206,7 +206,7 @@ def test_a_server_that_takes_the_call_and_is_mute_is_told_alike_by_every_source(
     """What a client has cut itself was taken for a broken connection, to be tried once more."""
     error = SourceError("api.x.com does not answer in time")
     error.__cause__ = cause
-    found = unreachable(Place("x", "https://api.x.com", "X_API_URL"), error)
+    found = unreachable(Endpoint("x", "https://api.x.com", "X_API_URL"), error)
     assert found.says == "api.x.com does not answer in time"
     assert "whether another machine on this network gets there" in found.cure
     assert "check X_API_URL" in found.cure
@@ -216,7 +216,7 @@ def test_a_server_that_takes_the_call_and_is_mute_is_told_alike_by_every_source(
     "proxy", ["127.0.0.1:99999", "127.0.0.1:many", "[::1", ":3128", "127.0.0.1:-1"]
 )
 def test_a_proxy_that_is_no_address_is_told(proxy: str) -> None:
-    knocked = knock(Place("x", "https://api.x.com", "X_API_URL", proxy))
+    knocked = knock(Endpoint("x", "https://api.x.com", "X_API_URL", proxy))
     assert (knocked.verdict, knocked.says) == (FAIL, f"the proxy {proxy} is no address")
     assert "HTTPS_PROXY" in knocked.cure
 

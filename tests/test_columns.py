@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.keep.export import Columns, columns
+from tweetdock.keep.export import ExportFields, columns
 
 TWEET = {
     "id": "1",
@@ -23,7 +23,7 @@ TWEET = {
     "entities": {"hashtags": [{"start": 6, "end": 11, "tag": "Welt"}, {"tag": "été"}]},
     "public_metrics": {"like_count": 1, "retweet_count": 2, "reply_count": 3, "quote_count": 0},
 }
-FULL = Columns(
+FULL = ExportFields(
     text="Hallo #Welt",
     lang="de",
     conversation="9",
@@ -68,7 +68,7 @@ def test_a_post_in_the_newer_vocabulary_fills_the_same_columns() -> None:
 
 
 def test_what_was_not_sent_is_none_and_not_zero() -> None:
-    assert columns("x", {"id": "1", "author_id": "7"}) == Columns()
+    assert columns("x", {"id": "1", "author_id": "7"}) == ExportFields()
 
 
 def test_no_hashtags_are_not_the_same_as_none_sent() -> None:
@@ -77,7 +77,7 @@ def test_no_hashtags_are_not_the_same_as_none_sent() -> None:
 
 
 def test_a_network_that_is_not_known_has_no_answers() -> None:
-    assert columns("elsewhere", TWEET) == Columns()
+    assert columns("elsewhere", TWEET) == ExportFields()
 
 
 def test_a_post_of_bluesky_fills_what_it_can() -> None:
@@ -92,7 +92,7 @@ def test_a_post_of_bluesky_fills_what_it_can() -> None:
         "tags": ["hidden"],
         "embed": {"$type": "app.bsky.embed.record", "record": {"uri": "at://a/3", "cid": "c"}},
     }
-    found = Columns(
+    found = ExportFields(
         text="Hallo #Welt",
         lang="de",
         conversation="at://a/1",
@@ -117,7 +117,7 @@ def test_a_status_of_mastodon_fills_what_it_can() -> None:
         "reblogs_count": 2,
         "replies_count": 3,
     }
-    assert columns("mastodon", status) == Columns(
+    assert columns("mastodon", status) == ExportFields(
         text="<p>Hallo</p>",
         lang="de",
         reply_to="2",

@@ -14,8 +14,8 @@ from tweetdock.core.dial import (
     LEAST_DEGREES,
     LEAST_LABEL_DEGREES,
     Dial,
-    Mark,
     Rank,
+    Tick,
     label_point,
     point,
     short,
@@ -44,16 +44,16 @@ def dial(scale: str, sweep: float = 180, full_scale: int = 10) -> Dial:
     return Dial.of(read_dials(env)["tweets"], full_scale)
 
 
-def numbers(marks: list[Mark]) -> list[Mark]:
+def numbers(marks: list[Tick]) -> list[Tick]:
     return [mark for mark in marks if mark.label]
 
 
-def apart(one: Mark, other: Mark) -> float:
+def apart(one: Tick, other: Tick) -> float:
     """Degrees between two marks, the shorter way round."""
     return abs((one.bearing - other.bearing + 180) % 360 - 180)
 
 
-def is_over(one: Mark, other: Mark) -> bool:
+def is_over(one: Tick, other: Tick) -> bool:
     """Whether two numbers are printed over each other."""
     (x, y), (u, v) = (label_point(mark.bearing, mark.label) for mark in (one, other))
     signs = (len(one.label) + len(other.label)) / 2

@@ -9,30 +9,30 @@ from pathlib import Path
 import pytest
 from running import command, environment, run
 
-from tweetdock.core.gauge import Memory
+from tweetdock.core.gauge import Saved
 from tweetdock.core.times import rfc3339
 from tweetdock.keep.database import Store
-from tweetdock.keep.history import HOUR_MS, MINUTE_MS, Row
-from tweetdock.keep.state import Changes, State
+from tweetdock.keep.history import HOUR_MS, MINUTE_MS, HistoryRow
+from tweetdock.keep.state import State, StateChanges
 
 NOON_MS = 1_795_262_400_000
 SUBJECT = '#one, "#two"'
 HEAD = ["at", "per", "posts", "authors", "grade", "window_seconds", "subject"]
 
 
-def a_row(per: str, at_ms: int, posts: int = 5) -> Row:
-    return Row(per, at_ms, posts, 3, "exact", 3600.0, SUBJECT)
+def a_row(per: str, at_ms: int, posts: int = 5) -> HistoryRow:
+    return HistoryRow(per, at_ms, posts, 3, "exact", 3600.0, SUBJECT)
 
 
 HOURS = [a_row("hour", NOON_MS - n * HOUR_MS) for n in (3, 2, 1)]
 MINUTES = [a_row("minute", NOON_MS - n * MINUTE_MS, n) for n in (2, 1, 0)]
 
 
-def keep(folder: Path, rows: list[Row]) -> None:
+def keep(folder: Path, rows: list[HistoryRow]) -> None:
     folder.mkdir(exist_ok=True)
-    memory = Memory(salt=bytes(16))
+    memory = Saved(salt=bytes(16))
     with closing(Store(folder, {"x": SUBJECT}, 3_600_000)) as store:
-        store.save(State(saved_ms=NOON_MS, memory=memory, cursors={}), Changes(rows=rows))
+        store.save(State(saved_ms=NOON_MS, memory=memory, cursors={}), StateChanges(rows=rows))
 
 
 @pytest.fixture
@@ -56,7 +56,9 @@ def test_history_is_a_table_with_a_head(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("per", "kept"), [("minute", MINUTES), ("hour", HOURS)])
-def test_history_is_of_one_kind_if_asked_for(folder: Path, per: str, kept: list[Row]) -> None:
+def test_history_is_of_one_kind_if_asked_for(
+    folder: Path, per: str, kept: list[HistoryRow]
+) -> None:
     done = run("export", "history", "--per", per, folder=folder)
     _, *rows = table(done.stdout)
     assert [row[:2] for row in rows] == [[rfc3339(row.at_ms), per] for row in kept]

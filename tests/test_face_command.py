@@ -7,9 +7,9 @@ import pytest
 from drawings import Drawing, reader
 from running import run
 
-from tweetdock.core.gauge import Memory, ScaleState
+from tweetdock.core.gauge import Saved, ScaleState
 from tweetdock.keep.database import Store
-from tweetdock.keep.state import Changes, State
+from tweetdock.keep.state import State, StateChanges
 
 FIXED = {"TWEETDOCK_TWEETS_SCALE": "linear:500", "TWEETDOCK_TWEETERS_SCALE": "log:1000"}
 ALL = "tweets", "tweeters"
@@ -60,9 +60,9 @@ def test_of_two_files_none_is_written_if_one_is_there(tmp_path: Path) -> None:
 
 def keep_scales(folder: Path, full_scale: int) -> None:
     folder.mkdir()
-    memory = Memory(salt=bytes(16), scales={"tweets": ScaleState(full_scale, None)})
+    memory = Saved(salt=bytes(16), scales={"tweets": ScaleState(full_scale, None)})
     with closing(Store(folder, {"x": "#one"}, 3_600_000)) as store:
-        store.save(State(saved_ms=1_795_262_400_000, memory=memory, cursors={}), Changes())
+        store.save(State(saved_ms=1_795_262_400_000, memory=memory, cursors={}), StateChanges())
 
 
 def test_an_automatic_scale_is_printed_as_it_stands_with_a_word_of_warning(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from drawings import Drawing, a_face, reader
 
 from tweetdock.core.errors import UnavailableError
 from tweetdock.show import face_file as face_pdf
-from tweetdock.show.face import PAPERS, FaceError, Layer, Line, Sheet, draw_face
+from tweetdock.show.face import PAPERS, FaceError, Layer, Sheet, StraightLine, draw_face
 from tweetdock.show.face_file import svg
 
 ALL = "tweets", "tweeters"
@@ -45,7 +45,7 @@ def test_a_pdf_has_a_page_with_the_same_texts_for_each_face() -> None:
 
 
 def test_a_line_of_a_pdf_is_where_it_is_in_the_sheet() -> None:
-    line = Line(10, 20, 110, 20, 0.3)
+    line = StraightLine(10, 20, 110, 20, 0.3)
     page = a_pdf(Sheet("a line", 210, 297, (Layer("one", (line,)),))).pages[0]
     words = page.get_contents().get_data().decode().split()
     start, end = words.index("m"), words.index("l")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tweetdock.doctor.round import (
     LEAST_PIECE,
-    Censor,
     Check,
     Finding,
-    Sheet,
+    Redactor,
+    Report,
     Verdict,
     as_json,
     go_round,
@@ -37,7 +37,7 @@ def check(thing: str, *found: Finding) -> Check:
 
 @given(findings, st.integers(50, 120))
 def test_no_word_is_lost_and_no_line_is_too_long(finding: Finding, width: int) -> None:
-    lines = Sheet(["x reach"], width).lines(finding)
+    lines = Report(["x reach"], width).lines(finding)
     told = f"{finding.verdict} x reach {finding.says} -> {finding.cure}"
     assert " ".join(lines).split() == told.split()
     assert all(len(line) <= width for line in lines)
@@ -53,7 +53,7 @@ def test_the_worst_finding_is_the_verdict_and_json_has_them_all(found: list[Find
 
 
 def test_sentences_and_cures_stand_in_columns() -> None:
-    sheet = Sheet(["state", "page"], 60)
+    sheet = Report(["state", "page"], 60)
     finding = Finding("page", FAIL, "another program is there " * 3, "choose another address " * 3)
     assert sheet.lines(finding) == [
         "fail  page   another program is there another program is",
@@ -65,19 +65,19 @@ def test_sentences_and_cures_stand_in_columns() -> None:
 
 def test_a_path_is_never_broken() -> None:
     path = "/home/pi/" + "very-long-" * 12 + "/state.db"
-    lines = Sheet(["state"], 60).lines(Finding("state", PASS, f"saved at {path} now"))
+    lines = Report(["state"], 60).lines(Finding("state", PASS, f"saved at {path} now"))
     assert any(path in line for line in lines)
 
 
 def test_colours_are_codes_around_the_verdict_alone() -> None:
-    plain, coloured = (Sheet(["state"], 60, coloured=coloured) for coloured in (False, True))
+    plain, coloured = (Report(["state"], 60, coloured=coloured) for coloured in (False, True))
     (line,) = coloured.lines(WELL)
     assert line == "\x1b[32mpass\x1b[0m" + plain.lines(WELL)[0].removeprefix("pass")
 
 
 def test_foreign_words_cannot_tear_a_line() -> None:
     finding = Finding("page", WARN, "it calls itself \x1b[2J\nroot")
-    assert Sheet(["page"], 80).lines(finding) == ["warn  page  it calls itself [2J root"]
+    assert Report(["page"], 80).lines(finding) == ["warn  page  it calls itself [2J root"]
     assert as_json([finding])["checks"][0]["says"] == "it calls itself  [2J root"
 
 
@@ -93,7 +93,7 @@ def test_foreign_words_cannot_tear_a_line() -> None:
 )
 def test_the_last_line_sums_up(verdicts: list[Verdict], words: str) -> None:
     found = [Finding("state", verdict, "") for verdict in verdicts]
-    assert Sheet(["state"], 80).sum_up(found) == words
+    assert Report(["state"], 80).sum_up(found) == words
 
 
 def test_findings_come_in_the_order_of_the_checks_whichever_is_first() -> None:
@@ -160,23 +160,25 @@ def test_a_look_that_breaks_has_failed_and_does_not_say_what_may_be_secret() -> 
 def test_a_secret_is_taken_out_wherever_it_was_repeated(name: str) -> None:
     env = {name: "'mastodon.social=tok%n/EXAMPLE'"}
     finding = Finding("x", FAIL, "HTTP 401: tok%n/EXAMPLE is wrong", "not tok%25n%2FEXAMPLE")
-    told = Censor(env).clean(finding)
+    told = Redactor(env).clean(finding)
     assert told == Finding("x", FAIL, "HTTP 401: ... is wrong", "not ...")
 
 
 def test_what_stands_before_a_host_is_secret_in_every_setting() -> None:
     env = {"X_API_URL": "https://me:p%40ssword@api.x.com", "HTTPS_PROXY": "http://u:proxypw@gate"}
     says = "https://me:p%40ssword@api.x.com and p@ssword, proxypw, http://other:one@there"
-    told = Censor(env).clean(Finding("x", FAIL, says))
+    told = Redactor(env).clean(Finding("x", FAIL, says))
     assert told.says == "https://...@api.x.com and ..., ..., http://...@there"
 
 
 @pytest.mark.parametrize("name", ["PIGPIO_ADDR", "HTTPS_PROXY", "https_proxy", "X_API_URL"])
 def test_a_password_before_a_host_needs_no_slashes_to_be_secret(name: str) -> None:
-    told = Censor({name: "me:pw4444@host"}).clean(Finding("servos", FAIL, "me:pw4444@host, pw4444"))
+    told = Redactor({name: "me:pw4444@host"}).clean(
+        Finding("servos", FAIL, "me:pw4444@host, pw4444")
+    )
     assert told.says == "...@host, ..."
     stranger = Finding("servos", FAIL, "'you:pw5555@host:8888' is no host")
-    assert Censor({}).clean(stranger).says == "'...@host:8888' is no host"
+    assert Redactor({}).clean(stranger).says == "'...@host:8888' is no host"
 
 
 def test_accounts_and_pages_are_no_passwords() -> None:
@@ -186,13 +188,13 @@ def test_accounts_and_pages_are_no_passwords() -> None:
         "NOTE": "docker:gopher@golang",
     }
     says = "@docker:following,@golang, https://fosstodon.org/@gopher, 10:30 and docker@golang"
-    assert Censor(env).clean(Finding("x", FAIL, says)).says == says
+    assert Redactor(env).clean(Finding("x", FAIL, says)).says == says
 
 
 def test_the_host_before_a_token_is_told() -> None:
     env = {"TWEETDOCK_MASTODON_TOKENS": "mastodon.social=tok-EXAMPLE, hachyderm.io=tok-two-EXAMPLE"}
     says = "mastodon.social and hachyderm.io: tok-EXAMPLE, tok-two-EXAMPLE"
-    told = Censor(env).clean(Finding("mastodon mastodon.social", FAIL, says))
+    told = Redactor(env).clean(Finding("mastodon mastodon.social", FAIL, says))
     assert told == Finding(
         "mastodon mastodon.social", FAIL, "mastodon.social and hachyderm.io: ..., ..."
     )
@@ -206,7 +208,7 @@ others = st.text(st.characters(max_codepoint=0x11F), max_size=20)
 def test_a_secret_is_never_told_not_even_a_piece_of_it(
     secret: str, before: str, after: str, data: st.DataObject
 ) -> None:
-    censor = Censor({"X_BEARER_TOKEN": secret})
+    censor = Redactor({"X_BEARER_TOKEN": secret})
     escaped = (json.dumps(secret)[1:-1], repr(secret)[1:-1])
     spellings = (secret, secret.upper(), quote(secret, safe=""), *escaped)
     for spelt in spellings:
@@ -219,20 +221,20 @@ def test_a_secret_is_never_told_not_even_a_piece_of_it(
 
 @given(st.text(visible, min_size=4, max_size=9), others, others)
 def test_a_short_secret_is_taken_out_whole(secret: str, before: str, after: str) -> None:
-    told = Censor({"X_BEARER_TOKEN": secret}).clean(Finding("x", FAIL, before + secret + after))
+    told = Redactor({"X_BEARER_TOKEN": secret}).clean(Finding("x", FAIL, before + secret + after))
     assert secret not in told.says
 
 
 @given(st.text(st.sampled_from("abc .-"), max_size=40))
 def test_what_has_no_secret_is_told_as_it_is(text: str) -> None:
-    censor = Censor({"X_BEARER_TOKEN": "a-bearer-token-of-mine", "AWS_SESSION_TOKEN": "another"})
+    censor = Redactor({"X_BEARER_TOKEN": "a-bearer-token-of-mine", "AWS_SESSION_TOKEN": "another"})
     assert censor.clean(Finding("x", FAIL, text)).says == text
 
 
 def test_secrets_that_lie_over_one_another_leave_nothing_between() -> None:
     env = {"X_BEARER_TOKEN": "abcdef", "X_CONSUMER_KEY": "defghijklmnopq"}
-    assert Censor(env).clean(Finding("x", FAIL, "<abcdefghijklmnopq>")).says == "<...>"
+    assert Redactor(env).clean(Finding("x", FAIL, "<abcdefghijklmnopq>")).says == "<...>"
 
 
 def test_without_secrets_a_finding_stays_as_it_is() -> None:
-    assert Censor({"X_BEARER_TOKEN": "", "TWEETDOCK_HASHTAGS": "state"}).clean(WELL) == WELL
+    assert Redactor({"X_BEARER_TOKEN": "", "TWEETDOCK_HASHTAGS": "state"}).clean(WELL) == WELL

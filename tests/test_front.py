@@ -18,13 +18,13 @@ from standins.x_api import XApi
 from tweetdock.core.coverage import Grade
 from tweetdock.daemon import Daemon
 from tweetdock.factory import make_past
-from tweetdock.keep.history import Row
+from tweetdock.keep.history import HistoryRow
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import called
 
 TOKEN = "a-bearer-token-of-32-characters!"
 AT_MS = 1_790_000_000_000
-ROW = Row("hour", AT_MS, 412, 287, "exact", 3600.0, "#dockercon")
+ROW = HistoryRow("hour", AT_MS, 412, 287, "exact", 3600.0, "#dockercon")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def env(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield env
 
 
-def keep(folder: Path, *rows: Row) -> None:
+def keep(folder: Path, *rows: HistoryRow) -> None:
     with closing(sqlite3.connect(folder / "state" / "state.db")) as db, db:
         for row in rows:
             places = (row.per, row.at_ms, row.posts, row.authors, row.grade)

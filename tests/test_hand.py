@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.motion import SPEED
-from tweetdock.servos.needle import SETTLE_SECONDS, Hand
+from tweetdock.servos.needle import SETTLE_SECONDS, Needle
 from tweetdock.servos.servos import STEP_US, TWITCH, Geometry
 
 FRAME = 0.02
@@ -44,7 +44,7 @@ def at(geometry: Geometry, share: float) -> float:
 class Turning:
     """A hand with the frames that the needles' thread would give it, by a clock of its own."""
 
-    def __init__(self, hand: Hand) -> None:
+    def __init__(self, hand: Needle) -> None:
         self.hand = hand
         self.now = 100.0
         self.angles: list[float] = []
@@ -73,7 +73,7 @@ class Turning:
 @pytest.fixture
 def turning() -> Turning:
     """A hand that has made its first move and rests at 0."""
-    turning = Turning(Hand(DIAL, 0.0))
+    turning = Turning(Needle(DIAL, 0.0))
     turning.until_rest()
     return turning
 
@@ -162,7 +162,7 @@ def test_no_angle_leads_out_of_the_dial(geometry: Geometry, angle: float) -> Non
 
 
 def test_the_first_move_is_made_even_to_where_it_should_stand_already() -> None:
-    hand = Hand(DIAL, 0.0)
+    hand = Needle(DIAL, 0.0)
     assert hand.is_resting
     assert hand.wants_to_move
     assert not hand.is_sure
@@ -223,7 +223,7 @@ def test_small_changes_do_not_add_up_unseen(turning: Turning) -> None:
 def test_a_needle_rests_within_a_step_of_its_last_aim(
     geometry: Geometry, aims: list[tuple[float, int]]
 ) -> None:
-    turning = Turning(Hand(geometry, geometry.min_angle))
+    turning = Turning(Needle(geometry, geometry.min_angle))
     angle = 0.0
     for share, count in aims:
         angle = at(geometry, share)

@@ -19,7 +19,7 @@ from standins.loopback import Loopback
 
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.sources import http
-from tweetdock.sources.http import Session
+from tweetdock.sources.http import HttpSession
 
 Serve = Callable[[socket.socket], object]
 # Closed after each answer, and said so: a session must not try the connection once more.
@@ -75,8 +75,8 @@ def server(
 
 
 @pytest.fixture
-def session() -> Iterator[Session]:
-    with Session(whole_seconds=WHOLE_SECONDS) as session:
+def session() -> Iterator[HttpSession]:
+    with HttpSession(whole_seconds=WHOLE_SECONDS) as session:
         yield session
 
 
@@ -98,13 +98,13 @@ def drip(server: Server, raw: bytes) -> Serve:
     return serve
 
 
-def test_a_whole_answer_is_handed_on(server: Server, session: Session) -> None:
+def test_a_whole_answer_is_handed_on(server: Server, session: HttpSession) -> None:
     server.serve = answer(b"posts")
     for url in urls(server):
         assert session.request("GET", url).content == b"posts"
 
 
-def test_a_packed_answer_is_unpacked(server: Server, session: Session) -> None:
+def test_a_packed_answer_is_unpacked(server: Server, session: HttpSession) -> None:
     packed = gzip.compress(b"posts")
     head = OK[:17] + b"Connection: close\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
     server.serve = lambda wire: wire.sendall(head % len(packed) + packed)
@@ -114,11 +114,11 @@ def test_a_packed_answer_is_unpacked(server: Server, session: Session) -> None:
 
 def test_an_address_is_moved_before_anything_else(server: Server) -> None:
     server.serve = answer(b"posts")
-    with Session(moved={"https://elsewhere.test": server.secure_url}) as session:
+    with HttpSession(moved={"https://elsewhere.test": server.secure_url}) as session:
         assert session.request("GET", "https://elsewhere.test/2/posts").content == b"posts"
 
 
-def test_silence_and_drips_end_in_time(server: Server, session: Session) -> None:
+def test_silence_and_drips_end_in_time(server: Server, session: HttpSession) -> None:
     body = OK % (1000, b"." * 1000)
 
     def drip_the_body(wire: socket.socket) -> None:
@@ -144,9 +144,9 @@ def test_another_thread_can_end_an_exchange(server: Server) -> None:
     server.serve = hang
     for url in urls(server):
         asked.clear()
-        with Session() as session:
+        with HttpSession() as session:
 
-            def cut(session: Session = session) -> None:
+            def cut(session: HttpSession = session) -> None:
                 asked.wait(10)
                 session.cut()
 
@@ -157,7 +157,7 @@ def test_another_thread_can_end_an_exchange(server: Server) -> None:
             cutter.join()
 
 
-def test_a_refusal_keeps_what_says_why(server: Server, session: Session) -> None:
+def test_a_refusal_keeps_what_says_why(server: Server, session: HttpSession) -> None:
     raw = b"HTTP/1.1 429 Too Many\r\nx-rate-limit-reset: 7\r\nContent-Length: 2\r\n\r\n{}"
     server.serve = lambda wire: wire.sendall(raw)
     with pytest.raises(RefusedError) as refused:
@@ -170,7 +170,7 @@ def test_a_refusal_keeps_what_says_why(server: Server, session: Session) -> None
     )
 
 
-def test_a_redirect_is_not_followed(server: Server, session: Session) -> None:
+def test_a_redirect_is_not_followed(server: Server, session: HttpSession) -> None:
     head = f"HTTP/1.1 302 Found\r\nLocation: {server.plain_url}/login\r\nContent-Length: 0\r\n\r\n"
     server.serve = lambda wire: wire.sendall(head.encode())
     with pytest.raises(RefusedError, match="302"):
@@ -188,7 +188,9 @@ def test_a_redirect_is_not_followed(server: Server, session: Session) -> None:
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
     ],
 )
-def test_a_broken_answer_is_a_source_error(server: Server, session: Session, raw: bytes) -> None:
+def test_a_broken_answer_is_a_source_error(
+    server: Server, session: HttpSession, raw: bytes
+) -> None:
     server.serve = lambda wire: wire.sendall(raw)
     for url in urls(server):
         with pytest.raises(SourceError, match="cannot be reached"):
@@ -196,7 +198,7 @@ def test_a_broken_answer_is_a_source_error(server: Server, session: Session, raw
 
 
 def test_an_answer_without_end_is_left(
-    server: Server, session: Session, monkeypatch: pytest.MonkeyPatch
+    server: Server, session: HttpSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "LARGEST_BODY", 100_000)
 
@@ -212,7 +214,7 @@ def test_an_answer_without_end_is_left(
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told(
-    server: Server, session: Session, monkeypatch: pytest.MonkeyPatch
+    server: Server, session: HttpSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     with pytest.raises(SourceError, match="certificate is not to be trusted"):
@@ -220,7 +222,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told(
 
 
 def test_a_proxy_is_watched_too(
-    server: Server, session: Session, monkeypatch: pytest.MonkeyPatch
+    server: Server, session: HttpSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", server.plain_url)
     monkeypatch.setenv("NO_PROXY", "")
@@ -240,7 +242,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def heard(session: Session, url: str, *, silence_seconds: float = 5) -> list[bytes | None]:
+def heard(session: HttpSession, url: str, *, silence_seconds: float = 5) -> list[bytes | None]:
     """All lines of an answer, up to its end."""
     lines: list[bytes | None] = []
     stream = session.open("GET", url, silence_seconds=silence_seconds)
@@ -262,7 +264,7 @@ def heard(session: Session, url: str, *, silence_seconds: float = 5) -> list[byt
     deadline=None,
 )
 def test_an_answer_that_goes_on_is_heard_line_by_line_however_it_is_cut(
-    server: Server, session: Session, lines: list[bytes], cuts: list[int], end: bytes
+    server: Server, session: HttpSession, lines: list[bytes], cuts: list[int], end: bytes
 ) -> None:
     text = b"".join(line + end for line in lines)
     places = list(accumulate(cuts, initial=0))
@@ -275,7 +277,7 @@ def test_an_answer_that_goes_on_is_heard_line_by_line_however_it_is_cut(
     assert heard(session, server.plain_url) == lines
 
 
-def test_a_line_is_heard_as_it_comes(server: Server, session: Session) -> None:
+def test_a_line_is_heard_as_it_comes(server: Server, session: HttpSession) -> None:
     def serve(wire: socket.socket) -> None:
         wire.sendall(HEAD % CHUNKED + chunk(b"one\r\ntw"))
         server.ending.wait(5)
@@ -291,7 +293,7 @@ def test_a_line_is_heard_as_it_comes(server: Server, session: Session) -> None:
         stream.close()
 
 
-def test_a_silent_answer_is_dead(server: Server, session: Session) -> None:
+def test_a_silent_answer_is_dead(server: Server, session: HttpSession) -> None:
     def serve(wire: socket.socket) -> None:
         wire.sendall(HEAD % CHUNKED + chunk(b"one\r\n"))
         server.ending.wait(5)
@@ -304,7 +306,7 @@ def test_a_silent_answer_is_dead(server: Server, session: Session) -> None:
             stream.read()
 
 
-def test_an_answer_that_ends_says_so(server: Server, session: Session) -> None:
+def test_an_answer_that_ends_says_so(server: Server, session: HttpSession) -> None:
     for body in (HEAD % TO_THE_END + b"one\n", HEAD % CHUNKED + chunk(b"one\n") + b"0\r\n\r\n"):
         server.serve = lambda wire, body=body: wire.sendall(body)  # type: ignore[misc]
         stream = session.open("GET", server.plain_url, silence_seconds=5)
@@ -313,7 +315,7 @@ def test_an_answer_that_ends_says_so(server: Server, session: Session) -> None:
             stream.read()
 
 
-def test_an_answer_that_breaks_amid_a_chunk_says_so(server: Server, session: Session) -> None:
+def test_an_answer_that_breaks_amid_a_chunk_says_so(server: Server, session: HttpSession) -> None:
     server.serve = lambda wire: wire.sendall(HEAD % CHUNKED + b"ff\r\none\r\ntwo")
     stream = session.open("GET", server.plain_url, silence_seconds=5)
     assert stream.read() == [b"one"]
@@ -321,13 +323,13 @@ def test_an_answer_that_breaks_amid_a_chunk_says_so(server: Server, session: Ses
         stream.read()
 
 
-def test_a_line_without_end_is_not_kept(server: Server, session: Session) -> None:
+def test_a_line_without_end_is_not_kept(server: Server, session: HttpSession) -> None:
     long = b"x" * (3 * http.LARGEST_LINE)
     server.serve = lambda wire: wire.sendall(HEAD % TO_THE_END + b"one\n" + long + b"\ntwo\n")
     assert heard(session, server.plain_url) == [b"one", None, b"two"]
 
 
-def test_a_packed_stream_is_unpacked(server: Server, session: Session) -> None:
+def test_a_packed_stream_is_unpacked(server: Server, session: HttpSession) -> None:
     """It is not asked for, but a proxy may pack all the same."""
     packed = gzip.compress(b"one\ntwo\n")
     head = HEAD % (TO_THE_END + b"Content-Encoding: gzip\r\n")
@@ -335,7 +337,7 @@ def test_a_packed_stream_is_unpacked(server: Server, session: Session) -> None:
     assert heard(session, server.plain_url) == [b"one", b"two"]
 
 
-def test_a_refused_stream_says_all(server: Server, session: Session) -> None:
+def test_a_refused_stream_says_all(server: Server, session: HttpSession) -> None:
     refusal = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\nX-Why: me\r\n\r\nwait"
     server.serve = lambda wire: wire.sendall(refusal)
     with pytest.raises(RefusedError) as caught:
@@ -351,7 +353,7 @@ def test_whoever_waits_in_a_stream_is_woken_by_a_cut(server: Server) -> None:
 
     server.serve = serve
     for url in urls(server):
-        with Session() as session:
+        with HttpSession() as session:
             stream = session.open("GET", url, silence_seconds=10)
             assert stream.read() == [b"one"]
             cutter = threading.Timer(0.05, session.cut)
@@ -361,7 +363,7 @@ def test_whoever_waits_in_a_stream_is_woken_by_a_cut(server: Server) -> None:
             cutter.join()
 
 
-def test_nothing_is_begun_after_a_cut(server: Server, session: Session) -> None:
+def test_nothing_is_begun_after_a_cut(server: Server, session: HttpSession) -> None:
     """A connect that was under way went through, and was listened to when all was to end."""
     server.serve = lambda wire: wire.sendall(HEAD % CHUNKED + chunk(b"one\r\n"))
     session.cut()
@@ -374,7 +376,7 @@ def test_nothing_is_begun_after_a_cut(server: Server, session: Session) -> None:
 
 @pytest.mark.parametrize("location", [b"http://[::1", b"http://\xff\xfe/", b"//\xf0"])
 def test_a_redirect_to_nowhere_ends_nothing(
-    server: Server, session: Session, location: bytes
+    server: Server, session: HttpSession, location: bytes
 ) -> None:
     """A redirect is looked at by requests, also if nobody follows: a Wi-Fi's ended the gauge."""
     head = b"HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\nLocation: "

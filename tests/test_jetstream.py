@@ -22,7 +22,7 @@ from standins.jetstream_events import (
 from tweetdock.core.coverage import Spans
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
-from tweetdock.sources.bluesky.events import Loss, Puzzle, Sieve, Sighting, fold
+from tweetdock.sources.bluesky.events import Filter, Matched, Removed, UnreadableEvent, fold
 from tweetdock.sources.bluesky.progress import (
     AGREEING,
     CAUGHT_UP_MS,
@@ -35,10 +35,10 @@ from tweetdock.sources.bluesky.progress import (
     SKIP_MS,
     STEADY_FOR_MS,
     WORTH_MS,
-    Ask,
-    Course,
-    Pace,
-    Plan,
+    EventProgress,
+    EventRate,
+    HostPlan,
+    ReplayRequest,
 )
 from tweetdock.sources.bluesky.source import KnownKeys
 
@@ -124,17 +124,17 @@ def test_a_post_is_found_by_its_hashtags_whoever_writes_it_down(
     if style == 3:
         sent["commit"]["zzz"] = {"time_us": 6, "did": "did:plc:other"}
     is_ours = any(fold(tag) in set(map(fold, WANTED)) for tag in [*tags, *hidden])
-    times, events = Sieve(WANTED).sift([written(sent, style)])
+    times, events = Filter(WANTED).sift([written(sent, style)])
     assert times == [US]
     if is_ours:
         (sighting,) = events
-        assert isinstance(sighting, Sighting)
+        assert isinstance(sighting, Matched)
         assert (sighting.key, sighting.author) == ("bluesky:did:plc:0/3k7", "bluesky:did:plc:0")
         assert sighting.time_us == US
         assert "\n" not in sighting.text
         assert json.loads(sighting.text)["time_us"] == US
     else:
-        assert events == ([Loss("bluesky:did:plc:0/3k7", US)] if operation == "update" else [])
+        assert events == ([Removed("bluesky:did:plc:0/3k7", US)] if operation == "update" else [])
 
 
 @given(st.integers(0, 4))
@@ -146,13 +146,13 @@ def test_the_end_of_a_post_is_found_and_that_of_nothing_else(style: int) -> None
         written({"did": each["did"], "time_us": US + place, **each}, style)
         for place, each in enumerate([*others, delete_post(5)])
     ]
-    times, events = Sieve(WANTED).sift(frames)
+    times, events = Filter(WANTED).sift(frames)
     assert times == [US, US + 1, US + 2, US + 3, US + 4]
-    assert events == [Loss("bluesky:did:plc:0/3k5", US + 4)]
+    assert events == [Removed("bluesky:did:plc:0/3k5", US + 4)]
 
 
 def test_hashtags_are_what_bluesky_takes_for_some() -> None:
-    sieve = Sieve(["dockercon"])
+    sieve = Filter(["dockercon"])
     link = {"$type": "app.bsky.richtext.facet#link", "uri": "x", "tag": "dockercon"}
     assert not sieve.bears({"facets": [{"features": [link]}]})
     assert not sieve.bears({"text": "#dockercon"})
@@ -175,7 +175,7 @@ ODD: list[object] = [
 
 @pytest.mark.parametrize("odd", ODD)
 def test_a_record_of_odd_shape_has_the_hashtags_that_can_be_made_out(odd: object) -> None:
-    sieve = Sieve(["dockercon"])
+    sieve = Filter(["dockercon"])
     assert not sieve.bears(odd)
     assert not sieve.bears({"facets": odd})
     assert sieve.bears({"facets": odd, "tags": ["dockercon"]})
@@ -199,7 +199,7 @@ JSON = st.recursive(
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)))
 def test_no_frame_raises(frames: list[bytes]) -> None:
-    times, events = Sieve(["dockercon"]).sift(frames)
+    times, events = Filter(["dockercon"]).sift(frames)
     assert len(times) <= len(frames)
     assert len(events) <= len(frames)
 
@@ -219,18 +219,18 @@ def test_no_frame_raises(frames: list[bytes]) -> None:
 def test_a_post_that_cannot_be_named_is_a_puzzle(where: str, name: str, value: object) -> None:
     event = make_post(1, "dockercon")
     (event if where == "event" else event["commit"])[name] = value
-    _, events = Sieve(["dockercon"]).sift([json.dumps({"time_us": US, **event}).encode()])
+    _, events = Filter(["dockercon"]).sift([json.dumps({"time_us": US, **event}).encode()])
     (puzzle,) = events
-    assert isinstance(puzzle, Puzzle)
+    assert isinstance(puzzle, UnreadableEvent)
     assert puzzle.time_us == US
 
 
 def test_a_version_is_named_by_its_content_or_else_by_its_revision() -> None:
-    sieve, event = Sieve(["dockercon"]), make_post(1, "dockercon")
+    sieve, event = Filter(["dockercon"]), make_post(1, "dockercon")
     names = []
     for odd in ("cid", "rev"):
         _, events = sieve.sift([as_sent(event, US)])
-        assert isinstance(events[0], Sighting)
+        assert isinstance(events[0], Matched)
         names.append(events[0].version)
         event["commit"][odd] = {"not": "a name"}
     assert names == ["bluesky:did:plc:0/3k1@bafy1create", "bluesky:did:plc:0/3k1@3r1"]
@@ -242,10 +242,10 @@ def test_an_event_in_lines_that_is_almost_too_deep_is_found_all_the_same() -> No
     sent = as_sent(event, US).decode().removesuffix("}")
     for depth in (*range(700, 1_000), 10_000, 100_000):
         odd = f'{sent},\n"x":{"[" * depth}{"]" * depth}}}'.encode()
-        _, events = Sieve(["dockercon"]).sift([odd])
+        _, events = Filter(["dockercon"]).sift([odd])
         (found,) = events
-        assert isinstance(found, Puzzle | Sighting)
-        assert isinstance(found, Puzzle) or "\n" not in found.text
+        assert isinstance(found, UnreadableEvent | Matched)
+        assert isinstance(found, UnreadableEvent) or "\n" not in found.text
 
 
 def test_recorded_events_are_read_as_they_are() -> None:
@@ -253,9 +253,9 @@ def test_recorded_events_are_read_as_they_are() -> None:
     if not folder:
         pytest.skip("no recorded events at hand: set TWEETDOCK_RECORDINGS to their folder")
     frames = (Path(folder) / "jetstream-v1.jsonl").read_bytes().splitlines()
-    times, events = Sieve(["indierebellion"]).sift(frames)
+    times, events = Filter(["indierebellion"]).sift(frames)
     assert times == [json.loads(frame)["time_us"] for frame in frames]
-    assert [type(event) for event in events] == [Sighting, Loss]
+    assert [type(event) for event in events] == [Matched, Removed]
     disorder = max(earlier - later for earlier, later in pairwise(times))
     assert disorder < MARGIN_MS * 1000
 
@@ -263,8 +263,8 @@ def test_recorded_events_are_read_as_they_are() -> None:
 # How far the events of a connection have come.
 
 
-def course_from(since_ms: int) -> Course:
-    return Course(Ask("wss://a", since_ms, since_ms - REWIND_MS))
+def course_from(since_ms: int) -> EventProgress:
+    return EventProgress(ReplayRequest("wss://a", since_ms, since_ms - REWIND_MS))
 
 
 def every(step_ms: int, since_ms: int, until_ms: int) -> list[int]:
@@ -317,8 +317,10 @@ def test_a_silence_that_may_be_chance_is_none(step_ms: int, silence_ms: int) -> 
 
 
 def test_a_connection_is_judged_by_the_pace_that_an_earlier_one_has_shown() -> None:
-    pace = Pace()
-    first, second = (Course(Ask("wss://a", since, since), pace) for since in (NOW - 60_000, NOW))
+    pace = EventRate()
+    first, second = (
+        EventProgress(ReplayRequest("wss://a", since, since), pace) for since in (NOW - 60_000, NOW)
+    )
     first.take(every(20, NOW - 60_000, NOW), NOW)
     second.take([US, US, US, *every(20, NOW + 2_100, NOW + 2_200)], NOW + 2_200)
     assert second.news(NOW + 2_200)[1] == [Span(NOW, NOW + 2_100)]
@@ -326,7 +328,7 @@ def test_a_connection_is_judged_by_the_pace_that_an_earlier_one_has_shown() -> N
 
 @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=300))
 def test_no_pace_makes_a_hole_of_less_or_more_than_is_allowed(steps: list[int]) -> None:
-    pace = Pace()
+    pace = EventRate()
     for step in steps:
         pace.learn(1, step * 1000)
     assert LEAST_HOLE_MS <= pace.hole_us // 1000 <= HOLE_MS
@@ -335,8 +337,8 @@ def test_no_pace_makes_a_hole_of_less_or_more_than_is_allowed(steps: list[int]) 
 
 
 def test_of_a_network_that_has_become_quiet_another_pace_is_learnt() -> None:
-    pace = Pace()
-    course = Course(Ask("wss://a", NOW, NOW), pace)
+    pace = EventRate()
+    course = EventProgress(ReplayRequest("wss://a", NOW, NOW), pace)
     course.take(every(20, NOW, NOW + 10_000), NOW + 10_000)
     assert pace.hole_us == LEAST_HOLE_MS * 1000
     course.take(every(5_000, NOW + 15_000, NOW + 500_000), NOW + 500_000)
@@ -348,8 +350,8 @@ def test_of_a_network_that_has_become_quiet_another_pace_is_learnt() -> None:
 @pytest.mark.parametrize("late_ms", [0, 1_900, 2_100, 4_900, 5_100])
 def test_from_the_end_of_a_lack_on_no_more_is_told_than_was_seen(late_ms: int) -> None:
     """There was no rewind, and yet five seconds without events were told to be complete."""
-    pace = Pace()
-    course = Course(Ask("wss://a", NOW - 300_000, NOW - 300_000), pace)
+    pace = EventRate()
+    course = EventProgress(ReplayRequest("wss://a", NOW - 300_000, NOW - 300_000), pace)
     pace.learn(ENOUGH, ENOUGH * 20_000)
     course.take(every(20, NOW - 300_000 + late_ms, NOW), NOW)
     _, lacking = course.news(NOW)
@@ -360,7 +362,7 @@ def test_from_the_end_of_a_lack_on_no_more_is_told_than_was_seen(late_ms: int) -
 @pytest.mark.parametrize("behind_ms", [9_000, 300_000, 590_000])
 def test_events_that_stay_behind_our_clock_are_told_of(behind_ms: int) -> None:
     """With a clock that was ahead the window went on being read back for ever, without a word."""
-    plan, course = Plan(HOSTS, window_ms=WINDOW), course_from(NOW - 600_000)
+    plan, course = HostPlan(HOSTS, window_ms=WINDOW), course_from(NOW - 600_000)
     for now in range(NOW, NOW + STEADY_FOR_MS, 5_000):
         assert not plan.lost(now, course)
         course.take(every(500, now - behind_ms - 4_500, now - behind_ms + 1), now)
@@ -418,10 +420,12 @@ def test_many_events_of_the_future_say_that_our_clock_is_behind() -> None:
 # What is asked for next.
 
 
-def replay(plan: Plan, ask: Ask, *, until_ms: int = NOW, lost: Span | None = None) -> Course:
+def replay(
+    plan: HostPlan, ask: ReplayRequest, *, until_ms: int = NOW, lost: Span | None = None
+) -> EventProgress:
     """What a host says that has all but `lost`."""
     assert ask.cursor_ms is not None
-    course = Course(ask)
+    course = EventProgress(ask)
     times = every(200, ask.cursor_ms, until_ms + 1)
     course.take(
         [t for t in times if not lost or not lost.since_ms < t // 1000 <= lost.until_ms], NOW
@@ -431,9 +435,9 @@ def replay(plan: Plan, ask: Ask, *, until_ms: int = NOW, lost: Span | None = Non
 
 
 def test_first_the_whole_window_is_asked_for_and_then_what_is_missing() -> None:
-    plan = Plan(HOSTS, window_ms=WINDOW)
+    plan = HostPlan(HOSTS, window_ms=WINDOW)
     ask = plan.next(NOW)
-    assert ask == Ask("wss://a", NOW - WINDOW, NOW - WINDOW - REWIND_MS)
+    assert ask == ReplayRequest("wss://a", NOW - WINDOW, NOW - WINDOW - REWIND_MS)
     course = replay(plan, ask)
     assert not plan.should_leave(course, NOW)
     plan.failed()
@@ -443,17 +447,17 @@ def test_first_the_whole_window_is_asked_for_and_then_what_is_missing() -> None:
 
 
 def test_after_a_restart_only_what_is_missing_is_asked_for_where_it_was_had() -> None:
-    plan = Plan(HOSTS, window_ms=WINDOW)
+    plan = HostPlan(HOSTS, window_ms=WINDOW)
     plan.failed()
     replay(plan, plan.next(NOW))
     seen = (Span(NOW - WINDOW, NOW - 500_000),)
-    ask = Plan(HOSTS, window_ms=WINDOW, bookmark=Bookmark(plan.cursor, seen)).next(NOW)
-    assert ask == Ask("wss://b", NOW - 500_000, NOW - 500_000 - REWIND_MS)
+    ask = HostPlan(HOSTS, window_ms=WINDOW, bookmark=Bookmark(plan.cursor, seen)).next(NOW)
+    assert ask == ReplayRequest("wss://b", NOW - 500_000, NOW - 500_000 - REWIND_MS)
 
 
 def test_what_was_seen_already_is_not_replayed_for_the_sake_of_a_gap_before_it() -> None:
     seen = (Span(NOW - WINDOW, NOW - 3_000_000), Span(NOW - 2_900_000, NOW - 1000))
-    plan = Plan(HOSTS, window_ms=WINDOW, bookmark=Bookmark("", seen))
+    plan = HostPlan(HOSTS, window_ms=WINDOW, bookmark=Bookmark("", seen))
     ask = plan.next(NOW)
     assert ask.since_ms == NOW - 3_000_000
     course = replay(plan, ask, until_ms=NOW - 2_950_000)
@@ -465,7 +469,7 @@ def test_what_was_seen_already_is_not_replayed_for_the_sake_of_a_gap_before_it()
 
 
 def test_each_host_is_asked_once_for_what_none_has() -> None:
-    plan, lost = Plan(HOSTS, window_ms=WINDOW), Span(NOW - 900_000, NOW - 600_000)
+    plan, lost = HostPlan(HOSTS, window_ms=WINDOW), Span(NOW - 900_000, NOW - 600_000)
     asked = []
     for _ in HOSTS:
         ask = plan.next(NOW)
@@ -480,7 +484,7 @@ def test_each_host_is_asked_once_for_what_none_has() -> None:
 
 
 def test_a_host_that_broke_down_is_not_tried_for_an_old_gap_again_and_again() -> None:
-    plan, lost = Plan(HOSTS[:2], window_ms=WINDOW), Span(NOW - 900_000, NOW - 600_000)
+    plan, lost = HostPlan(HOSTS[:2], window_ms=WINDOW), Span(NOW - 900_000, NOW - 600_000)
     course = replay(plan, plan.next(NOW), lost=lost)
     assert plan.should_leave(course, NOW)
     plan.failed()
@@ -491,35 +495,35 @@ def test_a_host_that_broke_down_is_not_tried_for_an_old_gap_again_and_again() ->
 
 
 def test_what_is_too_large_is_stepped_over_further_each_time() -> None:
-    plan = Plan(["wss://a"], window_ms=WINDOW, bookmark=Bookmark("", (Span(0, NOW - 100_000),)))
+    plan = HostPlan(["wss://a"], window_ms=WINDOW, bookmark=Bookmark("", (Span(0, NOW - 100_000),)))
     cursors = []
     for _ in range(6):
         ask = plan.next(NOW)
         cursors.append((ask.cursor_ms or 0) - NOW + 100_000)
-        plan.met_too_large(Course(ask))
+        plan.met_too_large(EventProgress(ask))
     assert cursors == [-REWIND_MS, 1_000, 3_000, 7_000, 15_000, 31_000]
     assert plan.lost(NOW)
 
 
 def test_events_far_older_than_asked_for_are_no_reason_to_ask_the_same_again() -> None:
     """A host with a clock of its own was left and asked again at once, without end."""
-    plan = Plan(HOSTS, window_ms=WINDOW, bookmark=Bookmark("", (Span(0, NOW - 1000),)))
+    plan = HostPlan(HOSTS, window_ms=WINDOW, bookmark=Bookmark("", (Span(0, NOW - 1000),)))
     ask = plan.next(NOW)
     for older_ms, by_ms in ((SKIP_MS - 5_000, 0), (SKIP_MS + 5_000, SKIP_MS + 5_000)):
-        course = Course(ask)
+        course = EventProgress(ask)
         course.take([(ask.since_ms - older_ms) * 1000] * 3, NOW)
         assert plan.older_by_ms(course) == by_ms
-    tip = Course(Ask(ask.host, NOW, None))
+    tip = EventProgress(ReplayRequest(ask.host, NOW, None))
     tip.take([(NOW - WINDOW) * 1000] * 3, NOW)
     assert not plan.older_by_ms(tip)
 
 
 def test_old_events_of_the_future_make_the_newest_tell_the_time() -> None:
-    plan = Plan(HOSTS, window_ms=WINDOW)
+    plan = HostPlan(HOSTS, window_ms=WINDOW)
     plan.clock_moved(NOW, by_old_events=True)
     ask = plan.next(NOW)
     assert ask.cursor_ms is None
-    course = Course(ask)
+    course = EventProgress(ask)
     course.take([US, US, US], NOW)
     assert plan.should_leave(course, NOW)
     assert plan.next(NOW).since_ms == NOW - WINDOW

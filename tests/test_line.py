@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tweetdock.core.errors import LineError
 from tweetdock.core.post import Post, Raw
-from tweetdock.keep.archive_format import Line, glance
+from tweetdock.keep.archive_format import ArchiveLine, glance
 
 MOMENTS = st.integers(0, 4_102_444_800_000)
 # With halves of surrogate pairs, which JSON's escapes allow, and UTF-8 does not.
@@ -23,17 +23,17 @@ IS_ASCII = st.booleans()
 
 
 @st.composite
-def lines(draw: st.DrawFn) -> Line:
+def lines(draw: st.DrawFn) -> ArchiveLine:
     text = json.dumps(draw(st.dictionaries(TEXTS, VALUES)), ensure_ascii=draw(IS_ASCII))
-    return Line(draw(MOMENTS), draw(TEXTS), Raw(draw(TEXTS), text, draw(POSTS)))
+    return ArchiveLine(draw(MOMENTS), draw(TEXTS), Raw(draw(TEXTS), text, draw(POSTS)))
 
 
 @given(lines())
-def test_a_line_comes_back_as_it_was_written(line: Line) -> None:
+def test_a_line_comes_back_as_it_was_written(line: ArchiveLine) -> None:
     written = line.as_bytes()
     assert written.endswith(b"\n")
     assert written.count(b"\n") == 1
-    found = Line.parse(written)
+    found = ArchiveLine.parse(written)
     assert json.loads(found.raw.text) == json.loads(line.raw.text)
     assert found.raw.post == line.raw.post
     assert (found.received_ms, found.source) == (line.received_ms, line.source)
@@ -42,29 +42,29 @@ def test_a_line_comes_back_as_it_was_written(line: Line) -> None:
 
 
 @given(lines())
-def test_a_line_is_utf_8_as_every_reader_of_json_wants_it(line: Line) -> None:
+def test_a_line_is_utf_8_as_every_reader_of_json_wants_it(line: ArchiveLine) -> None:
     found = json.loads(line.as_bytes().decode("utf-8"))
     assert list(found) == ["received", "source", "version", "key", "author", "created", "post"]
     assert found["post"] == json.loads(line.raw.text)
 
 
 @given(lines())
-def test_a_glance_sees_the_same_as_a_reading(line: Line) -> None:
+def test_a_glance_sees_the_same_as_a_reading(line: ArchiveLine) -> None:
     assert glance(line.as_bytes()) == (line.received_ms, line.raw.version)
 
 
 @given(lines())
-def test_a_line_that_others_have_formatted_anew_is_still_one(line: Line) -> None:
+def test_a_line_that_others_have_formatted_anew_is_still_one(line: ArchiveLine) -> None:
     anew = json.dumps(json.loads(line.as_bytes()), sort_keys=True).encode()
-    assert Line.parse(anew).raw.version == line.raw.version
+    assert ArchiveLine.parse(anew).raw.version == line.raw.version
     assert glance(anew) == (line.received_ms, line.raw.version)
 
 
 def test_a_post_that_could_not_be_made_out_was_made_when_it_was_received() -> None:
-    line = Line(5000, "x", Raw("x:?", '{"odd": 1}', None))
+    line = ArchiveLine(5000, "x", Raw("x:?", '{"odd": 1}', None))
     assert line.at_ms == 5000
     assert json.loads(line.as_text())["key"] is None
-    assert Line.parse(line.as_bytes()).raw.post is None
+    assert ArchiveLine.parse(line.as_bytes()).raw.post is None
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,6 @@ def test_a_post_that_could_not_be_made_out_was_made_when_it_was_received() -> No
 )
 def test_what_is_no_line_is_refused(text: bytes) -> None:
     with pytest.raises(LineError):
-        Line.parse(text)
+        ArchiveLine.parse(text)
     with pytest.raises(LineError):
         glance(text)

@@ -22,7 +22,7 @@ from tweetdock.keep.archive_format import (
     united,
     write_note,
 )
-from tweetdock.keep.archive_reader import Contents
+from tweetdock.keep.archive_reader import ArchiveReader
 from tweetdock.keep.closed_files import Manifest, manifest_path
 from tweetdock.keep.files import bytes_of
 
@@ -166,7 +166,7 @@ def test_of_a_damaged_file_it_covers_what_a_merge_lists(
     path.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
     manifest = Manifest.of(path)
     with bytes_of(path) as buffer:
-        contents = Contents(path, buffer)
+        contents = ArchiveReader(path, buffer)
         received = [found.line.received_ms for found in contents]
     assert manifest.covers == {source: tuple(found) for source, found in contents.covers.items()}
     assert (manifest.lines, manifest.damaged) == (len(received), contents.tally.damaged)

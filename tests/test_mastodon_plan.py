@@ -13,10 +13,10 @@ from standins.mastodon_index import Ids, Index, Note, as_status
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Span
-from tweetdock.sources.mastodon.posts import Page, parse_page
+from tweetdock.sources.mastodon.posts import StatusPage, parse_page
 from tweetdock.sources.mastodon.timeline import (
     SETTLE_MS,
-    Reading,
+    PagedSpan,
     TimelinePlan,
     common,
     within,
@@ -58,7 +58,7 @@ class Server:
                 self.take(reading)
         return True
 
-    def take(self, reading: Reading) -> None:
+    def take(self, reading: PagedSpan) -> None:
         self.requests += 1
         served_ms = self.now_ms
         found = self.index.find(["x"], {**reading.bounds, "limit": "40"}, served_ms)
@@ -191,13 +191,13 @@ def status(moment_ms: int, number: int = 0, status_id: str = "") -> dict[str, An
     return made | ({"id": status_id} if status_id else {})
 
 
-def page(*entries: dict[str, Any]) -> Page:
+def page(*entries: dict[str, Any]) -> StatusPage:
     return parse_page(json.dumps(entries).encode(), NOW_MS, "a.example")
 
 
 @pytest.mark.parametrize("forward", [True, False])
 def test_pages_that_lead_nowhere_are_left(*, forward: bool) -> None:
-    reading = Reading(NOW_MS - WINDOW_MS, None, forward=forward)
+    reading = PagedSpan(NOW_MS - WINDOW_MS, None, forward=forward)
     same = page(status(NOW_MS - 10_000))
     reading.take(same, NOW_MS)
     with pytest.raises(SourceError, match="nothing new"):
@@ -205,13 +205,13 @@ def test_pages_that_lead_nowhere_are_left(*, forward: bool) -> None:
 
 
 def test_a_page_without_any_id_leads_nowhere() -> None:
-    reading = Reading(NOW_MS - WINDOW_MS, None, forward=False)
+    reading = PagedSpan(NOW_MS - WINDOW_MS, None, forward=False)
     with pytest.raises(SourceError, match="nothing new"):
         reading.take(page(status(NOW_MS) | {"id": None}), NOW_MS)
 
 
 def test_pages_without_end_are_left() -> None:
-    reading = Reading(NOW_MS - WINDOW_MS, None, forward=False)
+    reading = PagedSpan(NOW_MS - WINDOW_MS, None, forward=False)
 
     def read_on() -> None:
         for number in range(2_000):
@@ -222,7 +222,7 @@ def test_pages_without_end_are_left() -> None:
 
 
 def test_an_id_of_a_time_to_come_hides_nothing() -> None:
-    reading = Reading(NOW_MS - WINDOW_MS, None, forward=True)
+    reading = PagedSpan(NOW_MS - WINDOW_MS, None, forward=True)
     far = str((NOW_MS + 10 * WINDOW_MS) << 16)
     posts = [status(NOW_MS - 900_000, n) for n in range(3)]
     span = reading.take(page(status(NOW_MS, 9, far), *posts), NOW_MS)

@@ -19,7 +19,7 @@ from running import run
 from tweetdock.commands import merge as command
 from tweetdock.core.errors import ArchiveError
 from tweetdock.core.post import Span
-from tweetdock.keep.archive_format import Line, pack
+from tweetdock.keep.archive_format import ArchiveLine, pack
 from tweetdock.keep.archive_reader import opened
 from tweetdock.keep.closed_files import Manifest, manifest_path
 from tweetdock.keep.files import FileBytes
@@ -37,7 +37,7 @@ spans = st.builds(
 )
 
 
-def copies(number: int) -> st.SearchStrategy[Line]:
+def copies(number: int) -> st.SearchStrategy[ArchiveLine]:
     """One post as listeners may receive it: readable or not is the post's own, when is not."""
     at = None if number % 5 == 0 else number * 3 % 20
     source = "bluesky" if number % 7 == 0 else "x"
@@ -67,9 +67,9 @@ def merged_into(paths: Sequence[Path]) -> tuple[Merged, Path]:
     return merge(paths, output), output
 
 
-def union_in_order(lines: Iterable[Line]) -> list[bytes]:
+def union_in_order(lines: Iterable[ArchiveLine]) -> list[bytes]:
     """By brute force: each version as received first, by time and version."""
-    kept: dict[str, Line] = {}
+    kept: dict[str, ArchiveLine] = {}
     for one in lines:
         other = kept.setdefault(one.raw.version, one)
         if (one.received_ms, one.as_text()) < (other.received_ms, other.as_text()):
@@ -153,7 +153,7 @@ def test_an_archive_that_was_cut_anywhere_gives_what_is_before_the_cut(
     cut = data.draw(st.integers(0, len(content)))
     paths[0].write_bytes(content[:cut])
     merged, output = merged_into(paths)
-    whole: list[Line] = []
+    whole: list[ArchiveLine] = []
     at = 0
     known: set[int] = set()
     for chunk in heard[0]:
@@ -164,7 +164,7 @@ def test_an_archive_that_was_cut_anywhere_gives_what_is_before_the_cut(
         known |= milliseconds((chunk.covers or {}).get("x", ()))
     sound = whole + [one for chunks in heard[1:] for chunk in chunks for one in chunk.lines]
     found, contents = read(output)
-    versions = {Line.parse(text).raw.version for text in found}
+    versions = {ArchiveLine.parse(text).raw.version for text in found}
     assert len(found) == len(versions)
     assert set(union_in_order(sound)) <= set(found)
     for chunks in heard[1:]:
@@ -197,11 +197,11 @@ def test_flipped_bytes_never_harm_what_another_archive_has_whole(
         return
     found, contents = read(output)
     others = [one for chunks in heard[1:] for chunk in chunks for one in chunk.lines]
-    versions = {Line.parse(text).raw.version for text in found}
+    versions = {ArchiveLine.parse(text).raw.version for text in found}
     assert len(versions) == len(found)
     assert {one.raw.version for one in others} <= versions
-    assert list(map(Line.parse, found)) == sorted(
-        map(Line.parse, found), key=lambda one: (one.at_ms, one.raw.version)
+    assert list(map(ArchiveLine.parse, found)) == sorted(
+        map(ArchiveLine.parse, found), key=lambda one: (one.at_ms, one.raw.version)
     )
     assert not contents.tally.damaged
 
@@ -245,7 +245,7 @@ def test_an_archive_cut_after_a_merge_claims_no_more_than_it_has(tmp_path: Path)
     assert contents.tally.damaged == 1
     (known,) = contents.covers["x"]
     with_lines = {
-        Line.parse(text).at_ms
+        ArchiveLine.parse(text).at_ms
         for text in gzip.decompress(content[: content.rindex(b"\x1f\x8b\x08\x04")]).splitlines()
     }
     assert known.since_ms == whole.since_ms
@@ -313,7 +313,7 @@ def test_a_version_whose_time_is_told_in_two_ways_is_there_once(tmp_path: Path) 
     early, late = line(1, at=900, received=10), line(1, at=None, received=20)
     heard = [[Chunk((late,))], [Chunk((early,)), Chunk((line(2, at=15),))]]
     _, output = merged_into(lay_out(tmp_path, heard))
-    found = [Line.parse(text).raw.version for text in read(output)[0]]
+    found = [ArchiveLine.parse(text).raw.version for text in read(output)[0]]
     assert found == ["x:2", "x:1"]
 
 

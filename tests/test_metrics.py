@@ -16,7 +16,7 @@ from serving import Serving, make_reading
 from tweetdock import __version__
 from tweetdock.core.coverage import Grade
 from tweetdock.core.post import Batch, Post, Span, Trouble
-from tweetdock.show.board import BUCKETS, Board, Past, Vitals
+from tweetdock.show.board import BUCKETS, Board, Health, Past
 from tweetdock.show.web.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def test_how_the_house_is(serving: Serving) -> None:
 
 @given(st.lists(st.floats(0, 20)))
 def test_the_histogram_counts_every_delay_up_to_each_end(delays: list[float]) -> None:
-    vitals = Vitals(threads=dict, needles=dict, servo_trouble=lambda: "", cost_usd=lambda: None)
+    vitals = Health(threads=dict, needles=dict, servo_trouble=lambda: "", cost_usd=lambda: None)
     board = Board(Past(), vitals)
     for delay in delays:
         board.note_delay(delay)
@@ -193,7 +193,7 @@ WAYS = st.sampled_from(["values", "dots", "underscores", "allow-utf-8", "", "x",
 
 @given(st.builds("{};version={};escaping={}".format, KINDS, NUMBERS, WAYS))
 def test_no_wish_is_too_odd(accept: str) -> None:
-    vitals = Vitals(threads=dict, needles=dict, servo_trouble=lambda: "", cost_usd=lambda: None)
+    vitals = Health(threads=dict, needles=dict, servo_trouble=lambda: "", cost_usd=lambda: None)
     body, kind = Metrics(Board(Past(), vitals), lambda: 0).scrape(accept)
     assert b"tweetdock_watchers 0.0" in body
     assert kind.startswith(("text/plain;", "application/openmetrics-text;"))

@@ -16,14 +16,14 @@ from standins.pigpiod import PulseChange, StandInPigpiod
 
 from tweetdock.core.motion import SPEED
 from tweetdock.servos.needle import FIRST_SPEED, STAGGER_SECONDS
-from tweetdock.servos.needle_thread import Needles
+from tweetdock.servos.needle_thread import NeedleThread
 from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.servos import REMEMBERED, MockServos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tweetdock.servos.servos import Rig
+    from tweetdock.servos.servos import Servos
     from tweetdock.threads import Crash
 
 DIAL, _ = DIALS = dials()
@@ -45,11 +45,11 @@ OUTAGES = [
 class Gauge:
     """Needles at work, the stand-in that they move, and whatever they told of a crash."""
 
-    def __init__(self, pigpiod: StandInPigpiod, servos: Rig | None = None) -> None:
+    def __init__(self, pigpiod: StandInPigpiod, servos: Servos | None = None) -> None:
         self.pigpiod = pigpiod
         self.crashes: list[Crash] = []
         rig = servos or PigpioServos(DIALS, "127.0.0.1", pigpiod.port)
-        self.needles = Needles(rig, DIALS, self.crashes.append)
+        self.needles = NeedleThread(rig, DIALS, self.crashes.append)
 
     def aim(self, tweets: float, tweeters: float | None = None) -> None:
         self.needles.aim([tweets, tweets if tweeters is None else tweeters])
@@ -339,7 +339,7 @@ class Buggy(MockServos):
 def test_a_bug_is_told_as_a_crash_and_ends_the_pulses(no_thread_is_left: None, method: str) -> None:
     servos = Buggy(method)
     crashes: list[Crash] = []
-    needles = Needles(servos, DIALS, crashes.append)
+    needles = NeedleThread(servos, DIALS, crashes.append)
     assert comes_true(lambda: bool(crashes))
     assert needles.stop(STOP_SECONDS)
     (crash,) = crashes
@@ -349,11 +349,11 @@ def test_a_bug_is_told_as_a_crash_and_ends_the_pulses(no_thread_is_left: None, m
 
 
 @pytest.fixture
-def mock() -> Iterator[tuple[MockServos, Needles]]:
+def mock() -> Iterator[tuple[MockServos, NeedleThread]]:
     """Needles on gpiozero's mock pins, at rest at home."""
     servos = MockServos(DIALS)
     crashes: list[Crash] = []
-    needles = Needles(servos, DIALS, crashes.append)
+    needles = NeedleThread(servos, DIALS, crashes.append)
     assert comes_true(lambda: is_resting(servos) and len(states(servos, TWEETERS)) > 1)
     yield servos, needles
     needles.stop(LIMIT)
@@ -383,7 +383,7 @@ def come_to_rest(servos: MockServos, *angles: float) -> Callable[[], bool]:
     return have_come
 
 
-def test_mock_needles_go_the_very_same_way(mock: tuple[MockServos, Needles]) -> None:
+def test_mock_needles_go_the_very_same_way(mock: tuple[MockServos, NeedleThread]) -> None:
     servos, needles = mock
     needles.aim([SHORT, 9.0])
     assert comes_true(come_to_rest(servos, SHORT, 9.0))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tweetdock.show.systemd import (
     STATUS_SECONDS,
     STATUS_SIGNS,
-    Told,
+    Notified,
     address,
     next_notice,
     ping_seconds,
@@ -26,7 +26,7 @@ pings = st.none() | st.floats(0.01, 10.0)
 def test_at_every_turn_what_is_due_is_said_and_nothing_else(
     turns: list[tuple[float, str]], ping: float | None
 ) -> None:
-    told: Told | None = None
+    told: Notified | None = None
     said: list[tuple[float, list[str]]] = []
     asked: list[float] = []
     now = START

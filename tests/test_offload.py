@@ -22,8 +22,8 @@ from standins.x_api import XApi, make_post
 
 from tweetdock.core.errors import OffloadError
 from tweetdock.core.post import Post, Raw
-from tweetdock.keep.archive_format import Line, pack
-from tweetdock.keep.closed_files import Manifest, Shelf, manifest_path
+from tweetdock.keep.archive_format import ArchiveLine, pack
+from tweetdock.keep.closed_files import ClosedFiles, Manifest, manifest_path
 from tweetdock.keep.files import hold
 from tweetdock.keep.offload import Offload, OffloadJob, Outcome
 
@@ -50,9 +50,9 @@ def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def shelf(tmp_path: Path) -> ClosedFiles:
     """An archive with its open file and nothing closed yet."""
-    shelf = Shelf(tmp_path / "tweets.jsonl.gz")
+    shelf = ClosedFiles(tmp_path / "tweets.jsonl.gz")
     shelf.path.write_bytes(archived(START_MS + 30 * DAY_MS))
     return shelf
 
@@ -62,11 +62,13 @@ def archived(first_ms: int) -> bytes:
     posts = (Post(f"x:{first_ms + n}", "x:7", first_ms + n) for n in range(3))
     noise = hashlib.shake_256(str(first_ms).encode()).hexdigest(10_000)
     text = json.dumps({"text": noise})
-    lines = [Line(post.created_ms, "x", Raw(post.key, text, post)).as_text() for post in posts]
+    lines = [
+        ArchiveLine(post.created_ms, "x", Raw(post.key, text, post)).as_text() for post in posts
+    ]
     return pack("".join(f"{line}\n" for line in lines).encode())
 
 
-def close(shelf: Shelf, day: int) -> Path:
+def close(shelf: ClosedFiles, day: int) -> Path:
     """A file that was closed on that day, and is older than those of later days."""
     first_ms = START_MS + day * DAY_MS
     path = shelf.new_name(first_ms)
@@ -80,15 +82,15 @@ def key_of(path: Path, day: int) -> str:
     return f"raw/pi/tweets-202611{21 + day}T065536Z-pi-4.local-{digest[:8]}.jsonl.gz"
 
 
-def offload(s3: S3, shelf: Shelf, *, keeps_local: bool = False) -> Offload:
+def offload(s3: S3, shelf: ClosedFiles, *, keeps_local: bool = False) -> Offload:
     return Offload(shelf, s3.bucket(), keeps_local=keeps_local, host="pi-4.local")
 
 
-def bring(s3: S3, shelf: Shelf, *, keeps_local: bool = False) -> list[Outcome]:
+def bring(s3: S3, shelf: ClosedFiles, *, keeps_local: bool = False) -> list[Outcome]:
     return list(offload(s3, shelf, keeps_local=keeps_local).run())
 
 
-def bring_in_vain(s3: S3, shelf: Shelf, outcomes: Sequence[Outcome] = ()) -> OffloadError:
+def bring_in_vain(s3: S3, shelf: ClosedFiles, outcomes: Sequence[Outcome] = ()) -> OffloadError:
     """The run ends with the bucket's failure, after those outcomes."""
     came: list[Outcome] = []
     with pytest.raises(OffloadError) as caught:
@@ -97,7 +99,7 @@ def bring_in_vain(s3: S3, shelf: Shelf, outcomes: Sequence[Outcome] = ()) -> Off
     return caught.value
 
 
-def test_a_closed_file_goes_to_the_bucket_with_its_manifest(s3: S3, shelf: Shelf) -> None:
+def test_a_closed_file_goes_to_the_bucket_with_its_manifest(s3: S3, shelf: ClosedFiles) -> None:
     path = close(shelf, 0)
     content, key = path.read_bytes(), key_of(path, 0)
     (outcome,) = bring(s3, shelf)
@@ -115,12 +117,12 @@ def test_a_closed_file_goes_to_the_bucket_with_its_manifest(s3: S3, shelf: Shelf
     assert bring(s3, shelf) == []
 
 
-def test_the_oldest_file_goes_first(s3: S3, shelf: Shelf) -> None:
+def test_the_oldest_file_goes_first(s3: S3, shelf: ClosedFiles) -> None:
     names = [close(shelf, day).name for day in (2, 0, 1)]
     assert [outcome.file for outcome in bring(s3, shelf)] == [names[1], names[2], names[0]]
 
 
-def test_a_file_without_lines_is_named_by_its_time(s3: S3, shelf: Shelf) -> None:
+def test_a_file_without_lines_is_named_by_its_time(s3: S3, shelf: ClosedFiles) -> None:
     path = close(shelf, 0)
     path.write_bytes(b"")
     os.utime(path, (START_MS / 1000, START_MS / 1000))
@@ -129,13 +131,13 @@ def test_a_file_without_lines_is_named_by_its_time(s3: S3, shelf: Shelf) -> None
     assert s3.get(key) == b""
 
 
-def test_a_hosts_odd_name_does_no_harm_to_the_key(s3: S3, shelf: Shelf) -> None:
+def test_a_hosts_odd_name_does_no_harm_to_the_key(s3: S3, shelf: ClosedFiles) -> None:
     close(shelf, 0)
     (outcome,) = Offload(shelf, s3.bucket(), keeps_local=False, host="ü/../Pi 4").run()
     assert "/tweets-20261121T065536Z-..-Pi-4-" in outcome.url
 
 
-def test_a_file_that_is_to_stay_is_marked_and_skipped_next_time(s3: S3, shelf: Shelf) -> None:
+def test_a_file_that_is_to_stay_is_marked_and_skipped_next_time(s3: S3, shelf: ClosedFiles) -> None:
     path = close(shelf, 0)
     (outcome,) = bring(s3, shelf, keeps_local=True)
     assert outcome.is_kept
@@ -147,7 +149,7 @@ def test_a_file_that_is_to_stay_is_marked_and_skipped_next_time(s3: S3, shelf: S
     assert s3.proxy.asked("PUT") == s3.proxy.asked("HEAD") == []
 
 
-def test_a_marked_file_is_not_read_again_until_it_is_touched(s3: S3, shelf: Shelf) -> None:
+def test_a_marked_file_is_not_read_again_until_it_is_touched(s3: S3, shelf: ClosedFiles) -> None:
     path = close(shelf, 0)
     size = path.stat().st_size
     bring(s3, shelf, keeps_local=True)
@@ -173,7 +175,7 @@ def _rchar(counts: str) -> int:
     return int(counts.split()[1])
 
 
-def test_a_file_marked_for_another_bucket_goes_to_this_one_too(s3: S3, shelf: Shelf) -> None:
+def test_a_file_marked_for_another_bucket_goes_to_this_one_too(s3: S3, shelf: ClosedFiles) -> None:
     close(shelf, 0)
     bring(s3, shelf, keeps_local=True)
     elsewhere = Offload(shelf, s3.bucket("s3://posts"), keeps_local=True, host="pi")
@@ -181,7 +183,7 @@ def test_a_file_marked_for_another_bucket_goes_to_this_one_too(s3: S3, shelf: Sh
     assert len(s3.keys()) == 4
 
 
-def test_a_marked_file_goes_when_none_is_to_stay_any_more(s3: S3, shelf: Shelf) -> None:
+def test_a_marked_file_goes_when_none_is_to_stay_any_more(s3: S3, shelf: ClosedFiles) -> None:
     path = close(shelf, 0)
     bring(s3, shelf, keeps_local=True)
     (outcome,) = bring(s3, shelf)
@@ -190,7 +192,7 @@ def test_a_marked_file_goes_when_none_is_to_stay_any_more(s3: S3, shelf: Shelf) 
     assert not manifest_path(path).exists()
 
 
-def test_a_manifest_of_another_file_is_not_believed(s3: S3, shelf: Shelf) -> None:
+def test_a_manifest_of_another_file_is_not_believed(s3: S3, shelf: ClosedFiles) -> None:
     # logrotate renames files, but not our manifests: .1 may have that of what now is .2.
     path = close(shelf, 0)
     bring(s3, shelf, keeps_local=True)
@@ -204,7 +206,7 @@ def test_a_manifest_of_another_file_is_not_believed(s3: S3, shelf: Shelf) -> Non
 
 @pytest.mark.parametrize("faults", [DOWN, [Cut(9_000)] * TRIES])
 def test_a_run_that_broke_off_is_taken_up_where_it_was(
-    s3: S3, shelf: Shelf, faults: list[Fault]
+    s3: S3, shelf: ClosedFiles, faults: list[Fault]
 ) -> None:
     first, second, third = (close(shelf, day) for day in range(3))
     # The first file and its manifest pass.
@@ -224,7 +226,7 @@ def test_a_run_that_broke_off_is_taken_up_where_it_was(
     assert s3.get(url.removeprefix("s3://posts/")) == content
 
 
-def test_only_what_is_missing_is_sent_again(s3: S3, shelf: Shelf) -> None:
+def test_only_what_is_missing_is_sent_again(s3: S3, shelf: ClosedFiles) -> None:
     path = close(shelf, 0)
     s3.proxy.fail("PUT", None, *DOWN)  # of the manifest
     bring_in_vain(s3, shelf)
@@ -236,7 +238,7 @@ def test_only_what_is_missing_is_sent_again(s3: S3, shelf: Shelf) -> None:
     assert not path.exists()
 
 
-def test_a_file_has_the_same_key_whatever_logrotate_calls_it(s3: S3, shelf: Shelf) -> None:
+def test_a_file_has_the_same_key_whatever_logrotate_calls_it(s3: S3, shelf: ClosedFiles) -> None:
     path = close(shelf, 0)
     s3.proxy.fail("PUT", None, *DOWN)
     bring_in_vain(s3, shelf)
@@ -248,7 +250,9 @@ def test_a_file_has_the_same_key_whatever_logrotate_calls_it(s3: S3, shelf: Shel
     assert len(s3.keys()) == 2
 
 
-def test_what_arrived_damaged_stays_here_until_a_true_copy_is_seen(s3: S3, shelf: Shelf) -> None:
+def test_what_arrived_damaged_stays_here_until_a_true_copy_is_seen(
+    s3: S3, shelf: ClosedFiles
+) -> None:
     path = close(shelf, 0)
     key = key_of(path, 0)
     s3.proxy.fail("PUT", Corrupt())
@@ -260,7 +264,7 @@ def test_what_arrived_damaged_stays_here_until_a_true_copy_is_seen(s3: S3, shelf
     assert s3.get(key) == content
 
 
-def test_what_was_changed_in_the_bucket_is_sent_again(s3: S3, shelf: Shelf) -> None:
+def test_what_was_changed_in_the_bucket_is_sent_again(s3: S3, shelf: ClosedFiles) -> None:
     path = close(shelf, 0)
     key, content = key_of(path, 0), path.read_bytes()
     s3.proxy.fail("PUT", None, *DOWN)
@@ -274,14 +278,16 @@ def test_what_was_changed_in_the_bucket_is_sent_again(s3: S3, shelf: Shelf) -> N
     assert not path.exists()
 
 
-def test_a_server_that_cannot_be_asked_afterwards_is_not_believed(s3: S3, shelf: Shelf) -> None:
+def test_a_server_that_cannot_be_asked_afterwards_is_not_believed(
+    s3: S3, shelf: ClosedFiles
+) -> None:
     path = close(shelf, 0)
     s3.proxy.fail("HEAD", None, *DOWN)
     bring_in_vain(s3, shelf)
     assert path.exists()
 
 
-def test_one_bad_file_does_not_hold_up_the_next(s3: S3, shelf: Shelf) -> None:
+def test_one_bad_file_does_not_hold_up_the_next(s3: S3, shelf: ClosedFiles) -> None:
     first, second = close(shelf, 0), close(shelf, 1)
     manifest_path(first).mkdir()
     bad, good = bring(s3, shelf)
@@ -291,7 +297,7 @@ def test_one_bad_file_does_not_hold_up_the_next(s3: S3, shelf: Shelf) -> None:
     assert first.exists()
 
 
-def test_a_file_on_which_somebody_else_works_is_left_alone(s3: S3, shelf: Shelf) -> None:
+def test_a_file_on_which_somebody_else_works_is_left_alone(s3: S3, shelf: ClosedFiles) -> None:
     close(shelf, 0)
     second = close(shelf, 1)
     with second.open("rb") as held:
@@ -302,7 +308,7 @@ def test_a_file_on_which_somebody_else_works_is_left_alone(s3: S3, shelf: Shelf)
     assert not manifest_path(second).exists()
 
 
-def test_a_file_is_ours_while_it_is_sent(s3: S3, shelf: Shelf) -> None:
+def test_a_file_is_ours_while_it_is_sent(s3: S3, shelf: ClosedFiles) -> None:
     close(shelf, 0)
     seen: list[list[Path]] = []
     s3.proxy.meanwhile = lambda *_: seen.append(shelf.closed())
@@ -311,7 +317,7 @@ def test_a_file_is_ours_while_it_is_sent(s3: S3, shelf: Shelf) -> None:
     assert not any(seen)
 
 
-def test_a_file_that_vanishes_on_the_way_is_no_failure(s3: S3, shelf: Shelf) -> None:
+def test_a_file_that_vanishes_on_the_way_is_no_failure(s3: S3, shelf: ClosedFiles) -> None:
     first, second = close(shelf, 0), close(shelf, 1)
 
     def prune(method: str, _path: str) -> None:
@@ -322,7 +328,7 @@ def test_a_file_that_vanishes_on_the_way_is_no_failure(s3: S3, shelf: Shelf) -> 
     assert [outcome.file for outcome in bring(s3, shelf)] == [second.name]
 
 
-def test_another_file_in_its_place_is_not_removed(s3: S3, shelf: Shelf) -> None:
+def test_another_file_in_its_place_is_not_removed(s3: S3, shelf: ClosedFiles) -> None:
     path = close(shelf, 0)
     older = f"{shelf.path}.9"
     newer = archived(START_MS + DAY_MS)
@@ -344,7 +350,7 @@ def test_another_file_in_its_place_is_not_removed(s3: S3, shelf: Shelf) -> None:
     }
 
 
-def test_what_a_killed_one_had_set_aside_is_looked_at_anew(s3: S3, shelf: Shelf) -> None:
+def test_what_a_killed_one_had_set_aside_is_looked_at_anew(s3: S3, shelf: ClosedFiles) -> None:
     path = close(shelf, 0)
     key, content = key_of(path, 0), path.read_bytes()
     Manifest.of(path).write(path)
@@ -357,7 +363,9 @@ def test_what_a_killed_one_had_set_aside_is_looked_at_anew(s3: S3, shelf: Shelf)
     assert list(shelf.path.parent.iterdir()) == [shelf.path]
 
 
-def test_a_manifest_that_a_killed_one_left_alone_goes_with_its_file(s3: S3, shelf: Shelf) -> None:
+def test_a_manifest_that_a_killed_one_left_alone_goes_with_its_file(
+    s3: S3, shelf: ClosedFiles
+) -> None:
     path = close(shelf, 0)
     Manifest.of(path).write(path)
     path.rename(f"{shelf.path}.leaving-0123456789abcdef")
@@ -366,7 +374,7 @@ def test_a_manifest_that_a_killed_one_left_alone_goes_with_its_file(s3: S3, shel
     assert list(shelf.path.parent.iterdir()) == [shelf.path]
 
 
-def test_what_another_one_has_just_set_aside_is_left_alone(s3: S3, shelf: Shelf) -> None:
+def test_what_another_one_has_just_set_aside_is_left_alone(s3: S3, shelf: ClosedFiles) -> None:
     aside = close(shelf, 0).rename(f"{shelf.path}.leaving-0123456789abcdef")
     with aside.open("rb") as held:
         hold(held.fileno(), aside)
@@ -375,11 +383,13 @@ def test_what_another_one_has_just_set_aside_is_left_alone(s3: S3, shelf: Shelf)
     assert len(bring(s3, shelf)) == 1
 
 
-def test_a_job_without_anything_to_do_is_done(s3: S3, shelf: Shelf) -> None:
+def test_a_job_without_anything_to_do_is_done(s3: S3, shelf: ClosedFiles) -> None:
     assert OffloadJob(lambda: offload(s3, shelf))() is None
 
 
-def test_a_job_says_what_is_safe(s3: S3, shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_job_says_what_is_safe(
+    s3: S3, shelf: ClosedFiles, caplog: pytest.LogCaptureFixture
+) -> None:
     path = close(shelf, 0)
     key = key_of(path, 0)
     with caplog.at_level(logging.INFO, "tweetdock"):
@@ -388,7 +398,7 @@ def test_a_job_says_what_is_safe(s3: S3, shelf: Shelf, caplog: pytest.LogCapture
 
 
 def test_a_job_that_fails_is_run_again_and_again_ever_later(
-    shelf: Shelf, caplog: pytest.LogCaptureFixture, s3: S3
+    shelf: ClosedFiles, caplog: pytest.LogCaptureFixture, s3: S3
 ) -> None:
     path = close(shelf, 0)
     is_mended = False
@@ -415,7 +425,7 @@ def test_a_job_that_fails_is_run_again_and_again_ever_later(
 
 
 def test_a_job_comes_back_for_one_bad_file(
-    s3: S3, shelf: Shelf, caplog: pytest.LogCaptureFixture
+    s3: S3, shelf: ClosedFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = close(shelf, 0), close(shelf, 1)
     manifest_path(first).mkdir()
@@ -425,18 +435,18 @@ def test_a_job_comes_back_for_one_bad_file(
 
 
 def test_a_job_comes_back_for_a_folder_that_cannot_be_read(
-    s3: S3, shelf: Shelf, caplog: pytest.LogCaptureFixture
+    s3: S3, shelf: ClosedFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
-    no_folder = Shelf(shelf.path / "tweets.jsonl.gz")
+    no_folder = ClosedFiles(shelf.path / "tweets.jsonl.gz")
     assert OffloadJob(lambda: offload(s3, no_folder))() is not None
     assert "the archive's folder cannot be read" in caplog.text
 
 
-def settings(s3: S3, shelf: Shelf) -> dict[str, str]:
+def settings(s3: S3, shelf: ClosedFiles) -> dict[str, str]:
     return s3.env | {"TWEETDOCK_OFFLOAD": URL, "TWEETDOCK_ARCHIVE": str(shelf.path)}
 
 
-def test_the_command_says_a_line_for_each_file(s3: S3, shelf: Shelf, tmp_path: Path) -> None:
+def test_the_command_says_a_line_for_each_file(s3: S3, shelf: ClosedFiles, tmp_path: Path) -> None:
     path = close(shelf, 0)
     size = path.stat().st_size
     words = ("offload", URL, "--archive", str(shelf.path), "--keep")
@@ -450,7 +460,7 @@ def test_the_command_says_a_line_for_each_file(s3: S3, shelf: Shelf, tmp_path: P
 
 
 def test_the_command_names_what_another_one_is_at_work_on(
-    s3: S3, shelf: Shelf, tmp_path: Path
+    s3: S3, shelf: ClosedFiles, tmp_path: Path
 ) -> None:
     path = close(shelf, 0)
     with path.open("rb") as held, shelf.path.open("rb") as open_one:
@@ -462,7 +472,9 @@ def test_the_command_names_what_another_one_is_at_work_on(
     assert path.exists()
 
 
-def test_the_command_minds_no_settings_but_its_own(s3: S3, shelf: Shelf, tmp_path: Path) -> None:
+def test_the_command_minds_no_settings_but_its_own(
+    s3: S3, shelf: ClosedFiles, tmp_path: Path
+) -> None:
     close(shelf, 0)
     others = {"TWEETDOCK_ARCHIVE_ROTATE": "never", "TWEETDOCK_HASHTAGS": "#"}
     done = run("offload", folder=tmp_path, env=settings(s3, shelf) | others)
@@ -470,13 +482,13 @@ def test_the_command_minds_no_settings_but_its_own(s3: S3, shelf: Shelf, tmp_pat
 
 
 def test_a_folder_that_is_not_there_has_no_closed_file(s3: S3, tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "missing" / "tweets.jsonl.gz")
+    shelf = ClosedFiles(tmp_path / "missing" / "tweets.jsonl.gz")
     done = run("offload", folder=tmp_path, env=settings(s3, shelf))
     assert (done.returncode, done.stdout) == (0, f"no closed file of {shelf.path} is waiting\n")
 
 
 def test_the_command_takes_its_words_from_the_settings(
-    s3: S3, shelf: Shelf, tmp_path: Path
+    s3: S3, shelf: ClosedFiles, tmp_path: Path
 ) -> None:
     kept = close(shelf, 0)
     settings_file = tmp_path / ".env"
@@ -512,7 +524,7 @@ def test_wrong_words_are_all_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_bucket_that_cannot_be_had_ends_the_command_in_one_sentence(
-    s3: S3, shelf: Shelf, tmp_path: Path, changes: dict[str, str], sentence: str
+    s3: S3, shelf: ClosedFiles, tmp_path: Path, changes: dict[str, str], sentence: str
 ) -> None:
     path = close(shelf, 0)
     done = run("offload", folder=tmp_path, env=settings(s3, shelf) | changes)
@@ -524,7 +536,7 @@ def test_a_bucket_that_cannot_be_had_ends_the_command_in_one_sentence(
 
 
 def test_credentials_that_the_server_does_not_know_end_the_command(
-    s3: S3, shelf: Shelf, tmp_path: Path
+    s3: S3, shelf: ClosedFiles, tmp_path: Path
 ) -> None:
     path = close(shelf, 0)
     s3.tell("reset-auth", "0")
@@ -539,7 +551,7 @@ def test_credentials_that_the_server_does_not_know_end_the_command(
 
 
 def test_a_bad_file_ends_the_command_with_69_after_the_others(
-    s3: S3, shelf: Shelf, tmp_path: Path
+    s3: S3, shelf: ClosedFiles, tmp_path: Path
 ) -> None:
     first, second = close(shelf, 0), close(shelf, 1)
     manifest_path(first).mkdir()
@@ -551,7 +563,7 @@ def test_a_bad_file_ends_the_command_with_69_after_the_others(
 
 @pytest.mark.parametrize("passing", range(4))
 def test_a_command_killed_on_the_way_loses_nothing(
-    s3: S3, shelf: Shelf, tmp_path: Path, passing: int
+    s3: S3, shelf: ClosedFiles, tmp_path: Path, passing: int
 ) -> None:
     paths = [close(shelf, day) for day in range(2)]
     contents = {key_of(path, day): path.read_bytes() for day, path in enumerate(paths)}

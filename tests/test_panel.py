@@ -6,7 +6,7 @@ import pytest
 from dials import dials
 
 from tweetdock.commands.calibrate_panel import Row, View, help_text, panel
-from tweetdock.servos.calibration import Calibration, Marks, Place
+from tweetdock.servos.calibration import Calibration, DialPoint, Marks
 
 DIAL, _ = dials()
 WIDTHS = (20, 40, 46, 60, 80, 200)
@@ -45,7 +45,7 @@ def row_with(rows: list[str], words: str) -> str:
 def test_no_row_is_wider_than_the_terminal(
     work: Calibration, width: int, at_us: int | None
 ) -> None:
-    work.mark(Place.LEFT, 1000)
+    work.mark(DialPoint.LEFT, 1000)
     seen = view(work, at_us)
     for one in (
         seen,
@@ -68,7 +68,7 @@ def test_needle_and_marks_stand_in_their_order(work: Calibration, width: int) ->
 
 
 def test_the_needle_on_a_mark_stands_above_it(work: Calibration) -> None:
-    for place, letter in zip(Place, "LMR", strict=True):
+    for place, letter in zip(DialPoint, "LMR", strict=True):
         rows = text(panel(view(work, work.marks.pulse_us(place)), 80))
         assert row_with(rows, "▼").index("▼") == row_with(rows, "━").index(letter)
 
@@ -81,7 +81,7 @@ def test_pulses_beyond_the_usual_widen_the_scale(work: Calibration) -> None:
 def test_what_is_not_saved_says_so(work: Calibration) -> None:
     assert "not saved" not in "".join(text(panel(view(work, 1000), 80)))
     work.nudge(10, 1000, 0.0)
-    work.mark(Place.LEFT, 1010)
+    work.mark(DialPoint.LEFT, 1010)
     for width in (46, 80):
         rows = text(panel(view(work, 1010), width))
         assert [row.split()[1] for row in rows if "not saved" in row] == ["left"]
@@ -96,16 +96,16 @@ def test_the_next_step_is_told_until_all_is_done(work: Calibration) -> None:
     assert "slowly at first" in told(None)
     assert "press l" in told(1000)
     work.nudge(10, 1000, 0.0)
-    work.mark(Place.LEFT, 1010)
+    work.mark(DialPoint.LEFT, 1010)
     assert "press r" in told(1010)
-    work.mark(Place.RIGHT, 1010)
+    work.mark(DialPoint.RIGHT, 1010)
     assert "0 µs apart" in told(1010)
-    work.go(Place.LEFT)
+    work.go(DialPoint.LEFT)
     work.halt(1900)
-    work.mark(Place.RIGHT, 1900)
+    work.mark(DialPoint.RIGHT, 1900)
     assert "press m" in told(1900)
     work.halt(1400)
-    work.mark(Place.MIDDLE, 1400)
+    work.mark(DialPoint.MIDDLE, 1400)
     assert "s saves" in told(1400)
     work.save()
     assert "q quits" in told(1400)

@@ -8,7 +8,7 @@ import pytest
 from archiving import START_MS, fill, line, open_archive
 
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.archive_format import Place, pack
+from tweetdock.keep.archive_format import ArchivePosition, pack
 from tweetdock.settings.keeping import Rotation
 
 
@@ -17,7 +17,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tweets.jsonl.gz"
 
 
-def recent(path: Path, place: Place | None, since_ms: int) -> list[int]:
+def recent(path: Path, place: ArchivePosition | None, since_ms: int) -> list[int]:
     """The numbers of the lines that an archive opened now finds to be recent, in their order."""
     archive = open_archive(path)
     versions = list(archive.recent(place, since_ms))
@@ -90,7 +90,7 @@ def test_what_was_written_after_a_place_is_known_although_the_clock_stepped_back
 def test_files_that_were_begun_after_a_place_are_known_wholly_and_older_ones_not_at_all(
     path: Path,
 ) -> None:
-    places: list[Place | None] = []
+    places: list[ArchivePosition | None] = []
     archive = open_archive(path)
     for number in range(9):
         archive.append([line(number)])
@@ -110,7 +110,7 @@ def test_a_place_whose_file_vanishes_meanwhile_ends_what_is_recent(path: Path) -
     for number, file in enumerate([*older, path]):
         fill(file, range(number, number + 1))
     archive = open_archive(path)
-    found = archive.recent(Place(str(path), older[1].stat().st_ino, 0), START_MS)
+    found = archive.recent(ArchivePosition(str(path), older[1].stat().st_ino, 0), START_MS)
     assert next(found) == "x:2"
     older[1].unlink()
     assert list(found) == []
@@ -121,15 +121,15 @@ def test_a_place_that_is_in_no_file_any_more_is_replaced_by_the_time(path: Path)
     fill(path, range(10), range(10, 20))
     stat = path.stat()
     elsewhere = [
-        Place(str(path), stat.st_ino + 1, 0),
+        ArchivePosition(str(path), stat.st_ino + 1, 0),
         # The number of a removed file is given to a new one.
-        Place(str(path), stat.st_ino, stat.st_size - 30),
-        Place(str(path), stat.st_ino, stat.st_size + 1),
-        Place("/elsewhere/tweets.jsonl.gz", stat.st_ino, 0),
+        ArchivePosition(str(path), stat.st_ino, stat.st_size - 30),
+        ArchivePosition(str(path), stat.st_ino, stat.st_size + 1),
+        ArchivePosition("/elsewhere/tweets.jsonl.gz", stat.st_ino, 0),
     ]
     for place in elsewhere:
         assert recent(path, place, START_MS + 17) == [17, 18, 19]
-    assert recent(path, Place(str(path), stat.st_ino, stat.st_size), START_MS) == []
+    assert recent(path, ArchivePosition(str(path), stat.st_ino, stat.st_size), START_MS) == []
 
 
 def test_a_file_that_was_cut_before_the_place_has_nothing_after_it(path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_file_that_was_cut_before_the_place_has_nothing_after_it(path: Path) -
 def test_the_place_is_none_while_no_file_is_open(path: Path) -> None:
     archive = open_archive(path)
     stat = path.stat()
-    assert archive.place == Place(str(path), stat.st_ino, 0)
+    assert archive.place == ArchivePosition(str(path), stat.st_ino, 0)
     path.unlink()
     path.mkdir()
     archive.reopen(START_MS)
@@ -170,5 +170,5 @@ def test_a_file_that_cannot_be_read_is_passed_over_with_a_warning(
     assert recent(path, None, START_MS) == [0, 2]
     assert f"{older[1]} cannot be read (Input/output error)" in caplog.text
     caplog.clear()
-    assert recent(path, Place(str(path), bad, 0), START_MS) == [0, 2]
+    assert recent(path, ArchivePosition(str(path), bad, 0), START_MS) == [0, 2]
     assert f"{older[1]} cannot be read (Input/output error)" in caplog.text

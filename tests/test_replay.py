@@ -26,8 +26,8 @@ from tweetdock.core.errors import SourceError, TornError, UnavailableError
 from tweetdock.core.post import Batch, Post, Span, Trouble
 from tweetdock.keep.archive_reader import texts as lines_of
 from tweetdock.sources.polling import Poller
-from tweetdock.sources.recordings import Tape, Text
-from tweetdock.sources.replay import GLANCE, PIECE, Program, Replay
+from tweetdock.sources.recordings import Recording, Text
+from tweetdock.sources.replay import GLANCE, PIECE, Replay, Schedule
 
 HOUR = 3_600_000
 WINDOW_SECONDS = 3600.0
@@ -324,7 +324,7 @@ def test_what_is_too_old_for_the_window_is_not_brought_any_more() -> None:
 
 
 def test_a_post_keeps_its_first_moment_with_its_author_and_odd_names_are_kept() -> None:
-    tape = Tape()
+    tape = Recording()
     posts = [
         Post("a\ud800", "late", 500),
         Post("b", "\udfff", 300),
@@ -337,7 +337,7 @@ def test_a_post_keeps_its_first_moment_with_its_author_and_odd_names_are_kept() 
     tape.close()
     assert len(tape) == 3
     assert [tape[n] for n in range(3)] == [posts[2], posts[4], posts[1]]
-    assert [*Program(tape, 1000, loops=False).posts_in(Span(999, 1199))] == [
+    assert [*Schedule(tape, 1000, loops=False).posts_in(Span(999, 1199))] == [
         Post("a\ud800", "first", 1000),
         Post("c", "late", 1000),
     ]
@@ -347,7 +347,7 @@ def test_a_post_takes_little_room() -> None:
     number = 50_000
     tracemalloc.start()
     try:
-        tape = Tape()
+        tape = Recording()
         for n in range(number):
             ms = DAY_MS + (n * 7919 % number) * 1000
             tape.add(Post(f"x:{1_407_125_775_102_717_348 + n}", f"x:{n % 100}", ms))

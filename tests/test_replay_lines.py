@@ -26,9 +26,9 @@ from standins.x_posts import make_post, snowflake
 from tweetdock.core.errors import PostError, TornError
 from tweetdock.core.post import Post, Raw
 from tweetdock.core.times import parse_ms
-from tweetdock.keep.archive_format import Line
+from tweetdock.keep.archive_format import ArchiveLine
 from tweetdock.sources import recordings as replay_lines
-from tweetdock.sources.recordings import Entry, Findings, entries, post_of
+from tweetdock.sources.recordings import Entry, RecordingSummary, entries, post_of
 
 NOON_MS = DAY_MS + 12 * 3_600_000 + 345
 
@@ -171,7 +171,7 @@ def test_pages_and_stream_objects_give_the_posts_in_them() -> None:
 
 def test_an_archive_line_is_taken_as_it_stands() -> None:
     post = Post("any key", "any author", NOON_MS)
-    text = Line(NOON_MS, "x", Raw("v", json.dumps(REPOSTS[0]), post)).as_bytes()
+    text = ArchiveLine(NOON_MS, "x", Raw("v", json.dumps(REPOSTS[0]), post)).as_bytes()
     assert read(text) == [post]
 
 
@@ -346,7 +346,7 @@ def test_whatever_bytes_there_are_nothing_but_an_error_is_told(lines: list[bytes
 
 def test_findings_tell_what_is_wrong_by_number_and_kind() -> None:
     post = x_post(1, 2, NOON_MS)[1]
-    findings = Findings()
+    findings = RecordingSummary()
     for entry in [post, None, *[PostError("no id")] * 2, PostError("no JSON"), TornError("there")]:
         findings.take(entry)
     assert [*findings.sentences] == [
@@ -368,13 +368,13 @@ def test_findings_tell_what_is_wrong_by_number_and_kind() -> None:
 )
 def test_findings_are_told_as_people_count(found: list[Entry], sentence: str) -> None:
     """It said `1 of 1 entries are no posts`."""
-    findings = Findings()
+    findings = RecordingSummary()
     for entry in found:
         findings.take(entry)
     assert sentence in (*findings.sentences, *findings.others)
 
 
 def test_of_a_good_file_there_is_nothing_to_tell() -> None:
-    findings = Findings()
+    findings = RecordingSummary()
     findings.take(x_post(1, 2, NOON_MS)[1])
     assert [*findings.sentences, *findings.others] == []

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tweetdock.doctor.settings import Usable, Wishes, look_at_settings, use
+from tweetdock.doctor.settings import UsableSettings, WrittenSettings, look_at_settings, use
 
 TAGS = {"TWEETDOCK_HASHTAGS": "dockercon"}
 TOKEN = {"X_BEARER_TOKEN": "token"}
 LONG = " ".join(f"tag{number:03}andmore" for number in range(60))
 
 
-def used(env: dict[str, str]) -> Usable:
-    return use(Wishes(Path("/nowhere/.env"), {}, env, {}), demo=False)
+def used(env: dict[str, str]) -> UsableSettings:
+    return use(WrittenSettings(Path("/nowhere/.env"), {}, env, {}), demo=False)
 
 
 def sources_of(env: dict[str, str]) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def test_what_does_not_go_with_a_default_is_left_out(wrong: dict[str, str]) -> N
     assert used(env).refused == set(wrong)
 
 
-def cures(wishes: Wishes) -> list[str]:
+def cures(wishes: WrittenSettings) -> list[str]:
     return [found.cure for found in look_at_settings(wishes, use(wishes, demo=False)) if found.cure]
 
 
@@ -77,14 +77,14 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     folder.mkdir()
     (folder / ".env").write_bytes(b"X_BEARER_TOKEN=\xff\n")
     (folder / ".env").chmod(0o600)
-    (cure,) = cures(Wishes.read(folder, {}, {}))
+    (cure,) = cures(WrittenSettings.read(folder, {}, {}))
     assert cure.startswith("let this user read it, as text in UTF-8: `ls -l ")
     (folder / ".env").write_text("what is this\n")
-    (cure,) = cures(Wishes.read(folder, {}, {}))
+    (cure,) = cures(WrittenSettings.read(folder, {}, {}))
     assert cure.startswith("mend that line of ")
 
 
 def test_a_setting_that_there_is_not_may_have_any_name() -> None:
-    wishes = Wishes(Path("/nowhere/.env"), {}, {**TAGS, "TWEETDOCK_A:B": "1"}, {})
+    wishes = WrittenSettings(Path("/nowhere/.env"), {}, {**TAGS, "TWEETDOCK_A:B": "1"}, {})
     (cure, *_) = cures(wishes)
     assert cure == "it is set in the environment: write it right, or take it out"

@@ -9,7 +9,7 @@ import pytest
 from archiving import START_MS, fill, line, open_archive
 
 from tweetdock.core.errors import UnavailableError
-from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.files import Lock, is_held
 
 CLOSED = [
@@ -37,18 +37,18 @@ OTHERS = [
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "tweets.jsonl.gz")
+def shelf(tmp_path: Path) -> ClosedFiles:
+    return ClosedFiles(tmp_path / "tweets.jsonl.gz")
 
 
-def put(shelf: Shelf, name: str, at: int = 0) -> Path:
+def put(shelf: ClosedFiles, name: str, at: int = 0) -> Path:
     path = shelf.path.with_name(name)
     path.touch()
     os.utime(path, ns=(at, at))
     return path
 
 
-def test_closed_files_are_known_by_their_names_and_come_oldest_first(shelf: Shelf) -> None:
+def test_closed_files_are_known_by_their_names_and_come_oldest_first(shelf: ClosedFiles) -> None:
     put(shelf, shelf.path.name)
     for name in OTHERS:
         put(shelf, name)
@@ -57,28 +57,28 @@ def test_closed_files_are_known_by_their_names_and_come_oldest_first(shelf: Shel
     assert shelf.closed() == wanted
 
 
-def test_files_of_the_same_moment_are_in_the_order_of_their_names(shelf: Shelf) -> None:
+def test_files_of_the_same_moment_are_in_the_order_of_their_names(shelf: ClosedFiles) -> None:
     assert shelf.closed() == []
     wanted = [put(shelf, name) for name in sorted(CLOSED, reverse=True)]
     assert shelf.closed() == sorted(wanted)
 
 
 def test_a_folder_that_is_not_there_has_no_files(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "missing" / "tweets.jsonl.gz")
+    shelf = ClosedFiles(tmp_path / "missing" / "tweets.jsonl.gz")
     assert shelf.closed() == []
     shelf.sweep()
 
 
 @pytest.mark.parametrize("name", ["archive", "tweets.gz", "a.b.c.gz", "x+y(1).jsonl.gz"])
 def test_every_name_of_an_archive_has_names_for_its_closed_files(tmp_path: Path, name: str) -> None:
-    shelf = Shelf(tmp_path / name)
+    shelf = ClosedFiles(tmp_path / name)
     closed = [put(shelf, shelf.new_name(START_MS).name, at) for at in range(3)]
     put(shelf, name)
     assert len(set(closed)) == 3
     assert shelf.closed() == closed
 
 
-def test_a_new_name_is_the_moment_and_never_taken(shelf: Shelf) -> None:
+def test_a_new_name_is_the_moment_and_never_taken(shelf: ClosedFiles) -> None:
     assert shelf.new_name(START_MS).name == "tweets-20261121T065536Z.jsonl.gz"
     put(shelf, "tweets-20261121T065536Z.jsonl.gz")
     assert shelf.new_name(START_MS).name == "tweets-20261121T065536Z-1.jsonl.gz"
@@ -86,7 +86,7 @@ def test_a_new_name_is_the_moment_and_never_taken(shelf: Shelf) -> None:
     assert shelf.new_name(START_MS).name == "tweets-20261121T065536Z-2.jsonl.gz"
 
 
-def test_a_renamed_file_is_not_closed_while_a_daemon_writes_to_it(shelf: Shelf) -> None:
+def test_a_renamed_file_is_not_closed_while_a_daemon_writes_to_it(shelf: ClosedFiles) -> None:
     archive = open_archive(shelf.path)
     archive.append([line(1)])
     renamed = shelf.path.rename(shelf.path.with_name(CLOSED[0]))
@@ -117,7 +117,7 @@ caretaker.run()
 
 
 def test_a_file_that_may_not_be_read_is_left_alone_and_told_of_once(
-    shelf: Shelf, tmp_path: Path
+    shelf: ClosedFiles, tmp_path: Path
 ) -> None:
     """One such file kept the daemon from starting, and every other file from being looked after."""
     files = [put(shelf, name, at) for at, name in enumerate(CLOSED[:3])]
@@ -148,7 +148,7 @@ def test_a_file_that_may_not_be_read_is_left_alone_and_told_of_once(
 
 
 def test_a_file_is_told_of_again_if_it_becomes_bad_again(
-    shelf: Shelf, caplog: pytest.LogCaptureFixture
+    shelf: ClosedFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = shelf.path.with_name(CLOSED[0])
     for _ in range(2):
@@ -165,7 +165,7 @@ def test_a_file_is_told_of_again_if_it_becomes_bad_again(
     assert said.startswith(f"archive: {CLOSED[0]} is left alone: Too many levels")
 
 
-def test_a_file_is_found_wherever_it_was_moved_in_its_folder(shelf: Shelf) -> None:
+def test_a_file_is_found_wherever_it_was_moved_in_its_folder(shelf: ClosedFiles) -> None:
     fill(shelf.path, range(3))
     stat = shelf.path.stat()
     assert shelf.find(stat) == shelf.path
@@ -178,15 +178,15 @@ def test_a_file_is_found_wherever_it_was_moved_in_its_folder(shelf: Shelf) -> No
 
 
 def test_in_a_folder_that_cannot_be_read_no_file_is_found(tmp_path: Path) -> None:
-    no_folder = put(Shelf(tmp_path / "a"), "file")
-    shelf = Shelf(no_folder / "tweets.jsonl.gz")
+    no_folder = put(ClosedFiles(tmp_path / "a"), "file")
+    shelf = ClosedFiles(no_folder / "tweets.jsonl.gz")
     assert shelf.find(no_folder.stat()) is None
     with pytest.raises(NotADirectoryError):
         shelf.closed()
 
 
 def test_a_sweep_removes_the_manifests_of_files_that_are_gone_and_nothing_else(
-    shelf: Shelf,
+    shelf: ClosedFiles,
 ) -> None:
     there, gone = CLOSED[0], CLOSED[1]
     keep = [

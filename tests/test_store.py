@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import StateError, UnavailableError
-from tweetdock.core.gauge import Gauge, Keepsake, Memory
+from tweetdock.core.gauge import Gauge, Saved, SourceMark
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.keep.database import Store
 from tweetdock.keep.history import (
@@ -22,10 +22,10 @@ from tweetdock.keep.history import (
     HOUR_MS,
     MINUTE_MS,
     History,
-    Row,
+    HistoryRow,
     read_history,
 )
-from tweetdock.keep.state import MIGRATIONS, Changes, Spent, State
+from tweetdock.keep.state import MIGRATIONS, Spent, State, StateChanges
 from tweetdock.settings.gauge import Settings
 
 NOON = 1_790_000_000_000
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def state_of(gauge: Gauge, now_ms: int, cursor: str = "{}") -> State:
-    memory = Memory(salt=SALT, seen=gauge.seen, scales=gauge.scales)
+    memory = Saved(salt=SALT, seen=gauge.seen, scales=gauge.scales)
     cursors = dict.fromkeys(gauge.seen, cursor)
     return State(saved_ms=now_ms, memory=memory, cursors=cursors, angles=(12.5, 90.0))
 
@@ -63,11 +63,11 @@ def one_batch(number: int = 100, at_ms: int = NOON) -> Batch:
 
 
 def save_all(store: Store, gauge: Gauge, now_ms: int = NOON) -> None:
-    store.save(state_of(gauge, now_ms), Changes(gauge.keepsakes(), is_whole=True))
+    store.save(state_of(gauge, now_ms), StateChanges(gauge.keepsakes(), is_whole=True))
 
 
 def full_gauge() -> Gauge:
-    gauge = Gauge(GAUGE, FEEDS, NOON, Memory(salt=SALT))
+    gauge = Gauge(GAUGE, FEEDS, NOON, Saved(salt=SALT))
     gauge.take(one_batch(), NOON)
     return gauge
 
@@ -115,10 +115,10 @@ def test_a_gauge_that_restarts_at_any_save_shows_what_one_that_never_ended_shows
 ) -> None:
     folder = tmp_path_factory.mktemp("state")
     now_ms = NOON
-    steady = Gauge(GAUGE, FEEDS, now_ms, Memory(salt=SALT))
-    again = Gauge(GAUGE, FEEDS, now_ms, Memory(salt=SALT))
+    steady = Gauge(GAUGE, FEEDS, now_ms, Saved(salt=SALT))
+    again = Gauge(GAUGE, FEEDS, now_ms, Saved(salt=SALT))
     store = Store(folder, SUBJECTS, WINDOW)
-    new: list[Keepsake] = []
+    new: list[SourceMark] = []
     for step in steps:
         now_ms += step.later_ms
         batch = step.batch(now_ms)
@@ -128,7 +128,7 @@ def test_a_gauge_that_restarts_at_any_save_shows_what_one_that_never_ended_shows
         if step.then != "wait":
             is_whole = step.then == "save whole"
             marks = list(again.keepsakes()) if is_whole else new
-            store.save(state_of(again, now_ms), Changes(marks, is_whole=is_whole))
+            store.save(state_of(again, now_ms), StateChanges(marks, is_whole=is_whole))
             new = []
         if step.then == "restart":
             store.close()
@@ -149,7 +149,7 @@ def test_all_that_was_saved_comes_back(store: Store, tmp_path: Path) -> None:
     memory = replace(state.memory, keepsakes=sorted(state.memory.keepsakes))
     assert replace(state, memory=memory) == State(
         saved_ms=NOON,
-        memory=Memory(
+        memory=Saved(
             salt=SALT, keepsakes=sorted(gauge.keepsakes()), seen=gauge.seen, scales=gauge.scales
         ),
         cursors={"x": "{}"},
@@ -174,7 +174,7 @@ def test_what_was_asked_before_is_forgotten_when_another_question_is_asked(
         assert "x was asked for #dockercon before" in caplog.text
         gauge = Gauge(GAUGE, FEEDS, NOON, state.memory)
         news = gauge.take(one_batch(3), NOON)
-        other.save(state_of(gauge, NOON), Changes(news.keepsakes))
+        other.save(state_of(gauge, NOON), StateChanges(news.keepsakes))
     assert loaded(tmp_path) is not None
     again = loaded(tmp_path, {"x": "#other"})
     assert again is not None
@@ -196,14 +196,14 @@ def go_on(folder: Path, number: int, *feeds: Feed, heard: int = 0) -> Gauge:
     """A gauge of these feeds goes on from the state, hears of some posts and saves."""
     with closing(Store(folder, asked(*feeds), WINDOW)) as store:
         state = store.load()
-        gauge = Gauge(GAUGE, feeds, NOON, state.memory if state else Memory(salt=SALT))
-        kept: list[Keepsake] = []
+        gauge = Gauge(GAUGE, feeds, NOON, state.memory if state else Saved(salt=SALT))
+        kept: list[SourceMark] = []
         for feed in feeds if number else ():
             posts = tuple(a_post(heard + n, NOON - 1000 * n) for n in range(number))
             covers = Span(NOON - WINDOW, NOON)
             batch = Batch(source=feed.source, server=feed.server, posts=posts, covers=covers)
             kept += gauge.take(batch, NOON).keepsakes
-        store.save(state_of(gauge, NOON), Changes(kept))
+        store.save(state_of(gauge, NOON), StateChanges(kept))
     return gauge
 
 
@@ -234,9 +234,9 @@ def test_what_is_counted_with_a_server_that_is_asked_again_is_in_the_file(tmp_pa
 def test_a_server_that_was_never_heard_costs_the_others_nothing(tmp_path: Path) -> None:
     subjects = asked(ONE, OTHER)
     with closing(Store(tmp_path, subjects, WINDOW)) as store:
-        gauge = Gauge(GAUGE, [ONE, OTHER], NOON, Memory(salt=SALT))
+        gauge = Gauge(GAUGE, [ONE, OTHER], NOON, Saved(salt=SALT))
         news = gauge.take(replace(one_batch(), source=ONE.source, server=ONE.server), NOON)
-        store.save(state_of(gauge, NOON), Changes(news.keepsakes))
+        store.save(state_of(gauge, NOON), StateChanges(news.keepsakes))
     assert go_on(tmp_path, 0, ONE, OTHER).read(NOON).posts == 100
 
 
@@ -246,8 +246,8 @@ def test_a_source_that_is_not_asked_for_a_while_stays_as_it_was(tmp_path: Path) 
     assert go_on(tmp_path, 0, x).read(NOON).posts == 20
     with closing(Store(tmp_path, asked(x), WINDOW)) as store:
         store.load()
-        gauge = Gauge(GAUGE, [x], NOON, Memory(salt=SALT))
-        store.save(state_of(gauge, NOON), Changes(gauge.keepsakes(), is_whole=True))
+        gauge = Gauge(GAUGE, [x], NOON, Saved(salt=SALT))
+        store.save(state_of(gauge, NOON), StateChanges(gauge.keepsakes(), is_whole=True))
     # Yet what is saved whole has lost the others' marks, and says so.
     assert go_on(tmp_path, 0, x, ONE).seen == {}
 
@@ -259,7 +259,7 @@ def test_an_hour_in_which_the_window_was_shorter_is_not_taken_as_seen(tmp_path: 
     with closing(Store(tmp_path, asked(ONE), short)) as store:
         state = store.load()
         assert state is not None
-        store.save(replace(state, saved_ms=later), Changes())
+        store.save(replace(state, saved_ms=later), StateChanges())
     with closing(Store(tmp_path, asked(FEEDS[0], ONE), WINDOW)) as store:
         state = store.load()
         assert state is not None
@@ -272,7 +272,7 @@ def test_what_a_save_was_to_forget_the_next_one_forgets(tmp_path: Path) -> None:
     """A save that failed had crossed it off its list."""
     go_on(tmp_path, 20, ONE, OTHER)
 
-    def breaks_off() -> Iterator[Keepsake]:
+    def breaks_off() -> Iterator[SourceMark]:
         yield from ()
         raise ZeroDivisionError
 
@@ -280,8 +280,8 @@ def test_what_a_save_was_to_forget_the_next_one_forgets(tmp_path: Path) -> None:
         state = store.load()
         assert state is not None
         with pytest.raises(ZeroDivisionError):
-            store.save(state, Changes(breaks_off()))
-        store.save(state, Changes())
+            store.save(state, StateChanges(breaks_off()))
+        store.save(state, StateChanges())
     assert go_on(tmp_path, 0, ONE, OTHER).read(NOON).posts == 0
     with closing(sqlite3.connect(tmp_path / FILE)) as db:
         assert db.execute("SELECT count(*) FROM marks").fetchone() == (0,)
@@ -290,7 +290,7 @@ def test_what_a_save_was_to_forget_the_next_one_forgets(tmp_path: Path) -> None:
 def test_what_was_spent_comes_back_by_day_and_source(store: Store, tmp_path: Path) -> None:
     spent = {("2026-01-05", "x"): Spent(1, 2), ("2026-09-21", "counts"): Spent(2, 0)}
     spent[("2026-09-21", "x")] = Spent(3, 30)
-    store.save(state_of(full_gauge(), NOON), Changes(spent=spent))
+    store.save(state_of(full_gauge(), NOON), StateChanges(spent=spent))
     state = loaded(tmp_path)
     assert state is not None
     assert state.spent == {
@@ -302,12 +302,12 @@ def test_what_was_spent_comes_back_by_day_and_source(store: Store, tmp_path: Pat
 def test_a_save_that_fails_changes_nothing(store: Store, tmp_path: Path) -> None:
     save_all(store, full_gauge())
 
-    def breaks_off() -> Iterator[Keepsake]:
+    def breaks_off() -> Iterator[SourceMark]:
         yield next(full_gauge().keepsakes())
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        store.save(state_of(full_gauge(), NOON + 1), Changes(breaks_off(), is_whole=True))
+        store.save(state_of(full_gauge(), NOON + 1), StateChanges(breaks_off(), is_whole=True))
     state = loaded(tmp_path)
     assert state is not None
     assert state.saved_ms == NOON
@@ -320,15 +320,15 @@ def test_what_has_left_the_window_leaves_the_file(store: Store, tmp_path: Path) 
     later = NOON + 2 * WINDOW
     news = gauge.take(one_batch(5, later), later)
     rows = [
-        Row("minute", later - DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
-        Row("minute", later - DAY_MS + 1, 1, 1, "exact", 3600.0, "#dockercon"),
-        Row("hour", later - 366 * DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
-        Row("hour", later - 365 * DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
+        HistoryRow("minute", later - DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
+        HistoryRow("minute", later - DAY_MS + 1, 1, 1, "exact", 3600.0, "#dockercon"),
+        HistoryRow("hour", later - 366 * DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
+        HistoryRow("hour", later - 365 * DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
     ]
     spent = {("2020-01-01", "x"): Spent(1, 1), ("2026-09-21", "x"): Spent(2, 30)}
-    changes = Changes(news.keepsakes, rows, spent)
+    changes = StateChanges(news.keepsakes, rows, spent)
     store.save(state_of(gauge, later), changes)
-    store.save(state_of(gauge, later), Changes(spent={("2026-09-21", "x"): Spent(1, 4)}))
+    store.save(state_of(gauge, later), StateChanges(spent={("2026-09-21", "x"): Spent(1, 4)}))
     with closing(sqlite3.connect(tmp_path / FILE)) as db:
         assert db.execute("SELECT count(*) FROM marks").fetchone() == (5,)
         kept = db.execute("SELECT per, at_ms FROM history ORDER BY per").fetchall()
@@ -499,12 +499,12 @@ def test_the_first_reading_of_each_minute_and_hour_is_kept() -> None:
 
 
 def test_history_is_read_by_the_hour_until_the_minutes_begin(store: Store, tmp_path: Path) -> None:
-    hours = [Row("hour", NOON + n * HOUR_MS, n, n, "exact", 3600.0, "#a") for n in range(5)]
+    hours = [HistoryRow("hour", NOON + n * HOUR_MS, n, n, "exact", 3600.0, "#a") for n in range(5)]
     begun = NOON + 3 * HOUR_MS - 1
     minutes = [
-        Row("minute", begun + n * MINUTE_MS, n, n, "partial", 3600.0, "#a") for n in range(3)
+        HistoryRow("minute", begun + n * MINUTE_MS, n, n, "partial", 3600.0, "#a") for n in range(3)
     ]
-    store.save(state_of(full_gauge(), NOON), Changes(rows=[*hours, *minutes]))
+    store.save(state_of(full_gauge(), NOON), StateChanges(rows=[*hours, *minutes]))
     assert list(read_history(tmp_path)) == [*hours[:3], *minutes]
     assert list(read_history(tmp_path, "hour")) == hours
     assert list(read_history(tmp_path, "minute")) == minutes

@@ -28,7 +28,7 @@ from tweetdock import logs
 from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
-from tweetdock.show.board import Board, Past, Vitals
+from tweetdock.show.board import Board, Health, Past
 from tweetdock.show.terminal.two_lines import COLOURS, TwoLines
 from tweetdock.show.terminal.view import LiveView
 
@@ -57,7 +57,7 @@ def console(width: int = 80, height: int = 25) -> Console:
 
 
 def board(one: Reading) -> Board:
-    nothing = Vitals(threads=dict, needles=dict, servo_trouble=str, cost_usd=lambda: None)
+    nothing = Health(threads=dict, needles=dict, servo_trouble=str, cost_usd=lambda: None)
     made = Board(Past(), nothing)
     made.publish(one)
     return made

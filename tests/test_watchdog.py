@@ -20,7 +20,7 @@ from tweetdock.daemon import Daemon
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.systemd import Systemd
-from tweetdock.threads import Companion, Crash
+from tweetdock.threads import Crash, WatchedThread
 
 DEMO = {"TWEETDOCK_SOURCES": "demo"}
 PING_SECONDS = 0.1
@@ -130,7 +130,7 @@ class Gauge:
         self._free.set()
         self.board: Board | None = None
         self._crashes: list[Crash] = []
-        self._thread = Companion("gauge", self._work, self._crashes.append)
+        self._thread = WatchedThread("gauge", self._work, self._crashes.append)
 
     def _work(self) -> None:
         with Daemon(self._settings, self._stopping, threading.Event()) as daemon:

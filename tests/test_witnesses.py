@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.core.clock import TRUSTED_MS, Witnesses
+from tweetdock.core.clock import TRUSTED_MS, TimeVote
 
 NAMES = ["x", "bluesky", "mastodon a", "mastodon b"]
 HOUR_MS = 3_600_000
 
 
 def agreed(machine_ms: int, **said: int) -> int:
-    witnesses = Witnesses(NAMES)
+    witnesses = TimeVote(NAMES)
     for name, ahead_ms in said.items():
         witnesses.say(name, ahead_ms)
     return witnesses.agree_on(machine_ms)
@@ -26,7 +26,7 @@ def test_one_server_goes_before_the_machine() -> None:
 
 def test_a_server_that_is_off_does_not_move_a_machine_that_another_agrees_with() -> None:
     """The first Mastodon server of the settings was ten minutes ahead, and the gauge with it."""
-    witnesses = Witnesses(["mastodon a", "mastodon b"])
+    witnesses = TimeVote(["mastodon a", "mastodon b"])
     witnesses.say("mastodon a", 600_000)
     assert witnesses.agree_on(0) == 600_000
     witnesses.say("mastodon b", 300)

@@ -15,12 +15,12 @@ from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.post import Span
 from tweetdock.sources.x.budget import Bill, Budget, BudgetError
 from tweetdock.sources.x.client import Credentials, XClient
-from tweetdock.sources.x.plan import Ask
+from tweetdock.sources.x.plan import SearchRequest
 from tweetdock.sources.x.posts import since_id_for
 
 NOW_MS = MIDNIGHT_MS + 20 * 3_600_000
 QUERY = "#dockercon -is:retweet"
-ASK = Ask(since_ms=NOW_MS - 3_600_000, since_id=since_id_for(NOW_MS - 3_600_000))
+ASK = SearchRequest(since_ms=NOW_MS - 3_600_000, since_id=since_id_for(NOW_MS - 3_600_000))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.rules import Followed, FollowLists, parse_follow
-from tweetdock.sources.x.stream_state import Ledger
+from tweetdock.sources.x.stream_state import StreamState
 
 DAY = 86_400.0
 
@@ -121,7 +121,7 @@ def test_more_searches_than_the_rate_limit_allows_are_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     names = tuple(f"account_{number:06d}" for number in range(8000))
-    ledger = Ledger(
+    ledger = StreamState(
         Clock(wall, monotonic),
         hashtags=["a"],
         query="",

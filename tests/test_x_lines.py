@@ -12,7 +12,7 @@ from standins.x_posts import Post, make_post
 
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Removal
-from tweetdock.sources.x.posts import Line, Wanted, parse_line, parse_page
+from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, parse_page
 
 NOW_MS = 1_790_000_000_000
 WANTED = Wanted(frozenset({"1"}), frozenset({"2"}), frozenset({"dockercon"}))
@@ -41,7 +41,7 @@ def test_a_post_is_what_the_search_makes_of_it() -> None:
 
 
 def test_a_blank_line_says_nothing() -> None:
-    assert parse_line(b"", NOW_MS, WANTED) == Line()
+    assert parse_line(b"", NOW_MS, WANTED) == StreamLine()
 
 
 @pytest.mark.parametrize("spaces", [None, (", ", ": ")])
@@ -128,7 +128,7 @@ def test_all_versions_of_a_post_have_the_first_ones_key() -> None:
 )
 def test_a_removed_post_is_named(word: dict[str, Any], key: str, at_ms: int) -> None:
     line = parse_line(json.dumps(word).encode(), NOW_MS, WANTED)
-    assert line == Line(removal=Removal(key, at_ms))
+    assert line == StreamLine(removal=Removal(key, at_ms))
 
 
 @pytest.mark.parametrize("odd", [None, 5, "6", [], {}, {"tweet": 6}, {"tweet": {"id": "-6"}}])

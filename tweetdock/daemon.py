@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from queue import Empty, Full, Queue
 from typing import Self
 
-from tweetdock.core.clock import Clock, Witnesses
+from tweetdock.core.clock import Clock, TimeVote
 from tweetdock.core.errors import UnavailableError
 from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Trouble
@@ -17,14 +17,14 @@ from tweetdock.core.reading import Reading
 from tweetdock.factory import make_board, make_keeper, make_past, open_page
 from tweetdock.keep.archive_reader import texts
 from tweetdock.servos.choice import make_servos, read_model
-from tweetdock.servos.needle_thread import Needles
+from tweetdock.servos.needle_thread import NeedleThread
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.journal import Journal
 from tweetdock.show.systemd import Systemd
 from tweetdock.sources.choice import Ground, make_budget, make_sources, subjects_of
 from tweetdock.sources.polling import Poller
-from tweetdock.threads import Companion, Crash
+from tweetdock.threads import Crash, WatchedThread
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Daemon:
         self._heard: set[str] = set()
         with ExitStack() as house:
             subjects = subjects_of(settings)
-            self._crew: list[Companion] = []
+            self._crew: list[WatchedThread] = []
             self._keeper = make_keeper(settings, subjects, self._start, house, is_guest=is_guest)
             state = self._keeper.state
             saved_ms = state.saved_ms if state else 0
@@ -78,10 +78,10 @@ class Daemon:
             )
             self._sources = make_sources(settings, ground)
             feeds = [source.feed for source in self._sources]
-            self._witnesses = Witnesses([feed.name for feed in feeds])
+            self._witnesses = TimeVote([feed.name for feed in feeds])
             self._gauge = Gauge(settings.gauge, feeds, now_ms, self._keeper.recall())
             self._keeper.recall_archive(self._gauge, now_ms)
-            self._needles: Needles | None = None
+            self._needles: NeedleThread | None = None
             self._board = make_board(
                 settings,
                 threads=lambda: tuple(self._crew),
@@ -218,8 +218,8 @@ class Daemon:
         else:
             self._gauge.remember(marks)
 
-    def _start_sources(self) -> list[Companion]:
-        Companion("stop", self._wake_to_stop, self._deliver)
+    def _start_sources(self) -> list[WatchedThread]:
+        WatchedThread("stop", self._wake_to_stop, self._deliver)
         return [
             self._start(
                 f"source {source.feed.name} {source.voice}".strip(),
@@ -228,12 +228,12 @@ class Daemon:
             for source in self._sources
         ]
 
-    def _start(self, name: str, work: Callable[[], None]) -> Companion:
-        companion = Companion(name, work, self._deliver)
+    def _start(self, name: str, work: Callable[[], None]) -> WatchedThread:
+        companion = WatchedThread(name, work, self._deliver)
         self._crew.append(companion)
         return companion
 
-    def _stop_sources(self, threads: list[Companion]) -> None:
+    def _stop_sources(self, threads: list[WatchedThread]) -> None:
         self._stopping.set()
         for source in self._sources:
             source.cut()
@@ -243,19 +243,21 @@ class Daemon:
     def _save(self) -> None:
         self._keeper.save(self._gauge, self._clock.now_ms(), self._angles())
 
-    def _start_needles(self) -> Needles:
+    def _start_needles(self) -> NeedleThread:
         dials = (self._settings.tweets, self._settings.tweeters)
         servos = make_servos(self._settings, read_model())
         log.info(
             "needles: %s servos on GPIO %s", servos.name, " and ".join(str(d.pin) for d in dials)
         )
         starts = self._angles()
-        needles = Needles(servos, dials, self._deliver, starts if len(starts) == len(dials) else ())
+        needles = NeedleThread(
+            servos, dials, self._deliver, starts if len(starts) == len(dials) else ()
+        )
         self._crew.append(needles.thread)
         self._angles = lambda: needles.angles
         return needles
 
-    def _stop(self, needles: Needles) -> None:
+    def _stop(self, needles: NeedleThread) -> None:
         """Send the needles home, and save meanwhile: a slow card must not hold up the end."""
         deadline = time.monotonic() + STOP_SECONDS
         homes = needles.go_home()
@@ -267,7 +269,7 @@ class Daemon:
         else:
             log.warning("needles not brought home: %s", needles.trouble or "there was no time")
 
-    def _check_servos(self, needles: Needles, seconds: float) -> None:
+    def _check_servos(self, needles: NeedleThread, seconds: float) -> None:
         is_demanded = self._settings.servo_backend in ("pigpio", "lgpio")
         if needles.was_reached or not needles.trouble or not is_demanded:
             return

@@ -12,14 +12,14 @@ from tweetdock.core.coverage import Grade
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import UnavailableError
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.closed_files import Caretaker, Shelf
-from tweetdock.keep.history import Row
+from tweetdock.keep.closed_files import ClosedFiles, ClosedFilesThread
+from tweetdock.keep.history import HistoryRow
 from tweetdock.keep.keeper import Keeper
-from tweetdock.servos.needle_thread import Needles
+from tweetdock.servos.needle_thread import NeedleThread
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import asks_x
-from tweetdock.show.board import Board, Moment, Past, Vitals
-from tweetdock.threads import Companion
+from tweetdock.show.board import Board, Health, Moment, Past
+from tweetdock.threads import WatchedThread
 
 if TYPE_CHECKING:
     from tweetdock.show.web.web import Web
@@ -54,10 +54,10 @@ def make_keeper(
     return keeper
 
 
-def _make_caretaker(settings: Settings, path: Path) -> Caretaker:
-    shelf = Shelf(path)
+def _make_caretaker(settings: Settings, path: Path) -> ClosedFilesThread:
+    shelf = ClosedFiles(path)
     if not settings.keep.offload:
-        return Caretaker(shelf, settings.keep.archive_keep, None)
+        return ClosedFilesThread(shelf, settings.keep.archive_keep, None)
     # An extra, and only these two know it.
     from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
     from tweetdock.keep.offload import Offload, OffloadJob  # noqa: PLC0415
@@ -69,7 +69,7 @@ def _make_caretaker(settings: Settings, path: Path) -> Caretaker:
         host = socket.gethostname()
         return Offload(shelf, bucket, keeps_local=settings.keep.offload_keep, host=host)
 
-    return Caretaker(shelf, settings.keep.archive_keep, OffloadJob(make))
+    return ClosedFilesThread(shelf, settings.keep.archive_keep, OffloadJob(make))
 
 
 GRADES = frozenset(Grade)
@@ -78,8 +78,8 @@ GRADES = frozenset(Grade)
 def make_board(
     settings: Settings,
     *,
-    threads: Callable[[], tuple[Companion, ...]],
-    needles: Callable[[], Needles | None],
+    threads: Callable[[], tuple[WatchedThread, ...]],
+    needles: Callable[[], NeedleThread | None],
     cost_usd: Callable[[], float],
 ) -> Board:
     """The board of a gauge; needles: None while there are none."""
@@ -93,7 +93,7 @@ def make_board(
         return found.trouble if found else ""
 
     pays = settings.is_live and asks_x(settings.sources)
-    vitals = Vitals(
+    vitals = Health(
         threads=lambda: {thread.name: thread.is_alive for thread in threads()},
         needles=angles,
         servo_trouble=trouble,
@@ -102,7 +102,7 @@ def make_board(
     return Board(Past(), vitals)
 
 
-def make_past(kept: Iterable[Row]) -> Past:
+def make_past(kept: Iterable[HistoryRow]) -> Past:
     """What was kept, for the chart; rows that a later TweetDock wrote are left out."""
 
     def moments() -> Iterator[Moment]:
@@ -114,7 +114,7 @@ def make_past(kept: Iterable[Row]) -> Past:
 
 
 def open_page(
-    settings: Settings, board: Board, start: Callable[[str, Callable[[], None]], Companion]
+    settings: Settings, board: Board, start: Callable[[str, Callable[[], None]], WatchedThread]
 ) -> "Web | None":
     """The page and the API; None if they are off.
 

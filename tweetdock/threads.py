@@ -13,7 +13,7 @@ class Crash:
     error: BaseException
 
 
-class Companion:
+class WatchedThread:
     """Runs `work` in a thread of its own; `tell` gets a Crash should it fail."""
 
     def __init__(self, name: str, work: Callable[[], None], tell: Callable[[Crash], None]) -> None:

@@ -10,7 +10,7 @@ from standins.jetstream import Jetstream, Network
 from standins.jetstream_events import delete_post, make_post
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
-from tweetdock.core.gauge import Bookmark, Gauge, Memory
+from tweetdock.core.gauge import Bookmark, Gauge, Saved
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
@@ -39,7 +39,7 @@ class Listening:
         self.words: list[Batch | Trouble] = []
         self.waits: list[float] = []
         self.reached_ms = 0
-        self._saved = Memory(salt=b""), Bookmark()
+        self._saved = Saved(salt=b""), Bookmark()
         self._begin()
 
     def restart(self) -> None:
@@ -136,7 +136,7 @@ class Listening:
             if word.covers:
                 self.reached_ms = max(self.reached_ms, word.covers.until_ms)
             seen = self.gauge.seen
-            memory = Memory(salt=b"", keepsakes=list(self.gauge.keepsakes()), seen=seen)
+            memory = Saved(salt=b"", keepsakes=list(self.gauge.keepsakes()), seen=seen)
             self._saved = memory, Bookmark(word.cursor, seen["bluesky"].spans)
 
 

@@ -13,7 +13,7 @@ from standins.mastodon_index import normal
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import SourceError
-from tweetdock.core.gauge import Bookmark, Gauge, Memory
+from tweetdock.core.gauge import Bookmark, Gauge, Saved
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.retry import backoff
@@ -69,15 +69,15 @@ class MastodonSimulation:
         self.archived: list[str] = []
         self._beat_at = -math.inf
         self._turns: list[_Turn] = []
-        self._begin(Memory(salt=b""))
+        self._begin(Saved(salt=b""))
 
     def restart(self) -> None:
         """End as by a kill, and begin with what was known last."""
         self.close()
         keepsakes = list(self.gauge.keepsakes())
-        self._begin(Memory(salt=b"", keepsakes=keepsakes, seen=self.gauge.seen))
+        self._begin(Saved(salt=b"", keepsakes=keepsakes, seen=self.gauge.seen))
 
-    def _begin(self, memory: Memory) -> None:
+    def _begin(self, memory: Saved) -> None:
         time = self.time
         bookmarks = {name: Bookmark("{]", seen.spans) for name, seen in memory.seen.items()}
         sources = make_mastodon(

@@ -23,7 +23,7 @@ from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import ServoError, UnavailableError
 from tweetdock.keep.files import Lock
 from tweetdock.servos.bench import Bench
-from tweetdock.servos.calibration import Calibration, Marks, Place
+from tweetdock.servos.calibration import Calibration, DialPoint, Marks
 from tweetdock.servos.needle import FRAME_SECONDS
 from tweetdock.servos.needle_thread import CHECK_SECONDS
 from tweetdock.settings.env_file import ENV_FILE
@@ -31,9 +31,9 @@ from tweetdock.settings.gauge import Settings
 
 REDRAW_SECONDS = 0.08  # over a slow line a needle on its way must not outrun its picture
 NUDGES = {"right": 10, "left": -10, "up": 1, "down": -1, ".": 1, ",": -1}
-PLACES = {"l": Place.LEFT, "m": Place.MIDDLE, "r": Place.RIGHT}
+PLACES = {"l": DialPoint.LEFT, "m": DialPoint.MIDDLE, "r": DialPoint.RIGHT}
 REMARKS = {"pigpio": ", steps of {:g} µs", "mock": ", no servo moves"}
-GOALS = {"1": Place.LEFT, "2": Place.MIDDLE, "3": Place.RIGHT}
+GOALS = {"1": DialPoint.LEFT, "2": DialPoint.MIDDLE, "3": DialPoint.RIGHT}
 
 
 # What is wrong with the other settings is the gauge's concern: there may be no credentials yet.
@@ -44,7 +44,7 @@ _READ = (
 )
 
 
-class Session:
+class CalibrationSession:
     """One sitting at the bench; `save` saves all dials' marks and says what became of it."""
 
     def __init__(
@@ -225,7 +225,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     works = [Calibration(Marks.of(dial)) for dial in (settings.tweets, settings.tweeters)]
     bench = make_bench(settings, read_model(), [work.target_us for work in works])
     saver = Saver(None if arguments.prints else Path.cwd() / ENV_FILE, works)
-    session = Session(settings, bench, works, saver.save, DIALS.index(arguments.dial))
+    session = CalibrationSession(settings, bench, works, saver.save, DIALS.index(arguments.dial))
     try:
         with _alone(settings.keep.state_dir), _connected(bench):
             are_home, was_interrupted = _calibrate(session, bench, works)
@@ -371,7 +371,9 @@ def _connected(bench: "Bench") -> Iterator[None]:
         bench.close()
 
 
-def _calibrate(session: "Session", bench: "Bench", works: list[Calibration]) -> tuple[bool, bool]:
+def _calibrate(
+    session: "CalibrationSession", bench: "Bench", works: list[Calibration]
+) -> tuple[bool, bool]:
     """Have the owner at it; whether the needles came home, and whether it was broken off."""
     with ExitStack() as stack:
         keyboard = stack.enter_context(Keyboard(0))

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tweetdock.servos.calibration import LAST_US, SAFE_US, USUAL_US, Calibration, Place
+from tweetdock.servos.calibration import LAST_US, SAFE_US, USUAL_US, Calibration, DialPoint
 from tweetdock.settings.gauge import DialSettings
 
 WIDEST = 76
 ROOMY = 60
 WORDS = 3
-LETTERS = {Place.LEFT: "L", Place.MIDDLE: "M", Place.RIGHT: "R"}
-MEANINGS = {Place.LEFT: "count 0", Place.MIDDLE: "halfway", Place.RIGHT: "full scale"}
+LETTERS = {DialPoint.LEFT: "L", DialPoint.MIDDLE: "M", DialPoint.RIGHT: "R"}
+MEANINGS = {DialPoint.LEFT: "count 0", DialPoint.MIDDLE: "halfway", DialPoint.RIGHT: "full scale"}
 KEYS = (
     (("← →", "10 µs"), ("↑ ↓", "1 µs"), ("1 2 3", "go to left, middle, right"), ("space", "stop")),
     (("l m r", "mark left, middle, right here"), ("x", "reverse"), ("u", "undo")),
@@ -121,7 +121,7 @@ def _scale(view: View, room: int) -> Iterator[Row]:
     """The needle above a line of all pulses, the marks on it, numbers below."""
     marks = view.work.marks
     here = view.work.target_us if view.at_us is None else view.at_us
-    seen = [here, *(marks.pulse_us(place) for place in Place)]
+    seen = [here, *(marks.pulse_us(place) for place in DialPoint)]
     is_wide = min(seen) < USUAL_US[0] or max(seen) > USUAL_US[1]
     low, high = LAST_US if is_wide else USUAL_US
 
@@ -131,7 +131,7 @@ def _scale(view: View, room: int) -> Iterator[Row]:
     needle = " " * column(here)
     yield [Piece(f"  {needle}"), Piece("▼", "dim" if view.at_us is None else "red")]
     line: Row = [Piece("  ")]
-    letters = {column(marks.pulse_us(place)): LETTERS[place] for place in Place}
+    letters = {column(marks.pulse_us(place)): LETTERS[place] for place in DialPoint}
     for cell in range(room):
         us = low + cell / (room - 1) * (high - low)
         if cell in letters:
@@ -154,9 +154,13 @@ def _scale(view: View, room: int) -> Iterator[Row]:
 def _marks(view: View, *, is_roomy: bool) -> Iterator[Row]:
     dial, marks = view.dial, view.work.marks
     middle = (dial.min_angle + dial.max_angle) / 2
-    angles = {Place.LEFT: dial.min_angle, Place.MIDDLE: middle, Place.RIGHT: dial.max_angle}
-    for place in Place:
-        is_free = place is Place.MIDDLE and marks.middle is None
+    angles = {
+        DialPoint.LEFT: dial.min_angle,
+        DialPoint.MIDDLE: middle,
+        DialPoint.RIGHT: dial.max_angle,
+    }
+    for place in DialPoint:
+        is_free = place is DialPoint.MIDDLE and marks.middle is None
         meaning = f"  {MEANINGS[place]}{', not measured' * is_free}" * is_roomy
         news = "not saved" if view.work.is_unsaved(place) else ""
         yield [
@@ -189,9 +193,9 @@ def _next(view: View) -> str:
     work = view.work
     if view.at_us is None:
         return "← and → move the needle, slowly at first. ? tells how it is done."
-    if Place.LEFT not in work.marked:
+    if DialPoint.LEFT not in work.marked:
         return "Next: bring the needle onto the zero of your dial and press l."
-    if Place.RIGHT not in work.marked:
+    if DialPoint.RIGHT not in work.marked:
         return "Next: bring the needle onto full scale and press r."
     if work.marks.trouble:
         return work.marks.trouble

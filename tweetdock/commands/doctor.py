@@ -16,9 +16,18 @@ from tweetdock.core.errors import SettingsError
 from tweetdock.doctor.keeping import disk_check, keep_checks
 from tweetdock.doctor.machine import Machine
 from tweetdock.doctor.page import page_checks
-from tweetdock.doctor.round import Censor, Check, Finding, Sheet, Verdict, as_json, go_round, worst
+from tweetdock.doctor.round import (
+    Check,
+    Finding,
+    Redactor,
+    Report,
+    Verdict,
+    as_json,
+    go_round,
+    worst,
+)
 from tweetdock.doctor.servos import servo_checks
-from tweetdock.doctor.settings import Usable, Wishes, look_at_settings, use
+from tweetdock.doctor.settings import UsableSettings, WrittenSettings, look_at_settings, use
 from tweetdock.doctor.x import spending_checks
 from tweetdock.keep.archive_reader import texts
 from tweetdock.settings.gauge import SETTINGS, Settings
@@ -70,17 +79,17 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         # A hashtag that this terminal cannot show must not end the round.
         sys.stdout.reconfigure(errors="backslashreplace")
     flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
-    wishes = Wishes.read(Path.cwd(), env, flags)
+    wishes = WrittenSettings.read(Path.cwd(), env, flags)
     usable = use(wishes, demo=arguments.demo)
     checks = [
         Check("settings", lambda: look_at_settings(wishes, usable)),
         *_checks(usable, wishes),
     ]
-    found = map(Censor(wishes.env).clean, go_round(checks))
+    found = map(Redactor(wishes.env).clean, go_round(checks))
     return _tell_json(found) if arguments.json else _tell(found, [check.thing for check in checks])
 
 
-def _checks(usable: Usable, wishes: Wishes) -> Iterator[Check]:
+def _checks(usable: UsableSettings, wishes: WrittenSettings) -> Iterator[Check]:
     """All that can be looked at with the settings as they are, in the order of the lines."""
     machine = Machine()
     yield from machine.checks()
@@ -116,7 +125,7 @@ def _keep_nothing() -> Iterator[Finding]:
 
 def _tell(found: Iterable[Finding], things: Sequence[str]) -> int:
     width = shutil.get_terminal_size((WIDTH, 24)).columns
-    sheet = Sheet(things, width, coloured=_is_coloured())
+    sheet = Report(things, width, coloured=_is_coloured())
     told: list[Finding] = []
     with results():
         for finding in found:

@@ -13,7 +13,7 @@ from tweetdock.commands.output import EXIT_UNAVAILABLE, complain, counted, resul
 from tweetdock.core.times import rfc3339
 from tweetdock.keep.export import export_posts
 from tweetdock.keep.files import new_file
-from tweetdock.keep.history import Row, read_history
+from tweetdock.keep.history import HistoryRow, read_history
 from tweetdock.settings.keeping import state_dir
 
 _HEAD = ("at", "per", "posts", "authors", "grade", "window_seconds", "subject")
@@ -102,7 +102,7 @@ def _table(output: Path | None, *, force: bool) -> Iterator[TextIO]:
         yield file
 
 
-def _cells(row: Row) -> tuple[str | int | float, ...]:
+def _cells(row: HistoryRow) -> tuple[str | int | float, ...]:
     return (
         rfc3339(row.at_ms),
         row.per,

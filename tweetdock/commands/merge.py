@@ -8,7 +8,7 @@ from tweetdock.commands.output import EXIT_UNAVAILABLE, complain, counted, resul
 from tweetdock.core.errors import ArchiveError
 from tweetdock.core.post import Span
 from tweetdock.core.times import duration, rfc3339
-from tweetdock.keep.archive_reader import Tally
+from tweetdock.keep.archive_reader import FileSummary
 from tweetdock.keep.merge import Merged, Shared, merge
 
 
@@ -55,7 +55,7 @@ def _summary(merged: Merged) -> Iterator[str]:
             yield f"unknown: {name} does not say which times it covers"
 
 
-def _contents(tally: Tally) -> str:
+def _contents(tally: FileSummary) -> str:
     parts = [counted(tally.lines, "line")]
     if tally.damaged:
         parts.append(counted(tally.damaged, "damaged place"))

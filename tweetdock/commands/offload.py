@@ -9,7 +9,7 @@ from typing import Any
 from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain, counted, results
 from tweetdock.core.errors import SettingsError
 from tweetdock.keep.bucket import Bucket, S3Access
-from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.offload import Offload, Outcome
 from tweetdock.settings.keeping import KeepSettings
 from tweetdock.settings.setting import table_of
@@ -86,7 +86,7 @@ def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
 def _bring(archive: Path, keep: KeepSettings) -> int:
     bucket = Bucket(keep.offload, S3Access.of(keep))
     host = socket.gethostname()
-    offload = Offload(Shelf(archive), bucket, keeps_local=keep.offload_keep, host=host)
+    offload = Offload(ClosedFiles(archive), bucket, keeps_local=keep.offload_keep, host=host)
     code, has_said = 0, False
     for outcome in offload.run():
         has_said = True

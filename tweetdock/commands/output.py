@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from tweetdock.core.errors import TweetDockError, UnavailableError
 
 if TYPE_CHECKING:
-    from tweetdock.keep.archive_reader import Tally
+    from tweetdock.keep.archive_reader import FileSummary
 
 EXIT_BUG = 1
 EXIT_SETTINGS = 2
@@ -67,7 +67,7 @@ def complain(problem: object) -> None:
     sys.stderr.write(f"tweetdock: {problem}\n")
 
 
-def warn_of(inputs: "Iterable[Tally]") -> None:
+def warn_of(inputs: "Iterable[FileSummary]") -> None:
     """Say which archives are not whole, and what became of that."""
     for tally in inputs:
         if tally.damaged:

@@ -49,7 +49,7 @@ class Clock:
         return True
 
 
-class Witnesses:
+class TimeVote:
     """Servers that say what time it is, and the machine, which may be wrong like each of them.
 
     A word for the time is how far it is ahead of the monotonic clock, in milliseconds, so that it

@@ -54,7 +54,7 @@ class Rank(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Mark:
+class Tick:
     """One mark: its count, its place (0..1), its bearing, and how long it is."""
 
     count: int
@@ -98,7 +98,7 @@ class Dial:
         """The bearing of a place on the scale, 0..1."""
         return self.bearing_of(self.min_angle + position * self.sweep)
 
-    def marks(self) -> list[Mark]:
+    def marks(self) -> list[Tick]:
         """All marks, from zero to full scale; both ends have a number, the others if there is room.
 
         Numbers go by 1-2-5, on a logarithmic scale in each decade. On a dial that comes round
@@ -119,7 +119,7 @@ class Dial:
                 kept.append(mark)
         return sorted(kept)
 
-    def _numbered(self, choices: Iterable[Sequence[int]]) -> list[Mark]:
+    def _numbered(self, choices: Iterable[Sequence[int]]) -> list[Tick]:
         """The marks with numbers: of the first choice that has room, or what has of the last."""
         ends = self._ends()
         labelled = ends
@@ -136,7 +136,7 @@ class Dial:
                 break
         return labelled
 
-    def _ends(self) -> list[Mark]:
+    def _ends(self) -> list[Tick]:
         """Zero and full scale, which has to be clear of zero where the dial comes round to it."""
         zero, full = (self._mark(count, Rank.MAJOR) for count in (0, self.scale.full_scale))
         if self.sweep <= WIDE or (self.sweep < TURN and _has_room(full, [zero])):
@@ -152,10 +152,10 @@ class Dial:
             return is_at_end or count < 10  # the first crowd on any wide scale
         return count == counts[-1]
 
-    def _mark(self, count: int, rank: Rank) -> Mark:
+    def _mark(self, count: int, rank: Rank) -> Tick:
         # Both kinds of scale that are drawn know no time.
         position = self.scale.position(count, 0)
-        return Mark(count, position, self.bearing(position), rank)
+        return Tick(count, position, self.bearing(position), rank)
 
 
 def point(bearing: float, radius: float) -> tuple[float, float]:
@@ -227,13 +227,13 @@ def _steps(full_scale: int) -> Iterator[int]:
         decade *= 10
 
 
-def _has_room(mark: Mark, others: list[Mark]) -> bool:
+def _has_room(mark: Tick, others: list[Tick]) -> bool:
     return _is_clear(mark, others, LEAST_LABEL_DEGREES) and not any(
         _touch(mark, other) for other in others
     )
 
 
-def _touch(mark: Mark, other: Mark) -> bool:
+def _touch(mark: Tick, other: Tick) -> bool:
     """Whether their numbers would, or leave no gap between them."""
     (x, y), (width, height) = label_point(mark.bearing, mark.label), _label_box(mark.label)
     (u, v), (breadth, tallness) = label_point(other.bearing, other.label), _label_box(other.label)
@@ -247,10 +247,10 @@ def _label_box(label: str) -> tuple[float, float]:
     return len(label) * DIGIT * LABEL_SIZE, CAPITAL * LABEL_SIZE
 
 
-def _is_clear(mark: Mark, others: list[Mark], degrees: float) -> bool:
+def _is_clear(mark: Tick, others: list[Tick], degrees: float) -> bool:
     return all(_apart(mark, other) >= degrees - _HAIR for other in others)
 
 
-def _apart(mark: Mark, other: Mark) -> float:
+def _apart(mark: Tick, other: Tick) -> float:
     """Degrees between them, the shorter way round."""
     return abs((mark.bearing - other.bearing + TURN / 2) % TURN - TURN / 2)

@@ -12,7 +12,7 @@ from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.scaler import AutoScale, Scale, make_scale
 
 
-class Keepsake(NamedTuple):
+class SourceMark(NamedTuple):
     """A mark to remember, and the source that brought it."""
 
     source: str
@@ -27,14 +27,14 @@ class ScaleState(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Saved:
     """All that a gauge goes on from, as if it had never ended.
 
     salt: of the marks. seen: by feed. scales: by dial, the automatic ones.
     """
 
     salt: bytes
-    keepsakes: Iterable[Keepsake] = ()
+    keepsakes: Iterable[SourceMark] = ()
     seen: Mapping[str, Seen] = field(default_factory=dict)
     scales: Mapping[str, ScaleState] = field(default_factory=dict)
 
@@ -48,10 +48,10 @@ class Bookmark:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Fresh:
     """What a batch has told that was not known: marks to keep, raw posts for the archive."""
 
-    keepsakes: tuple[Keepsake, ...] = ()
+    keepsakes: tuple[SourceMark, ...] = ()
     raw: tuple[Raw, ...] = ()
 
 
@@ -84,7 +84,7 @@ class Gauge:
         settings: GaugeSettings,
         feeds: Iterable[Feed],
         now_ms: int,
-        memory: Memory = Memory(salt=b""),
+        memory: Saved = Saved(salt=b""),
     ) -> None:
         self._settings = settings
         self._window_ms = round(settings.window_seconds * 1000)
@@ -121,13 +121,13 @@ class Gauge:
             if isinstance(scale, AutoScale)
         }
 
-    def keepsakes(self) -> Iterator[Keepsake]:
+    def keepsakes(self) -> Iterator[SourceMark]:
         """Every mark of every source's window."""
         for name, window in self._windows.items():
             for mark in window.marks():
-                yield Keepsake(name, mark)
+                yield SourceMark(name, mark)
 
-    def remember(self, keepsakes: Iterable[Keepsake]) -> None:
+    def remember(self, keepsakes: Iterable[SourceMark]) -> None:
         """Put marks into the windows, of sources that there still are."""
         for source, mark in keepsakes:
             for window in self._windows_of(source) if source in self._windows else ():
@@ -138,12 +138,12 @@ class Gauge:
         for coverage in self._coverage.values():
             coverage.forget_before(now_ms)
 
-    def take(self, word: Batch | Trouble, now_ms: int) -> News:
+    def take(self, word: Batch | Trouble, now_ms: int) -> Fresh:
         """Take a feed's word, come at `now_ms`; tell what was not known before."""
         coverage = self._coverage[word.feed]
         if isinstance(word, Trouble):
             coverage.ail(word)
-            return News()
+            return Fresh()
         coverage.hear(word, now_ms)
         if word.tally is not None:
             self._tallies[word.source] = word.tally
@@ -164,13 +164,15 @@ class Gauge:
         for raw in fresh:
             if not self._whole.knows(raw.version):
                 kept += self._note_archived(word.source, raw.version, now_ms)
-        return News(tuple(Keepsake(word.source, mark) for mark in kept), fresh)
+        return Fresh(tuple(SourceMark(word.source, mark) for mark in kept), fresh)
 
-    def recall_archived(self, source: str, versions: Iterable[str], now_ms: int) -> list[Keepsake]:
+    def recall_archived(
+        self, source: str, versions: Iterable[str], now_ms: int
+    ) -> list[SourceMark]:
         """Learn that these versions of posts are in the archive already."""
         unknown = [version for version in versions if not self._is_archived(version)]
         marks = [m for version in unknown for m in self._note_archived(source, version, now_ms)]
-        return [Keepsake(source, mark) for mark in marks]
+        return [SourceMark(source, mark) for mark in marks]
 
     def shift(self, by_ms: int, now_ms: int) -> None:
         """The clock was corrected by so much and says `now_ms`."""
@@ -304,7 +306,7 @@ class Gauge:
             max_angle=limits.max_angle,
         )
 
-    def _make_scale(self, dial: str, memory: Memory) -> Scale:
+    def _make_scale(self, dial: str, memory: Saved) -> Scale:
         scale = make_scale(self._settings.dials[dial].scale)
         if isinstance(scale, AutoScale) and dial in memory.scales:
             return AutoScale(*memory.scales[dial])

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 from tweetdock.core.clock import TRUSTED_MS, Clock
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.times import duration
-from tweetdock.doctor.reach import AGAIN, LOG_IN, LOOK_SECONDS, Place, clock_finding, unreachable
+from tweetdock.doctor.reach import AGAIN, LOG_IN, LOOK_SECONDS, Endpoint, clock_finding, unreachable
 from tweetdock.doctor.round import Finding, Verdict
-from tweetdock.sources.bluesky.events import COLLECTION, Sieve
+from tweetdock.sources.bluesky.events import COLLECTION, Filter
 from tweetdock.sources.bluesky.websocket import WebSocket
 from tweetdock.sources.http import date_ms, proxy_of
 
@@ -49,7 +49,7 @@ class BlueskyCheckup:
         event_seconds: float = EVENT_SECONDS,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
-        self._places = [Place("bluesky", host, SETTING) for host in hosts]
+        self._places = [Endpoint("bluesky", host, SETTING) for host in hosts]
         self._wall = wall
         self._event_seconds = event_seconds
         self._look_seconds = look_seconds
@@ -100,8 +100,8 @@ class BlueskyCheckup:
             socket.cut()
         return found
 
-    def _ask(self, place: Place, socket: WebSocket) -> Heard:
-        sieve, clock = Sieve(()), Clock(self._wall, time.monotonic)
+    def _ask(self, place: Endpoint, socket: WebSocket) -> Heard:
+        sieve, clock = Filter(()), Clock(self._wall, time.monotonic)
         asked_ms = clock.now_ms()
         mark = "&" if "?" in place.url else "?"
         headers = socket.open(f"{place.url}{mark}{urlencode({'wantedCollections': COLLECTION})}")
@@ -114,7 +114,7 @@ class BlueskyCheckup:
         said_ms = None if server_ms is None else clock.now_ms()
         return Heard(said_ms, newest_us // 1000, round(self._wall() * 1000))
 
-    def _newest_us(self, sieve: Sieve, socket: WebSocket, host: str) -> int:
+    def _newest_us(self, sieve: Filter, socket: WebSocket, host: str) -> int:
         until, number = time.monotonic() + self._event_seconds, 0
         while (left := until - time.monotonic()) > 0:
             try:
@@ -130,7 +130,7 @@ class BlueskyCheckup:
         raise SourceError(f"{host} sends what has no time: is it a Jetstream host?")
 
 
-def _alive(place: Place, heard: Heard) -> Finding:
+def _alive(place: Endpoint, heard: Heard) -> Finding:
     now_ms = heard.machine_ms if heard.server_ms is None else heard.server_ms
     late_ms = now_ms - heard.event_ms
     if late_ms > LATE_MS:
@@ -143,7 +143,7 @@ def _alive(place: Place, heard: Heard) -> Finding:
     return place.finding(Verdict.PASS, f"{place.host} answers; its newest event is {late} old")
 
 
-def _dead(place: Place, error: SourceError, *, others_work: bool) -> Finding:
+def _dead(place: Endpoint, error: SourceError, *, others_work: bool) -> Finding:
     found = unreachable(place, error)
     cure = found.cure
     if others_work:

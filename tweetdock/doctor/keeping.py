@@ -10,7 +10,7 @@ from pathlib import Path
 from tweetdock.core.errors import OffloadError, StateError
 from tweetdock.core.times import duration
 from tweetdock.doctor.round import Check, Finding, Verdict
-from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.database import Condition, condition_of
 from tweetdock.keep.files import cure, device, file_cure, file_obstacle, is_held, nearest, obstacle
 from tweetdock.keep.history import FILE
@@ -160,7 +160,7 @@ def _look_at_archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
 
 def _archive(path: Path) -> Finding:
     try:
-        closed = len(Shelf(path).closed())
+        closed = len(ClosedFiles(path).closed())
         size = path.stat().st_size
         at_work = "; a TweetDock is at work on it" if is_held(path) else ""
     except FileNotFoundError:

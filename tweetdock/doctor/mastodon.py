@@ -9,7 +9,7 @@ from tweetdock.doctor.reach import (
     AGAIN,
     LOG_IN,
     LOOK_SECONDS,
-    Place,
+    Endpoint,
     clock_finding,
     knock,
     limit_finding,
@@ -20,9 +20,9 @@ from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.settings.networks import host_of
 from tweetdock.sources.mastodon.client import (
     TOKENS,
-    Access,
     Instance,
     MastodonClient,
+    ServerAccess,
     streaming_base,
 )
 
@@ -54,7 +54,7 @@ class MastodonCheckup:
         self._wall = wall
         self._clock = Clock(wall, time.monotonic)
         self._look_seconds = look_seconds
-        self._place = Place.through_proxy("mastodon", server, SETTING)
+        self._place = Endpoint.through_proxy("mastodon", server, SETTING)
 
     def look(self) -> Iterator[Finding]:
         """Everything, from the way there to the stream."""
@@ -66,7 +66,7 @@ class MastodonCheckup:
         client = MastodonClient(
             self._server,
             self._token,
-            Access(),
+            ServerAccess(),
             clock=self._clock,
             whole_seconds=max(1.0, (until - time.monotonic()) / STEPS),
         )
@@ -135,7 +135,7 @@ class MastodonCheckup:
         says = str(error)
         if not status:
             url = f"{self._server.partition('://')[0]}://{place}"
-            found = unreachable(Place.through_proxy("mastodon", url, SETTING), error)
+            found = unreachable(Endpoint.through_proxy("mastodon", url, SETTING), error)
             says = found.says
         cure = (
             "nothing for now, as posts come by asking, some seconds later; if it stays so, tell "

@@ -10,7 +10,7 @@ from tweetdock.doctor.round import Check, Finding, Verdict
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import REPLAY, asks_x, host_of, replayed_file
 from tweetdock.sources.choice import credentials_of
-from tweetdock.sources.recordings import Findings, Text, entries
+from tweetdock.sources.recordings import RecordingSummary, Text, entries
 
 BEGINNING = 1 << 20  # bytes, unpacked
 LOOK_SECONDS = 10.0
@@ -50,9 +50,9 @@ class ReplayCheckup:
             says = f"{self._path} cannot be read: {error.strerror or error}"
             yield self._finding(Verdict.FAIL, says, self._cure(error))
 
-    def _beginning(self) -> tuple[int, Findings, bool]:
+    def _beginning(self) -> tuple[int, RecordingSummary, bool]:
         """How many posts its beginning has, what else, and whether that was all of it."""
-        until, findings, posts = time.monotonic() + LOOK_SECONDS, Findings(), 0
+        until, findings, posts = time.monotonic() + LOOK_SECONDS, RecordingSummary(), 0
         for entry in entries(self._texts()):
             findings.take(entry)
             posts += isinstance(entry, Post)
@@ -66,7 +66,7 @@ class ReplayCheckup:
             self._read += 0 if isinstance(text, TornError) else len(text)
             yield text
 
-    def _judge(self, head: bytes, posts: int, findings: Findings, is_all: bool) -> Finding:  # noqa: FBT001 - as it was found
+    def _judge(self, head: bytes, posts: int, findings: RecordingSummary, is_all: bool) -> Finding:  # noqa: FBT001 - as it was found
         packing = next((magic for magic in PACKED if head.startswith(magic)), b"")
         form = "gzip, " if packing == b"\x1f\x8b" else ""
         if not posts:
@@ -78,7 +78,7 @@ class ReplayCheckup:
             return self._finding(Verdict.WARN, f"{says}; {troubles}", cure)
         return self._finding(Verdict.PASS, says)
 
-    def _without_posts(self, packing: bytes, findings: Findings) -> tuple[str, str]:
+    def _without_posts(self, packing: bytes, findings: RecordingSummary) -> tuple[str, str]:
         if unpack := PACKED.get(packing):
             says = f"{self._path} is packed in a way that is not read here; gzip is"
             return says, f"unpack it: {unpack} {self._path}"

@@ -51,7 +51,7 @@ def _look_at_page(host: str, port: int, *, is_wished: bool) -> Iterator[Finding]
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _PageAnswer:
     status: int
     body: bytes
 
@@ -120,13 +120,13 @@ def _is_answered(host: str, port: int) -> bool:
     return False
 
 
-def _ask(host: str, port: int, path: str) -> _Answer | None:
+def _ask(host: str, port: int, path: str) -> _PageAnswer | None:
     """The answer to a question; None if there is none that is HTTP."""
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        return _Answer(answer.status, answer.read(MOST_BYTES))
+        return _PageAnswer(answer.status, answer.read(MOST_BYTES))
     except (OSError, http.client.HTTPException):
         return None
     finally:

@@ -97,7 +97,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """A server: which source asks it, its address, and the setting that names it.
 
     proxy: `host:port` of what stands in between; empty if nothing does.
@@ -109,7 +109,7 @@ class Place:
     proxy: str = ""
 
     @classmethod
-    def through_proxy(cls, source: str, url: str, setting: str) -> "Place":
+    def through_proxy(cls, source: str, url: str, setting: str) -> "Endpoint":
         """A server that is asked through a proxy wherever the environment names one."""
         return cls(source, url, setting, proxy_of(url))
 
@@ -132,7 +132,7 @@ class Place:
         return Finding(f"{self.source} reach", verdict, says, cure)
 
 
-def knock(place: Place) -> Finding:
+def knock(place: Endpoint) -> Finding:
     """Look its name up and connect to it, or to the proxy; ends within some seconds.
 
     A pass says that it answers: to be told once that has been heard of whoever is at home.
@@ -161,7 +161,7 @@ def knock(place: Place) -> Finding:
     )
 
 
-def unreachable(place: Place, error: Exception) -> Finding:
+def unreachable(place: Endpoint, error: Exception) -> Finding:
     """Why there is no way to it, by what a client or the system raised."""
     name = f"the proxy {place.proxy}" if place.proxy else place.host
     for cause in _causes(error):
@@ -250,7 +250,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     yield from (*proxies, *reversed(chain))
 
 
-def _untrusted(place: Place, error: ssl.SSLCertVerificationError) -> Finding:
+def _untrusted(place: Endpoint, error: ssl.SSLCertVerificationError) -> Finding:
     today = datetime.now(UTC)
     if today.year < FIRST_YEAR or error.verify_code == TOO_EARLY:
         return place.finding(
@@ -270,13 +270,13 @@ def _untrusted(place: Place, error: ssl.SSLCertVerificationError) -> Finding:
     )
 
 
-def _no_address(place: Place) -> Finding:
+def _no_address(place: Endpoint) -> Finding:
     name = f"the proxy {place.proxy}" if place.proxy else place.url
     cure = f"correct {_setting(place)}: http://host:port, with a port up to 65535"
     return place.finding(Verdict.FAIL, f"{name} is no address", cure)
 
 
-def _late(place: Place, name: str) -> Finding:
+def _late(place: Endpoint, name: str) -> Finding:
     return place.finding(
         Verdict.FAIL,
         f"{name} {LATE_SIGN}",
@@ -285,7 +285,7 @@ def _late(place: Place, name: str) -> Finding:
     )
 
 
-def _refused(place: Place, name: str) -> Finding:
+def _refused(place: Endpoint, name: str) -> Finding:
     host, port = place.door
     try:
         places = {str(found[4][0]) for found in _addresses(host, port)}
@@ -303,5 +303,5 @@ def _refused(place: Place, name: str) -> Finding:
     )
 
 
-def _setting(place: Place) -> str:
+def _setting(place: Endpoint) -> str:
     return "HTTPS_PROXY" if place.proxy else place.setting

@@ -70,7 +70,7 @@ def worst(findings: Iterable[Finding]) -> Verdict:
 _COLOURS = {Verdict.PASS: "32", Verdict.WARN: "33", Verdict.FAIL: "1;31"}
 
 
-class Sheet:
+class Report:
     """Lays findings out in columns: verdict, thing, sentence, and the cure below it.
 
     things: the names that the second column is made wide enough for, unless they are very long.
@@ -135,7 +135,7 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
     }
 
 
-class Censor:
+class Redactor:
     """Takes everything out of findings that is secret in some settings.
 
     That is the values of the secret settings, however they are spelt, with every longer piece of

@@ -22,7 +22,7 @@ _SOURCES = table_of(Settings)["sources"]
 
 
 @dataclass(frozen=True, slots=True)
-class Usable:
+class UsableSettings:
     """Settings as far as they can be used.
 
     settings: None if nothing can be done with them. refused: the names that stand as if they were
@@ -35,7 +35,9 @@ class Usable:
     has_sources: bool = True
 
 
-def salvage(env: Mapping[str, str], problems: tuple[str, ...], *, demo: bool) -> Usable:
+def usable_settings(
+    env: Mapping[str, str], problems: tuple[str, ...], *, demo: bool
+) -> UsableSettings:
     """The settings without what is wrong, and without the sources that lack something."""
     sources = () if _SOURCES.name in map(name_of, problems) else _SOURCES.read(env, [])
     settings, refused = None, frozenset[str]()
@@ -46,12 +48,12 @@ def salvage(env: Mapping[str, str], problems: tuple[str, ...], *, demo: bool) ->
         sources = tuple(source for source in sources if _settle(_of(env, [source]))[0] is not None)
         settings, refused = _settle(_of(env, sources or ["demo"]), demo=demo)
     if settings is None:
-        return Usable(None, problems, refused, has_sources=False)
+        return UsableSettings(None, problems, refused, has_sources=False)
     if not sources:
         refused |= {_SOURCES.name} & {name_of(problem) for problem in problems}
         # What stands in for the sources is no demo that anybody has asked for.
         settings = replace(settings, demo=False)
-    return Usable(settings, problems, refused, has_sources=bool(sources))
+    return UsableSettings(settings, problems, refused, has_sources=bool(sources))
 
 
 def _of(env: Mapping[str, str], sources: Iterable[str]) -> dict[str, str]:
@@ -89,7 +91,7 @@ _SECRET = {setting.name for setting in SETTINGS if setting.secret}
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class WrittenSettings:
     """All that the owner has written down, by place: the later ones win.
 
     file_problems: why the file cannot be read; then nothing of it is known.
@@ -104,7 +106,7 @@ class Wishes:
     @classmethod
     def read(
         cls, folder: Path, environment: Mapping[str, str], flags: Mapping[str, str]
-    ) -> "Wishes":
+    ) -> "WrittenSettings":
         """What is set for a gauge that is started in this folder."""
         path = folder / ENV_FILE
         try:
@@ -127,19 +129,19 @@ class Wishes:
         return next((place for place, names in places.items() if name in names), "")
 
 
-def use(wishes: Wishes, *, demo: bool) -> Usable:
+def use(wishes: WrittenSettings, *, demo: bool) -> UsableSettings:
     """The settings, or what can be made of them when some are wrong."""
     env = wishes.env
     if wishes.file_problems:
         # What seems to be missing may stand in the file.
-        return Usable(None, wishes.file_problems)
+        return UsableSettings(None, wishes.file_problems)
     try:
-        return Usable(Settings.from_env(env, demo=demo))
+        return UsableSettings(Settings.from_env(env, demo=demo))
     except SettingsError as error:
-        return salvage(env, error.problems, demo=demo)
+        return usable_settings(env, error.problems, demo=demo)
 
 
-def look_at_settings(wishes: Wishes, usable: Usable) -> Iterator[Finding]:
+def look_at_settings(wishes: WrittenSettings, usable: UsableSettings) -> Iterator[Finding]:
     """A line for each thing that is wrong; else what is counted, and where that is written."""
     for problem in usable.problems:
         yield Finding("settings", Verdict.FAIL, problem, _cure(problem, wishes))
@@ -161,7 +163,7 @@ def look_at_settings(wishes: Wishes, usable: Usable) -> Iterator[Finding]:
     yield from _look_at_mode(wishes)
 
 
-def _look_at_mode(wishes: Wishes) -> Iterator[Finding]:
+def _look_at_mode(wishes: WrittenSettings) -> Iterator[Finding]:
     try:
         file = wishes.path.stat()
     except OSError:
@@ -199,7 +201,7 @@ def _closed(path: Path, file: os.stat_result) -> str:
     )
 
 
-def _cure(problem: str, wishes: Wishes) -> str:
+def _cure(problem: str, wishes: WrittenSettings) -> str:
     if problem in wishes.file_problems:
         if problem.startswith(f"{wishes.path}: "):
             where = quote(str(wishes.path))
@@ -224,7 +226,7 @@ def _subject(settings: Settings) -> str:
     return f"{settings.subject} on {sources}" if settings.subject else sources
 
 
-def _places(wishes: Wishes) -> str:
+def _places(wishes: WrittenSettings) -> str:
     env = wishes.env
     places = [wishes.place_of(name) for name in env if name in _OURS]
     told = [f"{places.count(place)} {place}" for place in dict.fromkeys(places)]

@@ -12,7 +12,7 @@ from tweetdock.doctor.reach import (
     AGAIN,
     LOG_IN,
     LOOK_SECONDS,
-    Place,
+    Endpoint,
     clock_finding,
     knock,
     limit_finding,
@@ -32,8 +32,8 @@ from tweetdock.settings.networks import (
 from tweetdock.sources.choice import make_budget
 from tweetdock.sources.http import date_ms
 from tweetdock.sources.x.budget import Budget, BudgetError
-from tweetdock.sources.x.client import Credentials, Found, XClient, XStreamClient, explain
-from tweetdock.sources.x.plan import Ask
+from tweetdock.sources.x.client import Credentials, SearchPage, XClient, XStreamClient, explain
+from tweetdock.sources.x.plan import SearchRequest
 from tweetdock.sources.x.rules import TAG, parse_rules, reconcile
 from tweetdock.sources.x.stream import SILENCE_SECONDS
 
@@ -144,7 +144,7 @@ class XCheckup:
         self._wall = wall
         self._clock = Clock(wall, time.monotonic)
         self._answer_seconds = answer_seconds
-        self._place = Place.through_proxy("x", settings.x.api_url, "X_API_URL")
+        self._place = Endpoint.through_proxy("x", settings.x.api_url, "X_API_URL")
         self._query = _query_of(settings)
         self._asked = _with_nonsense(self._query)
 
@@ -192,8 +192,8 @@ class XCheckup:
         left = (until - time.monotonic()) / questions
         return min(self._answer_seconds, max(LEAST_SECONDS, left))
 
-    def _search(self, client: XClient) -> Found:
-        ask = Ask(since_ms=0)
+    def _search(self, client: XClient) -> SearchPage:
+        ask = SearchRequest(since_ms=0)
         try:
             return client.search(self._asked, ask, None)
         except SourceError as error:
@@ -202,7 +202,7 @@ class XCheckup:
             # X refused as our clock is wrong; from here on we go by X's.
             return client.search(self._asked, ask, None)
 
-    def _answered(self, found: Found, client: XClient) -> Iterator[Finding]:
+    def _answered(self, found: SearchPage, client: XClient) -> Iterator[Finding]:
         if (server_ms := client.server_ms()) is not None:
             yield clock_finding("x", "X's", server_ms, round(self._wall() * 1000))
         yield self._accepted(len(found.page.ids) + len(found.page.unreadable))

@@ -14,10 +14,10 @@ from typing import NamedTuple
 from tweetdock.core.errors import LineError, UnavailableError
 from tweetdock.core.post import Span
 from tweetdock.keep.archive_format import (
+    ArchiveLine,
+    ArchivePosition,
     Buffer,
     Covers,
-    Line,
-    Place,
     backward,
     glance,
     may_be_gzip,
@@ -25,9 +25,9 @@ from tweetdock.keep.archive_format import (
     united,
     write_note,
 )
-from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.files import bytes_of
-from tweetdock.keep.open_file import Volume
+from tweetdock.keep.open_file import OpenFile
 from tweetdock.retry import TroubleLog
 from tweetdock.settings.keeping import Rotation
 
@@ -80,7 +80,7 @@ class Backlog:
         """Whether a stretch of time is to be noted."""
         return bool(self._covers)
 
-    def add(self, lines: Iterable[Line]) -> int:
+    def add(self, lines: Iterable[ArchiveLine]) -> int:
         """Take lines; how many were dropped."""
         dropped = 0
         for line in lines:
@@ -170,7 +170,7 @@ class Archive:
         self._rotation = rotation
         self._closed = closed
         self._monotonic = monotonic
-        self._shelf = Shelf(path)
+        self._shelf = ClosedFiles(path)
         self._backlog = Backlog()
         self._due = self._note_due = math.inf
         self._retry_at = self._rotate_at = -math.inf
@@ -178,15 +178,15 @@ class Archive:
         self._is_away = self._owes_sync = self._has_lost = False
         self._dropped = 0
         self._trouble = TroubleLog(log, "archive")
-        self._volume: Volume | None = None
+        self._volume: OpenFile | None = None
         try:
-            self._volume = Volume(path)
+            self._volume = OpenFile(path)
         except UnavailableError:
             raise
         except OSError as error:
             self._fail(error)
 
-    def append(self, lines: Iterable[Line]) -> None:
+    def append(self, lines: Iterable[ArchiveLine]) -> None:
         """Take lines, to be written soon."""
         dropped = self._backlog.add(lines)
         if dropped and not self._dropped:
@@ -254,15 +254,15 @@ class Archive:
                 self._write(now_ms)
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> ArchivePosition | None:
         """The end of the open file, up to which all is written; None while no file is open."""
         try:
             stat = self._volume.stat if self._volume is not None else None
         except OSError:
             return None
-        return stat and Place(str(self._path), stat.st_ino, stat.st_size)
+        return stat and ArchivePosition(str(self._path), stat.st_ino, stat.st_size)
 
-    def recent(self, place: Place | None, since_ms: int) -> Iterator[str]:
+    def recent(self, place: ArchivePosition | None, since_ms: int) -> Iterator[str]:
         """The versions of all lines on disk after `place`; if it is gone, of those since then."""
         return recent(self._shelf, place, since_ms)
 
@@ -284,7 +284,7 @@ class Archive:
 
     def _write(self, now_ms: int, *, with_notes: bool = False) -> None:
         self._look()
-        volume = self._volume = self._volume or Volume(self._path)
+        volume = self._volume = self._volume or OpenFile(self._path)
         volume = self._rotate(volume, now_ms)
         while self._backlog:
             self._write_member(volume)
@@ -296,7 +296,7 @@ class Archive:
             self._owes_sync = False
         self._succeed()
 
-    def _sync(self, volume: Volume) -> None:
+    def _sync(self, volume: OpenFile) -> None:
         try:
             volume.sync()
         except OSError as error:
@@ -311,7 +311,7 @@ class Archive:
             reason = error.strerror or error
             log.error("archive: the last %d posts written may be lost (%s)", number, reason)
 
-    def _write_member(self, volume: Volume) -> None:
+    def _write_member(self, volume: OpenFile) -> None:
         first_ms = self._backlog.first_ms if self._backlog else None
         number, text, note = self._backlog.next_member()
         volume.append(pack(text, note), first_ms)
@@ -321,7 +321,7 @@ class Archive:
         if not self._backlog.has_notes:
             self._note_due = math.inf
 
-    def _rotate(self, volume: Volume, now_ms: int) -> Volume:
+    def _rotate(self, volume: OpenFile, now_ms: int) -> OpenFile:
         """The file to go on with: a new one if that is due before the line that waits longest."""
         at_ms = self._backlog.first_ms if self._backlog else now_ms
         is_due = self._rotation.is_due(volume.stat.st_size, volume.first_ms, at_ms)
@@ -341,7 +341,7 @@ class Archive:
             return volume
         self._let_go()
         self._closed(target)
-        self._volume = Volume(self._path)
+        self._volume = OpenFile(self._path)
         return self._volume
 
     def _look(self) -> None:
@@ -397,7 +397,7 @@ class Archive:
             self._dropped = 0
 
 
-def recent(shelf: Shelf, place: Place | None, since_ms: int) -> Iterator[str]:
+def recent(shelf: ClosedFiles, place: ArchivePosition | None, since_ms: int) -> Iterator[str]:
     """The versions of all lines on disk that were written after `place`.
 
     If that is in none of the files any more, those of the lines that were received at `since_ms`
@@ -424,7 +424,7 @@ def recent(shelf: Shelf, place: Place | None, since_ms: int) -> Iterator[str]:
             return
 
 
-def _newest_first(shelf: Shelf) -> list[Path]:
+def _newest_first(shelf: ClosedFiles) -> list[Path]:
     try:
         return [shelf.path, *reversed(shelf.closed())]
     except OSError as error:
@@ -432,7 +432,7 @@ def _newest_first(shelf: Shelf) -> list[Path]:
         return [shelf.path]
 
 
-def _find(place: Place, paths: list[Path]) -> Path | None:
+def _find(place: ArchivePosition, paths: list[Path]) -> Path | None:
     for path in paths:
         try:
             if path.stat().st_ino != place.inode:

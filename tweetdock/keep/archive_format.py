@@ -205,7 +205,7 @@ def lines(buffer: Buffer) -> Iterator[bytes | Member | TornError]:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ArchiveLine:
     """One raw post of one source, and when it was received (Unix ms).
 
     As text it is one JSON object: `received` and `created` (RFC 3339), `source`, `version`, `key`,
@@ -262,7 +262,7 @@ def glance(text: bytes) -> tuple[int, str]:
             return parse_ms(match[1].decode()), str(json.loads(match[2]))
     except ValueError as error:
         raise LineError("not a line of a TweetDock archive") from error
-    line = Line.parse(text)
+    line = ArchiveLine.parse(text)
     return line.received_ms, line.raw.version
 
 
@@ -324,7 +324,7 @@ def read_note(note: bytes) -> Covers:
         return {}
 
 
-class Place(NamedTuple):
+class ArchivePosition(NamedTuple):
     """An end of the archive: the path it was opened at, the file's inode, and its size."""
 
     path: str

@@ -14,8 +14,8 @@ from tweetdock.core.errors import ArchiveError, LineError, TornError
 from tweetdock.core.post import Span
 from tweetdock.keep.archive_format import (
     END_OF_TIME_MS,
+    ArchiveLine,
     Buffer,
-    Line,
     Member,
     glance,
     lines,
@@ -34,19 +34,19 @@ _BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ReadLine:
     """A line as it was read; `text` is all of it, byte for byte, without its end.
 
     is_sound: the check sum says that it is as it was written.
     """
 
-    line: Line
+    line: ArchiveLine
     text: bytes
     is_sound: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class FileSummary:
     """How many lines were read from a file, at how many places it is damaged, what is not ours.
 
     knows_coverage: whether it says which stretches of time it has completely.
@@ -59,7 +59,7 @@ class Tally:
     knows_coverage: bool
 
 
-class Contents:
+class ArchiveReader:
     """A file to be gone through once, line by line; `tally` and `covers` are known after that.
 
     covers: which stretches of time the file still has completely, for each source.
@@ -82,9 +82,9 @@ class Contents:
         return any(self._verdicts) or may_be_gzip(self._buffer)
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> FileSummary:
         """What was read so far."""
-        return Tally(
+        return FileSummary(
             path=self.path,
             lines=self._lines,
             damaged=self._damaged,
@@ -92,15 +92,15 @@ class Contents:
             knows_coverage=self._knows_coverage,
         )
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[ReadLine]:
         for text, is_sound in self._texts():
             try:
-                line = Line.parse(text)
+                line = ArchiveLine.parse(text)
             except LineError:
                 self._foreign += is_sound
                 continue
             self._take(line.received_ms, is_sound=is_sound)
-            yield Found(line, text.removesuffix(b"\n"), is_sound)
+            yield ReadLine(line, text.removesuffix(b"\n"), is_sound)
 
     def times(self) -> Iterator[int]:
         """When each line was received, instead of the lines: ten times as fast."""
@@ -110,7 +110,7 @@ class Contents:
                 if is_sound and text.endswith(b"\n"):
                     received_ms, _ = glance(text)
                 else:
-                    received_ms = Line.parse(text).received_ms
+                    received_ms = ArchiveLine.parse(text).received_ms
             except LineError:
                 self._foreign += is_sound
                 continue
@@ -167,11 +167,11 @@ class Contents:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Contents]:
+def opened(path: Path) -> Iterator[ArchiveReader]:
     """Open a file of the archive; ArchiveError if it is none or cannot be read, also later on."""
     try:
         with bytes_of(path) as buffer:
-            contents = Contents(path, buffer)
+            contents = ArchiveReader(path, buffer)
             if not contents.is_gzip:
                 raise ArchiveError(
                     f"{path} is no gzip file: name archives as TweetDock writes them"
@@ -186,7 +186,7 @@ def opened(path: Path) -> Iterator[Contents]:
 
 def _is_line(text: bytes) -> bool:
     try:
-        Line.parse(text)
+        ArchiveLine.parse(text)
     except LineError:
         return False
     return True

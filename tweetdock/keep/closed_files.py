@@ -19,7 +19,7 @@ from typing import Any, Self
 from tweetdock.core.post import Span
 from tweetdock.core.times import parse_ms, rfc3339
 from tweetdock.keep.archive_format import END_OF_TIME_MS, Covers
-from tweetdock.keep.archive_reader import Contents
+from tweetdock.keep.archive_reader import ArchiveReader
 from tweetdock.keep.files import bytes_of, is_held, replace
 from tweetdock.retry import TroubleLog, backoff
 
@@ -83,7 +83,7 @@ class Manifest:
             size = len(buffer)
             for start in range(0, size, _PIECE):
                 digest.update(buffer[start : start + _PIECE])
-            contents = Contents(path, buffer)
+            contents = ArchiveReader(path, buffer)
             for ms in contents.times():
                 if 0 <= ms < END_OF_TIME_MS:
                     first_ms = ms if first_ms is None else min(first_ms, ms)
@@ -153,7 +153,7 @@ class Manifest:
         replace(manifest_path(path), self.as_json().encode())
 
 
-class Shelf:
+class ClosedFiles:
     """The files of the archive whose open one is `path`.
 
     Of `tweets.jsonl.gz`, closed ones are named `tweets-20261121T065536Z.jsonl.gz`, by us or by
@@ -243,7 +243,7 @@ def _warn(name: str, error: OSError) -> None:
     log.warning("archive: %s is left alone: %s; %s", name, error.strerror, cure)
 
 
-class Caretaker:
+class ClosedFilesThread:
     """Work for a thread of its own: `run` it there, and `notice` and `stop` from any other.
 
     keep: how many closed files stay, the latest; 0 for all. With `offload` only those go of
@@ -252,7 +252,9 @@ class Caretaker:
     done.
     """
 
-    def __init__(self, shelf: Shelf, keep: int, offload: Callable[[], float | None] | None) -> None:
+    def __init__(
+        self, shelf: ClosedFiles, keep: int, offload: Callable[[], float | None] | None
+    ) -> None:
         self._shelf = shelf
         self._keep = keep
         self._offload = offload

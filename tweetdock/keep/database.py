@@ -13,15 +13,15 @@ from pathlib import Path
 from tweetdock.core.counter import Mark
 from tweetdock.core.coverage import Seen
 from tweetdock.core.errors import StateError, UnavailableError
-from tweetdock.core.gauge import Keepsake, Memory
+from tweetdock.core.gauge import Saved, SourceMark
 from tweetdock.core.post import source_of
 from tweetdock.keep.history import FILE, KEPT_MS
 from tweetdock.keep.state import (
     MIGRATIONS,
     UNREADABLE,
-    Changes,
     Spent,
     State,
+    StateChanges,
     angles,
     moment,
     number,
@@ -161,7 +161,7 @@ class Store:
             self._db = self._open()
             return None
 
-    def save(self, state: State, changes: Changes) -> None:
+    def save(self, state: State, changes: StateChanges) -> None:
         """Save all of it or nothing.
 
         Raises StateError; then a new Store may find out and mend what is wrong.
@@ -240,10 +240,10 @@ class Store:
             " FROM marks WHERE at_ms > ? ORDER BY rowid",
             (floor_ms,),
         )
-        memory = Memory(
+        memory = Saved(
             salt=salt(facts["salt"]),
             keepsakes=[
-                Keepsake(source, Mark(key + _SIGN, author + _SIGN, at_ms))
+                SourceMark(source, Mark(key + _SIGN, author + _SIGN, at_ms))
                 for source, key, author, at_ms in marks
                 if source in sources
             ],
@@ -298,7 +298,7 @@ class Store:
             days.setdefault(str(day), {})[str(source)] = Spent(number(requests), number(posts))
         return days
 
-    def _save(self, state: State, changes: Changes) -> None:
+    def _save(self, state: State, changes: StateChanges) -> None:
         db = self._db
         if changes.is_whole:
             db.execute("DELETE FROM marks")

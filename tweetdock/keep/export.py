@@ -9,7 +9,7 @@ from typing import Any
 
 from tweetdock import __version__
 from tweetdock.core.errors import ArchiveError
-from tweetdock.keep.archive_reader import Found, Tally, opened
+from tweetdock.keep.archive_reader import FileSummary, ReadLine, opened
 from tweetdock.keep.files import new_file
 
 _LARGEST = 2**63 - 1  # a column's whole number has 64 bits
@@ -21,7 +21,7 @@ _POST = b', "post": '
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
+class ExportFields:
     """The same questions to every network; None where it did not send an answer.
 
     `conversation`, `reply_to`, `repost_of` and `quote_of` are the network's own ids. `text` and
@@ -41,17 +41,17 @@ class Columns:
     quotes: int | None = None
 
 
-def columns(source: str, post: Any) -> Columns:
+def columns(source: str, post: Any) -> ExportFields:
     """What a post of a source says; nothing if there is no way to read posts of that source."""
     read = _READERS.get(source)
-    return read(post) if read and isinstance(post, dict) else Columns()
+    return read(post) if read and isinstance(post, dict) else ExportFields()
 
 
-def _x(post: dict[str, Any]) -> Columns:
+def _x(post: dict[str, Any]) -> ExportFields:
     """A post of X's API v2, in the vocabulary of tweets or in the one of posts."""
     metrics = _object(post.get("public_metrics"))
     referenced = _references(post.get("referenced_tweets"), post.get("referenced_posts"))
-    return Columns(
+    return ExportFields(
         text=_text(post.get("text")),
         lang=_text(post.get("lang")),
         conversation=_text(post.get("conversation_id")),
@@ -66,7 +66,7 @@ def _x(post: dict[str, Any]) -> Columns:
     )
 
 
-def _bluesky(event: dict[str, Any]) -> Columns:
+def _bluesky(event: dict[str, Any]) -> ExportFields:
     """A post in an event of Jetstream; it comes too soon to be liked.
 
     https://github.com/bluesky-social/atproto/blob/main/lexicons/app/bsky/feed/post.json
@@ -81,7 +81,7 @@ def _bluesky(event: dict[str, Any]) -> Columns:
     features = [_object(feature) for each in facets for feature in _list(each)]
     tags = [_text(feature.get("tag")) for feature in features]
     tags += [_text(tag) for tag in _list(record.get("tags"))]
-    return Columns(
+    return ExportFields(
         text=_text(record.get("text")),
         lang=_text(langs[0]) if isinstance(langs, list) and langs else None,
         conversation=_text(_object(reply.get("root")).get("uri")),
@@ -91,14 +91,14 @@ def _bluesky(event: dict[str, Any]) -> Columns:
     )
 
 
-def _mastodon(status: dict[str, Any]) -> Columns:
+def _mastodon(status: dict[str, Any]) -> ExportFields:
     """A status of Mastodon's API; the text is HTML, as it sends it.
 
     https://docs.joinmastodon.org/entities/Status/
     """
     tags = status.get("tags")
     names = [_text(_object(tag).get("name")) for tag in _list(tags)]
-    return Columns(
+    return ExportFields(
         text=_text(status.get("content")),
         lang=_text(status.get("language")),
         reply_to=_text(status.get("in_reply_to_id")),
@@ -114,7 +114,7 @@ def _mastodon(status: dict[str, Any]) -> Columns:
     )
 
 
-_READERS: dict[str, Callable[[dict[str, Any]], Columns]] = {
+_READERS: dict[str, Callable[[dict[str, Any]], ExportFields]] = {
     "x": _x,
     "x-stream": _x,
     "bluesky": _bluesky,
@@ -166,7 +166,7 @@ class Exported:
 
     output: Path
     lines: int
-    inputs: tuple[Tally, ...]
+    inputs: tuple[FileSummary, ...]
 
 
 def export_posts(paths: Sequence[Path], output: Path, *, force: bool = False) -> Exported:
@@ -177,7 +177,7 @@ def export_posts(paths: Sequence[Path], output: Path, *, force: bool = False) ->
     """
     arrow, parquet = _library()
     schema = _schema(arrow)
-    inputs: list[Tally] = []
+    inputs: list[FileSummary] = []
     with (
         new_file(output, paths, force=force) as fresh,
         parquet.ParquetWriter(fresh, schema, compression="zstd") as writer,
@@ -187,7 +187,7 @@ def export_posts(paths: Sequence[Path], output: Path, *, force: bool = False) ->
     return Exported(output, sum(tally.lines for tally in inputs), tuple(inputs))
 
 
-def _lines(paths: Iterable[Path], inputs: list[Tally]) -> Iterator[Found]:
+def _lines(paths: Iterable[Path], inputs: list[FileSummary]) -> Iterator[ReadLine]:
     for path in paths:
         with opened(path) as archive:
             yield from archive
@@ -224,7 +224,7 @@ def _schema(arrow: Any) -> Any:
     return arrow.schema(list(fields.items()), metadata=about)
 
 
-def _groups(lines: Iterable[Found]) -> Iterator[list[dict[str, Any]]]:
+def _groups(lines: Iterable[ReadLine]) -> Iterator[list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     size = 0
     for found in lines:
@@ -237,7 +237,7 @@ def _groups(lines: Iterable[Found]) -> Iterator[list[dict[str, Any]]]:
         yield rows
 
 
-def _row(found: Found) -> dict[str, Any]:
+def _row(found: ReadLine) -> dict[str, Any]:
     line, post = found.line, found.line.raw.post
     raw, sent = _sent(found)
     row = {
@@ -253,7 +253,7 @@ def _row(found: Found) -> dict[str, Any]:
     return {name: _utf8(value) for name, value in row.items()}
 
 
-def _sent(found: Found) -> tuple[str, Any]:
+def _sent(found: ReadLine) -> tuple[str, Any]:
     """The post as it was received, to the letter, and what it says."""
     _, _, rest = found.text.rstrip().partition(_POST)
     try:

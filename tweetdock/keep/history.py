@@ -18,7 +18,7 @@ Per = Literal["minute", "hour"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class HistoryRow:
     """The reading at a full minute or hour, `at_ms` (Unix ms), of the window that ended there."""
 
     per: str
@@ -38,11 +38,11 @@ class History:
         self._window_seconds = window_seconds
         self._step: dict[str, int] = {}
 
-    def is_of(self, row: Row) -> bool:
+    def is_of(self, row: HistoryRow) -> bool:
         """Whether a row was kept of the same thing."""
         return (row.subject, row.window_seconds) == (self._subject, self._window_seconds)
 
-    def note(self, reading: Reading) -> list[Row]:
+    def note(self, reading: Reading) -> list[HistoryRow]:
         """The rows that `reading` is to be kept as; none for most."""
         rows = []
         for per, step_ms in STEPS_MS.items():
@@ -52,8 +52,8 @@ class History:
             self._step[per] = step
         return rows
 
-    def _row(self, per: str, at_ms: int, reading: Reading) -> Row:
-        return Row(
+    def _row(self, per: str, at_ms: int, reading: Reading) -> HistoryRow:
+        return HistoryRow(
             per,
             at_ms,
             reading.posts,
@@ -64,7 +64,7 @@ class History:
         )
 
 
-def read_history(folder: Path, per: Per | None = None) -> Iterator[Row]:
+def read_history(folder: Path, per: Per | None = None) -> Iterator[HistoryRow]:
     """The rows kept in a state folder, oldest first; beside a gauge at work, too.
 
     per: those only. None: by the hour as far as there is nothing finer, then by the minute.
@@ -84,7 +84,7 @@ def read_history(folder: Path, per: Per | None = None) -> Iterator[Row]:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=10)
         try:
             for row in db.execute(query, (per,)):
-                yield Row(*row)
+                yield HistoryRow(*row)
         finally:
             db.close()
     except sqlite3.Error as error:

@@ -11,16 +11,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from tweetdock.core.errors import StateError, UnavailableError
-from tweetdock.core.gauge import Bookmark, Gauge, Keepsake, Memory, News
+from tweetdock.core.gauge import Bookmark, Fresh, Gauge, Saved, SourceMark
 from tweetdock.core.post import COUNTS, Batch, source_of
 from tweetdock.core.reading import Reading
 from tweetdock.core.times import duration
 from tweetdock.keep.archive import Archive
-from tweetdock.keep.archive_format import Line
+from tweetdock.keep.archive_format import ArchiveLine
 from tweetdock.keep.database import Store
 from tweetdock.keep.files import Lock
-from tweetdock.keep.history import History, Row, read_history
-from tweetdock.keep.state import Changes, Spent, State
+from tweetdock.keep.history import History, HistoryRow, read_history
+from tweetdock.keep.state import Spent, State, StateChanges
 from tweetdock.retry import TroubleLog
 from tweetdock.settings.gauge import Settings
 
@@ -64,8 +64,8 @@ class Keeper:
         self._keeps_nothing = not settings.is_live
         self._is_guest = False
         self._is_behind = False  # the file lacks more than what is collected below
-        self._keepsakes: list[Keepsake] = []
-        self._rows: deque[Row] = deque(maxlen=MOST_ROWS)
+        self._keepsakes: list[SourceMark] = []
+        self._rows: deque[HistoryRow] = deque(maxlen=MOST_ROWS)
         self._spent: defaultdict[tuple[str, str], Spent] = defaultdict(lambda: Spent(0, 0))
         self._has_heard = self._has_news = False
         self._next_save = monotonic()
@@ -80,16 +80,16 @@ class Keeper:
         """Whether raw posts are kept."""
         return self._archive is not None
 
-    def recall(self) -> Memory:
+    def recall(self) -> Saved:
         """What to go on from."""
         if self.state is None:
-            return Memory(salt=self._salt)
+            return Saved(salt=self._salt)
         memory = self.state.memory
         # The marks are in the gauge now: an hour of them is some megabytes.
         self.state = replace(self.state, memory=replace(memory, keepsakes=()))
         return memory
 
-    def past(self) -> list[Row]:
+    def past(self) -> list[HistoryRow]:
         """The readings that were kept of the same subject and window, oldest first."""
         with suppress(StateError):
             rows = read_history(self._folder) if self.state else ()
@@ -114,7 +114,7 @@ class Keeper:
         """
         return self._bills
 
-    def recall_again(self) -> Iterable[Keepsake] | None:
+    def recall_again(self) -> Iterable[SourceMark] | None:
         """The marks as they were saved, for a gauge that a wrong clock has made forget them.
 
         None if they cannot be had any more.
@@ -154,14 +154,14 @@ class Keeper:
         network = version.partition(":")[0]
         return next((s for s in sources if s.partition("-")[0] == network), sources[0])
 
-    def take(self, batch: Batch, news: News, now_ms: int) -> None:
+    def take(self, batch: Batch, news: Fresh, now_ms: int) -> None:
         """Keep what a batch has brought."""
         self._has_heard = True
         if self._keeps_nothing:
             return
         self._has_news = True
         if self._archive is not None:
-            self._archive.append(Line(now_ms, batch.source, raw) for raw in news.raw)
+            self._archive.append(ArchiveLine(now_ms, batch.source, raw) for raw in news.raw)
             if batch.covers is not None:
                 self._archive.cover(batch.feed, batch.covers)
         if not self._is_behind:
@@ -206,7 +206,7 @@ class Keeper:
             self._keepsakes.clear()
             return
         if self._has_heard or self.state is None:
-            memory = Memory(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
+            memory = Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
             self.state = State(saved_ms=now_ms, memory=memory, cursors=self._cursors)
         state = replace(self.state, angles=tuple(angles))
         if self._archive is not None:
@@ -215,7 +215,7 @@ class Keeper:
         try:
             store = self._store or self._open()
             marks = gauge.keepsakes() if self._is_behind else self._keepsakes
-            changes = Changes(marks, self._rows, self._spent, is_whole=self._is_behind)
+            changes = StateChanges(marks, self._rows, self._spent, is_whole=self._is_behind)
             store.save(state, changes)
         except (StateError, UnavailableError) as error:
             self._fail(error)

@@ -12,7 +12,7 @@ from tweetdock.core.errors import ArchiveError
 from tweetdock.core.post import Span
 from tweetdock.keep.archive import MEMBER_BYTES
 from tweetdock.keep.archive_format import Covers, pack, united, write_note
-from tweetdock.keep.archive_reader import Contents, Found, Tally, opened
+from tweetdock.keep.archive_reader import ArchiveReader, FileSummary, ReadLine, opened
 from tweetdock.keep.closed_files import Manifest
 from tweetdock.keep.files import new_file
 
@@ -52,7 +52,7 @@ class Sorter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def put(self, lines: Iterable[Found]) -> None:
+    def put(self, lines: Iterable[ReadLine]) -> None:
         """Put in some lines."""
         self._connection.executemany(_PUT, map(_row, lines))
 
@@ -81,7 +81,7 @@ def sorter(folder: Path) -> Iterator[Sorter]:
         path.unlink(missing_ok=True)
 
 
-def _row(found: Found) -> tuple[bytes, int, bool, int, bytes]:
+def _row(found: ReadLine) -> tuple[bytes, int, bool, int, bytes]:
     line = found.line
     # As bytes: JSON may name half a surrogate pair, which SQLite takes for no text.
     version = line.raw.version.encode("utf-8", "surrogatepass")
@@ -107,7 +107,7 @@ class Merged:
     output: Path
     lines: int
     doubles: int
-    inputs: tuple[Tally, ...]
+    inputs: tuple[FileSummary, ...]
     shared: tuple[Shared, ...]
 
 
@@ -118,7 +118,7 @@ def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> Merged
     force: `output` may exist and is replaced. Raises ArchiveError, and leaves nothing behind, if
     an archive cannot be read or `output` cannot be written.
     """
-    archives: list[Contents] = []
+    archives: list[ArchiveReader] = []
     with new_file(output, paths, force=force) as fresh:
         with sorter(fresh.parent) as in_order:
             for path in paths:
@@ -135,7 +135,7 @@ def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> Merged
     return Merged(output, lines, doubles, inputs, shared)
 
 
-def _united(archives: Iterable[Contents]) -> dict[str, tuple[Span, ...]]:
+def _united(archives: Iterable[ArchiveReader]) -> dict[str, tuple[Span, ...]]:
     found: dict[str, list[Span]] = defaultdict(list)
     for archive in archives:
         for source, spans in archive.covers.items():

@@ -15,7 +15,7 @@ from secrets import token_hex
 
 from tweetdock.core.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import Bucket
-from tweetdock.keep.closed_files import SUFFIX, Manifest, Shelf, is_untouched, manifest_path
+from tweetdock.keep.closed_files import SUFFIX, ClosedFiles, Manifest, is_untouched, manifest_path
 from tweetdock.keep.files import is_held
 from tweetdock.retry import TroubleLog, backoff
 
@@ -50,7 +50,7 @@ class Offload:
     host: of this machine, for the names in the bucket.
     """
 
-    def __init__(self, shelf: Shelf, bucket: Bucket, *, keeps_local: bool, host: str) -> None:
+    def __init__(self, shelf: ClosedFiles, bucket: Bucket, *, keeps_local: bool, host: str) -> None:
         self._shelf = shelf
         self._bucket = bucket
         self._keeps_local = keeps_local

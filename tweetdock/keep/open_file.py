@@ -11,8 +11,8 @@ from stat import S_ISREG
 
 from tweetdock.core.errors import LineError, TornError, UnavailableError
 from tweetdock.keep.archive_format import (
+    ArchiveLine,
     Buffer,
-    Line,
     Member,
     glance,
     lines,
@@ -128,7 +128,7 @@ def _readable(buffer: Buffer, after: int, path: Path) -> list[bytes]:
         if not isinstance(line, bytes) or not line.endswith(b"\n"):
             continue
         try:
-            Line.parse(line)
+            ArchiveLine.parse(line)
         except LineError:
             others += 1
         else:
@@ -155,7 +155,7 @@ _CURES = {
 }
 
 
-class Volume:
+class OpenFile:
     """An open file, held against other daemons until it is closed; its torn end is mended first.
 
     first_ms: when its first line was received; None if there is none.

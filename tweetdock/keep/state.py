@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tweetdock.core.coverage import Seen
-from tweetdock.core.gauge import Keepsake, Memory, ScaleState
+from tweetdock.core.gauge import Saved, ScaleState, SourceMark
 from tweetdock.core.post import Span
-from tweetdock.keep.archive_format import Place
-from tweetdock.keep.history import Row
+from tweetdock.keep.archive_format import ArchivePosition
+from tweetdock.keep.history import HistoryRow
 
 # Each step is run once, in one transaction; a released one is never changed, only followed.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -64,23 +64,23 @@ class State:
     """
 
     saved_ms: int
-    memory: Memory
+    memory: Saved
     cursors: Mapping[str, str]
     angles: tuple[float, ...] = ()
-    place: Place | None = None
+    place: ArchivePosition | None = None
     blind_until_ms: int = 0
     spent: Mapping[str, Mapping[str, Spent]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class StateChanges:
     """What is new since the last save; spent: by UTC day and source.
 
     is_whole: the keepsakes are not only the new ones, but all that there are.
     """
 
-    keepsakes: Iterable[Keepsake] = ()
-    rows: Iterable[Row] = ()
+    keepsakes: Iterable[SourceMark] = ()
+    rows: Iterable[HistoryRow] = ()
     spent: Mapping[tuple[str, str], Spent] = field(default_factory=dict)
     is_whole: bool = False
 
@@ -128,13 +128,13 @@ def angles(text: Any) -> tuple[float, ...]:
     return found
 
 
-def place(text: Any) -> Place | None:
+def place(text: Any) -> ArchivePosition | None:
     """How far the archive had come."""
     found = json.loads(text)
     if found is None:
         return None
     path, inode, size = found
-    return Place(str(path), int(inode), int(size))
+    return ArchivePosition(str(path), int(inode), int(size))
 
 
 def read_seen(spans: Any, unreadable: Any, heard_ms: Any, floor_ms: int) -> Seen:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.calibration import LAST_US
 from tweetdock.servos.choice import make_servos
-from tweetdock.servos.needle import Hand, Hands
+from tweetdock.servos.needle import Needle, Needles
 from tweetdock.servos.needle_thread import CHECK_SECONDS
-from tweetdock.servos.servos import END_SECONDS, Geometry, Rig
+from tweetdock.servos.servos import END_SECONDS, Geometry, Servos
 from tweetdock.settings.gauge import DialSettings, Settings
 
 DEGREES_PER_US = 0.09  # of an ordinary servo: half a circle for 2000 us
@@ -33,13 +33,13 @@ class Bench:
     """
 
     def __init__(
-        self, servos: Rig, dials: Sequence[DialSettings], starts_us: Sequence[int]
+        self, servos: Servos, dials: Sequence[DialSettings], starts_us: Sequence[int]
     ) -> None:
         self._servos = servos
         self._geometries = [replace(Geometry.of(dial), step_us=FINEST_US) for dial in dials]
         pairs = zip(self._geometries, starts_us, strict=True)
-        self._hands = Hands(
-            servos, [Hand(geometry, geometry.angle(us), is_idle=True) for geometry, us in pairs]
+        self._hands = Needles(
+            servos, [Needle(geometry, geometry.angle(us), is_idle=True) for geometry, us in pairs]
         )
         self.trouble = ""
         self._next_at = 0.0

@@ -16,7 +16,7 @@ NEAR_US = 10
 PAUSE_SECONDS = 0.8
 
 
-class Place(StrEnum):
+class DialPoint(StrEnum):
     """What can be marked: the zero of the dial, its middle and its full scale."""
 
     LEFT = "left stop"
@@ -40,11 +40,11 @@ class Marks:
             left, right = right, left
         return cls(left, right, dial.mid_pulse_us)
 
-    def pulse_us(self, place: Place) -> int:
+    def pulse_us(self, place: DialPoint) -> int:
         """The pulse of a place."""
-        if place is Place.LEFT:
+        if place is DialPoint.LEFT:
             return self.left
-        if place is Place.RIGHT:
+        if place is DialPoint.RIGHT:
             return self.right
         return round(self._halfway) if self.middle is None else self.middle
 
@@ -91,12 +91,12 @@ class Calibration:
         self.marks = marks
         self.target_us = marks.left
         self.note = ""
-        self.marked: frozenset[Place] = frozenset()
+        self.marked: frozenset[DialPoint] = frozenset()
         self._saved = marks
         # Word for word, as a middle that is nearly halfway may be set or not.
         self._said = marks.settings() | {"MID_PULSE_US": str(marks.middle or "")}
-        self._past: list[tuple[Marks, frozenset[Place]]] = []
-        self._route: list[Place] = []
+        self._past: list[tuple[Marks, frozenset[DialPoint]]] = []
+        self._route: list[DialPoint] = []
         self._asked: tuple[int, float] | None = None
         low, high = sorted((marks.left, marks.right))
         self._limits = {-1: min(low, USUAL_US[0]), 1: max(high, USUAL_US[1])}
@@ -135,9 +135,9 @@ class Calibration:
         usual = {"MID_PULSE_US": "", "REVERSED": "0"}
         return {n: v for n, v in new.items() if n in ends or v != usual[n] or v != old[n]}
 
-    def is_unsaved(self, place: Place) -> bool:
+    def is_unsaved(self, place: DialPoint) -> bool:
         """Whether a place is not where it was saved."""
-        if place is Place.MIDDLE:
+        if place is DialPoint.MIDDLE:
             said = self._said["MID_PULSE_US"]
             return self.unsaved.get("MID_PULSE_US", said) != said
         return self.marks.pulse_us(place) != self._saved.pulse_us(place)
@@ -171,7 +171,7 @@ class Calibration:
                 "Let go of the key, then press it again to go on."
             )
 
-    def go(self, place: Place) -> None:
+    def go(self, place: DialPoint) -> None:
         """Send the needle to a mark."""
         self._begin()
         self.target_us = self.marks.pulse_us(place)
@@ -179,7 +179,7 @@ class Calibration:
     def sweep(self) -> None:
         """Send the needle through all marks, from left to right and back."""
         self._begin()
-        self._route = [Place.LEFT, Place.MIDDLE, Place.RIGHT, Place.LEFT]
+        self._route = [DialPoint.LEFT, DialPoint.MIDDLE, DialPoint.RIGHT, DialPoint.LEFT]
         self.target_us = self.marks.left
 
     def arrive(self) -> None:
@@ -193,7 +193,7 @@ class Calibration:
         self._begin()
         self.target_us = min(max(at_us, self.limits[0]), self.limits[1])
 
-    def mark(self, place: Place, at_us: int | None) -> None:
+    def mark(self, place: DialPoint, at_us: int | None) -> None:
         """Mark the place where the needle stands; at_us: None if it has not been moved yet."""
         self._begin()
         if at_us is None:
@@ -202,11 +202,11 @@ class Calibration:
         if abs(at_us - self.target_us) > NEAR_US:
             self.note = "The needle is still on its way: mark the place when it stands."
             return
-        if place is Place.MIDDLE and self.marks.middle == self.target_us:
+        if place is DialPoint.MIDDLE and self.marks.middle == self.target_us:
             self._change(replace(self.marks, middle=None), self.marked - {place})
             self.note = "The middle is halfway between the stops again."
             return
-        name = {Place.LEFT: "left", Place.MIDDLE: "middle", Place.RIGHT: "right"}[place]
+        name = {DialPoint.LEFT: "left", DialPoint.MIDDLE: "middle", DialPoint.RIGHT: "right"}[place]
         self._change(replace(self.marks, **{name: self.target_us}), self.marked | {place})
         self.note = f"{place.capitalize()}: {self.target_us} µs."
 
@@ -230,6 +230,6 @@ class Calibration:
     def _begin(self) -> None:
         self.note, self._asked, self._route = "", None, []
 
-    def _change(self, marks: Marks, marked: frozenset[Place]) -> None:
+    def _change(self, marks: Marks, marked: frozenset[DialPoint]) -> None:
         self._past.append((self.marks, self.marked))
         self.marks, self.marked = marks, marked

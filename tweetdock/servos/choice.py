@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tweetdock.servos.servos import MockServos, Rig
+from tweetdock.servos.servos import MockServos, Servos
 from tweetdock.settings.gauge import Settings
 
 MODEL = Path("/proc/device-tree/model")
@@ -42,7 +42,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def make_servos(settings: Settings, model: str) -> Rig:
+def make_servos(settings: Settings, model: str) -> Servos:
     """The backend that the settings and the machine ask for; nothing is reached for yet."""
     dials = (settings.tweets, settings.tweeters)
     name = choose_backend(settings.servo_backend, model, settings.pigpio_addr)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from gpiozero.exc import GPIOZeroError
 
 from tweetdock.core.errors import ServoError
-from tweetdock.servos.servos import Rig
+from tweetdock.servos.servos import Servos
 
 _LAST_READY_MADE = (3, 12)
 
@@ -30,7 +30,7 @@ def installing(python: tuple[int, int] = sys.version_info[:2]) -> str:
     return "pip install 'tweetdock[pi5]'"
 
 
-class LgpioServos(Rig):
+class LgpioServos(Servos):
     """Pulses timed by software in this process; they jitter under load, so they end soon."""
 
     name: ClassVar[str] = "lgpio"
@@ -44,7 +44,7 @@ class LgpioServos(Rig):
             pins = importlib.import_module("gpiozero.pins.lgpio")
         except ImportError as error:
             raise ServoError(f"lgpio: the package is not installed; {installing()}") from error
-        self.foreign = (*Rig.foreign, lgpio.error)
+        self.foreign = (*Servos.foreign, lgpio.error)
         try:
             factory = pins.LGPIOFactory()
         except (lgpio.error, GPIOZeroError) as error:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tweetdock.core.motion import SPEED, Motion
-from tweetdock.servos.servos import Geometry, Rig
+from tweetdock.servos.servos import Geometry, Servos
 
 SETTLE_SECONDS = 0.4  # a servo hangs behind its pulses; only then may they end
 
@@ -16,7 +16,7 @@ HOME_STAGGER_SECONDS = 0.1
 HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one after the other
 
 
-class Hand:
+class Needle:
     """A needle's state, turned frame by frame.
 
     It starts at rest at `angle`, but that is only thought (`is_sure`): its first move is made
@@ -87,18 +87,18 @@ class Hand:
         return self._motion.angle
 
 
-class Hands:
+class Needles:
     """A hand for each servo of a rig; no clock of its own. Raises ServoError as the rig does."""
 
-    def __init__(self, servos: Rig, hands: Sequence[Hand]) -> None:
+    def __init__(self, servos: Servos, hands: Sequence[Needle]) -> None:
         self._servos = servos
         self._hands = tuple(hands)
         self._started_at = float("-inf")
 
-    def __iter__(self) -> Iterator[Hand]:
+    def __iter__(self) -> Iterator[Needle]:
         return iter(self._hands)
 
-    def __getitem__(self, number: int) -> Hand:
+    def __getitem__(self, number: int) -> Needle:
         return self._hands[number]
 
     def aim(self, angles: Sequence[float]) -> None:

@@ -8,17 +8,17 @@ from dataclasses import replace
 
 from tweetdock.core.errors import ServoError
 from tweetdock.retry import TroubleLog, backoff
-from tweetdock.servos.needle import FRAME_SECONDS, Hand, Hands
-from tweetdock.servos.servos import END_SECONDS, Geometry, Rig
+from tweetdock.servos.needle import FRAME_SECONDS, Needle, Needles
+from tweetdock.servos.servos import END_SECONDS, Geometry, Servos
 from tweetdock.settings.gauge import DialSettings
-from tweetdock.threads import Companion, Crash
+from tweetdock.threads import Crash, WatchedThread
 
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0  # how soon a backend that died while the needles rest is noticed
 
 
-class Needles:
+class NeedleThread:
     """Turns the needles in a thread of its own until `stop`.
 
     At the start they are thought to stand at `starts`, in degrees: their zero, where they are also
@@ -27,17 +27,17 @@ class Needles:
 
     def __init__(
         self,
-        servos: Rig,
+        servos: Servos,
         dials: Sequence[DialSettings],
         tell: Callable[[Crash], None],
         starts: Sequence[float] = (),
     ) -> None:
         self._servos = servos
         self._homes = [dial.min_angle for dial in dials]
-        self._hands = Hands(
+        self._hands = Needles(
             servos,
             [
-                Hand(
+                Needle(
                     replace(Geometry.of(dial), step_us=servos.step_us),
                     min(max(start, dial.min_angle), dial.max_angle),
                 )
@@ -51,7 +51,7 @@ class Needles:
         self.trouble = ""
         self.was_reached = False
         self.are_home = False
-        self.thread = Companion("needles", self._work, tell)
+        self.thread = WatchedThread("needles", self._work, tell)
 
     @property
     def angles(self) -> tuple[float, ...]:

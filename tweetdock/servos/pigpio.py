@@ -14,7 +14,7 @@ from gpiozero.pins.pigpio import PiGPIOFactory
 
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpiod import LOOPBACK, LOOPBACKS, Pigpiod, find, place
-from tweetdock.servos.servos import Rig
+from tweetdock.servos.servos import Servos
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.settings.parse import step_us
 
@@ -27,7 +27,7 @@ REFUSALS = (GPIOZeroError, pigpio.error, ValueError)
 SILENCE = (OSError, struct.error, AttributeError)
 
 
-class PigpioServos(Rig):
+class PigpioServos(Servos):
     """Servos on a pigpiod: the one at `address`, or this machine's, which is started if need be.
 
     options: more words for the one that is started.

@@ -83,7 +83,7 @@ class Geometry:
         return abs(self.pulse_us(angle) - self.pulse_us(other)) <= TWITCH * self.step_us
 
 
-class Rig(ABC):
+class Servos(ABC):
     """Servos by number, pointed in degrees. Every trouble is a ServoError; then close and connect.
 
     A backend says how a pin factory is opened and how pulses end without a kick.
@@ -188,7 +188,7 @@ class BoundedPin(MockPWMPin):  # type: ignore[misc]
         return is_change
 
 
-class MockServos(Rig):
+class MockServos(Servos):
     """No servos at all, but the very same way to them."""
 
     name: ClassVar[str] = "mock"

@@ -71,7 +71,7 @@ class Past:
                 row.append(moment)
 
 
-class Talk(NamedTuple):
+class FeedStats(NamedTuple):
     """What a feed has said since the start: answers, faults, and posts in its answers."""
 
     answers: int = 0
@@ -87,7 +87,7 @@ class Delays(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class Health:
     """What is asked of the house when somebody looks; safe to be called from any thread.
 
     threads: by name, whether each lives. needles: where they are, in degrees, by dial; empty
@@ -108,12 +108,12 @@ class Board:
     """
 
     def __init__(
-        self, past: Past, vitals: Vitals, monotonic: Callable[[], float] = time.monotonic
+        self, past: Past, vitals: Health, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.past = past
         self.vitals = vitals
         self.reading: Reading | None = None
-        self.talks: Mapping[str, Talk] = {}
+        self.talks: Mapping[str, FeedStats] = {}
         self.delays = Delays()
         self._monotonic = monotonic
         self._turned_at = monotonic()
@@ -133,11 +133,11 @@ class Board:
 
     def hear(self, word: Batch | Trouble) -> None:
         """Count a feed's word."""
-        answers, faults, posts = self.talks.get(word.feed, Talk())
+        answers, faults, posts = self.talks.get(word.feed, FeedStats())
         if isinstance(word, Batch):
-            talk = Talk(answers + 1, faults, posts + len(word.posts))
+            talk = FeedStats(answers + 1, faults, posts + len(word.posts))
         else:
-            talk = Talk(answers, faults + (not word.by_choice), posts)
+            talk = FeedStats(answers, faults + (not word.by_choice), posts)
         self.talks = {**self.talks, word.feed: talk}
 
     def note_delay(self, seconds: float) -> None:

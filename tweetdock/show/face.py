@@ -52,7 +52,7 @@ _RIM = 0.06  # from the outermost print to the cut
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StraightLine:
     """A straight line; count: what it marks, if it is a dial's mark."""
 
     x1: float
@@ -140,7 +140,7 @@ class Words:
         return left, self.y - CAPITAL * self.size, left + width, self.y + 0.22 * self.size
 
 
-Shape = Line | Arc | Ring | Words
+Shape = StraightLine | Arc | Ring | Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +209,14 @@ def cut_out(printed: Sequence[Shape], rim: float) -> Iterator[Shape]:
     yield arc
     for side in (-wide, wide):
         if height < low - CUT:
-            yield Line(side, height, side, low, CUT, SOFT, is_dashed=True)
-    yield Line(-wide, low, wide, low, CUT, SOFT, is_dashed=True)
+            yield StraightLine(side, height, side, low, CUT, SOFT, is_dashed=True)
+    yield StraightLine(-wide, low, wide, low, CUT, SOFT, is_dashed=True)
 
 
 def _corners(shape: Shape) -> Iterator[tuple[float, float]]:
     if isinstance(shape, Arc):
         yield shape.at(shape.start)  # the corners of its box are further out than itself
-    elif isinstance(shape, Line):
+    elif isinstance(shape, StraightLine):
         yield from ((shape.x1, shape.y1), (shape.x2, shape.y2))
     else:
         left, top, right, bottom = shape.box
@@ -228,8 +228,8 @@ def ruler(width: float, top: float, notes: Sequence[str]) -> Iterator[Shape]:
     left = (width - RING - _SPACE - LENGTH) / 2
     x, y = left + RING / 2, top + RING / 2 + _THIN
     yield Ring(x, y, RING / 2, _THIN)
-    yield Line(x - 2, y, x + 2, y, _FINE, SOFT)
-    yield Line(x, y - 2, x, y + 2, _FINE, SOFT)
+    yield StraightLine(x - 2, y, x + 2, y, _FINE, SOFT)
+    yield StraightLine(x, y - 2, x, y + 2, _FINE, SOFT)
     yield Words(x, y + 9, _SIZE, "50 mm", SOFT, is_centred=True)
     left += RING + _SPACE
     baseline = top + _SIZE
@@ -244,11 +244,11 @@ def ruler(width: float, top: float, notes: Sequence[str]) -> Iterator[Shape]:
 
 
 def _line(left: float, y: float) -> Iterator[Shape]:
-    yield Line(left, y, left + LENGTH, y, _THIN)
+    yield StraightLine(left, y, left + LENGTH, y, _THIN)
     for centimetre in range(11):
         x = left + centimetre * 10
         height = 2.5 if centimetre in (0, 5, 10) else 1.5
-        yield Line(x, y - height, x, y, _FINE)
+        yield StraightLine(x, y - height, x, y, _FINE)
 
 
 def _body(left: float, top: float) -> Iterator[Shape]:
@@ -260,10 +260,10 @@ def _body(left: float, top: float) -> Iterator[Shape]:
         (right, bottom, left, bottom),
         (left, bottom, left, top),
     ):
-        yield Line(*corners, _FINE, SOFT, is_dashed=True)
+        yield StraightLine(*corners, _FINE, SOFT, is_dashed=True)
     x, y = left + height / 2, top + height / 2
-    yield Line(x - 2, y, x + 2, y, _FINE, SOFT)
-    yield Line(x, y - 2, x, y + 2, _FINE, SOFT)
+    yield StraightLine(x - 2, y, x + 2, y, _FINE, SOFT)
+    yield StraightLine(x, y - 2, x, y + 2, _FINE, SOFT)
     words = (
         "An SG90 servo from the front; the cross is its shaft.",
         "Others differ: measure yours.",
@@ -381,10 +381,10 @@ def _print(face: Face) -> Iterator[Layer]:
     yield Layer("title", tuple(_titles(face)))
 
 
-def _spoke(bearing: float, radius: float, rank: Rank, count: int) -> Line:
+def _spoke(bearing: float, radius: float, rank: Rank, count: int) -> StraightLine:
     outer = point(bearing, radius)
     inner = point(bearing, radius * (1 - _LENGTHS[rank]))
-    return Line(*inner, *outer, _WIDTHS[rank] * radius, count=count)
+    return StraightLine(*inner, *outer, _WIDTHS[rank] * radius, count=count)
 
 
 def _titles(face: Face) -> Iterator[Words]:
@@ -400,13 +400,13 @@ def _titles(face: Face) -> Iterator[Words]:
 def _hole(across: float) -> Iterator[Shape]:
     # The cross goes with the hole: nothing of it stays on the face.
     arm = across / 2 or 1.5
-    yield Line(-arm, 0, arm, 0, CUT / 2, SOFT)
-    yield Line(0, -arm, 0, arm, CUT / 2, SOFT)
+    yield StraightLine(-arm, 0, arm, 0, CUT / 2, SOFT)
+    yield StraightLine(0, -arm, 0, arm, CUT / 2, SOFT)
     if across:
         yield Ring(0, 0, across / 2, CUT, SOFT)
 
 
 def _moved(shape: Shape, x: float, y: float) -> Shape:
-    if isinstance(shape, Line):
+    if isinstance(shape, StraightLine):
         return replace(shape, x1=shape.x1 + x, y1=shape.y1 + y, x2=shape.x2 + x, y2=shape.y2 + y)
     return replace(shape, x=shape.x + x, y=shape.y + y)

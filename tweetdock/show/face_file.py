@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from tweetdock import __version__
 from tweetdock.core.errors import UnavailableError
-from tweetdock.show.face import Arc, FaceError, Layer, Line, Ring, Shape, Sheet, Words
+from tweetdock.show.face import Arc, FaceError, Layer, Ring, Shape, Sheet, StraightLine, Words
 
 _FONTS = "Helvetica Neue, Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif"
 
@@ -64,7 +64,7 @@ def _element(shape: Shape) -> str:
     )
 
 
-def _stroke(shape: Line | Arc | Ring) -> str:
+def _stroke(shape: StraightLine | Arc | Ring) -> str:
     dashes = ' stroke-dasharray="2 1.5"' if shape.is_dashed else ""
     return f'stroke="{shape.colour}" stroke-width="{_mm(shape.width)}"{dashes}'
 

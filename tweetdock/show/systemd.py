@@ -25,7 +25,7 @@ STATUS_SIGNS = 900  # it ignores a datagram of more than 4096 bytes, and a sign 
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Notified:
     """What the service manager has heard; the times are monotonic seconds.
 
     asked_at: when the status was last looked at, whether or not there was news in it.
@@ -37,8 +37,8 @@ class Told:
 
 
 def next_notice(
-    told: Told | None, describe: Callable[[], str], now: float, ping_every: float | None
-) -> tuple[str, Told]:
+    told: Notified | None, describe: Callable[[], str], now: float, ping_every: float | None
+) -> tuple[str, Notified]:
     """What to say at a turn of the loop, empty if nothing is due; and what has been told then.
 
     told: None before the first turn, which says that the gauge is ready. describe: the status as
@@ -46,7 +46,7 @@ def next_notice(
     """
     if told is None:
         text = status(describe())
-        return f"READY=1\n{text}", Told(text, now, now)
+        return f"READY=1\n{text}", Notified(text, now, now)
     words, text, asked_at, alive_at = [], told.status, told.asked_at, told.alive_at
     if now - asked_at >= STATUS_SECONDS:
         text, asked_at = status(describe()), now
@@ -55,7 +55,7 @@ def next_notice(
     if ping_every is not None and now - alive_at >= ping_every:
         words.append("WATCHDOG=1")
         alive_at = now
-    return "\n".join(words), Told(text, asked_at, alive_at)
+    return "\n".join(words), Notified(text, asked_at, alive_at)
 
 
 def ping_seconds(env: Mapping[str, str], pid: int) -> float | None:
@@ -107,7 +107,7 @@ class Systemd:
         self._where = where
         self._ping_every = ping_every
         self._monotonic = monotonic
-        self._told: Told | None = None
+        self._told: Notified | None = None
         self._is_deaf = False
 
     @classmethod

@@ -89,7 +89,7 @@ class _WatchedAdapter(HTTPAdapter):
         return manager
 
 
-class Session(requests.Session):
+class HttpSession(requests.Session):
     """requests for a daemon: whole answers within WHOLE_SECONDS, of bounded size, or an error.
 
     moved: beginnings of addresses that are really found elsewhere. They are replaced before

@@ -33,7 +33,7 @@ _NOTICES = {
 }
 
 
-class Tape:
+class Recording:
     """The posts of a file in the order of time, each key once, at the first moment it is given.
 
     times: when each was made, in Unix milliseconds; in order once the tape is closed.
@@ -98,7 +98,7 @@ Text = bytes | TornError  # a line of a file, with or without its end; or a dama
 Entry = Post | PostError | TornError | None
 
 
-class Findings:
+class RecordingSummary:
     """What was found in a file, by number and kind, and how to tell it."""
 
     def __init__(self) -> None:

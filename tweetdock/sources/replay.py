@@ -12,7 +12,7 @@ from tweetdock.core.errors import SourceError, TornError, UnavailableError
 from tweetdock.core.post import Batch, Feed, Post, Span
 from tweetdock.core.times import clock_time, duration, rfc3339
 from tweetdock.sources.polling import Pause
-from tweetdock.sources.recordings import Entry, Findings, Tape, Text, counted, entries
+from tweetdock.sources.recordings import Entry, Recording, RecordingSummary, Text, counted, entries
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +27,13 @@ GLANCE = 100_000  # so many lines are searched for a first post before anything 
 LONG_SILENCE_MS = 86_400_000
 
 
-class Program:
+class Schedule:
     """When which post of a closed tape is played: the first at `start_ms`, all at their distance.
 
     Stateless: any stretch of time can be asked for again. Times in Unix milliseconds.
     """
 
-    def __init__(self, tape: Tape, start_ms: int, *, loops: bool) -> None:
+    def __init__(self, tape: Recording, start_ms: int, *, loops: bool) -> None:
         self._tape = tape
         self._start_ms = start_ms
         self._loops = loops
@@ -118,16 +118,16 @@ class Replay:
         self._until_ms: int | None = None
         self._file = path.name
         self._cut = threading.Event()
-        self._tape = Tape()
-        self._program: Program | None = None
-        self._recording = Recording(name, path, lines)
+        self._tape = Recording()
+        self._program: Schedule | None = None
+        self._recording = RecordingReader(name, path, lines)
         self._recording.glance(self._tape)
 
     def poll(self) -> Iterator[Batch]:
         """What has become due; the first time, after the file has been read."""
         if self._program is None:
             yield from self._load()
-            self._program = Program(self._tape, self._clock.now_ms(), loops=self._loops)
+            self._program = Schedule(self._tape, self._clock.now_ms(), loops=self._loops)
         now_ms = self._clock.now_ms()
         span = self._span(now_ms)
         posts = self._program.posts_in(span)
@@ -188,7 +188,7 @@ class Replay:
             since_ms = max(since_ms, self._until_ms)
         return Span(since_ms, now_ms)
 
-    def _remark(self, program: "Program", now_ms: int) -> str:
+    def _remark(self, program: "Schedule", now_ms: int) -> str:
         file_ms = program.file_ms(now_ms)
         if file_ms is None:
             return "the replay has ended"
@@ -196,22 +196,22 @@ class Replay:
         return f"{_moment(file_ms)}{pace}"
 
 
-class Recording:
+class RecordingReader:
     """A file on its way onto a tape, entry by entry."""
 
     def __init__(self, name: str, path: Path, lines: Callable[[Path], Iterator[Text]]) -> None:
         self._name = name
         self._path = path
-        self._findings = Findings()
+        self._findings = RecordingSummary()
         self._entries: Iterator[Entry] = entries(self._texts(lines))
 
-    def glance(self, tape: Tape) -> None:
+    def glance(self, tape: Recording) -> None:
         """Read up to the first post; UnavailableError if it is clear that there is none."""
         for count in self.read(tape):
             if len(tape) or count == GLANCE:
                 return
 
-    def read(self, tape: Tape) -> Iterator[int]:
+    def read(self, tape: Recording) -> Iterator[int]:
         """Read on, counting the entries; UnavailableError if there was no post in the end."""
         for entry in self._entries:
             self._findings.take(entry)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple, TypeVar
 
-from tweetdock.core.dial import Dial, Mark, Rank, point
+from tweetdock.core.dial import Dial, Rank, Tick, point
 from tweetdock.core.scaler import LogScale
 
 EIGHTHS = "▁▂▃▄▅▆▇█"
@@ -65,7 +65,7 @@ MARK_LENGTHS = {Rank.MAJOR: 0.2, Rank.MIDDLE: 0.13, Rank.MINOR: 0.08}  # of the 
 Kind = TypeVar("Kind")
 
 
-class Row(NamedTuple):
+class ArtRow(NamedTuple):
     """A row of characters, and where in it the needle is: from a column to before another."""
 
     text: str
@@ -110,7 +110,7 @@ class DialArt:
         letters = _letters(dial, pivot, radius, cells)
         return cls(dial, columns, pivot, radius, _frozen(cells), _frozen(letters))
 
-    def rows(self, angle: float) -> list[Row]:
+    def rows(self, angle: float) -> list[ArtRow]:
         """All rows, with the needle at an angle of the servo, in degrees."""
         bearing = self.dial.bearing_of(angle)
         needle: dict[int, dict[int, int]] = {}
@@ -161,7 +161,7 @@ def _pivot_y(radius: int) -> int:
     return radius + LABEL_GAP + 4  # a row for a number at the top
 
 
-def _face(marks: Iterable[Mark], dial: Dial, radius: int) -> Iterator[Dot]:
+def _face(marks: Iterable[Tick], dial: Dial, radius: int) -> Iterator[Dot]:
     """The arc and its marks, from the pivot."""
     steps = max(1, round(math.radians(dial.sweep) * radius))
     for step in range(steps + 1):
@@ -174,9 +174,9 @@ def _face(marks: Iterable[Mark], dial: Dial, radius: int) -> Iterator[Dot]:
             yield _nearest(x, y)
 
 
-def _clear(marks: list[Mark], radius: int, *, one_by_one: bool) -> list[Mark]:
+def _clear(marks: list[Tick], radius: int, *, one_by_one: bool) -> list[Tick]:
     """The marks that can be told apart; of equal ones all or none, if their steps are equal."""
-    kept: list[Mark] = []
+    kept: list[Tick] = []
     for rank in sorted(Rank, reverse=True):
         clear = [mark for mark in marks if mark.rank is rank]
         is_crowded = False
@@ -213,7 +213,7 @@ def _letters(dial: Dial, pivot: Dot, radius: int, cells: list[list[int]]) -> lis
 
 
 def _write(
-    mark: Mark, pivot: Dot, radius: int, cells: list[list[int]], letters: list[list[str]]
+    mark: Tick, pivot: Dot, radius: int, cells: list[list[int]], letters: list[list[str]]
 ) -> bool:
     """Put a mark's number where there is room for it; False if there is none."""
     width, outwards = len(mark.label), 1 if mark.bearing > 0 else -1
@@ -230,7 +230,7 @@ def _write(
     return False
 
 
-def _place(mark: Mark, pivot: Dot, distance: int) -> tuple[int, int]:
+def _place(mark: Tick, pivot: Dot, distance: int) -> tuple[int, int]:
     """The row and the leftmost column of a mark's number, that near to the pivot."""
     x, y = point(mark.bearing, distance)
     sideways, upwards = point(mark.bearing, 1)
@@ -238,13 +238,13 @@ def _place(mark: Mark, pivot: Dot, distance: int) -> tuple[int, int]:
     return math.floor((y + 2 * upwards + pivot[1]) / 4), round(left)
 
 
-def _row(cells: tuple[int, ...], letters: tuple[str, ...], needle: dict[int, int]) -> Row:
+def _row(cells: tuple[int, ...], letters: tuple[str, ...], needle: dict[int, int]) -> ArtRow:
     if not needle:
-        return Row("".join(map(_sign, cells, letters)), None)
+        return ArtRow("".join(map(_sign, cells, letters)), None)
     signs = list(map(_sign, cells, letters))
     for column, dots in needle.items():
         signs[column] = _sign(cells[column] | dots, "")
-    return Row("".join(signs), (min(needle), max(needle) + 1))
+    return ArtRow("".join(signs), (min(needle), max(needle) + 1))
 
 
 def _sign(cell: int, letter: str) -> str:

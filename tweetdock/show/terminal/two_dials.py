@@ -122,7 +122,7 @@ MEANINGS = {
 }
 
 
-class Plan(NamedTuple):
+class Layout(NamedTuple):
     """What has room: the columns and rows of a dial at most, sources by name, air, rows of bars."""
 
     columns: int
@@ -132,7 +132,7 @@ class Plan(NamedTuple):
     bars: int
 
     @classmethod
-    def of(cls, width: int, height: int, sources: int) -> "Plan | None":
+    def of(cls, width: int, height: int, sources: int) -> "Layout | None":
         """The plan for so many columns and rows of a terminal; None: there is too little room."""
         if width < LEAST_COLUMNS or height < LEAST_ROWS:
             return None
@@ -161,7 +161,7 @@ class TwoDials:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """All rows, for the size and the characters that the terminal has."""
-        plan = Plan.of(options.max_width, options.size.height, len(self.reading.sources))
+        plan = Layout.of(options.max_width, options.size.height, len(self.reading.sources))
         arts = self._arts(plan) if plan and not options.ascii_only else {}
         if plan is None or not arts:
             yield TwoLines(self.reading)
@@ -183,7 +183,7 @@ class TwoDials:
             line.truncate(width, overflow="ellipsis")
             yield line
 
-    def _arts(self, plan: Plan) -> dict[str, DialArt]:
+    def _arts(self, plan: Layout) -> dict[str, DialArt]:
         arts = {
             name: _art(self.dials[name], dial.full_scale, plan.columns, plan.rows)
             for name, dial in self.reading.dials.items()
@@ -225,7 +225,7 @@ class TwoDials:
         yield counts[:-1]
         yield names[:-1]
 
-    def _worth(self, plan: Plan, width: int) -> Iterator[Parts]:
+    def _worth(self, plan: Layout, width: int) -> Iterator[Parts]:
         """The grade, what it means or what ails, and the sources."""
         reading, colour = self.reading, COLOURS[self.reading.grade]
         ails = "" if plan.lists_sources else what_ails(reading)

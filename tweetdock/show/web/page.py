@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tweetdock import __version__
 from tweetdock.core.coverage import Grade
-from tweetdock.core.dial import CAPITAL, LABEL_SIZE, Dial, Mark, Rank, label_point, point
+from tweetdock.core.dial import CAPITAL, LABEL_SIZE, Dial, Rank, Tick, label_point, point
 from tweetdock.core.errors import plain
 from tweetdock.core.motion import ACCELERATION, ARRIVED, SPEED
 from tweetdock.core.reading import DialReading, Reading, SourceReading
@@ -129,7 +129,7 @@ def _scale(dial: Dial) -> str:
     )
 
 
-def _mark(mark: Mark) -> str:
+def _mark(mark: Tick) -> str:
     (x1, y1), (x2, y2) = point(mark.bearing, ARC), point(mark.bearing, ARC - LENGTHS[mark.rank])
     return (
         f'<line x1="{x1:.2f}" y1="{y1:.2f}" x2="{x2:.2f}" y2="{y2:.2f}" '
@@ -137,7 +137,7 @@ def _mark(mark: Mark) -> str:
     )
 
 
-def _number(mark: Mark) -> str:
+def _number(mark: Tick) -> str:
     x, y = (ARC * way for way in label_point(mark.bearing, mark.label))
     return f'<text x="{x:.1f}" y="{y + HALF_CAPITAL:.1f}">{mark.label}</text>'
 

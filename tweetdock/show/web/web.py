@@ -12,7 +12,7 @@ from tweetdock.settings.gauge import Settings
 from tweetdock.settings.parse import is_loopback
 from tweetdock.show.board import Board
 from tweetdock.show.web.guard import Limits
-from tweetdock.threads import Companion
+from tweetdock.threads import WatchedThread
 
 if TYPE_CHECKING:
     from tweetdock.show.web.server import Server
@@ -45,7 +45,7 @@ class Web:
         self,
         settings: Settings,
         board: Board,
-        start: Callable[[str, Callable[[], None]], Companion],
+        start: Callable[[str, Callable[[], None]], WatchedThread],
         limits: Limits | None = None,
     ) -> None:
         if settings.web is None:

@@ -25,7 +25,7 @@ _PLAIN = re.compile(r"[a-z0-9_]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Matched:
     """A post with one of our hashtags, new or changed; time_us None: its event does not say when.
 
     version names this version of it; text is the event as it was received.
@@ -39,7 +39,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class Removed:
     """A post that was deleted, or changed and has none of our hashtags now."""
 
     key: str
@@ -47,14 +47,14 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Puzzle:
+class UnreadableEvent:
     """A frame that may be a post of ours and cannot be made out: what it lacks."""
 
     lack: str
     time_us: int | None = None
 
 
-Event = Sighting | Loss | Puzzle
+Event = Matched | Removed | UnreadableEvent
 
 
 def fold(hashtag: str) -> str:
@@ -63,7 +63,7 @@ def fold(hashtag: str) -> str:
     return unicodedata.normalize("NFKC", plain).strip().removeprefix("#")
 
 
-class Sieve:
+class Filter:
     """Finds in frames what concerns posts with one of the hashtags.
 
     Wire: https://github.com/bluesky-social/jetstream, version 1.
@@ -115,7 +115,7 @@ class Sieve:
             event = json.loads(text)
         except (ValueError, RecursionError):
             if frame.strip() and self._may_bear(frame):
-                events.append(Puzzle("is no JSON"))
+                events.append(UnreadableEvent("is no JSON"))
             return
         if not isinstance(event, dict):
             return
@@ -137,15 +137,15 @@ class Sieve:
             return None
         did, rkey = event.get("did"), commit.get("rkey")
         if not _matches(_DID, did) or not _matches(_RKEY, rkey):
-            return Puzzle("lacks did or rkey", time_us) if is_ours else None
+            return UnreadableEvent("lacks did or rkey", time_us) if is_ours else None
         key = f"bluesky:{did}/{rkey}"
         if operation == "delete" or not is_ours:
-            return Loss(key, time_us)
+            return Removed(key, time_us)
         if operation not in ("create", "update"):
-            return Puzzle("has an operation that is not known", time_us)
+            return UnreadableEvent("has an operation that is not known", time_us)
         versions = [v for v in (commit.get("cid"), commit.get("rev")) if _matches(_VERSION, v)]
         version = f"{key}@{versions[0] if versions else ''}"
-        return Sighting(key, f"bluesky:{did}", time_us, version, _as_line(text, event))
+        return Matched(key, f"bluesky:{did}", time_us, version, _as_line(text, event))
 
     def bears(self, record: object) -> bool:
         """Whether a post's record has one of our hashtags, in its text or beside it."""

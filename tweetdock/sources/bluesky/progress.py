@@ -34,7 +34,7 @@ STEP_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ReplayRequest:
     """One connection: all after since_ms is wanted, from the cursor on; None: what is new only."""
 
     host: str
@@ -42,7 +42,7 @@ class Ask:
     cursor_ms: int | None
 
 
-class Pace:
+class EventRate:
     """How closely events follow each other: as closely in a replay as in life, at every host.
 
     So one is kept for all connections: on what was learnt from one the next is judged.
@@ -79,7 +79,7 @@ class Pace:
             self._steps = self._passed_us = self._holes = 0
 
 
-class Course:
+class EventProgress:
     """How far the events of a connection have come.
 
     No single event is believed: time has come as far as the earliest of three in a row says. So
@@ -90,9 +90,9 @@ class Course:
     as it may be right. pace: what earlier connections have shown of it.
     """
 
-    def __init__(self, ask: Ask, pace: Pace | None = None) -> None:
+    def __init__(self, ask: ReplayRequest, pace: EventRate | None = None) -> None:
         self.ask = ask
-        self._pace = pace or Pace()
+        self._pace = pace or EventRate()
         self._steady: tuple[int, int] | None = None
         self.told_ms: int | None = None
         self.ahead_ms: int | None = None
@@ -210,7 +210,7 @@ class Course:
             self.ahead_ms = min(self._future[-AGREEING:]) // 1000
 
 
-class Plan:
+class HostPlan:
     """What was had from which host, and so what is to be asked for next.
 
     A host replays from a cursor on, up to now. The cursor is where the oldest gap begins that
@@ -248,19 +248,19 @@ class Plan:
         """Whether the next events are only to show what time it is."""
         return self._asks_the_time
 
-    def next(self, now_ms: int) -> Ask:
+    def next(self, now_ms: int) -> ReplayRequest:
         """Where to connect now, and from when on."""
         host = self._hosts[self._at]
         if self._asks_the_time:
-            return Ask(host, now_ms, None)
+            return ReplayRequest(host, now_ms, None)
         gaps = self._gaps(host, Span(now_ms - self._window_ms, now_ms))
         since = gaps[0].since_ms if gaps else now_ms
         # Not into what this host cannot deliver: it would break there again.
         ends = (lack.until_ms for lack in self._lacking[host] if lack.since_ms < since)
         cursor_ms = max([since - REWIND_MS, *(end for end in ends if end <= since)])
-        return Ask(host, since, cursor_ms)
+        return ReplayRequest(host, since, cursor_ms)
 
-    def record(self, course: Course, now_ms: int) -> list[Span]:
+    def record(self, course: EventProgress, now_ms: int) -> list[Span]:
         """Take what a connection has made complete since the last time, and return it."""
         floor = now_ms - self._window_ms
         complete, lacking = course.news(now_ms)
@@ -278,7 +278,7 @@ class Plan:
         """The connection failed: it is another host's turn."""
         self._at = (self._at + 1) % len(self._hosts)
 
-    def met_too_large(self, course: Course) -> None:
+    def met_too_large(self, course: EventProgress) -> None:
         """A host's next event is too large to be read: from there on it is not asked, for a bit."""
         step = STEP_MS << min(self._too_large, 12)
         self._too_large += 1
@@ -294,13 +294,13 @@ class Plan:
         self._seen.forget_before(now_ms - self._window_ms + SEAM_MS)
         self._asks_the_time = by_old_events
 
-    def older_by_ms(self, course: Course) -> int:
+    def older_by_ms(self, course: EventProgress) -> int:
         """By how much a host's events are older than asked for, if it is no use to ask again."""
         position = course.position_ms
         older = course.ask.since_ms - position if position is not None else 0
         return older if course.ask.cursor_ms is not None and older > SKIP_MS else 0
 
-    def should_leave(self, course: Course, now_ms: int) -> bool:
+    def should_leave(self, course: EventProgress, now_ms: int) -> bool:
         """Whether another connection does better now: elsewhere, or from a later moment on."""
         if course.position_ms is None or course.told_ms is None:
             return False
@@ -327,11 +327,11 @@ class Plan:
                 return True
         return False
 
-    def is_behind(self, course: Course, now_ms: int) -> bool:
+    def is_behind(self, course: EventProgress, now_ms: int) -> bool:
         """Whether more of the window's past is on its way."""
         return course.position_ms is None or course.position_ms < now_ms - CAUGHT_UP_MS
 
-    def lost(self, now_ms: int, course: Course | None = None) -> str:
+    def lost(self, now_ms: int, course: EventProgress | None = None) -> str:
         """Why a stretch of the window never will come; empty if all may."""
         if course and (behind_ms := course.steadily_behind_ms(now_ms)):
             behind = duration(behind_ms / 1000)

@@ -10,8 +10,15 @@ from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.core.times import duration
 from tweetdock.retry import backoff
-from tweetdock.sources.bluesky.events import COLLECTION, Event, Loss, Puzzle, Sieve, Sighting
-from tweetdock.sources.bluesky.progress import AGREEING, Course, Pace, Plan
+from tweetdock.sources.bluesky.events import (
+    COLLECTION,
+    Event,
+    Filter,
+    Matched,
+    Removed,
+    UnreadableEvent,
+)
+from tweetdock.sources.bluesky.progress import AGREEING, EventProgress, EventRate, HostPlan
 from tweetdock.sources.bluesky.websocket import TooLargeError, WebSocket
 from tweetdock.sources.http import date_ms
 from tweetdock.sources.polling import Pause
@@ -89,17 +96,17 @@ class Bluesky:
         self._clock = clock
         self._silence_seconds = silence_seconds
         self._keeps_raw = keeps_raw
-        self._sieve = Sieve(hashtags)
-        self._plan = Plan(hosts, window_ms=window_ms, bookmark=bookmark)
+        self._sieve = Filter(hashtags)
+        self._plan = HostPlan(hosts, window_ms=window_ms, bookmark=bookmark)
         self._rounds = len(hosts)
         self._known = KnownKeys(window_ms, clock.now_ms(), had_others=bookmark != Bookmark())
         self._socket = WebSocket()
-        self._course: Course | None = None
-        self._pace = Pace()
+        self._course: EventProgress | None = None
+        self._pace = EventRate()
         self._opened_ms = 0
         self._failures = 0
         self._delays = backoff(1.0, 30.0)
-        self._doubtful: list[tuple[Sighting, int]] = []
+        self._doubtful: list[tuple[Matched, int]] = []
         self._covers: list[Span] = []
         self._lost = ""
         self._corrected_ms: list[int] = []
@@ -131,7 +138,7 @@ class Bluesky:
         """End the connection, and all attempts to come."""
         self._socket.cut()
 
-    def _connect(self) -> Course | None:
+    def _connect(self) -> EventProgress | None:
         now_ms = self._clock.now_ms()
         ask = self._plan.next(now_ms)
         wanted = {"wantedCollections": COLLECTION}
@@ -145,7 +152,7 @@ class Bluesky:
             self._leave()
             return None
         self._opened_ms = self._clock.now_ms()
-        self._course = Course(ask, self._pace)
+        self._course = EventProgress(ask, self._pace)
         return self._course
 
     def _believes(self, server_ms: int | None, asked_ms: int) -> bool:
@@ -159,7 +166,7 @@ class Bluesky:
         self._plan.clock_moved(self._clock.now_ms())
         return True
 
-    def _take(self, course: Course, frames: list[bytes]) -> Iterator[Batch]:
+    def _take(self, course: EventProgress, frames: list[bytes]) -> Iterator[Batch]:
         now_ms, before_ms = self._clock.now_ms(), course.position_ms
         times, events = self._sieve.sift(frames)
         course.take(times, now_ms)
@@ -181,10 +188,10 @@ class Bluesky:
             yield from self._tell(course, events, len(times), before_ms)
 
     def _tell(
-        self, course: Course, events: list[Event], number: int, before_ms: int | None
+        self, course: EventProgress, events: list[Event], number: int, before_ms: int | None
     ) -> Iterator[Batch]:
         now_ms = self._clock.now_ms()
-        found = _Findings(course, before_ms, now_ms, keeps_raw=self._keeps_raw)
+        found = _FrameResults(course, before_ms, now_ms, keeps_raw=self._keeps_raw)
         self._find(found, events, number, now_ms)
         for span in self._plan.record(course, now_ms):
             self._cover(span)
@@ -203,20 +210,20 @@ class Bluesky:
         was_lost, self._lost = self._lost, self._plan.lost(now_ms, self._course)
         return covered_ms >= (REPLAYED_NEWS_MS if is_behind else NEWS_MS) or was_lost != self._lost
 
-    def _find(self, found: "_Findings", events: list[Event], number: int, now_ms: int) -> None:
+    def _find(self, found: "_FrameResults", events: list[Event], number: int, now_ms: int) -> None:
         doubtful, self._doubtful = self._doubtful, []
         for sighting, patience in doubtful:
             self._sight(found, sighting, patience - number)
         for event in events:
             match event:
-                case Sighting():
+                case Matched():
                     self._sight(found, event, AGREEING)
-                case Loss(key) if self._known.may_be_ours(key, now_ms):
+                case Removed(key) if self._known.may_be_ours(key, now_ms):
                     found.removals.append(Removal(key, found.moment(event.time_us)))
-                case Puzzle(lack):
+                case UnreadableEvent(lack):
                     self._puzzle(found, lack, event.time_us)
 
-    def _sight(self, found: "_Findings", sighting: Sighting, patience: int) -> None:
+    def _sight(self, found: "_FrameResults", sighting: Matched, patience: int) -> None:
         if sighting.time_us is not None and found.is_plausible(sighting.time_us):
             found.add(sighting, sighting.time_us)
             self._known.add(sighting.key)
@@ -228,7 +235,7 @@ class Bluesky:
                 found.raw.append(Raw(sighting.version, sighting.text, None))
             self._puzzle(found, "has no time that can be", None)
 
-    def _puzzle(self, found: "_Findings", lack: str, time_us: int | None) -> None:
+    def _puzzle(self, found: "_FrameResults", lack: str, time_us: int | None) -> None:
         found.unreadable.append(found.moment(time_us))
         if lack not in self._met:
             self._met.add(lack)
@@ -240,7 +247,7 @@ class Bluesky:
         if span.until_ms > span.since_ms:
             self._covers.append(span)
 
-    def _batch(self, now_ms: int, found: "_Findings | None" = None, *, has_more: bool) -> Batch:
+    def _batch(self, now_ms: int, found: "_FrameResults | None" = None, *, has_more: bool) -> Batch:
         covers = self._covers.pop(0) if self._covers else None
         return Batch(
             source=self.feed.source,
@@ -291,11 +298,11 @@ def _too_old(host: str, by_ms: int) -> SourceError:
     return SourceError(f"{name} sends what is {older} older than asked for: is our clock right?")
 
 
-class _Findings:
+class _FrameResults:
     """What the events of one piece come to."""
 
     def __init__(
-        self, course: Course, before_ms: int | None, now_ms: int, *, keeps_raw: bool
+        self, course: EventProgress, before_ms: int | None, now_ms: int, *, keeps_raw: bool
     ) -> None:
         self._course, self._before_ms, self._now_ms = course, before_ms, now_ms
         self._keeps_raw = keeps_raw
@@ -318,7 +325,7 @@ class _Findings:
         position = self._course.position_ms
         return self._course.ask.since_ms if position is None else position
 
-    def add(self, sighting: Sighting, time_us: int) -> None:
+    def add(self, sighting: Matched, time_us: int) -> None:
         """A post to count."""
         post = Post(sighting.key, sighting.author, time_us // 1000)
         self.posts.append(post)

@@ -11,8 +11,8 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.times import clock_time, duration
 from tweetdock.settings.networks import host_of
-from tweetdock.sources.http import WHOLE_SECONDS, LineStream, Session, date_ms
-from tweetdock.sources.mastodon.posts import Page, decode, parse_page
+from tweetdock.sources.http import WHOLE_SECONDS, HttpSession, LineStream, date_ms
+from tweetdock.sources.mastodon.posts import StatusPage, decode, parse_page
 from tweetdock.sources.polling import RateLimit
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def _access(value: Any) -> str:
     return value if value in ("authenticated", "disabled") else "public"
 
 
-class Access:
+class ServerAccess:
     """What a server said of itself last, and how it is read. Used by several threads."""
 
     def __init__(self) -> None:
@@ -239,18 +239,18 @@ def _said(body: bytes) -> str:
     return " ".join(said.split())[:300] if isinstance(said, str) else ""
 
 
-class Found(NamedTuple):
+class TimelinePage(NamedTuple):
     """A page, when the server was asked for it (unix ms), and by how much our clock was off.
 
     moved_ms: our correction; 0 if there was none.
     """
 
-    page: Page
+    page: StatusPage
     served_ms: int
     moved_ms: int
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     """A body, when it was asked for and how long it took by our clock, when it came by theirs.
 
     server_ms: None if the server did not say.
@@ -275,7 +275,7 @@ class MastodonClient:
         self,
         server: str,
         token: str,
-        access: Access,
+        access: ServerAccess,
         *,
         clock: Clock,
         whole_seconds: float = WHOLE_SECONDS,
@@ -291,9 +291,9 @@ class MastodonClient:
         self._clock = clock
         self._keeps_raw = keeps_raw
         self._has_server_time = False
-        self._session = Session(whole_seconds=whole_seconds)
+        self._session = HttpSession(whole_seconds=whole_seconds)
         # A stream has connections of its own, so that a question's late end does not cut it.
-        self._streaming = Session(whole_seconds=whole_seconds)
+        self._streaming = HttpSession(whole_seconds=whole_seconds)
 
     @property
     def remark(self) -> str:
@@ -327,7 +327,7 @@ class MastodonClient:
         self._access.learn(instance, self._clock.now_ms())
         return instance
 
-    def page(self, tags: Sequence[str], bounds: Mapping[str, str]) -> Found:
+    def page(self, tags: Sequence[str], bounds: Mapping[str, str]) -> TimelinePage:
         """A page of the posts with any of the tags; SourceError if there is none."""
         self._spare_limit()
         params = [("limit", str(PAGE_SIZE)), *(("any[]", tag) for tag in tags[1:])]
@@ -339,7 +339,7 @@ class MastodonClient:
         self._access.set_signed(is_signed=self._was_signed)
         page = parse_page(answer.body, answer.at_ms, self.host, keeps_raw=self._keeps_raw)
         moved_ms = self._correct(answer.server_ms, answer.asked_ms)
-        return Found(page, self._clock.now_ms() - answer.lasted_ms, moved_ms)
+        return TimelinePage(page, self._clock.now_ms() - answer.lasted_ms, moved_ms)
 
     def is_gone(self, status_id: str) -> bool:
         """Whether a post is there no more for anybody; SourceError if there is no telling.
@@ -378,7 +378,7 @@ class MastodonClient:
         self._correct(date_ms(stream.headers), asked_ms)
         return stream
 
-    def _get(self, path: str, params: list[tuple[str, str]]) -> _Answer:
+    def _get(self, path: str, params: list[tuple[str, str]]) -> _Response:
         try:
             answer = self._ask(path, params, signs=self._signs)
         except RefusedError as refusal:
@@ -393,7 +393,7 @@ class MastodonClient:
                 self._refusals = 0
         return answer
 
-    def _ask(self, path: str, params: list[tuple[str, str]], *, signs: bool) -> _Answer:
+    def _ask(self, path: str, params: list[tuple[str, str]], *, signs: bool) -> _Response:
         asked_ms, self._was_signed = self._clock.now_ms(), signs
         try:
             response = self._session.get(
@@ -407,7 +407,7 @@ class MastodonClient:
         self.limit = RateLimit.from_headers(response.headers)
         now_ms, server_ms = self._clock.now_ms(), date_ms(response.headers)
         at_ms = now_ms if server_ms is None else server_ms
-        return _Answer(response.content, asked_ms, now_ms - asked_ms, at_ms, server_ms)
+        return _Response(response.content, asked_ms, now_ms - asked_ms, at_ms, server_ms)
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}"}

@@ -42,7 +42,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableStatus:
     """An entry that is no post: about when it was written, what it lacks, what names it."""
 
     at_ms: int
@@ -52,7 +52,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class StatusPage:
     """A page of a timeline, newest first, boosts left out of `statuses`.
 
     size: how many entries it had. ids: of all that had one. snowflakes: those among them that
@@ -64,7 +64,7 @@ class Page:
     ids: tuple[str, ...] = ()
     snowflakes: tuple[int, ...] = ()
     newest_ms: int | None = None
-    unreadable: tuple[Unreadable, ...] = ()
+    unreadable: tuple[UnreadableStatus, ...] = ()
 
     @property
     def is_by_time(self) -> bool:
@@ -72,7 +72,7 @@ class Page:
         return len(self.snowflakes) * 2 > self.size
 
 
-def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -> Page:
+def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -> StatusPage:
     """A tag timeline's answer as a page; SourceError if it is none. at_ms: when it came.
 
     https://docs.joinmastodon.org/methods/timelines/#tag
@@ -100,7 +100,7 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
             ids.append(status_id)
         if snowflake is not None:
             snowflakes.append(snowflake)
-    return Page(
+    return StatusPage(
         size=len(entries),
         statuses=tuple(statuses),
         ids=tuple(ids),
@@ -178,11 +178,11 @@ def _snowflake(text: str, at_ms: int) -> int | None:
     return snowflake if FIRST_YEAR_MS <= moment_of(snowflake) <= at_ms + FUTURE_MS else None
 
 
-def _unreadable(entry: Any, near_ms: int, kind: str, *, keeps_raw: bool) -> Unreadable:
+def _unreadable(entry: Any, near_ms: int, kind: str, *, keeps_raw: bool) -> UnreadableStatus:
     text = one_line(entry)
     # Listeners side by side must give the same thing the same name.
     version = f"mastodon:unreadable:{blake2b(text.encode(), digest_size=8).hexdigest()}"
-    return Unreadable(near_ms, kind, version, Raw(version, text, None) if keeps_raw else None)
+    return UnreadableStatus(near_ms, kind, version, Raw(version, text, None) if keeps_raw else None)
 
 
 def _name(value: Any) -> str:

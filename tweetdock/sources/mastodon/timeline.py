@@ -14,8 +14,19 @@ from tweetdock.core.post import Batch, Feed, Removal, Span, feed_name
 from tweetdock.core.times import duration
 from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import WHOLE_SECONDS
-from tweetdock.sources.mastodon.client import ASK_EVERY_MS, Access, Found, MastodonClient
-from tweetdock.sources.mastodon.posts import SLACK_MS, Page, Unreadable, min_id_for, moment_of
+from tweetdock.sources.mastodon.client import (
+    ASK_EVERY_MS,
+    MastodonClient,
+    ServerAccess,
+    TimelinePage,
+)
+from tweetdock.sources.mastodon.posts import (
+    SLACK_MS,
+    StatusPage,
+    UnreadableStatus,
+    min_id_for,
+    moment_of,
+)
 from tweetdock.sources.mastodon.stream import SILENCE_SECONDS, Statuses, TagStream
 from tweetdock.sources.polling import Pause, Source
 
@@ -45,7 +56,7 @@ TOLERATED_MS = 30_000
 AFTER_MOVING, AFTER_DISAGREEING = 3, 8
 
 
-class Reading:
+class PagedSpan:
     """A stretch under way, (since, until], by its pages; until None: to the present.
 
     Forward from an id that is made up for its start, or where ids tell no time backward from the
@@ -72,7 +83,7 @@ class Reading:
             return {"min_id": str(self.min_id)}
         return {"max_id": self._max_id} if self._max_id else {}
 
-    def take(self, page: Page, served_ms: int) -> Span:
+    def take(self, page: StatusPage, served_ms: int) -> Span:
         """The stretch that is complete once `page` is read; SourceError if it leads nowhere.
 
         served_ms: the server's time when it was asked for the page.
@@ -90,7 +101,7 @@ class Reading:
         take = self._take_forward if self.is_forward else self._take_backward
         return take(page, self._until_ms)
 
-    def _take_forward(self, page: Page, until_ms: int) -> Span:
+    def _take_forward(self, page: StatusPage, until_ms: int) -> Span:
         if not page.is_by_time:
             self.is_odd = self.is_done = True
             return Span(self.since_ms, self.since_ms)
@@ -103,7 +114,7 @@ class Reading:
             return self._finish()
         return Span(self.since_ms, min(until_ms, reached_ms))
 
-    def _take_backward(self, page: Page, until_ms: int) -> Span:
+    def _take_backward(self, page: StatusPage, until_ms: int) -> Span:
         if not page.ids or self._ids.issuperset(page.ids):
             raise _endless()
         self._ids.update(page.ids)
@@ -158,7 +169,7 @@ class TimelinePlan:
                 due.add(Span(floor if reach is None else max(floor, now_ms - reach), now_ms))
         self._due = list(due)
 
-    def next(self) -> Reading | None:
+    def next(self) -> PagedSpan | None:
         """What to read now; None when the turn is over."""
         floor = self._now_ms - self._window_ms
         if self._asks >= MOST_ASKS:
@@ -166,16 +177,16 @@ class TimelinePlan:
         self._asks += 1
         if self._live_ms is None:
             since_ms = max(floor, min(self._live_since(), self._now_ms - LOOK_BACK_MS))
-            return Reading(since_ms, None, forward=self._is_by_time)
+            return PagedSpan(since_ms, None, forward=self._is_by_time)
         rest = self._rest()
-        return Reading(*rest[-1], forward=self._is_by_time) if rest else None
+        return PagedSpan(*rest[-1], forward=self._is_by_time) if rest else None
 
     @property
     def is_done(self) -> bool:
         """Whether this turn has read all that there is to read."""
         return self._live_ms is not None and not self._rest()
 
-    def record(self, reading: Reading, span: Span) -> None:
+    def record(self, reading: PagedSpan, span: Span) -> None:
         """A page was read and has made `span` complete."""
         self._known.add(span)
         self._due = [left for due in self._due for left in Spans([span]).gaps(due)]
@@ -184,7 +195,7 @@ class TimelinePlan:
         elif reading.is_live and reading.is_done:
             self._live_ms = span.until_ms
 
-    def learn(self, reading: Reading, page: Page) -> None:
+    def learn(self, reading: PagedSpan, page: StatusPage) -> None:
         """Go forward from now on if the ids of `page` tell the time."""
         if not self._is_by_time and self._may_be_by_time and page.size and page.is_by_time:
             self._is_by_time = True
@@ -201,7 +212,7 @@ class TimelinePlan:
         self._known.forget_before(now_ms - self._window_ms + SEAM_MS)
         self._looked_ms.clear()
 
-    def absent(self, reading: Reading, page: Page, above: int) -> list[int]:
+    def absent(self, reading: PagedSpan, page: StatusPage, above: int) -> list[int]:
         """Ids that were shown before and are not among those of a page that should have them.
 
         above: where the page begins. A young one may only not have reached the server's replica.
@@ -359,7 +370,7 @@ class TagTimeline:
         """End the request under way."""
         self._client.cut()
 
-    def _has_dried_up(self, tags: tuple[str, ...], reading: Reading, page: Page) -> bool:
+    def _has_dried_up(self, tags: tuple[str, ...], reading: PagedSpan, page: StatusPage) -> bool:
         """Whether there are no new posts at all, and there were some when it was asked before."""
         if not reading.is_live or reading.pages:
             return False
@@ -380,7 +391,7 @@ class TagTimeline:
         self._accessed_ms = self._clock.now_ms()
 
     def _read(
-        self, tags: tuple[str, ...], plan: TimelinePlan, reading: Reading, *, is_last: bool
+        self, tags: tuple[str, ...], plan: TimelinePlan, reading: PagedSpan, *, is_last: bool
     ) -> Iterator[Batch]:
         while not reading.is_done:
             # What is new must not wait for what is old; of that at least a page is read a turn.
@@ -388,7 +399,7 @@ class TagTimeline:
                 return
             found = self._client.page(tags, reading.bounds)
             if self._is_doubtful(found):
-                yield self._batch(Page(), NOTHING, has_more=False)
+                yield self._batch(StatusPage(), NOTHING, has_more=False)
                 return
             if self._has_dried_up(tags, reading, found.page):
                 self._look_who_may_read(at_once=True)
@@ -404,15 +415,15 @@ class TagTimeline:
             first, *others = common(span, self._plans.values()) or [NOTHING]
             yield self._batch(found.page, first, has_more=has_more or bool(absent))
             for other in others:
-                yield self._batch(Page(), other, has_more=has_more or bool(absent))
+                yield self._batch(StatusPage(), other, has_more=has_more or bool(absent))
             for snowflake in absent:
                 gone = self._look_after(plan, snowflake)
                 is_more = has_more or snowflake != absent[-1]
-                yield replace(self._batch(Page(), NOTHING, has_more=is_more), removals=gone)
+                yield replace(self._batch(StatusPage(), NOTHING, has_more=is_more), removals=gone)
             if self._was_moved:
                 return
 
-    def _is_doubtful(self, found: Found) -> bool:
+    def _is_doubtful(self, found: TimelinePage) -> bool:
         """Whether a page is not to be used yet, as more answers must confirm what time it is.
 
         SourceError once one of them said otherwise.
@@ -450,7 +461,7 @@ class TagTimeline:
         removal = self._statuses.remove(name, self._clock.now_ms()) if is_news else None
         return (removal,) if removal else ()
 
-    def _batch(self, page: Page, covers: Span, *, has_more: bool) -> Batch:
+    def _batch(self, page: StatusPage, covers: Span, *, has_more: bool) -> Batch:
         removals = self._statuses.note(page.statuses, self._clock.now_ms())
         floor = self._clock.now_ms() - self._window_ms
         if page.unreadable:
@@ -471,7 +482,7 @@ class TagTimeline:
             remark=self._client.remark,
         )
 
-    def _is_news(self, entry: Unreadable, floor: int) -> bool:
+    def _is_news(self, entry: UnreadableStatus, floor: int) -> bool:
         """Whether it is met for the first time; the same is read again and again."""
         if entry.version in self._unreadable or entry.at_ms <= floor:
             return False
@@ -509,7 +520,7 @@ def make_mastodon(
             MastodonClient,
             server,
             token,
-            Access(),
+            ServerAccess(),
             whole_seconds=whole_seconds,
             keeps_raw=keeps_raw,
         )

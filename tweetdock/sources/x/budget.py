@@ -33,7 +33,7 @@ LONGEST_SECONDS = 900.0  # the clock may be found wrong meanwhile
 PIECES = 1000
 
 
-class Pace:
+class SpendingRate:
     """Amounts by when that was written which they paid for, not by when it was read.
 
     An hour that is read at once after the start is an hour's, not a minute's.
@@ -154,7 +154,7 @@ class Budget:
         self._closed = closed
         self._days: dict[int, _Day] = {}
         self._allowances: list[Allowance] = []
-        self._pace = Pace()  # in billionths of a dollar
+        self._pace = SpendingRate()  # in billionths of a dollar
         self._lock = threading.Lock()
 
     @property
@@ -362,7 +362,7 @@ def _written_ms(version: str, now_ms: int) -> int:
     return snowflake_ms(int(name)) if name.isdecimal() and len(name) <= 19 else now_ms
 
 
-class Purse:
+class StreamSpending:
     """Says when a stream is to be closed, or not to be opened, for want of money.
 
     A piece of it that has come is paid for, however large: so it ends while one as large as the

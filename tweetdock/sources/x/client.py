@@ -19,11 +19,11 @@ from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.post import Span
 from tweetdock.core.times import clock_time, duration
-from tweetdock.sources.http import WHOLE_SECONDS, LineStream, Session, date_ms
+from tweetdock.sources.http import WHOLE_SECONDS, HttpSession, LineStream, date_ms
 from tweetdock.sources.polling import RateLimit
 from tweetdock.sources.x.budget import LARGEST_PAGE, LEAST_PAGE, Allowance, Budget
-from tweetdock.sources.x.plan import Ask
-from tweetdock.sources.x.posts import Page, parse_page, posts_in
+from tweetdock.sources.x.plan import SearchRequest
+from tweetdock.sources.x.posts import PostPage, parse_page, posts_in
 from tweetdock.sources.x.rules import TAG
 
 log = logging.getLogger(__name__)
@@ -148,10 +148,10 @@ class Credentials:
     access_token_secret: str = field(default="", repr=False)
 
 
-class Found(NamedTuple):
+class SearchPage(NamedTuple):
     """A page, when X made it (unix ms), whether our clock was corrected by it, posts billed."""
 
-    page: Page
+    page: PostPage
     served_ms: int
     was_moved: bool
     billed: int = 0
@@ -180,7 +180,7 @@ class XClient:
         self._keeps_raw = keeps_raw
         self._moved = moved
         self._budget = budget or Budget()
-        self._session = Session(
+        self._session = HttpSession(
             moved={TWEEPY_HOST: api_url}, now_ms=clock.now_ms, whole_seconds=whole_seconds
         )
         self._client = _client(credentials, self._session)
@@ -209,7 +209,7 @@ class XClient:
         """End the request under way."""
         self._session.cut()
 
-    def search(self, query: str, ask: Ask, token: str | None) -> Found:
+    def search(self, query: str, ask: SearchRequest, token: str | None) -> SearchPage:
         """A page; RefusedError if X refuses, SourceError if it does not answer.
 
         BudgetError if the day's money does not buy a page; one is never larger than it buys.
@@ -232,7 +232,7 @@ class XClient:
             lasted_ms=lasted_ms,
             allowance=allowance,
         )
-        return Found(page, self._clock.now_ms() - lasted_ms, was_moved, billed)
+        return SearchPage(page, self._clock.now_ms() - lasted_ms, was_moved, billed)
 
     def settle(self, read: Spans) -> None:
         """What is in `read` was read to its end: what lost answers brought of it is known now."""
@@ -265,7 +265,7 @@ class XClient:
 
     def ask_time(self, query: str) -> None:
         """Let X say what time it is, by a search that can find nothing: that costs nothing."""
-        ask = Ask(since_ms=0, since_id=LARGEST_ID)
+        ask = SearchRequest(since_ms=0, since_id=LARGEST_ID)
         self._spare_limit(SEARCH)
         try:
             search = partial(self._request, query, ask, None, LEAST_PAGE)
@@ -323,7 +323,9 @@ class XClient:
         self._limits[endpoint] = RateLimit.from_headers(response.headers)
         return self._correct(date_ms(response.headers), asked_ms)
 
-    def _request(self, query: str, ask: Ask, token: str | None, size: int) -> requests.Response:
+    def _request(
+        self, query: str, ask: SearchRequest, token: str | None, size: int
+    ) -> requests.Response:
         response = self._client.search_recent_tweets(
             query,
             user_auth=self._user_auth,
@@ -351,14 +353,14 @@ class XClient:
         self._moved(self._clock.now_ms())
         return True
 
-    def _note_unreadable(self, page: Page) -> None:
+    def _note_unreadable(self, page: PostPage) -> None:
         for entry in page.unreadable:
             self._unreadable[entry.kind] += 1
             if self._unreadable[entry.kind] == 1:
                 log.warning("x: an entry is left out, and all like it: %s", entry.kind)
 
 
-def _client(credentials: Credentials, session: Session) -> tweepy.Client:
+def _client(credentials: Credentials, session: HttpSession) -> tweepy.Client:
     client = tweepy.Client(
         credentials.bearer_token or None,
         credentials.consumer_key or None,
@@ -406,14 +408,14 @@ class XStreamClient:
     ) -> None:
         moved = {TWEEPY_HOST: api_url}
         self._fields = ARCHIVED_STREAM_FIELDS if keeps_raw else STREAM_FIELDS
-        self._stream_session = Session(moved=moved, whole_seconds=whole_seconds)
+        self._stream_session = HttpSession(moved=moved, whole_seconds=whole_seconds)
         self._stream = _Stream(bearer_token, self._stream_session, silence_seconds)
-        self._session = Session(moved=moved, whole_seconds=whole_seconds)
+        self._session = HttpSession(moved=moved, whole_seconds=whole_seconds)
         self._rules = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
         self._users = tweepy.Client(bearer_token, return_type=requests.Response)
         self._rules.session = self._users.session = self._session
         # Asked by another thread.
-        self._look_session = Session(moved=moved, whole_seconds=whole_seconds)
+        self._look_session = HttpSession(moved=moved, whole_seconds=whole_seconds)
         self._look = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
         self._look.session = self._look_session
 
@@ -486,7 +488,7 @@ class _OpenedOnly(BaseStream):  # type: ignore[misc]  # tweepy ships no types
 class _Stream(tweepy.StreamingClient, _OpenedOnly):  # type: ignore[misc]  # likewise
     """tweepy's client, which builds the address and the token's header before it connects."""
 
-    def __init__(self, bearer_token: str, session: Session, silence_seconds: float) -> None:
+    def __init__(self, bearer_token: str, session: HttpSession, silence_seconds: float) -> None:
         super().__init__(bearer_token)
         self.session = session
         self.silence_seconds = silence_seconds

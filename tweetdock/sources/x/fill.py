@@ -12,7 +12,7 @@ from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import XClient, XStreamClient, explain
 from tweetdock.sources.x.plan import Search
 from tweetdock.sources.x.rules import parse_rules
-from tweetdock.sources.x.stream_state import Ledger
+from tweetdock.sources.x.stream_state import StreamState
 
 IDLE_SECONDS = 1.0
 LONG_SECONDS = 10.0
@@ -30,7 +30,7 @@ class XFill:
     def __init__(
         self,
         feed: Feed,
-        ledger: Ledger,
+        ledger: StreamState,
         client: XClient,
         stream_client: XStreamClient,
         budget: Budget,

@@ -9,7 +9,7 @@ from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
-from tweetdock.sources.x.posts import Page, since_id_for, snowflake_ms
+from tweetdock.sources.x.posts import PostPage, since_id_for, snowflake_ms
 
 # X's search answers for "30 seconds before the time of query", and so do its counts by default.
 INDEX_LAG_MS = 30_000
@@ -20,7 +20,7 @@ PATIENCE_PAGES = 5  # pages that lead on without leading further back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class SearchRequest:
     """One search with all its pages; complete, it has seen (since_ms, until_ms].
 
     It is bounded by `since_id` alone or by times alone (whole seconds, start inclusive, end
@@ -39,7 +39,7 @@ class Ask:
 class Search:
     """An Ask under way: what its pages, newest first, have made complete so far."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: SearchRequest) -> None:
         self.ask = ask
         self.newest_id = 0
         self.until_ms = ask.until_ms
@@ -47,7 +47,7 @@ class Search:
         self._tokens: set[str] = set()
         self._idle_pages = 0
 
-    def take(self, page: Page, served_ms: int) -> Span:
+    def take(self, page: PostPage, served_ms: int) -> Span:
         """The stretch seen once `page` is read; SourceError if the pages lead nowhere."""
         if self.until_ms is None:
             self.until_ms = served_ms - INDEX_LAG_MS
@@ -119,7 +119,7 @@ class SearchPlan:
         }
         return json.dumps(cursor)
 
-    def next(self, now_ms: int) -> Ask:
+    def next(self, now_ms: int) -> SearchRequest:
         """The search to make now."""
         floor = now_ms - self._window_ms
         caught_up = self._caught_up_ms
@@ -153,14 +153,16 @@ class SearchPlan:
         self._seen, self._newest_id, self._caught_up_ms = Spans(seen), newest_id, caught_up_ms
         self._by_time = False
 
-    def _ask_live(self, reach: int, now_ms: int) -> Ask:
+    def _ask_live(self, reach: int, now_ms: int) -> SearchRequest:
         if self._by_time:
             return _ask_by_time(reach)
         looks_back = now_ms - self._looked_back_ms >= LOOK_BACK_EVERY_MS
         # A newest id from before the reach would do as well, until X calls it too old.
         if looks_back or snowflake_ms(self._newest_id) < reach:
-            return Ask(since_ms=reach, since_id=since_id_for(reach + 1), looks_back=looks_back)
-        return Ask(since_ms=snowflake_ms(self._newest_id), since_id=self._newest_id)
+            return SearchRequest(
+                since_ms=reach, since_id=since_id_for(reach + 1), looks_back=looks_back
+            )
+        return SearchRequest(since_ms=snowflake_ms(self._newest_id), since_id=self._newest_id)
 
     def _reach(self, caught_up: int) -> int:
         return caught_up + INDEX_LAG_MS - self._look_back_ms
@@ -186,7 +188,7 @@ class SearchPlan:
             if search.ask.looks_back or search.ask.start_ms is not None:
                 self._looked_back_ms = served_ms
 
-    def refused(self, ask: Ask) -> bool:
+    def refused(self, ask: SearchRequest) -> bool:
         """X does not take the `ask`; whether asking by time instead is worth a try."""
         if ask.since_id is None:
             return False
@@ -195,7 +197,7 @@ class SearchPlan:
         return True
 
 
-def _ask_by_time(since_ms: int, until_ms: int | None = None) -> Ask:
+def _ask_by_time(since_ms: int, until_ms: int | None = None) -> SearchRequest:
     start_ms = since_ms // 1000 * 1000
     end_ms = None if until_ms is None else -(-until_ms // 1000) * 1000 + 1000
-    return Ask(since_ms=start_ms - 1, until_ms=until_ms, start_ms=start_ms, end_ms=end_ms)
+    return SearchRequest(since_ms=start_ms - 1, until_ms=until_ms, start_ms=start_ms, end_ms=end_ms)

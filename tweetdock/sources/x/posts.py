@@ -42,7 +42,7 @@ def since_id_for(ms: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadablePost:
     """An entry that is no post of ours to count: about when it was written, and what it lacks."""
 
     at_ms: int
@@ -50,7 +50,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PostPage:
     """One page of a search, newest first; `ids` are those of the posts' latest versions.
 
     raw: all entries, readable or not, if they are wanted.
@@ -59,11 +59,11 @@ class Page:
     posts: tuple[Post, ...]
     ids: tuple[int, ...]
     next_token: str | None
-    unreadable: tuple[Unreadable, ...] = ()
+    unreadable: tuple[UnreadablePost, ...] = ()
     raw: tuple[Raw, ...] = ()
 
 
-def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> Page:
+def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> PostPage:
     """A search answer as a page; SourceError if it is none. at_ms: when it came."""
     answer, meta = _decode(body)
     entries, token = answer.get("data") or [], meta.get("next_token")
@@ -75,7 +75,7 @@ def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> Page:
         try:
             post, snowflake = parse_post(entry, at_ms)
         except PostError as error:
-            unreadable.append(Unreadable(near_ms, str(error)))
+            unreadable.append(UnreadablePost(near_ms, str(error)))
             if keeps_raw:
                 raw.append(as_received(entry, None, None))
         else:
@@ -86,8 +86,8 @@ def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> Page:
             near_ms = post.created_ms
     announced = meta.get("result_count")
     if isinstance(announced, int) and announced > len(entries):
-        unreadable.append(Unreadable(near_ms, "announced, not sent"))
-    return Page(tuple(posts), tuple(ids), token or None, tuple(unreadable), tuple(raw))
+        unreadable.append(UnreadablePost(near_ms, "announced, not sent"))
+    return PostPage(tuple(posts), tuple(ids), token or None, tuple(unreadable), tuple(raw))
 
 
 def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
@@ -176,7 +176,7 @@ class Wanted:
     tags: frozenset[str] = frozenset()
 
 
-class Line(NamedTuple):
+class StreamLine(NamedTuple):
     """What a line says; nothing, if it just keeps the connection alive.
 
     post: one to count. snowflake: the id of the version of a post that was sent, to count or not.
@@ -190,30 +190,32 @@ class Line(NamedTuple):
     raw: Raw | None = None
 
 
-def parse_line(line: bytes | None, at_ms: int, wanted: Wanted, *, keeps_raw: bool = False) -> Line:
+def parse_line(
+    line: bytes | None, at_ms: int, wanted: Wanted, *, keeps_raw: bool = False
+) -> StreamLine:
     """A line as `LineStream` gives it, come at `at_ms`; SourceError says that X ends the stream.
 
     https://docs.x.com/x-api/fundamentals/handling-disconnections
     """
     if not line:
-        return Line(unreadable="a line too long") if line is None else Line()
+        return StreamLine(unreadable="a line too long") if line is None else StreamLine()
     try:
         entry, rules, text = _decode_line(line)
     except (ValueError, RecursionError):
-        return Line(unreadable="no JSON")
+        return StreamLine(unreadable="no JSON")
     if isinstance(entry, dict) and "delete" in entry and "id" not in entry:
         return _removed(entry["delete"], at_ms)
     try:
         post, snowflake = parse_post(entry, at_ms)
     except PostError as error:
         raw = as_received(entry, None, None) if keeps_raw else None
-        return Line(unreadable=str(error), raw=raw)
+        return StreamLine(unreadable=str(error), raw=raw)
     if not _counts(entry, rules, wanted):
-        return Line(snowflake=snowflake)
+        return StreamLine(snowflake=snowflake)
     if not keeps_raw:
-        return Line(post, snowflake)
+        return StreamLine(post, snowflake)
     raw = Raw(f"x:{snowflake}", text, post) if text else as_received(entry, snowflake, post)
-    return Line(post, snowflake, raw=raw)
+    return StreamLine(post, snowflake, raw=raw)
 
 
 def _decode_line(line: bytes) -> tuple[Any, Any, str]:
@@ -286,17 +288,17 @@ def _list(thing: Any) -> Iterable[Any]:
     return thing if isinstance(thing, list) else ()
 
 
-def _removed(word: Any, at_ms: int) -> Line:
+def _removed(word: Any, at_ms: int) -> StreamLine:
     # {"status": {"id_str": ..}} of old, {"tweet": {"id": ..}, "event_at": ..} of today.
     word = word if isinstance(word, dict) else {}
     posts = (word.get(name) for name in ("tweet", "post", "status"))
     found: dict[str, Any] = next((post for post in posts if isinstance(post, dict)), {})
     identity = str(found.get("id_str") or found.get("id") or "")
     if not (identity.isascii() and identity.isdecimal() and len(identity) <= 19):
-        return Line(unreadable="no id of a removed post")
+        return StreamLine(unreadable="no id of a removed post")
     with suppress(ValueError, TypeError, OverflowError):
         at_ms = min(at_ms, parse_ms(word["event_at"])) if "event_at" in word else at_ms
-    return Line(removal=Removal(f"x:{identity}", at_ms))
+    return StreamLine(removal=Removal(f"x:{identity}", at_ms))
 
 
 def _end(whole: dict[str, Any]) -> NoReturn:

@@ -32,7 +32,7 @@ class Rule(NamedTuple):
     tag: str = ""
 
 
-class Changes(NamedTuple):
+class RuleChanges(NamedTuple):
     """What turns the rules there are into those that are wanted.
 
     delete: ids. add: values. ids: of the wanted rules that are there, by value.
@@ -43,7 +43,7 @@ class Changes(NamedTuple):
     ids: dict[str, str]
 
 
-def reconcile(there: Iterable[Rule], wanted: Sequence[str]) -> Changes:
+def reconcile(there: Iterable[Rule], wanted: Sequence[str]) -> RuleChanges:
     """What to delete and to add; others' rules are left alone.
 
     A wanted rule that is somebody else's is used as it is: X takes no second one of its value.
@@ -59,7 +59,7 @@ def reconcile(there: Iterable[Rule], wanted: Sequence[str]) -> Changes:
             f"X takes {MOST_RULES} rules, and {len(wanted)} would be needed beside the "
             f"{len(there) - len(delete) - len(ids)} of others: follow fewer accounts"
         )
-    return Changes(tuple(delete), add, ids)
+    return RuleChanges(tuple(delete), add, ids)
 
 
 def parse_rules(body: bytes) -> tuple[Rule, ...]:
@@ -132,14 +132,14 @@ def _owner(sentence: str) -> SourceError:
     return SourceError(sentence, first=60.0, cap=900.0, needs_owner=True)
 
 
-class Wishes(NamedTuple):
+class Follow(NamedTuple):
     """Accounts that are followed one by one, and those all of whose followed ones are."""
 
     accounts: tuple[str, ...]
     lists: tuple[str, ...]
 
 
-def parse_follow(words: Iterable[str]) -> Wishes:
+def parse_follow(words: Iterable[str]) -> Follow:
     """`@a` is an account, `@me:following` all whom @me follows; SourceError for anything else."""
     accounts: list[str] = []
     lists: list[str] = []
@@ -148,7 +148,7 @@ def parse_follow(words: Iterable[str]) -> Wishes:
         if not NAME.fullmatch(name) or what not in ("", FOLLOWING):
             raise SourceError(f"no account on X: {word!r:.80}", cap=900.0, needs_owner=True)
         (lists if what else accounts).append(name)
-    return Wishes(tuple(dict.fromkeys(accounts)), tuple(dict.fromkeys(lists)))
+    return Follow(tuple(dict.fromkeys(accounts)), tuple(dict.fromkeys(lists)))
 
 
 @dataclass(frozen=True, slots=True)

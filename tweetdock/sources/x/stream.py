@@ -14,14 +14,14 @@ from tweetdock.core.post import Batch, Feed, Span
 from tweetdock.settings.networks import Queries, normal
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream
 from tweetdock.sources.polling import Pause
-from tweetdock.sources.x.budget import Budget, Purse
+from tweetdock.sources.x.budget import Budget, StreamSpending
 from tweetdock.sources.x.client import PORTAL, Credentials, XClient, XStreamClient, explain
 from tweetdock.sources.x.fill import XFill
-from tweetdock.sources.x.posts import Line, Wanted, parse_line, snowflake_ms
+from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, snowflake_ms
 from tweetdock.sources.x.rules import (
-    Changes,
     FollowLists,
     Rule,
+    RuleChanges,
     in_parts,
     parse_added,
     parse_follow,
@@ -29,7 +29,7 @@ from tweetdock.sources.x.rules import (
     reconcile,
     rule_key,
 )
-from tweetdock.sources.x.stream_state import LIMIT_CAP, LIMIT_FIRST, LOOK_MS, Ledger
+from tweetdock.sources.x.stream_state import LIMIT_CAP, LIMIT_FIRST, LOOK_MS, StreamState
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class XConnection:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: StreamState,
         client: XStreamClient,
         lists: FollowLists,
         *,
@@ -166,7 +166,7 @@ class XConnection:
         self._ledger.correct(headers, asked_ms)
         return there
 
-    def _change(self, changes: Changes) -> Changes:
+    def _change(self, changes: RuleChanges) -> RuleChanges:
         """Make the changes; what is left of them, which is nothing but the ids."""
         ids = dict(changes.ids)
         for part in in_parts(changes.delete):
@@ -180,7 +180,7 @@ class XConnection:
             log.info("x-stream: %d rules added, %d deleted, %d kept", *numbers)
         if missing := [rule for rule in changes.add if rule not in ids]:
             raise SourceError(f"X does not say whether it took the rule {missing[0]:.80}")
-        return Changes((), (), ids)
+        return RuleChanges((), (), ids)
 
     def _open(self) -> LineStream:
         asked_ms = self._clock.now_ms()
@@ -243,7 +243,7 @@ class XStream:
     def __init__(
         self,
         feed: Feed,
-        ledger: Ledger,
+        ledger: StreamState,
         connection: XConnection,
         *,
         keeps_raw: bool = False,
@@ -255,7 +255,7 @@ class XStream:
         self._connection = connection
         self._keeps_raw = keeps_raw
         self._budget = budget
-        self._purse = Purse(budget)
+        self._purse = StreamSpending(budget)
         self._first_of: dict[str, str] = {}  # the keys of posts by their later versions
         self._unreadable: Counter[str] = Counter()
 
@@ -286,7 +286,7 @@ class XStream:
         self._connection.cut()
 
     def _batches(self, lines: list[bytes | None]) -> Iterator[Batch]:
-        read: list[Line] = []
+        read: list[StreamLine] = []
         end: SourceError | None = None
         now_ms, wanted = self._clock.now_ms(), self._connection.wanted
         for line in lines:
@@ -300,7 +300,7 @@ class XStream:
         if end:
             raise end
 
-    def _batch(self, read: list[Line], now_ms: int) -> Batch:
+    def _batch(self, read: list[StreamLine], now_ms: int) -> Batch:
         odd = [line.unreadable for line in read if line.unreadable]
         if odd:
             # Whatever was in it, the search reads that minute once more.
@@ -373,7 +373,7 @@ def make_x_stream(
     feed = Feed("x-stream", LAG_MS)
     wishes = parse_follow(follow)
     budget = budget or Budget()
-    ledger = Ledger(
+    ledger = StreamState(
         clock,
         hashtags=hashtags,
         query=query,

@@ -16,7 +16,7 @@ from tweetdock.core.post import Span
 from tweetdock.core.times import duration
 from tweetdock.settings.networks import Queries, build_queries
 from tweetdock.sources.http import date_ms
-from tweetdock.sources.x.plan import INDEX_LAG_MS, SEAM_MS, Ask
+from tweetdock.sources.x.plan import INDEX_LAG_MS, SEAM_MS, SearchRequest
 from tweetdock.sources.x.rules import OLD_MS, Followed
 
 MOST_CONNECTS = 45  # X allows 50 in 15 minutes, ours and whoever else's the app is
@@ -142,7 +142,7 @@ class Work(NamedTuple):
     """One search to make: which query, and what of it."""
 
     query: int
-    ask: Ask
+    ask: SearchRequest
 
 
 class Gaps:
@@ -247,14 +247,16 @@ def _without(spans: Iterable[Span], others: Spans) -> list[Span]:
     return [piece for span in spans for piece in others.gaps(span)]
 
 
-def _ask(gap: Span) -> Ask:
+def _ask(gap: Span) -> SearchRequest:
     # By times, which X takes in whole seconds: the start inclusive, the end exclusive.
     start_ms = gap.since_ms // 1000 * 1000
     end_ms = gap.until_ms // 1000 * 1000 + 1000
-    return Ask(since_ms=start_ms - 1, until_ms=gap.until_ms, start_ms=start_ms, end_ms=end_ms)
+    return SearchRequest(
+        since_ms=start_ms - 1, until_ms=gap.until_ms, start_ms=start_ms, end_ms=end_ms
+    )
 
 
-class Ledger:
+class StreamState:
     """The one place of what both voices of `x-stream` share; every method takes its lock.
 
     hashtags, query, accounts: what is asked for; `accounts` are named one by one. lists: whose
