@@ -105,7 +105,7 @@ def listen(frames: list[bytes]) -> int:
     course, found = EventProgress(ask), 0
     for start in range(0, len(frames), PIECE):
         times, events = sieve.sift(frames[start : start + PIECE])
-        course.take(times, NOW_MS)
+        course.advance(times, NOW_MS)
         posts = [e for e in events if isinstance(e, Matched) and e.time_us]
         gone = [e for e in events if not isinstance(e, Matched)]
         spans = plan.record(course, NOW_MS)

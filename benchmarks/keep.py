@@ -86,7 +86,7 @@ def poll(keeper: Keeper, gauge: Gauge, time: Time, posts: list[Post]) -> None:
         raw=tuple(raw_of(post) for post in posts),
         cursor=plan.cursor,
     )
-    keeper.take(batch, gauge.take(batch, time.ms), time.ms)
+    keeper.keep(batch, gauge.deliver(batch, time.ms), time.ms)
 
 
 def raw_of(post: Post) -> Raw:

@@ -29,7 +29,7 @@ def live_through(site: Site, since_ms: int, until_ms: int) -> None:
         span = Span(at_ms - HOUR_MS if at_ms == since_ms else at_ms, at_ms + STEP_MS)
         at_ms = span.until_ms
         batch = Batch(source=feed.source, posts=tuple(posts_in(span)), covers=span)
-        gauge.take(batch, at_ms)
+        gauge.deliver(batch, at_ms)
         site.publish(gauge.read(at_ms))
 
 

@@ -97,7 +97,7 @@ class Simulation:
 
     def _save(self, cursor: str) -> None:
         seen = self.gauge.seen
-        memory = Saved(salt=b"", keepsakes=list(self.gauge.keepsakes()), seen=seen)
+        memory = Saved(salt=b"", marks=list(self.gauge.marks()), seen=seen)
         self._saved = memory, Bookmark(cursor, seen["x"].spans)
 
     def run(self, until: float, after_poll: Callable[[], Any] = lambda: None) -> None:
@@ -155,7 +155,7 @@ class Simulation:
 
     def _deliver(self, word: Batch | Trouble) -> None:
         self.words.append(word)
-        news = self.gauge.take(word, self.time.ms)
+        news = self.gauge.deliver(word, self.time.ms)
         self.archived += [raw.version for raw in news.raw]
         if isinstance(word, Batch) and self.saves():
             self._save(word.cursor)

@@ -33,17 +33,17 @@ def hear(
     span: Span | None,
     unreadable: Sequence[int] = (),
     *,
-    voice: str = "",
+    channel: str = "",
     lost: str = "",
     remark: str = "",
 ) -> None:
     odd = tuple(unreadable)
-    word = Batch(source="x", voice=voice, covers=span, unreadable=odd, lost=lost, remark=remark)
+    word = Batch(source="x", channel=channel, covers=span, unreadable=odd, lost=lost, remark=remark)
     coverage.hear(word, at_ms)
 
 
-def ail(coverage: Coverage, detail: str, *, voice: str = "", by_choice: bool = False) -> None:
-    coverage.ail(Trouble(source="x", voice=voice, detail=detail, by_choice=by_choice))
+def ail(coverage: Coverage, detail: str, *, channel: str = "", by_choice: bool = False) -> None:
+    coverage.ail(Trouble(source="x", channel=channel, detail=detail, by_choice=by_choice))
 
 
 def covered_until(at_ms: int, *, lag_ms: int = LAG) -> Coverage:
@@ -267,17 +267,17 @@ def test_beside_sources_that_speak_stale_is_partial() -> None:
 
 def test_each_voice_has_a_trouble_of_its_own() -> None:
     coverage = covered_until(START)
-    ail(coverage, "the stream is refused", voice="stream")
-    hear(coverage, START + 1, None, voice="search")
+    ail(coverage, "the stream is refused", channel="stream")
+    hear(coverage, START + 1, None, channel="search")
     assert assess(coverage, START + LAG + 2).detail == "the stream is refused"
-    hear(coverage, START + 2, None, voice="stream")
+    hear(coverage, START + 2, None, channel="stream")
     assert assess(coverage, START + LAG + 3).grade is Grade.FILLING
 
 
 def test_what_a_voice_cannot_do_is_no_matter_while_another_sees_all() -> None:
     coverage = covered_until(START)
-    ail(coverage, "the stream is refused", voice="stream")
-    hear(coverage, START + LAG, Span(START, START + LAG), voice="search")
+    ail(coverage, "the stream is refused", channel="stream")
+    hear(coverage, START + LAG, Span(START, START + LAG), channel="search")
     assert assess(coverage, START + LAG).grade is Grade.EXACT
 
 

@@ -37,10 +37,12 @@ class History:
         """The source has seen all up to now."""
         span = Span(self.heard[source], self.now)
         self.heard[source] = self.now
-        self.gauge.take(Batch(source=source, posts=posts, removals=removals, covers=span), self.now)
+        self.gauge.deliver(
+            Batch(source=source, posts=posts, removals=removals, covers=span), self.now
+        )
 
     def fail(self, source: str, detail: str) -> None:
-        self.gauge.take(Trouble(source=source, detail=detail), self.now)
+        self.gauge.deliver(Trouble(source=source, detail=detail), self.now)
 
     def read(self) -> Reading:
         return self.gauge.read(self.now)
@@ -97,7 +99,7 @@ def test_two_sources_that_bring_the_same_post_count_it_once() -> None:
 def test_the_worst_source_decides_the_whole() -> None:
     history = History(LAGS)
     history.say("x", post(1))
-    history.gauge.take(Batch(source="bluesky", covers=Span(START - WINDOW // 2, START)), START)
+    history.gauge.deliver(Batch(source="bluesky", covers=Span(START - WINDOW // 2, START)), START)
     reading = history.read()
     assert reading.sources["x"].grade is Grade.EXACT
     assert reading.sources["bluesky"].grade is reading.grade is Grade.FILLING
@@ -175,7 +177,7 @@ def test_a_removed_post_counts_no_more_in_the_whole_and_in_its_source() -> None:
 
 def test_unreadable_posts_make_the_reading_partial() -> None:
     history = History()
-    history.gauge.take(
+    history.gauge.deliver(
         Batch(source="x", covers=Span(START - WINDOW, START), unreadable=(START - 5,)), START
     )
     reading = history.read()
@@ -349,7 +351,7 @@ def servers_seen(*covered: str) -> Gauge:
             posts=(post(1),),
             covers=Span(START - WINDOW, START),
         )
-        gauge.take(word, START)
+        gauge.deliver(word, START)
     return gauge
 
 
@@ -364,7 +366,7 @@ def test_a_source_of_several_servers_is_as_good_as_the_worst_and_names_it() -> N
     assert (source.posts, source.grade, source.covered) == (1, Grade.FILLING, 0.0)
     assert source.detail == "b.example: reading back: 0% of the window seen"
     closed = Trouble(source="mastodon", server="b.example", detail="b.example has closed its feed")
-    gauge.take(closed, START)
+    gauge.deliver(closed, START)
     source = gauge.read(START).sources["mastodon"]
     assert (source.grade, source.detail) == (Grade.PARTIAL, "b.example has closed its feed")
     assert gauge.whole_feeds(START) == {"mastodon a.example"}
@@ -382,8 +384,8 @@ def test_posts_that_were_only_counted_move_the_tweets_dial_and_rest_the_other() 
     history = History()
     history.say("x", *posts(5, authors=3))
     history.now += X_LAG + 1
-    history.gauge.take(counted(40, history.now), history.now)
-    history.gauge.take(spent(), history.now)
+    history.gauge.deliver(counted(40, history.now), history.now)
+    history.gauge.deliver(spent(), history.now)
     reading = history.read()
     assert (reading.posts, reading.authors, reading.grade) == (40, 3, Grade.PARTIAL)
     assert (reading.dials["tweets"].count, reading.dials["tweets"].known) == (40, True)
@@ -395,17 +397,17 @@ def test_a_count_that_posts_explain_leaves_both_dials_alone() -> None:
     history = History()
     history.say("x", *posts(40, authors=3))
     history.now += X_LAG + 1
-    history.gauge.take(counted(40), history.now)
+    history.gauge.deliver(counted(40), history.now)
     assert history.read().dials["tweeters"].known
 
 
 def test_a_count_is_forgotten_when_posts_are_read_again_or_its_window_has_passed() -> None:
     history = History()
-    history.gauge.take(counted(40), START)
+    history.gauge.deliver(counted(40), START)
     assert history.read().posts == 40
     history.now = START + WINDOW
     assert history.read().posts == 0
-    history.gauge.take(counted(40, history.now), history.now)
+    history.gauge.deliver(counted(40, history.now), history.now)
     history.say("x", *[post(number, at=history.now) for number in range(5)])
     history.now += X_LAG + 1
     assert history.read().posts == 5
@@ -414,7 +416,7 @@ def test_a_count_is_forgotten_when_posts_are_read_again_or_its_window_has_passed
 def test_what_search_and_stream_of_x_have_is_not_counted_on_top_of_its_count() -> None:
     history = History({"x": X_LAG, "x-stream": X_LAG})
     history.say("x-stream", *posts(100))
-    history.gauge.take(counted(120), START)
+    history.gauge.deliver(counted(120), START)
     assert history.read().posts == 120
 
 
@@ -424,5 +426,5 @@ def test_other_networks_count_on_top_of_a_count() -> None:
     history.say("bluesky", *others)
     history.say("x", *posts(5))
     history.now += X_LAG + 1
-    history.gauge.take(counted(40), history.now)
+    history.gauge.deliver(counted(40), history.now)
     assert history.read().posts == 47

@@ -273,7 +273,7 @@ def every(step_ms: int, since_ms: int, until_ms: int) -> list[int]:
 
 def test_what_a_connection_has_shown_is_complete_but_for_the_last_seconds() -> None:
     course = course_from(NOW - 60_000)
-    course.take(every(100, NOW - 65_000, NOW + 1), NOW)
+    course.advance(every(100, NOW - 65_000, NOW + 1), NOW)
     complete, lacking = course.news(NOW)
     assert not lacking
     assert complete == [Span(NOW - 60_000, NOW - 200 - MARGIN_MS)]
@@ -282,7 +282,7 @@ def test_what_a_connection_has_shown_is_complete_but_for_the_last_seconds() -> N
 
 def test_a_host_that_begins_later_than_asked_lacks_what_was_before() -> None:
     course = course_from(NOW - 600_000)
-    course.take(every(100, NOW - 300_000, NOW), NOW)
+    course.advance(every(100, NOW - 300_000, NOW), NOW)
     complete, lacking = course.news(NOW)
     assert lacking == [Span(NOW - 600_000, NOW - 299_900)]
     assert complete == [Span(NOW - 299_900, NOW - 300 - MARGIN_MS)]
@@ -290,8 +290,8 @@ def test_a_host_that_begins_later_than_asked_lacks_what_was_before() -> None:
 
 def test_a_leap_in_time_is_a_hole() -> None:
     course = course_from(NOW - 600_000)
-    course.take(every(100, NOW - 605_000, NOW - 400_000), NOW)
-    course.take(every(100, NOW - 200_000, NOW), NOW)
+    course.advance(every(100, NOW - 605_000, NOW - 400_000), NOW)
+    course.advance(every(100, NOW - 200_000, NOW), NOW)
     complete, lacking = course.news(NOW)
     assert lacking == [Span(NOW - 400_100 - MARGIN_MS, NOW - 200_000)]
     assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 3_000)) == lacking
@@ -301,8 +301,8 @@ def test_a_leap_in_time_is_a_hole() -> None:
 def test_a_silence_that_such_a_network_never_has_is_a_hole(step_ms: int, hole_ms: int) -> None:
     """Only thirty seconds were taken for one: posts were missing, and the count said exact."""
     course, begins = course_from(NOW - 600_000), NOW - 300_000 + hole_ms
-    course.take(every(step_ms, NOW - 605_000, NOW - 300_000), NOW)
-    course.take(every(step_ms, begins, NOW), NOW)
+    course.advance(every(step_ms, NOW - 605_000, NOW - 300_000), NOW)
+    course.advance(every(step_ms, begins, NOW), NOW)
     complete, lacking = course.news(NOW)
     assert lacking == [Span(NOW - 300_000 - step_ms - MARGIN_MS, begins)]
     assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 4_000)) == lacking
@@ -311,8 +311,8 @@ def test_a_silence_that_such_a_network_never_has_is_a_hole(step_ms: int, hole_ms
 @pytest.mark.parametrize(("step_ms", "silence_ms"), [(20, 1_900), (500, 14_000), (2_000, 29_000)])
 def test_a_silence_that_may_be_chance_is_none(step_ms: int, silence_ms: int) -> None:
     course = course_from(NOW - 600_000)
-    course.take(every(step_ms, NOW - 605_000, NOW - 300_000), NOW)
-    course.take(every(step_ms, NOW - 300_000 + silence_ms, NOW), NOW)
+    course.advance(every(step_ms, NOW - 605_000, NOW - 300_000), NOW)
+    course.advance(every(step_ms, NOW - 300_000 + silence_ms, NOW), NOW)
     assert not course.news(NOW)[1]
 
 
@@ -321,8 +321,8 @@ def test_a_connection_is_judged_by_the_pace_that_an_earlier_one_has_shown() -> N
     first, second = (
         EventProgress(ReplayRequest("wss://a", since, since), pace) for since in (NOW - 60_000, NOW)
     )
-    first.take(every(20, NOW - 60_000, NOW), NOW)
-    second.take([US, US, US, *every(20, NOW + 2_100, NOW + 2_200)], NOW + 2_200)
+    first.advance(every(20, NOW - 60_000, NOW), NOW)
+    second.advance([US, US, US, *every(20, NOW + 2_100, NOW + 2_200)], NOW + 2_200)
     assert second.news(NOW + 2_200)[1] == [Span(NOW, NOW + 2_100)]
 
 
@@ -339,11 +339,11 @@ def test_no_pace_makes_a_hole_of_less_or_more_than_is_allowed(steps: list[int]) 
 def test_of_a_network_that_has_become_quiet_another_pace_is_learnt() -> None:
     pace = EventRate()
     course = EventProgress(ReplayRequest("wss://a", NOW, NOW), pace)
-    course.take(every(20, NOW, NOW + 10_000), NOW + 10_000)
+    course.advance(every(20, NOW, NOW + 10_000), NOW + 10_000)
     assert pace.hole_us == LEAST_HOLE_MS * 1000
-    course.take(every(5_000, NOW + 15_000, NOW + 500_000), NOW + 500_000)
+    course.advance(every(5_000, NOW + 15_000, NOW + 500_000), NOW + 500_000)
     course.news(NOW + 500_000)
-    course.take(every(5_000, NOW + 500_000, NOW + 1_000_000), NOW + 1_000_000)
+    course.advance(every(5_000, NOW + 500_000, NOW + 1_000_000), NOW + 1_000_000)
     assert not course.news(NOW + 1_000_000)[1]
 
 
@@ -353,7 +353,7 @@ def test_from_the_end_of_a_lack_on_no_more_is_told_than_was_seen(late_ms: int) -
     pace = EventRate()
     course = EventProgress(ReplayRequest("wss://a", NOW - 300_000, NOW - 300_000), pace)
     pace.learn(ENOUGH, ENOUGH * 20_000)
-    course.take(every(20, NOW - 300_000 + late_ms, NOW), NOW)
+    course.advance(every(20, NOW - 300_000 + late_ms, NOW), NOW)
     _, lacking = course.news(NOW)
     first_ms = NOW - 300_000 + late_ms + 20  # the middle of three
     assert lacking == ([Span(NOW - 300_000, first_ms)] if late_ms > 2_000 else [])
@@ -365,7 +365,7 @@ def test_events_that_stay_behind_our_clock_are_told_of(behind_ms: int) -> None:
     plan, course = HostPlan(HOSTS, window_ms=WINDOW), course_from(NOW - 600_000)
     for now in range(NOW, NOW + STEADY_FOR_MS, 5_000):
         assert not plan.lost(now, course)
-        course.take(every(500, now - behind_ms - 4_500, now - behind_ms + 1), now)
+        course.advance(every(500, now - behind_ms - 4_500, now - behind_ms + 1), now)
     now = NOW + STEADY_FOR_MS
     assert abs(course.steadily_behind_ms(now) - behind_ms) < 2_000
     assert plan.lost(now, course).endswith("behind our clock: is this machine's clock right?")
@@ -376,8 +376,8 @@ def test_a_replay_however_slow_and_the_usual_lag_are_not_told_of() -> None:
     for second in range(0, 300, 5):
         now = NOW + second * 1000
         begins = NOW - 600_000 + second * 1200
-        course.take(every(500, begins, begins + 6_000), now)
-        usual.take(every(500, now - 12_000, now - 6_000), now)
+        course.advance(every(500, begins, begins + 6_000), now)
+        usual.advance(every(500, now - 12_000, now - 6_000), now)
         assert not course.steadily_behind_ms(now)
         assert not usual.steadily_behind_ms(now)
 
@@ -397,7 +397,7 @@ def test_single_odd_times_change_nothing_to_speak_of(
         times.insert(place * 4, time_us)  # any nearer would bear each other out
     course, spans = course_from(NOW - 300_000), Spans()
     for start in range(0, len(times), piece):
-        course.take(times[start : start + piece], NOW)
+        course.advance(times[start : start + piece], NOW)
         newest = max([newest, *real.intersection(times[start : start + piece])])
         complete, lacking = course.news(NOW)
         assert not lacking
@@ -410,9 +410,9 @@ def test_single_odd_times_change_nothing_to_speak_of(
 
 def test_many_events_of_the_future_say_that_our_clock_is_behind() -> None:
     course = course_from(NOW - 10_000)
-    course.take(every(10, NOW + 50_000, NOW + 50_000 + 10 * (AGREEING - 1)), NOW)
+    course.advance(every(10, NOW + 50_000, NOW + 50_000 + 10 * (AGREEING - 1)), NOW)
     assert course.ahead_ms is None
-    course.take([(NOW + 51_000) * 1000], NOW)
+    course.advance([(NOW + 51_000) * 1000], NOW)
     assert course.ahead_ms == NOW + 50_000
     assert course.news(NOW) == ([], [])
 
@@ -427,7 +427,7 @@ def replay(
     assert ask.cursor_ms is not None
     course = EventProgress(ask)
     times = every(200, ask.cursor_ms, until_ms + 1)
-    course.take(
+    course.advance(
         [t for t in times if not lost or not lost.since_ms < t // 1000 <= lost.until_ms], NOW
     )
     plan.record(course, NOW)
@@ -462,7 +462,7 @@ def test_what_was_seen_already_is_not_replayed_for_the_sake_of_a_gap_before_it()
     assert ask.since_ms == NOW - 3_000_000
     course = replay(plan, ask, until_ms=NOW - 2_950_000)
     assert not plan.should_leave(course, NOW)
-    course.take(every(200, NOW - 2_950_000, NOW - 2_890_000), NOW)
+    course.advance(every(200, NOW - 2_950_000, NOW - 2_890_000), NOW)
     plan.record(course, NOW)
     assert plan.should_leave(course, NOW)
     assert plan.next(NOW).since_ms == NOW - 1000
@@ -511,10 +511,10 @@ def test_events_far_older_than_asked_for_are_no_reason_to_ask_the_same_again() -
     ask = plan.next(NOW)
     for older_ms, by_ms in ((SKIP_MS - 5_000, 0), (SKIP_MS + 5_000, SKIP_MS + 5_000)):
         course = EventProgress(ask)
-        course.take([(ask.since_ms - older_ms) * 1000] * 3, NOW)
+        course.advance([(ask.since_ms - older_ms) * 1000] * 3, NOW)
         assert plan.older_by_ms(course) == by_ms
     tip = EventProgress(ReplayRequest(ask.host, NOW, None))
-    tip.take([(NOW - WINDOW) * 1000] * 3, NOW)
+    tip.advance([(NOW - WINDOW) * 1000] * 3, NOW)
     assert not plan.older_by_ms(tip)
 
 
@@ -524,7 +524,7 @@ def test_old_events_of_the_future_make_the_newest_tell_the_time() -> None:
     ask = plan.next(NOW)
     assert ask.cursor_ms is None
     course = EventProgress(ask)
-    course.take([US, US, US], NOW)
+    course.advance([US, US, US], NOW)
     assert plan.should_leave(course, NOW)
     assert plan.next(NOW).since_ms == NOW - WINDOW
 

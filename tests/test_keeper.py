@@ -62,7 +62,7 @@ class House:
             covers=Span(self.now_ms - HOUR, self.now_ms),
             raw=tuple(Raw(f"{post.key}@2", "{}", post) for post in posts),
         )
-        self.keeper.take(batch, self.gauge.take(batch, self.now_ms), self.now_ms)
+        self.keeper.keep(batch, self.gauge.deliver(batch, self.now_ms), self.now_ms)
 
     def turn(self, seconds: float = 0) -> int:
         """The loop turns, so much later; how many posts are counted."""
@@ -289,7 +289,7 @@ def test_the_hour_is_not_held_in_memory_twice(tmp_path: Path) -> None:
     with house(tmp_path) as again:
         assert again.turn() == 49
         assert again.keeper.state is not None
-        assert list(again.keeper.state.memory.keepsakes) == []
+        assert list(again.keeper.state.memory.marks) == []
 
 
 def test_readings_are_kept_by_the_minute(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ class Server:
         found = self.index.find(["x"], {**reading.bounds, "limit": "40"}, served_ms)
         body = json.dumps([as_status(entry) for entry in found]).encode()
         page = parse_page(body, served_ms, "a.example")
-        span = reading.take(page, served_ms)
+        span = reading.add_page(page, served_ms)
         self.plan.learn(reading, page)
         self.plan.record(reading, span)
         self.read |= {status.post.key.removeprefix("mastodon:") for status in page.statuses}
@@ -199,15 +199,15 @@ def page(*entries: dict[str, Any]) -> StatusPage:
 def test_pages_that_lead_nowhere_are_left(*, forward: bool) -> None:
     reading = PagedSpan(NOW_MS - WINDOW_MS, None, forward=forward)
     same = page(status(NOW_MS - 10_000))
-    reading.take(same, NOW_MS)
+    reading.add_page(same, NOW_MS)
     with pytest.raises(SourceError, match="nothing new"):
-        reading.take(same, NOW_MS)
+        reading.add_page(same, NOW_MS)
 
 
 def test_a_page_without_any_id_leads_nowhere() -> None:
     reading = PagedSpan(NOW_MS - WINDOW_MS, None, forward=False)
     with pytest.raises(SourceError, match="nothing new"):
-        reading.take(page(status(NOW_MS) | {"id": None}), NOW_MS)
+        reading.add_page(page(status(NOW_MS) | {"id": None}), NOW_MS)
 
 
 def test_pages_without_end_are_left() -> None:
@@ -215,7 +215,7 @@ def test_pages_without_end_are_left() -> None:
 
     def read_on() -> None:
         for number in range(2_000):
-            reading.take(page(status(NOW_MS, number, f"A{number}")), NOW_MS)
+            reading.add_page(page(status(NOW_MS, number, f"A{number}")), NOW_MS)
 
     with pytest.raises(SourceError, match="nothing new"):
         read_on()
@@ -225,7 +225,7 @@ def test_an_id_of_a_time_to_come_hides_nothing() -> None:
     reading = PagedSpan(NOW_MS - WINDOW_MS, None, forward=True)
     far = str((NOW_MS + 10 * WINDOW_MS) << 16)
     posts = [status(NOW_MS - 900_000, n) for n in range(3)]
-    span = reading.take(page(status(NOW_MS, 9, far), *posts), NOW_MS)
+    span = reading.add_page(page(status(NOW_MS, 9, far), *posts), NOW_MS)
     assert span.until_ms <= NOW_MS - 900_000
     assert not reading.is_done
 
@@ -239,7 +239,7 @@ def test_ids_that_stop_telling_the_time_end_the_way_forward() -> None:
     forward = reading.next()
     assert forward
     assert forward.is_forward
-    span = forward.take(page(status(NOW_MS, 1, "A1"), status(NOW_MS, 2, "A2")), NOW_MS)
+    span = forward.add_page(page(status(NOW_MS, 1, "A1"), status(NOW_MS, 2, "A2")), NOW_MS)
     assert span.since_ms == span.until_ms
     reading.record(forward, span)
     backward = reading.next()

@@ -83,7 +83,7 @@ def test_a_streamed_post_counts_at_once(simulation: MastodonSimulation) -> None:
     simulation.fediverse.post(2, "another")
     simulation.tick()
     assert simulation.read().posts == 1
-    assert [word.voice for word in simulation.words[-1:]] == ["#dockercon"]
+    assert [word.channel for word in simulation.words[-1:]] == ["#dockercon"]
     simulation.run(70)
     simulation.assert_true()
 
@@ -104,7 +104,7 @@ def test_while_streams_are_up_the_timeline_is_asked_once_a_minute(
 
 def test_a_stream_for_each_tag_and_one_feed(server: Mastodon, time: Time) -> None:
     simulation = MastodonSimulation(time, server, tags="one two", tokens=True)
-    assert [source.voice for source in simulation.sources] == ["timeline", "#one", "#two"]
+    assert [source.channel for source in simulation.sources] == ["timeline", "#one", "#two"]
     assert len({source.feed for source in simulation.sources}) == 1
     simulation.run(2)
     simulation.fediverse.post(1, "one", "two")
@@ -253,7 +253,7 @@ def test_a_heartbeat_is_word_that_all_is_well(server: Mastodon, time: Time) -> N
     assert hear(stream).covers is None
     server.beat()
     batch = hear(stream)
-    assert (batch.posts, batch.covers, batch.voice) == ((), None, "#dockercon")
+    assert (batch.posts, batch.covers, batch.channel) == ((), None, "#dockercon")
     end(stream)
 
 
@@ -372,8 +372,8 @@ def test_a_trouble_of_the_stream_does_not_hide_that_the_timeline_is_whole(
     server.cut_streams_after = 0
     server.end_streams()
     simulation.run(5 * MINUTE, simulation.assert_honest)
-    voices = {word.voice for word in simulation.words if isinstance(word, Trouble)}
-    assert voices == {"#dockercon"}
+    channels = {word.channel for word in simulation.words if isinstance(word, Trouble)}
+    assert channels == {"#dockercon"}
     simulation.assert_true()
 
 

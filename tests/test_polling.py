@@ -20,7 +20,7 @@ class Scripted:
     """A source that gives one answer after the other, each poll with a batch before it fails."""
 
     feed = Feed("scripted", lag_ms=45_000)
-    voice = ""
+    channel = ""
 
     def __init__(self, *answers: Answer) -> None:
         self._answers = iter(answers)

@@ -348,7 +348,7 @@ def test_findings_tell_what_is_wrong_by_number_and_kind() -> None:
     post = x_post(1, 2, NOON_MS)[1]
     findings = RecordingSummary()
     for entry in [post, None, *[PostError("no id")] * 2, PostError("no JSON"), TornError("there")]:
-        findings.take(entry)
+        findings.count(entry)
     assert [*findings.sentences] == [
         "3 of 5 entries are no posts (2 no id, 1 no JSON)",
         "damaged at 1 place (there)",
@@ -370,11 +370,11 @@ def test_findings_are_told_as_people_count(found: list[Entry], sentence: str) ->
     """It said `1 of 1 entries are no posts`."""
     findings = RecordingSummary()
     for entry in found:
-        findings.take(entry)
+        findings.count(entry)
     assert sentence in (*findings.sentences, *findings.others)
 
 
 def test_of_a_good_file_there_is_nothing_to_tell() -> None:
     findings = RecordingSummary()
-    findings.take(x_post(1, 2, NOON_MS)[1])
+    findings.count(x_post(1, 2, NOON_MS)[1])
     assert [*findings.sentences, *findings.others] == []

@@ -9,7 +9,7 @@ from tweetdock.sources.mastodon.stream import Event, EventDecoder
 
 def decode(*lines: bytes | None) -> list[Event]:
     decoder = EventDecoder()
-    return [event for line in lines if (event := decoder.take(line))]
+    return [event for line in lines if (event := decoder.feed(line))]
 
 
 @pytest.mark.parametrize(

@@ -63,12 +63,12 @@ def one_batch(number: int = 100, at_ms: int = NOON) -> Batch:
 
 
 def save_all(store: Store, gauge: Gauge, now_ms: int = NOON) -> None:
-    store.save(state_of(gauge, now_ms), StateChanges(gauge.keepsakes(), is_whole=True))
+    store.save(state_of(gauge, now_ms), StateChanges(gauge.marks(), is_whole=True))
 
 
 def full_gauge() -> Gauge:
     gauge = Gauge(GAUGE, FEEDS, NOON, Saved(salt=SALT))
-    gauge.take(one_batch(), NOON)
+    gauge.deliver(one_batch(), NOON)
     return gauge
 
 
@@ -122,12 +122,12 @@ def test_a_gauge_that_restarts_at_any_save_shows_what_one_that_never_ended_shows
     for step in steps:
         now_ms += step.later_ms
         batch = step.batch(now_ms)
-        expected, news = steady.take(batch, now_ms), again.take(batch, now_ms)
+        expected, news = steady.deliver(batch, now_ms), again.deliver(batch, now_ms)
         assert news.raw == expected.raw
-        new += news.keepsakes
+        new += news.marks
         if step.then != "wait":
             is_whole = step.then == "save whole"
-            marks = list(again.keepsakes()) if is_whole else new
+            marks = list(again.marks()) if is_whole else new
             store.save(state_of(again, now_ms), StateChanges(marks, is_whole=is_whole))
             new = []
         if step.then == "restart":
@@ -146,12 +146,10 @@ def test_all_that_was_saved_comes_back(store: Store, tmp_path: Path) -> None:
     save_all(store, gauge)
     state = loaded(tmp_path)
     assert state is not None
-    memory = replace(state.memory, keepsakes=sorted(state.memory.keepsakes))
+    memory = replace(state.memory, marks=sorted(state.memory.marks))
     assert replace(state, memory=memory) == State(
         saved_ms=NOON,
-        memory=Saved(
-            salt=SALT, keepsakes=sorted(gauge.keepsakes()), seen=gauge.seen, scales=gauge.scales
-        ),
+        memory=Saved(salt=SALT, marks=sorted(gauge.marks()), seen=gauge.seen, scales=gauge.scales),
         cursors={"x": "{}"},
         angles=(12.5, 90.0),
     )
@@ -170,15 +168,15 @@ def test_what_was_asked_before_is_forgotten_when_another_question_is_asked(
     with closing(Store(tmp_path, {"x": "#other"}, WINDOW)) as other:
         state = other.load()
         assert state is not None
-        assert (list(state.memory.keepsakes), state.memory.seen, state.cursors) == ([], {}, {})
+        assert (list(state.memory.marks), state.memory.seen, state.cursors) == ([], {}, {})
         assert "x was asked for #dockercon before" in caplog.text
         gauge = Gauge(GAUGE, FEEDS, NOON, state.memory)
-        news = gauge.take(one_batch(3), NOON)
-        other.save(state_of(gauge, NOON), StateChanges(news.keepsakes))
+        news = gauge.deliver(one_batch(3), NOON)
+        other.save(state_of(gauge, NOON), StateChanges(news.marks))
     assert loaded(tmp_path) is not None
     again = loaded(tmp_path, {"x": "#other"})
     assert again is not None
-    assert len(list(again.memory.keepsakes)) == 3
+    assert len(list(again.memory.marks)) == 3
 
 
 ONE, OTHER = Feed("mastodon", 60_000, "one.example"), Feed("mastodon", 60_000, "other.example")
@@ -202,7 +200,7 @@ def go_on(folder: Path, number: int, *feeds: Feed, heard: int = 0) -> Gauge:
             posts = tuple(a_post(heard + n, NOON - 1000 * n) for n in range(number))
             covers = Span(NOON - WINDOW, NOON)
             batch = Batch(source=feed.source, server=feed.server, posts=posts, covers=covers)
-            kept += gauge.take(batch, NOON).keepsakes
+            kept += gauge.deliver(batch, NOON).marks
         store.save(state_of(gauge, NOON), StateChanges(kept))
     return gauge
 
@@ -235,8 +233,8 @@ def test_a_server_that_was_never_heard_costs_the_others_nothing(tmp_path: Path) 
     subjects = asked(ONE, OTHER)
     with closing(Store(tmp_path, subjects, WINDOW)) as store:
         gauge = Gauge(GAUGE, [ONE, OTHER], NOON, Saved(salt=SALT))
-        news = gauge.take(replace(one_batch(), source=ONE.source, server=ONE.server), NOON)
-        store.save(state_of(gauge, NOON), StateChanges(news.keepsakes))
+        news = gauge.deliver(replace(one_batch(), source=ONE.source, server=ONE.server), NOON)
+        store.save(state_of(gauge, NOON), StateChanges(news.marks))
     assert go_on(tmp_path, 0, ONE, OTHER).read(NOON).posts == 100
 
 
@@ -247,7 +245,7 @@ def test_a_source_that_is_not_asked_for_a_while_stays_as_it_was(tmp_path: Path) 
     with closing(Store(tmp_path, asked(x), WINDOW)) as store:
         store.load()
         gauge = Gauge(GAUGE, [x], NOON, Saved(salt=SALT))
-        store.save(state_of(gauge, NOON), StateChanges(gauge.keepsakes(), is_whole=True))
+        store.save(state_of(gauge, NOON), StateChanges(gauge.marks(), is_whole=True))
     # Yet what is saved whole has lost the others' marks, and says so.
     assert go_on(tmp_path, 0, x, ONE).seen == {}
 
@@ -303,7 +301,7 @@ def test_a_save_that_fails_changes_nothing(store: Store, tmp_path: Path) -> None
     save_all(store, full_gauge())
 
     def breaks_off() -> Iterator[SourceMark]:
-        yield next(full_gauge().keepsakes())
+        yield next(full_gauge().marks())
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -311,14 +309,14 @@ def test_a_save_that_fails_changes_nothing(store: Store, tmp_path: Path) -> None
     state = loaded(tmp_path)
     assert state is not None
     assert state.saved_ms == NOON
-    assert len(list(state.memory.keepsakes)) == 100
+    assert len(list(state.memory.marks)) == 100
 
 
 def test_what_has_left_the_window_leaves_the_file(store: Store, tmp_path: Path) -> None:
     gauge = full_gauge()
     save_all(store, gauge)
     later = NOON + 2 * WINDOW
-    news = gauge.take(one_batch(5, later), later)
+    news = gauge.deliver(one_batch(5, later), later)
     rows = [
         HistoryRow("minute", later - DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
         HistoryRow("minute", later - DAY_MS + 1, 1, 1, "exact", 3600.0, "#dockercon"),
@@ -326,7 +324,7 @@ def test_what_has_left_the_window_leaves_the_file(store: Store, tmp_path: Path) 
         HistoryRow("hour", later - 365 * DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
     ]
     spent = {("2020-01-01", "x"): Spent(1, 1), ("2026-09-21", "x"): Spent(2, 30)}
-    changes = StateChanges(news.keepsakes, rows, spent)
+    changes = StateChanges(news.marks, rows, spent)
     store.save(state_of(gauge, later), changes)
     store.save(state_of(gauge, later), StateChanges(spent={("2026-09-21", "x"): Spent(1, 4)}))
     with closing(sqlite3.connect(tmp_path / FILE)) as db:
@@ -347,7 +345,7 @@ def test_an_older_file_is_brought_forward_with_all_that_is_in_it(
     with closing(Store(tmp_path, SUBJECTS, WINDOW, MORE)) as newer:
         state = newer.load()
         assert state is not None
-        assert len(list(state.memory.keepsakes)) == 100
+        assert len(list(state.memory.marks)) == 100
     with closing(sqlite3.connect(tmp_path / FILE)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(MORE),)
         db.execute("SELECT covered FROM history")
@@ -395,7 +393,7 @@ def test_a_damaged_file_is_moved_aside_and_begun_anew(
         save_all(new, gauge)
     state = loaded(tmp_path)
     assert state is not None
-    assert len(list(state.memory.keepsakes)) == 100
+    assert len(list(state.memory.marks)) == 100
 
 
 def test_what_is_no_state_at_all_is_moved_aside(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ HOUR_MS = 3_600_000
 
 
 def agreed(machine_ms: int, **said: int) -> int:
-    witnesses = TimeVote(NAMES)
+    vote = TimeVote(NAMES)
     for name, ahead_ms in said.items():
-        witnesses.say(name, ahead_ms)
-    return witnesses.agree_on(machine_ms)
+        vote.cast(name, ahead_ms)
+    return vote.winner(machine_ms)
 
 
 def test_without_servers_the_machine_is_believed() -> None:
@@ -26,13 +26,13 @@ def test_one_server_goes_before_the_machine() -> None:
 
 def test_a_server_that_is_off_does_not_move_a_machine_that_another_agrees_with() -> None:
     """The first Mastodon server of the settings was ten minutes ahead, and the gauge with it."""
-    witnesses = TimeVote(["mastodon a", "mastodon b"])
-    witnesses.say("mastodon a", 600_000)
-    assert witnesses.agree_on(0) == 600_000
-    witnesses.say("mastodon b", 300)
-    assert abs(witnesses.agree_on(0)) <= 300
-    witnesses.say("mastodon a", 600_020)
-    assert abs(witnesses.agree_on(0)) <= 300
+    vote = TimeVote(["mastodon a", "mastodon b"])
+    vote.cast("mastodon a", 600_000)
+    assert vote.winner(0) == 600_000
+    vote.cast("mastodon b", 300)
+    assert abs(vote.winner(0)) <= 300
+    vote.cast("mastodon a", 600_020)
+    assert abs(vote.winner(0)) <= 300
 
 
 def test_two_servers_move_a_machine_without_battery() -> None:

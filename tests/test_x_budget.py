@@ -29,28 +29,28 @@ def hour_before(now_ms: int, number: int) -> list[str]:
 
 def test_a_post_is_charged_once_a_day_and_anew_after_midnight() -> None:
     budget = Budget(PRICE)
-    assert budget.take(versions(5), NOON_MS) == 5
-    assert budget.take(versions(7), NOON_MS + 60_000) == 2
+    assert budget.charge(versions(5), NOON_MS) == 5
+    assert budget.charge(versions(7), NOON_MS + 60_000) == 2
     assert budget.billed(NOON_MS) == Bill(7, 0)
-    assert budget.take(versions(7), NOON_MS + DAY_MS) == 7
+    assert budget.charge(versions(7), NOON_MS + DAY_MS) == 7
     assert budget.billed(NOON_MS) == budget.billed(NOON_MS + DAY_MS) == Bill(7, 0)
 
 
 def test_each_version_of_an_edited_post_is_charged() -> None:
     budget = Budget(PRICE)
-    assert budget.take(["x:1", "x:2", "x:1"], NOON_MS) == 2
+    assert budget.charge(["x:1", "x:2", "x:1"], NOON_MS) == 2
 
 
 def test_what_cannot_be_told_apart_is_charged_each_time() -> None:
     budget = Budget(PRICE)
     for _ in range(2):
-        budget.take(versions(3), NOON_MS, nameless=2)
+        budget.charge(versions(3), NOON_MS, nameless=2)
     assert budget.billed(NOON_MS) == Bill(3 + 2 * 2, 0)
 
 
 def test_without_a_limit_any_number_is_left() -> None:
     for budget in (Budget(), Budget(PRICE), Budget(0.0, 1.0)):
-        budget.take(versions(5000), NOON_MS)
+        budget.charge(versions(5000), NOON_MS)
         budget.check(NOON_MS)
         assert budget.posts_left(NOON_MS) is None
         assert not budget.is_limited
@@ -59,18 +59,18 @@ def test_without_a_limit_any_number_is_left() -> None:
 
 def test_a_page_is_never_larger_than_the_money() -> None:
     budget = Budget(PRICE, 1.0, counting_share=0.0)
-    budget.take(versions(165), NOON_MS)
+    budget.charge(versions(165), NOON_MS)
     allowance = budget.allow(NOON_MS)
     assert allowance.size == 35
-    budget.take(versions(20, 165), NOON_MS, allowance=allowance)
+    budget.charge(versions(20, 165), NOON_MS, allowance=allowance)
     assert budget.allow(NOON_MS).size == 15
 
 
 def test_when_less_than_the_least_page_is_left_it_says_so_and_when_it_goes_on() -> None:
     budget = Budget(PRICE, 1.0, counting_share=0.0)
-    budget.take(versions(190), NOON_MS)
+    budget.charge(versions(190), NOON_MS)
     budget.check(NOON_MS)
-    budget.take(versions(198), NOON_MS)
+    budget.charge(versions(198), NOON_MS)
     with pytest.raises(BudgetError) as caught:
         budget.check(NOON_MS)
     assert str(caught.value) == "X's budget for today is spent; it goes on at 00:00 UTC"
@@ -91,7 +91,7 @@ def test_a_budget_that_buys_no_page_at_all_says_so() -> None:
 
 def test_a_tenth_is_kept_for_counting_and_the_day_stays_closed() -> None:
     budget = Budget(PRICE, 1.0)
-    budget.take(versions(175), NOON_MS)
+    budget.charge(versions(175), NOON_MS)
     with pytest.raises(BudgetError, match=r"spent \(the rest is kept for counting\)"):
         budget.check(NOON_MS)
     assert budget.counts_left(NOON_MS) == 20
@@ -105,7 +105,7 @@ def test_a_tenth_is_kept_for_counting_and_the_day_stays_closed() -> None:
 
 def test_before_midnight_no_more_is_kept_than_counting_can_use() -> None:
     budget = Budget(PRICE, 1.0)
-    budget.take(versions(180), MIDNIGHT_MS + DAY_MS - 300_000)
+    budget.charge(versions(180), MIDNIGHT_MS + DAY_MS - 300_000)
     assert budget.posts_left(MIDNIGHT_MS + DAY_MS - 300_000) == 15
 
 
@@ -114,7 +114,7 @@ def test_what_was_spent_before_a_restart_is_spent() -> None:
     assert budget.posts_left(NOON_MS) == 200 - 150 - 20
     assert budget.billed(NOON_MS) == Bill(150, 4)
     assert budget.billed(NOON_MS - DAY_MS) == Bill(9, 9)
-    budget.take(versions(3), NOON_MS)  # perhaps known before; never too little
+    budget.charge(versions(3), NOON_MS)  # perhaps known before; never too little
     assert budget.billed(NOON_MS) == Bill(153, 4)
 
 
@@ -122,14 +122,14 @@ def test_what_falls_near_midnight_is_booked_to_both_days() -> None:
     """X's clock and ours differ by a second or two: it may live on the other day."""
     for second in (-3, 3):
         budget = Budget(PRICE, 1.0, counting_share=0.0)
-        budget.take(versions(150), MIDNIGHT_MS + second * 1000)
+        budget.charge(versions(150), MIDNIGHT_MS + second * 1000)
         assert budget.posts_left(MIDNIGHT_MS - 60_000) == 50
         assert budget.posts_left(MIDNIGHT_MS + 60_000) == 50
     budget = Budget(PRICE, 1.0, counting_share=0.0)
-    budget.take(versions(150), MIDNIGHT_MS + 20_000, lasted_ms=30_000)
+    budget.charge(versions(150), MIDNIGHT_MS + 20_000, lasted_ms=30_000)
     assert budget.posts_left(MIDNIGHT_MS - 60_000) == 50
     budget = Budget(PRICE, 1.0, counting_share=0.0)
-    budget.take(versions(200), MIDNIGHT_MS - 60_000)
+    budget.charge(versions(200), MIDNIGHT_MS - 60_000)
     with pytest.raises(BudgetError):
         budget.check(MIDNIGHT_MS + 2000)
     budget.check(MIDNIGHT_MS + 6000)
@@ -141,7 +141,7 @@ def test_an_answer_that_was_lost_may_have_cost_a_page_until_it_is_known() -> Non
     budget.lose(lost, NOON_MS)
     assert budget.posts_left(NOON_MS) == 100
     assert budget.posts_left(NOON_MS + DAY_MS) == 200
-    budget.take(versions(95), NOON_MS)
+    budget.charge(versions(95), NOON_MS)
     with pytest.raises(BudgetError, match="the rest is kept for answers that were lost"):
         budget.check(NOON_MS)
     budget.free(lost)
@@ -171,7 +171,7 @@ def test_two_who_ask_at_once_cannot_spend_the_same_money() -> None:
             with lock:
                 page = [f"x:{next(number)}" for _ in range(allowance.size)]
                 sent.extend(page)
-            budget.take(page, NOON_MS, allowance=allowance)
+            budget.charge(page, NOON_MS, allowance=allowance)
 
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
@@ -183,7 +183,7 @@ def test_two_who_ask_at_once_cannot_spend_the_same_money() -> None:
 
 def test_a_day_of_a_hundred_thousand_posts_is_small() -> None:
     budget = Budget(PRICE)
-    budget.take((f"x:{n}" for n in range(100_000)), NOON_MS)
+    budget.charge((f"x:{n}" for n in range(100_000)), NOON_MS)
     known = budget._days[NOON_MS // DAY_MS].versions
     octets = sum(getattr(known, name).__sizeof__() for name in ("_fingerprints", "_slots"))
     assert octets < 20 * 100_000
@@ -192,26 +192,26 @@ def test_a_day_of_a_hundred_thousand_posts_is_small() -> None:
 def test_the_remark_says_what_today_costs_and_will_cost() -> None:
     budget = Budget(PRICE)
     assert budget.remark(NOON_MS) == ""
-    budget.take(hour_before(NOON_MS, 100), NOON_MS)
+    budget.charge(hour_before(NOON_MS, 100), NOON_MS)
     # An hour is read at once: 100 posts an hour, not 100 a second.
     assert budget.remark(NOON_MS) == "0.50 USD today, about 6.50 USD by midnight UTC"
     budget.counted(NOON_MS)
     assert budget.remark(NOON_MS).startswith("0.51 USD today")
     assert Budget().remark(NOON_MS) == ""
     free = Budget(0.0)
-    free.take(hour_before(NOON_MS, 100), NOON_MS)
+    free.charge(hour_before(NOON_MS, 100), NOON_MS)
     assert free.remark(NOON_MS) == ""
 
 
 def test_the_remark_shows_the_limit_and_when_it_will_be_reached() -> None:
     budget = Budget(PRICE, 20.0)
-    budget.take(hour_before(NOON_MS, 100), NOON_MS)
+    budget.charge(hour_before(NOON_MS, 100), NOON_MS)
     assert budget.remark(NOON_MS) == "0.50 of 20.00 USD today, about 6.50 USD by midnight UTC"
     budget = Budget(PRICE, 2.0)
-    budget.take(hour_before(NOON_MS, 100), NOON_MS)
+    budget.charge(hour_before(NOON_MS, 100), NOON_MS)
     remark = "0.50 of 2.00 USD today, at this pace spent at about 15:00 UTC"
     assert budget.remark(NOON_MS) == remark
-    budget.take(hour_before(NOON_MS - 1, 300), NOON_MS)
+    budget.charge(hour_before(NOON_MS - 1, 300), NOON_MS)
     assert budget.remark(NOON_MS) == "2.00 of 2.00 USD today"
 
 
@@ -219,7 +219,7 @@ def test_the_pace_after_a_restart_is_not_that_of_its_first_minutes() -> None:
     budget = Budget(PRICE, spent={"2026-09-22": Bill(1000, 0)})
     for minute in range(12):
         at_ms = NOON_MS + minute * 60_000
-        budget.take(versions(2, at_ms=at_ms), at_ms)
+        budget.charge(versions(2, at_ms=at_ms), at_ms)
     words = "5.12 USD today, about 12.85 USD by midnight UTC"  # 24 posts in 11 minutes
     assert budget.remark(NOON_MS + 11 * 60_000) == words
 
@@ -228,7 +228,7 @@ def test_until_there_is_a_pace_there_is_no_forecast() -> None:
     """After a restart at noon half of the money was said to last until midnight."""
     budget = Budget(PRICE, 10.0, {"2026-09-22": Bill(1000, 0)})
     assert budget.remark(NOON_MS) == "5.00 of 10.00 USD today"
-    budget.take(versions(1), NOON_MS)
+    budget.charge(versions(1), NOON_MS)
     assert budget.remark(NOON_MS + 599_999) == "5.00 of 10.00 USD today"
     assert "by midnight" in budget.remark(NOON_MS + 600_000)
 
@@ -291,7 +291,7 @@ def test_the_bill_is_that_of_brute_force_away_from_midnight(
         if not 5000 <= now_ms % DAY_MS < DAY_MS - 5000:
             now_ms += 10_000
         names = [f"x:{n}" for n in numbers]
-        assert budget.take(names, now_ms) == books.take(names, now_ms)
+        assert budget.charge(names, now_ms) == books.take(names, now_ms)
         assert budget.billed(now_ms).posts == len(books.days[now_ms // DAY_MS])
 
 
@@ -336,7 +336,7 @@ def test_no_day_of_x_costs_more_than_the_budget_whatever_its_clock_says(
         if fate == "lost":
             budget.lose(allowance, now_ms)
         else:
-            budget.take(page, now_ms, allowance=allowance)
+            budget.charge(page, now_ms, allowance=allowance)
     assert all(bill * PRICE <= daily_usd + 1e-9 for bill in bills.values())
 
 
@@ -443,7 +443,7 @@ def test_while_the_clock_is_not_known_no_day_is_charged(time: Time) -> None:
     for hours in (-24, 24):
         with XApi(posts_from(time.seconds - HOUR, HOUR, 300), now=time, bearer=TOKEN) as api:
             spender = Spender(api, time, 1.0, machine_is_off_by=hours * HOUR)
-            spender.budget.take(versions(185), time.ms)
+            spender.budget.charge(versions(185), time.ms)
             spender.run(time.seconds + 120)
             assert api.bill("2026-09-22").posts == 0
             assert api.requests[0].params["since_id"] == str((1 << 63) - 1)
@@ -552,7 +552,7 @@ def test_once_it_is_read_what_a_lost_answer_was_about_it_is_not_paid_twice(
 
 def test_nothing_is_counted_when_others_have_spent_what_was_kept_for_it() -> None:
     budget = Budget(PRICE, 1.0)
-    budget.take(versions(197), NOON_MS)
+    budget.charge(versions(197), NOON_MS)
     assert budget.counts_left(NOON_MS) == 3
-    budget.take(versions(205), NOON_MS)
+    budget.charge(versions(205), NOON_MS)
     assert budget.counts_left(NOON_MS) == 0

@@ -54,7 +54,7 @@ def test_without_a_limit_every_page_is_as_large_as_x_makes_them(api: XApi, time:
 def test_the_size_of_the_pages_may_change_within_a_search(api: XApi, time: Time) -> None:
     api.add(*posts_from(time.seconds - HOUR, HOUR, 250))
     budget = Budget(PRICE, 1.5, counting_share=0.0)
-    budget.take(versions(20), NOW_MS)
+    budget.charge(versions(20), NOW_MS)
     client = make_client(api, time, budget)
     found = pages(client)
     assert [len(page) for page in found] == [10, 100, 100, 40]

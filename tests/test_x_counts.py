@@ -322,7 +322,7 @@ def test_counting_lasts_until_midnight_costs_no_more_than_is_kept_and_is_never_i
     counter = Counter(budget)
     counting = Counting(counter, budget, [str(n) for n in range(queries)], window_seconds)
     now_ms = MIDNIGHT_MS + start
-    budget.take(versions(min(posts, round(daily_usd / PRICE * 0.9))), now_ms)
+    budget.charge(versions(min(posts, round(daily_usd / PRICE * 0.9))), now_ms)
     asked: list[int] = []
     while now_ms < MIDNIGHT_MS + DAY_MS - 10_000:
         due = counting.due_seconds(now_ms)
@@ -422,7 +422,7 @@ def test_a_refused_count_leaves_the_reason_and_asks_again_and_heals(
 ) -> None:
     api.add(*posts_from(time.seconds - HOUR, HOUR, 400))
     spender = Spender(api, time, 5.0)
-    spender.budget.take(versions(895), time.ms)
+    spender.budget.charge(versions(895), time.ms)
     spender.source._client.ask_time(QUERY)
     api.fail_always(fault())
     before = len(api.requests)

@@ -272,7 +272,7 @@ def test_search_alone_carries_the_hour_when_the_stream_is_refused_for_good(time:
                 api.add(make_post(time.ms, time.ms % 97))
 
             streaming.run(900, happen)
-            assert {voice for voice, _ in streaming.troubles} == {"stream"}
+            assert {channel for channel, _ in streaming.troubles} == {"stream"}
             assert len(api.stream.connects) <= 6
             # A minute is asked for at a time, and once more: two requests a minute.
             assert len(api.requests) <= 4 + 35

@@ -311,7 +311,7 @@ def test_every_refusal_has_a_sentence_keeps_to_the_rules_and_heals(
         api.stream.fail_always(fault())
         streaming.run(15 * MINUTE - 1, streaming.assert_honest, every=30)
         assert 3 <= len(api.stream.connects) <= most
-        assert {voice for voice, _ in streaming.troubles} == {"stream"}
+        assert {channel for channel, _ in streaming.troubles} == {"stream"}
         assert sentence in streaming.troubles[0][1]
         assert streaming.errors[0].needs_owner == needs_owner
         api.stream.heal()
@@ -357,7 +357,7 @@ def test_a_network_that_is_down_uses_up_no_connects(streaming: Streaming) -> Non
     api = streaming.api
     api.down()
     streaming.run(12 * MINUTE, streaming.assert_honest)
-    assert sum(voice == "stream" for voice, _ in streaming.troubles) > 45
+    assert sum(channel == "stream" for channel, _ in streaming.troubles) > 45
     api.up()
     streaming.run(40, posting(streaming))
     assert api.stream.is_open
@@ -433,7 +433,9 @@ def test_rules_that_are_deleted_while_the_stream_is_open_are_missed_and_made_goo
     """They were looked at on connects only: for half an hour `exact` was said of nothing."""
     streaming.api.rules.kept.clear()
     streaming.run(5 * MINUTE, posting(streaming), every=3)
-    assert [voice for voice, sentence in streaming.troubles if "rules" in sentence] == ["stream"]
+    assert [channel for channel, sentence in streaming.troubles if "rules" in sentence] == [
+        "stream"
+    ]
     assert len(streaming.api.rules.kept) == 1
     assert_filled(streaming)
 
@@ -452,7 +454,7 @@ def test_a_look_at_the_rules_that_fails_proves_nothing_and_is_made_again(
 ) -> None:
     streaming.api.other_faults = [faults.service_unavailable()] * 3
     streaming.run(3 * MINUTE, posting(streaming))
-    assert {voice for voice, _ in streaming.troubles} == {"search"}
+    assert {channel for channel, _ in streaming.troubles} == {"search"}
     assert len(streaming.api.stream.connects) == 1
     streaming.run(2 * MINUTE, posting(streaming))
     streaming.run(10)
@@ -588,7 +590,7 @@ def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[
 def test_a_cut_ends_both_voices_at_once() -> None:
     with XApi(bearer=TOKEN) as api:
         told = threading.Event()
-        end = run_both(api, lambda word: told.set() if word.voice == "stream" else None)
+        end = run_both(api, lambda word: told.set() if word.channel == "stream" else None)
         assert told.wait(LIMIT_SECONDS)
         end()
 

@@ -168,12 +168,12 @@ class Streaming:
             wait = self.fill.pause().seconds
         self._fill_due = self.time.seconds + wait
 
-    def _note(self, voice: str, error: SourceError) -> None:
+    def _note(self, channel: str, error: SourceError) -> None:
         assert TOKEN not in f"{error} {error.__cause__} {error!r}"
-        self.troubles.append((voice, str(error)))
+        self.troubles.append((channel, str(error)))
         self.errors.append(error)
         # The stream goes by X's own rules, not by a backoff.
-        assert voice == "search" or error.retry_after is not None
+        assert channel == "search" or error.retry_after is not None
 
     def _take(self, batch: Batch) -> None:
         self.batches.append(batch)

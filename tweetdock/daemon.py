@@ -61,7 +61,7 @@ class Daemon:
         self._heard: set[str] = set()
         with ExitStack() as house:
             subjects = subjects_of(settings)
-            self._crew: list[WatchedThread] = []
+            self._threads: list[WatchedThread] = []
             self._keeper = make_keeper(settings, subjects, self._start, house, is_guest=is_guest)
             state = self._keeper.state
             saved_ms = state.saved_ms if state else 0
@@ -78,13 +78,13 @@ class Daemon:
             )
             self._sources = make_sources(settings, ground)
             feeds = [source.feed for source in self._sources]
-            self._witnesses = TimeVote([feed.name for feed in feeds])
+            self._vote = TimeVote([feed.name for feed in feeds])
             self._gauge = Gauge(settings.gauge, feeds, now_ms, self._keeper.recall())
             self._keeper.recall_archive(self._gauge, now_ms)
             self._needles: NeedleThread | None = None
             self._board = make_board(
                 settings,
-                threads=lambda: tuple(self._crew),
+                threads=lambda: tuple(self._threads),
                 needles=lambda: self._needles,
                 cost_usd=lambda: budget.cost_usd(self._clock.now_ms()),
             )
@@ -143,11 +143,11 @@ class Daemon:
 
     def _is_settled(self, now_ms: int) -> bool:
         """Whether waiting would not make more of any feed."""
-        voices: dict[str, set[tuple[str, str]]] = {}
+        channels: dict[str, set[tuple[str, str]]] = {}
         for source in self._sources:
-            voices.setdefault(source.feed.name, set()).add((source.feed.name, source.voice))
+            channels.setdefault(source.feed.name, set()).add((source.feed.name, source.channel))
         done = self._gauge.whole_feeds(now_ms) & self._heard
-        return all(feed in done or of <= self._hopeless for feed, of in voices.items())
+        return all(feed in done or of <= self._hopeless for feed, of in channels.items())
 
     def _readings(self) -> Iterator[Reading]:
         """A reading at once if there is something to go on from, after messages, each second."""
@@ -156,7 +156,7 @@ class Daemon:
         while not self._stopping.is_set():
             for message, told in self._messages():
                 if message is not None:
-                    self._take(message, told)
+                    self._handle(message, told)
             if self._reopening.is_set():
                 self._reopening.clear()
                 self._keeper.reopen(self._clock.now_ms())
@@ -183,7 +183,7 @@ class Daemon:
         with suppress(Full):
             self._inbox.put_nowait((None, 0.0))
 
-    def _take(self, message: Batch | Trouble | Crash, told: float) -> None:
+    def _handle(self, message: Batch | Trouble | Crash, told: float) -> None:
         if isinstance(message, Crash):
             log.critical("the thread %s has failed", message.thread)
             raise message.error
@@ -191,21 +191,21 @@ class Daemon:
             self._correct(message.feed, message.server_ms, told)
         self._board.hear(message)
         now_ms = self._clock.now_ms()
-        news = self._gauge.take(message, now_ms)
-        voice = message.feed, message.voice
+        news = self._gauge.deliver(message, now_ms)
+        channel = message.feed, message.channel
         if isinstance(message, Batch):
-            self._hopeless.discard(voice)
+            self._hopeless.discard(channel)
             if not message.has_more:
                 self._heard.add(message.feed)
-            self._keeper.take(message, news, now_ms)
+            self._keeper.keep(message, news, now_ms)
         elif message.needs_owner or message.by_choice:
-            self._hopeless.add(voice)
+            self._hopeless.add(channel)
 
     def _correct(self, feed: str, server_ms: int, told: float) -> None:
         """Take a server's word for the time, told at that monotonic time, if others agree."""
-        self._witnesses.say(feed, server_ms - round(told * 1000))
+        self._vote.cast(feed, server_ms - round(told * 1000))
         monotonic_ms = round(time.monotonic() * 1000)
-        agreed_ms = self._witnesses.agree_on(round(time.time() * 1000) - monotonic_ms)
+        agreed_ms = self._vote.winner(round(time.time() * 1000) - monotonic_ms)
         before_ms = self._clock.now_ms()
         if not self._clock.correct(agreed_ms + monotonic_ms):
             return
@@ -222,16 +222,16 @@ class Daemon:
         WatchedThread("stop", self._wake_to_stop, self._deliver)
         return [
             self._start(
-                f"source {source.feed.name} {source.voice}".strip(),
+                f"source {source.feed.name} {source.channel}".strip(),
                 Poller(source, self._deliver, self._stopping).run,
             )
             for source in self._sources
         ]
 
     def _start(self, name: str, work: Callable[[], None]) -> WatchedThread:
-        companion = WatchedThread(name, work, self._deliver)
-        self._crew.append(companion)
-        return companion
+        thread = WatchedThread(name, work, self._deliver)
+        self._threads.append(thread)
+        return thread
 
     def _stop_sources(self, threads: list[WatchedThread]) -> None:
         self._stopping.set()
@@ -253,7 +253,7 @@ class Daemon:
         needles = NeedleThread(
             servos, dials, self._deliver, starts if len(starts) == len(dials) else ()
         )
-        self._crew.append(needles.thread)
+        self._threads.append(needles.thread)
         self._angles = lambda: needles.angles
         return needles
 

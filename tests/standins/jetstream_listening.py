@@ -131,12 +131,12 @@ class Listening:
 
     def _deliver(self, word: Batch | Trouble) -> None:
         self.words.append(word)
-        self.gauge.take(word, self.time.ms)
+        self.gauge.deliver(word, self.time.ms)
         if isinstance(word, Batch):
             if word.covers:
                 self.reached_ms = max(self.reached_ms, word.covers.until_ms)
             seen = self.gauge.seen
-            memory = Saved(salt=b"", keepsakes=list(self.gauge.keepsakes()), seen=seen)
+            memory = Saved(salt=b"", marks=list(self.gauge.marks()), seen=seen)
             self._saved = memory, Bookmark(word.cursor, seen["bluesky"].spans)
 
 

@@ -74,8 +74,8 @@ class MastodonSimulation:
     def restart(self) -> None:
         """End as by a kill, and begin with what was known last."""
         self.close()
-        keepsakes = list(self.gauge.keepsakes())
-        self._begin(Saved(salt=b"", keepsakes=keepsakes, seen=self.gauge.seen))
+        marks = list(self.gauge.marks())
+        self._begin(Saved(salt=b"", marks=marks, seen=self.gauge.seen))
 
     def _begin(self, memory: Saved) -> None:
         time = self.time
@@ -200,7 +200,7 @@ class MastodonSimulation:
                 Trouble(
                     source=feed.source,
                     server=feed.server,
-                    voice=turn.source.voice,
+                    channel=turn.source.channel,
                     detail=str(error),
                     needs_owner=error.needs_owner,
                 )
@@ -216,7 +216,7 @@ class MastodonSimulation:
                 word = Trouble(
                     source=feed.source,
                     server=feed.server,
-                    voice=turn.source.voice,
+                    channel=turn.source.channel,
                     detail=pause.reason,
                 )
                 self._deliver(word)
@@ -224,7 +224,7 @@ class MastodonSimulation:
 
     def _deliver(self, word: Batch | Trouble) -> None:
         self.words.append(word)
-        news = self.gauge.take(word, self.time.ms)
+        news = self.gauge.deliver(word, self.time.ms)
         self.archived += [raw.version for raw in news.raw]
 
 

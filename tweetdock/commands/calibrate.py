@@ -76,7 +76,7 @@ class CalibrationSession:
             now = monotonic()
             for key in pressed:
                 if not self._is_over:
-                    self._take(key, now, keyboard, screen)
+                    self._handle(key, now, keyboard, screen)
             was_moving, is_moving = is_moving, self._bench.turn(now)
             is_moving = self._goes_on() or is_moving
             if pressed or was_moving != is_moving or now - self._drawn_at >= REDRAW_SECONDS:
@@ -89,7 +89,7 @@ class CalibrationSession:
     def _work(self) -> Calibration:
         return self._works[self._number]
 
-    def _take(self, key: str, now: float, keyboard: Keyboard, screen: Screen) -> None:
+    def _handle(self, key: str, now: float, keyboard: Keyboard, screen: Screen) -> None:
         if key in (keys.INTERRUPT, keys.HANG_UP):
             self.was_interrupted = self._is_over = True
         elif key == keys.SUSPEND:
@@ -98,7 +98,7 @@ class CalibrationSession:
             keyboard.sleep()
             screen.open()
         elif key == keys.RESUME:
-            keyboard.take()
+            keyboard.set_raw()
             screen.open()
         elif key == keys.RESIZE:
             screen.forget()

@@ -95,7 +95,7 @@ class Keyboard:
         self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         for number in SIGNALS:
             self._handlers[number] = signal.signal(number, self._note)
-        self.take()
+        self.set_raw()
         return self
 
     def __exit__(
@@ -107,7 +107,7 @@ class Keyboard:
         os.close(self._wake)
         os.close(self._waker)
 
-    def take(self) -> None:
+    def set_raw(self) -> None:
         """Have each key at once and unseen; also Ctrl-S and Ctrl-Q, which would hold the screen."""
         mode = list(self._usual)
         mode[0] = mode[0] & ~termios.IXON
@@ -128,7 +128,7 @@ class Keyboard:
         ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, ours)
-        self.take()
+        self.set_raw()
 
     def wait(self, seconds: float) -> list[str]:
         """The keys that come within `seconds`, or as soon as there are some."""

@@ -61,11 +61,11 @@ class TimeVote:
         self._rank = {name: rank for rank, name in enumerate(names)}
         self._said: dict[str, int] = {}
 
-    def say(self, name: str, ahead_ms: int) -> None:
+    def cast(self, name: str, ahead_ms: int) -> None:
         """One of them says what time it is."""
         self._said[name] = ahead_ms
 
-    def agree_on(self, machine_ms: int) -> int:
+    def winner(self, machine_ms: int) -> int:
         """What is to be taken, given the machine's own word."""
         ranked = sorted(self._said.items(), key=lambda said: self._rank.get(said[0], 0))
         words = [ahead_ms for _, ahead_ms in ranked] + [machine_ms]

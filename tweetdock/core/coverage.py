@@ -138,9 +138,9 @@ class Coverage:
         """The feed has spoken: of what it covers it has seen all but what it could not read."""
         self._heard_ms = at_ms
         self._has_spoken = True
-        self._troubles.pop(word.voice, None)
-        self._resting.discard(word.voice)
-        self._lost[word.voice] = word.lost
+        self._troubles.pop(word.channel, None)
+        self._resting.discard(word.channel)
+        self._lost[word.channel] = word.lost
         self._remark = word.remark
         self._unreadable.update(word.unreadable)
         if word.covers is not None:
@@ -151,13 +151,13 @@ class Coverage:
         if until_ms > at_ms + AHEAD_MS:
             # What is still to come is covered by nobody, whatever a server's clock says.
             ahead = duration((until_ms - at_ms) / 1000)
-            self._lost[word.voice] = f"its clock is ahead by {ahead}"
+            self._lost[word.channel] = f"its clock is ahead by {ahead}"
         return Span(since_ms, min(until_ms, at_ms + AHEAD_MS))
 
     def ail(self, word: Trouble) -> None:
         """The feed cannot speak now; until it does, a gap is not being filled."""
-        self._troubles[word.voice] = word.detail
-        (self._resting.add if word.by_choice else self._resting.discard)(word.voice)
+        self._troubles[word.channel] = word.detail
+        (self._resting.add if word.by_choice else self._resting.discard)(word.channel)
 
     def shift(self, by_ms: int) -> None:
         """Our clock was corrected: silence is measured on as if it had always been right."""

@@ -34,7 +34,7 @@ class Saved:
     """
 
     salt: bytes
-    keepsakes: Iterable[SourceMark] = ()
+    marks: Iterable[SourceMark] = ()
     seen: Mapping[str, Seen] = field(default_factory=dict)
     scales: Mapping[str, ScaleState] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class Bookmark:
 class Fresh:
     """What a batch has told that was not known: marks to keep, raw posts for the archive."""
 
-    keepsakes: tuple[SourceMark, ...] = ()
+    marks: tuple[SourceMark, ...] = ()
     raw: tuple[Raw, ...] = ()
 
 
@@ -105,7 +105,7 @@ class Gauge:
         }
         self._tallies: dict[str, Tally] = {}
         self._scales = {dial: self._make_scale(dial, memory) for dial in DIALS}
-        self.remember(memory.keepsakes)
+        self.remember(memory.marks)
 
     @property
     def seen(self) -> dict[str, Seen]:
@@ -121,15 +121,15 @@ class Gauge:
             if isinstance(scale, AutoScale)
         }
 
-    def keepsakes(self) -> Iterator[SourceMark]:
+    def marks(self) -> Iterator[SourceMark]:
         """Every mark of every source's window."""
         for name, window in self._windows.items():
             for mark in window.marks():
                 yield SourceMark(name, mark)
 
-    def remember(self, keepsakes: Iterable[SourceMark]) -> None:
+    def remember(self, marks: Iterable[SourceMark]) -> None:
         """Put marks into the windows, of sources that there still are."""
-        for source, mark in keepsakes:
+        for source, mark in marks:
             for window in self._windows_of(source) if source in self._windows else ():
                 window.put(mark)
 
@@ -138,7 +138,7 @@ class Gauge:
         for coverage in self._coverage.values():
             coverage.forget_before(now_ms)
 
-    def take(self, word: Batch | Trouble, now_ms: int) -> Fresh:
+    def deliver(self, word: Batch | Trouble, now_ms: int) -> Fresh:
         """Take a feed's word, come at `now_ms`; tell what was not known before."""
         coverage = self._coverage[word.feed]
         if isinstance(word, Trouble):

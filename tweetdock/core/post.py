@@ -86,7 +86,7 @@ class _Word:
 
     source: str
     server: str = ""
-    voice: str = ""
+    channel: str = ""
     server_ms: int | None = None
 
     @property

@@ -54,7 +54,7 @@ class ReplayCheckup:
         """How many posts its beginning has, what else, and whether that was all of it."""
         until, findings, posts = time.monotonic() + LOOK_SECONDS, RecordingSummary(), 0
         for entry in entries(self._texts()):
-            findings.take(entry)
+            findings.count(entry)
             posts += isinstance(entry, Post)
             is_enough = self._read > BEGINNING and (posts or findings.entries > PATIENCE)
             if is_enough or time.monotonic() > until:

@@ -99,7 +99,7 @@ class ArchiveReader:
             except LineError:
                 self._foreign += is_sound
                 continue
-            self._take(line.received_ms, is_sound=is_sound)
+            self._count(line.received_ms, is_sound=is_sound)
             yield ReadLine(line, text.removesuffix(b"\n"), is_sound)
 
     def times(self) -> Iterator[int]:
@@ -114,7 +114,7 @@ class ArchiveReader:
             except LineError:
                 self._foreign += is_sound
                 continue
-            self._take(received_ms, is_sound=is_sound)
+            self._count(received_ms, is_sound=is_sound)
             yield received_ms
 
     def _texts(self) -> Iterator[tuple[bytes, bool]]:
@@ -146,7 +146,7 @@ class ArchiveReader:
         if rest.strip():
             yield rest, was_sound
 
-    def _take(self, received_ms: int, *, is_sound: bool) -> None:
+    def _count(self, received_ms: int, *, is_sound: bool) -> None:
         self._lines += 1
         if is_sound and self._trusted_ms == inf:
             # Nothing that was lost can have been made after this was received; what a later

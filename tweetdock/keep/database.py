@@ -242,7 +242,7 @@ class Store:
         )
         memory = Saved(
             salt=salt(facts["salt"]),
-            keepsakes=[
+            marks=[
                 SourceMark(source, Mark(key + _SIGN, author + _SIGN, at_ms))
                 for source, key, author, at_ms in marks
                 if source in sources
@@ -310,7 +310,7 @@ class Store:
         db.executemany("DELETE FROM sources WHERE name = ?", gone)
         db.executemany(
             "INSERT INTO marks VALUES (?, ?, ?, ?)",
-            ((source, m.key - _SIGN, m.author - _SIGN, m.at_ms) for source, m in changes.keepsakes),
+            ((source, m.key - _SIGN, m.author - _SIGN, m.at_ms) for source, m in changes.marks),
         )
         memory = state.memory
         scales = json.dumps(dict(memory.scales))

@@ -64,7 +64,7 @@ class Keeper:
         self._keeps_nothing = not settings.is_live
         self._is_guest = False
         self._is_behind = False  # the file lacks more than what is collected below
-        self._keepsakes: list[SourceMark] = []
+        self._marks: list[SourceMark] = []
         self._rows: deque[HistoryRow] = deque(maxlen=MOST_ROWS)
         self._spent: defaultdict[tuple[str, str], Spent] = defaultdict(lambda: Spent(0, 0))
         self._has_heard = self._has_news = False
@@ -86,7 +86,7 @@ class Keeper:
             return Saved(salt=self._salt)
         memory = self.state.memory
         # The marks are in the gauge now: an hour of them is some megabytes.
-        self.state = replace(self.state, memory=replace(memory, keepsakes=()))
+        self.state = replace(self.state, memory=replace(memory, marks=()))
         return memory
 
     def past(self) -> list[HistoryRow]:
@@ -123,7 +123,7 @@ class Keeper:
             return ()
         with suppress(StateError), closing(self._open_store(reads_only=True)) as store:
             state = store.load()
-            return state.memory.keepsakes if state else None
+            return state.memory.marks if state else None
         return None
 
     def recall_archive(self, gauge: Gauge, now_ms: int) -> None:
@@ -136,7 +136,7 @@ class Keeper:
         for version in self._archive.recent(place, since_ms):
             by_source[self._source_for(version)].append(version)
         for source, versions in by_source.items():
-            self._keepsakes += gauge.recall_archived(source, versions, now_ms)
+            self._marks += gauge.recall_archived(source, versions, now_ms)
         if self.state is None:
             return
         if place is None or place.path != self._archive_path:
@@ -154,7 +154,7 @@ class Keeper:
         network = version.partition(":")[0]
         return next((s for s in sources if s.partition("-")[0] == network), sources[0])
 
-    def take(self, batch: Batch, news: Fresh, now_ms: int) -> None:
+    def keep(self, batch: Batch, news: Fresh, now_ms: int) -> None:
         """Keep what a batch has brought."""
         self._has_heard = True
         if self._keeps_nothing:
@@ -165,7 +165,7 @@ class Keeper:
             if batch.covers is not None:
                 self._archive.cover(batch.feed, batch.covers)
         if not self._is_behind:
-            self._keepsakes += news.keepsakes
+            self._marks += news.marks
         self._cursors[batch.feed] = batch.cursor
         self._note_spent(batch, now_ms)
 
@@ -203,7 +203,7 @@ class Keeper:
             return
         if self._archive is not None and not self._archive.sync(now_ms):
             self._is_behind = True  # what waits is in the window, too: it is not kept twice
-            self._keepsakes.clear()
+            self._marks.clear()
             return
         if self._has_heard or self.state is None:
             memory = Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
@@ -214,7 +214,7 @@ class Keeper:
             state = replace(state, place=self._archive.place, blind_until_ms=blind_until_ms)
         try:
             store = self._store or self._open()
-            marks = gauge.keepsakes() if self._is_behind else self._keepsakes
+            marks = gauge.marks() if self._is_behind else self._marks
             changes = StateChanges(marks, self._rows, self._spent, is_whole=self._is_behind)
             store.save(state, changes)
         except (StateError, UnavailableError) as error:
@@ -225,7 +225,7 @@ class Keeper:
             self._rows.clear()
             self._spent.clear()
             self._next_save = self._monotonic() + self._save_seconds
-        self._keepsakes.clear()  # what could not be saved is in the window
+        self._marks.clear()  # what could not be saved is in the window
 
     def close(self, now_ms: int) -> None:
         """Close everything, once; what is to be saved must have been saved."""

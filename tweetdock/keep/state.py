@@ -79,7 +79,7 @@ class StateChanges:
     is_whole: the keepsakes are not only the new ones, but all that there are.
     """
 
-    keepsakes: Iterable[SourceMark] = ()
+    marks: Iterable[SourceMark] = ()
     rows: Iterable[HistoryRow] = ()
     spent: Mapping[tuple[str, str], Spent] = field(default_factory=dict)
     is_whole: bool = False

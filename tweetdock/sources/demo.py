@@ -22,7 +22,7 @@ EXCITED = 60  # so many answer to an announcement more than once
 class Demo:
     """Made-up posts as a source to be polled; the past window is there at once."""
 
-    voice = ""
+    channel = ""
 
     def __init__(
         self, *, clock: Clock, window_seconds: float, poll_seconds: float, seed: int = SEED

@@ -88,7 +88,7 @@ class Source(Protocol):
     """
 
     feed: Feed
-    voice: str
+    channel: str
 
     def poll(self) -> Iterator[Batch]:
         """Ask once, with all pages; or of an answer that goes on, wait for the next piece.
@@ -124,7 +124,7 @@ class Poller:
         self._deliver = deliver
         self._stopping = stopping
         self._wait = wait or stopping.wait
-        thing = f"{source.feed.name} {source.voice}".strip()
+        thing = f"{source.feed.name} {source.channel}".strip()
         self._troubles = TroubleLog(log, thing)
 
     def run(self) -> None:
@@ -169,7 +169,7 @@ class Poller:
         trouble = Trouble(
             source=self._source.feed.source,
             server=self._source.feed.server,
-            voice=self._source.voice,
+            channel=self._source.channel,
             # Who does not want to ask says itself when that ends.
             detail=sentence if by_choice else f"{sentence}; next try {within(seconds)}",
             needs_owner=needs_owner,

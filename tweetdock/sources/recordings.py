@@ -107,7 +107,7 @@ class RecordingSummary:
         self._damage: list[str] = []
         self._others = 0
 
-    def take(self, entry: Entry) -> None:
+    def count(self, entry: Entry) -> None:
         """Count one more."""
         if isinstance(entry, TornError):
             self._damage.append(str(entry))

@@ -96,7 +96,7 @@ class Replay:
     shows late.
     """
 
-    voice = ""
+    channel = ""
 
     def __init__(
         self,
@@ -214,7 +214,7 @@ class RecordingReader:
     def read(self, tape: Recording) -> Iterator[int]:
         """Read on, counting the entries; UnavailableError if there was no post in the end."""
         for entry in self._entries:
-            self._findings.take(entry)
+            self._findings.count(entry)
             if isinstance(entry, Post):
                 tape.add(entry)
             yield self._findings.entries

@@ -107,7 +107,7 @@ class EventProgress:
         """How far; None before three events came."""
         return None if self.told_ms is None else self._position_us // 1000
 
-    def take(self, times_us: Iterable[int], now_ms: int) -> None:
+    def advance(self, times_us: Iterable[int], now_ms: int) -> None:
         """Take the times of the next events in Unix microseconds; now_ms: what our clock says."""
         limit = (now_ms + FUTURE_MS) * 1000
         times = iter(times_us)

@@ -78,7 +78,7 @@ class Bluesky:
     closed does not remove its posts.
     """
 
-    voice = ""
+    channel = ""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Bluesky:
             if self._covers:
                 yield self._batch(self._clock.now_ms(), has_more=True)
             raise self._failed(error) from error
-        yield from self._take(course, frames)
+        yield from self._read_frames(course, frames)
 
     def pause(self) -> Pause:
         """None: what comes next is waited for while polling."""
@@ -166,10 +166,10 @@ class Bluesky:
         self._plan.clock_moved(self._clock.now_ms())
         return True
 
-    def _take(self, course: EventProgress, frames: list[bytes]) -> Iterator[Batch]:
+    def _read_frames(self, course: EventProgress, frames: list[bytes]) -> Iterator[Batch]:
         now_ms, before_ms = self._clock.now_ms(), course.position_ms
         times, events = self._sieve.sift(frames)
-        course.take(times, now_ms)
+        course.advance(times, now_ms)
         if course.ahead_ms is not None:
             # Events of old only show that it is later than we think: the newest show how late.
             asked_for_time = self._plan.asks_the_time

@@ -210,13 +210,13 @@ class WebSocket:
             protocol.receive_eof()
         for event in protocol.events_received():
             if isinstance(event, Frame):
-                self._take(event)
+                self._handle_event(event)
             elif isinstance(event, Response):
                 self._headers = {name.lower(): value for name, value in event.headers.raw_items()}
         self._send(wire, protocol)
         return len(data)
 
-    def _take(self, frame: Frame) -> None:
+    def _handle_event(self, frame: Frame) -> None:
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         if frame.fin and not self._parts:

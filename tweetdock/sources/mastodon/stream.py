@@ -45,7 +45,7 @@ class EventDecoder:
         self._is_first = True
         self._clear()
 
-    def take(self, line: bytes | None) -> Event | None:
+    def feed(self, line: bytes | None) -> Event | None:
         """The event that this line ends, if it ends one.
 
         line: without its end; None for one that was too long.
@@ -158,7 +158,7 @@ class TagStream:
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self.feed = feed
-        self.voice = f"#{tag}"
+        self.channel = f"#{tag}"
         self._tag = tag
         self._client = client
         self._statuses = statuses
@@ -185,7 +185,7 @@ class TagStream:
             raise SourceError(str(error), retry_after=self._delay()) from error
         if lines:
             self._statuses.set_streaming(self._tag, is_up=True)
-            yield self._batch([event for line in lines if (event := self._events.take(line))])
+            yield self._batch([event for line in lines if (event := self._events.feed(line))])
 
     def pause(self) -> Pause:
         """None: the wait is for the server."""
@@ -223,7 +223,7 @@ class TagStream:
         return Batch(
             source=self.feed.source,
             server=self.feed.server,
-            voice=self.voice,
+            channel=self.channel,
             posts=tuple(status.post for status in statuses),
             removals=tuple(removals),
             server_ms=self.server_ms(),

@@ -83,7 +83,7 @@ class PagedSpan:
             return {"min_id": str(self.min_id)}
         return {"max_id": self._max_id} if self._max_id else {}
 
-    def take(self, page: StatusPage, served_ms: int) -> Span:
+    def add_page(self, page: StatusPage, served_ms: int) -> Span:
         """The stretch that is complete once `page` is read; SourceError if it leads nowhere.
 
         served_ms: the server's time when it was asked for the page.
@@ -98,10 +98,10 @@ class PagedSpan:
             return self._finish()
         if self.pages >= MOST_PAGES:
             raise _endless()
-        take = self._take_forward if self.is_forward else self._take_backward
+        take = self._add_forward if self.is_forward else self._add_backward
         return take(page, self._until_ms)
 
-    def _take_forward(self, page: StatusPage, until_ms: int) -> Span:
+    def _add_forward(self, page: StatusPage, until_ms: int) -> Span:
         if not page.is_by_time:
             self.is_odd = self.is_done = True
             return Span(self.since_ms, self.since_ms)
@@ -114,7 +114,7 @@ class PagedSpan:
             return self._finish()
         return Span(self.since_ms, min(until_ms, reached_ms))
 
-    def _take_backward(self, page: StatusPage, until_ms: int) -> Span:
+    def _add_backward(self, page: StatusPage, until_ms: int) -> Span:
         if not page.ids or self._ids.issuperset(page.ids):
             raise _endless()
         self._ids.update(page.ids)
@@ -285,7 +285,7 @@ class TagTimeline:
     It alone says what is complete: all that the server shows, which is what has reached it.
     """
 
-    voice = "timeline"
+    channel = "timeline"
 
     def __init__(
         self,
@@ -404,7 +404,7 @@ class TagTimeline:
             if self._has_dried_up(tags, reading, found.page):
                 self._look_who_may_read(at_once=True)
             above = reading.min_id
-            span = reading.take(found.page, found.served_ms)
+            span = reading.add_page(found.page, found.served_ms)
             plan.learn(reading, found.page)
             plan.record(reading, span)
             if found.moved_ms and self._may_move:
@@ -471,7 +471,7 @@ class TagTimeline:
         return Batch(
             source=self.feed.source,
             server=self.feed.server,
-            voice=self.voice,
+            channel=self.channel,
             posts=tuple(status.post for status in page.statuses),
             removals=removals,
             covers=covers if covers.until_ms > covers.since_ms else None,

@@ -185,7 +185,7 @@ class Budget:
             self._allowances = [*near, allowance]
             return allowance
 
-    def take(
+    def charge(
         self,
         versions: Iterable[str],
         now_ms: int,

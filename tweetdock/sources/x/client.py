@@ -225,7 +225,7 @@ class XClient:
             page = parse_page(response.content, at_ms, keeps_raw=self._keeps_raw)
         was_moved = self._believe(SEARCH, response, asked_ms)
         self._note_unreadable(page)
-        billed = self._budget.take(
+        billed = self._budget.charge(
             (f"x:{number}" for number in page.ids),
             self._clock.now_ms(),
             nameless=len(page.unreadable),
@@ -422,7 +422,7 @@ class XStreamClient:
     def open(self) -> LineStream:
         """Begin the stream."""
         self._stream.filter(tweet_fields=self._fields)
-        return self._stream.take()
+        return self._stream.pop_opened()
 
     def rules(self) -> tuple[bytes, Mapping[str, str]]:
         """The rules that there are, as X sends them, and the answer's headers."""
@@ -493,7 +493,7 @@ class _Stream(tweepy.StreamingClient, _OpenedOnly):  # type: ignore[misc]  # lik
         self.session = session
         self.silence_seconds = silence_seconds
 
-    def take(self) -> LineStream:
+    def pop_opened(self) -> LineStream:
         """What was opened last."""
         opened, self.opened = self.opened, None
         assert opened is not None  # noqa: S101 - `filter` opens it or raises

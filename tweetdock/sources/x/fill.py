@@ -25,7 +25,7 @@ class XFill:
     stream_client: is asked now and then which rules there are, while the stream is open.
     """
 
-    voice = "search"
+    channel = "search"
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class XFill:
             except RefusedError as refusal:
                 raise explain(refusal, self._ledger.clock.now_ms()) from refusal
             self._is_ailing = False
-            span = search.take(page, served_ms)
+            span = search.add_page(page, served_ms)
             token = page.next_token
             first_ms = first_ms or served_ms
             known = self._ledger.read(query, work, span, first_ms)
@@ -128,7 +128,7 @@ class XFill:
     def _word(self) -> Batch:
         return Batch(
             source=self.feed.source,
-            voice=self.voice,
+            channel=self.channel,
             server_ms=self.server_ms(),
             cursor=self._ledger.cursor(),
             remark=self._budget.remark(self._ledger.clock.now_ms()),

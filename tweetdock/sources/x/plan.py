@@ -47,7 +47,7 @@ class Search:
         self._tokens: set[str] = set()
         self._idle_pages = 0
 
-    def take(self, page: PostPage, served_ms: int) -> Span:
+    def add_page(self, page: PostPage, served_ms: int) -> Span:
         """The stretch seen once `page` is read; SourceError if the pages lead nowhere."""
         if self.until_ms is None:
             self.until_ms = served_ms - INDEX_LAG_MS

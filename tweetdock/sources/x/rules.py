@@ -262,7 +262,7 @@ class FollowLists:
             raise
         ids = [str(entry.get("id")) for entry in _users(answer)]
         versions = [f"user:{one}/{n}" for one in ids for n in range(POSTS_A_USER)]
-        self._billed(self._budget.take(versions, now_ms, allowance=allowance))
+        self._billed(self._budget.charge(versions, now_ms, allowance=allowance))
         return answer
 
 

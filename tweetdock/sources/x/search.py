@@ -91,7 +91,7 @@ class XSearch:
     it goes.
     """
 
-    voice = ""
+    channel = ""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class XSearch:
                     return
                 raise trouble from refusal
             page, served_ms, was_moved, billed = found
-            span = search.take(page, served_ms)
+            span = search.add_page(page, served_ms)
             token = page.next_token
             self._plan.record(search, span, served_ms, is_done=token is None)
             self._read.forget_before(served_ms - self._window_ms)

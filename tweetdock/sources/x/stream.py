@@ -238,7 +238,7 @@ class XStream:
     ledger: shared with the search that fills what this leaves out.
     """
 
-    voice = "stream"
+    channel = "stream"
 
     def __init__(
         self,
@@ -308,7 +308,7 @@ class XStream:
             self._note_unreadable(odd)
         sent = [line.snowflake for line in read if line.snowflake]
         self._purse.came(len(sent) + len(odd))
-        billed = self._budget.take((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
+        billed = self._budget.charge((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
         for line in read:
             if line.post and line.post.key != f"x:{line.snowflake}":
                 self._first_of[f"x:{line.snowflake}"] = line.post.key
@@ -317,7 +317,7 @@ class XStream:
         gone = [line.removal for line in read if line.removal]
         return Batch(
             source=self.feed.source,
-            voice=self.voice,
+            channel=self.channel,
             posts=tuple(line.post for line in read if line.post),
             removals=tuple(replace(r, key=self._first_of.get(r.key, r.key)) for r in gone),
             covers=self._covers(sent, now_ms),
