@@ -34,9 +34,9 @@ from standins.x_api import XApi, make_post
 
 from tweetdock import __version__
 from tweetdock.cli import main
-from tweetdock.coverage import Grade
-from tweetdock.post import Span, Trouble
-from tweetdock.settings import SETTINGS
+from tweetdock.core.coverage import Grade
+from tweetdock.core.post import Span, Trouble
+from tweetdock.settings.gauge import SETTINGS
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = {
