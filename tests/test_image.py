@@ -16,9 +16,12 @@ from standins.x_api import XApi, make_post
 
 from tweetdock import __version__
 
-pytestmark = pytest.mark.skipif(
-    store() is None, reason="no image: install the package buildah and run .ci/image"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        store() is None, reason="no image: install the package buildah and run .ci/image"
+    ),
+    pytest.mark.xdist_group("image"),  # buildah's store is for one at a time
+]
 
 HERE = Path(__file__).parent
 TOKEN = "a-bearer-token-of-32-characters!"
