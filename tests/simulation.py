@@ -75,9 +75,9 @@ class Simulation:
 
     def restart(self) -> None:
         """End as by a kill, and begin with what was saved last."""
-        memory, bookmark = self._saved
+        saved, bookmark = self._saved
         self.source = self._make_source(bookmark)
-        self.gauge = Gauge(self._settings.gauge, [self.source.feed], self.time.ms, memory)
+        self.gauge = Gauge(self._settings.gauge, [self.source.feed], self.time.ms, saved)
         self.gauge.recall_archived("x", self.archived, self.time.ms)
 
     def _make_source(self, bookmark: Bookmark) -> XSearch:
@@ -97,8 +97,8 @@ class Simulation:
 
     def _save(self, cursor: str) -> None:
         seen = self.gauge.seen
-        memory = Saved(salt=b"", marks=list(self.gauge.marks()), seen=seen)
-        self._saved = memory, Bookmark(cursor, seen["x"].spans)
+        saved = Saved(salt=b"", marks=list(self.gauge.marks()), seen=seen)
+        self._saved = saved, Bookmark(cursor, seen["x"].spans)
 
     def run(self, until: float, after_poll: Callable[[], Any] = lambda: None) -> None:
         """Poll until the time is `until`; `after_poll` is called after each."""
@@ -155,8 +155,8 @@ class Simulation:
 
     def _deliver(self, word: Batch | Trouble) -> None:
         self.words.append(word)
-        news = self.gauge.deliver(word, self.time.ms)
-        self.archived += [raw.version for raw in news.raw]
+        fresh = self.gauge.deliver(word, self.time.ms)
+        self.archived += [raw.version for raw in fresh.raw]
         if isinstance(word, Batch) and self.saves():
             self._save(word.cursor)
 

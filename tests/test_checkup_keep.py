@@ -49,8 +49,8 @@ def now_ms() -> int:
 def save(folder: Path, saved_ms: int, spent: Mapping[tuple[str, str], Spent] | None = None) -> None:
     folder.mkdir(exist_ok=True)
     with closing(Store(folder, {"x": "#dockercon"}, 3_600_000)) as store:
-        memory = Saved(salt=b"salt")
-        state = State(saved_ms=saved_ms, memory=memory, cursors={})
+        saved = Saved(salt=b"salt")
+        state = State(saved_ms=saved_ms, saved=saved, cursors={})
         store.save(state, StateChanges(spent=spent or {}))
 
 
@@ -135,7 +135,7 @@ def test_what_a_killed_gauge_saved_last_is_seen(tmp_path: Path) -> None:
     save(tmp_path / "state", now_ms() - 7_200_000)
     later = now_ms() - 60_000
     store = Store(tmp_path / "state", {"x": "#dockercon"}, 3_600_000)
-    store.save(State(saved_ms=later, memory=Saved(salt=b"salt"), cursors={}), StateChanges())
+    store.save(State(saved_ms=later, saved=Saved(salt=b"salt"), cursors={}), StateChanges())
     copy = tmp_path / "copy"
     shutil.copytree(tmp_path / "state", copy)  # as a kill leaves it, with a log that is not closed
     store.close()

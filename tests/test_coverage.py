@@ -39,11 +39,11 @@ def hear(
 ) -> None:
     odd = tuple(unreadable)
     word = Batch(source="x", channel=channel, covers=span, unreadable=odd, lost=lost, remark=remark)
-    coverage.hear(word, at_ms)
+    coverage.add_batch(word, at_ms)
 
 
 def ail(coverage: Coverage, detail: str, *, channel: str = "", by_choice: bool = False) -> None:
-    coverage.ail(Trouble(source="x", channel=channel, detail=detail, by_choice=by_choice))
+    coverage.add_trouble(Trouble(source="x", channel=channel, detail=detail, by_choice=by_choice))
 
 
 def covered_until(at_ms: int, *, lag_ms: int = LAG) -> Coverage:

@@ -30,9 +30,9 @@ MINUTES = [a_row("minute", NOON_MS - n * MINUTE_MS, n) for n in (2, 1, 0)]
 
 def keep(folder: Path, rows: list[HistoryRow]) -> None:
     folder.mkdir(exist_ok=True)
-    memory = Saved(salt=bytes(16))
+    saved = Saved(salt=bytes(16))
     with closing(Store(folder, {"x": SUBJECT}, 3_600_000)) as store:
-        store.save(State(saved_ms=NOON_MS, memory=memory, cursors={}), StateChanges(rows=rows))
+        store.save(State(saved_ms=NOON_MS, saved=saved, cursors={}), StateChanges(rows=rows))
 
 
 @pytest.fixture

@@ -60,9 +60,9 @@ def test_of_two_files_none_is_written_if_one_is_there(tmp_path: Path) -> None:
 
 def keep_scales(folder: Path, full_scale: int) -> None:
     folder.mkdir()
-    memory = Saved(salt=bytes(16), scales={"tweets": ScaleState(full_scale, None)})
+    saved = Saved(salt=bytes(16), scales={"tweets": ScaleState(full_scale, None)})
     with closing(Store(folder, {"x": "#one"}, 3_600_000)) as store:
-        store.save(State(saved_ms=1_795_262_400_000, memory=memory, cursors={}), StateChanges())
+        store.save(State(saved_ms=1_795_262_400_000, saved=saved, cursors={}), StateChanges())
 
 
 def test_an_automatic_scale_is_printed_as_it_stands_with_a_word_of_warning(tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ def test_the_hour_is_not_held_in_memory_twice(tmp_path: Path) -> None:
     with house(tmp_path) as again:
         assert again.turn() == 49
         assert again.keeper.state is not None
-        assert list(again.keeper.state.memory.marks) == []
+        assert list(again.keeper.state.saved.marks) == []
 
 
 def test_readings_are_kept_by_the_minute(tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def state_of(gauge: Gauge, now_ms: int, cursor: str = "{}") -> State:
-    memory = Saved(salt=SALT, seen=gauge.seen, scales=gauge.scales)
+    saved = Saved(salt=SALT, seen=gauge.seen, scales=gauge.scales)
     cursors = dict.fromkeys(gauge.seen, cursor)
-    return State(saved_ms=now_ms, memory=memory, cursors=cursors, angles=(12.5, 90.0))
+    return State(saved_ms=now_ms, saved=saved, cursors=cursors, angles=(12.5, 90.0))
 
 
 def loaded(folder: Path, subjects: dict[str, str] = SUBJECTS) -> State | None:
@@ -135,7 +135,7 @@ def test_a_gauge_that_restarts_at_any_save_shows_what_one_that_never_ended_shows
             store = Store(folder, SUBJECTS, WINDOW)
             state = store.load()
             assert state is not None
-            again = Gauge(GAUGE, FEEDS, now_ms, state.memory)
+            again = Gauge(GAUGE, FEEDS, now_ms, state.saved)
         assert again.read(now_ms) == steady.read(now_ms)
     store.close()
 
@@ -146,10 +146,10 @@ def test_all_that_was_saved_comes_back(store: Store, tmp_path: Path) -> None:
     save_all(store, gauge)
     state = loaded(tmp_path)
     assert state is not None
-    memory = replace(state.memory, marks=sorted(state.memory.marks))
-    assert replace(state, memory=memory) == State(
+    saved = replace(state.saved, marks=sorted(state.saved.marks))
+    assert replace(state, saved=saved) == State(
         saved_ms=NOON,
-        memory=Saved(salt=SALT, marks=sorted(gauge.marks()), seen=gauge.seen, scales=gauge.scales),
+        saved=Saved(salt=SALT, marks=sorted(gauge.marks()), seen=gauge.seen, scales=gauge.scales),
         cursors={"x": "{}"},
         angles=(12.5, 90.0),
     )
@@ -168,15 +168,15 @@ def test_what_was_asked_before_is_forgotten_when_another_question_is_asked(
     with closing(Store(tmp_path, {"x": "#other"}, WINDOW)) as other:
         state = other.load()
         assert state is not None
-        assert (list(state.memory.marks), state.memory.seen, state.cursors) == ([], {}, {})
+        assert (list(state.saved.marks), state.saved.seen, state.cursors) == ([], {}, {})
         assert "x was asked for #dockercon before" in caplog.text
-        gauge = Gauge(GAUGE, FEEDS, NOON, state.memory)
+        gauge = Gauge(GAUGE, FEEDS, NOON, state.saved)
         news = gauge.deliver(one_batch(3), NOON)
         other.save(state_of(gauge, NOON), StateChanges(news.marks))
     assert loaded(tmp_path) is not None
     again = loaded(tmp_path, {"x": "#other"})
     assert again is not None
-    assert len(list(again.memory.marks)) == 3
+    assert len(list(again.saved.marks)) == 3
 
 
 ONE, OTHER = Feed("mastodon", 60_000, "one.example"), Feed("mastodon", 60_000, "other.example")
@@ -194,7 +194,7 @@ def go_on(folder: Path, number: int, *feeds: Feed, heard: int = 0) -> Gauge:
     """A gauge of these feeds goes on from the state, hears of some posts and saves."""
     with closing(Store(folder, asked(*feeds), WINDOW)) as store:
         state = store.load()
-        gauge = Gauge(GAUGE, feeds, NOON, state.memory if state else Saved(salt=SALT))
+        gauge = Gauge(GAUGE, feeds, NOON, state.saved if state else Saved(salt=SALT))
         kept: list[SourceMark] = []
         for feed in feeds if number else ():
             posts = tuple(a_post(heard + n, NOON - 1000 * n) for n in range(number))
@@ -261,9 +261,9 @@ def test_an_hour_in_which_the_window_was_shorter_is_not_taken_as_seen(tmp_path: 
     with closing(Store(tmp_path, asked(FEEDS[0], ONE), WINDOW)) as store:
         state = store.load()
         assert state is not None
-        for seen in state.memory.seen.values():
+        for seen in state.saved.seen.values():
             assert seen.spans == (Span(later - short, NOON),)
-        assert len(state.memory.seen) == 2
+        assert len(state.saved.seen) == 2
 
 
 def test_what_a_save_was_to_forget_the_next_one_forgets(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_save_that_fails_changes_nothing(store: Store, tmp_path: Path) -> None
     state = loaded(tmp_path)
     assert state is not None
     assert state.saved_ms == NOON
-    assert len(list(state.memory.marks)) == 100
+    assert len(list(state.saved.marks)) == 100
 
 
 def test_what_has_left_the_window_leaves_the_file(store: Store, tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def test_an_older_file_is_brought_forward_with_all_that_is_in_it(
     with closing(Store(tmp_path, SUBJECTS, WINDOW, MORE)) as newer:
         state = newer.load()
         assert state is not None
-        assert len(list(state.memory.marks)) == 100
+        assert len(list(state.saved.marks)) == 100
     with closing(sqlite3.connect(tmp_path / FILE)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(MORE),)
         db.execute("SELECT covered FROM history")
@@ -393,7 +393,7 @@ def test_a_damaged_file_is_moved_aside_and_begun_anew(
         save_all(new, gauge)
     state = loaded(tmp_path)
     assert state is not None
-    assert len(list(state.memory.marks)) == 100
+    assert len(list(state.saved.marks)) == 100
 
 
 def test_what_is_no_state_at_all_is_moved_aside(tmp_path: Path) -> None:

@@ -191,13 +191,13 @@ class Daemon:
             self._correct(message.feed, message.server_ms, told)
         self._board.hear(message)
         now_ms = self._clock.now_ms()
-        news = self._gauge.deliver(message, now_ms)
+        fresh = self._gauge.deliver(message, now_ms)
         channel = message.feed, message.channel
         if isinstance(message, Batch):
             self._hopeless.discard(channel)
             if not message.has_more:
                 self._heard.add(message.feed)
-            self._keeper.keep(message, news, now_ms)
+            self._keeper.keep(message, fresh, now_ms)
         elif message.needs_owner or message.by_choice:
             self._hopeless.add(channel)
 

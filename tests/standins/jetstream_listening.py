@@ -48,7 +48,7 @@ class Listening:
         self._begin()
 
     def _begin(self) -> None:
-        memory, bookmark = self._saved
+        saved, bookmark = self._saved
         self.source = Bluesky(
             self._settings.hashtags,
             clock=Clock(
@@ -61,7 +61,7 @@ class Listening:
             keeps_raw=True,
             bookmark=bookmark,
         )
-        self.gauge = Gauge(self._settings.gauge, [self.source.feed], self.time.ms, memory)
+        self.gauge = Gauge(self._settings.gauge, [self.source.feed], self.time.ms, saved)
         self.reached_ms = 0
 
     def leave(self) -> None:
@@ -136,8 +136,8 @@ class Listening:
             if word.covers:
                 self.reached_ms = max(self.reached_ms, word.covers.until_ms)
             seen = self.gauge.seen
-            memory = Saved(salt=b"", marks=list(self.gauge.marks()), seen=seen)
-            self._saved = memory, Bookmark(word.cursor, seen["bluesky"].spans)
+            saved = Saved(salt=b"", marks=list(self.gauge.marks()), seen=seen)
+            self._saved = saved, Bookmark(word.cursor, seen["bluesky"].spans)
 
 
 class Fate:

@@ -77,9 +77,9 @@ class MastodonSimulation:
         marks = list(self.gauge.marks())
         self._begin(Saved(salt=b"", marks=marks, seen=self.gauge.seen))
 
-    def _begin(self, memory: Saved) -> None:
+    def _begin(self, saved: Saved) -> None:
         time = self.time
-        bookmarks = {name: Bookmark("{]", seen.spans) for name, seen in memory.seen.items()}
+        bookmarks = {name: Bookmark("{]", seen.spans) for name, seen in saved.seen.items()}
         sources = make_mastodon(
             self._settings.hashtags,
             servers=self._settings.networks.mastodon,
@@ -96,7 +96,7 @@ class MastodonSimulation:
         self.sources = sources
         feeds = {source.feed.name: source.feed for source in sources}.values()
         self.lag_ms = max(feed.lag_ms for feed in feeds)
-        self.gauge = Gauge(self._settings.gauge, feeds, time.ms, memory)
+        self.gauge = Gauge(self._settings.gauge, feeds, time.ms, saved)
         self.gauge.recall_archived("mastodon", self.archived, time.ms)
 
     def close(self) -> None:
@@ -224,8 +224,8 @@ class MastodonSimulation:
 
     def _deliver(self, word: Batch | Trouble) -> None:
         self.words.append(word)
-        news = self.gauge.deliver(word, self.time.ms)
-        self.archived += [raw.version for raw in news.raw]
+        fresh = self.gauge.deliver(word, self.time.ms)
+        self.archived += [raw.version for raw in fresh.raw]
 
 
 def end(source: Source) -> None:

@@ -172,7 +172,7 @@ def _automatic(name: str, env: Mapping[str, str]) -> int | None:
     """Where a dial's automatic scale stood when the gauge last saved its state."""
     with suppress(StateError), closing(Store(state_dir(env), {}, 0, reads_only=True)) as store:
         state = store.load()
-        scale = state.memory.scales.get(name) if state is not None else None
+        scale = state.saved.scales.get(name) if state is not None else None
         if scale is not None and scale.full_scale <= LARGEST:
             return scale.full_scale
     return None

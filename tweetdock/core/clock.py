@@ -1,4 +1,4 @@
-"""What time it is, by the servers' word when the machine's own clock is off."""
+"""What time it is: by the machine, or by the servers when the machine's own clock is off."""
 
 from collections.abc import Callable, Sequence
 
@@ -27,7 +27,7 @@ class Clock:
     ) -> None:
         self._monotonic = monotonic
         self._speed = speed
-        # One thing, as a source's threads share a clock.
+        # One tuple, replaced at once, as a source's threads share a clock.
         self._start = max(round(wall() * 1000), not_before_ms), monotonic()
 
     def now_ms(self) -> int:
@@ -36,9 +36,10 @@ class Clock:
         return unix_ms + round((self._monotonic() - since) * 1000 * self._speed)
 
     def correct(self, server_ms: int, asked_ms: int | None = None) -> bool:
-        """Take a server's word for the time; True when it moved ours.
+        """Set the clock by a server's time if the two disagree; True when that moved it.
 
-        asked_ms: our time when it was asked; it spoke between then and now. None: just now.
+        asked_ms: our time when the server was asked; it read its clock between then and now.
+        None: it has just read it.
         """
         now_ms = self.now_ms()
         # After now: another thread has set the clock back since.
@@ -50,23 +51,23 @@ class Clock:
 
 
 class TimeVote:
-    """Servers that say what time it is, and the machine, which may be wrong like each of them.
+    """Servers say what time it is, and so does the machine; each of them may be wrong.
 
-    A word for the time is how far it is ahead of the monotonic clock, in milliseconds, so that it
-    stays the same as time goes on. What most agree on is taken; among equals the servers go before
-    the machine, whose clock may have no battery, and those named first before the others.
+    A vote is how far a clock is ahead of the monotonic one, in milliseconds, so that it stays the
+    same as time goes on. The time that most agree on wins; of equal ones a server's goes before
+    the machine's, whose clock may have no battery, and those named first before the others.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._rank = {name: rank for rank, name in enumerate(names)}
-        self._said: dict[str, int] = {}
+        self._votes: dict[str, int] = {}
 
     def cast(self, name: str, ahead_ms: int) -> None:
-        """One of them says what time it is."""
-        self._said[name] = ahead_ms
+        """A server says what time it is; this replaces what it said before."""
+        self._votes[name] = ahead_ms
 
     def winner(self, machine_ms: int) -> int:
-        """What is to be taken, given the machine's own word."""
-        ranked = sorted(self._said.items(), key=lambda said: self._rank.get(said[0], 0))
-        words = [ahead_ms for _, ahead_ms in ranked] + [machine_ms]
-        return max(words, key=lambda word: sum(abs(word - other) <= TRUSTED_MS for other in words))
+        """The time that wins, given what the machine says."""
+        ranked = sorted(self._votes.items(), key=lambda vote: self._rank.get(vote[0], 0))
+        votes = [ahead_ms for _, ahead_ms in ranked] + [machine_ms]
+        return max(votes, key=lambda vote: sum(abs(vote - other) <= TRUSTED_MS for other in votes))

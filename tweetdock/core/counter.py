@@ -9,11 +9,9 @@ from typing import NamedTuple
 from tweetdock.core.fingerprints import Fingerprints, fingerprint, salted
 from tweetdock.core.post import Post
 
+NOBODY = 0  # the author of a removed post
 _ROW_BITS = 32
 _ROW = (1 << _ROW_BITS) - 1
-
-
-NOBODY = 0  # the author of a removed post
 _STEPS = 4096  # a window's, fine enough to sort and few enough to keep, whatever its length
 _FEW_ROWS = 1024  # not worth the work of giving back
 _FOREVER = 1 << 62
@@ -103,7 +101,7 @@ class Timeline:
 
 
 class Mark(NamedTuple):
-    """A post as a window knows it: the fingerprints of key and author, and when it was made.
+    """A post as a window remembers it: fingerprints of its key and its author, and its time.
 
     The author of one that was removed is NOBODY, its time that of the removal.
     """
@@ -117,10 +115,10 @@ class SlidingWindow:
     """Counts the unique posts of the window (now - window, now], and their unique authors.
 
     Exact to the millisecond, in whatever order posts, repetitions and removals arrive. The first
-    word on a post wins: the same key again is ignored, whatever its time or author says. What is
+    copy of a post wins: the same key again is ignored, whatever its time or author says. What is
     older than the window is ignored too; what is newer than now counts from its moment on.
 
-    Pure: `now_ms`, Unix milliseconds, is told by the constructor and by `advance()`. Not safe to
+    Pure: `now_ms`, Unix milliseconds, is given to the constructor and to `advance()`. Not safe to
     be shared between threads.
 
     Some 60 bytes a post at a million posts, each by another author. For that price a name is
@@ -178,7 +176,7 @@ class SlidingWindow:
         return mark
 
     def remove(self, key: str, at_ms: int) -> Mark | None:
-        """Count a post no more, as it was deleted at `at_ms`; the removal's mark if it was news.
+        """Count a post no more, as it was deleted at `at_ms`; the removal's mark if it was new.
 
         The deletion is remembered, whether the post came before it or will come after it, until
         both `at_ms` and the post's time as far as known have left the window. No copy of it can
@@ -187,7 +185,7 @@ class SlidingWindow:
         return self.put(Mark(fingerprint(key, self._salted), NOBODY, at_ms))
 
     def put(self, mark: Mark) -> Mark | None:
-        """Add or remove by the mark of a window with the same salt; the mark if it was news."""
+        """Add or remove by the mark of a window with the same salt; the mark if it was new."""
         key, author, at_ms = mark
         is_old = at_ms <= self._now_ms - self._window_ms
         if author == NOBODY:
@@ -225,7 +223,7 @@ class SlidingWindow:
             self._uncount(self._authors_of[row])
             self._keys.remove(row)
         if _FEW_ROWS < len(self._times) > 4 * len(self._keys):
-            self._give_back()
+            self._shrink()
 
     def _put_removal(self, mark: Mark, *, is_old: bool) -> Mark | None:
         row = self._keys.find(mark.key)
@@ -291,7 +289,7 @@ class SlidingWindow:
         self._authors = Fingerprints()
         self._posts_by = array("I", (0,))
 
-    def _give_back(self) -> None:
+    def _shrink(self) -> None:
         """Move to smaller tables after a burst, as rows once taken are else never given back."""
         keys, times, authors_of = self._keys, self._times, self._authors_of
         rows = chain(self._leaving.take_until(_FOREVER), self._coming.take_until(_FOREVER))

@@ -8,6 +8,8 @@ from enum import StrEnum
 from tweetdock.core.post import Batch, Span, Trouble
 from tweetdock.core.times import duration
 
+AHEAD_MS = 60_000  # so much a server's clock may be ahead of ours; its posts are by it, too
+
 
 class Grade(StrEnum):
     """How far a reading can be trusted, best first."""
@@ -18,7 +20,6 @@ class Grade(StrEnum):
     STALE = "stale"
 
 
-AHEAD_MS = 60_000  # so much a server's clock may be ahead of ours; its posts are by it, too
 _BEST_FIRST = list(Grade)
 
 
@@ -90,13 +91,13 @@ class Assessment:
     detail: str
 
     def as_partial(self) -> "Assessment":
-        """The same with stale taken as partial: a lower bound beside sources that do speak."""
+        """The same with stale taken as partial: a lower bound beside sources that do deliver."""
         return replace(self, grade=Grade.PARTIAL) if self.grade is Grade.STALE else self
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is kept of a Coverage: what it saw, what it could not read, when it was last heard."""
+    """What is kept of a Coverage: what the feed saw and could not read, when it last delivered."""
 
     spans: tuple[Span, ...]
     unreadable: tuple[int, ...]
@@ -104,17 +105,17 @@ class Seen:
 
 
 class Coverage:
-    """What one feed has seen of the window, when it last spoke, and what ails it.
+    """What one feed has seen of the window, when it last delivered, and what is wrong with it.
 
-    A feed may speak with several voices: each has a trouble of its own, all see for the one.
+    A feed may have several channels: each has a trouble of its own, what they see is one.
     lag_ms: how far behind now the feed usually is; a shorter stretch at the end is no gap.
-    seen: what an earlier one had seen; this one goes on from there.
+    seen: what an earlier Coverage had seen, to go on from.
     """
 
     def __init__(self, *, lag_ms: int, started_ms: int, seen: Seen | None = None) -> None:
         self._lag_ms = lag_ms
         self._heard_ms = seen.heard_ms if seen else started_ms
-        self._has_spoken = seen is not None
+        self._has_delivered = seen is not None
         self._spans = Spans(seen.spans if seen else ())
         self._unreadable = set(seen.unreadable if seen else ())
         self._troubles: dict[str, str] = {}
@@ -124,40 +125,40 @@ class Coverage:
 
     @property
     def seen(self) -> Seen | None:
-        """What to keep; None while the source has not spoken."""
-        if not self._has_spoken:
+        """What to keep; None while the feed has not delivered."""
+        if not self._has_delivered:
             return None
         return Seen(tuple(self._spans), tuple(sorted(self._unreadable)), self._heard_ms)
 
     @property
     def heard_ms(self) -> int | None:
-        """When the feed last spoke; None: never."""
-        return self._heard_ms if self._has_spoken else None
+        """When the feed last delivered; None: never."""
+        return self._heard_ms if self._has_delivered else None
 
-    def hear(self, word: Batch, at_ms: int) -> None:
-        """The feed has spoken: of what it covers it has seen all but what it could not read."""
+    def add_batch(self, batch: Batch, at_ms: int) -> None:
+        """The feed has delivered: of what it covers it has seen all but what it could not read."""
         self._heard_ms = at_ms
-        self._has_spoken = True
-        self._troubles.pop(word.channel, None)
-        self._resting.discard(word.channel)
-        self._lost[word.channel] = word.lost
-        self._remark = word.remark
-        self._unreadable.update(word.unreadable)
-        if word.covers is not None:
-            self._spans.add(self._plausible(word, at_ms))
+        self._has_delivered = True
+        self._troubles.pop(batch.channel, None)
+        self._resting.discard(batch.channel)
+        self._lost[batch.channel] = batch.lost
+        self._remark = batch.remark
+        self._unreadable.update(batch.unreadable)
+        if batch.covers is not None:
+            self._spans.add(self._plausible(batch, at_ms))
 
-    def _plausible(self, word: Batch, at_ms: int) -> Span:
-        since_ms, until_ms = word.covers or Span(0, 0)
+    def _plausible(self, batch: Batch, at_ms: int) -> Span:
+        since_ms, until_ms = batch.covers or Span(0, 0)
         if until_ms > at_ms + AHEAD_MS:
-            # What is still to come is covered by nobody, whatever a server's clock says.
+            # Nobody covers the future, whatever a server's clock says.
             ahead = duration((until_ms - at_ms) / 1000)
-            self._lost[word.channel] = f"its clock is ahead by {ahead}"
+            self._lost[batch.channel] = f"its clock is ahead by {ahead}"
         return Span(since_ms, min(until_ms, at_ms + AHEAD_MS))
 
-    def ail(self, word: Trouble) -> None:
-        """The feed cannot speak now; until it does, a gap is not being filled."""
-        self._troubles[word.channel] = word.detail
-        (self._resting.add if word.by_choice else self._resting.discard)(word.channel)
+    def add_trouble(self, trouble: Trouble) -> None:
+        """The feed has no answer now; until it has, a gap is not being filled."""
+        self._troubles[trouble.channel] = trouble.detail
+        (self._resting.add if trouble.by_choice else self._resting.discard)(trouble.channel)
 
     def shift(self, by_ms: int) -> None:
         """Our clock was corrected: silence is measured on as if it had always been right."""
@@ -180,7 +181,7 @@ class Coverage:
         missing = sum(gap.until_ms - gap.since_ms for gap in self._spans.gaps(due))
         whole = due.until_ms - due.since_ms
         # Rounded down: 1.0 is said of nothing less.
-        covered = (whole - missing) * 10_000 // whole / 10_000 if self._has_spoken else 0.0
+        covered = (whole - missing) * 10_000 // whole / 10_000 if self._has_delivered else 0.0
         found = self._grade(now_ms, window_ms, stale_ms, covered)
         detail = "; ".join(text for text in (found.detail, self._remark) if text)
         return replace(found, detail=detail)

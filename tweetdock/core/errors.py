@@ -31,7 +31,7 @@ def name_of(problem: str) -> str:
 
 
 class PostError(TweetDockError, ValueError):
-    """What a source sent as a post is none that can be counted; `str()` is what it lacks."""
+    """What a source sent as a post cannot be counted as one; `str()` is what it lacks."""
 
 
 class SourceError(TweetDockError, ConnectionError):
@@ -53,7 +53,7 @@ class SourceError(TweetDockError, ConnectionError):
         needs_owner: bool = False,
         by_choice: bool = False,
     ) -> None:
-        # Foreign words: a line break, an escape or half a surrogate pair would tear a log.
+        # Text of others: a line break, an escape or half a surrogate pair would tear a log.
         super().__init__(plain(detail))
         self.retry_after = retry_after
         self.first = first

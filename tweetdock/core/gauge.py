@@ -1,4 +1,4 @@
-"""The gauge itself, without clock, wire or hand: batches go in, readings come out."""
+"""The gauge itself, without clock, network or servo: batches go in, readings come out."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class ScaleState(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """All that a gauge goes on from, as if it had never ended.
+    """All that a gauge needs to go on as if it had never ended.
 
     salt: of the marks. seen: by feed. scales: by dial, the automatic ones.
     """
@@ -41,7 +41,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """Where a feed left off: its own words, by its last batch, and what was complete by then."""
+    """Where a feed left off: the cursor of its last batch, and what was complete by then."""
 
     cursor: str = ""
     seen: tuple[Span, ...] = ()
@@ -49,7 +49,7 @@ class Bookmark:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """What a batch has told that was not known: marks to keep, raw posts for the archive."""
+    """What of a batch was not known before: marks to keep, raw posts for the archive."""
 
     marks: tuple[SourceMark, ...] = ()
     raw: tuple[Raw, ...] = ()
@@ -57,10 +57,10 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaugeSettings:
-    """What of the settings the gauge itself goes by.
+    """The settings that the gauge itself needs.
 
     stale_seconds: by the clock that the gauge is read by. dials: by name, as in DIALS.
-    hashtags, subject, demo, replay: as its readings tell them.
+    hashtags, subject, demo, replay: as its readings show them.
     """
 
     window_seconds: float
@@ -73,9 +73,9 @@ class GaugeSettings:
 
 
 class Gauge:
-    """The sliding window, what is known of it per source, and the two scales.
+    """The sliding window, what of it each feed has seen, and the two scales.
 
-    memory: what to go on from. Its salt, up to 16 bytes, is for the windows' fingerprints: random
+    saved: what to go on from. Its salt, up to 16 bytes, is for the windows' fingerprints: random
     where strangers' posts come in.
     """
 
@@ -84,15 +84,15 @@ class Gauge:
         settings: GaugeSettings,
         feeds: Iterable[Feed],
         now_ms: int,
-        memory: Saved = Saved(salt=b""),
+        saved: Saved = Saved(salt=b""),
     ) -> None:
         self._settings = settings
         self._window_ms = round(settings.window_seconds * 1000)
         self._stale_ms = round(settings.stale_seconds * 1000)
-        self._whole = SlidingWindow(self._window_ms, now_ms, memory.salt)
+        self._whole = SlidingWindow(self._window_ms, now_ms, saved.salt)
         self._feeds = {feed.name: feed for feed in feeds}
         self._coverage = {
-            name: Coverage(lag_ms=feed.lag_ms, started_ms=now_ms, seen=memory.seen.get(name))
+            name: Coverage(lag_ms=feed.lag_ms, started_ms=now_ms, seen=saved.seen.get(name))
             for name, feed in self._feeds.items()
         }
         sources = dict.fromkeys(feed.source for feed in self._feeds.values())
@@ -100,16 +100,16 @@ class Gauge:
         self._windows = {
             source: self._whole
             if len(sources) == 1
-            else SlidingWindow(self._window_ms, now_ms, memory.salt)
+            else SlidingWindow(self._window_ms, now_ms, saved.salt)
             for source in sources
         }
         self._tallies: dict[str, Tally] = {}
-        self._scales = {dial: self._make_scale(dial, memory) for dial in DIALS}
-        self.remember(memory.marks)
+        self._scales = {dial: self._make_scale(dial, saved) for dial in DIALS}
+        self.remember(saved.marks)
 
     @property
     def seen(self) -> dict[str, Seen]:
-        """What each feed that has spoken has seen."""
+        """What each feed that has delivered has seen."""
         return {name: seen for name, c in self._coverage.items() if (seen := c.seen)}
 
     @property
@@ -128,48 +128,48 @@ class Gauge:
                 yield SourceMark(name, mark)
 
     def remember(self, marks: Iterable[SourceMark]) -> None:
-        """Put marks into the windows, of sources that there still are."""
+        """Put marks into the windows, except those of sources that are no more."""
         for source, mark in marks:
             for window in self._windows_of(source) if source in self._windows else ():
                 window.put(mark)
 
     def forget(self, now_ms: int) -> None:
-        """Take nothing as seen any more: the posts of it are lost."""
+        """Forget what was seen up to now, as its posts are lost."""
         for coverage in self._coverage.values():
             coverage.forget_before(now_ms)
 
-    def deliver(self, word: Batch | Trouble, now_ms: int) -> Fresh:
-        """Take a feed's word, come at `now_ms`; tell what was not known before."""
-        coverage = self._coverage[word.feed]
-        if isinstance(word, Trouble):
-            coverage.ail(word)
+    def deliver(self, message: Batch | Trouble, now_ms: int) -> Fresh:
+        """Count what a feed delivers at `now_ms`; what of it was not known before."""
+        coverage = self._coverage[message.feed]
+        if isinstance(message, Trouble):
+            coverage.add_trouble(message)
             return Fresh()
-        coverage.hear(word, now_ms)
-        if word.tally is not None:
-            self._tallies[word.source] = word.tally
-        elif word.covers is not None:
-            self._tallies.pop(word.source, None)
+        coverage.add_batch(message, now_ms)
+        if message.tally is not None:
+            self._tallies[message.source] = message.tally
+        elif message.covers is not None:
+            self._tallies.pop(message.source, None)
         coverage.forget_before(now_ms - self._window_ms)
         self._whole.advance(now_ms)
-        self._windows[word.source].advance(now_ms)
-        fresh = self._fresh(word.raw, now_ms - self._window_ms)
-        windows = self._windows_of(word.source)
+        self._windows[message.source].advance(now_ms)
+        fresh = self._new_raws(message.raw, now_ms - self._window_ms)
+        windows = self._windows_of(message.source)
         kept: list[Mark] = []
-        for post in word.posts:
+        for post in message.posts:
             kept += [mark for window in windows if (mark := window.add(post))][:1]
-        for gone in word.removals:
+        for gone in message.removals:
             marks = [window.remove(gone.key, gone.at_ms) for window in windows]
             kept += [mark for mark in marks if mark][:1]
-        # What no post in the window stands for, such as a later version, is remembered by itself.
+        # What is not the post in the window itself, such as a later version, is remembered apart.
         for raw in fresh:
             if not self._whole.knows(raw.version):
-                kept += self._note_archived(word.source, raw.version, now_ms)
-        return Fresh(tuple(SourceMark(word.source, mark) for mark in kept), fresh)
+                kept += self._note_archived(message.source, raw.version, now_ms)
+        return Fresh(tuple(SourceMark(message.source, mark) for mark in kept), fresh)
 
     def recall_archived(
         self, source: str, versions: Iterable[str], now_ms: int
     ) -> list[SourceMark]:
-        """Learn that these versions of posts are in the archive already."""
+        """Note that these versions of posts are in the archive already; the new marks."""
         unknown = [version for version in versions if not self._is_archived(version)]
         marks = [m for version in unknown for m in self._note_archived(source, version, now_ms)]
         return [SourceMark(source, mark) for mark in marks]
@@ -188,23 +188,23 @@ class Gauge:
         for window in (self._whole, *self._windows.values()):
             window.advance(now_ms)
         grade = worst(assessment.grade for assessment in assessments.values())
-        untold = {} if grade is Grade.EXACT else self._untold(now_ms)
+        tallied = {} if grade is Grade.EXACT else self._tallied(now_ms)
         counts = {
-            "tweets": self._whole.posts + sum(untold.values()),
-            # Of posts that were only counted nobody knows the authors.
-            "tweeters": None if any(untold.values()) else self._whole.authors,
+            "tweets": self._whole.posts + sum(tallied.values()),
+            # Of these posts nobody knows the authors.
+            "tweeters": None if any(tallied.values()) else self._whole.authors,
         }
         return Reading(
             at_ms=now_ms,
             hashtags=self._settings.hashtags,
             window_seconds=self._settings.window_seconds,
-            posts=self._whole.posts + sum(untold.values()),
+            posts=self._whole.posts + sum(tallied.values()),
             authors=self._whole.authors,
             grade=grade,
             covered=min(assessment.covered for assessment in assessments.values()),
             sources={
                 name: SourceReading(
-                    posts=self._windows[name].posts + untold.get(name, 0),
+                    posts=self._windows[name].posts + tallied.get(name, 0),
                     authors=self._windows[name].authors,
                     grade=assessment.grade,
                     covered=assessment.covered,
@@ -223,8 +223,8 @@ class Gauge:
         """The feeds that have seen the whole window, up to their usual lag."""
         return {name for name, found in self._assess_feeds(now_ms).items() if found.covered == 1.0}
 
-    def _untold(self, now_ms: int) -> dict[str, int]:
-        """How many posts there are that sources have counted without telling which."""
+    def _tallied(self, now_ms: int) -> dict[str, int]:
+        """How many posts there are by a tally beyond those that any source has brought."""
         floor = now_ms - self._window_ms
         return {
             source: max(0, tally.posts - self._posts_of(_network(source)))
@@ -237,7 +237,7 @@ class Gauge:
         others = [w.posts for source, w in self._windows.items() if _network(source) != network]
         return self._whole.posts - sum(others)
 
-    def _fresh(self, raws: tuple[Raw, ...], floor_ms: int) -> tuple[Raw, ...]:
+    def _new_raws(self, raws: tuple[Raw, ...], floor_ms: int) -> tuple[Raw, ...]:
         # Of what is too old for the window it is not known any more whether it was archived.
         by_version = {
             raw.version: raw for raw in raws if not raw.post or raw.post.created_ms > floor_ms
@@ -263,24 +263,24 @@ class Gauge:
         }
 
     def _assess(self, now_ms: int) -> dict[str, Assessment]:
-        """What each source's counts are worth."""
+        """How far each source's counts can be trusted."""
         found = self._assess_feeds(now_ms)
         if any(assessment.grade is not Grade.STALE for assessment in found.values()):
-            # While any feed speaks, a silent one makes the counts a lower bound, no more.
+            # While any feed delivers, a silent one makes the counts a lower bound, no more.
             found = {name: assessment.as_partial() for name, assessment in found.items()}
         return {source: self._sum_up(source, found) for source in self._windows}
 
     def _sum_up(self, source: str, found: Mapping[str, Assessment]) -> Assessment:
-        """What a source's counts are worth, given that of all feeds."""
+        """How far one source's counts can be trusted, given the assessments of all feeds."""
         own = [(feed, found[n]) for n, feed in self._feeds.items() if feed.source == source]
         return Assessment(
             worst(assessment.grade for _, assessment in own),
             min(assessment.covered for _, assessment in own),
-            "; ".join(_by(feed, one.detail) for feed, one in own if one.detail),
+            "; ".join(_naming_server(feed, one.detail) for feed, one in own if one.detail),
         )
 
     def _heard_ms(self, source: str) -> int | None:
-        """When any of a source's feeds last spoke."""
+        """When any of a source's feeds last delivered."""
         own = [self._coverage[n] for n, feed in self._feeds.items() if feed.source == source]
         return max((c.heard_ms for c in own if c.heard_ms is not None), default=None)
 
@@ -306,15 +306,15 @@ class Gauge:
             max_angle=limits.max_angle,
         )
 
-    def _make_scale(self, dial: str, memory: Saved) -> Scale:
+    def _make_scale(self, dial: str, saved: Saved) -> Scale:
         scale = make_scale(self._settings.dials[dial].scale)
-        if isinstance(scale, AutoScale) and dial in memory.scales:
-            return AutoScale(*memory.scales[dial])
+        if isinstance(scale, AutoScale) and dial in saved.scales:
+            return AutoScale(*saved.scales[dial])
         return scale
 
 
-def _by(feed: Feed, detail: str) -> str:
-    """A feed's sentence; which server it is of is said once."""
+def _naming_server(feed: Feed, detail: str) -> str:
+    """A feed's sentence; which server it is about is said once."""
     is_clear = not feed.server or detail.startswith(feed.server)
     return detail if is_clear else f"{feed.server}: {detail}"
 

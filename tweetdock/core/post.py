@@ -1,10 +1,10 @@
-"""What a source delivers: posts, the stretch of time they make complete, or why there are none."""
+"""What a source delivers: posts and the stretch of time that is complete, or why there are none."""
 
 import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-COUNTS = "counts"  # what mere numbers are booked as, beside the sources' posts
+COUNTS = "counts"  # what requests for mere numbers are booked as, beside the sources' posts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A post that its network has taken down, and when (Unix milliseconds)."""
+    """A post that is deleted, and since when (Unix milliseconds)."""
 
     key: str
     at_ms: int
@@ -77,10 +77,10 @@ def feed_name(source: str, server: str = "") -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Word:
-    """What is heard of a feed.
+class _Message:
+    """What comes from a feed.
 
-    voice: by which of its ways, if it has several at once; each has troubles of its own.
+    channel: by which of its ways, if it has several at once; each has troubles of its own.
     server_ms: the server's own idea of now, when it said so.
     """
 
@@ -103,11 +103,11 @@ class Tally(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch(_Word):
-    """A feed's word: posts in any order, and what they make complete.
+class Batch(_Message):
+    """Posts of a feed in any order, and the stretch of time that they make complete.
 
     covers: the stretch of which the feed has now delivered every post, but for those at
-    the moments `unreadable` (Unix ms), which it could not make out.
+    the moments `unreadable` (Unix ms), which could not be read.
     raw: what the posts were made of and what none could be made of, for the archive, if there
     is one.
     has_more: the feed is not done, another batch follows at once.
@@ -115,7 +115,7 @@ class Batch(_Word):
     lost: why a stretch of the window that was not delivered never will be; empty: it may be.
     remark: what the owner should know though all is well, such as what it costs.
     billed: how many posts the network takes money for; None: for each that it sent.
-    tally: a mere number instead of posts.
+    tally: a number instead of posts.
     """
 
     posts: tuple[Post, ...] = ()
@@ -132,8 +132,8 @@ class Batch(_Word):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble(_Word):
-    """A feed's word that it has none now: `detail` is a plain sentence for the owner.
+class Trouble(_Message):
+    """A feed has no answer now: `detail` is a plain sentence for the owner.
 
     needs_owner: it will not mend itself. by_choice: the network would answer, but is not asked.
     """

@@ -11,7 +11,7 @@ from tweetdock.core.times import rfc3339
 class SourceReading:
     """One source's share: its own unique counts, and what they are worth.
 
-    heard_ms: when it last spoke (Unix ms); None: never. In JSON it is `heard_at`, RFC 3339 or null.
+    heard_ms: when it last delivered (Unix ms); None: never. In JSON: `heard_at`, RFC 3339 or null.
     """
 
     posts: int
@@ -27,7 +27,7 @@ class DialReading:
     """One dial: its count, the needle's place on the scale (0..1) and its angle in degrees.
 
     pegged: the count is above full scale. known: the needle shows the count; else it rests, as
-    posts were counted whose authors nobody has told, and the count is a lower bound.
+    posts were counted whose authors are not known, and the count is a lower bound.
     scale: as the setting has it. min_angle, max_angle: those of count 0 and of full scale.
     """
 

@@ -240,7 +240,7 @@ class Store:
             " FROM marks WHERE at_ms > ? ORDER BY rowid",
             (floor_ms,),
         )
-        memory = Saved(
+        saved = Saved(
             salt=salt(facts["salt"]),
             marks=[
                 SourceMark(source, Mark(key + _SIGN, author + _SIGN, at_ms))
@@ -252,7 +252,7 @@ class Store:
         )
         return State(
             saved_ms=saved_ms,
-            memory=memory,
+            saved=saved,
             cursors=cursors,
             angles=angles(facts["angles"]),
             place=place(facts["place"]),
@@ -312,9 +312,9 @@ class Store:
             "INSERT INTO marks VALUES (?, ?, ?, ?)",
             ((source, m.key - _SIGN, m.author - _SIGN, m.at_ms) for source, m in changes.marks),
         )
-        memory = state.memory
-        scales = json.dumps(dict(memory.scales))
-        facts = {"saved_ms": state.saved_ms, "salt": memory.salt, "scales": scales}
+        saved = state.saved
+        scales = json.dumps(dict(saved.scales))
+        facts = {"saved_ms": state.saved_ms, "salt": saved.salt, "scales": scales}
         facts["angles"] = json.dumps(state.angles)
         facts["place"] = json.dumps(state.place)
         facts["blind_until_ms"] = state.blind_until_ms
@@ -331,7 +331,7 @@ class Store:
                     seen.heard_ms,
                     state.cursors.get(name, ""),
                 )
-                for name, seen in memory.seen.items()
+                for name, seen in saved.seen.items()
             ),
         )
         db.executemany(

@@ -72,7 +72,7 @@ class Keeper:
         self.state = None if self._keeps_nothing else self._recall(is_guest=is_guest)
         self._cursors = dict(self.state.cursors) if self.state else {}
         self._bills = self.state.spent if self.state else {}
-        self._salt = self.state.memory.salt if self.state else os.urandom(16)
+        self._salt = self.state.saved.salt if self.state else os.urandom(16)
         self._archive = None if archive is None or self._keeps_nothing else archive()
 
     @property
@@ -84,10 +84,10 @@ class Keeper:
         """What to go on from."""
         if self.state is None:
             return Saved(salt=self._salt)
-        memory = self.state.memory
+        saved = self.state.saved
         # The marks are in the gauge now: an hour of them is some megabytes.
-        self.state = replace(self.state, memory=replace(memory, marks=()))
-        return memory
+        self.state = replace(self.state, saved=replace(saved, marks=()))
+        return saved
 
     def past(self) -> list[HistoryRow]:
         """The readings that were kept of the same subject and window, oldest first."""
@@ -98,7 +98,7 @@ class Keeper:
 
     def bookmark(self, feed: str) -> Bookmark:
         """Where a feed left off."""
-        seen = self.state.memory.seen.get(feed) if self.state else None
+        seen = self.state.saved.seen.get(feed) if self.state else None
         return Bookmark(self._cursors[feed], seen.spans) if seen else Bookmark()
 
     @property
@@ -123,7 +123,7 @@ class Keeper:
             return ()
         with suppress(StateError), closing(self._open_store(reads_only=True)) as store:
             state = store.load()
-            return state.memory.marks if state else None
+            return state.saved.marks if state else None
         return None
 
     def recall_archive(self, gauge: Gauge, now_ms: int) -> None:
@@ -143,7 +143,7 @@ class Keeper:
             # What the gauge counts already is not in this archive, and will not come again.
             self._archive.knows_nothing_before(now_ms)
         self._archive.knows_nothing_before(self.state.blind_until_ms)
-        for feed, seen in self.state.memory.seen.items():
+        for feed, seen in self.state.saved.seen.items():
             # Noted again: a kill may have come before the note.
             for span in seen.spans:
                 self._archive.cover(feed, span)
@@ -154,18 +154,18 @@ class Keeper:
         network = version.partition(":")[0]
         return next((s for s in sources if s.partition("-")[0] == network), sources[0])
 
-    def keep(self, batch: Batch, news: Fresh, now_ms: int) -> None:
+    def keep(self, batch: Batch, fresh: Fresh, now_ms: int) -> None:
         """Keep what a batch has brought."""
         self._has_heard = True
         if self._keeps_nothing:
             return
         self._has_news = True
         if self._archive is not None:
-            self._archive.append(ArchiveLine(now_ms, batch.source, raw) for raw in news.raw)
+            self._archive.append(ArchiveLine(now_ms, batch.source, raw) for raw in fresh.raw)
             if batch.covers is not None:
                 self._archive.cover(batch.feed, batch.covers)
         if not self._is_behind:
-            self._marks += news.marks
+            self._marks += fresh.marks
         self._cursors[batch.feed] = batch.cursor
         self._note_spent(batch, now_ms)
 
@@ -206,8 +206,8 @@ class Keeper:
             self._marks.clear()
             return
         if self._has_heard or self.state is None:
-            memory = Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
-            self.state = State(saved_ms=now_ms, memory=memory, cursors=self._cursors)
+            saved = Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
+            self.state = State(saved_ms=now_ms, saved=saved, cursors=self._cursors)
         state = replace(self.state, angles=tuple(angles))
         if self._archive is not None:
             blind_until_ms = self._archive.blind_until_ms

@@ -64,7 +64,7 @@ class State:
     """
 
     saved_ms: int
-    memory: Saved
+    saved: Saved
     cursors: Mapping[str, str]
     angles: tuple[float, ...] = ()
     place: ArchivePosition | None = None
@@ -76,7 +76,7 @@ class State:
 class StateChanges:
     """What is new since the last save; spent: by UTC day and source.
 
-    is_whole: the keepsakes are not only the new ones, but all that there are.
+    is_whole: the marks are not only the new ones, but all that there are.
     """
 
     marks: Iterable[SourceMark] = ()

@@ -84,7 +84,7 @@ class Pause:
 class Source(Protocol):
     """A way to a feed's posts, used by one thread.
 
-    voice: which of the feed's ways it is, if there are several.
+    channel: which of the feed's ways it is, if there are several.
     """
 
     feed: Feed

@@ -1,4 +1,4 @@
-"""X's recent search as the other voice of its stream: it reads what the stream did not bring."""
+"""X's recent search as the other channel of its stream: it reads what the stream did not bring."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -257,7 +257,7 @@ def _ask(gap: Span) -> SearchRequest:
 
 
 class StreamState:
-    """The one place of what both voices of `x-stream` share; every method takes its lock.
+    """The one place of what both channels of `x-stream` share; every method takes its lock.
 
     hashtags, query, accounts: what is asked for; `accounts` are named one by one. lists: whose
     list of followed accounts is asked for, too. bookmark: where to go on from.
