@@ -1,5 +1,6 @@
 """A bucket on loopback: moto's server, a client to look into it, a proxy before it that fails."""
 
+import functools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +12,15 @@ from standins.flaky_proxy import FlakyProxy
 
 from tweetdock.keep.bucket import Bucket, S3Access
 
-boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
-moto_server = pytest.importorskip(
-    "moto.server", reason="moto[server] is not installed, which plays S3"
-)
-# Loading Amazon's description of S3 takes long; a session does so once.
-SESSION = boto3.session.Session()
 SECRET = "wJalrXUtnFEMI-a-secret-nobody-may-see"
 URL = "s3://posts/raw/pi"
+
+
+@functools.cache
+def session() -> Any:
+    """Load Amazon's description of S3, which takes long, once."""
+    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+    return boto3.session.Session()
 
 
 class S3:
@@ -27,7 +29,7 @@ class S3:
     def __init__(self, port: int, proxy: FlakyProxy) -> None:
         self._url = f"http://127.0.0.1:{port}"
         self.proxy = proxy
-        self.client: Any = SESSION.client(
+        self.client: Any = session().client(
             "s3",
             endpoint_url=self._url,
             aws_access_key_id="looker",
@@ -92,6 +94,9 @@ ALONE = {
 @contextmanager
 def serving() -> Iterator[int]:
     """The port of moto's server."""
+    moto_server = pytest.importorskip(
+        "moto.server", reason="moto[server] is not installed, which plays S3"
+    )
     server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

@@ -5,6 +5,7 @@ import gzip
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,6 @@ from tweetdock.commands import export as command
 from tweetdock.core.errors import ArchiveError
 from tweetdock.keep import export as parquet
 
-arrow_parquet: Any = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 POST = {
     "text": "Grüße #Welt",
@@ -30,10 +29,20 @@ POST = {
 numbers = count()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _() -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+
+
+def arrow_parquet() -> Any:
+    """The other reader, loaded by the first who asks."""
+    return import_module("pyarrow.parquet")
+
+
 def exported(*paths: Path) -> list[dict[str, Any]]:
     output = paths[0].with_name(f"{next(numbers)}.parquet")
     parquet.export_posts(paths, output)
-    rows: list[dict[str, Any]] = arrow_parquet.read_table(output).to_pylist()
+    rows: list[dict[str, Any]] = arrow_parquet().read_table(output).to_pylist()
     return rows
 
 
@@ -76,7 +85,7 @@ def test_a_line_is_a_row_of_what_was_received(tmp_path: Path) -> None:
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     output = tmp_path / "posts.parquet"
     parquet.export_posts([write(tmp_path / "a.jsonl.gz", [Chunk((line(1, at=5),))])], output)
-    file = arrow_parquet.ParquetFile(output)
+    file = arrow_parquet().ParquetFile(output)
     assert b"TweetDock" in file.schema_arrow.metadata[b"title"]
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
     kinds = {field.name: str(field.type) for field in file.schema_arrow}
@@ -89,7 +98,7 @@ def test_rows_are_written_in_groups(tmp_path: Path) -> None:
     lines = tuple(line(n, at=n) for n in range(45_000))
     output = tmp_path / "posts.parquet"
     parquet.export_posts([write(tmp_path / "a.jsonl.gz", [Chunk(lines)])], output)
-    about = arrow_parquet.ParquetFile(output).metadata
+    about = arrow_parquet().ParquetFile(output).metadata
     sizes = [about.row_group(n).num_rows for n in range(about.num_row_groups)]
     assert sizes == [20_000, 20_000, 5_000]
 
@@ -170,7 +179,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(
         assert said.out == ""
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert command.run(words(a, "--force", "-o", there), {}) == 0
-    assert arrow_parquet.read_table(there).num_rows == 1
+    assert arrow_parquet().read_table(there).num_rows == 1
 
 
 def test_without_pyarrow_it_says_what_to_install(
@@ -188,6 +197,6 @@ def test_the_command_exports_posts(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl.gz", [Chunk((one,))])
     done = run("export", "posts", "a.jsonl.gz", "-o", "posts.parquet", folder=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "posts.parquet: 1 post\n", "")
-    (row,) = arrow_parquet.read_table(tmp_path / "posts.parquet").to_pylist()
+    (row,) = arrow_parquet().read_table(tmp_path / "posts.parquet").to_pylist()
     assert row["raw"] == one.raw.text
     assert run("export", "posts", "a.jsonl.gz", folder=tmp_path).returncode == 2

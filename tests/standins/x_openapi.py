@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # ships no types; used here only
-
 from standins.x_search import LEGACY, PATH, RENAMED
 
 FOLDER = "TWEETDOCK_RECORDINGS"
@@ -95,6 +93,8 @@ def _known_fields(*, legacy: bool = False) -> frozenset[str]:
 
 
 def _validate(value: object, schema: dict[str, Any], what: str) -> None:
+    import jsonschema  # type: ignore[import-untyped]  # noqa: PLC0415  # slow; ships no types
+
     whole = schema | {"components": description()["components"]}
     validator = jsonschema.Draft4Validator(whole, format_checker=jsonschema.FormatChecker())
     errors = [f"{error.json_path}: {error.message:.200}" for error in validator.iter_errors(value)]
