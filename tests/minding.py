@@ -17,7 +17,7 @@ from tweetdock.servos.pigpiod import Pigpiod
 QUICK = 0.5
 
 
-class Place:
+class Machine:
     """A machine with the program installed: its log, its lock and our pigpiod on it."""
 
     def __init__(self, folder: Path) -> None:
@@ -36,9 +36,9 @@ class Place:
         return [int(str(entry["pid"])) for entry in self.entries("start")]
 
     def servos(self) -> PigpioServos:
-        """Servos that start this place's pigpiod themselves."""
+        """Servos that start this machine's pigpiod themselves."""
         servos = PigpioServos(dials(), "", self.port)
-        servos._daemon = self.pigpiod  # one that knows this place's lock
+        servos._daemon = self.pigpiod  # one that knows this machine's lock
         return servos
 
     def program(self, script: str) -> None:
@@ -47,17 +47,17 @@ class Place:
 
 
 @contextlib.contextmanager
-def placed(folder: Path) -> Iterator[Place]:
-    """A place in our environment; nothing that was started there outlives it."""
+def machine_in(folder: Path) -> Iterator[Machine]:
+    """A machine in our environment; nothing that was started there outlives it."""
     with pytest.MonkeyPatch.context() as patch:
-        place = Place(folder)
-        patch.setenv("PATH", str(place.bin), prepend=os.pathsep)
-        patch.setenv("STANDIN_PIGPIOD_LOG", str(place.log))
-        patch.setenv("STANDIN_PIGPIOD_LOCK", str(place.lock))
+        machine = Machine(folder)
+        patch.setenv("PATH", str(machine.bin), prepend=os.pathsep)
+        patch.setenv("STANDIN_PIGPIOD_LOG", str(machine.log))
+        patch.setenv("STANDIN_PIGPIOD_LOCK", str(machine.lock))
         for name in ("PIGPIO_PORT", "PIGPIO_ADDR", "STANDIN_PIGPIOD_REFUSE"):
             patch.delenv(name, raising=False)
-        yield place
-        child = place.pigpiod._child
+        yield machine
+        child = machine.pigpiod._child
         if child is not None:
             child.kill()
             child.wait(LIMIT)

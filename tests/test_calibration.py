@@ -1,4 +1,4 @@
-"""Finding pulses by hand: limits, marks and what is saved, by every sequence of keys."""
+"""Calibrating a dial: limits, marks and what is saved, by every sequence of keys."""
 
 from dataclasses import replace
 from itertools import accumulate
@@ -18,7 +18,8 @@ from tweetdock.servos.calibration import (
     DialPoint,
     Marks,
 )
-from tweetdock.servos.servos import STEP_US, Geometry, MockServos
+from tweetdock.servos.needle import STEP_US, Geometry
+from tweetdock.servos.servos import MockServos
 from tweetdock.settings.env_file import read_env_file, save
 from tweetdock.settings.gauge import DialSettings, Settings
 
@@ -33,18 +34,18 @@ nearly_straight = st.builds(
 good_marks = (any_marks | nearly_straight).filter(lambda marks: not marks.trouble)
 
 
-class Needle:
+class Calibrating:
     """A calibration with a needle that comes to where it is sent, by a clock of its own."""
 
     def __init__(self, marks: Marks) -> None:
-        self.work = Calibration(marks)
+        self.calibration = Calibration(marks)
         self.at_us = marks.left
         self.now = 100.0
 
     def nudge(self, us: int, seconds: float = HELD) -> None:
         self.now += seconds
-        self.work.nudge(us, self.at_us, self.now)
-        self.at_us = self.work.target_us
+        self.calibration.nudge(us, self.at_us, self.now)
+        self.at_us = self.calibration.target_us
 
     def hold(self, us: int, times: int) -> None:
         for _ in range(times):
@@ -52,8 +53,8 @@ class Needle:
 
 
 @pytest.fixture
-def needle() -> Needle:
-    return Needle(Marks.of(DIAL))
+def needle() -> Calibrating:
+    return Calibrating(Marks.of(DIAL))
 
 
 steps = st.one_of(
@@ -69,37 +70,39 @@ steps = st.one_of(
 def test_the_needle_never_passes_a_limit_without_a_second_press_for_it(
     marks: Marks, keys: list[tuple[tuple[str, object, float], float]]
 ) -> None:
-    work, at_us, now = Calibration(marks), float(marks.left), 0.0
+    calibration, at_us, now = Calibration(marks), float(marks.left), 0.0
     low, high = sorted((marks.left, marks.right))
     limits = {-1: min(low, 500), 1: max(high, 2500)}
     allowed = {-1: False, 1: False}
     asked: tuple[int, float] | None = None
     for (verb, what, seconds), lag in keys:
         now += seconds
-        here, before = round(at_us), work.target_us
+        here, before = round(at_us), calibration.target_us
         if verb == "nudge":
             assert isinstance(what, int)
             side = 1 if what > 0 else -1
-            work.nudge(what, here, now)
+            calibration.nudge(what, here, now)
             limit = limits[side]
             stood_there = asked is not None and asked[0] == side and now - asked[1] >= PAUSE_SECONDS
-            if (work.target_us - limit) * side > 0 and (work.target_us - before) * side > 0:
+            if (calibration.target_us - limit) * side > 0 and (
+                calibration.target_us - before
+            ) * side > 0:
                 assert allowed[side] or stood_there
                 allowed[side] = True
-            has_asked = "press it again" in work.note
-            assert not has_asked or work.target_us == limit
+            has_asked = "press it again" in calibration.note
+            assert not has_asked or calibration.target_us == limit
             asked = (side, now) if has_asked else None
         else:
             asked = None
             if verb in ("go", "mark"):
                 assert isinstance(what, DialPoint)
-                getattr(work, verb)(what, *([here] if verb == "mark" else []))
+                getattr(calibration, verb)(what, *([here] if verb == "mark" else []))
             else:
-                getattr(work, verb)(*([here] if verb == "halt" else []))
-        assert LAST_US[0] <= work.target_us <= LAST_US[1]
-        assert allowed[-1] or work.target_us >= limits[-1]
-        assert allowed[1] or work.target_us <= limits[1]
-        at_us += lag * (work.target_us - at_us)
+                getattr(calibration, verb)(*([here] if verb == "halt" else []))
+        assert LAST_US[0] <= calibration.target_us <= LAST_US[1]
+        assert allowed[-1] or calibration.target_us >= limits[-1]
+        assert allowed[1] or calibration.target_us <= limits[1]
+        at_us += lag * (calibration.target_us - at_us)
 
 
 def dial_of(path: Path) -> DialSettings:
@@ -118,165 +121,171 @@ def test_what_is_saved_is_accepted_and_points_to_the_marks(
         f"TWEETDOCK_TWEETS_MID_PULSE_US={old.middle or ''}\n"
         f"TWEETDOCK_TWEETS_REVERSED={int(old.left > old.right)}\n"
     )
-    work = Calibration(Marks.of(dial_of(path)))
-    assert work.unsaved == {}
+    calibration = Calibration(Marks.of(dial_of(path)))
+    assert calibration.unsaved == {}
     for marks in ways:
-        work.marks = marks
-        save(path, {f"TWEETDOCK_TWEETS_{name}": value for name, value in work.unsaved.items()})
-        work.save()
+        calibration.marks = marks
+        save(
+            path, {f"TWEETDOCK_TWEETS_{name}": value for name, value in calibration.unsaved.items()}
+        )
+        calibration.save()
         dial = dial_of(path)
         geometry = Geometry.of(dial)
         middle_us = geometry.pulse_us((dial.min_angle + dial.max_angle) / 2)
         assert geometry.pulse_us(dial.min_angle) == marks.left
         assert geometry.pulse_us(dial.max_angle) == marks.right
         assert abs(middle_us - marks.pulse_us(DialPoint.MIDDLE)) <= STEP_US
-        assert work.unsaved == Calibration(Marks.of(dial)).unsaved == {}
-        assert not any(work.is_unsaved(place) for place in DialPoint)
+        assert calibration.unsaved == Calibration(Marks.of(dial)).unsaved == {}
+        assert not any(calibration.is_unsaved(point) for point in DialPoint)
 
 
 def test_a_middle_that_the_settings_have_is_taken_back_for_one_that_is_halfway() -> None:
-    work = Calibration(Marks(1000, 2000, 1503))
-    assert work.unsaved == {}
-    work.marks = Marks(2000, 2500)
-    assert work.unsaved["MID_PULSE_US"] == ""
-    work.marks = Marks(1200, 2000, 1598)
-    assert work.unsaved["MID_PULSE_US"] == ""
+    calibration = Calibration(Marks(1000, 2000, 1503))
+    assert calibration.unsaved == {}
+    calibration.marks = Marks(2000, 2500)
+    assert calibration.unsaved["MID_PULSE_US"] == ""
+    calibration.marks = Marks(1200, 2000, 1598)
+    assert calibration.unsaved["MID_PULSE_US"] == ""
 
 
-def test_a_middle_that_will_not_be_written_is_not_called_unsaved(needle: Needle) -> None:
+def test_a_middle_that_will_not_be_written_is_not_called_unsaved(needle: Calibrating) -> None:
     """It was marked as not saved for ever, and s said that there is nothing to save."""
     needle.hold(10, 50)
-    needle.work.mark(DialPoint.MIDDLE, needle.at_us)
-    assert needle.work.marks.middle == 1500
-    assert not needle.work.is_unsaved(DialPoint.MIDDLE)
+    needle.calibration.mark(DialPoint.MIDDLE, needle.at_us)
+    assert needle.calibration.marks.middle == 1500
+    assert not needle.calibration.is_unsaved(DialPoint.MIDDLE)
     needle.hold(10, 1)
-    needle.work.mark(DialPoint.MIDDLE, needle.at_us)
-    assert needle.work.is_unsaved(DialPoint.MIDDLE)
+    needle.calibration.mark(DialPoint.MIDDLE, needle.at_us)
+    assert needle.calibration.is_unsaved(DialPoint.MIDDLE)
 
 
 @pytest.mark.parametrize("marks", [Marks(640, 2410, 1390), Marks(2410, 640, 1800)])
-def test_a_rig_points_to_the_marks(marks: Marks) -> None:
+def test_servos_point_to_the_marks(marks: Marks) -> None:
     values = {f"TWEETDOCK_TWEETS_{name}": value for name, value in marks.settings().items()}
     settings = Settings.from_env(values, demo=True)
     servos = MockServos([settings.tweets])
     servos.connect()
-    for place, angle in zip(
+    for point, angle in zip(
         (DialPoint.LEFT, DialPoint.MIDDLE, DialPoint.RIGHT), (0, 90, 180), strict=True
     ):
         servos.point(0, angle)
         sent_us = servos._servos[0].pulse_width * 1e6
-        assert sent_us == pytest.approx(marks.pulse_us(place), abs=1)
+        assert sent_us == pytest.approx(marks.pulse_us(point), abs=1)
     servos.close()
 
 
-def test_a_held_key_stops_at_what_most_servos_can_and_a_new_press_goes_on(needle: Needle) -> None:
+def test_a_held_key_stops_at_what_most_servos_can_and_a_new_press_goes_on(
+    needle: Calibrating,
+) -> None:
     needle.hold(10, 200)
-    assert needle.work.target_us == 2500
-    assert "press it again" in needle.work.note
+    assert needle.calibration.target_us == 2500
+    assert "press it again" in needle.calibration.note
     needle.nudge(10, LET_GO)
-    assert needle.work.target_us == 2510
+    assert needle.calibration.target_us == 2510
     needle.hold(10, 200)
-    assert needle.work.target_us == 3000
-    assert "the end" in needle.work.note
+    assert needle.calibration.target_us == 3000
+    assert "the end" in needle.calibration.note
     needle.nudge(10, LET_GO)
-    assert needle.work.target_us == 3000
+    assert needle.calibration.target_us == 3000
 
 
-def test_leave_to_go_on_is_of_one_side_and_forgotten_by_another_key(needle: Needle) -> None:
+def test_leave_to_go_on_is_of_one_side_and_forgotten_by_another_key(needle: Calibrating) -> None:
     needle.hold(-10, 100)
-    assert needle.work.target_us == 500
-    needle.work.go(DialPoint.LEFT)
-    needle.work.halt(500)
+    assert needle.calibration.target_us == 500
+    needle.calibration.go(DialPoint.LEFT)
+    needle.calibration.halt(500)
     needle.nudge(-10, LET_GO)
-    assert needle.work.target_us == 500
+    assert needle.calibration.target_us == 500
     needle.nudge(-10, LET_GO)
-    assert needle.work.target_us == 490
-    assert needle.work.limits == (300, 2500)
+    assert needle.calibration.target_us == 490
+    assert needle.calibration.limits == (300, 2500)
 
 
 def test_a_dial_that_is_set_beyond_what_is_usual_has_its_limit_there() -> None:
     """One end a little beyond opened the way to the last pulse that there is, without a word."""
-    needle = Needle(Marks(480, 2600))
-    assert needle.work.limits == (480, 2600)
+    needle = Calibrating(Marks(480, 2600))
+    assert needle.calibration.limits == (480, 2600)
     needle.hold(10, 3)
     needle.hold(-10, 60)
-    assert needle.work.target_us == 480
-    assert "480 µs is as far as this dial is set to go" in needle.work.note
+    assert needle.calibration.target_us == 480
+    assert "480 µs is as far as this dial is set to go" in needle.calibration.note
     needle.nudge(-10, LET_GO)
-    assert needle.work.target_us == 470
-    assert needle.work.limits == (300, 2600)
+    assert needle.calibration.target_us == 470
+    assert needle.calibration.limits == (300, 2600)
     assert Calibration(Marks(3000, 300)).limits == (300, 3000)
 
 
-def test_where_not_every_servo_goes_it_says_so(needle: Needle) -> None:
-    assert needle.work.caution == ""
+def test_where_not_every_servo_goes_it_says_so(needle: Calibrating) -> None:
+    assert needle.calibration.caution == ""
     needle.nudge(-1)
-    assert "not all" in needle.work.caution
+    assert "not all" in needle.calibration.caution
     needle.hold(-10, 60)
     needle.nudge(-1, LET_GO)
-    assert needle.work.target_us < 500
-    assert "Few" in needle.work.caution
+    assert needle.calibration.target_us < 500
+    assert "Few" in needle.calibration.caution
 
 
-def test_a_held_key_runs_ahead_of_a_slow_needle_by_a_little_only(needle: Needle) -> None:
+def test_a_held_key_runs_ahead_of_a_slow_needle_by_a_little_only(needle: Calibrating) -> None:
     for _ in range(50):
-        needle.work.nudge(10, 1000, needle.now)
-    assert needle.work.target_us == 1000 + LEAD_US + 10
-    needle.work.go(DialPoint.RIGHT)
-    needle.work.nudge(-1, 1200, needle.now)
-    assert needle.work.target_us == 1200 + LEAD_US - 1
+        needle.calibration.nudge(10, 1000, needle.now)
+    assert needle.calibration.target_us == 1000 + LEAD_US + 10
+    needle.calibration.go(DialPoint.RIGHT)
+    needle.calibration.nudge(-1, 1200, needle.now)
+    assert needle.calibration.target_us == 1200 + LEAD_US - 1
 
 
-def test_a_zero_at_the_longer_pulse_turns_the_dial_round(needle: Needle) -> None:
-    work = needle.work
+def test_a_zero_at_the_longer_pulse_turns_the_dial_round(needle: Calibrating) -> None:
+    calibration = needle.calibration
     needle.hold(10, 110)
-    work.mark(DialPoint.LEFT, needle.at_us)
+    calibration.mark(DialPoint.LEFT, needle.at_us)
     needle.hold(-10, 130)
-    work.mark(DialPoint.RIGHT, needle.at_us)
-    assert work.marks == Marks(2100, 800)
-    assert work.unsaved == {"MIN_PULSE_US": "800", "MAX_PULSE_US": "2100", "REVERSED": "1"}
-    work.reverse()
-    assert work.unsaved == {"MIN_PULSE_US": "800", "MAX_PULSE_US": "2100"}
+    calibration.mark(DialPoint.RIGHT, needle.at_us)
+    assert calibration.marks == Marks(2100, 800)
+    assert calibration.unsaved == {"MIN_PULSE_US": "800", "MAX_PULSE_US": "2100", "REVERSED": "1"}
+    calibration.reverse()
+    assert calibration.unsaved == {"MIN_PULSE_US": "800", "MAX_PULSE_US": "2100"}
 
 
 def test_a_turn_back_to_what_was_reversed_is_saved_too() -> None:
-    work = Calibration(Marks(2000, 1000))
-    work.reverse()
-    assert work.unsaved["REVERSED"] == "0"
+    calibration = Calibration(Marks(2000, 1000))
+    calibration.reverse()
+    assert calibration.unsaved["REVERSED"] == "0"
 
 
-def test_the_middle_is_saved_if_it_is_elsewhere_than_halfway(needle: Needle) -> None:
-    work = needle.work
+def test_the_middle_is_saved_if_it_is_elsewhere_than_halfway(needle: Calibrating) -> None:
+    calibration = needle.calibration
     needle.hold(10, 50)
-    work.mark(DialPoint.MIDDLE, needle.at_us)
-    assert work.unsaved == {}
+    calibration.mark(DialPoint.MIDDLE, needle.at_us)
+    assert calibration.unsaved == {}
     needle.hold(10, 3)
-    work.mark(DialPoint.MIDDLE, needle.at_us)
-    assert work.unsaved["MID_PULSE_US"] == "1530"
-    work.save()
-    assert work.unsaved == {}
-    work.mark(DialPoint.MIDDLE, needle.at_us)
-    assert work.marks.middle is None
-    assert work.unsaved["MID_PULSE_US"] == ""
+    calibration.mark(DialPoint.MIDDLE, needle.at_us)
+    assert calibration.unsaved["MID_PULSE_US"] == "1530"
+    calibration.save()
+    assert calibration.unsaved == {}
+    calibration.mark(DialPoint.MIDDLE, needle.at_us)
+    assert calibration.marks.middle is None
+    assert calibration.unsaved["MID_PULSE_US"] == ""
 
 
-def test_nothing_is_marked_before_the_needle_was_moved_or_while_it_moves(needle: Needle) -> None:
-    work = needle.work
-    work.mark(DialPoint.LEFT, None)
-    assert "Move the needle first" in work.note
-    work.go(DialPoint.RIGHT)
-    work.mark(DialPoint.LEFT, 1500)
-    assert "still on its way" in work.note
-    assert work.unsaved == {}
-    work.mark(DialPoint.LEFT, 1995)
-    assert work.marks.left == 2000
+def test_nothing_is_marked_before_the_needle_was_moved_or_while_it_moves(
+    needle: Calibrating,
+) -> None:
+    calibration = needle.calibration
+    calibration.mark(DialPoint.LEFT, None)
+    assert "Move the needle first" in calibration.note
+    calibration.go(DialPoint.RIGHT)
+    calibration.mark(DialPoint.LEFT, 1500)
+    assert "still on its way" in calibration.note
+    assert calibration.unsaved == {}
+    calibration.mark(DialPoint.LEFT, 1995)
+    assert calibration.marks.left == 2000
 
 
-def test_stops_without_room_between_them_are_refused(needle: Needle) -> None:
-    work = needle.work
-    work.go(DialPoint.RIGHT)
-    work.mark(DialPoint.LEFT, 2000)
-    assert "0 µs apart" in work.marks.trouble
+def test_stops_without_room_between_them_are_refused(needle: Calibrating) -> None:
+    calibration = needle.calibration
+    calibration.go(DialPoint.RIGHT)
+    calibration.mark(DialPoint.LEFT, 2000)
+    assert "0 µs apart" in calibration.marks.trouble
     assert not Marks(1000, 1000 + LEAST_SPAN_US).trouble
 
 
@@ -289,41 +298,41 @@ def test_a_middle_that_is_not_between_the_stops_is_refused() -> None:
 
 
 @given(st.lists(st.sampled_from(DialPoint), max_size=8), st.integers(0, 8))
-def test_undo_takes_marks_back_one_by_one(places: list[DialPoint], count: int) -> None:
-    needle = Needle(Marks.of(DIAL))
-    states = [needle.work.marks]
-    for place in places:
+def test_undo_takes_marks_back_one_by_one(points: list[DialPoint], count: int) -> None:
+    needle = Calibrating(Marks.of(DIAL))
+    states = [needle.calibration.marks]
+    for point in points:
         needle.hold(10, 7)
-        needle.work.mark(place, needle.at_us)
-        states.append(needle.work.marks)
-    stood = needle.work.target_us
+        needle.calibration.mark(point, needle.at_us)
+        states.append(needle.calibration.marks)
+    stood = needle.calibration.target_us
     for _ in range(count):
-        needle.work.undo()
-    assert needle.work.marks == states[max(0, len(states) - 1 - count)]
-    assert needle.work.target_us == stood
+        needle.calibration.undo()
+    assert needle.calibration.marks == states[max(0, len(states) - 1 - count)]
+    assert needle.calibration.target_us == stood
 
 
-def test_a_sweep_goes_through_all_marks_and_ends_by_itself(needle: Needle) -> None:
-    work = needle.work
-    work.sweep()
-    way = [work.target_us]
-    while work.is_sweeping:
-        work.arrive()
-        way.append(work.target_us)
+def test_a_sweep_goes_through_all_marks_and_ends_by_itself(needle: Calibrating) -> None:
+    calibration = needle.calibration
+    calibration.sweep()
+    way = [calibration.target_us]
+    while calibration.is_sweeping:
+        calibration.arrive()
+        way.append(calibration.target_us)
     assert way == [1000, 1500, 2000, 1000, 1000]
-    work.arrive()
-    assert work.target_us == 1000
+    calibration.arrive()
+    assert calibration.target_us == 1000
 
 
-def test_a_halt_ends_a_sweep_where_the_needle_is(needle: Needle) -> None:
-    needle.work.sweep()
-    needle.work.halt(1234)
-    assert not needle.work.is_sweeping
-    assert needle.work.target_us == 1234
+def test_a_halt_ends_a_sweep_where_the_needle_is(needle: Calibrating) -> None:
+    needle.calibration.sweep()
+    needle.calibration.halt(1234)
+    assert not needle.calibration.is_sweeping
+    assert needle.calibration.target_us == 1234
 
 
-def test_small_steps_add_up(needle: Needle) -> None:
+def test_small_steps_add_up(needle: Calibrating) -> None:
     wanted = list(accumulate([1, 1, -1, 10, 1, -10], initial=1000))[1:]
     for us, target in zip([1, 1, -1, 10, 1, -10], wanted, strict=True):
         needle.nudge(us)
-        assert needle.work.target_us == target
+        assert needle.calibration.target_us == target

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.commands.calibrate_screen import ESCAPE, Keys
+from tweetdock.commands.calibrate_terminal import ESCAPE, Keys
 
 KNOWN = {
     b"\x1b[A": ["up"],
@@ -31,13 +31,13 @@ def test_keys_are_the_same_however_their_bytes_are_cut(
         found += keys.feed(stream[:size])
         stream = stream[size:]
     assert found == [name for key in sent for name in KNOWN[key]]
-    assert not keys.is_amid
+    assert not keys.has_begun
 
 
 def test_an_escape_alone_is_a_key_when_nothing_follows() -> None:
     keys = Keys()
     assert keys.feed(b"\x1b") == []
-    assert keys.is_amid
+    assert keys.has_begun
     assert keys.flush() == [ESCAPE]
     assert keys.flush() == []
 

@@ -15,8 +15,7 @@ from dials import LIMIT, STEP_US, TWEETERS, TWEETS, busy_share, comes_true, dial
 from standins.pigpiod import PulseChange, StandInPigpiod
 
 from tweetdock.core.motion import SPEED
-from tweetdock.servos.needle import FIRST_SPEED, STAGGER_SECONDS
-from tweetdock.servos.needle_thread import NeedleThread
+from tweetdock.servos.needles import FIRST_SPEED, STAGGER_SECONDS, NeedleThread
 from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.servos import REMEMBERED, MockServos
 

@@ -12,23 +12,23 @@ DIAL, _ = dials()
 WIDTHS = (20, 40, 46, 60, 80, 200)
 
 
-def view(work: Calibration, at_us: int | None = None) -> View:
+def view(calibration: Calibration, at_us: int | None = None) -> View:
     return View(
         name="tweets",
         other="tweeters",
         servos="mock",
         dial=DIAL,
-        work=work,
+        calibration=calibration,
         at_us=at_us,
         is_resting=True,
         trouble="",
-        news="",
+        message="",
         other_is_unsaved=False,
     )
 
 
 @pytest.fixture
-def work() -> Calibration:
+def calibration() -> Calibration:
     return Calibration(Marks.of(DIAL))
 
 
@@ -43,80 +43,80 @@ def row_with(rows: list[str], words: str) -> str:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("at_us", [None, 300, 1000, 1499, 3000])
 def test_no_row_is_wider_than_the_terminal(
-    work: Calibration, width: int, at_us: int | None
+    calibration: Calibration, width: int, at_us: int | None
 ) -> None:
-    work.mark(DialPoint.LEFT, 1000)
-    seen = view(work, at_us)
+    calibration.mark(DialPoint.LEFT, 1000)
+    seen = view(calibration, at_us)
     for one in (
         seen,
         replace(seen, trouble="no pigpiod answers " * 9),
-        replace(seen, news="a" * 90),
+        replace(seen, message="a" * 90),
     ):
         assert all(len(row) < width for row in text(panel(one, width)))
     assert all(len(row) < width for row in text(help_text(width)))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_needle_and_marks_stand_in_their_order(work: Calibration, width: int) -> None:
-    rows = text(panel(view(work, 1750), width))
+def test_needle_and_marks_stand_in_their_order(calibration: Calibration, width: int) -> None:
+    rows = text(panel(view(calibration, 1750), width))
     line = row_with(rows, "L")
     needle = row_with(rows, "▼").index("▼")
     assert line.index("L") < line.index("M") < needle < line.index("R")
-    work.reverse()
-    line = row_with(text(panel(view(work, 1750), width)), "━")
+    calibration.reverse()
+    line = row_with(text(panel(view(calibration, 1750), width)), "━")
     assert line.index("R") < line.index("M") < line.index("L")
 
 
-def test_the_needle_on_a_mark_stands_above_it(work: Calibration) -> None:
-    for place, letter in zip(DialPoint, "LMR", strict=True):
-        rows = text(panel(view(work, work.marks.pulse_us(place)), 80))
+def test_the_needle_on_a_mark_stands_above_it(calibration: Calibration) -> None:
+    for point, letter in zip(DialPoint, "LMR", strict=True):
+        rows = text(panel(view(calibration, calibration.marks.pulse_us(point)), 80))
         assert row_with(rows, "▼").index("▼") == row_with(rows, "━").index(letter)
 
 
-def test_pulses_beyond_the_usual_widen_the_scale(work: Calibration) -> None:
-    assert "3000" not in "".join(text(panel(view(work, 2500), 80)))
-    assert "3000" in "".join(text(panel(view(work, 2501), 80)))
+def test_pulses_beyond_the_usual_widen_the_scale(calibration: Calibration) -> None:
+    assert "3000" not in "".join(text(panel(view(calibration, 2500), 80)))
+    assert "3000" in "".join(text(panel(view(calibration, 2501), 80)))
 
 
-def test_what_is_not_saved_says_so(work: Calibration) -> None:
-    assert "not saved" not in "".join(text(panel(view(work, 1000), 80)))
-    work.nudge(10, 1000, 0.0)
-    work.mark(DialPoint.LEFT, 1010)
+def test_what_is_not_saved_says_so(calibration: Calibration) -> None:
+    assert "not saved" not in "".join(text(panel(view(calibration, 1000), 80)))
+    calibration.nudge(10, 1000, 0.0)
+    calibration.mark(DialPoint.LEFT, 1010)
     for width in (46, 80):
-        rows = text(panel(view(work, 1010), width))
+        rows = text(panel(view(calibration, 1010), width))
         assert [row.split()[1] for row in rows if "not saved" in row] == ["left"]
-    other = replace(view(work), other_is_unsaved=True)
+    other = replace(view(calibration), other_is_unsaved=True)
     assert "tweeters, not saved" in text(panel(other, 80))[0]
 
 
-def test_the_next_step_is_told_until_all_is_done(work: Calibration) -> None:
+def test_the_next_step_is_told_until_all_is_done(calibration: Calibration) -> None:
     def told(at_us: int | None) -> str:
-        return " ".join(text(panel(view(work, at_us), 80)))
+        return " ".join(text(panel(view(calibration, at_us), 80)))
 
     assert "slowly at first" in told(None)
     assert "press l" in told(1000)
-    work.nudge(10, 1000, 0.0)
-    work.mark(DialPoint.LEFT, 1010)
+    calibration.nudge(10, 1000, 0.0)
+    calibration.mark(DialPoint.LEFT, 1010)
     assert "press r" in told(1010)
-    work.mark(DialPoint.RIGHT, 1010)
+    calibration.mark(DialPoint.RIGHT, 1010)
     assert "0 µs apart" in told(1010)
-    work.go(DialPoint.LEFT)
-    work.halt(1900)
-    work.mark(DialPoint.RIGHT, 1900)
+    calibration.go(DialPoint.LEFT)
+    calibration.halt(1900)
+    calibration.mark(DialPoint.RIGHT, 1900)
     assert "press m" in told(1900)
-    work.halt(1400)
-    work.mark(DialPoint.MIDDLE, 1400)
+    calibration.halt(1400)
+    calibration.mark(DialPoint.MIDDLE, 1400)
     assert "s saves" in told(1400)
-    work.save()
+    calibration.save()
     assert "q quits" in told(1400)
 
 
-def test_keys_stay_where_they_are_whatever_is_said(work: Calibration) -> None:
+def test_keys_stay_where_they_are_whatever_is_said(calibration: Calibration) -> None:
     def place_of_keys(at_us: int | None) -> int:
-        rows = text(panel(view(work, at_us), 80))
+        rows = text(panel(view(calibration, at_us), 80))
         return rows.index(row_with(rows, "tab other dial"))
 
     before = place_of_keys(None)
-    work.nudge(-600, 1000, 0.0)
-    assert work.note
+    calibration.nudge(-600, 1000, 0.0)
+    assert calibration.note
     assert place_of_keys(500) == before

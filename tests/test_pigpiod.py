@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from dials import LIMIT
-from minding import QUICK, Place, in_time, placed, stop_in_its_tracks
+from minding import QUICK, Machine, in_time, machine_in, stop_in_its_tracks
 from standins.pigpiod import StandInPigpiod, free_port
 
 import tweetdock.servos.pigpiod
@@ -34,9 +34,9 @@ Can't initialise pigpio library"""
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with placed(tmp_path) as place:
-        yield place
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    with machine_in(tmp_path) as machine:
+        yield machine
 
 
 @pytest.fixture
@@ -107,117 +107,119 @@ def test_a_server_of_another_kind_is_no_pigpiod(impatient: None, answer: bytes) 
         assert not is_answering("127.0.0.1", port)
 
 
-def test_pigpiod_is_started_in_the_foreground_for_this_machine_only(place: Place) -> None:
-    place.pigpiod.start()
-    (start,) = place.entries("start")
-    assert start["argv"] == ["-g", "-f", "-m", "-n", "127.0.0.1", "-p", str(place.port)]
-    assert is_answering("127.0.0.1", place.port)
+def test_pigpiod_is_started_in_the_foreground_for_this_machine_only(machine: Machine) -> None:
+    machine.pigpiod.start()
+    (start,) = machine.entries("start")
+    assert start["argv"] == ["-g", "-f", "-m", "-n", "127.0.0.1", "-p", str(machine.port)]
+    assert is_answering("127.0.0.1", machine.port)
 
 
 def test_a_port_in_the_environment_does_not_lead_pigpiod_astray(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To pigpiod its variable outranks -p, to TweetDock a flag outranks the variable."""
     monkeypatch.setenv("PIGPIO_PORT", str(free_port()))
-    place.pigpiod.start()
-    assert place.entries("start")[0]["port"] == place.port
+    machine.pigpiod.start()
+    assert machine.entries("start")[0]["port"] == machine.port
 
 
-def test_ctrl_c_does_not_reach_pigpiod(place: Place) -> None:
-    place.pigpiod.start()
-    assert os.getsid(place.pids[0]) != os.getsid(0)
+def test_ctrl_c_does_not_reach_pigpiod(machine: Machine) -> None:
+    machine.pigpiod.start()
+    assert os.getsid(machine.pids[0]) != os.getsid(0)
 
 
-def test_end_asks_pigpiod_to_end(place: Place) -> None:
-    place.pigpiod.start()
-    place.pigpiod.end(LIMIT)
-    assert place.entries("stop")
-    assert [entry["name"] for entry in place.entries("signal")] == ["SIGTERM"]
-    assert not place.lock.exists()
-    place.pigpiod.end(LIMIT)
+def test_end_asks_pigpiod_to_end(machine: Machine) -> None:
+    machine.pigpiod.start()
+    machine.pigpiod.end(LIMIT)
+    assert machine.entries("stop")
+    assert [entry["name"] for entry in machine.entries("signal")] == ["SIGTERM"]
+    assert not machine.lock.exists()
+    machine.pigpiod.end(LIMIT)
 
 
 def test_end_waits_no_longer_than_pigpiod_takes(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed by the end of its container it would leave graphics memory lost until a restart."""
     monkeypatch.setenv("STANDIN_PIGPIOD_END_SECONDS", "0.5")
-    place.pigpiod.start()
-    place.pigpiod.end()
-    assert not place.entries("stop")
-    in_time(LIMIT, lambda: place.pigpiod.end(3 * LIMIT))
-    assert place.entries("stop")
-    assert len(place.entries("signal")) == 1
+    machine.pigpiod.start()
+    machine.pigpiod.end()
+    assert not machine.entries("stop")
+    in_time(LIMIT, lambda: machine.pigpiod.end(3 * LIMIT))
+    assert machine.entries("stop")
+    assert len(machine.entries("signal")) == 1
 
 
-def test_end_before_any_start_is_no_trouble_and_the_last_word(place: Place) -> None:
+def test_end_before_any_start_is_no_trouble_and_the_last_word(machine: Machine) -> None:
     """A thread that is still looking for one must not start it when nobody is left to end it."""
-    place.pigpiod.end()
+    machine.pigpiod.end()
     with pytest.raises(ServoError, match="no pigpiod is started any more"):
-        place.pigpiod.start()
-    assert place.pids == []
+        machine.pigpiod.start()
+    assert machine.pids == []
 
 
 def test_end_waits_only_so_long_and_once_for_a_pigpiod_that_hangs(
-    place: Place, caplog: pytest.LogCaptureFixture
+    machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place.pigpiod.start()
-    stop_in_its_tracks(place.pids[0])
-    in_time(0.3, place.pigpiod.end)
+    machine.pigpiod.start()
+    stop_in_its_tracks(machine.pids[0])
+    in_time(0.3, machine.pigpiod.end)
     assert not caplog.records
-    in_time(0.6, lambda: place.pigpiod.end(0.2))
-    place.pigpiod.end(3 * LIMIT)
+    in_time(0.6, lambda: machine.pigpiod.end(0.2))
+    machine.pigpiod.end(3 * LIMIT)
     (record,) = caplog.records
     assert record.getMessage().startswith("pigpiod has not ended in 0.2 seconds; ")
 
 
-def test_it_takes_no_disk_to_start_pigpiod(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_takes_no_disk_to_start_pigpiod(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a card that is full or read-only, it was told that no pigpiod answers."""
     monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
-    place.pigpiod.start()
-    assert is_answering("127.0.0.1", place.port)
+    machine.pigpiod.start()
+    assert is_answering("127.0.0.1", machine.port)
     monkeypatch.setenv("STANDIN_PIGPIOD_REFUSE", "a reason")
     with pytest.raises(ServoError, match=r"pigpiod ended at once: a reason$"):
-        Pigpiod(free_port(), place.lock.with_name("another")).start()
+        Pigpiod(free_port(), machine.lock.with_name("another")).start()
 
 
 def test_nothing_of_ours_is_handed_to_pigpiod(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = ("X_BEARER_TOKEN", "TWEETDOCK_WEB", "NOTIFY_SOCKET", "WATCHDOG_USEC", "AWS_PROFILE")
     for name in ours:
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("TZ", "UTC")
-    place.pigpiod.start()
-    names = place.entries("start")[0]["env"]
+    machine.pigpiod.start()
+    names = machine.entries("start")[0]["env"]
     assert isinstance(names, list)
     assert not set(ours) & set(names)
     assert {"PATH", "TZ", "PIGPIO_PORT"} <= set(names)
 
 
-def test_more_options_are_given_to_pigpiod_last(place: Place) -> None:
-    place.pigpiod = Pigpiod(place.port, place.lock, ("-t", "0", "-s", "10"))
-    place.pigpiod.start()
-    argv = place.entries("start")[0]["argv"]
+def test_more_options_are_given_to_pigpiod_last(machine: Machine) -> None:
+    machine.pigpiod = Pigpiod(machine.port, machine.lock, ("-t", "0", "-s", "10"))
+    machine.pigpiod.start()
+    argv = machine.entries("start")[0]["argv"]
     assert isinstance(argv, list)
-    assert argv[-6:] == ["-p", str(place.port), "-t", "0", "-s", "10"]
+    assert argv[-6:] == ["-p", str(machine.port), "-t", "0", "-s", "10"]
 
 
 def test_what_pigpiod_says_when_it_refuses_is_handed_on_with_a_cure(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STANDIN_PIGPIOD_REFUSE", REFUSAL)
     begun = time.monotonic()
     with pytest.raises(ServoError) as caught:
-        place.pigpiod.start()
+        machine.pigpiod.start()
     assert time.monotonic() - begun < 3.0
     assert str(caught.value).startswith(
         "pigpiod ended at once: Sorry, you don't have permission to run this program. Try running "
         "as root, e.g. precede the command with sudo; in a container it takes --privileged; "
     )
     monkeypatch.delenv("STANDIN_PIGPIOD_REFUSE")
-    place.pigpiod.start()
-    assert is_answering("127.0.0.1", place.port)
+    machine.pigpiod.start()
+    assert is_answering("127.0.0.1", machine.port)
 
 
 @pytest.mark.parametrize(
@@ -228,43 +230,43 @@ def test_what_pigpiod_says_when_it_refuses_is_handed_on_with_a_cure(
     ],
 )
 def test_a_pigpiod_that_ends_without_a_word_is_told_of(
-    place: Place, script: str, reason: str
+    machine: Machine, script: str, reason: str
 ) -> None:
-    place.program(script)
+    machine.program(script)
     with pytest.raises(ServoError) as caught:
-        place.pigpiod.start()
+        machine.pigpiod.start()
     assert str(caught.value) == f"pigpiod ended at once: {reason}"
 
 
-def test_a_pigpiod_made_for_another_machine_is_told_of(place: Place) -> None:
-    (place.bin / "pigpiod").write_bytes(b"\x7fELF of another kind")
-    servos = place.servos()
+def test_a_pigpiod_made_for_another_machine_is_told_of(machine: Machine) -> None:
+    (machine.bin / "pigpiod").write_bytes(b"\x7fELF of another kind")
+    servos = machine.servos()
     with pytest.raises(ServoError, match="bin/pigpiod cannot be run: Exec format error"):
         servos.connect()
 
 
-def test_a_pigpiod_that_never_answers_is_ended_again(place: Place, impatient: None) -> None:
-    place.program("exec sleep 60")
-    with pytest.raises(ServoError, match=f"does not answer at 127.0.0.1:{place.port}"):
-        place.pigpiod.start()
-    assert place.pigpiod._child is None
+def test_a_pigpiod_that_never_answers_is_ended_again(machine: Machine, impatient: None) -> None:
+    machine.program("exec sleep 60")
+    with pytest.raises(ServoError, match=f"does not answer at 127.0.0.1:{machine.port}"):
+        machine.pigpiod.start()
+    assert machine.pigpiod._child is None
 
 
-def test_a_port_that_is_taken_is_told_of(place: Place, impatient: None) -> None:
+def test_a_port_that_is_taken_is_told_of(machine: Machine, impatient: None) -> None:
     complaint = r"failed \(Address already in use\); another program has this port: set PIGPIO_PORT"
     with (
-        socket.create_server(("127.0.0.1", place.port)),
+        socket.create_server(("127.0.0.1", machine.port)),
         pytest.raises(ServoError, match=complaint),
     ):
-        place.servos().connect()
+        machine.servos().connect()
 
 
 def test_a_missing_program_is_told_of_with_a_way_out(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (place.bin / "pigpiod").unlink()
-    monkeypatch.setenv("PATH", str(place.bin))
-    servos = place.servos()
+    (machine.bin / "pigpiod").unlink()
+    monkeypatch.setenv("PATH", str(machine.bin))
+    servos = machine.servos()
     with pytest.raises(ServoError) as caught:
         servos.connect()
     assert "not installed" in str(caught.value)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from dials import LIMIT, TWEETS, comes_true, dials
-from minding import QUICK, Place, in_time, placed, stop_in_its_tracks
+from minding import QUICK, Machine, in_time, machine_in, stop_in_its_tracks
 from needs import with_ipv6
 from standins.pigpiod import StandInPigpiod, read_log
 
 import tweetdock.servos.pigpiod
 from tweetdock.core.errors import ServoError
+from tweetdock.servos.needle import Geometry
 from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.pigpiod import Pigpiod, is_answering
-from tweetdock.servos.servos import Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,82 +26,82 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with placed(tmp_path) as place:
-        yield place
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    with machine_in(tmp_path) as machine:
+        yield machine
 
 
-def test_servos_start_a_pigpiod_and_end_it(place: Place) -> None:
-    servos = place.servos()
+def test_servos_start_a_pigpiod_and_end_it(machine: Machine) -> None:
+    servos = machine.servos()
     servos.connect()
     servos.point(0, 90)
     servos.rest(0)
     servos.close()
     servos.end(LIMIT)
-    assert place.entries("stop")
-    assert len(place.pids) == 1
-    pulses = [(entry["gpio"], entry["us"]) for entry in read_log(place.log) if "us" in entry]
+    assert machine.entries("stop")
+    assert len(machine.pids) == 1
+    pulses = [(entry["gpio"], entry["us"]) for entry in read_log(machine.log) if "us" in entry]
     assert pulses == [(TWEETS, 1500.0), (TWEETS, 0.0)]
 
 
-def test_servos_use_a_pigpiod_that_runs_already(place: Place) -> None:
-    with StandInPigpiod(place.port) as running:
-        servos = place.servos()
+def test_servos_use_a_pigpiod_that_runs_already(machine: Machine) -> None:
+    with StandInPigpiod(machine.port) as running:
+        servos = machine.servos()
         servos.connect()
         servos.point(0, 90)
         assert running.pulse_us(TWEETS) == 1500
         servos.close()
         servos.end()
-    assert place.pids == []
+    assert machine.pids == []
 
 
 @with_ipv6
-def test_servos_use_the_pigpiod_of_the_system_which_listens_at_ipv6_only(place: Place) -> None:
+def test_servos_use_the_pigpiod_of_the_system_which_listens_at_ipv6_only(machine: Machine) -> None:
     """Raspberry Pi OS runs `pigpiod -l`: a second one met "Can't lock /var/run/pigpio.pid"."""
-    with StandInPigpiod(place.port, address="::1") as running:
-        servos = place.servos()
+    with StandInPigpiod(machine.port, address="::1") as running:
+        servos = machine.servos()
         servos.connect()
         servos.point(0, 90)
         assert running.pulse_us(TWEETS) == 1500
         running.drop()
-        with pytest.raises(ServoError, match=rf"no pigpiod answers at \[::1\]:{place.port}$"):
+        with pytest.raises(ServoError, match=rf"no pigpiod answers at \[::1\]:{machine.port}$"):
             servos.check()
         servos.close()
         servos.connect()
         servos.point(0, 45)
         assert running.pulse_us(TWEETS) == 1250
         servos.close()
-    assert place.pids == []
+    assert machine.pids == []
     servos.connect()
     servos.point(0, 45)
-    assert len(place.pids) == 1
+    assert len(machine.pids) == 1
     servos.close()
     servos.end(LIMIT)
 
 
 @with_ipv6
-def test_a_pigpiod_that_was_started_with_l_is_found(place: Place) -> None:
-    words = [str(place.bin / "pigpiod"), "-g", "-l", "-p", str(place.port)]
+def test_a_pigpiod_that_was_started_with_l_is_found(machine: Machine) -> None:
+    words = [str(machine.bin / "pigpiod"), "-g", "-l", "-p", str(machine.port)]
     with subprocess.Popen(words) as process:
         try:
-            assert comes_true(lambda: is_answering("::1", place.port))
-            assert not is_answering("127.0.0.1", place.port)
-            servos = place.servos()
+            assert comes_true(lambda: is_answering("::1", machine.port))
+            assert not is_answering("127.0.0.1", machine.port)
+            servos = machine.servos()
             servos.connect()
             servos.close()
             servos.end()
-            assert place.pids == [process.pid]
+            assert machine.pids == [process.pid]
         finally:
             process.kill()
 
 
 @pytest.mark.parametrize("step", [1, 2, 4, 5, 8, 10])
 def test_needles_are_told_whole_steps_of_the_pigpiod_that_was_started(
-    place: Place, step: int
+    machine: Machine, step: int
 ) -> None:
     options = ("-s", str(step))
-    servos = PigpioServos(dials(), "", place.port, options)
-    place.pigpiod = servos._daemon = Pigpiod(place.port, place.lock, options)
+    servos = PigpioServos(dials(), "", machine.port, options)
+    machine.pigpiod = servos._daemon = Pigpiod(machine.port, machine.lock, options)
     servos.connect()
     geometry = replace(Geometry.of(dials()[0]), step_us=servos.step_us)
     asked = [geometry.snap(share * 1.8) for share in range(0, 101, 4)]
@@ -109,7 +109,7 @@ def test_needles_are_told_whole_steps_of_the_pigpiod_that_was_started(
         servos.point(0, angle)
     servos.close()
     servos.end(LIMIT)
-    sent = [float(str(entry["us"])) for entry in read_log(place.log) if entry.get("us")]
+    sent = [float(str(entry["us"])) for entry in read_log(machine.log) if entry.get("us")]
     wanted = [geometry.pulse_us(angle) for angle in asked]
     assert len(sent) == len(wanted)
     missed = [abs(one - other) for one, other in zip(sent, wanted, strict=True)]
@@ -117,49 +117,49 @@ def test_needles_are_told_whole_steps_of_the_pigpiod_that_was_started(
     assert max(missed) < (step if step < 5 else 0.1)
 
 
-def test_a_pigpiod_elsewhere_is_never_started_here(place: Place) -> None:
-    servos = PigpioServos(dials(), "127.0.0.1", place.port)
+def test_a_pigpiod_elsewhere_is_never_started_here(machine: Machine) -> None:
+    servos = PigpioServos(dials(), "127.0.0.1", machine.port)
     with pytest.raises(ServoError, match="no pigpiod answers"):
         servos.connect()
     servos.close()
     servos.end()
-    assert place.pids == []
+    assert machine.pids == []
 
 
-def test_a_killed_pigpiod_is_started_again_by_the_next_connect(place: Place) -> None:
-    servos = place.servos()
+def test_a_killed_pigpiod_is_started_again_by_the_next_connect(machine: Machine) -> None:
+    servos = machine.servos()
     servos.connect()
     for turn in range(1, 3):
         servos.point(0, 90)
-        os.kill(place.pids[-1], signal.SIGKILL)
-        os.waitid(os.P_PID, place.pids[-1], os.WEXITED | os.WNOWAIT)
+        os.kill(machine.pids[-1], signal.SIGKILL)
+        os.waitid(os.P_PID, machine.pids[-1], os.WEXITED | os.WNOWAIT)
         with pytest.raises(ServoError):
             servos.check()
         servos.close()
-        assert len(place.pids) == turn
+        assert len(machine.pids) == turn
         servos.connect()
-        assert len(place.pids) == turn + 1
+        assert len(machine.pids) == turn + 1
         servos.point(0, 45)
     servos.close()
     servos.end()
-    assert comes_true(lambda: bool(place.entries("stop")))
+    assert comes_true(lambda: bool(machine.entries("stop")))
 
 
 def test_a_pigpiod_that_hangs_is_killed_and_started_again(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tweetdock.servos.pigpiod, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(tweetdock.servos.pigpiod, "HUNG_SECONDS", 0.2)
-    servos = place.servos()
+    servos = machine.servos()
     servos.connect()
-    stop_in_its_tracks(place.pids[0])
+    stop_in_its_tracks(machine.pids[0])
     with pytest.raises(ServoError):
         servos.check()
     in_time(QUICK, servos.close)
     in_time(LIMIT, servos.connect)
     servos.point(0, 45)
-    assert len(place.pids) == 2
+    assert len(machine.pids) == 2
     with pytest.raises(ProcessLookupError):
-        os.kill(place.pids[0], 0)
+        os.kill(machine.pids[0], 0)
     servos.close()
     servos.end()

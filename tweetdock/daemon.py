@@ -17,7 +17,7 @@ from tweetdock.core.reading import Reading
 from tweetdock.factory import make_board, make_keeper, make_past, open_page
 from tweetdock.keep.archive_reader import texts
 from tweetdock.servos.choice import make_servos, read_model
-from tweetdock.servos.needle_thread import NeedleThread
+from tweetdock.servos.needles import NeedleThread
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.journal import Journal

@@ -15,7 +15,7 @@ from tweetdock.keep.archive import Archive
 from tweetdock.keep.closed_files import ClosedFiles, ClosedFilesThread
 from tweetdock.keep.history import HistoryRow
 from tweetdock.keep.keeper import Keeper
-from tweetdock.servos.needle_thread import NeedleThread
+from tweetdock.servos.needles import NeedleThread
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import asks_x
 from tweetdock.show.board import Board, Health, Moment, Past

@@ -1,4 +1,4 @@
-"""The word `calibrate`: finds the pulses of each servo's ends, with the keyboard."""
+"""The command `calibrate`: finds the pulses of each servo's ends, with the keyboard."""
 
 import argparse
 import os
@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from tweetdock.commands import calibrate_screen as keys
+from tweetdock.commands import calibrate_terminal as keys
 from tweetdock.commands.calibrate_panel import View, help_text, panel
-from tweetdock.commands.calibrate_screen import Keyboard, Screen
+from tweetdock.commands.calibrate_terminal import Keyboard, Screen
 from tweetdock.commands.output import (
     EXIT_INTERRUPTED,
     EXIT_SETTINGS,
@@ -22,21 +22,20 @@ from tweetdock.commands.output import (
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import ServoError, UnavailableError
 from tweetdock.keep.files import Lock
-from tweetdock.servos.bench import Bench
 from tweetdock.servos.calibration import Calibration, DialPoint, Marks
-from tweetdock.servos.needle import FRAME_SECONDS
-from tweetdock.servos.needle_thread import CHECK_SECONDS
+from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS
 from tweetdock.settings.env_file import ENV_FILE
 from tweetdock.settings.gauge import Settings
 
+if TYPE_CHECKING:
+    from tweetdock.servos.bench import Bench
+
 REDRAW_SECONDS = 0.08  # over a slow line a needle on its way must not outrun its picture
 NUDGES = {"right": 10, "left": -10, "up": 1, "down": -1, ".": 1, ",": -1}
-PLACES = {"l": DialPoint.LEFT, "m": DialPoint.MIDDLE, "r": DialPoint.RIGHT}
+POINTS = {"l": DialPoint.LEFT, "m": DialPoint.MIDDLE, "r": DialPoint.RIGHT}
 REMARKS = {"pigpio": ", steps of {:g} µs", "mock": ", no servo moves"}
 GOALS = {"1": DialPoint.LEFT, "2": DialPoint.MIDDLE, "3": DialPoint.RIGHT}
-
-
-# What is wrong with the other settings is the gauge's concern: there may be no credentials yet.
+# What is wrong with the other settings is up to the gauge: there may be no credentials yet.
 _READ = (
     *("TWEETDOCK_TWEETS_", "TWEETDOCK_TWEETERS_", "TWEETDOCK_SERVO_", "PIGPIO_"),
     "TWEETDOCK_PIGPIOD_",
@@ -44,158 +43,8 @@ _READ = (
 )
 
 
-class CalibrationSession:
-    """One sitting at the bench; `save` saves all dials' marks and says what became of it."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        bench: Bench,
-        works: Sequence[Calibration],
-        save: Callable[[], str],
-        number: int,
-    ) -> None:
-        self._dials = (settings.tweets, settings.tweeters)
-        self._bench = bench
-        self._works = works
-        self._save = save
-        self._number = number
-        self._news = ""
-        self._is_helping = False
-        self._is_leaving = False
-        self._is_over = False
-        self._drawn_at = float("-inf")
-        self.was_interrupted = False
-
-    def run(self, keyboard: Keyboard, screen: Screen, monotonic: Callable[[], float]) -> None:
-        """Take keys, turn needles and show both until the owner leaves or somebody ends it."""
-        is_moving = False
-        self._draw(screen)
-        while not self._is_over:
-            pressed = keyboard.wait(FRAME_SECONDS if is_moving else CHECK_SECONDS)
-            now = monotonic()
-            for key in pressed:
-                if not self._is_over:
-                    self._handle(key, now, keyboard, screen)
-            was_moving, is_moving = is_moving, self._bench.turn(now)
-            is_moving = self._goes_on() or is_moving
-            if pressed or was_moving != is_moving or now - self._drawn_at >= REDRAW_SECONDS:
-                self._drawn_at = now
-                self._draw(screen)
-        self._news, self._is_helping = "The needles go to zero.", False
-        self._draw(screen)
-
-    @property
-    def _work(self) -> Calibration:
-        return self._works[self._number]
-
-    def _handle(self, key: str, now: float, keyboard: Keyboard, screen: Screen) -> None:
-        if key in (keys.INTERRUPT, keys.HANG_UP):
-            self.was_interrupted = self._is_over = True
-        elif key == keys.SUSPEND:
-            self._bench.pause()
-            screen.close()
-            keyboard.sleep()
-            screen.open()
-        elif key == keys.RESUME:
-            keyboard.set_raw()
-            screen.open()
-        elif key == keys.RESIZE:
-            screen.forget()
-        elif self._is_helping:
-            self._is_helping = False
-        else:
-            self._press(key, now)
-
-    def _press(self, key: str, now: float) -> None:
-        work, number, is_asked = self._work, self._number, self._is_leaving
-        self._news, self._is_leaving = "", False
-        was_at = work.target_us
-        if work.is_sweeping and key not in ("q", "s", "?"):
-            work.halt(self._bench.at_us(number))
-        elif key in NUDGES:
-            work.nudge(NUDGES[key], self._bench.at_us(number), now)
-        elif key in PLACES:
-            is_known = self._bench.was_moved(number)
-            work.mark(PLACES[key], self._bench.at_us(number) if is_known else None)
-        elif key in GOALS:
-            work.go(GOALS[key])
-        elif key in ("space", keys.ESCAPE):
-            work.halt(self._bench.at_us(number))
-        elif key == "q":
-            self._leave(is_asked=is_asked)
-        else:
-            self._command(key)
-        moves = key in NUDGES or key in GOALS or key == "t"
-        if moves or work.target_us != was_at:
-            self._bench.send(number, work.target_us)
-
-    def _command(self, key: str) -> None:
-        work = self._work
-        if key == "t":
-            work.sweep()
-        elif key == "x":
-            work.reverse()
-        elif key == "u":
-            work.undo()
-        elif key == "s":
-            self._news = self._saved()
-        elif key == "tab":
-            work.note = ""
-            self._number = 1 - self._number
-        elif key == "?":
-            self._is_helping = True
-        else:
-            work.note = "This key does nothing; ? tells which do what."
-
-    def _saved(self) -> str:
-        for dial, work in zip(DIALS, self._works, strict=True):
-            work.note = ""
-            if work.unsaved and work.marks.trouble:
-                return f"Not saved, {dial}: {work.marks.trouble}"
-        if not any(work.unsaved for work in self._works):
-            return "There is nothing to save: all is as it was."
-        return self._save()
-
-    def _leave(self, *, is_asked: bool) -> None:
-        self._is_over = is_asked or not any(work.unsaved for work in self._works)
-        self._is_leaving = True
-        self._work.note = ""
-        if not self._is_over:
-            self._news = "Not all is saved: s saves it, q again leaves without."
-
-    def _goes_on(self) -> bool:
-        """Whether a sweep goes on now to the next mark from the one that was come to."""
-        if not (self._work.is_sweeping and self._bench.is_resting(self._number)):
-            return False
-        self._work.arrive()
-        self._bench.send(self._number, self._work.target_us)
-        return self._work.is_sweeping
-
-    def _draw(self, screen: Screen) -> None:
-        width, _ = screen.size()
-        if self._is_helping:
-            screen.show(help_text(width))
-            return
-        number, other = self._number, 1 - self._number
-        was_moved, moves_by = self._bench.was_moved(number), self._bench.name
-        view = View(
-            name=DIALS[number],
-            other=DIALS[other],
-            servos=moves_by + REMARKS.get(moves_by, "").format(self._bench.step_us),
-            dial=self._dials[number],
-            work=self._work,
-            at_us=self._bench.at_us(number) if was_moved else None,
-            is_resting=self._bench.is_resting(number),
-            trouble=self._bench.trouble,
-            news=self._news,
-            other_is_unsaved=bool(self._works[other].unsaved),
-        )
-        screen.show(panel(view, width))
-
-
 def describe(parser: argparse.ArgumentParser) -> None:
-    """Add the words to a parser."""
+    """Add its arguments to a parser."""
     parser.description = (
         "Find the pulses of each servo's ends with the keyboard: arrows turn the needle, keys mark "
         "where the dial begins and ends. s saves the settings in .env, in this folder."
@@ -218,17 +67,21 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     if not (os.isatty(0) and is_able(sys.stderr, env)):
         complain("calibrate needs a terminal, for its keys; over ssh: ssh -t")
         return EXIT_SETTINGS
-    # They bring the libraries of all servos along: only for who begins.
+    # They bring the libraries of all servos along: --help does without.
     from tweetdock.servos.bench import make_bench  # noqa: PLC0415
     from tweetdock.servos.choice import read_model  # noqa: PLC0415
 
-    works = [Calibration(Marks.of(dial)) for dial in (settings.tweets, settings.tweeters)]
-    bench = make_bench(settings, read_model(), [work.target_us for work in works])
-    saver = Saver(None if arguments.prints else Path.cwd() / ENV_FILE, works)
-    session = CalibrationSession(settings, bench, works, saver.save, DIALS.index(arguments.dial))
+    calibrations = [Calibration(Marks.of(dial)) for dial in (settings.tweets, settings.tweeters)]
+    bench = make_bench(
+        settings, read_model(), [calibration.target_us for calibration in calibrations]
+    )
+    saver = Saver(None if arguments.prints else Path.cwd() / ENV_FILE, calibrations)
+    session = CalibrationSession(
+        settings, bench, calibrations, saver.save, DIALS.index(arguments.dial)
+    )
     try:
         with _alone(settings.keep.state_dir), _connected(bench):
-            are_home, was_interrupted = _calibrate(session, bench, works)
+            are_home, was_interrupted = _calibrate(session, bench, calibrations)
     except (ServoError, UnavailableError) as error:
         complain(error)
         return EXIT_UNAVAILABLE
@@ -243,23 +96,175 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     return code or (EXIT_INTERRUPTED if was_interrupted else 0)
 
 
+class CalibrationSession:
+    """Keys in, needles and panel out; `save` saves all dials' marks and returns what to show."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        bench: "Bench",
+        calibrations: Sequence[Calibration],
+        save: Callable[[], str],
+        number: int,
+    ) -> None:
+        self._dials = (settings.tweets, settings.tweeters)
+        self._bench = bench
+        self._calibrations = calibrations
+        self._save = save
+        self._number = number
+        self._message = ""
+        self._is_helping = False
+        self._is_leaving = False
+        self._is_over = False
+        self._drawn_at = float("-inf")
+        self.was_interrupted = False
+
+    def run(self, keyboard: Keyboard, screen: Screen, monotonic: Callable[[], float]) -> None:
+        """Handle keys, move needles and show both until the owner leaves or somebody ends it."""
+        is_moving = False
+        self._draw(screen)
+        while not self._is_over:
+            pressed = keyboard.wait(FRAME_SECONDS if is_moving else CHECK_SECONDS)
+            now = monotonic()
+            for key in pressed:
+                if not self._is_over:
+                    self._handle(key, now, keyboard, screen)
+            was_moving, is_moving = is_moving, self._bench.frame(now)
+            is_moving = self._goes_on() or is_moving
+            if pressed or was_moving != is_moving or now - self._drawn_at >= REDRAW_SECONDS:
+                self._drawn_at = now
+                self._draw(screen)
+        self._message, self._is_helping = "The needles go to zero.", False
+        self._draw(screen)
+
+    @property
+    def _calibration(self) -> Calibration:
+        return self._calibrations[self._number]
+
+    def _handle(self, key: str, now: float, keyboard: Keyboard, screen: Screen) -> None:
+        if key in (keys.INTERRUPT, keys.HANG_UP):
+            self.was_interrupted = self._is_over = True
+        elif key == keys.SUSPEND:
+            self._bench.pause()
+            screen.close()
+            keyboard.sleep()
+            screen.open()
+        elif key == keys.RESUME:
+            keyboard.set_raw()
+            screen.open()
+        elif key == keys.RESIZE:
+            screen.forget()
+        elif self._is_helping:
+            self._is_helping = False
+        else:
+            self._press(key, now)
+
+    def _press(self, key: str, now: float) -> None:
+        calibration, number, is_asked = self._calibration, self._number, self._is_leaving
+        self._message, self._is_leaving = "", False
+        was_at = calibration.target_us
+        if calibration.is_sweeping and key not in ("q", "s", "?"):
+            calibration.halt(self._bench.at_us(number))
+        elif key in NUDGES:
+            calibration.nudge(NUDGES[key], self._bench.at_us(number), now)
+        elif key in POINTS:
+            is_known = self._bench.was_moved(number)
+            calibration.mark(POINTS[key], self._bench.at_us(number) if is_known else None)
+        elif key in GOALS:
+            calibration.go(GOALS[key])
+        elif key in ("space", keys.ESCAPE):
+            calibration.halt(self._bench.at_us(number))
+        elif key == "q":
+            self._leave(is_asked=is_asked)
+        else:
+            self._command(key)
+        moves = key in NUDGES or key in GOALS or key == "t"
+        if moves or calibration.target_us != was_at:
+            self._bench.send(number, calibration.target_us)
+
+    def _command(self, key: str) -> None:
+        calibration = self._calibration
+        if key == "t":
+            calibration.sweep()
+        elif key == "x":
+            calibration.reverse()
+        elif key == "u":
+            calibration.undo()
+        elif key == "s":
+            self._message = self._saved()
+        elif key == "tab":
+            calibration.note = ""
+            self._number = 1 - self._number
+        elif key == "?":
+            self._is_helping = True
+        else:
+            calibration.note = "This key does nothing; ? tells which do what."
+
+    def _saved(self) -> str:
+        for dial, calibration in zip(DIALS, self._calibrations, strict=True):
+            calibration.note = ""
+            if calibration.unsaved and calibration.marks.trouble:
+                return f"Not saved, {dial}: {calibration.marks.trouble}"
+        if not any(calibration.unsaved for calibration in self._calibrations):
+            return "There is nothing to save: all is as it was."
+        return self._save()
+
+    def _leave(self, *, is_asked: bool) -> None:
+        self._is_over = is_asked or not any(
+            calibration.unsaved for calibration in self._calibrations
+        )
+        self._is_leaving = True
+        self._calibration.note = ""
+        if not self._is_over:
+            self._message = "Not all is saved: s saves it, q again leaves without."
+
+    def _goes_on(self) -> bool:
+        """Whether a sweep goes on now, from the mark that it has reached to the next one."""
+        if not (self._calibration.is_sweeping and self._bench.is_resting(self._number)):
+            return False
+        self._calibration.arrive()
+        self._bench.send(self._number, self._calibration.target_us)
+        return self._calibration.is_sweeping
+
+    def _draw(self, screen: Screen) -> None:
+        width, _ = screen.size()
+        if self._is_helping:
+            screen.show(help_text(width))
+            return
+        number, other = self._number, 1 - self._number
+        was_moved, moves_by = self._bench.was_moved(number), self._bench.name
+        view = View(
+            name=DIALS[number],
+            other=DIALS[other],
+            servos=moves_by + REMARKS.get(moves_by, "").format(self._bench.step_us),
+            dial=self._dials[number],
+            calibration=self._calibration,
+            at_us=self._bench.at_us(number) if was_moved else None,
+            is_resting=self._bench.is_resting(number),
+            trouble=self._bench.trouble,
+            message=self._message,
+            other_is_unsaved=bool(self._calibrations[other].unsaved),
+        )
+        screen.show(panel(view, width))
+
+
 class Saver:
     """Saves what is marked in `.env`, or keeps the lines to be printed; path: None to print."""
 
-    def __init__(self, path: Path | None, works: list[Calibration]) -> None:
+    def __init__(self, path: Path | None, calibrations: list[Calibration]) -> None:
         self._path = path
-        self._works = works
+        self._calibrations = calibrations
         self._lines: dict[str, str] = {}
         self._has_failed = False
 
     def save(self) -> str:
-        """Save the marks of all dials; what to tell the owner."""
+        """Save the marks of all dials; what to show the owner."""
         values = self._unsaved()
         if self._path is None:
             self._lines |= values
-            news = "Kept. The lines are printed when you leave."
+            message = "Kept. The lines are printed when you leave."
         else:
-            # Only for who saves.
+            # It brings a library along: only for who saves.
             from tweetdock.settings.env_file import save  # noqa: PLC0415
 
             try:
@@ -269,10 +274,10 @@ class Saver:
                 why = error.strerror or str(error)
                 return f"{ENV_FILE} cannot be written: {why}. The lines are printed when you leave."
             self._has_failed = False
-            news = f"Saved in {ENV_FILE}.{_overruled(values)}"
-        for work in self._works:
-            work.save()
-        return news
+            message = f"Saved in {ENV_FILE}.{_overruled(values)}"
+        for calibration in self._calibrations:
+            calibration.save()
+        return message
 
     def report(self) -> int:
         """Print the lines that could not be, or should not be saved; the exit code for that.
@@ -295,13 +300,13 @@ class Saver:
     def _unsaved(self) -> dict[str, str]:
         return {
             f"TWEETDOCK_{dial.upper()}_{name}": value
-            for dial, work in zip(DIALS, self._works, strict=True)
-            for name, value in work.unsaved.items()
+            for dial, calibration in zip(DIALS, self._calibrations, strict=True)
+            for name, value in calibration.unsaved.items()
         }
 
 
 def _is_printed(text: str) -> bool:
-    """Whether standard output took it; a sitting's marks must not go where nobody sees them."""
+    """Whether standard output accepted it; else the marks would be lost unseen."""
     if sys.__stdout__ is None:  # closed before the start
         return False
     try:
@@ -314,7 +319,7 @@ def _is_printed(text: str) -> bool:
 
 
 def _forget(*streams: TextIO) -> None:
-    # Python, which writes what is left when it ends, must not stumble over what is gone.
+    # Python, which writes what is left when it ends, must not fail on what is gone.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in streams:
         os.dup2(nowhere, stream.fileno())
@@ -338,7 +343,7 @@ def _overruled(values: Mapping[str, str]) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """While no TweetDock can run on the same state; raises UnavailableError if one does."""
+    """Let no TweetDock run on the same state meanwhile; UnavailableError if one does."""
     lock = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -372,14 +377,14 @@ def _connected(bench: "Bench") -> Iterator[None]:
 
 
 def _calibrate(
-    session: "CalibrationSession", bench: "Bench", works: list[Calibration]
+    session: CalibrationSession, bench: "Bench", calibrations: list[Calibration]
 ) -> tuple[bool, bool]:
-    """Have the owner at it; whether the needles came home, and whether it was broken off."""
+    """Let the owner calibrate; whether the needles came home, and whether it was interrupted."""
     with ExitStack() as stack:
         keyboard = stack.enter_context(Keyboard(0))
         screen = Screen(sys.stderr, os.environ)
         stack.callback(screen.end)
         screen.open()
         session.run(keyboard, screen, time.monotonic)
-        are_home = bench.leave([work.home_us for work in works])
+        are_home = bench.go_home([calibration.home_us for calibration in calibrations])
     return are_home, session.was_interrupted

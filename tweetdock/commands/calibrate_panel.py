@@ -10,7 +10,7 @@ from tweetdock.settings.gauge import DialSettings
 
 WIDEST = 76
 ROOMY = 60
-WORDS = 3
+MESSAGE_ROWS = 3  # the keys below stay where they are, whatever the message
 LETTERS = {DialPoint.LEFT: "L", DialPoint.MIDDLE: "M", DialPoint.RIGHT: "R"}
 MEANINGS = {DialPoint.LEFT: "count 0", DialPoint.MIDDLE: "halfway", DialPoint.RIGHT: "full scale"}
 KEYS = (
@@ -57,11 +57,11 @@ class View:
     other: str
     servos: str
     dial: DialSettings
-    work: Calibration
+    calibration: Calibration
     at_us: int | None
     is_resting: bool
     trouble: str
-    news: str
+    message: str
     other_is_unsaved: bool
 
 
@@ -71,13 +71,13 @@ def panel(view: View, width: int) -> list[Row]:
     rows = [
         _head(view, width),
         [],
-        _stand(view),
+        _position(view),
         [],
         *_scale(view, width - 2),
         [],
         *_marks(view, is_roomy=width >= ROOMY),
         [],
-        *_words(view, width),
+        *_messages(view, width),
         [],
         *_keys(width),
     ]
@@ -100,28 +100,28 @@ def _head(view: View, width: int) -> Row:
     return [*row, Piece(" " * gap), Piece(other, "dim")] if gap > 1 else row
 
 
-def _stand(view: View) -> Row:
+def _position(view: View) -> Row:
     if view.at_us is None:
         return [Piece("   not moved yet", "bold"), Piece(f"  {_start(view)}", "dim")]
     pulse = Piece(f"   {view.at_us} µs", "bold")
-    if view.work.is_sweeping:
+    if view.calibration.is_sweeping:
         return [pulse, Piece("  sweeping; any key stops it", "dim")]
     if view.is_resting:
         return [pulse, Piece("  at rest, no pulses", "dim")]
-    if view.at_us == view.work.target_us:
+    if view.at_us == view.calibration.target_us:
         return [pulse]
-    return [pulse, Piece(f"  on its way to {view.work.target_us} µs", "dim")]
+    return [pulse, Piece(f"  on its way to {view.calibration.target_us} µs", "dim")]
 
 
 def _start(view: View) -> str:
-    return f"its first pulse will be {view.work.target_us} µs"
+    return f"its first pulse will be {view.calibration.target_us} µs"
 
 
 def _scale(view: View, room: int) -> Iterator[Row]:
     """The needle above a line of all pulses, the marks on it, numbers below."""
-    marks = view.work.marks
-    here = view.work.target_us if view.at_us is None else view.at_us
-    seen = [here, *(marks.pulse_us(place) for place in DialPoint)]
+    marks = view.calibration.marks
+    here = view.calibration.target_us if view.at_us is None else view.at_us
+    seen = [here, *(marks.pulse_us(point) for point in DialPoint)]
     is_wide = min(seen) < USUAL_US[0] or max(seen) > USUAL_US[1]
     low, high = LAST_US if is_wide else USUAL_US
 
@@ -131,7 +131,7 @@ def _scale(view: View, room: int) -> Iterator[Row]:
     needle = " " * column(here)
     yield [Piece(f"  {needle}"), Piece("▼", "dim" if view.at_us is None else "red")]
     line: Row = [Piece("  ")]
-    letters = {column(marks.pulse_us(place)): LETTERS[place] for place in DialPoint}
+    letters = {column(marks.pulse_us(point)): LETTERS[point] for point in DialPoint}
     for cell in range(room):
         us = low + cell / (room - 1) * (high - low)
         if cell in letters:
@@ -152,56 +152,55 @@ def _scale(view: View, room: int) -> Iterator[Row]:
 
 
 def _marks(view: View, *, is_roomy: bool) -> Iterator[Row]:
-    dial, marks = view.dial, view.work.marks
+    dial, marks = view.dial, view.calibration.marks
     middle = (dial.min_angle + dial.max_angle) / 2
     angles = {
         DialPoint.LEFT: dial.min_angle,
         DialPoint.MIDDLE: middle,
         DialPoint.RIGHT: dial.max_angle,
     }
-    for place in DialPoint:
-        is_free = place is DialPoint.MIDDLE and marks.middle is None
-        meaning = f"  {MEANINGS[place]}{', not measured' * is_free}" * is_roomy
-        news = "not saved" if view.work.is_unsaved(place) else ""
+    for point in DialPoint:
+        is_free = point is DialPoint.MIDDLE and marks.middle is None
+        meaning = f"  {MEANINGS[point]}{', not measured' * is_free}" * is_roomy
+        unsaved = "not saved" if view.calibration.is_unsaved(point) else ""
         yield [
-            Piece(f"   {LETTERS[place]} ", "bold"),
-            Piece(f" {place:<10}  {marks.pulse_us(place):>4} µs"),
-            Piece(f"  {angles[place]:>4g}°", "dim"),
-            Piece(f"{meaning:<{MEANING if news and is_roomy else 0}}", "dim"),
-            Piece(f"  {news}" if news else "", "yellow"),
+            Piece(f"   {LETTERS[point]} ", "bold"),
+            Piece(f" {point:<10}  {marks.pulse_us(point):>4} µs"),
+            Piece(f"  {angles[point]:>4g}°", "dim"),
+            Piece(f"{meaning:<{MEANING if unsaved and is_roomy else 0}}", "dim"),
+            Piece(f"  {unsaved}" if unsaved else "", "yellow"),
         ]
 
 
-def _words(view: View, width: int) -> Iterator[Row]:
-    """What ails or was said last, and what to do next."""
-    work = view.work
+def _messages(view: View, width: int) -> Iterator[Row]:
+    """The error or the last message, and what to do next."""
+    calibration = view.calibration
     if view.trouble:
         text, style = f"{view.trouble}; trying again", "red"
-    elif work.note or view.news:
-        text, style = work.note or view.news, "bold"
-    elif work.caution:
-        text, style = work.caution, "yellow"
+    elif calibration.note or view.message:
+        text, style = calibration.note or view.message, "bold"
+    elif calibration.caution:
+        text, style = calibration.caution, "yellow"
     else:
         text, style = "", ""
-    said = [[Piece(f" {line}", style)] for line in _wrapped(text, width - 1)]
-    said += [[Piece(f" {line}")] for line in _wrapped(_next(view), width - 1)]
-    # The keys below stay where they are, whatever is said.
-    yield from said + [[] for _ in range(WORDS - len(said))]
+    rows = [[Piece(f" {line}", style)] for line in _wrapped(text, width - 1)]
+    rows += [[Piece(f" {line}")] for line in _wrapped(_next(view), width - 1)]
+    yield from rows + [[] for _ in range(MESSAGE_ROWS - len(rows))]
 
 
 def _next(view: View) -> str:
-    work = view.work
+    calibration = view.calibration
     if view.at_us is None:
         return "← and → move the needle, slowly at first. ? tells how it is done."
-    if DialPoint.LEFT not in work.marked:
+    if DialPoint.LEFT not in calibration.marked:
         return "Next: bring the needle onto the zero of your dial and press l."
-    if DialPoint.RIGHT not in work.marked:
+    if DialPoint.RIGHT not in calibration.marked:
         return "Next: bring the needle onto full scale and press r."
-    if work.marks.trouble:
-        return work.marks.trouble
-    if not work.unsaved:
+    if calibration.marks.trouble:
+        return calibration.marks.trouble
+    if not calibration.unsaved:
         return "t sweeps once more, tab takes the other dial, q quits."
-    if work.marks.middle is None:
+    if calibration.marks.middle is None:
         return "Next: 2 goes halfway; if that is not the middle, move there and press m. Then s."
     return "Next: t sweeps from end to end, s saves."
 

@@ -22,7 +22,7 @@ from tweetdock.servos.pigpiod import (
     VERSION,
     PigpiodLock,
     ask,
-    place,
+    host_and_port,
 )
 from tweetdock.settings.gauge import DialSettings, Settings
 
@@ -67,7 +67,7 @@ class Knock:
 
 def knock(address: str, port: int) -> Knock:
     """Ask a pigpiod for its version and for its Pi, within a few seconds."""
-    where = place(address, port)
+    where = host_and_port(address, port)
     try:
         with socket.create_connection((address, port), ANSWER_SECONDS) as wire:
             wire.settimeout(ANSWER_SECONDS)

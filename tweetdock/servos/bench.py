@@ -1,16 +1,16 @@
-"""Servos on the bench: both under hand by their pulses, moved as gently as those of the gauge."""
+"""The servos of both dials on the bench: each sent to a pulse, as gently as those of a gauge."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.calibration import LAST_US
 from tweetdock.servos.choice import make_servos
-from tweetdock.servos.needle import Needle, Needles
-from tweetdock.servos.needle_thread import CHECK_SECONDS
-from tweetdock.servos.servos import END_SECONDS, Geometry, Servos
+from tweetdock.servos.needle import CHECK_SECONDS, Geometry, Needle
+from tweetdock.servos.needles import Needles
+from tweetdock.servos.servos import END_SECONDS, Servos
 from tweetdock.settings.gauge import DialSettings, Settings
 
 DEGREES_PER_US = 0.09  # of an ordinary servo: half a circle for 2000 us
@@ -18,7 +18,7 @@ FINEST_US = 1.0
 
 
 def make_bench(settings: Settings, model: str, starts_us: Sequence[int]) -> "Bench":
-    """The bench of the dials as they are set; nothing is reached for yet."""
+    """The bench of the dials as they are set; nothing is connected yet."""
     dials = [_free(settings.tweets), _free(settings.tweeters)]
     return Bench(
         make_servos(replace(settings, tweets=dials[0], tweeters=dials[1]), model), dials, starts_us
@@ -28,25 +28,34 @@ def make_bench(settings: Settings, model: str, starts_us: Sequence[int]) -> "Ben
 class Bench:
     """The servos of both dials, each sent to a pulse; not from several threads.
 
-    A needle rests until it is sent somewhere. It is thought to stand at its start, where its
-    first pulse therefore is. A backend that falls silent is asked for again, see `trouble`.
+    A needle rests until it is sent somewhere. It is assumed to stand at its start, where its
+    first pulse therefore is. A backend that fails is connected again, see `trouble`. monotonic:
+    seconds that nobody corrects.
     """
 
     def __init__(
-        self, servos: Servos, dials: Sequence[DialSettings], starts_us: Sequence[int]
+        self,
+        servos: Servos,
+        dials: Sequence[DialSettings],
+        starts_us: Sequence[int],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._servos = servos
         self._geometries = [replace(Geometry.of(dial), step_us=FINEST_US) for dial in dials]
         pairs = zip(self._geometries, starts_us, strict=True)
-        self._hands = Needles(
+        self._needles = Needles(
             servos, [Needle(geometry, geometry.angle(us), is_idle=True) for geometry, us in pairs]
         )
+        self._monotonic = monotonic
+        self._sleep = sleep
         self.trouble = ""
-        self._next_at = 0.0
+        self._check_at = 0.0
 
     @property
     def name(self) -> str:
-        """What moves them."""
+        """The name of the backend that moves them."""
         return self._servos.name
 
     @property
@@ -60,32 +69,32 @@ class Bench:
 
     def at_us(self, number: int) -> int:
         """The pulse at which a needle is."""
-        return round(self._geometries[number].pulse_us(self._hands[number].angle))
+        return round(self._geometries[number].pulse_us(self._needles[number].angle))
 
     def is_resting(self, number: int) -> bool:
         """Whether a needle stands where it was sent, without pulses."""
-        hand = self._hands[number]
-        return hand.is_resting and not hand.wants_to_move
+        needle = self._needles[number]
+        return needle.is_resting and not needle.wants_to_move
 
     def was_moved(self, number: int) -> bool:
         """Whether a needle has had a pulse: before, nobody knows where it stands."""
-        return self._hands[number].is_sure or not self._hands[number].is_resting
+        return self._needles[number].is_sure or not self._needles[number].is_resting
 
     def send(self, number: int, pulse_us: int) -> None:
         """Send a needle to a pulse; one that has not been moved yet is pointed in any case."""
-        hand = self._hands[number]
-        hand.aim(self._geometries[number].angle(pulse_us))
+        needle = self._needles[number]
+        needle.aim(self._geometries[number].angle(pulse_us))
         if not self.was_moved(number):
-            hand.lose()
+            needle.lose()
 
-    def turn(self, now: float) -> bool:
-        """One frame, `now` in seconds; False if all needles rest. Troubles are told, not raised."""
+    def frame(self, now: float) -> bool:
+        """One frame, `now` in seconds; False if all needles rest. Errors go to `trouble`."""
         try:
             if self.trouble:
-                return self._mend(now)
-            is_moving = self._hands.frame(now)
-            if not is_moving and now >= self._next_at:
-                self._next_at = now + CHECK_SECONDS
+                return self._reconnect(now)
+            is_moving = self._needles.frame(now)
+            if not is_moving and now >= self._check_at:
+                self._check_at = now + CHECK_SECONDS
                 self._servos.check()
         except ServoError as error:
             self._lose(error, now)
@@ -93,14 +102,14 @@ class Bench:
         return is_moving
 
     def pause(self) -> None:
-        """End all pulses; needles on their way go on with the next turn."""
-        for number, hand in enumerate(self._hands):
-            if not hand.is_resting:
-                hand.lose()
+        """End all pulses; needles on their way go on with the next frame."""
+        for number, needle in enumerate(self._needles):
+            if not needle.is_resting:
+                needle.lose()
                 with suppress(ServoError):
                     self._servos.rest(number)
 
-    def leave(self, homes_us: Sequence[int]) -> bool:
+    def go_home(self, homes_us: Sequence[int]) -> bool:
         """Bring home whichever needle was moved, and let go; whether they came there.
 
         It takes 1.5 seconds at most; what the backend has started is left to `close`.
@@ -111,7 +120,7 @@ class Bench:
             if self.was_moved(number)
         }
         try:
-            return not self.trouble and self._hands.go_home(homes, time.monotonic, time.sleep)
+            return not self.trouble and self._needles.go_home(homes, self._monotonic, self._sleep)
         except ServoError:
             return False
         finally:
@@ -120,13 +129,13 @@ class Bench:
     def close(self) -> None:
         """Let go of the pins at once, and end what the backend has started.
 
-        That is waited for, END_SECONDS at most, and once however often this is called.
+        It waits for that END_SECONDS at most, and once however often this is called.
         """
         self._servos.close()
         self._servos.end(END_SECONDS)
 
-    def _mend(self, now: float) -> bool:
-        if now < self._next_at:
+    def _reconnect(self, now: float) -> bool:
+        if now < self._check_at:
             return False
         self._servos.connect()
         self.trouble = ""
@@ -134,10 +143,10 @@ class Bench:
 
     def _lose(self, error: ServoError, now: float) -> None:
         self.trouble = str(error)
-        self._next_at = now + CHECK_SECONDS
-        for hand in self._hands:
-            if not hand.is_resting:
-                hand.lose()
+        self._check_at = now + CHECK_SECONDS
+        for needle in self._needles:
+            if not needle.is_resting:
+                needle.lose()
         self._servos.close()
 
 

@@ -1,9 +1,9 @@
-"""Finding the pulses of a dial by hand: how far the needle may go, and what is marked."""
+"""Calibrating a dial: how far its needle may be sent, and which pulses are marked."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tweetdock.servos.servos import STEP_US
+from tweetdock.servos.needle import STEP_US
 from tweetdock.settings.gauge import DialSettings
 
 SAFE_US = (1000, 2000)  # every servo's range
@@ -11,7 +11,7 @@ USUAL_US = (500, 2500)  # most servos'; beyond it many run into their stop, and 
 LAST_US = (300, 3000)  # the settings take no more
 LEAST_SPAN_US = 50
 LEAD_US = 100  # how far a held key runs ahead of its needle: let go, and it stands soon
-NEAR_US = 10
+NEAR_US = 10  # from its target a needle counts as arrived
 # A key that is held repeats sooner than that: only one that was let go is pressed again.
 PAUSE_SECONDS = 0.8
 
@@ -40,11 +40,11 @@ class Marks:
             left, right = right, left
         return cls(left, right, dial.mid_pulse_us)
 
-    def pulse_us(self, place: DialPoint) -> int:
-        """The pulse of a place."""
-        if place is DialPoint.LEFT:
+    def pulse_us(self, point: DialPoint) -> int:
+        """The pulse of a point."""
+        if point is DialPoint.LEFT:
             return self.left
-        if place is DialPoint.RIGHT:
+        if point is DialPoint.RIGHT:
             return self.right
         return round(self._halfway) if self.middle is None else self.middle
 
@@ -81,7 +81,7 @@ class Marks:
 
 
 class Calibration:
-    """One dial under hand: where its needle is sent, its marks, and the last word about both.
+    """One dial being calibrated: where its needle is sent, its marks, and a note about both.
 
     Pulses are whole microseconds, `now` is seconds. The needle never goes beyond what its
     settings have, or most servos take, before a key was pressed twice for it.
@@ -93,9 +93,9 @@ class Calibration:
         self.note = ""
         self.marked: frozenset[DialPoint] = frozenset()
         self._saved = marks
-        # Word for word, as a middle that is nearly halfway may be set or not.
-        self._said = marks.settings() | {"MID_PULSE_US": str(marks.middle or "")}
-        self._past: list[tuple[Marks, frozenset[DialPoint]]] = []
+        # As they are written: a middle that is nearly halfway may be set or not.
+        self._settings = marks.settings() | {"MID_PULSE_US": str(marks.middle or "")}
+        self._undo: list[tuple[Marks, frozenset[DialPoint]]] = []
         self._route: list[DialPoint] = []
         self._asked: tuple[int, float] | None = None
         low, high = sorted((marks.left, marks.right))
@@ -113,7 +113,7 @@ class Calibration:
 
     @property
     def home_us(self) -> int:
-        """The zero that a gauge will take for where the needle stands: the one that is saved."""
+        """The zero at which a gauge will assume the needle to stand: the one that is saved."""
         return self._saved.left
 
     @property
@@ -128,23 +128,23 @@ class Calibration:
     @property
     def unsaved(self) -> dict[str, str]:
         """The settings to save, by their names without the dial's; none if nothing has changed."""
-        new, old = self.marks.settings(), self._said
+        new, old = self.marks.settings(), self._settings
         if self.marks == self._saved or new == old:
             return {}
         ends = ("MIN_PULSE_US", "MAX_PULSE_US")
         usual = {"MID_PULSE_US": "", "REVERSED": "0"}
         return {n: v for n, v in new.items() if n in ends or v != usual[n] or v != old[n]}
 
-    def is_unsaved(self, place: DialPoint) -> bool:
-        """Whether a place is not where it was saved."""
-        if place is DialPoint.MIDDLE:
-            said = self._said["MID_PULSE_US"]
-            return self.unsaved.get("MID_PULSE_US", said) != said
-        return self.marks.pulse_us(place) != self._saved.pulse_us(place)
+    def is_unsaved(self, point: DialPoint) -> bool:
+        """Whether a point is not where it was saved."""
+        if point is DialPoint.MIDDLE:
+            old = self._settings["MID_PULSE_US"]
+            return self.unsaved.get("MID_PULSE_US", old) != old
+        return self.marks.pulse_us(point) != self._saved.pulse_us(point)
 
     def save(self) -> None:
         """What is marked has been saved."""
-        self._said |= self.unsaved
+        self._settings |= self.unsaved
         self._saved = self.marks
 
     def nudge(self, us: int, at_us: int, now: float) -> None:
@@ -153,16 +153,16 @@ class Calibration:
         side = 1 if us > 0 else -1
         asked, limit = self._asked, self._limits[side]
         self._begin()
-        wish = base + us
-        if (wish - limit) * side <= 0:
-            self.target_us = wish
+        wanted = base + us
+        if (wanted - limit) * side <= 0:
+            self.target_us = wanted
             return
         self.target_us = limit
         if limit in LAST_US:
             self.note = f"{limit} µs is the end: the settings take no more."
         elif asked and asked[0] == side and now - asked[1] >= PAUSE_SECONDS:
             self._limits[side] = LAST_US[0] if side < 0 else LAST_US[1]
-            self.target_us = wish
+            self.target_us = wanted
         else:
             self._asked = side, now
             whose = "most servos go" if limit in USUAL_US else "this dial is set to go"
@@ -171,10 +171,10 @@ class Calibration:
                 "Let go of the key, then press it again to go on."
             )
 
-    def go(self, place: DialPoint) -> None:
+    def go(self, point: DialPoint) -> None:
         """Send the needle to a mark."""
         self._begin()
-        self.target_us = self.marks.pulse_us(place)
+        self.target_us = self.marks.pulse_us(point)
 
     def sweep(self) -> None:
         """Send the needle through all marks, from left to right and back."""
@@ -189,12 +189,12 @@ class Calibration:
             self.target_us = self.marks.pulse_us(self._route[0])
 
     def halt(self, at_us: int) -> None:
-        """Stop the needle where it is, as far as it may be there."""
+        """Stop the needle where it is, within its limits."""
         self._begin()
         self.target_us = min(max(at_us, self.limits[0]), self.limits[1])
 
-    def mark(self, place: DialPoint, at_us: int | None) -> None:
-        """Mark the place where the needle stands; at_us: None if it has not been moved yet."""
+    def mark(self, point: DialPoint, at_us: int | None) -> None:
+        """Mark the point where the needle stands; at_us: None if it has not been moved yet."""
         self._begin()
         if at_us is None:
             self.note = "Move the needle first: nobody knows where it stands."
@@ -202,13 +202,13 @@ class Calibration:
         if abs(at_us - self.target_us) > NEAR_US:
             self.note = "The needle is still on its way: mark the place when it stands."
             return
-        if place is DialPoint.MIDDLE and self.marks.middle == self.target_us:
-            self._change(replace(self.marks, middle=None), self.marked - {place})
+        if point is DialPoint.MIDDLE and self.marks.middle == self.target_us:
+            self._change(replace(self.marks, middle=None), self.marked - {point})
             self.note = "The middle is halfway between the stops again."
             return
-        name = {DialPoint.LEFT: "left", DialPoint.MIDDLE: "middle", DialPoint.RIGHT: "right"}[place]
-        self._change(replace(self.marks, **{name: self.target_us}), self.marked | {place})
-        self.note = f"{place.capitalize()}: {self.target_us} µs."
+        name = {DialPoint.LEFT: "left", DialPoint.MIDDLE: "middle", DialPoint.RIGHT: "right"}[point]
+        self._change(replace(self.marks, **{name: self.target_us}), self.marked | {point})
+        self.note = f"{point.capitalize()}: {self.target_us} µs."
 
     def reverse(self) -> None:
         """Swap left and right."""
@@ -221,8 +221,8 @@ class Calibration:
     def undo(self) -> None:
         """Take the last mark or turn back; the needle stays where it is."""
         self._begin()
-        if self._past:
-            self.marks, self.marked = self._past.pop()
+        if self._undo:
+            self.marks, self.marked = self._undo.pop()
             self.note = "Taken back."
         else:
             self.note = "There is nothing to take back."
@@ -231,5 +231,5 @@ class Calibration:
         self.note, self._asked, self._route = "", None, []
 
     def _change(self, marks: Marks, marked: frozenset[DialPoint]) -> None:
-        self._past.append((self.marks, self.marked))
+        self._undo.append((self.marks, self.marked))
         self.marks, self.marked = marks, marked

@@ -13,9 +13,7 @@ from gpiozero.exc import GPIOZeroError
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.servos import Servos
 
-_LAST_READY_MADE = (3, 12)
-
-
+_LAST_READY_MADE = (3, 12)  # Python for which PyPI has lgpio built
 # lg takes new settings at the end of a 20 ms frame: two and a bit are surely over.
 TWO_FRAMES_SECONDS = 0.045
 

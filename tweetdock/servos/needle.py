@@ -1,26 +1,83 @@
-"""One needle: where it stands, where it goes, when it may rest; no wire, no clock."""
+"""One needle: the pulse of each angle, where it stands and goes, when it may rest; no clock."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from tweetdock.core.motion import SPEED, Motion
-from tweetdock.servos.servos import Geometry, Servos
-
-SETTLE_SECONDS = 0.4  # a servo hangs behind its pulses; only then may they end
-
+from tweetdock.core.motion import Motion
+from tweetdock.settings.gauge import DialSettings
 
 FRAME_SECONDS = 0.02  # a servo takes a pulse 50 times a second
-STAGGER_SECONDS = 0.2  # two servos starting together trip the under-voltage of a Pi
-FIRST_SPEED = 30.0  # degrees a second while it is only thought where the needle stands
-HOME_SPEED = 360.0  # degrees a second; less than what a servo can, to be home before we are gone
-HOME_STAGGER_SECONDS = 0.1
-HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one after the other
+CHECK_SECONDS = 1.0  # how soon servos that were lost while the needles rest are noticed
+SETTLE_SECONDS = 0.4  # a servo hangs behind its pulses; only then may they end
+STEP_US = 5.0  # pigpiod's usual step, and about the dead band of a hobby servo
+TWITCH = 0.8  # of a step: a target nearer than that to where the needle stands does not move it
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a dial's angles and its servo's pulses belong together: by two straight pieces.
+
+    The pulses are those at the least, the middle and the greatest angle; they only rise or only
+    fall. A needle is sent to whole steps.
+    """
+
+    min_angle: float
+    max_angle: float
+    start_us: float
+    middle_us: float
+    end_us: float
+    step_us: float = STEP_US
+
+    @classmethod
+    def of(cls, dial: DialSettings) -> "Geometry":
+        """The geometry of a dial as it is set."""
+        start, end = dial.min_pulse_us, dial.max_pulse_us
+        if dial.reversed:
+            start, end = end, start
+        middle = dial.mid_pulse_us
+        halfway = (start + end) / 2
+        return cls(
+            dial.min_angle, dial.max_angle, start, halfway if middle is None else middle, end
+        )
+
+    @property
+    def middle_angle(self) -> float:
+        """The angle halfway, where the pieces meet."""
+        return (self.min_angle + self.max_angle) / 2
+
+    def pulse_us(self, angle: float) -> float:
+        """The pulse of an angle; outside of the dial it is that of its end."""
+        angle = min(max(angle, self.min_angle), self.max_angle)
+        half = (self.max_angle - self.min_angle) / 2
+        share = (angle - self.middle_angle) / half
+        end_us = self.end_us if share > 0 else self.start_us
+        return self.middle_us + abs(share) * (end_us - self.middle_us)
+
+    def angle(self, pulse_us: float) -> float:
+        """The angle of a pulse; outside of the dial it is the end that is nearer."""
+        low, high = sorted((self.start_us, self.end_us))
+        way = min(max(pulse_us, low), high) - self.middle_us
+        rising = self.end_us - self.middle_us
+        falling = self.start_us - self.middle_us
+        half = (self.max_angle - self.min_angle) / 2
+        if way * rising > 0:
+            return self.middle_angle + half * way / rising
+        return self.middle_angle - half * way / falling
+
+    def snap(self, angle: float) -> float:
+        """The nearest angle of which the pulse is a whole step, within the dial."""
+        return self.angle(round(self.pulse_us(angle) / self.step_us) * self.step_us)
+
+    def is_twitch(self, angle: float, other: float) -> bool:
+        """Whether two angles are so near that no servo would show it."""
+        return abs(self.pulse_us(angle) - self.pulse_us(other)) <= TWITCH * self.step_us
 
 
 class Needle:
-    """A needle's state, turned frame by frame.
+    """A needle's state, moved frame by frame.
 
-    It starts at rest at `angle`, but that is only thought (`is_sure`): its first move is made
-    even if the target is where it should stand already; is_idle: not before it is aimed elsewhere.
+    It starts at rest at `angle`, but that is only assumed until it `is_sure`: its first move is
+    made even if the target is where it should stand already; is_idle: not before it is aimed
+    elsewhere.
     """
 
     def __init__(self, geometry: Geometry, angle: float, *, is_idle: bool = False) -> None:
@@ -48,7 +105,7 @@ class Needle:
         return self.is_resting and (self._must_point or not self._motion.is_at(self._target))
 
     def aim(self, angle: float) -> None:
-        """Take a new target; one that no step would show leaves the needle alone."""
+        """Set a new target; one that no step would show leaves the needle alone."""
         if not self._geometry.is_twitch(angle, self._target):
             self._target = self._geometry.snap(angle)
 
@@ -85,63 +142,3 @@ class Needle:
             self.is_sure, self._must_point = True, False
             return None
         return self._motion.angle
-
-
-class Needles:
-    """A hand for each servo of a rig; no clock of its own. Raises ServoError as the rig does."""
-
-    def __init__(self, servos: Servos, hands: Sequence[Needle]) -> None:
-        self._servos = servos
-        self._hands = tuple(hands)
-        self._started_at = float("-inf")
-
-    def __iter__(self) -> Iterator[Needle]:
-        return iter(self._hands)
-
-    def __getitem__(self, number: int) -> Needle:
-        return self._hands[number]
-
-    def aim(self, angles: Sequence[float]) -> None:
-        """Send each hand to its angle, in degrees."""
-        for hand, angle in zip(self._hands, angles, strict=True):
-            hand.aim(angle)
-
-    def frame(
-        self, now: float, speed: float | None = None, stagger: float = STAGGER_SECONDS
-    ) -> bool:
-        """One frame of every hand on its way; False if all of them rest.
-
-        now in seconds, speed in degrees a second: without it, slow while a needle is not sure.
-        """
-        for number, hand in enumerate(self._hands):
-            if hand.wants_to_move and now - self._started_at >= stagger:
-                self._started_at = now
-                hand.start(now)
-            if hand.is_resting:
-                continue
-            order = hand.frame(now, speed or (SPEED if hand.is_sure else FIRST_SPEED))
-            if order is None:
-                self._servos.rest(number)
-            else:
-                self._servos.point(number, order)
-        return any(not hand.is_resting or hand.wants_to_move for hand in self._hands)
-
-    def go_home(
-        self,
-        angles: Mapping[int, float],
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> bool:
-        """Bring these hands to their angles and end their pulses; whether they came there.
-
-        angles in degrees, by the hands' numbers. It takes HOME_SECONDS at most.
-        """
-        for number, angle in angles.items():
-            self._hands[number].aim(angle)
-        end = monotonic() + HOME_SECONDS
-        while (now := monotonic()) < end and self.frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
-            sleep(FRAME_SECONDS)
-        for number in angles:
-            self._servos.rest(number)
-        # A needle within a step of home is home: a whole step is all that it can be told.
-        return all(self._hands[number].is_near(angle) for number, angle in angles.items())

@@ -13,7 +13,7 @@ from gpiozero.exc import GPIOZeroError
 from gpiozero.pins.pigpio import PiGPIOFactory
 
 from tweetdock.core.errors import ServoError
-from tweetdock.servos.pigpiod import LOOPBACK, LOOPBACKS, Pigpiod, find, place
+from tweetdock.servos.pigpiod import LOOPBACK, LOOPBACKS, Pigpiod, find, host_and_port
 from tweetdock.servos.servos import Servos
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.settings.parse import step_us
@@ -105,7 +105,7 @@ class PigpioServos(Servos):
 
     def _silence(self) -> ServoError:
         # The same words whichever way it fell silent: one outage is one trouble in the log.
-        return ServoError(f"no pigpiod answers at {place(self._address, self._port)}")
+        return ServoError(f"no pigpiod answers at {host_and_port(self._address, self._port)}")
 
     def _abandon(self) -> None:
         # After a time-out late answers would be taken for the next ones: nothing more is sent.

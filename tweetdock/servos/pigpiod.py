@@ -1,4 +1,4 @@
-"""Minding a pigpiod of our own where none runs: started, watched, ended."""
+"""A pigpiod of our own, started where none runs; whether one answers, and what its errors mean."""
 
 import contextlib
 import fcntl
@@ -22,16 +22,24 @@ from tweetdock.core.errors import ServoError, plain
 log = logging.getLogger(__name__)
 
 LOCK = Path("/var/run/pigpio.pid")
-
-
-_LONGEST_END = 150
-# What pigpiod says of all its options; the reason is before.
+LOOPBACK = "127.0.0.1"
+# `pigpiod -l`, the service of Raspberry Pi OS, listens at the second one only.
+LOOPBACKS = (LOOPBACK, "::1")
+START_SECONDS = 10.0
+ANSWER_SECONDS = 2.0
+HUNG_SECONDS = 5.0
+# pigpiod gets none of the owner's secrets, and does not answer to systemd in our place.
+_WITHHELD = ("TWEETDOCK_", "X_", "AWS_", "NOTIFY_", "WATCHDOG_")
+# PI_CMD_PIGPV and PI_CMD_HWVER, http://abyz.me.uk/rpi/pigpio/sif.html
+VERSION, BOARD = 26, 17
+_LONGEST_END = 150  # characters kept of each end of what it says
+# Where pigpiod begins to explain all its options; the reason is before.
 _USAGE = re.compile(r"^(pigpio V\d+|Usage: )", re.MULTILINE)
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+:", re.MULTILINE)
 _FRAME = re.compile(r"\+-+\+|^\||\|$", re.MULTILINE)
-_LAST_WORDS = "Can't initialise pigpio library"  # they say nothing that was not said before
+_CONCLUSION = "Can't initialise pigpio library"  # says nothing that was not said before
 _USE_LGPIO = "set TWEETDOCK_SERVO_BACKEND=lgpio"
-# Words of pigpio.c and pigpiod.c, %m as strerror has it, and what the owner can do then.
+# Errors of pigpio.c and pigpiod.c, %m as strerror has it, and what the owner can do then.
 _CURES = {
     r"does not appear to be a raspberry pi": (
         f"pigpio knows the Pi Zero to 4 only: on a Pi 5 {_USE_LGPIO}, on what is no Pi auto; an "
@@ -85,16 +93,102 @@ _CURES = {
     ),
 }
 
-LOOPBACK = "127.0.0.1"
-# `pigpiod -l`, the service of Raspberry Pi OS, listens at the second one only.
-LOOPBACKS = (LOOPBACK, "::1")
-START_SECONDS = 10.0
-ANSWER_SECONDS = 2.0
-HUNG_SECONDS = 5.0
-# The owner's secrets are not pigpiod's business, and to systemd only we may speak.
-_WITHHELD = ("TWEETDOCK_", "X_", "AWS_", "NOTIFY_", "WATCHDOG_")
-# PI_CMD_PIGPV and PI_CMD_HWVER, http://abyz.me.uk/rpi/pigpio/sif.html
-VERSION, BOARD = 26, 17
+
+class Pigpiod:
+    """The pigpiod of this machine, run as a child process.
+
+    lock: where its lock is, if not at the usual place; options: more arguments for it.
+    """
+
+    def __init__(self, port: int, lock: Path | None = None, options: Sequence[str] = ()) -> None:
+        self._port = port
+        self._lock = PigpiodLock(lock)
+        self._options = options
+        self._child: subprocess.Popen[bytes] | None = None
+        self._is_asked_to_end = False
+        self._is_over = False
+        self._waits_until: float | None = None
+        self._starting = threading.Lock()  # none may start while another thread ends them all
+
+    def start(self) -> None:
+        """Start it and wait until it answers, START_SECONDS at most; ServoError says why not."""
+        program = shutil.which("pigpiod")
+        where = host_and_port(LOOPBACK, self._port)
+        if program is None:
+            raise ServoError(
+                f"no pigpiod answers at {where} and the program is not installed; "
+                "on a Pi without it set TWEETDOCK_SERVO_BACKEND=lgpio"
+            )
+        self._clear()
+        if obstacle := self._lock.obstacle(self._port):
+            raise ServoError(f"pigpiod is not started: {obstacle.says}: {obstacle.cure}")
+        self._lock.remove()
+        # -g: in the foreground; -f -m: no pipe, no alerts; -n: only from this machine, IPv4.
+        command = [program, "-g", "-f", "-m", "-n", LOOPBACK, "-p", str(self._port), *self._options]
+        with os.fdopen(os.memfd_create("pigpiod"), "w+b") as errors:  # a disk may be full
+            with self._starting:
+                if self._is_over:
+                    raise ServoError("no pigpiod is started any more: this is the end")
+                child = self._child = _run(command, self._port, errors)
+                self._is_asked_to_end = False
+            self._wait_until_it_answers(child)
+            if child.poll() is not None:
+                errors.seek(0)
+                said = errors.read().decode(errors="replace")
+                reason = explained(said) or _unexplained(child.returncode)
+                raise ServoError(f"pigpiod ended at once: {reason}")
+        if not is_answering(LOOPBACK, self._port):
+            self._clear()
+            raise ServoError(f"pigpiod was started but does not answer at {where}")
+        log.info("started pigpiod at %s", where)
+
+    def end(self, seconds: float = 0.0) -> None:
+        """Ask it to end, for good, and wait for that so long; from any thread.
+
+        However often it is called, it waits once, as the first call with seconds says. It asks by
+        SIGTERM, so that it frees what it holds of the Pi's graphics memory. Where our end is
+        that of a container or a unit, a pigpiod that is not waited for is killed: it frees none.
+        """
+        now = time.monotonic()
+        with self._starting:
+            self._is_over = True
+            is_first = bool(seconds) and self._waits_until is None
+            if is_first:
+                self._waits_until = now + seconds
+            left = max((self._waits_until or now) - now, 0.0)
+        self._ask_to_end(min(seconds, left), is_logged=is_first)
+
+    def _ask_to_end(self, seconds: float, *, is_logged: bool) -> None:
+        with self._starting:
+            child = self._child
+            if child is None:
+                return
+            if not self._is_asked_to_end:
+                self._is_asked_to_end = True
+                child.terminate()
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            if is_logged:
+                log.warning(
+                    "pigpiod has not ended in %g seconds; if it is killed, the graphics memory "
+                    "that it holds is lost until the Pi restarts",
+                    seconds,
+                )
+
+    def _clear(self) -> None:
+        self._ask_to_end(HUNG_SECONDS, is_logged=True)
+        if self._child is not None and self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        self._child = None
+
+    def _wait_until_it_answers(self, child: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end and not is_answering(LOOPBACK, self._port):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(0.05)
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +200,7 @@ class Obstacle:
 
 
 class PigpiodLock:
-    """The lock at a path, or where every pigpiod has it.
+    """The lock of a pigpiod: at a path, or where every one has it.
 
     A living one holds it by flock; but a new one asks only whether the pid in it is taken. In a
     container that of a dead one soon is, and that of a living one may be unknown.
@@ -135,7 +229,7 @@ class PigpiodLock:
 
     def remove(self) -> None:
         """Remove what a dead pigpiod has left; only where there is no obstacle."""
-        with contextlib.suppress(OSError):  # pigpiod itself tells of it
+        with contextlib.suppress(OSError):  # pigpiod itself reports it
             self._path.unlink()
 
     def _is_held(self) -> bool:
@@ -147,28 +241,6 @@ class PigpiodLock:
         except OSError:
             pass  # it is not there, or not for us to read
         return False
-
-
-def explained(said: str) -> str:
-    """What pigpiod said, and the cure if there is one; nothing if it said nothing.
-
-    The same for the same trouble, whenever it was said.
-    """
-    words = _plainly(said)
-    for pattern, cure in _CURES.items():
-        if re.search(pattern, said):
-            return "; ".join(filter(None, (words.removesuffix("."), cure)))
-    return words
-
-
-def _plainly(said: str) -> str:
-    reason = _FRAME.sub("", _USAGE.split(said, maxsplit=1)[0])
-    pieces = (" ".join(plain(piece).split()) for piece in _STAMP.split(reason))
-    told = [bare for piece in pieces if (bare := piece.removesuffix(_LAST_WORDS).strip())]
-    words = "; ".join(told) or (_LAST_WORDS if _LAST_WORDS in said else "")
-    if len(words) <= 2 * _LONGEST_END:
-        return words
-    return f"{words[:_LONGEST_END].rstrip()} ... {words[-_LONGEST_END:].lstrip()}"
 
 
 def ask(wire: socket.socket, command: int) -> int:
@@ -200,113 +272,38 @@ def find(addresses: Sequence[str], port: int) -> str:
     return next((address for address in addresses if is_answering(address, port)), "")
 
 
-def place(address: str, port: int) -> str:
+def host_and_port(address: str, port: int) -> str:
     """An address and a port as people write them."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-class Pigpiod:
-    """The pigpiod of this machine, run as a child of ours.
+def explained(said: str) -> str:
+    """What pigpiod said, and the cure if there is one; nothing if it said nothing.
 
-    lock: where its lock is, if not at the usual place; options: more words for it.
+    The same error is always the same text, whatever time is stamped on it.
     """
-
-    def __init__(self, port: int, lock: Path | None = None, options: Sequence[str] = ()) -> None:
-        self._port = port
-        self._lock = PigpiodLock(lock)
-        self._options = options
-        self._child: subprocess.Popen[bytes] | None = None
-        self._is_asked_to_end = False
-        self._is_over = False
-        self._waits_until: float | None = None
-        self._door = threading.Lock()  # none is started behind the back of who ends it
-
-    def start(self) -> None:
-        """Have it answer, within START_SECONDS; ServoError says why it does not."""
-        program = shutil.which("pigpiod")
-        where = place(LOOPBACK, self._port)
-        if program is None:
-            raise ServoError(
-                f"no pigpiod answers at {where} and the program is not installed; "
-                "on a Pi without it set TWEETDOCK_SERVO_BACKEND=lgpio"
-            )
-        self._clear()
-        if obstacle := self._lock.obstacle(self._port):
-            raise ServoError(f"pigpiod is not started: {obstacle.says}: {obstacle.cure}")
-        self._lock.remove()
-        # -g: in the foreground; -f -m: no pipe, no alerts; -n: only from this machine, IPv4.
-        words = [program, "-g", "-f", "-m", "-n", LOOPBACK, "-p", str(self._port), *self._options]
-        with os.fdopen(os.memfd_create("pigpiod"), "w+b") as errors:  # a disk may be full
-            with self._door:
-                if self._is_over:
-                    raise ServoError("no pigpiod is started any more: this is the end")
-                child = self._child = _run(words, self._port, errors)
-                self._is_asked_to_end = False
-            self._wait_until_it_answers(child)
-            if child.poll() is not None:
-                errors.seek(0)
-                said = errors.read().decode(errors="replace")
-                reason = explained(said) or _without_a_word(child.returncode)
-                raise ServoError(f"pigpiod ended at once: {reason}")
-        if not is_answering(LOOPBACK, self._port):
-            self._clear()
-            raise ServoError(f"pigpiod was started but does not answer at {where}")
-        log.info("started pigpiod at %s", where)
-
-    def end(self, seconds: float = 0.0) -> None:
-        """Ask it to end, for good, and wait for that so long; from any thread.
-
-        However often it is called, it waits once, as the first call with seconds says. It asks by
-        SIGTERM, so that it frees what it holds of the Pi's graphics memory. Where our end is
-        that of a container or a unit, a pigpiod that is not waited for is killed: it frees none.
-        """
-        now = time.monotonic()
-        with self._door:
-            self._is_over = True
-            is_first = bool(seconds) and self._waits_until is None
-            if is_first:
-                self._waits_until = now + seconds
-            left = max((self._waits_until or now) - now, 0.0)
-        self._ask_to_end(min(seconds, left), is_told=is_first)
-
-    def _ask_to_end(self, seconds: float, *, is_told: bool) -> None:
-        with self._door:
-            child = self._child
-            if child is None:
-                return
-            if not self._is_asked_to_end:
-                self._is_asked_to_end = True
-                child.terminate()
-        try:
-            child.wait(seconds)
-        except subprocess.TimeoutExpired:
-            if is_told:
-                log.warning(
-                    "pigpiod has not ended in %g seconds; if it is killed, the graphics memory "
-                    "that it holds is lost until the Pi restarts",
-                    seconds,
-                )
-
-    def _clear(self) -> None:
-        self._ask_to_end(HUNG_SECONDS, is_told=True)
-        if self._child is not None and self._child.poll() is None:
-            self._child.kill()
-            self._child.wait()
-        self._child = None
-
-    def _wait_until_it_answers(self, child: subprocess.Popen[bytes]) -> None:
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end and not is_answering(LOOPBACK, self._port):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(0.05)
-                return
+    words = _plainly(said)
+    for pattern, cure in _CURES.items():
+        if re.search(pattern, said):
+            return "; ".join(filter(None, (words.removesuffix("."), cure)))
+    return words
 
 
-def _run(words: Sequence[str], port: int, errors: IO[bytes]) -> "subprocess.Popen[bytes]":
+def _plainly(said: str) -> str:
+    reason = _FRAME.sub("", _USAGE.split(said, maxsplit=1)[0])
+    pieces = (" ".join(plain(piece).split()) for piece in _STAMP.split(reason))
+    told = [bare for piece in pieces if (bare := piece.removesuffix(_CONCLUSION).strip())]
+    words = "; ".join(told) or (_CONCLUSION if _CONCLUSION in said else "")
+    if len(words) <= 2 * _LONGEST_END:
+        return words
+    return f"{words[:_LONGEST_END].rstrip()} ... {words[-_LONGEST_END:].lstrip()}"
+
+
+def _run(command: Sequence[str], port: int, errors: IO[bytes]) -> "subprocess.Popen[bytes]":
     env = {name: v for name, v in os.environ.items() if not name.startswith(_WITHHELD)}
     try:
         return subprocess.Popen(  # noqa: S603 - a fixed command and options that were checked
-            words,
+            command,
             stdin=subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,
@@ -315,10 +312,10 @@ def _run(words: Sequence[str], port: int, errors: IO[bytes]) -> "subprocess.Pope
             start_new_session=True,
         )
     except OSError as error:
-        raise ServoError(f"{words[0]} cannot be run: {error.strerror or error}") from error
+        raise ServoError(f"{command[0]} cannot be run: {error.strerror or error}") from error
 
 
-def _without_a_word(code: int) -> str:
+def _unexplained(code: int) -> str:
     if code >= 0:
         return "it did not say why"
     return f"it did not say why; signal {-code}, {signal.strsignal(-code)}"

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gpiozero import Servo
@@ -11,80 +10,16 @@ from gpiozero.exc import GPIOZeroError
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from tweetdock.core.errors import ServoError
+from tweetdock.servos.needle import STEP_US, Geometry
 from tweetdock.settings.gauge import DialSettings
-
-STEP_US = 5.0  # pigpiod's usual step, and about the dead band of a hobby servo
-TWITCH = 0.8  # of a step: a target nearer than that to where the needle stands does not move it
-
 
 # To what a backend has started: pigpiod gives back the graphics memory of its Pi meanwhile.
 END_SECONDS = 2.2
-
-REMEMBERED = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """How a dial's angles and its servo's pulses belong together: by two straight pieces.
-
-    The pulses are those at the least, the middle and the greatest angle; they only rise or only
-    fall. A needle is told whole steps.
-    """
-
-    min_angle: float
-    max_angle: float
-    start_us: float
-    middle_us: float
-    end_us: float
-    step_us: float = STEP_US
-
-    @classmethod
-    def of(cls, dial: DialSettings) -> "Geometry":
-        """The geometry of a dial as it is set."""
-        start, end = dial.min_pulse_us, dial.max_pulse_us
-        if dial.reversed:
-            start, end = end, start
-        middle = dial.mid_pulse_us
-        halfway = (start + end) / 2
-        return cls(
-            dial.min_angle, dial.max_angle, start, halfway if middle is None else middle, end
-        )
-
-    @property
-    def middle_angle(self) -> float:
-        """The angle halfway, where the pieces meet."""
-        return (self.min_angle + self.max_angle) / 2
-
-    def pulse_us(self, angle: float) -> float:
-        """The pulse of an angle; outside of the dial it is that of its end."""
-        angle = min(max(angle, self.min_angle), self.max_angle)
-        half = (self.max_angle - self.min_angle) / 2
-        share = (angle - self.middle_angle) / half
-        end_us = self.end_us if share > 0 else self.start_us
-        return self.middle_us + abs(share) * (end_us - self.middle_us)
-
-    def angle(self, pulse_us: float) -> float:
-        """The angle of a pulse; outside of the dial it is the end that is nearer."""
-        low, high = sorted((self.start_us, self.end_us))
-        way = min(max(pulse_us, low), high) - self.middle_us
-        rising = self.end_us - self.middle_us
-        falling = self.start_us - self.middle_us
-        half = (self.max_angle - self.min_angle) / 2
-        if way * rising > 0:
-            return self.middle_angle + half * way / rising
-        return self.middle_angle - half * way / falling
-
-    def snap(self, angle: float) -> float:
-        """The nearest angle of which the pulse is a whole step, within the dial."""
-        return self.angle(round(self.pulse_us(angle) / self.step_us) * self.step_us)
-
-    def is_twitch(self, angle: float, other: float) -> bool:
-        """Whether two angles are so near that no servo would show it."""
-        return abs(self.pulse_us(angle) - self.pulse_us(other)) <= TWITCH * self.step_us
+REMEMBERED = 1000  # states of a mock pin
 
 
 class Servos(ABC):
-    """Servos by number, pointed in degrees. Every trouble is a ServoError; then close and connect.
+    """Servos by number, pointed in degrees. Every error is a ServoError; then close and connect.
 
     A backend says how a pin factory is opened and how pulses end without a kick.
     """
@@ -93,7 +28,7 @@ class Servos(ABC):
     foreign: tuple[type[Exception], ...] = (OSError, GPIOZeroError)
     # Added to every pulse: it is cut off to what the pin can do, and not to fall a unit short.
     spare_us: ClassVar[float] = 0.5
-    # What a pulse is cut off to: needles are told whole steps only.
+    # What a pulse is cut off to: needles are sent to whole steps only.
     step_us: float = STEP_US
 
     def __init__(self, dials: Sequence[DialSettings]) -> None:
@@ -180,7 +115,7 @@ class Servos(ABC):
 
 
 class BoundedPin(MockPWMPin):  # type: ignore[misc]
-    """A mock pin that forgets its oldest states: a gauge may run for a year."""
+    """A mock pin that drops its oldest states: a gauge may run for a year."""
 
     def _change_state(self, value: float) -> bool:
         is_change = bool(super()._change_state(value))
@@ -189,7 +124,7 @@ class BoundedPin(MockPWMPin):  # type: ignore[misc]
 
 
 class MockServos(Servos):
-    """No servos at all, but the very same way to them."""
+    """No servos, but all of the way to them."""
 
     name: ClassVar[str] = "mock"
 

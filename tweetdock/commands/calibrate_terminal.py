@@ -1,4 +1,4 @@
-"""A terminal's second screen: rows that change in place, and the first as it was afterwards."""
+"""The terminal while calibrating: its keys one by one, and a screen whose rows change in place."""
 
 import os
 import re
@@ -30,24 +30,23 @@ _BEGUN = re.compile(rb"\x1b(?:\[[0-9;]*|O)?\Z")  # the rest of it may be on its 
 _ARROWS = {b"A": "up", b"B": "down", b"C": "right", b"D": "left"}
 _NAMES = {"\t": "tab", "\r": "enter", "\n": "enter", " ": "space", "\x13": "s", "\x7f": "delete"}
 
-
 STYLES = {"bold": "1", "dim": "2", "red": "1;31", "yellow": "33"}
 # For a terminal that has no more than ASCII.
 PLAIN = str.maketrans(
     {"µ": "u", "°": " ", "▼": "v", "━": "=", "─": "-", "·": ".", "←": "<", "→": ">"}
     | {"↑": "^", "↓": "v"}
 )
-LAST_WORD_SECONDS = 0.5
+CLOSE_SECONDS = 0.5
 
 
 class Keys:
-    """What a terminal sends, taken apart: `left`, `tab`, or the character itself."""
+    """What a terminal sends, taken apart into keys: `left`, `tab`, or the character itself."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     @property
-    def is_amid(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether the last key may not be whole yet."""
         return bool(self._rest)
 
@@ -81,7 +80,7 @@ class Keyboard:
     """A terminal's keys without its echo and its line, while it is entered.
 
     SIGTERM, Ctrl-C, SIGQUIT, Ctrl-Z, a hang-up and a new size come as keys, between two others:
-    nothing is broken off by them. Only in the main thread.
+    nothing is interrupted by them. Only in the main thread.
     """
 
     def __init__(self, fd: int) -> None:
@@ -108,7 +107,7 @@ class Keyboard:
         os.close(self._waker)
 
     def set_raw(self) -> None:
-        """Have each key at once and unseen; also Ctrl-S and Ctrl-Q, which would hold the screen."""
+        """Get each key at once and unseen; also Ctrl-S and Ctrl-Q, which would hold the screen."""
         mode = list(self._usual)
         mode[0] = mode[0] & ~termios.IXON
         mode[3] = mode[3] & ~(termios.ECHO | termios.ICANON)
@@ -132,10 +131,10 @@ class Keyboard:
 
     def wait(self, seconds: float) -> list[str]:
         """The keys that come within `seconds`, or as soon as there are some."""
-        if self._keys.is_amid:
+        if self._keys.has_begun:
             seconds = min(seconds, 0.05)
         ready, _, _ = select.select([self._fd, self._wake], [], [], seconds)
-        keys = self._keys.flush() if not ready and self._keys.is_amid else []
+        keys = self._keys.flush() if not ready and self._keys.has_begun else []
         if self._fd in ready:
             keys += self._read()
         if self._wake in ready:
@@ -193,7 +192,7 @@ class Screen:
     def close(self) -> None:
         """Show the first screen again; it can be opened once more."""
         with suppress(OSError):
-            select.select([], [self._fd], [], LAST_WORD_SECONDS)
+            select.select([], [self._fd], [], CLOSE_SECONDS)
         self._write("\x1b[0m\x1b[?25h\x1b[?1049l")
 
     def end(self) -> None:
@@ -208,22 +207,22 @@ class Screen:
         for number in reversed(range(len(rows))):
             if len(rows) > height and not rows[number]:
                 del rows[number]
-        text = "\r\n".join(f"{self._dressed(row)}\x1b[K" for row in rows[:height])
+        text = "\r\n".join(f"{self._styled(row)}\x1b[K" for row in rows[:height])
         if text != self._shown and self._is_free():
             self._shown = text
             self._write(f"\x1b[H{text}\x1b[J")
 
     def forget(self) -> None:
-        """Draw anew the next time: its size has changed, or somebody else wrote on it."""
+        """Draw all of it the next time: its size has changed, or somebody else wrote on it."""
         self._shown = ""
 
-    def _dressed(self, row: Row) -> str:
+    def _styled(self, row: Row) -> str:
         parts = []
         for style, pieces in groupby(row, key=lambda piece: piece.style):
             text = "".join(piece.text for piece in pieces)
             shown = text.translate(PLAIN) if self._is_plain else text
-            is_dressed = style and shown and self._has_colours
-            parts.append(f"\x1b[{STYLES[style]}m{shown}\x1b[0m" if is_dressed else shown)
+            is_styled = style and shown and self._has_colours
+            parts.append(f"\x1b[{STYLES[style]}m{shown}\x1b[0m" if is_styled else shown)
         return "".join(parts)
 
     def _is_free(self) -> bool:

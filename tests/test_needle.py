@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.motion import SPEED
-from tweetdock.servos.needle import SETTLE_SECONDS, Needle
-from tweetdock.servos.servos import STEP_US, TWITCH, Geometry
+from tweetdock.servos.needle import SETTLE_SECONDS, STEP_US, TWITCH, Geometry, Needle
 
 FRAME = 0.02
 DIAL = Geometry(0.0, 180.0, 1000.0, 1500.0, 2000.0)
@@ -42,29 +41,29 @@ def at(geometry: Geometry, share: float) -> float:
 
 
 class Turning:
-    """A hand with the frames that the needles' thread would give it, by a clock of its own."""
+    """A needle with the frames that the needles' thread would give it, by a clock of its own."""
 
-    def __init__(self, hand: Needle) -> None:
-        self.hand = hand
+    def __init__(self, needle: Needle) -> None:
+        self.needle = needle
         self.now = 100.0
         self.angles: list[float] = []
 
     def frame(self) -> float | None:
         self.now += FRAME
-        order = self.hand.frame(self.now, SPEED)
-        if order is not None:
-            self.angles.append(order)
-        return order
+        angle = self.needle.frame(self.now, SPEED)
+        if angle is not None:
+            self.angles.append(angle)
+        return angle
 
     def wake(self) -> None:
-        if self.hand.wants_to_move:
-            self.hand.start(self.now)
+        if self.needle.wants_to_move:
+            self.needle.start(self.now)
 
     def until_rest(self) -> float:
-        """Turn until the hand rests; the seconds that it took."""
+        """Turn until the needle rests; the seconds that it took."""
         begun = self.now
         self.wake()
-        while not self.hand.is_resting:
+        while not self.needle.is_resting:
             self.frame()
             assert self.now - begun < 60
         return self.now - begun
@@ -72,7 +71,7 @@ class Turning:
 
 @pytest.fixture
 def turning() -> Turning:
-    """A hand that has made its first move and rests at 0."""
+    """A needle that has made its first move and rests at 0."""
     turning = Turning(Needle(DIAL, 0.0))
     turning.until_rest()
     return turning
@@ -162,58 +161,58 @@ def test_no_angle_leads_out_of_the_dial(geometry: Geometry, angle: float) -> Non
 
 
 def test_the_first_move_is_made_even_to_where_it_should_stand_already() -> None:
-    hand = Needle(DIAL, 0.0)
-    assert hand.is_resting
-    assert hand.wants_to_move
-    assert not hand.is_sure
-    turning = Turning(hand)
+    needle = Needle(DIAL, 0.0)
+    assert needle.is_resting
+    assert needle.wants_to_move
+    assert not needle.is_sure
+    turning = Turning(needle)
     turning.until_rest()
     assert set(turning.angles) == {0.0}
-    assert hand.is_sure
-    assert not hand.wants_to_move
+    assert needle.is_sure
+    assert not needle.wants_to_move
 
 
 def test_the_pulses_end_when_the_servo_has_had_time_to_follow(turning: Turning) -> None:
-    hand = turning.hand
-    hand.aim(90.0)
+    needle = turning.needle
+    needle.aim(90.0)
     turning.wake()
-    while hand.angle != 90.0:
+    while needle.angle != 90.0:
         turning.frame()
     arrived_at = turning.now
     while turning.frame() is not None:
         assert turning.angles[-1] == 90.0
     # A frame later it is seen to stand, and within a frame after its time it rests.
     assert SETTLE_SECONDS <= turning.now - arrived_at <= SETTLE_SECONDS + 2.5 * FRAME
-    assert hand.is_resting
+    assert needle.is_resting
 
 
 def test_a_change_that_no_step_would_show_does_not_wake_the_needle(turning: Turning) -> None:
-    turning.hand.aim(TWITCH * STEP - 0.01)
-    assert not turning.hand.wants_to_move
-    turning.hand.aim(TWITCH * STEP + 0.01)
-    assert turning.hand.wants_to_move
+    turning.needle.aim(TWITCH * STEP - 0.01)
+    assert not turning.needle.wants_to_move
+    turning.needle.aim(TWITCH * STEP + 0.01)
+    assert turning.needle.wants_to_move
 
 
 def test_a_needle_rests_on_a_whole_step(turning: Turning) -> None:
-    turning.hand.aim(90.3)
+    turning.needle.aim(90.3)
     turning.until_rest()
-    assert turning.hand.angle == 90.0
+    assert turning.needle.angle == 90.0
 
 
 def test_a_change_that_no_step_would_show_is_nothing_on_the_way_either(turning: Turning) -> None:
-    turning.hand.aim(90.0)
+    turning.needle.aim(90.0)
     turning.wake()
     turning.frame()
-    turning.hand.aim(90.6)
+    turning.needle.aim(90.6)
     turning.until_rest()
-    assert turning.hand.angle == 90.0
+    assert turning.needle.angle == 90.0
 
 
 def test_small_changes_do_not_add_up_unseen(turning: Turning) -> None:
     for tenth in range(101):
-        turning.hand.aim(tenth / 10)
+        turning.needle.aim(tenth / 10)
         turning.until_rest()
-    assert turning.hand.angle == pytest.approx(10.0, abs=STEP)
+    assert turning.needle.angle == pytest.approx(10.0, abs=STEP)
 
 
 @given(
@@ -227,72 +226,72 @@ def test_a_needle_rests_within_a_step_of_its_last_aim(
     angle = 0.0
     for share, count in aims:
         angle = at(geometry, share)
-        turning.hand.aim(angle)
+        turning.needle.aim(angle)
         for _ in range(count):
             turning.wake()
-            if not turning.hand.is_resting:
+            if not turning.needle.is_resting:
                 turning.frame()
     turning.until_rest()
-    stands_us = geometry.pulse_us(turning.hand.angle)
+    stands_us = geometry.pulse_us(turning.needle.angle)
     assert abs(stands_us - geometry.pulse_us(angle)) <= STEP_US + 1e-6
-    assert not turning.hand.wants_to_move
+    assert not turning.needle.wants_to_move
 
 
 def test_a_needle_under_way_turns_to_a_new_target_without_a_rest(turning: Turning) -> None:
-    hand = turning.hand
-    hand.aim(180.0)
+    needle = turning.needle
+    needle.aim(180.0)
     turning.wake()
     for _ in range(30):
         turning.frame()
-    assert 0 < hand.angle < 180
-    hand.aim(45.0)
+    assert 0 < needle.angle < 180
+    needle.aim(45.0)
     turning.until_rest()
-    assert hand.angle == 45.0
+    assert needle.angle == 45.0
     assert max(turning.angles) < 180
 
 
 def test_a_new_target_while_it_settles_is_followed_and_settled_anew(turning: Turning) -> None:
-    hand = turning.hand
-    hand.aim(9.0)
+    needle = turning.needle
+    needle.aim(9.0)
     turning.wake()
-    while hand.angle != 9.0:
+    while needle.angle != 9.0:
         turning.frame()
     turning.frame()
-    hand.aim(99.0)
-    while hand.angle != 99.0:
+    needle.aim(99.0)
+    while needle.angle != 99.0:
         turning.frame()
     assert turning.until_rest() >= SETTLE_SECONDS
 
 
 def test_lost_pulses_make_it_point_again(turning: Turning) -> None:
-    hand = turning.hand
-    hand.lose()
-    assert hand.wants_to_move
+    needle = turning.needle
+    needle.lose()
+    assert needle.wants_to_move
     turning.angles.clear()
     turning.until_rest()
     assert turning.angles
     assert set(turning.angles) == {0.0}
-    assert not hand.wants_to_move
+    assert not needle.wants_to_move
 
 
 def test_a_needle_lost_on_its_way_goes_on_from_where_it_is_slowly(turning: Turning) -> None:
-    hand = turning.hand
-    hand.aim(180.0)
+    needle = turning.needle
+    needle.aim(180.0)
     turning.wake()
     for _ in range(30):
         turning.frame()
-    where = hand.angle
-    hand.lose()
-    assert hand.is_resting
+    where = needle.angle
+    needle.lose()
+    assert needle.is_resting
     turning.wake()
     turning.frame()
-    assert where < hand.angle < where + 0.5
+    assert where < needle.angle < where + 0.5
     turning.until_rest()
-    assert hand.angle == 180.0
+    assert needle.angle == 180.0
 
 
 def test_a_clock_that_stands_still_moves_nothing(turning: Turning) -> None:
-    turning.hand.aim(90.0)
+    turning.needle.aim(90.0)
     turning.wake()
-    assert turning.hand.frame(turning.now, SPEED) == 0.0
-    assert turning.hand.frame(turning.now - 1, SPEED) == 0.0
+    assert turning.needle.frame(turning.now, SPEED) == 0.0
+    assert turning.needle.frame(turning.now - 1, SPEED) == 0.0
