@@ -55,5 +55,5 @@ def write(path: Path, chunks: Sequence[Chunk]) -> Path:
 def read(path: Path) -> tuple[list[bytes], ArchiveReader]:
     """Every line of a file, and what else is to be known of it."""
     with bytes_of(path) as buffer:
-        contents = ArchiveReader(path, buffer)
-        return [found.text for found in contents], contents
+        reader = ArchiveReader(path, buffer)
+        return [found.text for found in reader], reader

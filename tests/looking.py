@@ -2,13 +2,13 @@
 
 from tweetdock.doctor.networks import source_checks
 from tweetdock.doctor.round import Finding, Redactor, Verdict
-from tweetdock.keep.archive_reader import texts
+from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
 
 
 def look(env: dict[str, str]) -> list[Finding]:
     """All that is found with these settings, in order."""
-    checks = source_checks(Settings.from_env(env), texts)
+    checks = source_checks(Settings.from_env(env), read_lines)
     return [Redactor(env).clean(finding) for check in checks for finding in check.look()]
 
 

@@ -218,10 +218,10 @@ def test_a_file_that_its_server_has_forgotten_is_opened_again(path: Path) -> Non
     archive.append([line(1)])
     with failing("fstat", errno.ESTALE):
         archive.flush(START_MS)
-    assert archive.place is None
+    assert archive.position is None
     watch.now += archive.due_seconds()
     assert archive.sync(START_MS)
-    assert archive.place is not None
+    assert archive.position is not None
     archive.close(START_MS)
     assert numbers_in(path) == [1]
 
@@ -242,7 +242,7 @@ for number in range(10):
     archive.append([line(number, padding=os.urandom(2000).hex())])
     archive.reopen(START_MS)
     watch.now += 100
-    print(archive.sync(START_MS), archive.place is not None, len(list(archive.recent(None, 0))))
+    print(archive.sync(START_MS), archive.position is not None, len(list(archive.recent(None, 0))))
 os.chmod("in", 0o755)
 archive.close(START_MS)
 """
@@ -280,7 +280,7 @@ def test_no_trouble_with_the_disk_leaves_the_archive(
             archive.cover("x", Span(START_MS, START_MS + number))
             archive.flush(START_MS)
             archive.reopen(START_MS)
-            list(archive.recent(archive.place, 0))
+            list(archive.recent(archive.position, 0))
             archive.sync(START_MS)
         watch.now += 100
     path.rename(path.with_name("tweets.jsonl.gz.1"))

@@ -21,7 +21,7 @@ from tweetdock.doctor import reach
 from tweetdock.doctor.networks import source_checks
 from tweetdock.doctor.reach import Endpoint, in_time, knock, limit_finding, unreachable
 from tweetdock.doctor.round import Finding, Verdict
-from tweetdock.keep.archive_reader import texts
+from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
 from tweetdock.sources.polling import RateLimit
 
@@ -35,7 +35,7 @@ ALL = {
 
 
 def test_every_source_and_every_server_has_a_check() -> None:
-    checks = source_checks(Settings.from_env(ALL), texts)
+    checks = source_checks(Settings.from_env(ALL), read_lines)
     assert [check.thing for check in checks] == [
         "x",
         "bluesky",

@@ -336,7 +336,7 @@ def test_what_was_complete_is_noted_again_after_a_kill(tmp_path: Path) -> None:
     for held in (killed.keeper._archive, killed.keeper._lock):
         assert held is not None
     before = noted(tmp_path)
-    killed.keeper._archive._volume.close()  # type: ignore[union-attr]  # as a kill lets go of it
+    killed.keeper._archive._open_file.close()  # type: ignore[union-attr]  # as a kill lets go of it
     killed.keeper._lock.close()  # type: ignore[union-attr]
     with house(tmp_path, NOON + 42_000) as again:
         again.turn(1)

@@ -166,10 +166,10 @@ def test_of_a_damaged_file_it_covers_what_a_merge_lists(
     path.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
     manifest = Manifest.of(path)
     with bytes_of(path) as buffer:
-        contents = ArchiveReader(path, buffer)
-        received = [found.line.received_ms for found in contents]
-    assert manifest.covers == {source: tuple(found) for source, found in contents.covers.items()}
-    assert (manifest.lines, manifest.damaged) == (len(received), contents.tally.damaged)
+        reader = ArchiveReader(path, buffer)
+        received = [found.line.received_ms for found in reader]
+    assert manifest.covers == {source: tuple(found) for source, found in reader.covers.items()}
+    assert (manifest.lines, manifest.damaged) == (len(received), reader.summary.damaged)
     assert manifest.first_ms == min(received, default=None)
     assert manifest.last_ms == max(received, default=None)
 

@@ -93,15 +93,15 @@ def test_all_posts_of_all_listeners_are_there_once_and_in_order(
     assert gzip.decompress(output.read_bytes()).splitlines() == expected
     assert (merged.lines, merged.doubles) == (len(expected), len(lines) - len(expected))
     counts = [sum(len(chunk.lines) for chunk in chunks) for chunks in heard]
-    assert [tally.lines for tally in merged.inputs] == counts
-    assert not any(tally.damaged or tally.foreign for tally in merged.inputs)
+    assert [summary.lines for summary in merged.inputs] == counts
+    assert not any(summary.damaged or summary.foreign for summary in merged.inputs)
 
 
 @in_one_folder
 @given(several)
 def test_the_gaps_are_what_no_listener_has_seen(tmp_path: Path, heard: list[list[Chunk]]) -> None:
     merged, output = merged_into(lay_out(tmp_path, heard))
-    _, contents = read(output)
+    _, reader = read(output)
     for source in ("x", "bluesky"):
         found = [
             span
@@ -115,9 +115,9 @@ def test_the_gaps_are_what_no_listener_has_seen(tmp_path: Path, heard: list[list
             assert one.whole == Span(min(s for s, _ in found), max(u for _, u in found))
             assert milliseconds(one.gaps) == milliseconds([one.whole]) - milliseconds(found)
             assert list(one.gaps) == sorted(one.gaps)
-        assert milliseconds(contents.covers.get(source, ())) == milliseconds(found)
+        assert milliseconds(reader.covers.get(source, ())) == milliseconds(found)
     knows = [any(chunk.covers for chunk in chunks) for chunks in heard]
-    assert [tally.knows_coverage for tally in merged.inputs] == knows
+    assert [summary.knows_coverage for summary in merged.inputs] == knows
 
 
 @in_one_folder
@@ -163,14 +163,14 @@ def test_an_archive_that_was_cut_anywhere_gives_what_is_before_the_cut(
         whole += chunk.lines
         known |= milliseconds((chunk.covers or {}).get("x", ()))
     sound = whole + [one for chunks in heard[1:] for chunk in chunks for one in chunk.lines]
-    found, contents = read(output)
+    found, reader = read(output)
     versions = {ArchiveLine.parse(text).raw.version for text in found}
     assert len(found) == len(versions)
     assert set(union_in_order(sound)) <= set(found)
     for chunks in heard[1:]:
         for chunk in chunks:
             known |= milliseconds((chunk.covers or {}).get("x", ()))
-    assert milliseconds(contents.covers.get("x", ())) == known
+    assert milliseconds(reader.covers.get("x", ())) == known
     assert merged.inputs[0].damaged == (cut not in ends(heard[0]))
 
 
@@ -195,7 +195,7 @@ def test_flipped_bytes_never_harm_what_another_archive_has_whole(
         # Nothing is left of the only member by which one sees that it is gzip.
         assert not content.startswith(b"\x1f\x8b\x08")
         return
-    found, contents = read(output)
+    found, reader = read(output)
     others = [one for chunks in heard[1:] for chunk in chunks for one in chunk.lines]
     versions = {ArchiveLine.parse(text).raw.version for text in found}
     assert len(versions) == len(found)
@@ -203,7 +203,7 @@ def test_flipped_bytes_never_harm_what_another_archive_has_whole(
     assert list(map(ArchiveLine.parse, found)) == sorted(
         map(ArchiveLine.parse, found), key=lambda one: (one.at_ms, one.raw.version)
     )
-    assert not contents.tally.damaged
+    assert not reader.summary.damaged
 
 
 def test_a_sound_copy_goes_before_one_that_may_be_garbled(tmp_path: Path) -> None:
@@ -241,9 +241,9 @@ def test_an_archive_cut_after_a_merge_claims_no_more_than_it_has(tmp_path: Path)
     content = output.read_bytes()
     assert content.count(b"\x1f\x8b\x08") > 1
     output.write_bytes(content[:-1])
-    _, contents = read(output)
-    assert contents.tally.damaged == 1
-    (known,) = contents.covers["x"]
+    _, reader = read(output)
+    assert reader.summary.damaged == 1
+    (known,) = reader.covers["x"]
     with_lines = {
         ArchiveLine.parse(text).at_ms
         for text in gzip.decompress(content[: content.rindex(b"\x1f\x8b\x08\x04")]).splitlines()
@@ -257,8 +257,8 @@ def test_more_gaps_than_a_gzip_header_holds_are_kept(tmp_path: Path) -> None:
     parts = [Chunk((), {"x": found[n : n + 1000]}) for n in range(0, 5000, 1000)]
     parts.append(Chunk((line(1, at=5),)))
     _, output = merged_into([write(tmp_path / "a.jsonl.gz", parts)])
-    lines, contents = read(output)
-    assert tuple(contents.covers["x"]) == found
+    lines, reader = read(output)
+    assert tuple(reader.covers["x"]) == found
     assert len(lines) == 1
 
 
@@ -268,9 +268,9 @@ def test_what_is_not_ours_is_counted_and_left_out(tmp_path: Path) -> None:
     foreign = b'{"id": 5}\n\n[]\nno JSON\n\xff\xfe\n' + b"[" * 100_000 + b"\n"
     path.write_bytes(gzip.compress(foreign + ours))
     merged, output = merged_into([path])
-    (tally,) = merged.inputs
-    assert (tally.lines, tally.foreign, tally.damaged) == (1, 5, 0)
-    assert not tally.knows_coverage
+    (summary,) = merged.inputs
+    assert (summary.lines, summary.foreign, summary.damaged) == (1, 5, 0)
+    assert not summary.knows_coverage
     assert read(output)[0] == [ours]
 
 
@@ -278,8 +278,8 @@ def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     ours = line(1, at=5).as_text().encode()
     path.write_bytes(gzip.compress(b"x" * 40_000_000 + b"\n" + ours + b"\n"))
-    (tally,) = merged_into([path])[0].inputs
-    assert (tally.lines, tally.foreign) == (1, 1)
+    (summary,) = merged_into([path])[0].inputs
+    assert (summary.lines, summary.foreign) == (1, 1)
 
 
 @given(st.integers(1, 400))
@@ -357,7 +357,7 @@ def test_an_archive_that_cannot_be_read_any_more_is_named(tmp_path: Path) -> Non
 def test_an_empty_archive_is_one(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty.jsonl.gz", [])
     merged, output = merged_into([empty, write(tmp_path / "b.jsonl.gz", [Chunk((line(1, at=1),))])])
-    assert [tally.lines for tally in merged.inputs] == [0, 1]
+    assert [summary.lines for summary in merged.inputs] == [0, 1]
     assert len(read(output)[0]) == 1
     nothing, output = merged_into([empty])
     assert nothing.lines == 0

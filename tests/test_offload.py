@@ -50,11 +50,11 @@ def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> ClosedFiles:
+def closed_files(tmp_path: Path) -> ClosedFiles:
     """An archive with its open file and nothing closed yet."""
-    shelf = ClosedFiles(tmp_path / "tweets.jsonl.gz")
-    shelf.path.write_bytes(archived(START_MS + 30 * DAY_MS))
-    return shelf
+    closed_files = ClosedFiles(tmp_path / "tweets.jsonl.gz")
+    closed_files.path.write_bytes(archived(START_MS + 30 * DAY_MS))
+    return closed_files
 
 
 def archived(first_ms: int) -> bytes:
@@ -68,10 +68,10 @@ def archived(first_ms: int) -> bytes:
     return pack("".join(f"{line}\n" for line in lines).encode())
 
 
-def close(shelf: ClosedFiles, day: int) -> Path:
+def close(closed_files: ClosedFiles, day: int) -> Path:
     """A file that was closed on that day, and is older than those of later days."""
     first_ms = START_MS + day * DAY_MS
-    path = shelf.new_name(first_ms)
+    path = closed_files.new_name(first_ms)
     path.write_bytes(archived(first_ms))
     os.utime(path, (first_ms / 1000, first_ms / 1000))
     return path
@@ -82,27 +82,31 @@ def key_of(path: Path, day: int) -> str:
     return f"raw/pi/tweets-202611{21 + day}T065536Z-pi-4.local-{digest[:8]}.jsonl.gz"
 
 
-def offload(s3: S3, shelf: ClosedFiles, *, keeps_local: bool = False) -> Offload:
-    return Offload(shelf, s3.bucket(), keeps_local=keeps_local, host="pi-4.local")
+def offload(s3: S3, closed_files: ClosedFiles, *, keeps_local: bool = False) -> Offload:
+    return Offload(closed_files, s3.bucket(), keeps_local=keeps_local, host="pi-4.local")
 
 
-def bring(s3: S3, shelf: ClosedFiles, *, keeps_local: bool = False) -> list[Outcome]:
-    return list(offload(s3, shelf, keeps_local=keeps_local).run())
+def bring(s3: S3, closed_files: ClosedFiles, *, keeps_local: bool = False) -> list[Outcome]:
+    return list(offload(s3, closed_files, keeps_local=keeps_local).run())
 
 
-def bring_in_vain(s3: S3, shelf: ClosedFiles, outcomes: Sequence[Outcome] = ()) -> OffloadError:
+def bring_in_vain(
+    s3: S3, closed_files: ClosedFiles, outcomes: Sequence[Outcome] = ()
+) -> OffloadError:
     """The run ends with the bucket's failure, after those outcomes."""
     came: list[Outcome] = []
     with pytest.raises(OffloadError) as caught:
-        came.extend(offload(s3, shelf).run())
+        came.extend(offload(s3, closed_files).run())
     assert came == list(outcomes)
     return caught.value
 
 
-def test_a_closed_file_goes_to_the_bucket_with_its_manifest(s3: S3, shelf: ClosedFiles) -> None:
-    path = close(shelf, 0)
+def test_a_closed_file_goes_to_the_bucket_with_its_manifest(
+    s3: S3, closed_files: ClosedFiles
+) -> None:
+    path = close(closed_files, 0)
     content, key = path.read_bytes(), key_of(path, 0)
-    (outcome,) = bring(s3, shelf)
+    (outcome,) = bring(s3, closed_files)
     assert outcome == Outcome(
         file=path.name, bytes=len(content), lines=3, url=f"s3://posts/{key}", is_kept=False
     )
@@ -113,47 +117,51 @@ def test_a_closed_file_goes_to_the_bucket_with_its_manifest(s3: S3, shelf: Close
     assert manifest["lines"] == 3
     assert s3.keys() == [key, f"{key}.manifest.json"]
     # Only the open one is left here.
-    assert list(shelf.path.parent.iterdir()) == [shelf.path]
-    assert bring(s3, shelf) == []
+    assert list(closed_files.path.parent.iterdir()) == [closed_files.path]
+    assert bring(s3, closed_files) == []
 
 
-def test_the_oldest_file_goes_first(s3: S3, shelf: ClosedFiles) -> None:
-    names = [close(shelf, day).name for day in (2, 0, 1)]
-    assert [outcome.file for outcome in bring(s3, shelf)] == [names[1], names[2], names[0]]
+def test_the_oldest_file_goes_first(s3: S3, closed_files: ClosedFiles) -> None:
+    names = [close(closed_files, day).name for day in (2, 0, 1)]
+    assert [outcome.file for outcome in bring(s3, closed_files)] == [names[1], names[2], names[0]]
 
 
-def test_a_file_without_lines_is_named_by_its_time(s3: S3, shelf: ClosedFiles) -> None:
-    path = close(shelf, 0)
+def test_a_file_without_lines_is_named_by_its_time(s3: S3, closed_files: ClosedFiles) -> None:
+    path = close(closed_files, 0)
     path.write_bytes(b"")
     os.utime(path, (START_MS / 1000, START_MS / 1000))
     key = key_of(path, 0)
-    bring(s3, shelf)
+    bring(s3, closed_files)
     assert s3.get(key) == b""
 
 
-def test_a_hosts_odd_name_does_no_harm_to_the_key(s3: S3, shelf: ClosedFiles) -> None:
-    close(shelf, 0)
-    (outcome,) = Offload(shelf, s3.bucket(), keeps_local=False, host="ü/../Pi 4").run()
+def test_a_hosts_odd_name_does_no_harm_to_the_key(s3: S3, closed_files: ClosedFiles) -> None:
+    close(closed_files, 0)
+    (outcome,) = Offload(closed_files, s3.bucket(), keeps_local=False, host="ü/../Pi 4").run()
     assert "/tweets-20261121T065536Z-..-Pi-4-" in outcome.url
 
 
-def test_a_file_that_is_to_stay_is_marked_and_skipped_next_time(s3: S3, shelf: ClosedFiles) -> None:
-    path = close(shelf, 0)
-    (outcome,) = bring(s3, shelf, keeps_local=True)
+def test_a_file_that_is_to_stay_is_marked_and_skipped_next_time(
+    s3: S3, closed_files: ClosedFiles
+) -> None:
+    path = close(closed_files, 0)
+    (outcome,) = bring(s3, closed_files, keeps_local=True)
     assert outcome.is_kept
     manifest = Manifest.read(path)
     assert manifest
     assert manifest.offloaded == outcome.url == f"s3://posts/{key_of(path, 0)}"
     s3.proxy.forget()
-    assert bring(s3, shelf, keeps_local=True) == []
+    assert bring(s3, closed_files, keeps_local=True) == []
     assert s3.proxy.asked("PUT") == s3.proxy.asked("HEAD") == []
 
 
-def test_a_marked_file_is_not_read_again_until_it_is_touched(s3: S3, shelf: ClosedFiles) -> None:
-    path = close(shelf, 0)
+def test_a_marked_file_is_not_read_again_until_it_is_touched(
+    s3: S3, closed_files: ClosedFiles
+) -> None:
+    path = close(closed_files, 0)
     size = path.stat().st_size
-    bring(s3, shelf, keeps_local=True)
-    offload_again = offload(s3, shelf, keeps_local=True)
+    bring(s3, closed_files, keeps_local=True)
+    offload_again = offload(s3, closed_files, keeps_local=True)
     assert bytes_read_by(offload_again) < size
     # As logrotate does, whose `.1` is another file every day; of the same size at worst.
     path.rename(f"{path}.away")
@@ -175,162 +183,170 @@ def _rchar(counts: str) -> int:
     return int(counts.split()[1])
 
 
-def test_a_file_marked_for_another_bucket_goes_to_this_one_too(s3: S3, shelf: ClosedFiles) -> None:
-    close(shelf, 0)
-    bring(s3, shelf, keeps_local=True)
-    elsewhere = Offload(shelf, s3.bucket("s3://posts"), keeps_local=True, host="pi")
+def test_a_file_marked_for_another_bucket_goes_to_this_one_too(
+    s3: S3, closed_files: ClosedFiles
+) -> None:
+    close(closed_files, 0)
+    bring(s3, closed_files, keeps_local=True)
+    elsewhere = Offload(closed_files, s3.bucket("s3://posts"), keeps_local=True, host="pi")
     assert len(list(elsewhere.run())) == 1
     assert len(s3.keys()) == 4
 
 
-def test_a_marked_file_goes_when_none_is_to_stay_any_more(s3: S3, shelf: ClosedFiles) -> None:
-    path = close(shelf, 0)
-    bring(s3, shelf, keeps_local=True)
-    (outcome,) = bring(s3, shelf)
+def test_a_marked_file_goes_when_none_is_to_stay_any_more(
+    s3: S3, closed_files: ClosedFiles
+) -> None:
+    path = close(closed_files, 0)
+    bring(s3, closed_files, keeps_local=True)
+    (outcome,) = bring(s3, closed_files)
     assert outcome.was_there
     assert not path.exists()
     assert not manifest_path(path).exists()
 
 
-def test_a_manifest_of_another_file_is_not_believed(s3: S3, shelf: ClosedFiles) -> None:
+def test_a_manifest_of_another_file_is_not_believed(s3: S3, closed_files: ClosedFiles) -> None:
     # logrotate renames files, but not our manifests: .1 may have that of what now is .2.
-    path = close(shelf, 0)
-    bring(s3, shelf, keeps_local=True)
+    path = close(closed_files, 0)
+    bring(s3, closed_files, keeps_local=True)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    (outcome,) = bring(s3, shelf, keeps_local=True)
+    (outcome,) = bring(s3, closed_files, keeps_local=True)
     assert hashlib.sha256(content).hexdigest()[:8] in outcome.url
     assert s3.get(outcome.url.removeprefix("s3://posts/")) == content
 
 
 @pytest.mark.parametrize("faults", [DOWN, [Cut(9_000)] * TRIES])
 def test_a_run_that_broke_off_is_taken_up_where_it_was(
-    s3: S3, shelf: ClosedFiles, faults: list[Fault]
+    s3: S3, closed_files: ClosedFiles, faults: list[Fault]
 ) -> None:
-    first, second, third = (close(shelf, day) for day in range(3))
+    first, second, third = (close(closed_files, day) for day in range(3))
     # The first file and its manifest pass.
     s3.proxy.fail("PUT", None, None, *faults)
     content = first.read_bytes()
     url = f"s3://posts/{key_of(first, 0)}"
     done = Outcome(file=first.name, bytes=len(content), lines=3, url=url, is_kept=False)
-    bring_in_vain(s3, shelf, [done])
+    bring_in_vain(s3, closed_files, [done])
     assert not first.exists()
     assert second.exists()
     assert third.exists()
     assert len(s3.keys()) == 2
     s3.proxy.forget()
-    assert [outcome.file for outcome in bring(s3, shelf)] == [second.name, third.name]
+    assert [outcome.file for outcome in bring(s3, closed_files)] == [second.name, third.name]
     assert len(s3.proxy.asked("PUT")) == 4
     assert len(s3.keys()) == 6
     assert s3.get(url.removeprefix("s3://posts/")) == content
 
 
-def test_only_what_is_missing_is_sent_again(s3: S3, shelf: ClosedFiles) -> None:
-    path = close(shelf, 0)
+def test_only_what_is_missing_is_sent_again(s3: S3, closed_files: ClosedFiles) -> None:
+    path = close(closed_files, 0)
     s3.proxy.fail("PUT", None, *DOWN)  # of the manifest
-    bring_in_vain(s3, shelf)
+    bring_in_vain(s3, closed_files)
     assert path.exists()
     s3.proxy.forget()
-    (outcome,) = bring(s3, shelf)
+    (outcome,) = bring(s3, closed_files)
     assert outcome.was_there
     assert [key.endswith(".manifest.json") for key in s3.proxy.asked("PUT")] == [True]
     assert not path.exists()
 
 
-def test_a_file_has_the_same_key_whatever_logrotate_calls_it(s3: S3, shelf: ClosedFiles) -> None:
-    path = close(shelf, 0)
+def test_a_file_has_the_same_key_whatever_logrotate_calls_it(
+    s3: S3, closed_files: ClosedFiles
+) -> None:
+    path = close(closed_files, 0)
     s3.proxy.fail("PUT", None, *DOWN)
-    bring_in_vain(s3, shelf)
-    path = path.rename(f"{shelf.path}.1")
+    bring_in_vain(s3, closed_files)
+    path = path.rename(f"{closed_files.path}.1")
     s3.proxy.forget()
-    (outcome,) = bring(s3, shelf)
+    (outcome,) = bring(s3, closed_files)
     assert outcome.file == "tweets.jsonl.gz.1"
     assert outcome.was_there
     assert len(s3.keys()) == 2
 
 
 def test_what_arrived_damaged_stays_here_until_a_true_copy_is_seen(
-    s3: S3, shelf: ClosedFiles
+    s3: S3, closed_files: ClosedFiles
 ) -> None:
-    path = close(shelf, 0)
+    path = close(closed_files, 0)
     key = key_of(path, 0)
     s3.proxy.fail("PUT", Corrupt())
-    assert f"{path.name} stays here" in str(bring_in_vain(s3, shelf))
+    assert f"{path.name} stays here" in str(bring_in_vain(s3, closed_files))
     assert s3.keys() == [key]
     content = path.read_bytes()
-    (outcome,) = bring(s3, shelf)
+    (outcome,) = bring(s3, closed_files)
     assert not outcome.was_there
     assert s3.get(key) == content
 
 
-def test_what_was_changed_in_the_bucket_is_sent_again(s3: S3, shelf: ClosedFiles) -> None:
-    path = close(shelf, 0)
+def test_what_was_changed_in_the_bucket_is_sent_again(s3: S3, closed_files: ClosedFiles) -> None:
+    path = close(closed_files, 0)
     key, content = key_of(path, 0), path.read_bytes()
     s3.proxy.fail("PUT", None, *DOWN)
-    bring_in_vain(s3, shelf)
+    bring_in_vain(s3, closed_files)
     s3.put(key, content[:-1] + b"?")
     s3.proxy.fail("PUT", *DOWN)
-    bring_in_vain(s3, shelf)
+    bring_in_vain(s3, closed_files)
     assert path.read_bytes() == content
-    bring(s3, shelf)
+    bring(s3, closed_files)
     assert s3.get(key) == content
     assert not path.exists()
 
 
 def test_a_server_that_cannot_be_asked_afterwards_is_not_believed(
-    s3: S3, shelf: ClosedFiles
+    s3: S3, closed_files: ClosedFiles
 ) -> None:
-    path = close(shelf, 0)
+    path = close(closed_files, 0)
     s3.proxy.fail("HEAD", None, *DOWN)
-    bring_in_vain(s3, shelf)
+    bring_in_vain(s3, closed_files)
     assert path.exists()
 
 
-def test_one_bad_file_does_not_hold_up_the_next(s3: S3, shelf: ClosedFiles) -> None:
-    first, second = close(shelf, 0), close(shelf, 1)
+def test_one_bad_file_does_not_hold_up_the_next(s3: S3, closed_files: ClosedFiles) -> None:
+    first, second = close(closed_files, 0), close(closed_files, 1)
     manifest_path(first).mkdir()
-    bad, good = bring(s3, shelf)
+    bad, good = bring(s3, closed_files)
     assert (bad.file, bad.url) == (first.name, "")
     assert bad.trouble == f"{first.name}: Is a directory"
     assert (good.file, good.trouble) == (second.name, "")
     assert first.exists()
 
 
-def test_a_file_on_which_somebody_else_works_is_left_alone(s3: S3, shelf: ClosedFiles) -> None:
-    close(shelf, 0)
-    second = close(shelf, 1)
+def test_a_file_on_which_somebody_else_works_is_left_alone(
+    s3: S3, closed_files: ClosedFiles
+) -> None:
+    close(closed_files, 0)
+    second = close(closed_files, 1)
     with second.open("rb") as held:
-        # After the shelf was looked at.
+        # After the folder was listed.
         s3.proxy.meanwhile = lambda *_: fcntl.flock(held, fcntl.LOCK_EX)
-        assert len(bring(s3, shelf)) == 1
+        assert len(bring(s3, closed_files)) == 1
     assert second.exists()
     assert not manifest_path(second).exists()
 
 
-def test_a_file_is_ours_while_it_is_sent(s3: S3, shelf: ClosedFiles) -> None:
-    close(shelf, 0)
+def test_a_file_is_ours_while_it_is_sent(s3: S3, closed_files: ClosedFiles) -> None:
+    close(closed_files, 0)
     seen: list[list[Path]] = []
-    s3.proxy.meanwhile = lambda *_: seen.append(shelf.closed())
-    bring(s3, shelf)
+    s3.proxy.meanwhile = lambda *_: seen.append(closed_files.closed())
+    bring(s3, closed_files)
     assert seen
     assert not any(seen)
 
 
-def test_a_file_that_vanishes_on_the_way_is_no_failure(s3: S3, shelf: ClosedFiles) -> None:
-    first, second = close(shelf, 0), close(shelf, 1)
+def test_a_file_that_vanishes_on_the_way_is_no_failure(s3: S3, closed_files: ClosedFiles) -> None:
+    first, second = close(closed_files, 0), close(closed_files, 1)
 
     def prune(method: str, _path: str) -> None:
         if method == "PUT":
             first.unlink(missing_ok=True)
 
     s3.proxy.meanwhile = prune
-    assert [outcome.file for outcome in bring(s3, shelf)] == [second.name]
+    assert [outcome.file for outcome in bring(s3, closed_files)] == [second.name]
 
 
-def test_another_file_in_its_place_is_not_removed(s3: S3, shelf: ClosedFiles) -> None:
-    path = close(shelf, 0)
-    older = f"{shelf.path}.9"
+def test_another_file_in_its_place_is_not_removed(s3: S3, closed_files: ClosedFiles) -> None:
+    path = close(closed_files, 0)
+    older = f"{closed_files.path}.9"
     newer = archived(START_MS + DAY_MS)
 
     def rotate(method: str, _path: str) -> None:
@@ -339,73 +355,77 @@ def test_another_file_in_its_place_is_not_removed(s3: S3, shelf: ClosedFiles) ->
             path.write_bytes(newer)
 
     s3.proxy.meanwhile = rotate
-    assert bring(s3, shelf) == []
+    assert bring(s3, closed_files) == []
     assert path.read_bytes() == newer
     assert Path(older).exists()
     s3.proxy.meanwhile = lambda *_: None
     # Both go with the next run, and the one that was sent is not sent again.
-    assert {outcome.file: outcome.was_there for outcome in bring(s3, shelf)} == {
+    assert {outcome.file: outcome.was_there for outcome in bring(s3, closed_files)} == {
         path.name: False,
         "tweets.jsonl.gz.9": True,
     }
 
 
-def test_what_a_killed_one_had_set_aside_is_looked_at_anew(s3: S3, shelf: ClosedFiles) -> None:
-    path = close(shelf, 0)
+def test_what_a_killed_one_had_set_aside_is_looked_at_anew(
+    s3: S3, closed_files: ClosedFiles
+) -> None:
+    path = close(closed_files, 0)
     key, content = key_of(path, 0), path.read_bytes()
     Manifest.of(path).write(path)
-    aside = path.rename(f"{shelf.path}.leaving-0123456789abcdef")
+    aside = path.rename(f"{closed_files.path}.leaving-0123456789abcdef")
     # Its name has been given to another one since.
-    close(shelf, 0).write_bytes(archived(START_MS + DAY_MS))
-    assert aside not in shelf.closed()
-    assert len(bring(s3, shelf)) == 2
+    close(closed_files, 0).write_bytes(archived(START_MS + DAY_MS))
+    assert aside not in closed_files.closed()
+    assert len(bring(s3, closed_files)) == 2
     assert s3.get(key) == content
-    assert list(shelf.path.parent.iterdir()) == [shelf.path]
+    assert list(closed_files.path.parent.iterdir()) == [closed_files.path]
 
 
 def test_a_manifest_that_a_killed_one_left_alone_goes_with_its_file(
-    s3: S3, shelf: ClosedFiles
+    s3: S3, closed_files: ClosedFiles
 ) -> None:
-    path = close(shelf, 0)
+    path = close(closed_files, 0)
     Manifest.of(path).write(path)
-    path.rename(f"{shelf.path}.leaving-0123456789abcdef")
-    (outcome,) = bring(s3, shelf)
+    path.rename(f"{closed_files.path}.leaving-0123456789abcdef")
+    (outcome,) = bring(s3, closed_files)
     assert outcome.url.endswith(".jsonl.gz")
-    assert list(shelf.path.parent.iterdir()) == [shelf.path]
+    assert list(closed_files.path.parent.iterdir()) == [closed_files.path]
 
 
-def test_what_another_one_has_just_set_aside_is_left_alone(s3: S3, shelf: ClosedFiles) -> None:
-    aside = close(shelf, 0).rename(f"{shelf.path}.leaving-0123456789abcdef")
+def test_what_another_one_has_just_set_aside_is_left_alone(
+    s3: S3, closed_files: ClosedFiles
+) -> None:
+    aside = close(closed_files, 0).rename(f"{closed_files.path}.leaving-0123456789abcdef")
     with aside.open("rb") as held:
         hold(held.fileno(), aside)
-        assert bring(s3, shelf) == []
+        assert bring(s3, closed_files) == []
         assert aside.exists()
-    assert len(bring(s3, shelf)) == 1
+    assert len(bring(s3, closed_files)) == 1
 
 
-def test_a_job_without_anything_to_do_is_done(s3: S3, shelf: ClosedFiles) -> None:
-    assert OffloadJob(lambda: offload(s3, shelf))() is None
+def test_a_job_without_anything_to_do_is_done(s3: S3, closed_files: ClosedFiles) -> None:
+    assert OffloadJob(lambda: offload(s3, closed_files))() is None
 
 
 def test_a_job_says_what_is_safe(
-    s3: S3, shelf: ClosedFiles, caplog: pytest.LogCaptureFixture
+    s3: S3, closed_files: ClosedFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = close(shelf, 0)
+    path = close(closed_files, 0)
     key = key_of(path, 0)
     with caplog.at_level(logging.INFO, "tweetdock"):
-        assert OffloadJob(lambda: offload(s3, shelf))() is None
+        assert OffloadJob(lambda: offload(s3, closed_files))() is None
     assert f"{path.name} (3 lines) is safe at s3://posts/{key}" in caplog.text
 
 
 def test_a_job_that_fails_is_run_again_and_again_ever_later(
-    shelf: ClosedFiles, caplog: pytest.LogCaptureFixture, s3: S3
+    closed_files: ClosedFiles, caplog: pytest.LogCaptureFixture, s3: S3
 ) -> None:
-    path = close(shelf, 0)
+    path = close(closed_files, 0)
     is_mended = False
 
     def make() -> Offload:
         if is_mended:
-            return offload(s3, shelf)
+            return offload(s3, closed_files)
         raise OffloadError("there is no bucket posts", needs_owner=True)
 
     job = OffloadJob(make)
@@ -425,79 +445,84 @@ def test_a_job_that_fails_is_run_again_and_again_ever_later(
 
 
 def test_a_job_comes_back_for_one_bad_file(
-    s3: S3, shelf: ClosedFiles, caplog: pytest.LogCaptureFixture
+    s3: S3, closed_files: ClosedFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, second = close(shelf, 0), close(shelf, 1)
+    first, second = close(closed_files, 0), close(closed_files, 1)
     manifest_path(first).mkdir()
-    assert OffloadJob(lambda: offload(s3, shelf))() is not None
+    assert OffloadJob(lambda: offload(s3, closed_files))() is not None
     assert not second.exists()
     assert f"{first.name}: Is a directory" in caplog.text
 
 
 def test_a_job_comes_back_for_a_folder_that_cannot_be_read(
-    s3: S3, shelf: ClosedFiles, caplog: pytest.LogCaptureFixture
+    s3: S3, closed_files: ClosedFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
-    no_folder = ClosedFiles(shelf.path / "tweets.jsonl.gz")
+    no_folder = ClosedFiles(closed_files.path / "tweets.jsonl.gz")
     assert OffloadJob(lambda: offload(s3, no_folder))() is not None
     assert "the archive's folder cannot be read" in caplog.text
 
 
-def settings(s3: S3, shelf: ClosedFiles) -> dict[str, str]:
-    return s3.env | {"TWEETDOCK_OFFLOAD": URL, "TWEETDOCK_ARCHIVE": str(shelf.path)}
+def settings(s3: S3, closed_files: ClosedFiles) -> dict[str, str]:
+    return s3.env | {"TWEETDOCK_OFFLOAD": URL, "TWEETDOCK_ARCHIVE": str(closed_files.path)}
 
 
-def test_the_command_says_a_line_for_each_file(s3: S3, shelf: ClosedFiles, tmp_path: Path) -> None:
-    path = close(shelf, 0)
+def test_the_command_says_a_line_for_each_file(
+    s3: S3, closed_files: ClosedFiles, tmp_path: Path
+) -> None:
+    path = close(closed_files, 0)
     size = path.stat().st_size
-    words = ("offload", URL, "--archive", str(shelf.path), "--keep")
+    words = ("offload", URL, "--archive", str(closed_files.path), "--keep")
     done = run(*words, folder=tmp_path, env=s3.env)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{path.name} -> {URL}/tweets-20261121T065536Z-")
     assert done.stdout.endswith(f"({size:,} bytes, 3 lines, kept here)\n")
     done = run(*words, folder=tmp_path, env=s3.env)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"no closed file of {shelf.path} is waiting\n"
+    assert done.stdout == f"no closed file of {closed_files.path} is waiting\n"
 
 
 def test_the_command_names_what_another_one_is_at_work_on(
-    s3: S3, shelf: ClosedFiles, tmp_path: Path
+    s3: S3, closed_files: ClosedFiles, tmp_path: Path
 ) -> None:
-    path = close(shelf, 0)
-    with path.open("rb") as held, shelf.path.open("rb") as open_one:
+    path = close(closed_files, 0)
+    with path.open("rb") as held, closed_files.path.open("rb") as open_one:
         hold(held.fileno(), path)
-        hold(open_one.fileno(), shelf.path)
-        done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+        hold(open_one.fileno(), closed_files.path)
+        done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{path.name} is in use by another TweetDock; left to that\n"
     assert path.exists()
 
 
 def test_the_command_minds_no_settings_but_its_own(
-    s3: S3, shelf: ClosedFiles, tmp_path: Path
+    s3: S3, closed_files: ClosedFiles, tmp_path: Path
 ) -> None:
-    close(shelf, 0)
+    close(closed_files, 0)
     others = {"TWEETDOCK_ARCHIVE_ROTATE": "never", "TWEETDOCK_HASHTAGS": "#"}
-    done = run("offload", folder=tmp_path, env=settings(s3, shelf) | others)
+    done = run("offload", folder=tmp_path, env=settings(s3, closed_files) | others)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_folder_that_is_not_there_has_no_closed_file(s3: S3, tmp_path: Path) -> None:
-    shelf = ClosedFiles(tmp_path / "missing" / "tweets.jsonl.gz")
-    done = run("offload", folder=tmp_path, env=settings(s3, shelf))
-    assert (done.returncode, done.stdout) == (0, f"no closed file of {shelf.path} is waiting\n")
+    closed_files = ClosedFiles(tmp_path / "missing" / "tweets.jsonl.gz")
+    done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"no closed file of {closed_files.path} is waiting\n",
+    )
 
 
 def test_the_command_takes_its_words_from_the_settings(
-    s3: S3, shelf: ClosedFiles, tmp_path: Path
+    s3: S3, closed_files: ClosedFiles, tmp_path: Path
 ) -> None:
-    kept = close(shelf, 0)
+    kept = close(closed_files, 0)
     settings_file = tmp_path / ".env"
     settings_file.write_text("TWEETDOCK_OFFLOAD_KEEP=1\n")
-    done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
     assert (done.returncode, done.stderr) == (0, "")
     assert kept.exists()
     settings_file.unlink()
-    done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
     assert done.stdout.endswith(" lines, already there)\n")
     assert not kept.exists()
 
@@ -524,10 +549,10 @@ def test_wrong_words_are_all_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_bucket_that_cannot_be_had_ends_the_command_in_one_sentence(
-    s3: S3, shelf: ClosedFiles, tmp_path: Path, changes: dict[str, str], sentence: str
+    s3: S3, closed_files: ClosedFiles, tmp_path: Path, changes: dict[str, str], sentence: str
 ) -> None:
-    path = close(shelf, 0)
-    done = run("offload", folder=tmp_path, env=settings(s3, shelf) | changes)
+    path = close(closed_files, 0)
+    done = run("offload", folder=tmp_path, env=settings(s3, closed_files) | changes)
     assert (done.returncode, done.stdout) == (69, "")
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -536,12 +561,12 @@ def test_a_bucket_that_cannot_be_had_ends_the_command_in_one_sentence(
 
 
 def test_credentials_that_the_server_does_not_know_end_the_command(
-    s3: S3, shelf: ClosedFiles, tmp_path: Path
+    s3: S3, closed_files: ClosedFiles, tmp_path: Path
 ) -> None:
-    path = close(shelf, 0)
+    path = close(closed_files, 0)
     s3.tell("reset-auth", "0")
     try:
-        done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+        done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
     finally:
         s3.tell("reset-auth", "inf")
     assert (done.returncode, done.stdout) == (69, "")
@@ -551,11 +576,11 @@ def test_credentials_that_the_server_does_not_know_end_the_command(
 
 
 def test_a_bad_file_ends_the_command_with_69_after_the_others(
-    s3: S3, shelf: ClosedFiles, tmp_path: Path
+    s3: S3, closed_files: ClosedFiles, tmp_path: Path
 ) -> None:
-    first, second = close(shelf, 0), close(shelf, 1)
+    first, second = close(closed_files, 0), close(closed_files, 1)
     manifest_path(first).mkdir()
-    done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
     assert done.returncode == 69
     assert done.stderr == f"tweetdock: {first.name}: Is a directory\n"
     assert second.name in done.stdout
@@ -563,12 +588,12 @@ def test_a_bad_file_ends_the_command_with_69_after_the_others(
 
 @pytest.mark.parametrize("passing", range(4))
 def test_a_command_killed_on_the_way_loses_nothing(
-    s3: S3, shelf: ClosedFiles, tmp_path: Path, passing: int
+    s3: S3, closed_files: ClosedFiles, tmp_path: Path, passing: int
 ) -> None:
-    paths = [close(shelf, day) for day in range(2)]
+    paths = [close(closed_files, day) for day in range(2)]
     contents = {key_of(path, day): path.read_bytes() for day, path in enumerate(paths)}
     s3.proxy.fail("PUT", *[None] * passing, Hang(100))
-    with Running("offload", folder=tmp_path, env=settings(s3, shelf)) as process:
+    with Running("offload", folder=tmp_path, env=settings(s3, closed_files)) as process:
         s3.proxy.wait_until_hanging()
         process.process.kill()
     host = Manifest.of(paths[1]).host
@@ -577,12 +602,12 @@ def test_a_command_killed_on_the_way_loses_nothing(
     for path, (key, content) in zip(paths, keys.items(), strict=True):
         assert path.exists() or s3.get(key) == content
     s3.proxy.forget()
-    done = run("offload", folder=tmp_path, env=settings(s3, shelf))
+    done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
     assert (done.returncode, done.stderr) == (0, "")
     assert len(s3.proxy.asked("PUT")) == 4 - passing
     assert {key: s3.get(key) for key in keys} == keys
     assert len(s3.keys()) == 4
-    assert list(tmp_path.glob("tweets*")) == [shelf.path]
+    assert list(tmp_path.glob("tweets*")) == [closed_files.path]
 
 
 @pytest.mark.parametrize("keeps_local", ["0", "1"])

@@ -24,7 +24,7 @@ from tweetdock.core.counter import SlidingWindow
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError, TornError, UnavailableError
 from tweetdock.core.post import Batch, Post, Span, Trouble
-from tweetdock.keep.archive_reader import texts as lines_of
+from tweetdock.keep.archive_reader import read_lines as lines_of
 from tweetdock.sources.polling import Poller
 from tweetdock.sources.recordings import Recording, Text
 from tweetdock.sources.replay import GLANCE, PIECE, Replay, Schedule
@@ -63,7 +63,7 @@ class Player:
 
     def __init__(
         self,
-        texts: Iterable[Text],
+        read_lines: Iterable[Text],
         speed: float = 1.0,
         *,
         loops: bool = False,
@@ -78,7 +78,7 @@ class Player:
             path,
             clock=self.clock,
             window_seconds=WINDOW_SECONDS,
-            lines=lines or (lambda _path: iter(texts)),
+            lines=lines or (lambda _path: iter(read_lines)),
             speed=speed,
             loops=loops,
         )
@@ -150,11 +150,11 @@ files = st.lists(made, min_size=1, max_size=12)
 
 def lines_of_made(entries: list[Made], dice: random.Random) -> list[Text]:
     """The lines of a file, with foreign ones and damage between them."""
-    texts: list[Text] = []
+    read_lines: list[Text] = []
     for entry in entries:
-        texts += dice.choices([b"\n", FOREIGN, TornError("torn")], k=dice.randrange(3))
-        texts.append(entry.line)
-    return texts
+        read_lines += dice.choices([b"\n", FOREIGN, TornError("torn")], k=dice.randrange(3))
+        read_lines.append(entry.line)
+    return read_lines
 
 
 def moments(truth: Truth) -> list[int]:
@@ -383,9 +383,9 @@ def test_plain_and_packed_files_are_read_alike(tmp_path: Path) -> None:
 def test_a_packed_file_cut_off_anywhere_gives_every_whole_line(tmp_path: Path) -> None:
     path = tmp_path / "cut.gz"
     entries = [Made(archive_line, n, n, n) for n in range(1, 9)]
-    texts = [b"".join(entry.line for entry in part) for part in (entries[:4], entries[4:])]
+    read_lines = [b"".join(entry.line for entry in part) for part in (entries[:4], entries[4:])]
     # Stored, not deflated: what is there of a line is seen.
-    packed = [gzip.compress(text, 0) for text in texts]
+    packed = [gzip.compress(text, 0) for text in read_lines]
     whole = b"".join(packed)
     for size in range(60, len(whole), 29):
         path.write_bytes(whole[:size])

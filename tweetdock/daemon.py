@@ -15,7 +15,7 @@ from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.factory import make_board, make_keeper, make_past, open_page
-from tweetdock.keep.archive_reader import texts
+from tweetdock.keep.archive_reader import read_lines
 from tweetdock.servos.choice import make_servos, read_model
 from tweetdock.servos.needles import NeedleThread
 from tweetdock.settings.gauge import Settings
@@ -74,7 +74,7 @@ class Daemon:
                 not_before_ms=saved_ms,
                 bookmark=self._keeper.bookmark,
                 budget=budget,
-                lines=texts,
+                lines=read_lines,
             )
             self._sources = make_sources(settings, ground)
             feeds = [source.feed for source in self._sources]

@@ -43,21 +43,21 @@ def make_keeper(
         log.info("archive: a demo or a replay keeps nothing")
     if settings.keep.archive is None or not settings.is_live:
         return Keeper(settings, subjects, None, is_guest=is_guest)
-    caretaker = _make_caretaker(settings, settings.keep.archive)
+    closed_files_thread = _make_closed_files_thread(settings, settings.keep.archive)
     archive = partial(
-        Archive, settings.keep.archive, settings.keep.archive_rotate, caretaker.notice
+        Archive, settings.keep.archive, settings.keep.archive_rotate, closed_files_thread.notice
     )
     keeper = Keeper(settings, subjects, archive, is_guest=is_guest)
     if keeper.has_archive:
-        start("archive", caretaker.run)
-        house.callback(caretaker.stop)
+        start("archive", closed_files_thread.run)
+        house.callback(closed_files_thread.stop)
     return keeper
 
 
-def _make_caretaker(settings: Settings, path: Path) -> ClosedFilesThread:
-    shelf = ClosedFiles(path)
+def _make_closed_files_thread(settings: Settings, path: Path) -> ClosedFilesThread:
+    closed_files = ClosedFiles(path)
     if not settings.keep.offload:
-        return ClosedFilesThread(shelf, settings.keep.archive_keep, None)
+        return ClosedFilesThread(closed_files, settings.keep.archive_keep, None)
     # An extra, and only these two know it.
     from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
     from tweetdock.keep.offload import Offload, OffloadJob  # noqa: PLC0415
@@ -67,9 +67,9 @@ def _make_caretaker(settings: Settings, path: Path) -> ClosedFilesThread:
     def make() -> Offload:
         bucket = Bucket(settings.keep.offload, access)
         host = socket.gethostname()
-        return Offload(shelf, bucket, keeps_local=settings.keep.offload_keep, host=host)
+        return Offload(closed_files, bucket, keeps_local=settings.keep.offload_keep, host=host)
 
-    return ClosedFilesThread(shelf, settings.keep.archive_keep, OffloadJob(make))
+    return ClosedFilesThread(closed_files, settings.keep.archive_keep, OffloadJob(make))
 
 
 GRADES = frozenset(Grade)

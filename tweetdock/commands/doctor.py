@@ -29,7 +29,7 @@ from tweetdock.doctor.round import (
 from tweetdock.doctor.servos import servo_checks
 from tweetdock.doctor.settings import UsableSettings, WrittenSettings, look_at_settings, use
 from tweetdock.doctor.x import spending_checks
-from tweetdock.keep.archive_reader import texts
+from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import SETTINGS, Settings
 from tweetdock.settings.keeping import state_dir
 
@@ -115,7 +115,7 @@ def _source_checks(settings: Settings) -> Iterator[Check]:
     # Each network brings libraries of its own.
     from tweetdock.doctor.networks import source_checks  # noqa: PLC0415
 
-    yield from source_checks(settings, texts)
+    yield from source_checks(settings, read_lines)
     yield from spending_checks(settings)
 
 

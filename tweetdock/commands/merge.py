@@ -43,24 +43,24 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:  # noqa: 
 
 def _summary(merged: Merged) -> Iterator[str]:
     yield f"{merged.output}: {counted(merged.lines, 'post')}, each once and in order"
-    names = [str(tally.path) for tally in merged.inputs]
+    names = [str(summary.path) for summary in merged.inputs]
     width = max(map(len, names))
-    for name, tally in zip(names, merged.inputs, strict=True):
-        yield f"  from {name:<{width}}  {_contents(tally)}"
+    for name, summary in zip(names, merged.inputs, strict=True):
+        yield f"  from {name:<{width}}  {_describe_file(summary)}"
     yield f"  {counted(merged.doubles, 'double')} left out"
     for shared in merged.shared:
         yield from _gaps(shared, len(merged.inputs))
-    for name, tally in zip(names, merged.inputs, strict=True):
-        if not tally.knows_coverage:
+    for name, summary in zip(names, merged.inputs, strict=True):
+        if not summary.knows_coverage:
             yield f"unknown: {name} does not say which times it covers"
 
 
-def _contents(tally: FileSummary) -> str:
-    parts = [counted(tally.lines, "line")]
-    if tally.damaged:
-        parts.append(counted(tally.damaged, "damaged place"))
-    if tally.foreign:
-        parts.append(f"{counted(tally.foreign, 'foreign line')} left out")
+def _describe_file(summary: FileSummary) -> str:
+    parts = [counted(summary.lines, "line")]
+    if summary.damaged:
+        parts.append(counted(summary.damaged, "damaged place"))
+    if summary.foreign:
+        parts.append(f"{counted(summary.foreign, 'foreign line')} left out")
     return ", ".join(parts)
 
 

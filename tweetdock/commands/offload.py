@@ -14,8 +14,8 @@ from tweetdock.keep.offload import Offload, Outcome
 from tweetdock.settings.keeping import KeepSettings
 from tweetdock.settings.setting import table_of
 
-# What is wrong with the other settings is the daemon's concern.
-_READ = (
+# Errors in the other settings are left for the daemon to report.
+_USED = (
     *("archive", "offload", "offload_keep"),
     *("s3_endpoint", "s3_region", "s3_key_id", "s3_secret", "s3_session_token"),
 )
@@ -54,7 +54,9 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     if arguments.keep:
         given["TWEETDOCK_OFFLOAD_KEEP"] = "1"
     try:
-        archive, keep = _read({**env, **{name: value for name, value in given.items() if value}})
+        archive, keep = _used_settings(
+            {**env, **{name: value for name, value in given.items() if value}}
+        )
     except SettingsError as error:
         for problem in error.problems:
             complain(problem)
@@ -62,13 +64,13 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     code = EXIT_UNAVAILABLE  # it ends early if nobody reads the results any more
     try:
         with results():
-            code = _bring(archive, keep)
+            code = _offload(archive, keep)
     except OSError as error:
         complain(error)
     return code
 
 
-def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
+def _used_settings(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
     found: dict[str, Any] = {}
     problems: list[str] = []
     for name, setting in table_of(KeepSettings).items():
@@ -76,14 +78,14 @@ def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
         found[name] = setting.read(env, its_problems)
         if name in _WANTED and not found[name] and not its_problems:
             its_problems.append(f"{setting.name}: not set; {_WANTED[name]}")
-        if name in _READ:
+        if name in _USED:
             problems += its_problems
     if problems:
         raise SettingsError(problems)
     return found["archive"], KeepSettings(**found)
 
 
-def _bring(archive: Path, keep: KeepSettings) -> int:
+def _offload(archive: Path, keep: KeepSettings) -> int:
     bucket = Bucket(keep.offload, S3Access.of(keep))
     host = socket.gethostname()
     offload = Offload(ClosedFiles(archive), bucket, keeps_local=keep.offload_keep, host=host)
@@ -94,7 +96,7 @@ def _bring(archive: Path, keep: KeepSettings) -> int:
             complain(outcome.trouble)
             code = EXIT_UNAVAILABLE
         else:
-            _say(outcome)
+            _print(outcome)
     for name in offload.in_use():
         has_said = True
         print(f"{name} is in use by another TweetDock; left to that")  # noqa: T201
@@ -103,7 +105,7 @@ def _bring(archive: Path, keep: KeepSettings) -> int:
     return code
 
 
-def _say(outcome: Outcome) -> None:
+def _print(outcome: Outcome) -> None:
     size = counted(outcome.bytes, "byte")
     notes = ", already there" * outcome.was_there + ", kept here" * outcome.is_kept
     line = f"{outcome.file} -> {outcome.url} ({size}, {counted(outcome.lines, 'line')}{notes})"

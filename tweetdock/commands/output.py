@@ -69,12 +69,12 @@ def complain(problem: object) -> None:
 
 def warn_of(inputs: "Iterable[FileSummary]") -> None:
     """Say which archives are not whole, and what became of that."""
-    for tally in inputs:
-        if tally.damaged:
-            complain(f"{tally.path} is damaged; what can be read of it was taken")
-        if tally.foreign:
-            lines = counted(tally.foreign, "line")
-            complain(f"{tally.path} has {lines} that no TweetDock wrote; left out")
+    for summary in inputs:
+        if summary.damaged:
+            complain(f"{summary.path} is damaged; what can be read of it was taken")
+        if summary.foreign:
+            lines = counted(summary.foreign, "line")
+            complain(f"{summary.path} has {lines} that no TweetDock wrote; left out")
 
 
 def counted(number: int, noun: str) -> str:

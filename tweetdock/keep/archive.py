@@ -33,14 +33,13 @@ from tweetdock.settings.keeping import Rotation
 
 log = logging.getLogger(__name__)
 
-MEMBER_BYTES = 1_000_000
-MOST_BYTES = 16_000_000
-
+MEMBER_BYTES = 1_000_000  # of text, before it is packed
+MOST_BYTES = 16_000_000  # of text in memory, while nothing can be written
 
 FLUSH_SECONDS = 1.0
 NOTE_SECONDS = 300.0
 RETRY_SECONDS = 5.0
-LOOK_SECONDS = 60.0
+CHECK_SECONDS = 60.0  # between two looks at whether the file is still at its path
 
 
 class _Waiting(NamedTuple):
@@ -81,7 +80,7 @@ class Backlog:
         return bool(self._covers)
 
     def add(self, lines: Iterable[ArchiveLine]) -> int:
-        """Take lines; how many were dropped."""
+        """Add lines; how many were dropped."""
         dropped = 0
         for line in lines:
             text = line.as_bytes()
@@ -96,7 +95,7 @@ class Backlog:
         return dropped
 
     def cover(self, source: str, span: Span) -> None:
-        """Take note that all of `span` was among the lines up to here."""
+        """Note that the lines up to here are all that `source` had in `span`."""
         spans = united((*self._covers.get(source, ()), self._clipped(span)))
         if spans:
             self._covers = {**self._covers, source: spans}
@@ -115,7 +114,7 @@ class Backlog:
             if number and size + len(line.text) > MEMBER_BYTES:
                 break
             number, size = number + 1, size + len(line.text)
-        text = b"".join(self._lines[place].text for place in range(number))
+        text = b"".join(self._lines[index].text for index in range(number))
         note = write_note(self._covers)[0] if number == len(self._lines) else b""
         return number, text, note
 
@@ -170,24 +169,24 @@ class Archive:
         self._rotation = rotation
         self._closed = closed
         self._monotonic = monotonic
-        self._shelf = ClosedFiles(path)
+        self._closed_files = ClosedFiles(path)
         self._backlog = Backlog()
         self._due = self._note_due = math.inf
         self._retry_at = self._rotate_at = -math.inf
-        self._look_at = monotonic() + LOOK_SECONDS
+        self._check_at = monotonic() + CHECK_SECONDS
         self._is_away = self._owes_sync = self._has_lost = False
         self._dropped = 0
-        self._trouble = TroubleLog(log, "archive")
-        self._volume: OpenFile | None = None
+        self._troubles = TroubleLog(log, "archive")
+        self._open_file: OpenFile | None = None
         try:
-            self._volume = OpenFile(path)
+            self._open_file = OpenFile(path)
         except UnavailableError:
             raise
         except OSError as error:
             self._fail(error)
 
     def append(self, lines: Iterable[ArchiveLine]) -> None:
-        """Take lines, to be written soon."""
+        """Add lines, to be written soon."""
         dropped = self._backlog.add(lines)
         if dropped and not self._dropped:
             size = f"{MOST_BYTES // 1_000_000} MB"
@@ -197,7 +196,7 @@ class Archive:
             self._due = min(self._due, self._monotonic() + FLUSH_SECONDS)
 
     def cover(self, source: str, span: Span) -> None:
-        """Take note that the lines up to here are all that a source had in a stretch of time."""
+        """Note that the lines up to here are all that `source` had in `span`."""
         self._backlog.cover(source, span)
         if self._backlog.has_notes:
             self._note_due = min(self._note_due, self._monotonic() + NOTE_SECONDS)
@@ -205,12 +204,12 @@ class Archive:
     def due_seconds(self) -> float:
         """In how many seconds `flush` is due; infinite while nothing waits."""
         now = self._monotonic()
-        is_due = self._volume is None or self._backlog.size >= MEMBER_BYTES
+        is_due = self._open_file is None or self._backlog.size >= MEMBER_BYTES
         due = now if is_due else min(self._due, self._note_due)
         return max(due, self._retry_at, now) - now
 
     def knows_nothing_before(self, ms: int) -> None:
-        """Take note that the archive lacks posts from before that are known and come no more."""
+        """The archive lacks posts from before that are known, so that they do not come again."""
         self._backlog.knows_nothing_before(ms)
 
     @property
@@ -226,7 +225,7 @@ class Archive:
         """
         now = self._monotonic()
         if now >= self._retry_at:
-            with self._guarded():
+            with self._noting_failure():
                 self._write(now_ms, with_notes=now >= self._note_due)
 
     def sync(self, now_ms: int) -> bool:
@@ -237,68 +236,68 @@ class Archive:
         self._owes_sync = True
         self.flush(now_ms)
         has_lost, self._has_lost = self._has_lost, False
-        # A file that was let go of is past the cache, or was lost.
-        is_safe = self._volume is None or self._volume.is_synced
+        # A file that was closed is past the cache, or was lost.
+        is_safe = self._open_file is None or self._open_file.is_synced
         return is_safe and not self._backlog and not has_lost
 
     def reopen(self, now_ms: int) -> None:
         """Write what waits, and go on in the file that is at the path now, a new one if none is."""
         self._is_away = False
-        with self._guarded():
+        with self._noting_failure():
             # What is written into a file that was deleted is lost.
-            if self._volume is not None and self._volume.stat.st_nlink:
-                self._write(now_ms, with_notes=not self._volume.is_in_place)
-        with self._guarded():
-            if self._volume is None or not self._volume.is_in_place:
-                self._leave()
+            if self._open_file is not None and self._open_file.stat.st_nlink:
+                self._write(now_ms, with_notes=not self._open_file.is_in_place)
+        with self._noting_failure():
+            if self._open_file is None or not self._open_file.is_in_place:
+                self._leave_renamed_file()
                 self._write(now_ms)
 
     @property
-    def place(self) -> ArchivePosition | None:
+    def position(self) -> ArchivePosition | None:
         """The end of the open file, up to which all is written; None while no file is open."""
         try:
-            stat = self._volume.stat if self._volume is not None else None
+            stat = self._open_file.stat if self._open_file is not None else None
         except OSError:
             return None
         return stat and ArchivePosition(str(self._path), stat.st_ino, stat.st_size)
 
-    def recent(self, place: ArchivePosition | None, since_ms: int) -> Iterator[str]:
-        """The versions of all lines on disk after `place`; if it is gone, of those since then."""
-        return recent(self._shelf, place, since_ms)
+    def recent(self, position: ArchivePosition | None, since_ms: int) -> Iterator[str]:
+        """The versions of the lines after `position`; of those since then if that is gone."""
+        return recent(self._closed_files, position, since_ms)
 
     def close(self, now_ms: int) -> None:
-        """Write what waits, also past the disk's cache, and let go of the file."""
-        with self._guarded():
+        """Write what waits, also past the disk's cache, and close the file."""
+        with self._noting_failure():
             self._write(now_ms, with_notes=True)
         if self._backlog:
             # They are asked for again: the state has never been ahead of the archive.
             log.error("archive: %d posts could not be written", len(self._backlog))
-        self._let_go()
+        self._close_file()
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _noting_failure(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             self._fail(error)
 
     def _write(self, now_ms: int, *, with_notes: bool = False) -> None:
-        self._look()
-        volume = self._volume = self._volume or OpenFile(self._path)
-        volume = self._rotate(volume, now_ms)
+        self._check_path()
+        open_file = self._open_file = self._open_file or OpenFile(self._path)
+        open_file = self._rotate(open_file, now_ms)
         while self._backlog:
-            self._write_member(volume)
-            volume = self._rotate(volume, now_ms)
+            self._write_member(open_file)
+            open_file = self._rotate(open_file, now_ms)
         if with_notes and self._backlog.has_notes:
-            self._write_member(volume)
+            self._write_member(open_file)
         if self._owes_sync:
-            self._sync(volume)
+            self._sync(open_file)
             self._owes_sync = False
         self._succeed()
 
-    def _sync(self, volume: OpenFile) -> None:
+    def _sync(self, open_file: OpenFile) -> None:
         try:
-            volume.sync()
+            open_file.sync()
         except OSError as error:
             self._lose(error)
             raise
@@ -311,68 +310,68 @@ class Archive:
             reason = error.strerror or error
             log.error("archive: the last %d posts written may be lost (%s)", number, reason)
 
-    def _write_member(self, volume: OpenFile) -> None:
+    def _write_member(self, open_file: OpenFile) -> None:
         first_ms = self._backlog.first_ms if self._backlog else None
         number, text, note = self._backlog.next_member()
-        volume.append(pack(text, note), first_ms)
+        open_file.append(pack(text, note), first_ms)
         self._backlog.written(number)
         if not self._backlog:
             self._due = math.inf
         if not self._backlog.has_notes:
             self._note_due = math.inf
 
-    def _rotate(self, volume: OpenFile, now_ms: int) -> OpenFile:
+    def _rotate(self, open_file: OpenFile, now_ms: int) -> OpenFile:
         """The file to go on with: a new one if that is due before the line that waits longest."""
         at_ms = self._backlog.first_ms if self._backlog else now_ms
-        is_due = self._rotation.is_due(volume.stat.st_size, volume.first_ms, at_ms)
-        if not is_due or self._monotonic() < self._rotate_at or not volume.is_in_place:
-            return volume
+        is_due = self._rotation.is_due(open_file.stat.st_size, open_file.first_ms, at_ms)
+        if not is_due or self._monotonic() < self._rotate_at or not open_file.is_in_place:
+            return open_file
         if not self._backlog and self._backlog.has_notes:
-            self._write_member(volume)
-        # What has the name of a closed file is not looked after any more; a loss is noted.
+            self._write_member(open_file)
+        # A file with the name of a closed one is not synced again; a loss is noted.
         with suppress(OSError):
-            self._sync(volume)
-        target = self._shelf.new_name(now_ms)
+            self._sync(open_file)
+        target = self._closed_files.new_name(now_ms)
         try:
             self._path.rename(target)
         except OSError as error:
             log.error("archive: %s cannot be renamed (%s)", self._path.name, error.strerror)  # noqa: TRY400 - the owner is to act, not to debug
-            self._rotate_at = self._monotonic() + LOOK_SECONDS
-            return volume
-        self._let_go()
+            self._rotate_at = self._monotonic() + CHECK_SECONDS
+            return open_file
+        self._close_file()
         self._closed(target)
-        self._volume = OpenFile(self._path)
-        return self._volume
+        self._open_file = OpenFile(self._path)
+        return self._open_file
 
-    def _look(self) -> None:
+    def _check_path(self) -> None:
         """Notice that the file was removed or renamed and nobody told us to reopen."""
-        volume, now = self._volume, self._monotonic()
-        if volume is None or (volume.stat.st_nlink and now < self._look_at):
+        open_file, now = self._open_file, self._monotonic()
+        if open_file is None or (open_file.stat.st_nlink and now < self._check_at):
             return
-        self._look_at = now + LOOK_SECONDS
-        was_away, self._is_away = self._is_away, not volume.is_in_place
+        self._check_at = now + CHECK_SECONDS
+        was_away, self._is_away = self._is_away, not open_file.is_in_place
         # Logrotate renames it a moment before it tells us: only the second look counts.
-        if self._is_away and (was_away or not volume.stat.st_nlink):
+        if self._is_away and (was_away or not open_file.stat.st_nlink):
             log.warning("archive: %s was removed or renamed, a new one is begun", self._path.name)
-            self._leave()
+            self._leave_renamed_file()
 
-    def _leave(self) -> None:
-        """Let go of a file that is not at the path any more, wherever it is now."""
+    def _leave_renamed_file(self) -> None:
+        """Close a file that is not at the path any more, wherever it is now."""
         self._is_away = False
-        if self._volume is None:
+        if self._open_file is None:
             return
-        stat = self._volume.stat
-        self._let_go()
-        place = self._shelf.find(stat)
-        if place is not None:
-            self._closed(place)
+        stat = self._open_file.stat
+        self._close_file()
+        path = self._closed_files.find(stat)
+        if path is not None:
+            self._closed(path)
 
-    def _let_go(self) -> None:
-        volume, self._volume = self._volume, None
-        if volume is None:
+    def _close_file(self) -> None:
+        open_file, self._open_file = self._open_file, None
+        if open_file is None:
             return
         try:
-            volume.close()
+            open_file.close()
         except OSError as error:
             self._lose(error)
         else:
@@ -381,37 +380,39 @@ class Archive:
     def _fail(self, error: OSError) -> None:
         self._retry_at = self._monotonic() + RETRY_SECONDS
         is_gone = error.errno == errno.ESTALE
-        if self._volume is not None and (is_gone or not self._volume.is_whole):
+        if self._open_file is not None and (is_gone or not self._open_file.is_whole):
             # It is mended when it is opened.
-            self._let_go()
+            self._close_file()
         reason = str(error)
         if not isinstance(error, UnavailableError):
             reason = f"{self._path} cannot be written: {os.strerror(error.errno or 0)}"
-        self._trouble.failed(reason, RETRY_SECONDS, needs_owner=True)
+        self._troubles.failed(reason, RETRY_SECONDS, needs_owner=True)
 
     def _succeed(self) -> None:
         self._retry_at = -math.inf
-        self._trouble.worked()
+        self._troubles.worked()
         if self._dropped:
             log.error("archive: %d posts were not archived, nor noted as seen", self._dropped)
             self._dropped = 0
 
 
-def recent(shelf: ClosedFiles, place: ArchivePosition | None, since_ms: int) -> Iterator[str]:
-    """The versions of all lines on disk that were written after `place`.
+def recent(
+    closed_files: ClosedFiles, position: ArchivePosition | None, since_ms: int
+) -> Iterator[str]:
+    """The versions of all lines on disk that were written after `position`.
 
     If that is in none of the files any more, those of the lines that were received at `since_ms`
     or later. No more is read than that takes: each file from its end, the newest first. A file
     that cannot be read is passed over.
     """
-    paths = _newest_first(shelf)
-    known = _find(place, paths) if place and place.path == str(shelf.path) else None
+    paths = _newest_first(closed_files)
+    known = _find(position, paths) if position and position.path == str(closed_files.path) else None
     for path in paths:
         # Logrotate may remove it meanwhile; and before the first post there is none.
         try:
             with bytes_of(path) as buffer:
-                if place and known:
-                    yield from _after(buffer, place.size if path == known else 0)
+                if position and known:
+                    yield from _after(buffer, position.size if path == known else 0)
                     is_enough = path == known
                 else:
                     is_enough = yield from _since(buffer, since_ms)
@@ -424,24 +425,24 @@ def recent(shelf: ClosedFiles, place: ArchivePosition | None, since_ms: int) -> 
             return
 
 
-def _newest_first(shelf: ClosedFiles) -> list[Path]:
+def _newest_first(closed_files: ClosedFiles) -> list[Path]:
     try:
-        return [shelf.path, *reversed(shelf.closed())]
+        return [closed_files.path, *reversed(closed_files.closed())]
     except OSError as error:
-        _warn(shelf.path.parent, error)
-        return [shelf.path]
+        _warn(closed_files.path.parent, error)
+        return [closed_files.path]
 
 
-def _find(place: ArchivePosition, paths: list[Path]) -> Path | None:
+def _find(position: ArchivePosition, paths: list[Path]) -> Path | None:
     for path in paths:
         try:
-            if path.stat().st_ino != place.inode:
+            if path.stat().st_ino != position.inode:
                 continue
             with bytes_of(path) as buffer:
                 # A removed file's number is given to a new one. Where no member can have ended
                 # it is another file, or it was cut: then only time tells what is newer.
-                is_end = len(buffer) >= place.size
-                head = buffer[place.size : place.size + 3]
+                is_end = len(buffer) >= position.size
+                head = buffer[position.size : position.size + 3]
                 return path if is_end and may_be_gzip(head) else None
         except FileNotFoundError:
             continue

@@ -1,4 +1,4 @@
-"""Members of a gzip file (RFC 1952): packing one, reading them, finding the end of the whole."""
+"""The archive's format: lines and notes of what is complete, in gzip members (RFC 1952)."""
 
 import json
 import re
@@ -24,7 +24,6 @@ _LONGEST_NOTE = 0xFFFF - _NOTE_HEAD.size
 _PIECE = 1 << 16
 _LONGEST = 1 << 24
 
-
 _HEADING = re.compile(
     rb'\{"received": "(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)", "source": "[^"\\]*", '
     rb'"version": ("(?:[^"\\]|\\.)*"), '
@@ -38,7 +37,7 @@ class Buffer(Protocol):
     """What is read here: bytes in memory, or those of a file."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, place: slice, /) -> bytes: ...
+    def __getitem__(self, where: slice, /) -> bytes: ...
     def find(self, wanted: bytes, start: int, /) -> int:
         """Where it is first found at `start` or later; -1 if it is not."""
 

@@ -25,11 +25,9 @@ from tweetdock.keep.archive_format import (
 )
 from tweetdock.keep.files import bytes_of
 
-_LONGEST = 1 << 24
+LONGEST_DOCUMENT = 8 << 20  # bytes: a whole document may stand in one line
+_LONGEST_LINE = 1 << 24
 _TOO_LONG = b"!"  # begins no line of ours, whatever follows
-
-
-LONGEST = 8 << 20  # bytes: a whole document may stand in one line
 _BLOCK = 1 << 16
 
 
@@ -60,7 +58,7 @@ class FileSummary:
 
 
 class ArchiveReader:
-    """A file to be gone through once, line by line; `tally` and `covers` are known after that.
+    """A file to be gone through once, line by line; `summary` and `covers` are known after that.
 
     covers: which stretches of time the file still has completely, for each source.
     """
@@ -74,15 +72,15 @@ class ArchiveReader:
         self._trusted_ms = -inf
         # A member's check sum comes after its text: read everything once to know beforehand.
         ends = (piece for piece in pieces(buffer) if not isinstance(piece, bytes))
-        self._verdicts = bytes(isinstance(end, Member) for end in ends)
+        self._are_sound = bytes(isinstance(end, Member) for end in ends)
 
     @property
     def is_gzip(self) -> bool:
         """Whether there is anything of a gzip file in it; an empty file has nothing to object."""
-        return any(self._verdicts) or may_be_gzip(self._buffer)
+        return any(self._are_sound) or may_be_gzip(self._buffer)
 
     @property
-    def tally(self) -> FileSummary:
+    def summary(self) -> FileSummary:
         """What was read so far."""
         return FileSummary(
             path=self.path,
@@ -93,7 +91,7 @@ class ArchiveReader:
         )
 
     def __iter__(self) -> Iterator[ReadLine]:
-        for text, is_sound in self._texts():
+        for text, is_sound in self._raw_lines():
             try:
                 line = ArchiveLine.parse(text)
             except LineError:
@@ -104,7 +102,7 @@ class ArchiveReader:
 
     def times(self) -> Iterator[int]:
         """When each line was received, instead of the lines: ten times as fast."""
-        for text, is_sound in self._texts():
+        for text, is_sound in self._raw_lines():
             try:
                 # Of what may be cut off or garbled, the heading is not enough.
                 if is_sound and text.endswith(b"\n"):
@@ -117,10 +115,10 @@ class ArchiveReader:
             self._count(received_ms, is_sound=is_sound)
             yield received_ms
 
-    def _texts(self) -> Iterator[tuple[bytes, bool]]:
+    def _raw_lines(self) -> Iterator[tuple[bytes, bool]]:
         """What should be lines, with their ends, and whether each is sound."""
-        verdicts = iter(self._verdicts)
-        is_sound, was_sound = bool(next(verdicts, 0)), True
+        are_sound = iter(self._are_sound)
+        is_sound, was_sound = bool(next(are_sound, 0)), True
         rest = b""
         for piece in lines(self._buffer):
             if isinstance(piece, bytes):
@@ -129,7 +127,7 @@ class ArchiveReader:
                     if rest.strip():
                         yield rest, is_sound
                     rest = b""
-                elif len(rest) > _LONGEST:
+                elif len(rest) > _LONGEST_LINE:
                     rest = _TOO_LONG
                 continue
             # Others divide a text anywhere, also amid a line, which goes on in the next member.
@@ -142,7 +140,7 @@ class ArchiveReader:
                 # What looks like a member inside a torn one makes no second damaged place.
                 self._damaged += 1
                 self._trusted_ms = inf
-            is_sound, was_sound = bool(next(verdicts, 0)), is_sound
+            is_sound, was_sound = bool(next(are_sound, 0)), is_sound
         if rest.strip():
             yield rest, was_sound
 
@@ -171,12 +169,12 @@ def opened(path: Path) -> Iterator[ArchiveReader]:
     """Open a file of the archive; ArchiveError if it is none or cannot be read, also later on."""
     try:
         with bytes_of(path) as buffer:
-            contents = ArchiveReader(path, buffer)
-            if not contents.is_gzip:
+            reader = ArchiveReader(path, buffer)
+            if not reader.is_gzip:
                 raise ArchiveError(
                     f"{path} is no gzip file: name archives as TweetDock writes them"
                 )
-            yield contents
+            yield reader
     except OSError as error:
         # What goes wrong with the lines meanwhile is not about this file.
         if str(error.filename) != str(path):
@@ -192,7 +190,7 @@ def _is_line(text: bytes) -> bool:
     return True
 
 
-def texts(path: Path) -> Iterator[bytes | TornError]:
+def read_lines(path: Path) -> Iterator[bytes | TornError]:
     """The lines of a file, without their ends; a TornError in place of what is damaged.
 
     So is a line that is longer than any document. Raises OSError if the file cannot be read.
@@ -209,9 +207,9 @@ def texts(path: Path) -> Iterator[bytes | TornError]:
                     yield from (bytes(rest) + head).split(b"\n")
                     rest.clear()
                 rest += tail
-                if len(rest) > LONGEST:
+                if len(rest) > LONGEST_DOCUMENT:
                     rest.clear()
-                    yield TornError(f"a line of more than {LONGEST >> 20} MB")
+                    yield TornError(f"a line of more than {LONGEST_DOCUMENT >> 20} MB")
                 continue
             # A line may go on in the next member, but not past a torn one.
             if _is_whole(rest):

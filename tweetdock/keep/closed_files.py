@@ -26,13 +26,11 @@ from tweetdock.retry import TroubleLog, backoff
 log = logging.getLogger(__name__)
 
 SUFFIX = ".manifest.json"
-_PIECE = 1 << 18
-
-
-_STAMP = r"-[0-9]{8}(T[0-9]{6}Z?)?(-[0-9]+)?"
-
 FIRST_SECONDS = 5.0
 CAP_SECONDS = 600.0
+
+_PIECE = 1 << 18
+_STAMP = r"-[0-9]{8}(T[0-9]{6}Z?)?(-[0-9]+)?"  # in the name of a closed file
 
 
 def is_untouched(path: Path, stat: os.stat_result) -> bool:
@@ -83,8 +81,8 @@ class Manifest:
             size = len(buffer)
             for start in range(0, size, _PIECE):
                 digest.update(buffer[start : start + _PIECE])
-            contents = ArchiveReader(path, buffer)
-            for ms in contents.times():
+            reader = ArchiveReader(path, buffer)
+            for ms in reader.times():
                 if 0 <= ms < END_OF_TIME_MS:
                     first_ms = ms if first_ms is None else min(first_ms, ms)
                     last_ms = ms if last_ms is None else max(last_ms, ms)
@@ -92,12 +90,12 @@ class Manifest:
             file=path.name,
             bytes=size,
             sha256=digest.hexdigest(),
-            lines=contents.tally.lines,
+            lines=reader.summary.lines,
             first_ms=first_ms,
             last_ms=last_ms,
-            covers={source: tuple(spans) for source, spans in contents.covers.items()},
+            covers={source: tuple(spans) for source, spans in reader.covers.items()},
             host=socket.gethostname(),
-            damaged=contents.tally.damaged,
+            damaged=reader.summary.damaged,
         )
 
     @classmethod
@@ -172,7 +170,7 @@ class ClosedFiles:
     def closed(self) -> list[Path]:
         """The files that nobody writes to any more, the one written last at the end.
 
-        One that cannot be opened is left out, and told of once. Raises OSError if the folder cannot
+        One that cannot be opened is left out, with one warning. Raises OSError if the folder cannot
         be read.
         """
         found, refused = [], set()
@@ -244,7 +242,9 @@ def _warn(name: str, error: OSError) -> None:
 
 
 class ClosedFilesThread:
-    """Work for a thread of its own: `run` it there, and `notice` and `stop` from any other.
+    """Describes, off-loads and removes closed files, in a thread of its own.
+
+    `run` is called in that thread, `notice` and `stop` in any other.
 
     keep: how many closed files stay, the latest; 0 for all. With `offload` only those go of
     which a true copy was seen elsewhere.
@@ -253,9 +253,9 @@ class ClosedFilesThread:
     """
 
     def __init__(
-        self, shelf: ClosedFiles, keep: int, offload: Callable[[], float | None] | None
+        self, closed_files: ClosedFiles, keep: int, offload: Callable[[], float | None] | None
     ) -> None:
-        self._shelf = shelf
+        self._closed_files = closed_files
         self._keep = keep
         self._offload = offload
         self._stopping = threading.Event()
@@ -274,45 +274,45 @@ class ClosedFilesThread:
         self._wake.set()
 
     def run(self) -> None:
-        """Look after the files now and whenever one is noticed, until stopped."""
+        """Do what is to be done with the files now and whenever one is noticed, until stopped."""
         delays = backoff(FIRST_SECONDS, CAP_SECONDS)
         while True:
-            # Before anything is looked at: what is noticed from here on is for the next turn.
+            # First of all: what is noticed from here on is for the next time.
             self._wake.clear()
             if self._stopping.is_set():
                 return
             self._errors.clear()
             again = None
             # Not even a folder that cannot be read may end this thread.
-            with self._noting():
-                again = self._turn()
+            with self._collecting_errors():
+                again = self._do_all()
             if self._errors:
                 again = next(delays)
-                self._trouble.failed(_told(self._errors), again, needs_owner=True)
+                self._trouble.failed(_sentence(self._errors), again, needs_owner=True)
             else:
                 delays = backoff(FIRST_SECONDS, CAP_SECONDS)
                 self._trouble.worked()
             self._wake.wait(again)
 
-    def _turn(self) -> float | None:
+    def _do_all(self) -> float | None:
         """Do all that is to be done; when to do it again. One bad file hinders no other."""
-        for path in self._shelf.closed():
+        for path in self._closed_files.closed():
             if self._stopping.is_set():
                 return None
-            with self._noting():
+            with self._collecting_errors():
                 self._describe(path)
-        with self._noting():
-            self._shelf.sweep()
+        with self._collecting_errors():
+            self._closed_files.sweep()
         again = self._offload() if self._offload else None
         self._prune()
         return again
 
     @contextmanager
-    def _noting(self) -> Iterator[None]:
+    def _collecting_errors(self) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:
-            # Renamed or removed meanwhile: then it is of no concern, or noticed anew.
+            # Renamed or removed meanwhile: there is nothing to do, or it is noticed anew.
             pass
         except OSError as error:
             self._errors.append(error)
@@ -332,8 +332,8 @@ class ClosedFilesThread:
     def _prune(self) -> None:
         if not self._keep or self._stopping.is_set():
             return
-        for path in self._shelf.closed()[: -self._keep]:
-            with self._noting():
+        for path in self._closed_files.closed()[: -self._keep]:
+            with self._collecting_errors():
                 self._remove(path)
 
     def _remove(self, path: Path) -> None:
@@ -347,6 +347,6 @@ class ClosedFilesThread:
         log.info("archive: %s removed: %d newer ones are kept", path.name, self._keep)
 
 
-def _told(errors: Sequence[OSError]) -> str:
+def _sentence(errors: Sequence[OSError]) -> str:
     more = f", and {len(errors) - 1} more" if errors[1:] else ""
     return f"{errors[0]}{more}"

@@ -22,24 +22,23 @@ from tweetdock.keep.state import (
     Spent,
     State,
     StateChanges,
-    angles,
-    moment,
-    number,
-    place,
-    read_seen,
-    salt,
-    scales,
+    parse_angles,
+    parse_moment,
+    parse_number,
+    parse_position,
+    parse_salt,
+    parse_scales,
+    parse_seen,
 )
 
 log = logging.getLogger(__name__)
 
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 PAGE_BYTES = 1024  # each save writes whole pages: with small ones an SD card lives longer
+TIDY_MS = 600_000
 
 Migrations = tuple[tuple[str, ...], ...]
 
-
-TIDY_MS = 600_000
 _SIGN = 1 << 63  # SQLite's integers have a sign, fingerprints have none
 
 
@@ -167,7 +166,7 @@ class Store:
         Raises StateError; then a new Store may find out and mend what is wrong.
         """
         try:
-            if _place(self._path) != self._place:
+            if _identity(self._path) != self._identity:
                 raise StateError(f"{self._path} was taken away or replaced")
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -206,7 +205,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         db = open_to_write(self._path, self._migrations)
-        self._place = _place(self._path)
+        self._identity = _identity(self._path)
         return db
 
     def _move_aside(self, reason: str) -> None:
@@ -228,9 +227,9 @@ class Store:
         facts = dict(self._db.execute("SELECT name, value FROM facts"))
         if "saved_ms" not in facts:
             return None
-        saved_ms = moment(facts["saved_ms"])
+        saved_ms = parse_moment(facts["saved_ms"])
         # A TweetDock with a shorter window has thrown older marks away.
-        window_ms = min(self._window_ms, number(facts.get("window_ms", self._window_ms)))
+        window_ms = min(self._window_ms, parse_number(facts.get("window_ms", self._window_ms)))
         floor_ms = saved_ms - window_ms
         seen, cursors = self._load_feeds(floor_ms)
         # Also of those that have not spoken: of the archive they may know more than of the window.
@@ -241,22 +240,22 @@ class Store:
             (floor_ms,),
         )
         saved = Saved(
-            salt=salt(facts["salt"]),
+            salt=parse_salt(facts["salt"]),
             marks=[
                 SourceMark(source, Mark(key + _SIGN, author + _SIGN, at_ms))
                 for source, key, author, at_ms in marks
                 if source in sources
             ],
             seen=seen,
-            scales=scales(facts["scales"]),
+            scales=parse_scales(facts["scales"]),
         )
         return State(
             saved_ms=saved_ms,
             saved=saved,
             cursors=cursors,
-            angles=angles(facts["angles"]),
-            place=place(facts["place"]),
-            blind_until_ms=moment(facts["blind_until_ms"]),
+            angles=parse_angles(facts["angles"]),
+            position=parse_position(facts["place"]),
+            blind_until_ms=parse_moment(facts["blind_until_ms"]),
             spent=self._load_spent(),
         )
 
@@ -269,7 +268,7 @@ class Store:
         seen, cursors = {}, {}
         for name, _, spans, unreadable, heard_ms, cursor in rows:
             if name in self._subjects and source_of(name) not in self._outdated:
-                seen[name] = read_seen(spans, unreadable, heard_ms, floor_ms)
+                seen[name] = parse_seen(spans, unreadable, heard_ms, floor_ms)
                 cursors[name] = str(cursor)
         return seen, cursors
 
@@ -295,7 +294,9 @@ class Store:
         days: dict[str, dict[str, Spent]] = {}
         found = self._db.execute("SELECT day, source, requests, posts FROM spent")
         for day, source, requests, posts in found:
-            days.setdefault(str(day), {})[str(source)] = Spent(number(requests), number(posts))
+            days.setdefault(str(day), {})[str(source)] = Spent(
+                parse_number(requests), parse_number(posts)
+            )
         return days
 
     def _save(self, state: State, changes: StateChanges) -> None:
@@ -316,7 +317,7 @@ class Store:
         scales = json.dumps(dict(saved.scales))
         facts = {"saved_ms": state.saved_ms, "salt": saved.salt, "scales": scales}
         facts["angles"] = json.dumps(state.angles)
-        facts["place"] = json.dumps(state.place)
+        facts["place"] = json.dumps(state.position)
         facts["blind_until_ms"] = state.blind_until_ms
         facts["window_ms"] = self._window_ms
         db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
@@ -360,7 +361,7 @@ class Store:
         self._db.execute("DELETE FROM spent WHERE day < ?", (f"{year_ago:%Y-%m-%d}",))
 
 
-def _place(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
         stat = path.stat()
     except OSError:
@@ -427,5 +428,7 @@ def _read(db: sqlite3.Connection, *, is_held: bool) -> Condition:
     for day, source, requests, posts in db.execute(
         "SELECT day, source, requests, posts FROM spent"
     ):
-        days.setdefault(str(day), {})[str(source)] = Spent(number(requests), number(posts))
-    return Condition(version, moment(saved[0]) if saved else None, days)
+        days.setdefault(str(day), {})[str(source)] = Spent(
+            parse_number(requests), parse_number(posts)
+        )
+    return Condition(version, parse_moment(saved[0]) if saved else None, days)

@@ -13,8 +13,6 @@ from tweetdock.keep.archive_reader import FileSummary, ReadLine, opened
 from tweetdock.keep.files import new_file
 
 _LARGEST = 2**63 - 1  # a column's whole number has 64 bits
-
-
 _GROUP_ROWS = 20_000
 _GROUP_BYTES = 32_000_000
 _POST = b', "post": '
@@ -22,7 +20,7 @@ _POST = b', "post": '
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFields:
-    """The same questions to every network; None where it did not send an answer.
+    """What is exported of a post of any network; None where the network did not send it.
 
     `conversation`, `reply_to`, `repost_of` and `quote_of` are the network's own ids. `text` and
     `hashtags` are as written.
@@ -41,8 +39,8 @@ class ExportFields:
     quotes: int | None = None
 
 
-def columns(source: str, post: Any) -> ExportFields:
-    """What a post of a source says; nothing if there is no way to read posts of that source."""
+def export_fields(source: str, post: Any) -> ExportFields:
+    """The fields of a post of a source; all None for a source that is not known here."""
     read = _READERS.get(source)
     return read(post) if read and isinstance(post, dict) else ExportFields()
 
@@ -184,14 +182,14 @@ def export_posts(paths: Sequence[Path], output: Path, *, force: bool = False) ->
     ):
         for rows in _groups(_lines(paths, inputs)):
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
-    return Exported(output, sum(tally.lines for tally in inputs), tuple(inputs))
+    return Exported(output, sum(summary.lines for summary in inputs), tuple(inputs))
 
 
 def _lines(paths: Iterable[Path], inputs: list[FileSummary]) -> Iterator[ReadLine]:
     for path in paths:
         with opened(path) as archive:
             yield from archive
-            inputs.append(archive.tally)
+            inputs.append(archive.summary)
 
 
 def _library() -> tuple[Any, Any]:
@@ -248,7 +246,7 @@ def _row(found: ReadLine) -> dict[str, Any]:
         "created": post and post.created_ms,
         "received": line.received_ms,
         "raw": raw,
-        **asdict(columns(line.source, sent)),
+        **asdict(export_fields(line.source, sent)),
     }
     return {name: _utf8(value) for name, value in row.items()}
 

@@ -1,4 +1,4 @@
-"""Files as they are to outlast a power cut, and as they are read without filling the memory."""
+"""Files: written so that they outlast a power cut, read without filling memory, locked, allowed."""
 
 import errno
 import fcntl
@@ -33,8 +33,8 @@ class FileBytes:
     def __len__(self) -> int:
         return self._size
 
-    def __getitem__(self, place: slice) -> bytes:
-        start, stop, _ = place.indices(self._size)
+    def __getitem__(self, where: slice) -> bytes:
+        start, stop, _ = where.indices(self._size)
         parts = []
         while start < stop:
             number, within = divmod(start, _BLOCK)
@@ -47,18 +47,18 @@ class FileBytes:
         """Where it is first found at `start` or later; -1 if it is not."""
         for number in range(start // _BLOCK, -(-self._size // _BLOCK)):
             before = number * _BLOCK
-            place = self._block(number).find(wanted, max(start - before, 0))
-            if place >= 0:
-                return before + place
+            found = self._block(number).find(wanted, max(start - before, 0))
+            if found >= 0:
+                return before + found
         return -1
 
     def rfind(self, wanted: bytes, start: int, end: int) -> int:
         """Where it is last found, wholly between `start` and `end`; -1 if it is not."""
         for number in range((end - 1) // _BLOCK, start // _BLOCK - 1, -1):
             before = number * _BLOCK
-            place = self._block(number).rfind(wanted, max(start - before, 0), end - before)
-            if place >= 0:
-                return before + place
+            found = self._block(number).rfind(wanted, max(start - before, 0), end - before)
+            if found >= 0:
+                return before + found
         return -1
 
 
@@ -138,9 +138,9 @@ def is_held(path: Path) -> bool:
 
 
 class Lock:
-    """A file that is there for nothing but being held; a kill lets go of it too.
+    """A file that exists only to be locked; a kill releases it too.
 
-    Raises OSError if it cannot be had, as for a link: whose folder it is must not lead root astray.
+    Raises OSError if it cannot be had, also for a link: the folder's owner must not mislead root.
     """
 
     def __init__(self, path: Path) -> None:
@@ -152,7 +152,7 @@ class Lock:
             raise
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
         os.close(self._fd)
 
 

@@ -1,4 +1,4 @@
-"""Keeps what outlives the process: raw posts first, then the state, and later what fails now."""
+"""What outlives the process: raw posts go into the archive first, then the state is saved."""
 
 import logging
 import math
@@ -31,9 +31,9 @@ MOST_ROWS = 3000  # of the history, while they cannot be saved
 
 
 class Keeper:
-    """The loop's memory. Nothing is saved as seen before the archive has what was seen.
+    """The loop's state and archive. Nothing is saved as seen before the archive has it.
 
-    What cannot be kept now is said at once, and all of it is saved when that works again: until
+    What cannot be saved now is logged at once, and all of it is saved when that works again: until
     then the gauge runs from memory.
 
     subjects: by feed, what it is asked for. archive: opens it; None if there is none.
@@ -67,7 +67,7 @@ class Keeper:
         self._marks: list[SourceMark] = []
         self._rows: deque[HistoryRow] = deque(maxlen=MOST_ROWS)
         self._spent: defaultdict[tuple[str, str], Spent] = defaultdict(lambda: Spent(0, 0))
-        self._has_heard = self._has_news = False
+        self._has_heard = self._has_changes = False
         self._next_save = monotonic()
         self.state = None if self._keeps_nothing else self._recall(is_guest=is_guest)
         self._cursors = dict(self.state.cursors) if self.state else {}
@@ -130,16 +130,16 @@ class Keeper:
         """Let `gauge` know what the archive has received since the last save."""
         if self._archive is None:
             return
-        place = self.state.place if self.state else None
+        position = self.state.position if self.state else None
         since_ms = self.state.saved_ms if self.state else now_ms - self._window_ms
         by_source: defaultdict[str, list[str]] = defaultdict(list)
-        for version in self._archive.recent(place, since_ms):
+        for version in self._archive.recent(position, since_ms):
             by_source[self._source_for(version)].append(version)
         for source, versions in by_source.items():
             self._marks += gauge.recall_archived(source, versions, now_ms)
         if self.state is None:
             return
-        if place is None or place.path != self._archive_path:
+        if position is None or position.path != self._archive_path:
             # What the gauge counts already is not in this archive, and will not come again.
             self._archive.knows_nothing_before(now_ms)
         self._archive.knows_nothing_before(self.state.blind_until_ms)
@@ -159,7 +159,7 @@ class Keeper:
         self._has_heard = True
         if self._keeps_nothing:
             return
-        self._has_news = True
+        self._has_changes = True
         if self._archive is not None:
             self._archive.append(ArchiveLine(now_ms, batch.source, raw) for raw in fresh.raw)
             if batch.covers is not None:
@@ -182,7 +182,7 @@ class Keeper:
         self._rows += self._history.note(reading)
         if self._archive is not None and self._archive.due_seconds() <= 0:
             self._archive.flush(reading.at_ms)
-        if self._has_news and self._monotonic() >= self._next_save:
+        if self._has_changes and self._monotonic() >= self._next_save:
             self.save(gauge, reading.at_ms, angles)
 
     def due_seconds(self) -> float:
@@ -190,7 +190,7 @@ class Keeper:
         return math.inf if self._archive is None else self._archive.due_seconds()
 
     def reopen(self, now_ms: int) -> None:
-        """Begin the archive's file anew, if it was renamed."""
+        """Begin a new archive file, if the open one was renamed."""
         if self._archive is not None:
             self._archive.reopen(now_ms)
 
@@ -211,7 +211,7 @@ class Keeper:
         state = replace(self.state, angles=tuple(angles))
         if self._archive is not None:
             blind_until_ms = self._archive.blind_until_ms
-            state = replace(state, place=self._archive.place, blind_until_ms=blind_until_ms)
+            state = replace(state, position=self._archive.position, blind_until_ms=blind_until_ms)
         try:
             store = self._store or self._open()
             marks = gauge.marks() if self._is_behind else self._marks
@@ -221,7 +221,7 @@ class Keeper:
             self._fail(error)
         else:
             self._troubles.worked()
-            self._is_behind = self._has_news = False
+            self._is_behind = self._has_changes = False
             self._rows.clear()
             self._spent.clear()
             self._next_save = self._monotonic() + self._save_seconds
@@ -254,10 +254,10 @@ class Keeper:
                 return guest.load()
             return None
         if state is not None:
-            self._tell(state)
+            self._log_state(state)
         return state
 
-    def _tell(self, state: State) -> None:
+    def _log_state(self, state: State) -> None:
         ago = duration(max(0.0, time.time() - state.saved_ms / 1000))
         log.info("state: back to where it was saved %s ago", ago)
         for source, spent in state.spent.get(_day(state.saved_ms), {}).items():

@@ -120,17 +120,17 @@ def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> Merged
     """
     archives: list[ArchiveReader] = []
     with new_file(output, paths, force=force) as fresh:
-        with sorter(fresh.parent) as in_order:
+        with sorter(fresh.parent) as lines_in_order:
             for path in paths:
                 with opened(path) as archive:
-                    in_order.put(archive)
+                    lines_in_order.put(archive)
                 archives.append(archive)
-            inputs = tuple(archive.tally for archive in archives)
+            inputs = tuple(archive.summary for archive in archives)
             covers = _united(archives)
-            _write(fresh, in_order, covers)
-            lines = len(in_order)
+            _write(fresh, lines_in_order, covers)
+            lines = len(lines_in_order)
         Manifest.of(fresh).write(fresh)
-    doubles = sum(tally.lines for tally in inputs) - lines
+    doubles = sum(summary.lines for summary in inputs) - lines
     shared = tuple(_share(source, spans) for source, spans in covers.items())
     return Merged(output, lines, doubles, inputs, shared)
 

@@ -44,18 +44,20 @@ class Outcome:
 
 
 class Offload:
-    """Brings the closed files of a shelf into a bucket.
+    """Brings the closed files of an archive into a bucket.
 
     keeps_local: a file that is safe is marked in its manifest and stays, instead of being removed.
     host: of this machine, for the names in the bucket.
     """
 
-    def __init__(self, shelf: ClosedFiles, bucket: Bucket, *, keeps_local: bool, host: str) -> None:
-        self._shelf = shelf
+    def __init__(
+        self, closed_files: ClosedFiles, bucket: Bucket, *, keeps_local: bool, host: str
+    ) -> None:
+        self._closed_files = closed_files
         self._bucket = bucket
         self._keeps_local = keeps_local
-        self._host = _plain(host, ".")
-        self._stem = shelf.path.name.removesuffix("".join(shelf.path.suffixes[-2:]))
+        self._host = _safe(host, ".")
+        self._stem = closed_files.path.name.removesuffix("".join(closed_files.path.suffixes[-2:]))
 
     def run(self) -> Iterator[Outcome]:
         """Go over the closed files, oldest first; one that fails does not hold up the next.
@@ -63,10 +65,10 @@ class Offload:
         Files that were sent and marked before, that somebody else works on or that vanish meanwhile
         are passed over. Raises OffloadError if it is the bucket that fails.
         """
-        self._take_back()
-        for path in self._shelf.closed():
+        self._recover_set_aside()
+        for path in self._closed_files.closed():
             try:
-                outcome = self._bring(path)
+                outcome = self._offload_file(path)
             except OffloadError:
                 raise
             except FileNotFoundError:
@@ -80,16 +82,16 @@ class Offload:
 
     def in_use(self) -> list[str]:
         """The names of the files beside the open one that another TweetDock works on now."""
-        name, stem = re.escape(self._shelf.path.name), re.escape(self._stem)
+        name, stem = re.escape(self._closed_files.path.name), re.escape(self._stem)
         found = []
-        for path in self._neighbours(rf"{stem}-[0-9].*|{name}[.-].+"):
+        for path in self._files_matching(rf"{stem}-[0-9].*|{name}[.-].+"):
             with suppress(OSError):
                 if path.is_file() and is_held(path):
                     found.append(path.name)
         return found
 
-    def _bring(self, path: Path) -> Outcome | None:
-        with _taken(path) as file:
+    def _offload_file(self, path: Path) -> Outcome | None:
+        with _locked(path) as file:
             if not file:
                 return None
             noted = Manifest.read(path)
@@ -99,7 +101,7 @@ class Offload:
                 and is_untouched(path, os.fstat(file.fileno()))
             ):
                 return None
-            manifest = _true(noted, path, file)
+            manifest = _verified(noted, path, file)
             key = self._key(manifest, file)
             url = self._bucket.url(key)
             if self._is_marked(manifest, file):
@@ -132,39 +134,43 @@ class Offload:
         """Remove the file that was sent, and no other; raises FileNotFoundError if it moved on.
 
         logrotate may put another file in its place at any moment. So it is compared under a name
-        that only we know; after a kill in between, `_take_back` finds it there.
+        that only we know; after a kill in between, `_recover_set_aside` finds it there.
         """
-        aside = self._shelf.path.with_name(f"{self._shelf.path.name}{_LEAVING}{token_hex(8)}")
+        aside = self._closed_files.path.with_name(
+            f"{self._closed_files.path.name}{_LEAVING}{token_hex(8)}"
+        )
         path.rename(aside)
         if not _is_same(aside, file, size):
             try:
                 os.link(aside, path)
                 aside.unlink()
             except OSError:  # the name is taken, or the disk has no links
-                self._name_anew(aside)
+                self._rename_as_closed(aside)
             raise FileNotFoundError(path)
         # In this order: a manifest that outlived its file would lie about.
         manifest_path(path).unlink(missing_ok=True)
         aside.unlink()
 
-    def _take_back(self) -> None:
-        """Put on the shelf again what a killed TweetDock had set aside, to be looked at anew."""
-        found = self._neighbours(rf"{re.escape(self._shelf.path.name + _LEAVING)}[0-9a-f]+")
+    def _recover_set_aside(self) -> None:
+        """Give what a killed TweetDock had set aside the name of a closed file again."""
+        found = self._files_matching(
+            rf"{re.escape(self._closed_files.path.name + _LEAVING)}[0-9a-f]+"
+        )
         for path in found:
             with suppress(OSError):  # one that fails does not hold up the others
                 if not is_held(path):
-                    self._name_anew(path)
+                    self._rename_as_closed(path)
         if found:
             with suppress(OSError):
-                self._shelf.sweep()
+                self._closed_files.sweep()
 
-    def _name_anew(self, path: Path) -> None:
-        path.rename(self._shelf.new_name(path.stat().st_mtime_ns // 1_000_000))
+    def _rename_as_closed(self, path: Path) -> None:
+        path.rename(self._closed_files.new_name(path.stat().st_mtime_ns // 1_000_000))
 
-    def _neighbours(self, pattern: str) -> list[Path]:
+    def _files_matching(self, pattern: str) -> list[Path]:
         try:
-            entries = list(self._shelf.path.parent.iterdir())
-        except FileNotFoundError:  # as to the shelf
+            entries = list(self._closed_files.path.parent.iterdir())
+        except FileNotFoundError:  # nothing is closed yet
             return []
         return sorted(path for path in entries if re.fullmatch(pattern, path.name))
 
@@ -187,7 +193,7 @@ class Offload:
 
     def _key(self, manifest: Manifest, file: BufferedReader) -> str:
         """The same for the same file whatever logrotate calls it, and never that of another."""
-        stem = _plain(self._stem, "._")
+        stem = _safe(self._stem, "._")
         first = manifest.first_ms
         seconds = os.fstat(file.fileno()).st_mtime if first is None else first / 1000
         stamp = f"{datetime.fromtimestamp(int(seconds), UTC):%Y%m%dT%H%M%SZ}"
@@ -231,7 +237,7 @@ class OffloadJob:
 
 
 @contextmanager
-def _taken(path: Path) -> Iterator[BufferedReader | None]:
+def _locked(path: Path) -> Iterator[BufferedReader | None]:
     """The file, ours until the end; None if somebody else works on it."""
     with path.open("rb") as file:
         is_free = True
@@ -242,7 +248,7 @@ def _taken(path: Path) -> Iterator[BufferedReader | None]:
         yield file if is_free else None
 
 
-def _true(noted: Manifest | None, path: Path, file: BufferedReader) -> Manifest:
+def _verified(noted: Manifest | None, path: Path, file: BufferedReader) -> Manifest:
     """What is in the file: as noted beside it if that is true, else found by reading all of it."""
     if noted and noted.sha256 == file_digest(file, "sha256").hexdigest():
         return noted
@@ -256,5 +262,5 @@ def _is_same(path: Path, file: BufferedReader, size: int) -> bool:
     return os.path.samestat(now, os.fstat(file.fileno())) and now.st_size == size
 
 
-def _plain(text: str, marks: str) -> str:
+def _safe(text: str, marks: str) -> str:
     return re.sub(rf"[^A-Za-z0-9{re.escape(marks)}]+", "-", text).strip("-") or "x"

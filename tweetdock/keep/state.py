@@ -12,6 +12,12 @@ from tweetdock.core.post import Span
 from tweetdock.keep.archive_format import ArchivePosition
 from tweetdock.keep.history import HistoryRow
 
+_YEAR_2100_MS = 4_102_444_800_000
+_LARGEST_SCALE = 10**12
+
+# What reading a damaged row raises.
+UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError)
+
 # Each step is run once, in one transaction; a released one is never changed, only followed.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -42,10 +48,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-_YEAR_2100_MS = 4_102_444_800_000
-_LARGEST_SCALE = 10**12
-
-
 class Spent(NamedTuple):
     """What was asked of a source in a day, and how many posts it returned."""
 
@@ -58,7 +60,7 @@ class State:
     """Where the gauge and its sources stand.
 
     saved_ms: when (Unix ms). cursors: by feed. angles: where the needles are, in degrees.
-    place: how far the archive had come; None without one. blind_until_ms: up to when it may lack
+    position: how far the archive had come; None without one. blind_until_ms: up to when it may lack
     posts that the gauge counts. spent: by UTC day (as 2026-11-21) and source, of all days kept;
     what is loaded, while Changes bring what is new.
     """
@@ -67,7 +69,7 @@ class State:
     saved: Saved
     cursors: Mapping[str, str]
     angles: tuple[float, ...] = ()
-    place: ArchivePosition | None = None
+    position: ArchivePosition | None = None
     blind_until_ms: int = 0
     spent: Mapping[str, Mapping[str, Spent]] = field(default_factory=dict)
 
@@ -85,42 +87,39 @@ class StateChanges:
     is_whole: bool = False
 
 
-UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError)
-
-
-def moment(value: Any) -> int:
+def parse_moment(value: Any) -> int:
     """Unix milliseconds of this century."""
     if not isinstance(value, int) or not 0 <= value < _YEAR_2100_MS:
         raise ValueError(f"no moment: {value!r}")
     return value
 
 
-def salt(value: Any) -> bytes:
+def parse_salt(value: Any) -> bytes:
     """The salt of the marks."""
     if not isinstance(value, bytes) or len(value) > 16:
         raise ValueError("no salt")
     return value
 
 
-def number(value: Any) -> int:
+def parse_number(value: Any) -> int:
     """How many there were of something."""
     if not isinstance(value, int) or value < 0:
         raise ValueError(f"no number: {value!r}")
     return value
 
 
-def scales(text: Any) -> dict[str, ScaleState]:
+def parse_scales(text: Any) -> dict[str, ScaleState]:
     """Where the automatic scales stood, by dial."""
     found = {}
     for dial, (full_scale, roomy_since_ms) in json.loads(text).items():
         if not isinstance(full_scale, int) or not 0 < full_scale < _LARGEST_SCALE:
             raise ValueError(f"no full scale: {full_scale!r}")
-        since_ms = None if roomy_since_ms is None else moment(roomy_since_ms)
+        since_ms = None if roomy_since_ms is None else parse_moment(roomy_since_ms)
         found[dial] = ScaleState(full_scale, since_ms)
     return found
 
 
-def angles(text: Any) -> tuple[float, ...]:
+def parse_angles(text: Any) -> tuple[float, ...]:
     """Where the needles were, in degrees."""
     found = tuple(float(angle) for angle in json.loads(text))
     if not all(math.isfinite(angle) for angle in found):
@@ -128,7 +127,7 @@ def angles(text: Any) -> tuple[float, ...]:
     return found
 
 
-def place(text: Any) -> ArchivePosition | None:
+def parse_position(text: Any) -> ArchivePosition | None:
     """How far the archive had come."""
     found = json.loads(text)
     if found is None:
@@ -137,10 +136,12 @@ def place(text: Any) -> ArchivePosition | None:
     return ArchivePosition(str(path), int(inode), int(size))
 
 
-def read_seen(spans: Any, unreadable: Any, heard_ms: Any, floor_ms: int) -> Seen:
+def parse_seen(spans: Any, unreadable: Any, heard_ms: Any, floor_ms: int) -> Seen:
     """What a source had seen after `floor_ms`."""
-    found = [Span(moment(since), moment(until)) for since, until in json.loads(spans)]
+    found = [Span(parse_moment(since), parse_moment(until)) for since, until in json.loads(spans)]
     stretches = tuple(
         Span(max(since, floor_ms), until) for since, until in found if until > floor_ms
     )
-    return Seen(stretches, tuple(moment(ms) for ms in json.loads(unreadable)), moment(heard_ms))
+    return Seen(
+        stretches, tuple(parse_moment(ms) for ms in json.loads(unreadable)), parse_moment(heard_ms)
+    )

@@ -1,4 +1,4 @@
-"""The caretaker: closed files are described, copied, and the oldest of them removed."""
+"""The thread of the closed files: they are described, copied, and the oldest of them removed."""
 
 import logging
 import os
@@ -17,9 +17,11 @@ LIMIT = 20.0
 
 
 class Watched:
-    """A caretaker at work; each of its turns is waited for by its `offload`."""
+    """A thread at work; each of its turns is waited for by its `offload`."""
 
-    def __init__(self, shelf: ClosedFiles, keep: int, *, offloads: bool, waits: bool) -> None:
+    def __init__(
+        self, closed_files: ClosedFiles, keep: int, *, offloads: bool, waits: bool
+    ) -> None:
         self.turns = threading.Semaphore(0)
         self.may_go_on = threading.Event()
         if not waits:
@@ -28,8 +30,8 @@ class Watched:
         self.work: Callable[[], None] = lambda: None
         self.crashes: list[Crash] = []
         offload = self._offload if offloads else None
-        self.caretaker = ClosedFilesThread(shelf, keep, offload)
-        self._companion = WatchedThread("caretaker", self.caretaker.run, self.crashes.append)
+        self.closed_files_thread = ClosedFilesThread(closed_files, keep, offload)
+        self._watched = WatchedThread("archive", self.closed_files_thread.run, self.crashes.append)
 
     def _offload(self) -> float | None:
         self.work()
@@ -42,23 +44,23 @@ class Watched:
 
     def stop(self) -> None:
         self.may_go_on.set()
-        self.caretaker.stop()
-        assert self._companion.join(LIMIT)
+        self.closed_files_thread.stop()
+        assert self._watched.join(LIMIT)
         assert self.crashes == []
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> ClosedFiles:
+def closed_files(tmp_path: Path) -> ClosedFiles:
     return ClosedFiles(tmp_path / "tweets.jsonl.gz")
 
 
 @pytest.fixture
-def watch(shelf: ClosedFiles) -> Iterator[Callable[..., Watched]]:
-    """Start a caretaker, which is stopped in the end."""
+def watch(closed_files: ClosedFiles) -> Iterator[Callable[..., Watched]]:
+    """Start a thread, which is stopped in the end."""
     started: list[Watched] = []
 
     def start(keep: int = 0, *, offloads: bool = True, waits: bool = False) -> Watched:
-        started.append(Watched(shelf, keep, offloads=offloads, waits=waits))
+        started.append(Watched(closed_files, keep, offloads=offloads, waits=waits))
         return started[-1]
 
     yield start
@@ -66,9 +68,9 @@ def watch(shelf: ClosedFiles) -> Iterator[Callable[..., Watched]]:
         watched.stop()
 
 
-def close_file(shelf: ClosedFiles, number: int) -> Path:
+def close_file(closed_files: ClosedFiles, number: int) -> Path:
     """A closed file with one line."""
-    path = shelf.path.with_name(f"tweets-2026112{number}.jsonl.gz")
+    path = closed_files.path.with_name(f"tweets-2026112{number}.jsonl.gz")
     fill(path, range(number, number + 1))
     os.utime(path, ns=(number, number))
     return path
@@ -106,15 +108,15 @@ def ear(caplog: pytest.LogCaptureFixture) -> Iterator[Ear]:
 
 
 def test_every_closed_file_gets_its_manifest_at_the_start(
-    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
-    paths = [close_file(shelf, number) for number in range(3)]
-    fill(shelf.path, range(9))
-    gone = manifest_path(shelf.path.with_name("tweets-20261119.jsonl.gz"))
+    paths = [close_file(closed_files, number) for number in range(3)]
+    fill(closed_files.path, range(9))
+    gone = manifest_path(closed_files.path.with_name("tweets-20261119.jsonl.gz"))
     gone.touch()
     watch().turn()
     assert [Manifest.read(path) for path in paths] == [Manifest.of(path) for path in paths]
-    assert Manifest.read(shelf.path) is None
+    assert Manifest.read(closed_files.path) is None
     assert not gone.exists()
     assert ear.heard(
         "archive: tweets-20261121.jsonl.gz closed: "
@@ -123,15 +125,15 @@ def test_every_closed_file_gets_its_manifest_at_the_start(
 
 
 def test_a_file_that_the_archive_closes_is_noticed(
-    shelf: ClosedFiles, watch: Callable[..., Watched]
+    closed_files: ClosedFiles, watch: Callable[..., Watched]
 ) -> None:
     watched = watch()
     watched.turn()
-    archive = open_archive(shelf.path, "10KB", closed=watched.caretaker.notice)
+    archive = open_archive(closed_files.path, "10KB", closed=watched.closed_files_thread.notice)
     archive.append([line(1, padding=os.urandom(10_000).hex())])
     archive.flush(START_MS)
     watched.turn()
-    (path,) = shelf.closed()
+    (path,) = closed_files.closed()
     manifest = Manifest.read(path)
     assert manifest is not None
     assert manifest.lines == 1
@@ -139,21 +141,21 @@ def test_a_file_that_the_archive_closes_is_noticed(
 
 
 def test_a_notice_during_a_turn_is_for_the_next_one(
-    shelf: ClosedFiles, watch: Callable[..., Watched]
+    closed_files: ClosedFiles, watch: Callable[..., Watched]
 ) -> None:
     watched = watch(waits=True)
     watched.turn()
-    path = close_file(shelf, 1)
-    watched.caretaker.notice(path)
+    path = close_file(closed_files, 1)
+    watched.closed_files_thread.notice(path)
     watched.may_go_on.set()
     watched.turn()
     assert Manifest.read(path) is not None
 
 
 def test_a_manifest_that_is_there_is_not_made_again(
-    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
-    path = close_file(shelf, 1)
+    path = close_file(closed_files, 1)
     manifest = replace(Manifest.of(path), offloaded="s3://bucket")
     manifest.write(path)
     watch().turn()
@@ -173,21 +175,21 @@ def test_what_is_not_done_is_tried_again_after_the_seconds_that_were_asked_for(
 
 
 def test_the_oldest_files_beyond_those_to_keep_are_removed(
-    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
-    paths = [close_file(shelf, number) for number in range(5)]
+    paths = [close_file(closed_files, number) for number in range(5)]
     watch(keep=2, offloads=False)
     ear.hear("archive: tweets-20261122.jsonl.gz removed: 2 newer ones are kept")
-    assert shelf.closed() == paths[3:]
+    assert closed_files.closed() == paths[3:]
     assert ear.heard("removed") == 3
-    kept = {path for path in shelf.path.parent.iterdir() if path.suffix == ".json"}
+    kept = {path for path in closed_files.path.parent.iterdir() if path.suffix == ".json"}
     assert kept == {manifest_path(path) for path in paths[3:]}
 
 
 def test_a_file_of_which_no_copy_was_seen_is_never_removed(
-    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
-    paths = [close_file(shelf, number) for number in range(5)]
+    paths = [close_file(closed_files, number) for number in range(5)]
     watched = watch(keep=1)
 
     def offload_two() -> None:
@@ -198,16 +200,16 @@ def test_a_file_of_which_no_copy_was_seen_is_never_removed(
 
     watched.turn()
     watched.work = offload_two
-    watched.caretaker.notice(paths[0])
+    watched.closed_files_thread.notice(paths[0])
     watched.turn()
     ear.hear("tweets-20261122.jsonl.gz removed")
-    assert shelf.closed() == [paths[0], *paths[3:]]
+    assert closed_files.closed() == [paths[0], *paths[3:]]
 
 
 def test_one_bad_file_hinders_no_other_and_is_told_once(
-    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
-    bad, good = close_file(shelf, 1), close_file(shelf, 2)
+    bad, good = close_file(closed_files, 1), close_file(closed_files, 2)
     # A folder where the manifest's temporary file would be.
     obstacle = manifest_path(bad).with_name(manifest_path(bad).name + ".tmp")
     obstacle.mkdir()
@@ -215,10 +217,10 @@ def test_one_bad_file_hinders_no_other_and_is_told_once(
     watched.turn()
     ear.hear("archive files: ")
     assert Manifest.read(good) is not None
-    watched.caretaker.notice(bad)
+    watched.closed_files_thread.notice(bad)
     watched.turn()
     obstacle.rmdir()
-    watched.caretaker.notice(bad)
+    watched.closed_files_thread.notice(bad)
     watched.turn()
     ear.hear("archive files: back")
     assert Manifest.read(bad) is not None
@@ -226,44 +228,44 @@ def test_one_bad_file_hinders_no_other_and_is_told_once(
 
 
 def test_a_file_that_cannot_be_removed_hinders_no_other(
-    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
-    paths = [close_file(shelf, number) for number in range(4)]
+    paths = [close_file(closed_files, number) for number in range(4)]
     # Folders where manifests would be: these cannot be written, nor removed.
     for path in paths[:2]:
         manifest_path(path).mkdir()
     watch(keep=1, offloads=False)
     ear.hear(", and 3 more; next try in ")
-    assert shelf.closed() == paths[3:]
+    assert closed_files.closed() == paths[3:]
     assert not manifest_path(paths[2]).exists()
 
 
 def test_a_torn_file_is_told_of(
-    shelf: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
 ) -> None:
-    path = close_file(shelf, 1)
+    path = close_file(closed_files, 1)
     path.write_bytes(path.read_bytes()[:-5])
     watch().turn()
     assert ear.heard("archive: tweets-20261121.jsonl.gz is damaged at 1 places") == 1
 
 
 def test_a_stop_is_at_once_whether_it_waits_or_works(
-    shelf: ClosedFiles, watch: Callable[..., Watched]
+    closed_files: ClosedFiles, watch: Callable[..., Watched]
 ) -> None:
     waiting, working = watch(), watch(waits=True)
     working.turn()
     waiting.turn()
-    paths = [close_file(shelf, number) for number in range(5)]
+    paths = [close_file(closed_files, number) for number in range(5)]
     waiting.stop()
-    working.caretaker.stop()
+    working.closed_files_thread.stop()
     working.stop()
-    assert shelf.closed() == paths
+    assert closed_files.closed() == paths
     assert all(Manifest.read(path) is None for path in paths)
 
 
-def test_a_caretaker_that_was_stopped_before_it_began_does_nothing(shelf: ClosedFiles) -> None:
-    path = close_file(shelf, 1)
-    caretaker = ClosedFilesThread(shelf, 1, None)
-    caretaker.stop()
-    caretaker.run()
+def test_a_thread_that_was_stopped_before_it_began_does_nothing(closed_files: ClosedFiles) -> None:
+    path = close_file(closed_files, 1)
+    closed_files_thread = ClosedFilesThread(closed_files, 1, None)
+    closed_files_thread.stop()
+    closed_files_thread.run()
     assert Manifest.read(path) is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tweetdock.core.errors import TornError
 from tweetdock.keep import archive_reader
-from tweetdock.keep.archive_reader import texts
+from tweetdock.keep.archive_reader import read_lines
 
 LINES = [b'{"id": 1}', b"", b'{"id": "two"}', b"no JSON }", b'{"id": 3}']
 # Some are as long as what is read or inflated at once.
@@ -26,13 +26,13 @@ written = st.lists(
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("texts") / "file"
+    return tmp_path_factory.mktemp("read_lines") / "file"
 
 
 def read(path: Path, content: bytes) -> list[bytes | str]:
     """What is found in a file of such content; the sentence of what is torn."""
     path.write_bytes(content)
-    return [str(text) if isinstance(text, TornError) else text for text in texts(path)]
+    return [str(text) if isinstance(text, TornError) else text for text in read_lines(path)]
 
 
 def found_in(content: bytes) -> list[bytes]:
@@ -121,7 +121,7 @@ def test_a_line_longer_than_any_document_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
     is_packed: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    monkeypatch.setattr(archive_reader, "LONGEST", 1 << 20)
+    monkeypatch.setattr(archive_reader, "LONGEST_DOCUMENT", 1 << 20)
     content = b"before\n" + b"x" * (5 << 19) + b"\nafter\n"
     found = read(path, gzip.compress(content, 1) if is_packed else content)
     assert (found[0], found[-1]) == (b"before", b"after")
@@ -134,7 +134,7 @@ def test_a_line_without_end_takes_little_memory(path: Path) -> None:
         file.truncate(64 << 20)
     tracemalloc.start()
     try:
-        assert all(isinstance(text, TornError) or len(text) <= 8 << 20 for text in texts(path))
+        assert all(isinstance(text, TornError) or len(text) <= 8 << 20 for text in read_lines(path))
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -147,7 +147,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path in (pipe, Path("/dev/zero")):
         with pytest.raises(OSError, match="no file, but a pipe or a device"):
-            list(texts(path))
+            list(read_lines(path))
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(OSError, match=r"directory"):
-            list(texts(path))
+            list(read_lines(path))

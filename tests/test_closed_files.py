@@ -1,4 +1,4 @@
-"""The shelf: which files are an archive's, in which order, and which are still written to."""
+"""Which files are an archive's, in which order, and which are still written to."""
 
 import os
 import subprocess
@@ -37,70 +37,75 @@ OTHERS = [
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> ClosedFiles:
+def closed_files(tmp_path: Path) -> ClosedFiles:
     return ClosedFiles(tmp_path / "tweets.jsonl.gz")
 
 
-def put(shelf: ClosedFiles, name: str, at: int = 0) -> Path:
-    path = shelf.path.with_name(name)
+def put(closed_files: ClosedFiles, name: str, at: int = 0) -> Path:
+    path = closed_files.path.with_name(name)
     path.touch()
     os.utime(path, ns=(at, at))
     return path
 
 
-def test_closed_files_are_known_by_their_names_and_come_oldest_first(shelf: ClosedFiles) -> None:
-    put(shelf, shelf.path.name)
+def test_closed_files_are_known_by_their_names_and_come_oldest_first(
+    closed_files: ClosedFiles,
+) -> None:
+    put(closed_files, closed_files.path.name)
     for name in OTHERS:
-        put(shelf, name)
-    wanted = [put(shelf, name, at) for at, name in enumerate(CLOSED)]
-    shelf.path.with_name("tweets-20261122.jsonl.gz").mkdir()
-    assert shelf.closed() == wanted
+        put(closed_files, name)
+    wanted = [put(closed_files, name, at) for at, name in enumerate(CLOSED)]
+    closed_files.path.with_name("tweets-20261122.jsonl.gz").mkdir()
+    assert closed_files.closed() == wanted
 
 
-def test_files_of_the_same_moment_are_in_the_order_of_their_names(shelf: ClosedFiles) -> None:
-    assert shelf.closed() == []
-    wanted = [put(shelf, name) for name in sorted(CLOSED, reverse=True)]
-    assert shelf.closed() == sorted(wanted)
+def test_files_of_the_same_moment_are_in_the_order_of_their_names(
+    closed_files: ClosedFiles,
+) -> None:
+    assert closed_files.closed() == []
+    wanted = [put(closed_files, name) for name in sorted(CLOSED, reverse=True)]
+    assert closed_files.closed() == sorted(wanted)
 
 
 def test_a_folder_that_is_not_there_has_no_files(tmp_path: Path) -> None:
-    shelf = ClosedFiles(tmp_path / "missing" / "tweets.jsonl.gz")
-    assert shelf.closed() == []
-    shelf.sweep()
+    closed_files = ClosedFiles(tmp_path / "missing" / "tweets.jsonl.gz")
+    assert closed_files.closed() == []
+    closed_files.sweep()
 
 
 @pytest.mark.parametrize("name", ["archive", "tweets.gz", "a.b.c.gz", "x+y(1).jsonl.gz"])
 def test_every_name_of_an_archive_has_names_for_its_closed_files(tmp_path: Path, name: str) -> None:
-    shelf = ClosedFiles(tmp_path / name)
-    closed = [put(shelf, shelf.new_name(START_MS).name, at) for at in range(3)]
-    put(shelf, name)
+    closed_files = ClosedFiles(tmp_path / name)
+    closed = [put(closed_files, closed_files.new_name(START_MS).name, at) for at in range(3)]
+    put(closed_files, name)
     assert len(set(closed)) == 3
-    assert shelf.closed() == closed
+    assert closed_files.closed() == closed
 
 
-def test_a_new_name_is_the_moment_and_never_taken(shelf: ClosedFiles) -> None:
-    assert shelf.new_name(START_MS).name == "tweets-20261121T065536Z.jsonl.gz"
-    put(shelf, "tweets-20261121T065536Z.jsonl.gz")
-    assert shelf.new_name(START_MS).name == "tweets-20261121T065536Z-1.jsonl.gz"
-    shelf.path.with_name("tweets-20261121T065536Z-1.jsonl.gz").symlink_to("nowhere")
-    assert shelf.new_name(START_MS).name == "tweets-20261121T065536Z-2.jsonl.gz"
+def test_a_new_name_is_the_moment_and_never_taken(closed_files: ClosedFiles) -> None:
+    assert closed_files.new_name(START_MS).name == "tweets-20261121T065536Z.jsonl.gz"
+    put(closed_files, "tweets-20261121T065536Z.jsonl.gz")
+    assert closed_files.new_name(START_MS).name == "tweets-20261121T065536Z-1.jsonl.gz"
+    closed_files.path.with_name("tweets-20261121T065536Z-1.jsonl.gz").symlink_to("nowhere")
+    assert closed_files.new_name(START_MS).name == "tweets-20261121T065536Z-2.jsonl.gz"
 
 
-def test_a_renamed_file_is_not_closed_while_a_daemon_writes_to_it(shelf: ClosedFiles) -> None:
-    archive = open_archive(shelf.path)
+def test_a_renamed_file_is_not_closed_while_a_daemon_writes_to_it(
+    closed_files: ClosedFiles,
+) -> None:
+    archive = open_archive(closed_files.path)
     archive.append([line(1)])
-    renamed = shelf.path.rename(shelf.path.with_name(CLOSED[0]))
-    assert shelf.closed() == []
+    renamed = closed_files.path.rename(closed_files.path.with_name(CLOSED[0]))
+    assert closed_files.closed() == []
     archive.reopen(START_MS)
-    assert shelf.closed() == [renamed]
+    assert closed_files.closed() == [renamed]
     archive.close(START_MS)
 
 
 LOOKING = """
 import logging, os, sys
 from pathlib import Path
-from tweetdock.keep.closed_files import Caretaker
-from tweetdock.keep.closed_files import Shelf
+from tweetdock.keep.closed_files import ClosedFiles, ClosedFilesThread
 # Root may read anything; a folder above this one may not be everybody's.
 os.chdir(sys.argv[1])
 if os.geteuid() == 0:
@@ -108,32 +113,32 @@ if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
-shelf = Shelf(Path("tweets.jsonl.gz"))
-print([path.name for path in shelf.closed()])
-shelf.closed()
-caretaker = Caretaker(shelf, 1, lambda: caretaker.stop())
-caretaker.run()
+closed_files = ClosedFiles(Path("tweets.jsonl.gz"))
+print([path.name for path in closed_files.closed()])
+closed_files.closed()
+thread = ClosedFilesThread(closed_files, 1, lambda: thread.stop())
+thread.run()
 """
 
 
 def test_a_file_that_may_not_be_read_is_left_alone_and_told_of_once(
-    shelf: ClosedFiles, tmp_path: Path
+    closed_files: ClosedFiles, tmp_path: Path
 ) -> None:
     """One such file kept the daemon from starting, and every other file from being looked after."""
-    files = [put(shelf, name, at) for at, name in enumerate(CLOSED[:3])]
+    files = [put(closed_files, name, at) for at, name in enumerate(CLOSED[:3])]
     tmp_path.chmod(0o777)
     for path in files:
         path.chmod(0o644)
     files[1].chmod(0)
     words = [sys.executable, "-c", LOOKING, str(tmp_path)]
-    house = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent
     # Who measures coverage must not follow: it could not write here.
     done = subprocess.run(
         words,
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        cwd=house,
+        cwd=root,
         check=False,
         timeout=60,
     )
@@ -148,45 +153,45 @@ def test_a_file_that_may_not_be_read_is_left_alone_and_told_of_once(
 
 
 def test_a_file_is_told_of_again_if_it_becomes_bad_again(
-    shelf: ClosedFiles, caplog: pytest.LogCaptureFixture
+    closed_files: ClosedFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = shelf.path.with_name(CLOSED[0])
+    path = closed_files.path.with_name(CLOSED[0])
     for _ in range(2):
         # What leads to itself cannot be looked at, not even by root.
         path.symlink_to(path)
-        assert shelf.closed() == []
-        assert shelf.closed() == []
+        assert closed_files.closed() == []
+        assert closed_files.closed() == []
         path.unlink()
-        put(shelf, CLOSED[0])
-        assert shelf.closed() == [path]
+        put(closed_files, CLOSED[0])
+        assert closed_files.closed() == [path]
         path.unlink()
     (said, again) = (record.getMessage() for record in caplog.records)
     assert said == again
     assert said.startswith(f"archive: {CLOSED[0]} is left alone: Too many levels")
 
 
-def test_a_file_is_found_wherever_it_was_moved_in_its_folder(shelf: ClosedFiles) -> None:
-    fill(shelf.path, range(3))
-    stat = shelf.path.stat()
-    assert shelf.find(stat) == shelf.path
-    moved = shelf.path.rename(shelf.path.with_name("anything"))
-    put(shelf, shelf.path.name)
-    assert shelf.find(stat) == moved
-    moved.rename(shelf.path)
-    shelf.path.unlink()
-    assert shelf.find(stat) is None
+def test_a_file_is_found_wherever_it_was_moved_in_its_folder(closed_files: ClosedFiles) -> None:
+    fill(closed_files.path, range(3))
+    stat = closed_files.path.stat()
+    assert closed_files.find(stat) == closed_files.path
+    moved = closed_files.path.rename(closed_files.path.with_name("anything"))
+    put(closed_files, closed_files.path.name)
+    assert closed_files.find(stat) == moved
+    moved.rename(closed_files.path)
+    closed_files.path.unlink()
+    assert closed_files.find(stat) is None
 
 
 def test_in_a_folder_that_cannot_be_read_no_file_is_found(tmp_path: Path) -> None:
     no_folder = put(ClosedFiles(tmp_path / "a"), "file")
-    shelf = ClosedFiles(no_folder / "tweets.jsonl.gz")
-    assert shelf.find(no_folder.stat()) is None
+    closed_files = ClosedFiles(no_folder / "tweets.jsonl.gz")
+    assert closed_files.find(no_folder.stat()) is None
     with pytest.raises(NotADirectoryError):
-        shelf.closed()
+        closed_files.closed()
 
 
 def test_a_sweep_removes_the_manifests_of_files_that_are_gone_and_nothing_else(
-    shelf: ClosedFiles,
+    closed_files: ClosedFiles,
 ) -> None:
     there, gone = CLOSED[0], CLOSED[1]
     keep = [
@@ -197,16 +202,18 @@ def test_a_sweep_removes_the_manifests_of_files_that_are_gone_and_nothing_else(
         f"{gone}.tmp",
     ]
     for name in [*keep, f"{gone}.manifest.json", f"{gone}.manifest.json.tmp"]:
-        put(shelf, name)
+        put(closed_files, name)
     # One that cannot be removed hinders no other.
-    folders = [shelf.path.with_name(f"{name}.manifest.json") for name in (CLOSED[2], CLOSED[3])]
+    folders = [
+        closed_files.path.with_name(f"{name}.manifest.json") for name in (CLOSED[2], CLOSED[3])
+    ]
     for folder in folders:
         folder.mkdir()
     with pytest.raises(IsADirectoryError):
-        shelf.sweep()
+        closed_files.sweep()
     for folder in folders:
         folder.rmdir()
-    assert {path.name for path in shelf.path.parent.iterdir()} == set(keep)
+    assert {path.name for path in closed_files.path.parent.iterdir()} == set(keep)
 
 
 def test_a_lock_is_held_by_one_until_it_lets_go(tmp_path: Path) -> None:

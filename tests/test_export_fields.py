@@ -1,4 +1,4 @@
-"""Columns of a post: both vocabularies of X, and whatever else may be in their places."""
+"""What is exported of a post: both vocabularies of X, and whatever else may be in its place."""
 
 import json
 from dataclasses import asdict
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.keep.export import ExportFields, columns
+from tweetdock.keep.export import ExportFields, export_fields
 
 TWEET = {
     "id": "1",
@@ -52,7 +52,7 @@ posts = st.dictionaries(
 
 
 def test_a_tweet_fills_all_columns() -> None:
-    assert columns("x", TWEET) == FULL
+    assert export_fields("x", TWEET) == FULL
 
 
 def test_a_post_in_the_newer_vocabulary_fills_the_same_columns() -> None:
@@ -64,20 +64,20 @@ def test_a_post_in_the_newer_vocabulary_fills_the_same_columns() -> None:
     text = json.dumps(TWEET)
     for old, new in words.items():
         text = text.replace(f'"{old}"', f'"{new}"')
-    assert columns("x", json.loads(text)) == FULL
+    assert export_fields("x", json.loads(text)) == FULL
 
 
 def test_what_was_not_sent_is_none_and_not_zero() -> None:
-    assert columns("x", {"id": "1", "author_id": "7"}) == ExportFields()
+    assert export_fields("x", {"id": "1", "author_id": "7"}) == ExportFields()
 
 
 def test_no_hashtags_are_not_the_same_as_none_sent() -> None:
-    assert columns("x", {"entities": {"hashtags": []}}).hashtags == ()
-    assert columns("x", {"entities": {}}).hashtags is None
+    assert export_fields("x", {"entities": {"hashtags": []}}).hashtags == ()
+    assert export_fields("x", {"entities": {}}).hashtags is None
 
 
 def test_a_network_that_is_not_known_has_no_answers() -> None:
-    assert columns("elsewhere", TWEET) == ExportFields()
+    assert export_fields("elsewhere", TWEET) == ExportFields()
 
 
 def test_a_post_of_bluesky_fills_what_it_can() -> None:
@@ -100,9 +100,11 @@ def test_a_post_of_bluesky_fills_what_it_can() -> None:
         quote_of="at://a/3",
         hashtags=("Welt", "hidden"),
     )
-    assert columns("bluesky", {"commit": {"record": record}}) == found
+    assert export_fields("bluesky", {"commit": {"record": record}}) == found
     with_media = {"record": {"record": {"uri": "at://a/3"}}, "media": {}}
-    assert columns("bluesky", {"commit": {"record": {**record, "embed": with_media}}}) == found
+    assert (
+        export_fields("bluesky", {"commit": {"record": {**record, "embed": with_media}}}) == found
+    )
 
 
 def test_a_status_of_mastodon_fills_what_it_can() -> None:
@@ -117,7 +119,7 @@ def test_a_status_of_mastodon_fills_what_it_can() -> None:
         "reblogs_count": 2,
         "replies_count": 3,
     }
-    assert columns("mastodon", status) == ExportFields(
+    assert export_fields("mastodon", status) == ExportFields(
         text="<p>Hallo</p>",
         lang="de",
         reply_to="2",
@@ -131,7 +133,7 @@ def test_a_status_of_mastodon_fills_what_it_can() -> None:
 
 @pytest.mark.parametrize("number", [True, "5", 1.5, 2**63, -(2**64), None])
 def test_what_is_no_count_is_none(number: object) -> None:
-    assert columns("x", {"public_metrics": {"like_count": number}}).likes is None
+    assert export_fields("x", {"public_metrics": {"like_count": number}}).likes is None
 
 
 names = st.sampled_from(
@@ -149,7 +151,7 @@ records = st.recursive(
 
 @given(posts | anything | records, st.sampled_from(["x", "bluesky", "mastodon"]))
 def test_foreign_types_never_stop_it_and_never_get_through(post: object, source: str) -> None:
-    found = asdict(columns(source, post))
+    found = asdict(export_fields(source, post))
     tags = found.pop("hashtags")
     assert tags is None or all(isinstance(tag, str) for tag in tags)
     for name, value in found.items():

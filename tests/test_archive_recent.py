@@ -1,4 +1,4 @@
-"""What the archive has received lately: by the place where it was saved, and else by time."""
+"""What the archive has received lately: by the position where it was saved, and else by time."""
 
 import errno
 import os
@@ -17,10 +17,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tweets.jsonl.gz"
 
 
-def recent(path: Path, place: ArchivePosition | None, since_ms: int) -> list[int]:
+def recent(path: Path, position: ArchivePosition | None, since_ms: int) -> list[int]:
     """The numbers of the lines that an archive opened now finds to be recent, in their order."""
     archive = open_archive(path)
-    versions = list(archive.recent(place, since_ms))
+    versions = list(archive.recent(position, since_ms))
     archive.close(START_MS)
     return sorted(int(version.removeprefix("x:")) for version in versions)
 
@@ -48,8 +48,8 @@ def test_what_was_received_lately_is_known_again_from_all_files(path: Path) -> N
 def test_what_was_received_lately_is_known_in_spite_of_damage(path: Path) -> None:
     fill(path, range(10), range(10, 20), range(20, 30))
     data = bytearray(path.read_bytes())
-    place = len(pack(b"".join(line(number).as_bytes() for number in range(10)))) + 60
-    data[place] ^= 0xFF
+    position = len(pack(b"".join(line(number).as_bytes() for number in range(10)))) + 60
+    data[position] ^= 0xFF
     path.write_bytes(data)
     archive = Archive(path, Rotation(), lambda _path: None)
     found = list(archive.recent(None, START_MS))
@@ -79,30 +79,30 @@ def test_what_was_written_after_a_place_is_known_although_the_clock_stepped_back
     for number in range(3):
         archive.append([line(number, START_MS + 3_600_000)])
         archive.flush(START_MS)
-    place = archive.place
+    position = archive.position
     for number in range(3, 6):
         archive.append([line(number, START_MS)])
         archive.flush(START_MS)
     archive.close(START_MS)
-    assert recent(path, place, START_MS + 3_600_000) == [3, 4, 5]
+    assert recent(path, position, START_MS + 3_600_000) == [3, 4, 5]
 
 
 def test_files_that_were_begun_after_a_place_are_known_wholly_and_older_ones_not_at_all(
     path: Path,
 ) -> None:
-    places: list[ArchivePosition | None] = []
+    positions: list[ArchivePosition | None] = []
     archive = open_archive(path)
     for number in range(9):
         archive.append([line(number)])
         archive.flush(START_MS)
-        places.append(archive.place)
+        positions.append(archive.position)
         if number % 3 == 1:
             path.rename(path.with_name(f"{path.name}.{9 - number}"))
             archive.reopen(START_MS)
             os.utime(path.with_name(f"{path.name}.{9 - number}"), (number, number))
     archive.close(START_MS)
-    for number, place in enumerate(places):
-        assert recent(path, place, START_MS + 100) == list(range(number + 1, 9))
+    for number, position in enumerate(positions):
+        assert recent(path, position, START_MS + 100) == list(range(number + 1, 9))
 
 
 def test_a_place_whose_file_vanishes_meanwhile_ends_what_is_recent(path: Path) -> None:
@@ -127,28 +127,28 @@ def test_a_place_that_is_in_no_file_any_more_is_replaced_by_the_time(path: Path)
         ArchivePosition(str(path), stat.st_ino, stat.st_size + 1),
         ArchivePosition("/elsewhere/tweets.jsonl.gz", stat.st_ino, 0),
     ]
-    for place in elsewhere:
-        assert recent(path, place, START_MS + 17) == [17, 18, 19]
+    for position in elsewhere:
+        assert recent(path, position, START_MS + 17) == [17, 18, 19]
     assert recent(path, ArchivePosition(str(path), stat.st_ino, stat.st_size), START_MS) == []
 
 
 def test_a_file_that_was_cut_before_the_place_has_nothing_after_it(path: Path) -> None:
     fill(path, range(10), range(10, 20))
     archive = open_archive(path)
-    place = archive.place
+    position = archive.position
     archive.close(START_MS)
     path.write_bytes(path.read_bytes()[:-40])
-    assert recent(path, place, START_MS + 20) == []
+    assert recent(path, position, START_MS + 20) == []
 
 
 def test_the_place_is_none_while_no_file_is_open(path: Path) -> None:
     archive = open_archive(path)
     stat = path.stat()
-    assert archive.place == ArchivePosition(str(path), stat.st_ino, 0)
+    assert archive.position == ArchivePosition(str(path), stat.st_ino, 0)
     path.unlink()
     path.mkdir()
     archive.reopen(START_MS)
-    assert archive.place is None
+    assert archive.position is None
     archive.close(START_MS)
 
 
@@ -161,10 +161,10 @@ def test_a_file_that_cannot_be_read_is_passed_over_with_a_warning(
         os.utime(file, (number, number))
     real, bad = os.pread, older[1].stat().st_ino
 
-    def pread(fd: int, size: int, place: int) -> bytes:
+    def pread(fd: int, size: int, position: int) -> bytes:
         if os.fstat(fd).st_ino == bad:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return real(fd, size, place)
+        return real(fd, size, position)
 
     monkeypatch.setattr("os.pread", pread)
     assert recent(path, None, START_MS) == [0, 2]
