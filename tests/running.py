@@ -1,14 +1,20 @@
 """`python -m tweetdock` as a user starts it, watched from outside."""
 
+import io
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from unittest.mock import patch
+
+from tweetdock.cli import main
 
 NOTHING: Mapping[str, str] = {}
 # What coverage.py hands down to a process that it is to follow belongs to it.
@@ -29,6 +35,45 @@ def run(
         timeout=limit,
         check=False,
     )
+
+
+def run_here(
+    *words: str, folder: Path, env: Mapping[str, str] = NOTHING, encoding: str = "utf-8"
+) -> "subprocess.CompletedProcess[str]":
+    """The same in this process, which is far quicker.
+
+    encoding: of standard output and error.
+    """
+    told = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(one, encoding, write_through=True) for one in told)
+    with (
+        chdir(folder),
+        patch.dict(os.environ, environment(folder, env), clear=True),
+        restored_process(),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            code = main(words)
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(words, code, *(one.getvalue().decode() for one in told))
+
+
+@contextmanager
+def restored_process() -> Iterator[None]:
+    """Let signals and the log be as they were."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    signals = {number: signal.getsignal(number) for number in numbers}
+    root, ours = logging.getLogger(), logging.getLogger("tweetdock")
+    before = root.handlers[:], root.level, ours.level
+    try:
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        root.handlers[:], root.level, ours.level = before
+        for number, handler in signals.items():
+            signal.signal(number, handler)
 
 
 def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:

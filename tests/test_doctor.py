@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Running, command, environment, run
+from running import Running, command, environment, run, run_here
 from standins.loopback import Loopback
 from standins.pigpiod import free_port
 
+from tweetdock.commands.output import is_able
 from tweetdock.settings.gauge import SETTINGS
 
 SECRETS = [setting.name for setting in SETTINGS if setting.secret]
@@ -39,7 +40,7 @@ def echo() -> Iterator[int]:
 
 def checks(folder: Path, *words: str, code: int, env: Mapping[str, str]) -> list[dict[str, Any]]:
     """What `doctor --json` says, once it is seen that it says nothing else."""
-    done = run("doctor", "--json", *words, folder=folder, env=env)
+    done = run_here("doctor", "--json", *words, folder=folder, env=env)
     assert (done.returncode, done.stderr) == (code, "")
     said = json.loads(done.stdout)
     assert set(said) == {"verdict", "checks"}
@@ -275,13 +276,15 @@ MISTAKES: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_no_secret_is_ever_said(tmp_path: Path, echo: int, mistake: str) -> None:
-    assert_discreet(run("doctor", folder=tmp_path, env=secret_settings(echo) | MISTAKES[mistake]))
+    assert_discreet(
+        run_here("doctor", folder=tmp_path, env=secret_settings(echo) | MISTAKES[mistake])
+    )
 
 
 @pytest.mark.parametrize("mistake", ["none", "a password in S3's address"])
 def test_no_secret_is_ever_said_to_a_machine(tmp_path: Path, echo: int, mistake: str) -> None:
     env = secret_settings(echo) | MISTAKES[mistake]
-    assert_discreet(run("doctor", "--json", folder=tmp_path, env=env))
+    assert_discreet(run_here("doctor", "--json", folder=tmp_path, env=env))
 
 
 def assert_discreet(done: "subprocess.CompletedProcess[str]") -> None:
@@ -295,7 +298,7 @@ def assert_discreet(done: "subprocess.CompletedProcess[str]") -> None:
 def test_no_secret_is_said_of_a_file_that_is_wrong(tmp_path: Path) -> None:
     text = f"X_BEARER_TOKEN={MARKER}\n{MARKER} {MARKER}\nX_CONSUMER_KEY={MARKER}\n"
     (tmp_path / ".env").write_text(text)
-    done = run("doctor", folder=tmp_path)
+    done = run_here("doctor", folder=tmp_path)
     assert done.returncode == 1
     assert ".env line 2" in done.stdout
     assert "hUnter2" not in done.stdout + done.stderr
@@ -322,10 +325,17 @@ def on_a_terminal(folder: Path, env: Mapping[str, str]) -> str:
 
 def test_verdicts_have_colours_on_a_terminal_that_wants_them(tmp_path: Path) -> None:
     assert "\x1b[32mpass\x1b[0m  settings" in on_a_terminal(tmp_path, {"TERM": "xterm"})
-    for env in ({"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}, {}):
-        seen = on_a_terminal(tmp_path, env)
-        assert "pass  settings" in seen
-        assert "\x1b" not in seen
+    seen = on_a_terminal(tmp_path, {"TERM": "xterm", "NO_COLOR": "1"})
+    assert "pass  settings" in seen
+    assert "\x1b" not in seen
+
+
+def test_a_terminal_has_colours_if_its_kind_is_known() -> None:
+    ours, its = pty.openpty()
+    with open(ours, "rb"), open(its, "w") as terminal:  # noqa: PTH123 - descriptors
+        assert is_able(terminal, {"TERM": "xterm"})
+        for env in ({"TERM": "dumb"}, {"TERM": "unknown"}, {}):
+            assert not is_able(terminal, env)
 
 
 def test_a_reader_that_leaves_early_is_no_trouble(tmp_path: Path) -> None:
@@ -345,7 +355,7 @@ def test_a_reader_that_leaves_early_is_no_trouble(tmp_path: Path) -> None:
 
 
 def test_a_terminal_without_the_letters_of_a_hashtag_sees_the_rest(tmp_path: Path) -> None:
-    env = {**deaf(free_port()), "TWEETDOCK_HASHTAGS": "京都", "PYTHONIOENCODING": "ascii"}
-    done = run("doctor", folder=tmp_path, env=env)
+    env = {**deaf(free_port()), "TWEETDOCK_HASHTAGS": "京都"}
+    done = run_here("doctor", folder=tmp_path, env=env, encoding="ascii")
     assert done.stderr == ""
     assert "on bluesky" in done.stdout
