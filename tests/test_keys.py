@@ -1,10 +1,15 @@
 """The keys of a terminal: whatever way its bytes come."""
 
+import os
+import pty
+import signal
+import termios
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.commands.calibrate_terminal import ESCAPE, Keys
+from tweetdock.commands.calibrate_terminal import ESCAPE, SIGNALS, Keyboard, Keys
 
 KNOWN = {
     b"\x1b[A": ["up"],
@@ -54,3 +59,25 @@ def test_foreign_bytes_are_keys_that_nobody_knows(sent: bytes) -> None:
 def test_no_bytes_break_it(sent: bytes) -> None:
     keys = Keys()
     assert all(isinstance(key, str) for key in [*keys.feed(sent), *keys.flush()])
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *(("SIGTERM", "interrupt"), ("SIGINT", "interrupt"), ("SIGQUIT", "interrupt")),
+        *(("SIGHUP", "hang up"), ("SIGTSTP", "suspend"), ("SIGCONT", "resume")),
+        ("SIGWINCH", "resize"),
+    ],
+)
+def test_a_signal_comes_as_a_key_and_the_terminal_is_given_back(name: str, key: str) -> None:
+    terminal, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs), [signal.getsignal(number) for number in SIGNALS]
+    with Keyboard(theirs) as keyboard:
+        assert termios.tcgetattr(theirs) != before[0]
+        os.kill(os.getpid(), signal.Signals[name])
+        assert keyboard.wait(10.0) == [key]
+        os.write(terminal, b"l")
+        assert keyboard.wait(10.0) == ["l"]
+    assert (termios.tcgetattr(theirs), [signal.getsignal(number) for number in SIGNALS]) == before
+    os.close(terminal)
+    os.close(theirs)

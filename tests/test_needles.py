@@ -1,26 +1,27 @@
-"""The thread that turns the needles: real servos' code, a stand-in pigpiod, real time."""
+"""The thread that moves the needles: on mock pins in its own time, and on a stand-in pigpiod."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dials import LIMIT, STEP_US, TWEETERS, TWEETS, busy_share, comes_true, dials, exact_us
+from dials import LIMIT, STEP_US, TWEETERS, TWEETS, comes_true, dials, exact_us
 from standins.pigpiod import PulseChange, StandInPigpiod
+from virtual_time import NotingServos, VirtualTime
 
+import tweetdock.servos.pigpio
+import tweetdock.servos.pigpiod
 from tweetdock.core.motion import SPEED
 from tweetdock.servos.needles import FIRST_SPEED, STAGGER_SECONDS, NeedleThread
 from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.servos import REMEMBERED, MockServos
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tweetdock.servos.servos import Servos
     from tweetdock.threads import Crash
@@ -29,9 +30,9 @@ DIAL, _ = DIALS = dials()
 DEGREES_A_STEP = 0.9
 HOME_US = 1000
 STOP_SECONDS = 1.7  # what the daemon grants
-LATE = 0.15  # a frame may come late on a busy machine
 SHORT = 36.0  # degrees: a move of half a second
-# At rest the thread looks after pigpiod now and then, on its way it talks to it all the time.
+FRAME_SECONDS = 0.02
+# At rest the thread checks pigpiod now and then, on its way it talks to it all the time.
 OUTAGES = [
     ("drop", "at rest"),
     ("drop", "on its way"),
@@ -41,66 +42,59 @@ OUTAGES = [
 ]
 
 
-class Gauge:
-    """Needles at work, the stand-in that they move, and whatever they told of a crash."""
+class Moved:
+    """A needle thread in its own time, and the crashes that it reported."""
 
-    def __init__(self, pigpiod: StandInPigpiod, servos: Servos | None = None) -> None:
-        self.pigpiod = pigpiod
+    def __init__(self, servos: Servos, time: VirtualTime) -> None:
+        self.time = time
         self.crashes: list[Crash] = []
-        rig = servos or PigpioServos(DIALS, "127.0.0.1", pigpiod.port)
-        self.needles = NeedleThread(rig, DIALS, self.crashes.append)
+        self.needles = NeedleThread(
+            servos, DIALS, self.crashes.append, monotonic=time.monotonic, wait=time.wait
+        )
 
     def aim(self, tweets: float, tweeters: float | None = None) -> None:
         self.needles.aim([tweets, tweets if tweeters is None else tweeters])
 
-    def changes(self, pin: int) -> list[PulseChange]:
-        return [change for change in self.pigpiod.pulses if change.gpio == pin]
+    def stop(self) -> bool:
+        """Stop it within what the daemon grants; whether the needles came home."""
+        begun = self.time.now
+        self.end()
+        assert self.time.now - begun <= STOP_SECONDS
+        return self.needles.are_home
 
-    def stands_at(self, pin: int) -> float | None:
-        """The last pulse that a pin had; None while it still has pulses, or before the first."""
-        lengths = [change.pulse_us for change in self.changes(pin)]
-        return lengths[-2] if len(lengths) > 1 and lengths[-1] == 0 else None
+    def end(self) -> None:
+        """Stop it however long that takes."""
+        self.needles.go_home()
+        self.time.let_go()
+        assert self.needles.stop(LIMIT)
+
+
+class Gauge(Moved):
+    """Needles on servos that note each change of a pulse."""
+
+    def __init__(self) -> None:
+        time = VirtualTime()
+        self.servos = NotingServos(DIALS, time.monotonic)
+        super().__init__(self.servos, time)
 
     def rests_at(self, tweets: float, tweeters: float | None = None) -> bool:
         """Whether both needles stand within a step of these angles, without pulses."""
         angles = {TWEETS: tweets, TWEETERS: tweets if tweeters is None else tweeters}
         return all(
-            (stand := self.stands_at(pin)) and abs(stand - exact_us(DIAL, angle)) <= STEP_US
+            (stand := self.servos.stands_at_us(pin))
+            and abs(stand - exact_us(DIAL, angle)) <= STEP_US
             for pin, angle in angles.items()
         )
 
     def comes_to_rest(self, tweets: float, tweeters: float | None = None) -> bool:
-        return comes_true(lambda: self.rests_at(tweets, tweeters))
+        return self.time.run_until(lambda: self.rests_at(tweets, tweeters))
 
-    def is_on_its_way(self, pin: int, beyond: float) -> bool:
-        """Whether the pulse of a pin has passed that of an angle."""
-        return self.pigpiod.pulse_us(pin) > exact_us(DIAL, beyond)
-
-    def is_told_of(self, log: pytest.LogCaptureFixture) -> bool:
-        """Whether the log says that this gauge's pigpiod does not answer."""
-        trouble = f"servos: no pigpiod answers at 127.0.0.1:{self.pigpiod.port};"
-        return any(message.startswith(trouble) for message in log.messages)
-
-    @property
-    def checks(self) -> int:
-        """How often the thread has looked after a pigpiod without a word to say to it."""
-        return sum(name == "TICK" for name, _, _ in self.pigpiod.commands)
-
-    def has_checked(self, times: int) -> bool:
-        return self.checks >= times
-
-    def stop(self, seconds: float = STOP_SECONDS) -> bool:
-        """Stop them; never later than they may."""
-        begun = time.monotonic()
-        has_ended = self.needles.stop(seconds)
-        assert time.monotonic() - begun < seconds + LATE
-        return has_ended
+    def passes(self, pin: int, angle: float) -> bool:
+        """Let time pass until the pulse of a pin is beyond that of an angle."""
+        return self.time.run_until(lambda: self.servos.pulse_us(pin) > exact_us(DIAL, angle))
 
 
-Outages = dict[tuple[str, str], Gauge]
-
-
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
@@ -108,20 +102,19 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def pigpiod(no_thread_is_left: None) -> Iterator[StandInPigpiod]:
-    with StandInPigpiod() as pigpiod:
-        yield pigpiod
+def new_gauge(no_thread_is_left: None) -> Iterator[Gauge]:
+    """Needles before their first move; no crash is allowed."""
+    gauge = Gauge()
+    yield gauge
+    gauge.end()
+    assert gauge.crashes == []
 
 
 @pytest.fixture
-def gauge(pigpiod: StandInPigpiod) -> Iterator[Gauge]:
-    """Needles at rest at home after their first move; no crash is allowed."""
-    gauge = Gauge(pigpiod)
-    assert gauge.comes_to_rest(0)
-    yield gauge
-    pigpiod.kill()  # there is nobody left to be brought home for
-    assert gauge.needles.stop(LIMIT)
-    assert gauge.crashes == []
+def gauge(new_gauge: Gauge) -> Gauge:
+    """Needles at rest at home after their first move."""
+    assert new_gauge.comes_to_rest(0)
+    return new_gauge
 
 
 @pytest.fixture
@@ -130,32 +123,8 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-@pytest.fixture
-def outages(no_thread_is_left: None) -> Iterator[Outages]:
-    """A gauge for every kind of outage and its moment, struck by it; all at once to save time."""
-    with ExitStack() as stack:
-        gauges = {case: Gauge(stack.enter_context(StandInPigpiod())) for case in OUTAGES}
-        assert all(gauge.comes_to_rest(0) for gauge in gauges.values())
-        moving = [gauge for (_, moment), gauge in gauges.items() if moment == "on its way"]
-        for gauge in moving:
-            gauge.aim(60.0)
-        assert all(comes_true(partial(gauge.is_on_its_way, TWEETS, 10.0)) for gauge in moving)
-        for (outage, _), gauge in gauges.items():
-            getattr(gauge.pigpiod, outage)()
-        yield gauges
-        for gauge in gauges.values():
-            gauge.pigpiod.kill()
-        for gauge in gauges.values():
-            assert gauge.needles.stop(LIMIT)
-            assert gauge.crashes == []
-
-
-def mend(pigpiod: StandInPigpiod, outage: str) -> None:
-    {"drop": lambda: None, "kill": pigpiod.revive, "hang": pigpiod.resume}[outage]()
-
-
 def assert_no_faster(changes: list[PulseChange], speed: float) -> None:
-    """No stretch of a tenth of a second or more was faster, but for a step and a late frame."""
+    """No stretch of a tenth of a second or more was faster, but for a step and a frame."""
     moves = [change for change in changes if change.pulse_us]
     assert len(moves) > 3
     for number, start in enumerate(moves):
@@ -163,46 +132,46 @@ def assert_no_faster(changes: list[PulseChange], speed: float) -> None:
             seconds = end.at_monotonic - start.at_monotonic
             degrees = abs(end.pulse_us - start.pulse_us) / STEP_US * DEGREES_A_STEP
             if seconds >= 0.1:
-                assert degrees <= speed * (seconds + 0.05) + DEGREES_A_STEP
+                assert degrees <= speed * (seconds + FRAME_SECONDS) + DEGREES_A_STEP
 
 
 def test_the_needles_follow_their_targets_and_rest(gauge: Gauge) -> None:
-    for tweets, tweeters in ((10.3, SHORT), (7.77, 22.2)):
+    for tweets, tweeters in ((10.3, SHORT), (7.77, 22.2), (180.0, 0.0), (0.0, 180.0)):
         gauge.aim(tweets, tweeters)
         assert gauge.comes_to_rest(tweets, tweeters)
-    assert gauge.pigpiod.cuts == 0
 
 
 def test_without_a_target_the_needles_stand_at_home_and_cost_next_to_nothing(gauge: Gauge) -> None:
-    assert busy_share() < 0.1
-    assert [change.pulse_us for change in gauge.changes(TWEETS)] == [HOME_US, 0]
-    assert [change.pulse_us for change in gauge.changes(TWEETERS)] == [HOME_US, 0]
+    before, checks = gauge.time.waits, gauge.servos.checks
+    gauge.time.run(60.0)
+    assert gauge.time.waits - before <= 62
+    assert gauge.servos.checks - checks >= 58  # a servo that was lost is noticed
+    assert gauge.servos.pulses_us(TWEETS) == [HOME_US, 0]
+    assert gauge.servos.pulses_us(TWEETERS) == [HOME_US, 0]
 
 
 def test_a_needle_on_its_way_turns_to_the_latest_target(gauge: Gauge) -> None:
     gauge.aim(180.0, 0.0)
-    assert comes_true(lambda: gauge.is_on_its_way(TWEETS, 30.0))
+    assert gauge.passes(TWEETS, 30.0)
     for angle in (180.0, 90.0, 120.0, 9.0):
         gauge.aim(angle, 0.0)
     assert gauge.comes_to_rest(9.0, 0.0)
-    assert max(change.pulse_us for change in gauge.pigpiod.pulses) <= exact_us(DIAL, 90.0)
-    ends = [b for a, b in pairwise(gauge.changes(TWEETS)[2:]) if not b.pulse_us]
-    assert len(ends) == 1
+    assert max(gauge.servos.pulses_us(TWEETS)) <= exact_us(DIAL, 90.0)
+    assert gauge.servos.pulses_us(TWEETS)[2:].count(0) == 1
 
 
-def test_the_first_move_is_slow_and_the_next_ones_keep_their_limit(pigpiod: StandInPigpiod) -> None:
-    gauge = Gauge(pigpiod)
+def test_the_first_move_is_slow_and_the_next_ones_keep_their_limit(new_gauge: Gauge) -> None:
+    gauge = new_gauge
     gauge.aim(18.0, 0.0)
     assert gauge.comes_to_rest(18.0, 0.0)
-    first = gauge.changes(TWEETS)
+    first = gauge.servos.changes_of(TWEETS)
     assert_no_faster(first, FIRST_SPEED)
     assert first[-1].at_monotonic - first[0].at_monotonic > 18 / FIRST_SPEED
     gauge.aim(99.0, 0.0)
     assert gauge.comes_to_rest(99.0, 0.0)
-    second = gauge.changes(TWEETS)[len(first) :]
+    second = gauge.servos.changes_of(TWEETS)[len(first) :]
     assert_no_faster(second, SPEED)
     assert second[-1].at_monotonic - second[0].at_monotonic < 81 / FIRST_SPEED
-    assert gauge.stop()
 
 
 def test_two_needles_never_start_together(gauge: Gauge) -> None:
@@ -210,59 +179,25 @@ def test_two_needles_never_start_together(gauge: Gauge) -> None:
     assert gauge.comes_to_rest(SHORT)
     starts: dict[int, list[float]] = {}
     for pin in (TWEETS, TWEETERS):
-        changes = gauge.changes(pin)
+        changes = gauge.servos.changes_of(pin)
         starts[pin] = [changes[0].at_monotonic] + [
             after.at_monotonic for before, after in pairwise(changes) if not before.pulse_us
         ]
         assert len(starts[pin]) == 2
     for one, other in zip(starts[TWEETS], starts[TWEETERS], strict=True):
-        assert abs(one - other) >= STAGGER_SECONDS - 0.02
+        assert abs(one - other) >= STAGGER_SECONDS
 
 
 def test_a_change_that_no_step_would_show_sends_no_pulse(gauge: Gauge) -> None:
     gauge.aim(SHORT)
     assert gauge.comes_to_rest(SHORT)
-    before = gauge.pigpiod.pulses
+    before = list(gauge.servos.changes)
     for tenths in (1, 3, -4, 7, -7, 0):
-        # Each target wakes the thread, which looks whether pigpiod is still there.
-        ticks = gauge.checks + 1
+        checks = gauge.servos.checks
         gauge.aim(SHORT + tenths / 10)
-        assert gauge.pigpiod.wait_until(partial(gauge.has_checked, ticks))
-    assert gauge.pigpiod.pulses == before
-
-
-def test_the_needles_come_back_by_themselves_after_every_kind_of_outage(
-    log: pytest.LogCaptureFixture, outages: Outages
-) -> None:
-    for gauge in outages.values():
-        gauge.aim(24.0, 12.0)
-    for case, gauge in outages.items():
-        assert comes_true(partial(gauge.is_told_of, log)), case
-    for (outage, _), gauge in outages.items():
-        mend(gauge.pigpiod, outage)
-    for case, gauge in outages.items():
-        assert gauge.comes_to_rest(24.0, 12.0), case
-    troubles = [record for record in log.records if record.levelname == "WARNING"]
-    ends = [record for record in log.records if record.levelname == "INFO"]
-    assert len(troubles) == len(ends) == len(outages), log.messages
-    assert all("servos: back after" in record.getMessage() for record in ends)
-
-
-def test_needles_without_a_daemon_wait_for_it(
-    pigpiod: StandInPigpiod, log: pytest.LogCaptureFixture
-) -> None:
-    pigpiod.kill()
-    gauge = Gauge(pigpiod)
-    assert comes_true(lambda: bool(log.records))
-    assert busy_share(1.2) < 0.1  # and at least one more try in vain
-    assert len(log.records) == 1
-    assert not gauge.needles.was_reached
-    assert gauge.needles.trouble == f"no pigpiod answers at 127.0.0.1:{pigpiod.port}"
-    pigpiod.revive()
-    gauge.aim(9.0)
-    assert gauge.comes_to_rest(9.0)
-    assert gauge.needles.was_reached
-    assert gauge.stop()
+        gauge.time.run(FRAME_SECONDS)
+        assert gauge.servos.checks > checks  # the new target has woken the thread
+    assert gauge.servos.changes == before
 
 
 def test_a_stop_brings_both_needles_home_from_full_scale(gauge: Gauge) -> None:
@@ -271,54 +206,156 @@ def test_a_stop_brings_both_needles_home_from_full_scale(gauge: Gauge) -> None:
     assert gauge.comes_to_rest(180.0)
     assert gauge.stop()
     assert gauge.rests_at(0)
-    assert gauge.pigpiod.cuts == 0
-    assert gauge.pigpiod.wait_until(lambda: gauge.pigpiod.clients == 0)
 
 
 def test_a_stop_brings_both_needles_home_when_they_are_just_reaching_full_scale(
     gauge: Gauge,
 ) -> None:
     gauge.aim(180.0)
-    assert comes_true(lambda: gauge.is_on_its_way(TWEETERS, 150.0))
+    assert gauge.passes(TWEETERS, 150.0)
     assert gauge.stop()
     assert gauge.rests_at(0)
-    assert gauge.pigpiod.cuts == 0
 
 
-def test_a_stop_in_the_middle_of_the_first_move_brings_the_needles_home(
-    pigpiod: StandInPigpiod,
+def test_a_stop_in_the_middle_of_the_first_move_brings_the_needles_home(new_gauge: Gauge) -> None:
+    new_gauge.aim(180.0)
+    assert new_gauge.passes(TWEETERS, 4.0)
+    assert new_gauge.stop()
+    assert new_gauge.rests_at(0)
+
+
+def test_a_stop_is_at_once_while_the_servos_are_waited_for(gauge: Gauge) -> None:
+    gauge.servos.is_out_of_reach = True
+    assert gauge.time.run_until(lambda: bool(gauge.needles.trouble))
+    begun = gauge.time.now
+    assert not gauge.stop()
+    assert gauge.time.now == begun
+
+
+def test_a_stop_does_not_wait_longer_than_it_may() -> None:
+    reached, answered = threading.Event(), threading.Event()
+
+    class HungServos(MockServos):
+        def point(self, number: int, angle: float) -> None:
+            reached.set()
+            answered.wait(LIMIT)
+            super().point(number, angle)
+
+    needles = NeedleThread(HungServos(DIALS), DIALS, lambda _: None)
+    assert reached.wait(LIMIT)
+    assert not needles.stop(0.05)
+    answered.set()
+    assert needles.stop(LIMIT)
+
+
+def test_needles_whose_servos_are_away_wait_for_them_and_tell_once(
+    new_gauge: Gauge, log: pytest.LogCaptureFixture
 ) -> None:
-    gauge = Gauge(pigpiod)
-    gauge.aim(180.0)
-    assert comes_true(lambda: gauge.is_on_its_way(TWEETERS, 4.0))
-    assert gauge.stop()
-    assert gauge.needles.are_home
-    assert gauge.rests_at(0)
-    assert gauge.crashes == []
+    gauge = new_gauge
+    gauge.servos.is_out_of_reach = True
+    gauge.time.run(60.0)
+    log.clear()
+    waits = gauge.time.waits
+    gauge.time.run(600.0)
+    assert 60 <= gauge.time.waits - waits <= 120  # it tries at least every ten seconds
+    assert log.records == []
+    assert gauge.needles.trouble == "the servos are out of reach"
+    gauge.servos.is_out_of_reach = False
+    gauge.aim(9.0)
+    assert gauge.comes_to_rest(9.0)
+    assert gauge.needles.was_reached
+    assert gauge.needles.trouble == ""
 
 
-def test_a_stop_is_in_time_whatever_became_of_the_daemon(outages: Outages) -> None:
-    for case, gauge in outages.items():
-        assert gauge.stop(), case
+def test_a_needle_that_was_lost_on_its_way_starts_anew_from_there(gauge: Gauge) -> None:
+    gauge.aim(180.0, 0.0)
+    assert gauge.passes(TWEETS, 60.0)
+    stood_us = gauge.servos.pulse_us(TWEETS)
+    gauge.servos.is_out_of_reach = True
+    assert gauge.time.run_until(lambda: bool(gauge.needles.trouble))
+    assert gauge.servos.pulse_us(TWEETS) == gauge.servos.pulse_us(TWEETERS) == 0
+    seen = len(gauge.servos.changes_of(TWEETS))
+    gauge.servos.is_out_of_reach = False
+    assert gauge.comes_to_rest(180.0, 0.0)
+    first, *_ = gauge.servos.pulses_us(TWEETS)[seen:]
+    # In two frames it may have gone on.
+    assert abs(first - stood_us) <= 2 * SPEED * FRAME_SECONDS / DEGREES_A_STEP * STEP_US
 
 
-def test_a_stop_is_at_once_while_a_daemon_is_waited_for(
-    pigpiod: StandInPigpiod, log: pytest.LogCaptureFixture
+Gauges = dict[tuple[str, str], tuple[StandInPigpiod, Moved]]
+
+
+@pytest.fixture
+def outages(no_thread_is_left: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gauges]:
+    """Needles on a pigpiod for every kind of outage and its moment, after it has happened."""
+    monkeypatch.setattr(tweetdock.servos.pigpio, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "ANSWER_SECONDS", 0.1)
+    gauges: Gauges = {}
+    for outage, moment in OUTAGES:
+        pigpiod = StandInPigpiod().__enter__()
+        gauge = Moved(PigpioServos(DIALS, "127.0.0.1", pigpiod.port), VirtualTime())
+        gauges[outage, moment] = (pigpiod, gauge)
+        gauge.time.run(2.0)
+        assert rest_at(pigpiod, 0, 0)
+        if moment == "on its way":
+            gauge.aim(60.0)
+            passed = partial(is_beyond, pigpiod, TWEETS, 10.0)
+            assert gauge.time.run_until(passed)
+        getattr(pigpiod, outage)()
+    yield gauges
+    for pigpiod, gauge in gauges.values():
+        pigpiod.kill()
+        gauge.end()
+        pigpiod.close()
+        assert gauge.crashes == []
+
+
+def is_beyond(pigpiod: StandInPigpiod, pin: int, angle: float) -> bool:
+    return pigpiod.pulse_us(pin) > exact_us(DIAL, angle)
+
+
+def rest_at(pigpiod: StandInPigpiod, *angles: float) -> bool:
+    """Whether the needles stand within a step of these angles, without pulses."""
+    for pin, angle in zip((TWEETS, TWEETERS), angles, strict=True):
+        lengths = [change.pulse_us for change in pigpiod.pulses if change.gpio == pin]
+        if lengths[-1:] != [0] or abs(lengths[-2] - exact_us(DIAL, angle)) > STEP_US:
+            return False
+    return True
+
+
+def test_the_needles_come_back_by_themselves_after_every_kind_of_outage(
+    log: pytest.LogCaptureFixture, outages: Gauges
 ) -> None:
-    pigpiod.kill()
-    gauge = Gauge(pigpiod)
-    assert comes_true(lambda: len(log.records) > 0)
-    assert gauge.stop(0.5)
-    assert not gauge.needles.are_home
+    for (outage, _), (pigpiod, gauge) in outages.items():
+        log.clear()
+        gauge.aim(24.0, 12.0)
+        assert gauge.time.run_until(lambda gauge=gauge: bool(gauge.needles.trouble))  # type: ignore[misc]
+        trouble = f"no pigpiod answers at 127.0.0.1:{pigpiod.port}"
+        assert gauge.needles.trouble == trouble
+        if outage != "drop":
+            gauge.time.run(20.0)
+        {"drop": lambda: None, "kill": pigpiod.revive, "hang": pigpiod.resume}[outage]()
+        gauge.time.run(20.0)
+        assert rest_at(pigpiod, 24.0, 12.0)
+        assert pigpiod.cuts == 0
+        began, ended = log.records
+        assert began.levelname == "WARNING"
+        assert began.getMessage().startswith(f"servos: {trouble};")
+        assert ended.levelname == "INFO"
+        assert ended.getMessage().startswith("servos: back after")
+        assert gauge.stop()
+        assert rest_at(pigpiod, 0, 0)
+        assert pigpiod.wait_until(lambda pigpiod=pigpiod: pigpiod.clients == 0)  # type: ignore[misc]
 
 
-def test_a_stop_does_not_wait_longer_than_it_may(gauge: Gauge) -> None:
-    gauge.pigpiod.hang()
-    assert not gauge.stop(0.2)
-    assert comes_true(lambda: gauge.needles.stop(0.0))
+def test_a_stop_is_in_time_whatever_became_of_pigpiod(outages: Gauges) -> None:
+    for case, (_, gauge) in outages.items():
+        gauge.needles.go_home()
+        gauge.time.let_go()
+        assert gauge.needles.stop(STOP_SECONDS), case
 
 
-class Buggy(MockServos):
+class BuggyServos(MockServos):
     """Servos with a bug of ours in one of their methods."""
 
     def __init__(self, method: str) -> None:
@@ -335,62 +372,37 @@ class Buggy(MockServos):
 
 
 @pytest.mark.parametrize("method", ["connect", "point", "rest", "check"])
-def test_a_bug_is_told_as_a_crash_and_ends_the_pulses(no_thread_is_left: None, method: str) -> None:
-    servos = Buggy(method)
-    crashes: list[Crash] = []
-    needles = NeedleThread(servos, DIALS, crashes.append)
-    assert comes_true(lambda: bool(crashes))
-    assert needles.stop(STOP_SECONDS)
-    (crash,) = crashes
+def test_a_bug_is_told_as_a_crash_and_ends_the_pulses(method: str) -> None:
+    servos, time = BuggyServos(method), VirtualTime()
+    moved = Moved(servos, time)
+    time.let_go()
+    assert comes_true(lambda: bool(moved.crashes))
+    assert moved.needles.stop(STOP_SECONDS)
+    (crash,) = moved.crashes
     assert crash.thread == "needles"
     assert isinstance(crash.error, RuntimeError)
     assert [pin.frequency for pin in servos.pins] == [None] * len(servos.pins)
 
 
-@pytest.fixture
-def mock() -> Iterator[tuple[MockServos, NeedleThread]]:
-    """Needles on gpiozero's mock pins, at rest at home."""
-    servos = MockServos(DIALS)
-    crashes: list[Crash] = []
-    needles = NeedleThread(servos, DIALS, crashes.append)
-    assert comes_true(lambda: is_resting(servos) and len(states(servos, TWEETERS)) > 1)
-    yield servos, needles
-    needles.stop(LIMIT)
-    assert crashes == []
-
-
 def states(servos: MockServos, pin: int) -> list[float]:
     """The pulse lengths that a mock pin had, in microseconds."""
-    if servos._factory is None:
-        return []
     return [state.state * 20_000 for state in list(servos._factory.pin(pin).states)]
 
 
-def is_resting(servos: MockServos) -> bool:
-    return all(states(servos, pin)[-1:] == [0] for pin in (TWEETS, TWEETERS))
-
-
-def come_to_rest(servos: MockServos, *angles: float) -> Callable[[], bool]:
-    lengths = [exact_us(DIAL, angle) for angle in angles]
-
-    def have_come() -> bool:
-        return is_resting(servos) and all(
-            abs(states(servos, pin)[-2] - length) <= STEP_US
-            for pin, length in zip((TWEETS, TWEETERS), lengths, strict=True)
-        )
-
-    return have_come
-
-
-def test_mock_needles_go_the_very_same_way(mock: tuple[MockServos, NeedleThread]) -> None:
-    servos, needles = mock
-    needles.aim([SHORT, 9.0])
-    assert comes_true(come_to_rest(servos, SHORT, 9.0))
-    way = states(servos, TWEETS)[3:-1]
-    assert way == sorted(way)
-    assert len(way) > 10
+def test_mock_needles_go_the_very_same_way() -> None:
+    servos = MockServos(DIALS)
+    moved = Moved(servos, VirtualTime())
+    moved.time.run(2.0)
+    moved.aim(SHORT, 9.0)
+    moved.time.run(3.0)
+    for pin, angle in ((TWEETS, SHORT), (TWEETERS, 9.0)):
+        *way, last, end = states(servos, pin)[3:]
+        assert [*way, last] == sorted([*way, last])
+        assert len(way) > 10
+        assert abs(last - exact_us(DIAL, angle)) <= STEP_US
+        assert end == 0
     pins = [servos._factory.pin(dial.pin) for dial in DIALS]
-    assert needles.stop(STOP_SECONDS)
+    assert moved.stop()
     for pin in pins:
         assert pin.frequency is None
         assert pin.states[-1].state == 0

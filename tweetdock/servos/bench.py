@@ -19,9 +19,22 @@ FINEST_US = 1.0
 
 def make_bench(settings: Settings, model: str, starts_us: Sequence[int]) -> "Bench":
     """The bench of the dials as they are set; nothing is connected yet."""
-    dials = [_free(settings.tweets), _free(settings.tweeters)]
-    return Bench(
-        make_servos(replace(settings, tweets=dials[0], tweeters=dials[1]), model), dials, starts_us
+    tweets, tweeters = full_range(settings.tweets), full_range(settings.tweeters)
+    servos = make_servos(replace(settings, tweets=tweets, tweeters=tweeters), model)
+    return Bench(servos, [tweets, tweeters], starts_us)
+
+
+def full_range(dial: DialSettings) -> DialSettings:
+    """The same servo with every pulse that there is, and its degrees as an ordinary one turns."""
+    low, high = LAST_US
+    return replace(
+        dial,
+        min_angle=low * DEGREES_PER_US,
+        max_angle=high * DEGREES_PER_US,
+        min_pulse_us=low,
+        max_pulse_us=high,
+        mid_pulse_us=None,
+        reversed=False,
     )
 
 
@@ -148,17 +161,3 @@ class Bench:
             if not needle.is_resting:
                 needle.lose()
         self._servos.close()
-
-
-def _free(dial: DialSettings) -> DialSettings:
-    """The same servo with all pulses that there are, and its degrees as an ordinary one turns."""
-    low, high = LAST_US
-    return replace(
-        dial,
-        min_angle=low * DEGREES_PER_US,
-        max_angle=high * DEGREES_PER_US,
-        min_pulse_us=low,
-        max_pulse_us=high,
-        mid_pulse_us=None,
-        reversed=False,
-    )
