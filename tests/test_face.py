@@ -159,7 +159,7 @@ def test_a_face_that_is_too_large_is_refused_with_what_fits(paper: str) -> None:
     [
         (a_face(sweep=360), "over 360 degrees"),
         (a_face(sweep=5), "over 5 degrees"),
-        (a_face(radius=20, hole=11), "takes too much"),
+        (a_face(radius=20, hole=11), "too wide"),
         (a_face(title="a\nb"), "cannot be printed"),
         (a_face(title="w" * 40), "too long"),
     ],

@@ -83,10 +83,10 @@ def font(tmp_path: Path) -> Path:
 
 def test_a_pdf_in_another_script_needs_a_font_that_has_it(font: Path) -> None:
     polish = draw_face(a_face(title="\u0141\u00f3d\u017a"), "a4")
-    with pytest.raises(FaceError, match="has no '\u0141': name one that has by --font"):
+    with pytest.raises(FaceError, match=r"has no '\u0141': .*--font"):
         a_pdf(polish)
     assert "\u0141\u00f3d\u017a" in a_pdf(polish, font=font).pages[0].extract_text()
-    with pytest.raises(FaceError, match="has no '\u6771': take another one"):
+    with pytest.raises(FaceError, match="has no '\u6771'"):
         a_pdf(draw_face(a_face(title="\u6771\u4eac"), "a4"), font=font)
 
 

@@ -94,10 +94,10 @@ def test_foreign_words_are_only_words() -> None:
             reading(grade=Grade.PARTIAL, detail="the limit; next try in 5 min"),
             "The limit; next try in 5 min",
         ),
-        (reading(grade=Grade.PARTIAL), "Some of the last hour is not known."),
+        (reading(grade=Grade.PARTIAL), "Part of the last hour is missing."),
         (
             reading(grade=Grade.STALE),
-            "Nothing was heard from any network since 12:05 UTC. The needles rest.",
+            "No network has sent data since 12:05 UTC. The needles are at rest.",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_the_grade_is_said_in_plain_words(one: Reading, said: str) -> None:
 
 def test_who_has_never_heard_anything_does_not_say_since_when() -> None:
     one = reading(grade=Grade.STALE, ago_ms=None)
-    assert "from any network yet" in words(one).text
+    assert "No network has sent data yet." in words(one).text
 
 
 def test_silence_of_days_is_told_with_its_day() -> None:
@@ -136,7 +136,7 @@ def test_both_ways_to_x_are_named_only_where_there_are_both() -> None:
 
 def test_a_demo_and_a_replay_are_announced() -> None:
     assert "These posts are made up." in words(reading(demo=True)).text
-    assert "These posts are of another time." in words(reading(replay=True)).text
+    assert "These posts are from another time." in words(reading(replay=True)).text
     assert "<title>Demo: " in page(reading(demo=True), DIALS, kiosk=True)
     assert "made up" not in words(reading()).text
 
@@ -182,6 +182,6 @@ def test_the_window_is_said_as_a_person_would(seconds: float, said: str) -> None
 
 def test_a_source_says_when_it_spoke_last() -> None:
     assert "95 s ago" in words(reading(ago_ms=95_000)).text
-    assert "no word yet" in words(reading(ago_ms=None)).text
+    assert "no data yet" in words(reading(ago_ms=None)).text
     # A server's clock may be a little ahead of ours.
     assert "0 s ago" in words(reading(sources={"x": source(at=AT + 400, ago_ms=0)})).text

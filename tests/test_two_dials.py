@@ -241,14 +241,21 @@ def test_servos_that_cannot_be_moved_are_told() -> None:
 def test_each_of_several_sources_has_a_row() -> None:
     found = [line.split(None, 5) for line in lines(of_three(), (100, 30))]
     assert ["x", "350", "tweets", "exact", "3", "s ago"] in found
-    assert ["bluesky", "40", "tweets", "filling", "2", "min ago   reading back: 43% of it"] in found
-    assert ["mastodon", "22", "tweets", "partial", "not", "yet     asks us to wait"] in found
+    assert [
+        "bluesky",
+        "40",
+        "tweets",
+        "filling",
+        "2",
+        "min ago    reading back: 43% of it",
+    ] in found
+    assert ["mastodon", "22", "tweets", "partial", "no", "data yet  asks us to wait"] in found
 
 
 def test_a_single_source_says_when_it_last_spoke() -> None:
     spoken = replace(reading(), sources={"x": source(40, Grade.EXACT)})
-    assert "last word 3 s ago from x" in lines(spoken)
-    assert "no word yet from x" in lines(reading())
+    assert "last update 3 s ago from x" in lines(spoken)
+    assert "no data yet from x" in lines(reading())
 
 
 def test_a_pegged_dial_says_so() -> None:

@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     for name, scale in scales.items():
         if not _is_same(scale, dials[name].scale):
             complain(
-                f"the needle of {name} agrees with this face on its scale only; put into .env: "
+                f"the needle of {name} matches this face only on this scale; put into .env: "
                 f"TWEETDOCK_{name.upper()}_SCALE={scale}"
             )
     return 0
@@ -130,7 +130,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.output is not None and arguments.output.suffix.lower() not in (".svg", ".pdf"):
         raise FaceError(f"{arguments.output}: the name must end in .svg or .pdf")
     if arguments.font is not None and not _is_pdf(arguments):
-        raise FaceError("--font is for a PDF: an SVG takes the fonts of whoever shows it")
+        raise FaceError("--font is for a PDF: an SVG takes the fonts of the program that shows it")
     if arguments.scale == "auto":
         raise FaceError("--scale: a printed face shows one scale, linear:N or log:N")
 
@@ -162,7 +162,7 @@ def _scale(
     full_scale = _automatic(name, env)
     if full_scale is None:
         raise FaceError(
-            f"the scale of {name} is automatic, and a printed face shows but one: put "
+            f"the scale of {name} is automatic, and a printed face shows only one: put "
             f"TWEETDOCK_{name.upper()}_SCALE=linear:500 into .env, or give --full-scale 500"
         )
     return f"linear:{full_scale}"

@@ -304,8 +304,8 @@ def draw_face(face: Face, paper: str) -> Sheet:
         return sheet
     sizes = range(int(face.radius), int(LEAST_RADIUS) - 1, -1)
     radius = next((r for r in sizes if _fits(_draw(replace(face, radius=r), paper))), None)
-    rest = f"up to {radius} mm do" if radius else "make its title or its hole smaller"
-    larger = "" if paper == "a3" else ", or take a larger paper"
+    rest = f"up to {radius} mm fits" if radius else "make its title or its hole smaller"
+    larger = "" if paper == "a3" else ", or use a larger paper"
     raise FaceError(
         f"a radius of {face.radius:g} mm does not fit on {paper.upper()}: {rest}{larger}"
     )
@@ -325,15 +325,15 @@ def _check(face: Face) -> None:
         )
     if face.hole > face.radius / 2:
         raise FaceError(
-            f"a hole of {face.hole:g} mm takes too much of a face with a radius of "
-            f"{face.radius:g} mm: at most half of it"
+            f"a hole of {face.hole:g} mm is too wide for a radius of {face.radius:g} mm: "
+            "at most half of it"
         )
     longest = _TITLE_WIDTH / _LEAST_TITLE_SIZE
     for text in (face.title, face.subtitle):
         if not text.isprintable():
-            raise FaceError(f"{text!r} has signs that cannot be printed")
+            raise FaceError(f"{text!r} has characters that cannot be printed")
         if text_width(text) > longest:
-            raise FaceError(f"{text!r} is too long: about {longest / 0.57:.0f} letters have room")
+            raise FaceError(f"{text!r} is too long: about {longest / 0.57:.0f} letters fit")
 
 
 def _fits(sheet: Sheet) -> bool:

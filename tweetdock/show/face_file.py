@@ -1,4 +1,4 @@
-"""TODO."""
+"""A face's sheet as a file: an SVG, or a PDF by fpdf2."""
 
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -156,10 +156,10 @@ def _check(document: Any, text: str) -> None:
     if document.is_ttf_font:
         cmap = document.current_font.cmap
         missing = [sign for sign in text if ord(sign) not in cmap]
-        cure = "take another one"
+        cure = "use another one"
     else:
         missing = [sign for sign in text if ord(sign) > 0xFF]
-        cure = "name one that has by --font FILE.ttf, or make an SVG"
+        cure = "choose one that has it with --font FILE.ttf, or make an SVG"
     if missing:
         raise FaceError(f"the PDF's font has no {missing[0]!r}: {cure}")
 

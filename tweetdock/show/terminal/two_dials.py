@@ -30,7 +30,7 @@ from tweetdock.show.terminal.two_lines import (
     what_ails,
 )
 
-GRADE_COLUMNS, AGE_COLUMNS = 7, 10
+GRADE_COLUMNS, AGE_COLUMNS = 7, 11
 
 Parts = list[tuple[str, str]]  # texts with their styles
 
@@ -89,16 +89,16 @@ def source_rows(reading: Reading, width: int) -> Iterator[Parts]:
         yield [*row, (cut(plain(source.detail), room, UNICODE) if room > 0 else "", "")]
 
 
-def last_word(reading: Reading) -> str:
-    """When anybody last spoke."""
+def last_update(reading: Reading) -> str:
+    """When a source last sent something."""
     name, source = max(reading.sources.items(), key=lambda item: item[1].heard_ms or 0)
     age = _age(reading, source)
-    return f"last word {age} from {name}" if source.heard_ms else f"no word yet from {name}"
+    return f"last update {age} from {name}" if source.heard_ms else f"no data yet from {name}"
 
 
 def _age(reading: Reading, source: SourceReading) -> str:
     if source.heard_ms is None:
-        return "not yet"
+        return "no data yet"
     seconds = (reading.at_ms - source.heard_ms) / 1000
     return f"{duration(seconds)} ago" if seconds >= 1 else "just now"
 
@@ -118,7 +118,7 @@ MEANINGS = {
     Grade.EXACT: "every tweet is counted",
     Grade.FILLING: "the rest is being read",
     Grade.PARTIAL: "some tweets are missing",
-    Grade.STALE: "no word from anywhere: the needles rest",
+    Grade.STALE: "no data from any network: the needles are at rest",
 }
 
 
@@ -237,7 +237,7 @@ class TwoDials:
         if plan.lists_sources:
             yield from source_rows(reading, width)
         else:
-            yield [(rest or last_word(reading), "" if rest else "dim")]
+            yield [(rest or last_update(reading), "" if rest else "dim")]
 
     def _bars(self, width: int, rows: int) -> Iterator[Parts]:
         """The tweets of the last minutes; lower bounds are dim, what is stale or unknown open."""
@@ -249,7 +249,7 @@ class TwoDials:
         known = [None if one is None or one.grade is Grade.STALE else one for one in found]
         counts = [one.posts if one else None for one in known]
         told = [count for count in counts if count is not None]
-        notes = [f"last {minutes} min", f"peak {max(told)}" if told else "not known"]
+        notes = [f"last {minutes} min", f"peak {max(told)}" if told else "no data"]
         if rows == 1:
             notes = [", ".join(notes)]
         tones = [SOFT if one and one.grade is Grade.EXACT else f"dim {SOFT}" for one in known]

@@ -52,7 +52,7 @@ LONGEST = 160  # signs of a query; who has a longer one knows it by its beginnin
 SHEET = 90  # signs of hashtags that a screen on a wall has room for
 SORTS = {
     "Demo": "These posts are made up.",
-    "Replay": "These posts are of another time.",
+    "Replay": "These posts are from another time.",
 }
 
 RANGES = {"1": "1 h", "6": "6 h", "24": "24 h", "168": "7 d"}  # hours, as they are asked for
@@ -306,7 +306,7 @@ def _grade(reading: Reading | None) -> str:
     else:
         spoke = [s.heard_ms for s in reading.sources.values() if s.heard_ms is not None]
         why = escape(grade_words(reading, _since(max(spoke), reading.at_ms) if spoke else ""))
-        taken = f"As it was at {_second(reading.at_ms)}; the page asks anew every 30 s."
+        taken = f"As of {_second(reading.at_ms)}. The page reloads every 30 s."
     return (
         f'<p>{_glyph(reading.grade if reading else "none")}<strong id="word">{word}</strong> '
         f'<span id="why" dir="auto">{why}</span></p>'
@@ -351,7 +351,7 @@ def _source(name: str, title: str, source: SourceReading, most: int, reading: Re
 <rect width="100" height="1"/><rect class="share" width="{share:.1f}" height="1"/></svg>
 <p><b class="posts">{number(source.posts)}</b> tweets</p>
 <p><b class="authors">{number(source.authors)}</b> tweeters</p>
-<p><b class="heard">{heard_words(source, reading.at_ms)}</b> <span>last word</span></p>
+<p><b class="heard">{heard_words(source, reading.at_ms)}</b> <span>last update</span></p>
 <p class="detail" dir="auto">{escape(detail_words(source, reading))}</p>
 </li>
 """
@@ -369,7 +369,7 @@ def _chart() -> str:
 <fieldset><legend class="unseen">How far back</legend>{choices}</fieldset>
 <p class="legend"><span class="tweets">Tweets</span><span class="tweeters">Tweeters</span>\
 <span class="doubt">at least</span><output></output></p>
-<div class="plot" role="img" aria-label="Being drawn."></div>
+<div class="plot" role="img" aria-label="The chart is loading."></div>
 </section>"""
 
 

@@ -15,26 +15,26 @@ WORDS: Mapping[str, str] = {
     "filling_why": "{percent} % of the {window} is known. There are at least this many.",
     "partial": "At least this many",
     "partial_why": "{reason}",
-    "partial_unknown": "Some of the {window} is not known.",
-    "stale": "No word",
-    "stale_why": "Nothing was heard from any network since {time}. The needles rest.",
-    "stale_unknown": "Nothing was heard from any network yet. The needles rest.",
+    "partial_unknown": "Part of the {window} is missing.",
+    "stale": "No data",
+    "stale_why": "No network has sent data since {time}. The needles are at rest.",
+    "stale_unknown": "No network has sent data yet. The needles are at rest.",
     "none": "Starting",
-    "none_why": "There is no count yet. The needles rest.",
+    "none_why": "There is no count yet. The needles are at rest.",
     "source_exact": "exact",
-    "source_filling": "not yet whole",
+    "source_filling": "incomplete",
     "source_partial": "at least",
-    "source_stale": "no word",
+    "source_stale": "no data",
     "at_least": "at least",
     "pegged": "above the scale",
     "at_rest": "needle at rest",
     "dial": "{title}: {count}{note}. The dial goes to {full_scale}.",
     "heard": "{ago} ago",
-    "unheard": "no word yet",
+    "unheard": "no data yet",
     "spoken": "{posts} tweets by {authors} tweeters in the {window}. {grade}. {why}",
-    "lost": "No word from TweetDock since {time}",
-    "dial_lost": "{title}: {count} at {time}. No word since.",
-    "lost_why": "This page shows what was then.",
+    "lost": "No data from TweetDock since {time}",
+    "dial_lost": "{title}: {count} at {time}. No data since.",
+    "lost_why": "This page shows the counts from then.",
     "found": "TweetDock is back.",
 }
 TITLES: Mapping[str, str] = {"tweets": "Tweets", "tweeters": "Tweeters"}
@@ -97,7 +97,7 @@ def dial_words(name: str, dial: DialReading, grade: Grade) -> str:
 
 
 def reason(reading: Reading) -> str:
-    """The word of the worst source that has one, with its network's name if there are several."""
+    """What the worst source says of itself, with its network's name if there are several."""
     speakers = {name: source for name, source in reading.sources.items() if source.detail}
     if not speakers:
         return ""
@@ -110,7 +110,7 @@ def reason(reading: Reading) -> str:
 
 
 def grade_words(reading: Reading, time: str) -> str:
-    """Why the grade is what it is; time: when the last word came, empty for never."""
+    """Why the grade is what it is; time: of the last update, empty if there was none."""
     window, grade = window_words(reading.window_seconds), reading.grade
     said = reason(reading) if grade is Grade.PARTIAL else time
     is_unknown = grade in (Grade.PARTIAL, Grade.STALE) and not said
@@ -131,7 +131,7 @@ def detail_words(source: SourceReading, reading: Reading) -> str:
 
 
 def heard_words(source: SourceReading, at_ms: int) -> str:
-    """How long ago a source spoke."""
+    """How long ago a source last sent something."""
     if source.heard_ms is None:
         return WORDS["unheard"]
     return WORDS["heard"].format(ago=duration(max(0.0, (at_ms - source.heard_ms) / 1000)))

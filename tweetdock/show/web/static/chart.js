@@ -224,7 +224,7 @@ export class Chart {
     };
     const [from, until] = [counts[0], counts.at(-1)].map(({ at }) => whole.format(at * 1000));
     const isExact = counts.every(({ grade }) => grade === "exact");
-    const doubt = isExact ? "" : " At times these were lower bounds.";
+    const doubt = isExact ? "" : " Some of these counts are lower bounds.";
     const said = `tweets ${range("posts")}; tweeters ${range("authors")}`;
     return `From ${from} to ${until}: ${said}.${doubt}`;
   }

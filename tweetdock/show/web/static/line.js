@@ -40,7 +40,7 @@ export class Line {
     this.stream = null;
   }
 
-  /** A new line begins with the newest reading there is: an old one said again is no word. */
+  /** A new line begins with the newest reading there is: an old one sent again is no news. */
   take(reading) {
     if (reading.at === this.at || !this.hear(reading)) return;
     this.at = reading.at;

@@ -58,7 +58,7 @@ function reason(reading) {
   return detail.slice(0, 1).toUpperCase() + detail.slice(1);
 }
 
-function lastWord(reading) {
+function lastUpdate(reading) {
   const heard = Object.values(reading.sources).map(({ heard_at }) => heard_at);
   const last = heard.filter(Boolean).sort().at(-1);
   return last ? time(new Date(last), new Date(reading.at)) : "";
@@ -67,7 +67,7 @@ function lastWord(reading) {
 /** The grade in a word, and why it is so. */
 export function gradeWords(reading) {
   const { grade } = reading;
-  const said = grade === "partial" ? reason(reading) : grade === "stale" ? lastWord(reading) : "";
+  const said = grade === "partial" ? reason(reading) : grade === "stale" ? lastUpdate(reading) : "";
   const isUnknown = (grade === "partial" || grade === "stale") && !said;
   const values = {
     window: data.window,
@@ -86,7 +86,7 @@ export function detailWords(source, reading) {
   return isSaid ? "" : plain(source.detail);
 }
 
-/** How long ago a source spoke; silence in ms, NaN if it never did. */
+/** How long ago a source last sent something; silence in ms, NaN if it never did. */
 export const heardWords = (silence) =>
   Number.isNaN(silence)
     ? words.unheard
