@@ -1,4 +1,4 @@
-"""How the tests run: the same examples and dice each time, no way out, one browser a file."""
+"""How the tests run: the same examples and dice each time, and no way out."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from hypothesis import settings
 from profiles import THOROUGH, USUAL, is_thorough
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from playwright.sync_api import Browser, Page
+    from collections.abc import Iterator
 
 NOBODY = 65534
 
@@ -93,22 +91,3 @@ def somebody(tmp_path: Path) -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(0)
-
-
-# A file, not the session: while a browser is driven its thread has a loop of asyncio.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium."""
-    from browser import chromium  # noqa: PLC0415
-
-    with chromium() as one:
-        yield one
-
-
-@pytest.fixture
-def look(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a page; at the end nothing must have been wrong with it."""
-    from browser import visits  # noqa: PLC0415
-
-    with visits(browser) as one:
-        yield one

@@ -14,9 +14,11 @@ from tweetdock.show.board import Moment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from playwright.sync_api import ViewportSize
+
 AT = 1_790_000_000_000  # 2026-09-21, 14:13:20 UTC
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
-PHONE = {"width": 360, "height": 740}
+PHONE: ViewportSize = {"width": 360, "height": 740}
 RARE = ("demo", "replay", "window_seconds", "subject")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +19,7 @@ from tweetdock.threads import WatchedThread
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize
 
     from tweetdock.core.reading import Reading
     from tweetdock.show.board import Moment
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 LIMIT_MS = 10_000
 AT_ONCE = Limits(pause_seconds=0.0)
 
-LAPTOP = {"width": 1440, "height": 900}
+LAPTOP: ViewportSize = {"width": 1440, "height": 900}
+NOTHING: Mapping[str, Any] = {}
 SHIFTS = """
 addEventListener("securitypolicyviolation", (event) => console.error(event.violatedDirective));
 self.shifts = [];
@@ -36,9 +38,12 @@ new PerformanceObserver((list) => self.shifts.push(...list.getEntries().map((e) 
   .observe({type: "layout-shift", buffered: true});
 """
 
-needs_chromium = pytest.mark.skipif(
-    not shutil.which("chromium"), reason="no chromium here; install the package chromium"
-)
+in_chromium = [
+    pytest.mark.skipif(
+        not shutil.which("chromium"), reason="no chromium here; install the package chromium"
+    ),
+    pytest.mark.xdist_group("chromium"),  # one after the other in one process: it starts once
+]
 
 
 @contextmanager
@@ -69,7 +74,7 @@ def wait_for_count(page: Page, count: int, name: str = "tweets") -> None:
     """Wait until a count has come by the line."""
     page.wait_for_function(
         """([name, count]) => document.querySelector(`[data-dial=${name}] .count`)
-            .textContent.replace(/\\D/g, "") === count""",
+            ?.textContent.replace(/\\D/g, "") === count""",
         arg=[name, str(count)],
     )
 
@@ -101,9 +106,10 @@ class Site:
         wished = {"TWEETDOCK_WEB": f"127.0.0.1:{port}", "TWEETDOCK_SOURCES": "demo"}
         settings = Settings.from_env(wished | dict(env or {}))
         nothing = Health(threads=dict, needles=dict, servo_trouble=str, cost_usd=lambda: None)
-        self.board = Board(Past(past), nothing)
+        # On a clock that stands still: on a busy machine, too, it never takes itself for hung.
+        self.board = Board(Past(past), nothing, monotonic=lambda: 0.0)
         self.crashes: list[Crash] = []
-        self.guests: list[BrowserContext] = []
+        self.guests: list[Page | BrowserContext] = []
         if first is not None:
             self.board.publish(first)
         self._web = Web(
@@ -118,6 +124,13 @@ class Site:
     def port(self) -> int:
         """Where it listens."""
         return int(self.url.rpartition(":")[2])
+
+    @property
+    def watchers(self) -> int:
+        """How many follow it live, by its own metrics."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=LIMIT_MS / 1000) as answer:
+            found: str = answer.read().decode()
+        return round(float(found.partition("\ntweetdock_watchers ")[2].split()[0]))
 
     def publish(self, one: Reading) -> None:
         """Have all who watch see it."""
@@ -138,43 +151,70 @@ class Site:
         assert not self.crashes, self.crashes
 
 
-@contextmanager
-def visits(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a page as a person in Berlin would; whatever its console complains of is a failure."""
-    complaints: list[str] = []
-    contexts = []
+class Windows:
+    """Pages as a person in Berlin would open them; a browser context for each kind of person.
 
-    def open_page(
-        place: Site | str,
-        path: str = "/",
-        *,
-        can_be_lost: bool = False,
-        stands_still: bool = False,
-        **context: Any,
-    ) -> Page:
+    A context of its own costs as much as the page: only a clock that stands still has to have one.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: dict[str, BrowserContext] = {}
+
+    def context(self, options: Mapping[str, Any], *, is_shared: bool) -> BrowserContext:
+        """The one for these options; a shared one is kept for the next page."""
         usual = {"viewport": LAPTOP, "locale": "en-GB", "timezone_id": "Europe/Berlin"}
-        contexts.append(browser.new_context(**(usual | context)))
-        if isinstance(place, Site):
-            place.guests.append(contexts[-1])
-        page = contexts[-1].new_page()
-        page.set_default_timeout(LIMIT_MS)
-        page.add_init_script(SHIFTS)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: hear(message, can_be_lost=can_be_lost))
-        if stands_still:
-            page.clock.install()
-        page.goto((place.url if isinstance(place, Site) else place) + path)
-        if stands_still:
-            # From here on only the test lets the page's time pass.
-            page.clock.pause_at(page.evaluate("Date.now() / 1000") + 1)
-        return page
+        wished = usual | dict(options)
+        if not is_shared:
+            return self._browser.new_context(**wished)
+        key = repr(sorted(wished.items()))
+        if key not in self._contexts:
+            self._contexts[key] = self._browser.new_context(**wished)
+        return self._contexts[key]
 
-    def hear(message: ConsoleMessage, *, can_be_lost: bool) -> None:
-        is_known = can_be_lost and "Failed to load resource" in message.text
-        if message.type in ("error", "warning") and not is_known:
-            complaints.append(message.text)
+    @contextmanager
+    def visits(self) -> Iterator[Callable[..., Page]]:
+        """Open a page; whatever its console complains of is a failure at the end."""
+        complaints: list[str] = []
+        opened: list[Page | BrowserContext] = []
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not complaints
+        def open_page(
+            place: Site | str,
+            path: str = "/",
+            *,
+            can_be_lost: bool = False,
+            stands_still: bool = False,
+            viewport: ViewportSize = LAPTOP,
+            media: Mapping[str, Any] = NOTHING,
+            **options: Any,
+        ) -> Page:
+            context = self.context(options, is_shared=not stands_still)
+            page = context.new_page()
+            opened.append(context if stands_still else page)
+            if isinstance(place, Site):
+                place.guests.append(opened[-1])
+            page.set_default_timeout(LIMIT_MS)
+            page.add_init_script(SHIFTS)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda message: hear(message, can_be_lost=can_be_lost))
+            if viewport != LAPTOP:
+                page.set_viewport_size(viewport)
+            if media:
+                page.emulate_media(**media)
+            if stands_still:
+                page.clock.install()
+            page.goto((place.url if isinstance(place, Site) else place) + path)
+            if stands_still:
+                # From here on only the test lets the page's time pass.
+                page.clock.pause_at(page.evaluate("Date.now() / 1000") + 1)
+            return page
+
+        def hear(message: ConsoleMessage, *, can_be_lost: bool) -> None:
+            is_known = can_be_lost and "Failed to load resource" in message.text
+            if message.type in ("error", "warning") and not is_known:
+                complaints.append(message.text)
+
+        yield open_page
+        for one in opened:
+            one.close()
+        assert not complaints
