@@ -1,4 +1,4 @@
-"""Hours of TweetDock against the stand-in X API in seconds: real HTTP, time that is told."""
+"""Hours of TweetDock against the stand-in X API in seconds: in memory, by a time that is told."""
 
 import threading
 from bisect import bisect_left
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from standins import in_memory
 from standins.x_api import XApi
 from standins.x_posts import milliseconds
 
@@ -39,7 +40,10 @@ class Time:
 
 
 class Simulation:
-    """One X source, polled, and the gauge that it fills."""
+    """One X source, polled, and the gauge that it fills.
+
+    by_wire: every exchange takes a socket, not only those in which that is what goes wrong.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Simulation:
         whole_seconds: float = 5.0,
         answer_seconds: float = 0.0,
         credentials: Credentials | None = None,
+        by_wire: bool = False,
         **env: str,
     ) -> None:
         self.api, self.time = api, time
@@ -61,6 +66,7 @@ class Simulation:
         self._settings = Settings.from_env(
             {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": TOKEN, **env}
         )
+        self._by_wire = by_wire
         self._machine_is_off_by = machine_is_off_by
         self._whole_seconds = whole_seconds
         self._credentials = credentials or Credentials(bearer_token=TOKEN)
@@ -77,6 +83,8 @@ class Simulation:
         """End as by a kill, and begin with what was saved last."""
         saved, bookmark = self._saved
         self.source = self._make_source(bookmark)
+        if not self._by_wire:
+            in_memory.mount(self.source._client._session, self.api.url, self.api.answer)
         self.gauge = Gauge(self._settings.gauge, [self.source.feed], self.time.ms, saved)
         self.gauge.recall_archived("x", self.archived, self.time.ms)
 
@@ -171,8 +179,8 @@ class Truth:
 
     def count(self, since_ms: int, until_ms: int) -> tuple[int, int]:
         """Unique posts and authors in (since, until]."""
-        there = self._api.posts  # once: others may be adding to it
-        if self._known != len(there):
+        if self._known != self._api.number_of_posts:
+            there = self._api.posts  # once: others may be adding to it
             posts = [post for post in there if "referenced_tweets" not in post]
             self._known = len(there)
             firsts = [(post["edit_history_tweet_ids"][0], post["author_id"]) for post in posts]

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from simulation import TOKEN, Simulation, Time
+from standins import in_memory
 from standins.x_api import XApi
 from standins.x_posts import Post, make_post, snowflake
 
@@ -39,7 +40,9 @@ def make_client(api: XApi, time: Time, budget: Budget | None = None, **said: Any
     """The client of an API, by a time that is told."""
     clock = Clock(wall=time, monotonic=time)
     credentials = said.pop("credentials", Credentials(bearer_token=TOKEN))
-    return XClient(credentials, clock=clock, api_url=api.url, budget=budget, **said)
+    client = XClient(credentials, clock=clock, api_url=api.url, budget=budget, **said)
+    in_memory.mount(client._session, api.url, api.answer)
+    return client
 
 
 class Spender(Simulation):

@@ -14,7 +14,7 @@ from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.post import Span
 from tweetdock.sources.x.budget import Bill, Budget, BudgetError
-from tweetdock.sources.x.client import Credentials, XClient
+from tweetdock.sources.x.client import Credentials, XClient, explain
 from tweetdock.sources.x.plan import SearchRequest
 from tweetdock.sources.x.posts import since_id_for
 
@@ -86,6 +86,56 @@ def test_it_says_what_is_billed_newly(api: XApi, time: Time) -> None:
     api.fail(faults.bad_posts())
     spoilt = client.search(QUERY, ASK, None)
     assert spoilt.billed == len(spoilt.page.unreadable) > 0
+
+
+OWNER, SOON, SLOWLY = (60.0, 900.0), (5.0, 320.0), (60.0, 900.0)  # the first wait and the cap
+PORTAL = (5.0, 60.0)
+REFUSALS: list[tuple[faults.Status, str, tuple[float, float], bool]] = [
+    (faults.status(400, {"title": "?"}), "does not accept the search (400)", OWNER, True),
+    (faults.unauthorized(), "check X_BEARER_TOKEN", OWNER, True),
+    (faults.credits_depleted(), "out of credits (402)", OWNER, True),
+    (faults.credits_depleted("newer"), "out of credits (402)", OWNER, True),
+    (faults.client_forbidden(), "(403): This request must be made using an approved", OWNER, True),
+    (faults.spend_cap_reached(), "spending cap is reached until 2026-12-13 (403)", OWNER, True),
+    (faults.status(403, {"errors": None, "detail": 7}), "(403): no reason given", OWNER, True),
+    (faults.not_found(), "check X_API_URL", OWNER, True),
+    (faults.usage_capped(), "plan's posts for this month are used up (429)", OWNER, True),
+    (faults.rate_limited(), "rate limit is used up (429)", SLOWLY, False),
+    (faults.rate_limited_by_code(), "rate limit is used up (429)", SLOWLY, False),
+    (faults.rate_limited(-500), "rate limit is used up (429)", SLOWLY, False),
+    (faults.status(429, [1, 2]), "rate limit is used up (429)", SLOWLY, False),
+    (faults.too_many_connections(), "too many connections are open (429)", SLOWLY, False),
+    (faults.service_unavailable(), "out of order (503)", SOON, False),
+    (faults.html_503(), "out of order (503)", SOON, False),
+    (faults.status(503, "[" * 100_000), "out of order (503)", SOON, False),
+    (faults.redirect("http://127.0.0.1:1/login"), "login page", PORTAL, False),
+    (faults.status(418, "tea"), "unknown status (418)", SLOWLY, False),
+]
+
+
+def refused(fault: faults.Status) -> RefusedError:
+    headers = dict(fault.headers)
+    if fault.reset_in is not None:
+        headers["x-rate-limit-reset"] = str(round(NOW_MS / 1000 + fault.reset_in))
+    return RefusedError(fault.code, headers, fault.body)
+
+
+@pytest.mark.parametrize(("fault", "sentence", "waits", "needs_owner"), REFUSALS)
+def test_every_refusal_says_what_it_is_and_how_long_to_wait(
+    fault: faults.Status, sentence: str, waits: tuple[float, float], *, needs_owner: bool
+) -> None:
+    trouble = explain(refused(fault), NOW_MS)
+    assert sentence in str(trouble)
+    assert (trouble.first, trouble.cap) == waits
+    assert trouble.retry_after is None
+    assert trouble.needs_owner == needs_owner
+
+
+def test_a_rate_limit_that_says_until_when_is_waited_for_as_long() -> None:
+    trouble = explain(refused(faults.rate_limited(200)), NOW_MS)
+    assert "rate limit is used up until 20:03 UTC" in str(trouble)
+    assert trouble.retry_after == 201
+    assert not trouble.needs_owner
 
 
 FREE: list[Callable[[], faults.Fault]] = [

@@ -108,6 +108,23 @@ def test_entries_that_were_announced_and_not_sent_are_missed() -> None:
     assert [one.kind for one in parse_page(body, NOW_MS).unreadable] == ["announced, not sent"]
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"<html>", "login page"),
+        (b"[" * 100_000, "login page"),
+        (b'["neither", "data"]', "not with a page"),
+        (b'{"errors":[{"title":"?"}]}', "not with a page"),
+        (b'{"data":{"id":"1"},"meta":{}}', "broken page"),
+        (b'{"meta":{"next_token":77}}', "broken page"),
+    ],
+)
+def test_what_is_no_page_is_said_and_asked_for_soon_again(body: bytes, sentence: str) -> None:
+    with pytest.raises(SourceError, match=sentence) as caught:
+        parse_page(body, NOW_MS)
+    assert (caught.value.first, caught.value.cap, caught.value.needs_owner) == (5, 60, False)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),

@@ -1,9 +1,13 @@
-"""Hours of X's stream and its search against the stand-in in seconds: real HTTP, told time."""
+"""Hours of X's stream and its search against the stand-in in seconds, by a time that is told.
+
+The stream takes a socket; what else is asked is asked in memory, unless the wire is what fails.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Self
 
 from simulation import TOKEN, Time
+from standins import in_memory
 from standins.x_api import XApi
 from standins.x_posts import milliseconds
 from standins.x_query import parse_query
@@ -101,6 +105,12 @@ class Streaming:
             monotonic=time,
             **self._options,  # type: ignore[arg-type]  # by name, above
         )
+        for session in (
+            self.fill._client._session,
+            self.fill._stream_client._session,
+            self.fill._stream_client._look_session,
+        ):
+            in_memory.mount(session, self.api.url, self.api.answer)
         self._count_lines()
         self._stream_due = self._fill_due = time.seconds
         self._fill_waits = backoff(1.0, 30.0)

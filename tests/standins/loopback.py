@@ -22,6 +22,11 @@ class Loopback:
         self._listener = _bound(port)
         self.port: int = self._listener.getsockname()[1]
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it listens."""
+        return self._listening is not None
+
     def up(self) -> None:
         """Listen; does nothing when it does already."""
         with self._lock:

@@ -4,7 +4,7 @@ import json
 import math
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +25,15 @@ class Request:
     posts_returned: int = 0
     ids_returned: tuple[str, ...] = ()
 
+    def answered(self, answer: "Answer") -> "Request":
+        """The same, once it is answered."""
+        return replace(
+            self,
+            status=answer.status,
+            posts_returned=answer.posts_returned,
+            ids_returned=answer.ids_returned,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -38,11 +47,15 @@ class Answer:
 
     def head(self, now: float) -> bytes:
         """Write the status line and headers, dated by X's clock."""
-        headers = self.headers | {"content-length": str(len(self.body)), "server": "tsa_b"}
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
-        lines += [f"Date: {formatdate(now, usegmt=True)}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}" for name, value in self.dated(now).headers.items()]
         return "\r\n".join([*lines, "", ""]).encode()
+
+    def dated(self, now: float) -> "Answer":
+        """The same with all its headers, dated by X's clock."""
+        headers = {"date": formatdate(now, usegmt=True)} | self.headers
+        headers |= {"content-length": str(len(self.body)), "server": "tsa_b"}
+        return replace(self, headers=headers)
 
 
 @dataclass(slots=True)

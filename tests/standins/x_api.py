@@ -21,6 +21,7 @@ if not __package__:  # started as a program
 
 from standins import x_counts
 from standins import x_faults as faults
+from standins.in_memory import Question
 from standins.loopback import Loopback
 from standins.x_answer import LIMITED_CODES, Answer, RateLimit, Request, Trouble, json_answer
 from standins.x_auth import OAuth1Keys, carries_bearer, signed_by
@@ -90,6 +91,12 @@ class XApi:
         """All posts, oldest first; a copy, `add()` is the way in."""
         with self._changed:
             return self._index.posts()
+
+    @property
+    def number_of_posts(self) -> int:
+        """How many they are."""
+        with self._changed:
+            return len(self._index)
 
     @property
     def requests(self) -> list[Request]:
@@ -172,6 +179,34 @@ class XApi:
                 self._requests[place] = request
             self._changed.notify_all()
             return len(self._requests) - 1
+
+    def answer(self, question: Question) -> Answer | None:
+        """Answer without a connection; None if what happens takes one."""
+        with self._changed:
+            trouble = self._trouble
+            next_fault = trouble.queue[0] if trouble.queue else trouble.always
+        takes_wire = next_fault is not None and not isinstance(
+            next_fault, faults.Status | faults.Changed
+        )
+        if takes_wire or not self._loopback.is_up or urlsplit(question.target).path == STREAM_PATH:
+            return None
+        other = self._answer_other(*question)
+        if other is not None:
+            return other.dated(self.clock())
+        if question.method != "GET":
+            return self._refused(faults.not_found(), self.clock()).dated(self.clock())
+        fault, _ = self._next_fault()
+        request = self._begin(question.target)
+        self.takes()
+        answer = self._answer(question.target, question.headers, fault)
+        self._record(request.answered(answer))
+        answer = answer.dated(self.clock())
+        self.takes()
+        return answer
+
+    def _begin(self, target: str) -> Request:
+        url = urlsplit(target)
+        return Request(self.now(), url.path, dict(parse_qsl(url.query)), 0)
 
     def _answer(
         self, target: str, headers: Mapping[str, str], fault: faults.Fault | None
@@ -316,8 +351,7 @@ class _Exchange(BaseHTTPRequestHandler):
         if self._answer_other():
             return
         fault, healed = self.api._next_fault()
-        url = urlsplit(self.path)
-        request = Request(self.api.now(), url.path, dict(parse_qsl(url.query)), 0)
+        request = self.api._begin(self.path)
         place = None
         if isinstance(fault, faults.Hang | faults.Reset):
             place = self.api._record(request)
@@ -335,13 +369,7 @@ class _Exchange(BaseHTTPRequestHandler):
         if answer.body and "gzip" in headers.get("accept-encoding", ""):
             packed = answer.headers | {"content-encoding": "gzip"}
             answer = replace(answer, body=gzip.compress(answer.body, mtime=0), headers=packed)
-        done = replace(
-            request,
-            status=answer.status,
-            posts_returned=answer.posts_returned,
-            ids_returned=answer.ids_returned,
-        )
-        self.api._record(done, place)
+        self.api._record(request.answered(answer), place)
         self._deliver(answer, fault, healed)
 
     def _deliver(self, answer: Answer, fault: faults.Fault | None, healed: threading.Event) -> None:

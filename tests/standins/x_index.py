@@ -15,6 +15,9 @@ class PostIndex:
         self._ids: list[int] = []
         self._edits: dict[int, list[Post]] = {}
 
+    def __len__(self) -> int:
+        return len(self._ids)
+
     def add(self, posts: Iterable[Post]) -> None:
         """Take posts in, in any order."""
         for post in posts:

@@ -223,7 +223,7 @@ class XClient:
             server_ms = date_ms(response.headers)
             at_ms = self._clock.now_ms() if server_ms is None else server_ms
             page = parse_page(response.content, at_ms, keeps_raw=self._keeps_raw)
-        was_moved = self._believe(SEARCH, response, asked_ms)
+        was_moved = self._believe(SEARCH, response, server_ms, asked_ms)
         self._note_unreadable(page)
         billed = self._budget.charge(
             (f"x:{number}" for number in page.ids),
@@ -259,7 +259,7 @@ class XClient:
             raise
         self._budget.counted(self._clock.now_ms())
         number = posts_in(response.content, span)
-        if self._believe(COUNTS, response, asked_ms):
+        if self._believe(COUNTS, response, date_ms(response.headers), asked_ms):
             raise SourceError("this machine's clock was off", retry_after=1.0)
         return number
 
@@ -275,7 +275,7 @@ class XClient:
                 raise
         else:
             parse_page(response.content, asked_ms)
-            self._believe(SEARCH, response, asked_ms)
+            self._believe(SEARCH, response, date_ms(response.headers), asked_ms)
 
     @contextmanager
     def _allowed(self, since_ms: int) -> Iterator[Allowance]:
@@ -318,10 +318,12 @@ class XClient:
                 retry_after=limit.pause_seconds(now_ms, 0.0),
             )
 
-    def _believe(self, endpoint: str, response: requests.Response, asked_ms: int) -> bool:
+    def _believe(
+        self, endpoint: str, response: requests.Response, server_ms: int | None, asked_ms: int
+    ) -> bool:
         """Take the word of what is X's answer for the limit and the time."""
         self._limits[endpoint] = RateLimit.from_headers(response.headers)
-        return self._correct(date_ms(response.headers), asked_ms)
+        return self._correct(server_ms, asked_ms)
 
     def _request(
         self, query: str, ask: SearchRequest, token: str | None, size: int
