@@ -5,6 +5,7 @@ import logging
 import random
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,6 +22,7 @@ from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Trouble
+from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.timeline import make_mastodon
 from tweetdock.sources.polling import RateLimit
 
@@ -310,7 +312,9 @@ def test_every_refusal_has_a_sentence_backs_off_and_heals(
 
 
 def test_an_answer_that_does_not_end_is_cut(server: Mastodon, time: Time) -> None:
-    simulation = MastodonSimulation(time, server, whole_seconds=0.2)
+    simulation = MastodonSimulation(
+        time, server, make_session=partial(HttpSession, whole_seconds=0.2)
+    )
     server.fail(Fault(hang=True))
     simulation.run(0)
     assert "does not answer in time" in simulation.troubles[0]
@@ -320,7 +324,7 @@ def test_an_answer_that_does_not_end_is_cut(server: Mastodon, time: Time) -> Non
 
 
 def test_a_poll_under_way_is_ended_from_outside(server: Mastodon, time: Time) -> None:
-    simulation = MastodonSimulation(time, server, whole_seconds=20.0)
+    simulation = MastodonSimulation(time, server, make_session=HttpSession)
     server.fail(Fault(hang=True))
     raised: list[SourceError] = []
 

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from http import HTTPStatus
@@ -64,11 +64,22 @@ class Request:
         return dict(self.params).get(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back; cut: the connection is reset after so many bytes of the body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    cut: int | None = None
+
+
 class Stream:
     """An open stream: what is put in goes out; None ends it well, a number of bytes by a cut."""
 
-    def __init__(self, tag: str, cut_after: int | None) -> None:
+    def __init__(self, tag: str, headers: dict[str, str], cut_after: int | None) -> None:
         self.tag = normal(tag)
+        self.headers = headers
         self.outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.waiting: list[bytes] = []
         self.cut_after = cut_after
@@ -264,6 +275,74 @@ class Mastodon:
             if stream.tag in entry.tags:
                 stream.waiting.append(_event(kind, data))
 
+    def ask(self, target: str, authorization: str) -> Answer | Stream | threading.Event:
+        """What a question comes to; an event: nothing, until that is set."""
+        fault, healed = self._next_fault()
+        url = urlsplit(target)
+        params = tuple(parse_qsl(url.query, keep_blank_values=True))
+        is_signed = authorization == f"Bearer {self.token}"
+        request = Request(self.now(), url.path, params, is_signed)
+        if fault and fault.hang:
+            self._record(request)
+            return healed
+        if fault and fault.status:
+            return self._reply(request, fault.status, fault.body, dict(fault.headers))
+        if authorization and not is_signed:
+            return self._refuse(request, 401, "The access token is invalid")
+        if url.path == STREAM:
+            return self._open(request, None if fault is None else fault.cut)
+        status, answer, headers = self._answer(request)
+        if fault and fault.change and status == 200:
+            answer = fault.change(answer)
+        body, cut = json.dumps(answer).encode(), fault.cut if fault else None
+        return self._reply(request, status, body, headers | {"Content-Type": JSON_TYPE}, cut)
+
+    def left(self, stream: Stream) -> None:
+        """Nobody listens to a stream any more."""
+        with self._changed:
+            if stream in self.streams:
+                self.streams.remove(stream)
+            self._changed.notify_all()
+
+    def _reply(
+        self,
+        request: Request,
+        status: int,
+        body: bytes,
+        headers: dict[str, str],
+        cut: int | None = None,
+    ) -> Answer:
+        self._record(replace(request, status=status))
+        return Answer(
+            status, {**self._date(), **headers, "Content-Length": str(len(body))}, body, cut
+        )
+
+    def _refuse(self, request: Request, status: int, error: str) -> Answer:
+        body = json.dumps({"error": error}).encode()
+        return self._reply(request, status, body, {"Content-Type": JSON_TYPE})
+
+    def _open(self, request: Request, cut_after: int | None) -> Answer | Stream:
+        tag = request.get("tag")
+        if not request.is_signed:
+            return self._refuse(request, 401, "Missing access token")
+        if not tag:
+            return self._refuse(request, 400, "Missing tag name parameter")
+        headers = self._date() | {
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "private, no-store",
+            "Transfer-Encoding": "chunked",
+            "Connection": "close",
+        }
+        stream = Stream(tag, headers, self.cut_streams_after if cut_after is None else cut_after)
+        stream.outgoing.put(b":)\n")
+        with self._changed:
+            self.streams.append(stream)
+        self._record(replace(request, status=200))
+        return stream
+
+    def _date(self) -> dict[str, str]:
+        return {"Date": formatdate(self.now() + self.skew_seconds, usegmt=True)}
+
     def _next_fault(self) -> tuple[Fault | None, threading.Event]:
         with self._changed:
             fault = self._faults.popleft() if self._faults else self._always
@@ -272,14 +351,6 @@ class Mastodon:
     def _record(self, request: Request) -> None:
         with self._changed:
             self._requests.append(request)
-            self._changed.notify_all()
-
-    def _opened(self, stream: Stream, *, is_open: bool) -> None:
-        with self._changed:
-            if is_open:
-                self.streams.append(stream)
-            elif stream in self.streams:
-                self.streams.remove(stream)
             self._changed.notify_all()
 
     def _spend(self) -> dict[str, str]:
@@ -354,51 +425,23 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer, or fail as told."""
-        fault, healed = self.mastodon._next_fault()
-        url = urlsplit(self.path)
-        params = tuple(parse_qsl(url.query, keep_blank_values=True))
-        authorization = self.headers.get("Authorization", "")
-        is_signed = authorization == f"Bearer {self.mastodon.token}"
-        request = Request(self.mastodon.now(), url.path, params, is_signed)
-        if fault and fault.hang:
-            self.mastodon._record(request)
-            healed.wait()
-            self.close_connection = True
-            return
-        if fault and fault.status:
-            self._give(request, fault.status, fault.body, dict(fault.headers))
-            return
-        if authorization and not is_signed:
-            body = b'{"error":"The access token is invalid"}'
-            self._give(request, 401, body, {"Content-Type": JSON_TYPE})
-            return
-        if url.path == STREAM:
-            self._stream(request, None if fault is None else fault.cut)
-            return
-        status, answer, headers = self.mastodon._answer(request)
-        if fault and fault.change and status == 200:
-            answer = fault.change(answer)
-        body = json.dumps(answer).encode()
-        self._give(request, status, body, headers | {"Content-Type": JSON_TYPE}, fault)
+        found = self.mastodon.ask(self.path, self.headers.get("Authorization", ""))
+        match found:
+            case Answer():
+                self._give(found)
+            case Stream():
+                self._stream(found)
+            case _:
+                found.wait()
+                self.close_connection = True
 
-    def _give(
-        self,
-        request: Request,
-        status: int,
-        body: bytes,
-        headers: dict[str, str],
-        fault: Fault | None = None,
-    ) -> None:
-        self.mastodon._record(replace(request, status=status))
-        headers = headers | {"Content-Length": str(len(body))}
-        self.wfile.write(self._head(status, headers) + body[: fault.cut if fault else None])
-        if fault and fault.cut is not None:
+    def _give(self, answer: Answer) -> None:
+        self.wfile.write(self._head(answer.status, answer.headers) + answer.body[: answer.cut])
+        if answer.cut is not None:
             self._abort()
 
-    def _head(self, status: int, headers: dict[str, str]) -> bytes:
-        now = self.mastodon.now() + self.mastodon.skew_seconds
+    def _head(self, status: int, headers: Mapping[str, str]) -> bytes:
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-        lines += [f"Date: {formatdate(now, usegmt=True)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode()
 
@@ -407,33 +450,13 @@ class _Exchange(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
 
-    def _stream(self, request: Request, cut_after: int | None) -> None:
-        tag = request.get("tag")
-        if not request.is_signed:
-            body = b'{"error":"Missing access token"}'
-            self._give(request, 401, body, {"Content-Type": JSON_TYPE})
-            return
-        if not tag:
-            body = b'{"error":"Missing tag name parameter"}'
-            self._give(request, 400, body, {"Content-Type": JSON_TYPE})
-            return
-        if cut_after is None:
-            cut_after = self.mastodon.cut_streams_after
-        stream = Stream(tag, cut_after)
+    def _stream(self, stream: Stream) -> None:
         self.close_connection = True
-        headers = {
-            "Content-Type": "text/event-stream",
-            "Cache-Control": "private, no-store",
-            "Transfer-Encoding": "chunked",
-        }
-        self.wfile.write(self._head(200, headers))
-        stream.outgoing.put(b":)\n")
-        self.mastodon._opened(stream, is_open=True)
-        self.mastodon._record(replace(request, status=200))
         try:
+            self.wfile.write(self._head(200, stream.headers))
             self._send(stream)
         finally:
-            self.mastodon._opened(stream, is_open=False)
+            self.mastodon.left(stream)
 
     def _send(self, stream: Stream) -> None:
         rest = stream.cut_after

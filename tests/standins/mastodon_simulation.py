@@ -1,15 +1,17 @@
-"""Hours of TweetDock against stand-in Mastodon servers in seconds: real HTTP, time that is told."""
+"""Hours of TweetDock against stand-in Mastodon servers in seconds, in a time that is told."""
 
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from simulation import Time
 
 from standins.mastodon import Fediverse, Mastodon
 from standins.mastodon_index import normal
+from standins.mastodon_memory import memory_session
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import SourceError
@@ -18,12 +20,13 @@ from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.retry import backoff
 from tweetdock.settings.gauge import Settings
+from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.stream import TagStream
 from tweetdock.sources.mastodon.timeline import make_mastodon
 from tweetdock.sources.polling import Source
 
 HEARTBEAT_SECONDS = 15.0
-SILENCE_SECONDS = 5.0  # of real time: a stream is only read here when something was sent
+SILENCE_SECONDS = 60.0  # of real time: a stream is only read here when something was sent
 
 
 @dataclass
@@ -37,7 +40,10 @@ class _Turn:
 
 
 class MastodonSimulation:
-    """The sources for some servers, asked in turn by one thread, and the gauge that they fill."""
+    """The sources for some servers, asked in turn by one thread, and the gauge that they fill.
+
+    make_session: makes the way to the servers, which is else one without sockets.
+    """
 
     def __init__(
         self,
@@ -46,7 +52,7 @@ class MastodonSimulation:
         tags: str = "dockercon",
         tokens: bool = False,
         machine_is_off_by: float = 0.0,
-        whole_seconds: float = 5.0,
+        make_session: Callable[[], HttpSession] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.time, self.servers = time, servers
@@ -62,7 +68,7 @@ class MastodonSimulation:
             }
         )
         self._machine_is_off_by = machine_is_off_by
-        self._whole_seconds = whole_seconds
+        self._make_session = make_session or partial(memory_session, servers)
         self._tags = set(map(normal, self._settings.hashtags))
         self.window_ms = round(self._settings.window_seconds * 1000)
         self.words: list[Batch | Trouble] = []
@@ -89,7 +95,7 @@ class MastodonSimulation:
             poll_seconds=self._settings.poll_seconds,
             keeps_raw=True,
             bookmark_of=lambda name: bookmarks.get(name, Bookmark()),
-            whole_seconds=self._whole_seconds,
+            make_session=self._make_session,
             silence_seconds=SILENCE_SECONDS,
         )
         self._turns = [_Turn(source, time.seconds) for source in sources]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import RefusedError, SourceError
@@ -18,6 +19,7 @@ from tweetdock.doctor.reach import (
 )
 from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.settings.networks import host_of
+from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.client import (
     TOKENS,
     Instance,
@@ -63,12 +65,13 @@ class MastodonCheckup:
         if knocked.verdict is Verdict.FAIL:
             yield knocked
             return
+        whole_seconds = max(1.0, (until - time.monotonic()) / STEPS)
         client = MastodonClient(
             self._server,
             self._token,
             ServerAccess(),
             clock=self._clock,
-            whole_seconds=max(1.0, (until - time.monotonic()) / STEPS),
+            make_session=partial(HttpSession, whole_seconds=whole_seconds),
         )
         try:
             instance = client.access()

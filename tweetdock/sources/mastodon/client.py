@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -11,7 +11,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.times import clock_time, duration
 from tweetdock.settings.networks import host_of
-from tweetdock.sources.http import WHOLE_SECONDS, HttpSession, LineStream, date_ms
+from tweetdock.sources.http import HttpSession, LineStream, date_ms
 from tweetdock.sources.mastodon.posts import StatusPage, decode, parse_page
 from tweetdock.sources.polling import RateLimit
 
@@ -278,7 +278,7 @@ class MastodonClient:
         access: ServerAccess,
         *,
         clock: Clock,
-        whole_seconds: float = WHOLE_SECONDS,
+        make_session: Callable[[], HttpSession] = HttpSession,
         keeps_raw: bool = False,
     ) -> None:
         self.host = host_of(server)
@@ -291,9 +291,9 @@ class MastodonClient:
         self._clock = clock
         self._keeps_raw = keeps_raw
         self._has_server_time = False
-        self._session = HttpSession(whole_seconds=whole_seconds)
+        self._session = make_session()
         # A stream has connections of its own, so that a question's late end does not cut it.
-        self._streaming = HttpSession(whole_seconds=whole_seconds)
+        self._streaming = make_session()
 
     @property
     def remark(self) -> str:

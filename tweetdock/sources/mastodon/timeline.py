@@ -13,7 +13,7 @@ from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Removal, Span, feed_name
 from tweetdock.core.times import duration
 from tweetdock.settings.networks import host_of
-from tweetdock.sources.http import WHOLE_SECONDS
+from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.client import (
     ASK_EVERY_MS,
     MastodonClient,
@@ -503,7 +503,7 @@ def make_mastodon(
     poll_seconds: float,
     keeps_raw: bool,
     bookmark_of: Callable[[str], Bookmark],
-    whole_seconds: float = WHOLE_SECONDS,
+    make_session: Callable[[], HttpSession] = HttpSession,
     silence_seconds: float = SILENCE_SECONDS,
 ) -> list[Source]:
     """The sources for some hashtags (without `#`) on some servers (`https://fosstodon.org`).
@@ -521,7 +521,7 @@ def make_mastodon(
             server,
             token,
             ServerAccess(),
-            whole_seconds=whole_seconds,
+            make_session=make_session,
             keeps_raw=keeps_raw,
         )
         clock = make_clock()
