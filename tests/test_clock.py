@@ -1,10 +1,10 @@
-"""The clock: the machine's own until a server disagrees, then steady whatever the machine does."""
+"""The clock: the machine's own until a server disagrees, then steady; and which server is right."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.core.clock import TRUSTED_MS, Clock
+from tweetdock.core.clock import TRUSTED_MS, Clock, TimeVote
 
 NOW_MS = 1_790_000_000_123
 
@@ -148,3 +148,56 @@ def test_a_question_from_before_a_correction_does_not_correct_once_more(machine:
     machine.wait(0.1)
     machine.clock.correct(NOW_MS - hour_ms + 200, asked_ms)
     assert abs(machine.clock.now_ms() - (NOW_MS - hour_ms + 200)) <= TRUSTED_MS
+
+
+# --- which of several servers is believed ------------------------------------------------------
+
+NAMES = ["x", "bluesky", "mastodon a", "mastodon b"]
+HOUR_MS = 3_600_000
+
+
+def agreed(machine_ms: int, **said: int) -> int:
+    vote = TimeVote(NAMES)
+    for name, ahead_ms in said.items():
+        vote.cast(name, ahead_ms)
+    return vote.winner(machine_ms)
+
+
+def test_without_servers_the_machine_is_believed() -> None:
+    assert agreed(5) == 5
+
+
+def test_one_server_goes_before_the_machine() -> None:
+    assert agreed(0, x=HOUR_MS) == HOUR_MS
+
+
+def test_a_server_that_is_off_does_not_move_a_machine_that_another_agrees_with() -> None:
+    """The first Mastodon server of the settings was ten minutes ahead, and the gauge with it."""
+    vote = TimeVote(["mastodon a", "mastodon b"])
+    vote.cast("mastodon a", 600_000)
+    assert vote.winner(0) == 600_000
+    vote.cast("mastodon b", 300)
+    assert abs(vote.winner(0)) <= 300
+    vote.cast("mastodon a", 600_020)
+    assert abs(vote.winner(0)) <= 300
+
+
+def test_two_servers_move_a_machine_without_battery() -> None:
+    assert agreed(-50 * HOUR_MS, bluesky=10, x=20) == 20
+
+
+def test_among_those_who_all_disagree_the_first_is_believed() -> None:
+    assert agreed(0, bluesky=HOUR_MS, x=2 * HOUR_MS) == 2 * HOUR_MS
+
+
+@given(
+    st.integers(-HOUR_MS, HOUR_MS),
+    st.dictionaries(st.sampled_from(NAMES), st.integers(-HOUR_MS, HOUR_MS), max_size=4),
+)
+def test_what_most_agree_on_is_taken(machine: int, said: dict[str, int]) -> None:
+    found = agreed(machine, **said)
+    votes = [machine, *said.values()]
+    support = sum(abs(found - vote) <= TRUSTED_MS for vote in votes)
+    assert found in votes
+    for vote in votes:
+        assert support >= sum(abs(vote - other) <= TRUSTED_MS for other in votes)

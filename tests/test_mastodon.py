@@ -1,4 +1,4 @@
-"""Mastodon's timelines: the real client over real HTTP against servers that speak the protocol."""
+"""Mastodon's timelines: the real client against servers that speak the protocol."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from profiles import examples
+from profiles import is_thorough
 from simulation import START, Time
 from standins.mastodon import INSTANCE, JSON_TYPE, STATUS, TAGS, Fault, Mastodon, refusal
 from standins.mastodon_simulation import MastodonSimulation, fill
@@ -28,6 +28,7 @@ from tweetdock.sources.polling import RateLimit
 
 MINUTE = 60.0
 SELDOM = {"TWEETDOCK_POLL_SECONDS": "30"}
+SHORT = {**SELDOM, "TWEETDOCK_WINDOW_SECONDS": "900"}
 HTML = b"<!doctype html><title>Welcome</title>"
 
 
@@ -49,7 +50,7 @@ def other(time: Time) -> Iterator[Mastodon]:
 
 
 def test_the_whole_hour_is_read_and_no_boost_is_counted(server: Mastodon, time: Time) -> None:
-    simulation = MastodonSimulation(time, server)
+    simulation = MastodonSimulation(time, server, make_session=HttpSession)  # over real sockets
     fill(simulation, 700)
     simulation.run(0)
     simulation.assert_true()
@@ -217,7 +218,11 @@ def test_a_server_with_clocks_that_disagree_is_read_all_the_same(
     assert len(server.requests) < 300
 
 
-@pytest.mark.parametrize("skews", [[0, 3600, -3600], [0, 40, -40], [0, 3600]])
+@pytest.mark.parametrize(
+    "skews",
+    [pytest.param([0, 3600, -3600], marks=pytest.mark.thorough), [0, 40, -40], [0, 3600]],
+    ids=["an hour", "seconds", "in turn"],
+)
 def test_by_clocks_that_disagree_grossly_nothing_is_known(
     server: Mastodon, time: Time, skews: list[int]
 ) -> None:
@@ -288,7 +293,17 @@ REFUSALS: list[tuple[Fault, str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "sentence", "needs_owner"), REFUSALS)
+# One of each way to go on from it; what the others are called is looked at below.
+LONG = (0, 3, 6, 10, 11, 13, 15)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence", "needs_owner"),
+    [
+        pytest.param(*refused, marks=[] if number in LONG else [pytest.mark.thorough])
+        for number, refused in enumerate(REFUSALS)
+    ],
+)
 def test_every_refusal_has_a_sentence_backs_off_and_heals(
     server: Mastodon, time: Time, fault: Fault, sentence: str, *, needs_owner: bool
 ) -> None:
@@ -309,6 +324,21 @@ def test_every_refusal_has_a_sentence_backs_off_and_heals(
     simulation.fediverse.post(77, "dockercon")
     simulation.run(16 * MINUTE, simulation.assert_honest)
     simulation.assert_true()
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence", "needs_owner"), [refused for refused in REFUSALS if refused[0].status]
+)
+def test_every_refusal_is_named_by_what_can_be_done(
+    server: Mastodon, time: Time, fault: Fault, sentence: str, *, needs_owner: bool
+) -> None:
+    simulation = MastodonSimulation(time, server, env=SELDOM)
+    server.fail(None, fault)
+    simulation.run(0)
+    (trouble,) = [word for word in simulation.words if isinstance(word, Trouble)]
+    assert sentence in trouble.detail
+    assert server.host in trouble.detail
+    assert trouble.needs_owner == needs_owner
 
 
 def test_an_answer_that_does_not_end_is_cut(server: Mastodon, time: Time) -> None:
@@ -379,12 +409,12 @@ ACCESS = [
 ]
 
 
-@pytest.mark.parametrize(("access", "sentence"), ACCESS)
+@pytest.mark.parametrize(("access", "sentence"), ACCESS, ids=["strangers", "some", "all"])
 def test_a_server_that_lets_no_stranger_in_is_said_to_do_so(
     server: Mastodon, time: Time, access: tuple[str, str], sentence: str
 ) -> None:
     server.access = access
-    simulation = MastodonSimulation(time, server)
+    simulation = MastodonSimulation(time, server, env=SELDOM)
     fill(simulation, 30)
     simulation.run(1)
     assert f"{server.host} {sentence}" in simulation.detail()
@@ -596,7 +626,7 @@ def test_what_is_left_is_spread_over_turns_of_several_requests() -> None:
 def test_a_post_that_cannot_be_read_is_counted_as_such_once(
     server: Mastodon, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
-    simulation = MastodonSimulation(time, server, env=SELDOM)
+    simulation = MastodonSimulation(time, server, env=SHORT)
     for number in range(60):
         simulation.fediverse.post(number, "dockercon", ago_ms=60_000 - number)
     time.seconds += 1
@@ -614,17 +644,17 @@ def test_a_post_that_cannot_be_read_is_counted_as_such_once(
     assert caplog.text.count("no uri") == 1
     unreadable = [ms for w in simulation.words if isinstance(w, Batch) for ms in w.unreadable]
     assert len(unreadable) == 2
-    simulation.run(61 * MINUTE)
+    simulation.run(16 * MINUTE)
     simulation.assert_true()
 
 
 def test_posts_of_a_time_to_come_were_made_when_they_came(server: Mastodon, time: Time) -> None:
-    simulation = MastodonSimulation(time, server, env=SELDOM)
+    simulation = MastodonSimulation(time, server, env=SHORT)
     simulation.fediverse.post(1, "dockercon", ago_ms=-3_600_000)
     simulation.run(20)
     simulation.assert_true()
     assert simulation.read().posts == 1
-    simulation.run(61 * MINUTE)
+    simulation.run(16 * MINUTE)
     assert simulation.read().posts == 0
 
 
@@ -663,7 +693,11 @@ FAULTS = [fault for fault, _, _ in REFUSALS if len(fault.body) < 200_000] + [
 HONEST = [fault for fault in FAULTS if fault.change is None]
 
 
-@settings(max_examples=examples(3), deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(
+    max_examples=3 if is_thorough() else 2,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 @given(
     seed=st.integers(0, 2**32),
     limit=st.sampled_from([60, 300]),

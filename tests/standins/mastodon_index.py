@@ -2,9 +2,10 @@
 
 import random
 import unicodedata
-from bisect import insort
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Literal
 
 from tweetdock.core.times import rfc3339
@@ -85,16 +86,16 @@ class Index:
     def find(self, tags: Iterable[str], params: dict[str, str], now_ms: int) -> list[Entry]:
         """A page, newest first, by Mastodon's rules for `min_id`, `since_id`, `max_id`, `limit`."""
         wanted = {normal(tag) for tag in list(dict.fromkeys(tags))[:LIMIT_PER_MODE]}
-        found = [e for e in self._in_order if e.tags & wanted and e.shows(now_ms)]
-        if max_id := params.get("max_id"):
-            found = [e for e in found if e.order < self._order(max_id)]  # type: ignore[operator]
+        min_id, max_id = params.get("min_id"), params.get("max_id")
+        above = min_id or params.get("since_id")
+        first = self._place(bisect_right, above) if above else 0
+        last = self._place(bisect_left, max_id) if max_id else len(self._in_order)
+        numbers = range(first, last) if min_id else range(last - 1, first - 1, -1)
+        entries = (self._in_order[number] for number in numbers)
+        shown = (e for e in entries if not e.tags.isdisjoint(wanted) and e.shows(now_ms))
         limit = min(MAX_LIMIT, int(params.get("limit", DEFAULT_LIMIT)))
-        if min_id := params.get("min_id"):
-            above = [e for e in found if e.order > self._order(min_id)]  # type: ignore[operator]
-            return above[:limit][::-1]
-        if since_id := params.get("since_id"):
-            found = [e for e in found if e.order > self._order(since_id)]  # type: ignore[operator]
-        return found[::-1][:limit]
+        found = list(islice(shown, limit))
+        return found[::-1] if min_id else found
 
     def by_id(self, status_id: str) -> Entry | None:
         """The entry of that id, if there is one."""
@@ -104,8 +105,9 @@ class Index:
         """The entry of a note."""
         return next(entry for entry in self.entries if entry.note.uri == uri)
 
-    def _order(self, text: str) -> int | str:
-        return text if self._ids == "letters" else int(text)
+    def _place(self, bisect: Callable[..., int], text: str) -> int:
+        order = text if self._ids == "letters" else int(text)
+        return bisect(self._in_order, order, key=lambda entry: entry.order)
 
 
 def as_status(entry: Entry) -> Json:

@@ -1,25 +1,34 @@
 """Moments as networks and servers write them, and as we write them ourselves."""
 
+import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from dateutil import parser
 
 LONGEST = 64  # characters
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_DAYS = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
+_HTTP_DATE = re.compile(
+    rf"(?:{_DAYS}), (\d\d) ({'|'.join(_MONTHS)}) (\d{{4}}) (\d\d:\d\d:\d\d) GMT", re.ASCII
+)
 
 # dateutil fills in from today what a date leaves out: one that is whole is the same on two days
 # that have nothing in common.
-_DAYS = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2001, 2, 2, tzinfo=UTC))
+_FILLED_IN = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2001, 2, 2, tzinfo=UTC))
 
 
 def parse_ms(text: str) -> int:
     """Unix milliseconds of a date in any form that the networks use.
 
-    RFC 3339 (`2026-11-21T03:50:00.000Z`) on the fast path; HTTP dates (RFC 9110) and Twitter's
+    RFC 3339 (`2026-11-21T03:50:00.000Z`) and HTTP dates (RFC 9110) on the fast path; Twitter's
     old `Wed Aug 27 13:08:45 +0000 2008` by dateutil. A date without a zone is UTC.
     Raises ValueError for what is no date, or not a whole one.
     """
     if len(text) > LONGEST:  # dateutil takes seconds for what is long enough
         raise ValueError(f"no date: {text[:LONGEST]!r}...")
+    if http := _HTTP_DATE.fullmatch(text):
+        day, month, year, time = http.groups()
+        text = f"{year}-{_MONTHS.index(month) + 1:02}-{day}T{time}Z"
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -31,7 +40,7 @@ def parse_ms(text: str) -> int:
 
 def _parse_other(text: str) -> datetime:
     try:
-        moment, same = (parser.parse(text, default=day, tzinfos=_zone) for day in _DAYS)
+        moment, same = (parser.parse(text, default=day, tzinfos=_zone) for day in _FILLED_IN)
     except OverflowError as error:
         raise ValueError(f"no date: {text!r}") from error
     if moment != same:

@@ -94,7 +94,19 @@ def test_half_a_date_is_not_filled_in_from_today(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "garbage", "null", "nan", "2026-13-01T00:00:00Z", "9" * 20, "1e400", "\ud800", ",,"],
+    [
+        "",
+        " ",
+        "garbage",
+        "null",
+        "nan",
+        "2026-13-01T00:00:00Z",
+        "Mon, 31 Feb 2026 10:00:00 GMT",
+        "9" * 20,
+        "1e400",
+        "\ud800",
+        ",,",
+    ],
 )
 def test_what_is_no_date_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
