@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pigpio
@@ -15,6 +16,7 @@ from dials import LIMIT, STEP_US, TWEETERS, TWEETS, busy_share, comes_true, dial
 from standins.pigpiod import StandInPigpiod, free_port
 
 import tweetdock.servos.pigpio
+import tweetdock.servos.pigpiod
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpio import PigpioServos
 
@@ -45,8 +47,9 @@ def no_thread_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit for an answer, shortened."""
+    """The limits for an answer, shortened."""
     monkeypatch.setattr(tweetdock.servos.pigpio, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "ANSWER_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -235,6 +238,7 @@ def test_a_daemon_that_does_not_let_us_in_is_a_servo_error() -> None:
         assert_quick(servos.close)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_daemon_that_hangs_from_the_beginning_is_a_servo_error(pigpiod: StandInPigpiod) -> None:
     pigpiod.hang()
     servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
@@ -290,6 +294,7 @@ def test_an_outage_is_a_servo_error_and_no_longer_than_it_lasts(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("impatient")
 @outages
 def test_an_outage_that_nobody_noticed_does_not_hinder_the_closing(
     pigpiod: StandInPigpiod, servos: PigpioServos, outage: str
@@ -320,16 +325,21 @@ def test_late_answers_are_never_taken_for_the_next_ones(
 
 
 @pytest.mark.usefixtures("impatient")
-@outages
-def test_nothing_spins_while_the_daemon_is_away(
-    pigpiod: StandInPigpiod, servos: PigpioServos, outage: str
-) -> None:
-    servos.point(0, 90)
-    strike(pigpiod, outage)
-    assert busy_share() < 0.2
-    assert_refused(servos.check)
-    servos.close()
-    assert busy_share() < 0.2
+def test_nothing_spins_while_the_daemon_is_away() -> None:
+    with ExitStack() as stack:
+        connected = []
+        for outage in OUTAGES:
+            pigpiod = stack.enter_context(StandInPigpiod())
+            servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+            servos.connect()
+            servos.point(0, 90)
+            strike(pigpiod, outage)
+            connected.append(servos)
+        assert busy_share() < 0.2
+        for servos in connected:
+            assert_refused(servos.check)
+            servos.close()
+        assert busy_share() < 0.2
 
 
 def test_fifty_outages_leave_nothing_behind(pigpiod: StandInPigpiod, servos: PigpioServos) -> None:
@@ -350,40 +360,44 @@ from dials import dials
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpio import PigpioServos
 
-port, ending = int(sys.argv[1]), sys.argv[2]
-servos = PigpioServos(dials(), "127.0.0.1", port)
-servos.connect()
-servos.point(0, 90)
+both, ending = [], sys.argv[1]
+for port in sys.argv[2:]:
+    servos = PigpioServos(dials(), "127.0.0.1", int(port))
+    servos.connect()
+    servos.point(0, 90)
+    both.append(servos)
 sys.stderr.write("pointed\\n")
 sys.stderr.flush()
 sys.stdin.readline()
-if ending != "at once":
-    try:
-        servos.check()
-    except ServoError:
-        pass
-if ending == "closed":
-    servos.close()
+for servos in both:
+    if ending != "at once":
+        try:
+            servos.check()
+        except ServoError:
+            pass
+    if ending == "closed":
+        servos.close()
 """
 
 
-@pytest.mark.parametrize("outage", ["none", *OUTAGES])
 @pytest.mark.parametrize("ending", ["closed", "unclosed", "at once"])
-def test_a_process_ends_without_a_complaint(
-    pigpiod: StandInPigpiod, outage: str, ending: str
-) -> None:
-    words = [sys.executable, "-W", "error", "-c", SCRIPT, str(pigpiod.port), ending]
-    with subprocess.Popen(
-        words,
-        env={"PYTHONPATH": ":".join(sys.path)},
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+def test_a_process_ends_without_a_complaint_whatever_became_of_its_daemons(ending: str) -> None:
+    with ExitStack() as stack:
+        pigpiods = {outage: stack.enter_context(StandInPigpiod()) for outage in ("none", *OUTAGES)}
+        ports = [str(pigpiod.port) for pigpiod in pigpiods.values()]
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", SCRIPT, ending, *ports],
+                env={"PYTHONPATH": ":".join(sys.path)},
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
         assert process.stderr
         assert process.stderr.readline() == "pointed\n"
-        if outage != "none":
-            strike(pigpiod, outage)
+        for outage in OUTAGES:
+            strike(pigpiods[outage], outage)
         assert process.communicate("\n", timeout=LIMIT) == ("", "")
         assert process.returncode == 0

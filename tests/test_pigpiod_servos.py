@@ -14,15 +14,19 @@ from minding import QUICK, Machine, in_time, machine_in, stop_in_its_tracks
 from needs import with_ipv6
 from standins.pigpiod import StandInPigpiod, read_log
 
+import tweetdock.servos.pigpio
 import tweetdock.servos.pigpiod
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.needle import Geometry
+from tweetdock.servos.needles import NeedleThread
 from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.pigpiod import Pigpiod, is_answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tweetdock.threads import Crash
 
 
 @pytest.fixture
@@ -96,20 +100,16 @@ def test_a_pigpiod_that_was_started_with_l_is_found(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 2, 4, 5, 8, 10])
-def test_needles_are_told_whole_steps_of_the_pigpiod_that_was_started(
-    machine: Machine, step: int
-) -> None:
-    options = ("-s", str(step))
-    servos = PigpioServos(dials(), "", machine.port, options)
-    machine.pigpiod = servos._daemon = Pigpiod(machine.port, machine.lock, options)
-    servos.connect()
-    geometry = replace(Geometry.of(dials()[0]), step_us=servos.step_us)
-    asked = [geometry.snap(share * 1.8) for share in range(0, 101, 4)]
-    for angle in asked:
-        servos.point(0, angle)
-    servos.close()
-    servos.end(LIMIT)
-    sent = [float(str(entry["us"])) for entry in read_log(machine.log) if entry.get("us")]
+def test_needles_are_sent_to_whole_steps_of_the_pigpiod_that_was_started(step: int) -> None:
+    with StandInPigpiod(sample_us=step) as pigpiod:
+        servos = PigpioServos(dials(), "", pigpiod.port, ("-s", str(step)))
+        servos.connect()
+        geometry = replace(Geometry.of(dials()[0]), step_us=servos.step_us)
+        asked = [geometry.snap(share * 1.8) for share in range(0, 101, 4)]
+        for angle in asked:
+            servos.point(0, angle)
+        sent = [change.pulse_us for change in pigpiod.pulses]
+        servos.close()
     wanted = [geometry.pulse_us(angle) for angle in asked]
     assert len(sent) == len(wanted)
     missed = [abs(one - other) for one, other in zip(sent, wanted, strict=True)]
@@ -148,6 +148,7 @@ def test_a_killed_pigpiod_is_started_again_by_the_next_connect(machine: Machine)
 def test_a_pigpiod_that_hangs_is_killed_and_started_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tweetdock.servos.pigpio, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(tweetdock.servos.pigpiod, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(tweetdock.servos.pigpiod, "HUNG_SECONDS", 0.2)
     servos = machine.servos()
@@ -163,3 +164,33 @@ def test_a_pigpiod_that_hangs_is_killed_and_started_again(
         os.kill(machine.pids[0], 0)
     servos.close()
     servos.end()
+
+
+def needles_on(servos: PigpioServos) -> NeedleThread:
+    def raise_it(crash: Crash) -> None:
+        raise crash.error
+
+    return NeedleThread(servos, dials(), raise_it)
+
+
+def test_a_pigpiod_that_is_still_starting_does_not_outlive_the_needles(
+    machine: Machine, tmp_path: Path
+) -> None:
+    begun = tmp_path / "pid"
+    machine.program(f"echo $$ >{begun}.new\nmv {begun}.new {begun}\nexec sleep 60")
+    needles = needles_on(machine.servos())
+    assert comes_true(begun.exists)
+    assert not needles.stop(0.05)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(begun.read_text()), 0)
+    assert needles.stop(LIMIT)
+
+
+def test_servos_that_cannot_be_had_end_pigpiod_in_good_order(machine: Machine) -> None:
+    """Here a pin that pigpiod may not touch, by an option of the owner's."""
+    machine.pigpiod = Pigpiod(machine.port, machine.lock, ("-x", "0x1"))
+    needles = needles_on(machine.servos())
+    assert comes_true(lambda: "no permission to update GPIO" in needles.trouble)
+    assert needles.stop(LIMIT)
+    assert [entry["name"] for entry in machine.entries("signal")] == ["SIGTERM"]
+    assert machine.entries("stop")

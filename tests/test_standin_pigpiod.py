@@ -451,6 +451,7 @@ def test_the_program_logs_pulses_and_ends_with_0_upon_sigterm(program: Program) 
     assert not program.lock.exists()
 
 
+@pytest.mark.thorough
 def test_a_program_killed_hard_leaves_its_lock_which_counts_while_its_pid_is_taken(
     program: Program,
 ) -> None:
@@ -521,6 +522,7 @@ def test_the_program_complains_when_its_port_is_taken(
     assert not program.lock.exists()
 
 
+@pytest.mark.thorough
 def test_with_an_address_that_is_allowed_it_listens_at_all_and_hangs_up_on_others(
     program: Program,
 ) -> None:
@@ -536,6 +538,7 @@ def test_with_an_address_that_is_allowed_it_listens_at_all_and_hangs_up_on_other
             assert bool(answer) is is_let_in
 
 
+@pytest.mark.thorough
 def test_a_client_from_an_address_that_is_not_allowed_is_hung_up_on(program: Program) -> None:
     program.flags[4] = "192.0.2.1"
     with (
