@@ -63,7 +63,7 @@ def test_one_dead_host_is_a_warning_and_all_of_them_a_failure(network: Network) 
     alive, dead = ask(network)
     assert (alive.verdict, dead.verdict) == (PASS, WARN)
     assert "refuses the connection" in dead.says
-    assert "another host stands in" in dead.cure
+    assert "another host is used" in dead.cure
     network.hosts[0].faults.refuses = 503
     first, second = ask(network)
     assert (first.verdict, second.verdict) == (FAIL, FAIL)
@@ -77,8 +77,8 @@ def test_one_dead_host_is_a_warning_and_all_of_them_a_failure(network: Network) 
         (302, "refuses (HTTP 302)", "in a browser on this network and log in"),
         (401, "refuses (HTTP 401)", "check TWEETDOCK_JETSTREAM"),
         (404, "refuses (HTTP 404)", "check TWEETDOCK_JETSTREAM"),
-        (429, "refuses (HTTP 429)", "look again in a minute"),
-        (503, "refuses (HTTP 503)", "look again in a minute"),
+        (429, "refuses (HTTP 429)", "try again in a minute"),
+        (503, "refuses (HTTP 503)", "try again in a minute"),
         (200, "refuses (HTTP 200)", "check TWEETDOCK_JETSTREAM"),
         (0, "does not speak WebSocket", "check TWEETDOCK_JETSTREAM"),
     ],
@@ -107,7 +107,7 @@ def test_hosts_that_fail_alike_are_told_of_in_one_line() -> None:
     assert found.verdict is FAIL
     assert found.says == (
         "one.invalid cannot be found: is this machine on the network? "
-        "It is the same with two.invalid and three.invalid"
+        "It is the same for two.invalid and three.invalid"
     )
     assert_well_said([found])
 
@@ -117,7 +117,7 @@ def test_hosts_that_fail_in_other_ways_or_work_keep_their_lines(network: Network
     more = ["ws://one.invalid/subscribe", "ws://two.invalid/subscribe"]
     alive, refusing, missing = ask(network, *more)
     assert [found.verdict for found in (alive, refusing, missing)] == [PASS, WARN, WARN]
-    assert "It is the same with two.invalid" in missing.says
+    assert "It is the same for two.invalid" in missing.says
     network.hosts[0].down()
     findings = ask(network, *more)
     assert len(findings) == 3
@@ -142,7 +142,7 @@ def test_what_sends_no_times_is_no_jetstream_host() -> None:
         url = f"{odd.url}?cursor=1"
         (found,) = BlueskyCheckup([url], event_seconds=0.3, look_seconds=5.0).look()
     assert found.verdict is FAIL
-    assert found.says == "127.0.0.1 sends what has no time: is it a Jetstream host?"
+    assert found.says == "127.0.0.1 sends nothing with a time: is it a Jetstream host?"
 
 
 def test_a_host_that_is_behind_is_told_by_how_much(network: Network) -> None:
@@ -182,7 +182,7 @@ def test_certificates_are_told_apart(network: Network, days: int) -> None:
     *_, found = ask(network, f"wss://127.0.0.1:{loopback.port}/subscribe")
     loopback.close()
     assert found.verdict is WARN
-    assert "not to be trusted" in found.says
+    assert "cannot be trusted" in found.says
 
 
 def test_a_name_that_is_none_and_a_proxy_that_is_not_used_are_told(
@@ -194,5 +194,5 @@ def test_a_name_that_is_none_and_a_proxy_that_is_not_used_are_told(
     assert found.says.startswith("no-such-host.invalid cannot be found")
     monkeypatch.setenv("HTTPS_PROXY", "http://owner:pass-word@127.0.0.1:3128")
     (found,) = BlueskyCheckup(hosts).look()
-    assert "past the proxy 127.0.0.1:3128" in found.cure
+    assert "without the proxy 127.0.0.1:3128" in found.cure
     assert "pass-word" not in found.cure

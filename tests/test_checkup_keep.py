@@ -92,14 +92,14 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 def test_a_folder_that_is_not_there_yet_is_made_at_the_start(tmp_path: Path) -> None:
     finding = only(look("state", tmp_path / "a" / "state"))
     assert (finding.verdict, finding.cure) == (PASS, "")
-    assert "is made at the first start" in finding.says
+    assert "will be made at the first start" in finding.says
     assert not (tmp_path / "a").exists()
 
 
 def test_an_empty_folder_is_fine(tmp_path: Path) -> None:
     finding = only(look("state", tmp_path))
     assert finding.verdict is PASS
-    assert "nothing is kept yet" in finding.says
+    assert "nothing is saved yet" in finding.says
 
 
 def test_it_is_told_when_the_state_was_saved(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_gauge_at_work_is_told_and_nothing_is_wrong_with_that(tmp_path: Path) 
     with closing(Lock(tmp_path / "state" / "lock")):
         finding = only(look("state", tmp_path / "state"))
     assert finding.verdict is PASS
-    assert finding.says.endswith("; a TweetDock is at work on it")
+    assert finding.says.endswith("; a running TweetDock uses it")
 
 
 def test_looking_changes_nothing(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_file_of_a_newer_tweetdock_wants_that_one(tmp_path: Path) -> None:
     finding = only(look("state", tmp_path))
     assert finding.verdict is FAIL
     assert "by a newer TweetDock" in finding.says
-    assert "install that one again" in finding.cure
+    assert "install that version again" in finding.cure
 
 
 def test_a_file_of_an_older_tweetdock_is_fine(tmp_path: Path) -> None:
@@ -177,13 +177,13 @@ def test_a_file_of_an_older_tweetdock_is_fine(tmp_path: Path) -> None:
     change(tmp_path, "PRAGMA user_version=0")
     finding = only(look("state", tmp_path))
     assert finding.verdict is PASS
-    assert "brings it forward" in finding.says
+    assert "converts it" in finding.says
 
 
 def test_a_file_without_anything_in_it_is_fine(tmp_path: Path) -> None:
     (tmp_path / "state.db").touch()
     finding = only(look("state", tmp_path))
-    assert (finding.verdict, finding.says) == (PASS, f"{tmp_path}: nothing is kept yet")
+    assert (finding.verdict, finding.says) == (PASS, f"{tmp_path}: nothing is saved yet")
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe"])
@@ -330,7 +330,7 @@ def test_a_disk_that_can_only_be_read_is_told(mount: Callable[[str], Path]) -> N
     folder = mount("size=20m,ro")
     disk, state = only(look("disk", folder)), only(look("state", folder / "state"))
     assert disk.verdict is state.verdict is FAIL
-    assert disk.says == f"the file system of {folder} can only be read"
+    assert disk.says == f"the file system of {folder} is read-only"
     assert "SD card" in disk.cure
     assert "may not be written to" in state.says
 
@@ -338,7 +338,7 @@ def test_a_disk_that_can_only_be_read_is_told(mount: Callable[[str], Path]) -> N
 def test_an_archive_is_told_with_its_size_and_its_closed_files(tmp_path: Path) -> None:
     archive = tmp_path / "tweets.jsonl.gz"
     said = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive))).says
-    assert said == f"{archive} is made at the first start"
+    assert said == f"{archive} will be made at the first start"
     archive.write_bytes(bytes(1234))
     (tmp_path / "tweets-20261121T065536Z.jsonl.gz").write_bytes(b"")
     said = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive))).says
@@ -408,7 +408,7 @@ def in_bucket(
 
 
 def test_a_bucket_that_lets_us_in_passes(in_bucket: Callable[..., Finding]) -> None:
-    assert in_bucket() == Finding("bucket", PASS, "s3://posts/raw is there and lets us in")
+    assert in_bucket() == Finding("bucket", PASS, "s3://posts/raw exists and can be used")
 
 
 def test_a_bucket_that_is_not_there_is_told(in_bucket: Callable[..., Finding]) -> None:
@@ -445,7 +445,7 @@ def test_what_x_has_cost_today_is_told_and_what_is_left(tmp_path: Path) -> None:
     finding = only(spending(tmp_path, TWEETDOCK_X_DAILY_BUDGET_USD="2"))
     assert finding.verdict is PASS
     assert finding.says.startswith("0.43 of 2.00 USD today, 84 posts")
-    assert "more may be read" in finding.says
+    assert "more posts may be read" in finding.says
 
 
 def test_a_budget_that_is_spent_is_told_with_when_it_goes_on(tmp_path: Path) -> None:

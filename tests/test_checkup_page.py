@@ -84,7 +84,7 @@ def test_a_gauge_at_work_is_asked_for_its_grade(tmp_path: Path) -> None:
         gauge.wait_for("exact")
         finding = only(look(address))
         assert gauge.stop() == 0
-    says = f"a TweetDock is at work at http://{address}, and its reading is exact"
+    says = f"a TweetDock runs at http://{address}, and its reading is exact"
     assert finding == Finding("page", PASS, says)
 
 
@@ -94,7 +94,7 @@ def test_a_gauge_that_has_just_begun_is_no_stranger(
     port = serve({"/api/reading": (503, b"There is no reading yet.\n")})
     finding = only(look(f"127.0.0.1:{port}"))
     assert finding.verdict is PASS
-    assert "just been started" in finding.says
+    assert "just started" in finding.says
 
 
 def test_a_gauge_that_hears_nothing_is_told(
@@ -112,7 +112,7 @@ def test_a_gauge_that_is_not_well_is_told_with_its_own_words(
     answers = {"/api/reading": (200, reading()), "/healthz": (503, b"not running: bluesky\n")}
     finding = only(look(f"127.0.0.1:{serve(answers)}"))
     assert finding.verdict is FAIL
-    assert finding.says.endswith("but it is not well: not running: bluesky")
+    assert finding.says.endswith("but it has a problem: not running: bluesky")
     assert finding.cure
 
 
@@ -125,7 +125,7 @@ def test_another_program_on_the_address_is_told(
     port = serve({"/api/reading": (200, body), "/healthz": (200, b"ok")})
     finding = only(look(f"127.0.0.1:{port}"))
     assert finding.verdict is FAIL
-    assert finding.says == f"another program is at http://127.0.0.1:{port}"
+    assert finding.says == f"another program uses http://127.0.0.1:{port}"
     assert f"TWEETDOCK_WEB=127.0.0.1:{port + 1}" in finding.cure
 
 
@@ -159,7 +159,7 @@ def test_a_port_that_is_taken_without_anybody_listening_is_told() -> None:
         holder.bind(("127.0.0.1", 0))
         finding = only(look(f"127.0.0.1:{holder.getsockname()[1]}"))
     assert finding.verdict is FAIL
-    assert "cannot be had" in finding.says
+    assert "cannot be used" in finding.says
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_an_address_that_swallows_what_comes_is_told(monkeypatch: pytest.MonkeyP
         (OSError(errno.EHOSTUNREACH, "no"), "this machine's network is down", "cable"),
         (socket.gaierror(socket.EAI_AGAIN, "no"), "cannot be found", "hostname -I"),
         (TimeoutError(), "does not answer in time", "firewall"),
-        (ConnectionResetError(), "", "look again"),
+        (ConnectionResetError(), "", "try again"),
     ],
 )
 def test_each_way_not_to_get_there_has_its_cure(error: OSError, says: str, cure: str) -> None:
@@ -208,7 +208,7 @@ def test_a_server_that_takes_the_call_and_is_mute_is_told_alike_by_every_source(
     error.__cause__ = cause
     found = unreachable(Endpoint("x", "https://api.x.com", "X_API_URL"), error)
     assert found.says == "api.x.com does not answer in time"
-    assert "whether another machine on this network gets there" in found.cure
+    assert "from another machine on this network" in found.cure
     assert "check X_API_URL" in found.cure
 
 
@@ -217,7 +217,7 @@ def test_a_server_that_takes_the_call_and_is_mute_is_told_alike_by_every_source(
 )
 def test_a_proxy_that_is_no_address_is_told(proxy: str) -> None:
     knocked = knock(Endpoint("x", "https://api.x.com", "X_API_URL", proxy))
-    assert (knocked.verdict, knocked.says) == (FAIL, f"the proxy {proxy} is no address")
+    assert (knocked.verdict, knocked.says) == (FAIL, f"the proxy {proxy} is not an address")
     assert "HTTPS_PROXY" in knocked.cure
 
 

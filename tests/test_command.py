@@ -117,7 +117,7 @@ def test_a_replay_has_no_single_reading(tmp_path: Path) -> None:
     """It printed the first post of the file, as if that were the hour."""
     done = run_here("--once", f"--sources=replay:{recording(tmp_path)}", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--once: a replay has but its first post to show at its start" in done.stderr
+    assert "--once: not for a replay, which begins with a single post" in done.stderr
 
 
 def test_a_pipe_to_replay_ends_it_instead_of_holding_it_up(tmp_path: Path) -> None:

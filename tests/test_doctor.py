@@ -110,7 +110,7 @@ def test_without_credentials_the_house_is_looked_at_all_the_same(tmp_path: Path)
     assert {"servos", "state", "disk", "page"} <= {one["thing"] for one in said}
     assert "demo" not in {one["thing"] for one in said}
     ((_, says),) = of("state", said)
-    assert "is made at the first start" in says
+    assert "will be made at the first start" in says
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_file_with_secrets_that_others_may_read_is_told(tmp_path: Path) -> Non
     ((_, says),) = [
         one for one in of("settings", checks(tmp_path, env=env, code=1)) if one[0] == "warn"
     ]
-    assert says == f"{path} may hold secrets, and others than its owner may read it"
+    assert says == f"{path} may hold secrets, and other users may read it"
     path.write_text("TWEETDOCK_HASHTAGS=dockercon\n")
     assert [verdict for verdict, _ in of("settings", checks(tmp_path, env=env, code=0))] == ["pass"]
 
@@ -219,7 +219,7 @@ def test_a_gauge_at_work_is_seen_and_left_in_peace(tmp_path: Path) -> None:
         assert gauge.stop() == 0
     ((verdict, says),) = of("state", said)
     assert verdict == "pass"
-    assert says.endswith("a TweetDock is at work on it")
+    assert says.endswith("a running TweetDock uses it")
     ((_, says),) = of("page", said)
     assert "a TweetDock" in says
 

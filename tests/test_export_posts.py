@@ -157,7 +157,7 @@ def test_of_a_damaged_archive_all_that_can_be_read_is_taken(
     assert command.run(words(torn, "-o", output), {}) == 0
     said = capsys.readouterr()
     assert said.out == f"{output}: 1 post\n"
-    assert said.err == f"tweetdock: {torn} is damaged; what can be read of it was taken\n"
+    assert said.err == f"tweetdock: {torn} is damaged; what can be read of it was used\n"
 
 
 def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(

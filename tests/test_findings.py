@@ -85,10 +85,10 @@ def test_foreign_words_cannot_tear_a_line() -> None:
     ("verdicts", "words"),
     [
         ([PASS], "All is well."),
-        ([PASS, WARN], "All works; 1 thing to know of."),
-        ([WARN, WARN], "All works; 2 things to know of."),
-        ([PASS, FAIL], "1 thing to mend."),
-        ([FAIL, FAIL, WARN], "2 things to mend, 1 to know of."),
+        ([PASS, WARN], "No problems, 1 warning."),
+        ([WARN, WARN], "No problems, 2 warnings."),
+        ([PASS, FAIL], "1 problem."),
+        ([FAIL, FAIL, WARN], "2 problems, 1 warning."),
     ],
 )
 def test_the_last_line_sums_up(verdicts: list[Verdict], words: str) -> None:
@@ -151,7 +151,7 @@ def test_a_look_that_breaks_has_failed_and_does_not_say_what_may_be_secret() -> 
         raise ValueError("the token is hunter2")
 
     first, second = go_round([Check("x", broken), check("state", WELL)])
-    assert (first.verdict, first.says) == (FAIL, "looking at it failed: ValueError")
+    assert (first.verdict, first.says) == (FAIL, "the check failed: ValueError")
     assert "bug" in first.cure
     assert second == WELL
 

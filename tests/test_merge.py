@@ -505,8 +505,8 @@ def test_the_summary_tells_what_came_of_each_archive_and_which_gaps_are_left(
         "unknown: old.jsonl.gz does not say which times it covers",
     ]
     assert said.err.splitlines() == [
-        "tweetdock: garage.jsonl.gz is damaged; what can be read of it was taken",
-        "tweetdock: old.jsonl.gz has 1 line that no TweetDock wrote; left out",
+        "tweetdock: garage.jsonl.gz is damaged; what can be read of it was used",
+        "tweetdock: old.jsonl.gz has 1 line that TweetDock did not write; they were left out",
     ]
 
 

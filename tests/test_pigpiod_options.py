@@ -24,7 +24,7 @@ NUMBERS = {
     "-t": range(2),
     "-x": range(1 << 63),
 }
-REFUSAL = "is not an option that may be given here; these may: -a -b -c -d -e -s -t -x"
+REFUSAL = "is not an option that is accepted here; accepted: -a -b -c -d -e -s -t -x"
 
 
 @given(st.data())
@@ -71,7 +71,7 @@ def test_any_other_text_is_refused_or_harmless(text: str) -> None:
 @pytest.mark.parametrize("letter", "fgmnlpkvV")
 def test_what_tweetdock_decides_itself_is_refused_with_the_reason(letter: str) -> None:
     for told in (f"-{letter}", f"-t 0 -{letter} 8888"):
-        with pytest.raises(ValueError, match=f"^-{letter} is not for here: "):
+        with pytest.raises(ValueError, match=f"^-{letter} is not accepted here: "):
             pigpiod_options(told)
 
 

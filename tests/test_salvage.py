@@ -78,13 +78,13 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     (folder / ".env").write_bytes(b"X_BEARER_TOKEN=\xff\n")
     (folder / ".env").chmod(0o600)
     (cure,) = cures(WrittenSettings.read(folder, {}, {}))
-    assert cure.startswith("let this user read it, as text in UTF-8: `ls -l ")
+    assert cure.startswith("make it UTF-8 text that this user may read: `ls -l ")
     (folder / ".env").write_text("what is this\n")
     (cure,) = cures(WrittenSettings.read(folder, {}, {}))
-    assert cure.startswith("mend that line of ")
+    assert cure.startswith("correct that line of ")
 
 
 def test_a_setting_that_there_is_not_may_have_any_name() -> None:
     wishes = WrittenSettings(Path("/nowhere/.env"), {}, {**TAGS, "TWEETDOCK_A:B": "1"}, {})
     (cure, *_) = cures(wishes)
-    assert cure == "it is set in the environment: write it right, or take it out"
+    assert cure == "it is set in the environment: correct its name, or remove it"

@@ -267,7 +267,7 @@ def test_a_wrong_value_is_told_with_its_name_and_what_is_accepted(
 def test_what_may_be_a_token_in_the_wrong_place_is_refused_unseen(name: str, token: str) -> None:
     problem = only_problem({**STREAM, name: token})
     assert problem.startswith(f"{name}=")
-    assert "a word of it is no " in problem
+    assert "a word of it is not a" in problem
     assert "AA" not in problem
     assert "bb" not in problem
 
@@ -412,10 +412,10 @@ def test_a_token_belongs_to_its_server() -> None:
             {**MASTODON, "TWEETDOCK_MASTODON_TOKENS": "abc"},
             "TWEETDOCK_MASTODON_TOKENS: host=token, several separated by space",
         ),
-        ({**STREAM, "X_BEARER_TOKEN": ""}, "X_BEARER_TOKEN: not set; X's stream takes no other"),
+        ({**STREAM, "X_BEARER_TOKEN": ""}, "X_BEARER_TOKEN: not set; X's stream accepts no other"),
         (
             {**STREAM, "TWEETDOCK_STALE_SECONDS": "20"},
-            "TWEETDOCK_STALE_SECONDS=20: a source of these may be quiet for 25 seconds",
+            "TWEETDOCK_STALE_SECONDS=20: must be longer than 25 seconds",
         ),
         (
             {
@@ -423,10 +423,10 @@ def test_a_token_belongs_to_its_server() -> None:
                 "TWEETDOCK_MASTODON_TOKENS": "fosstodon.org=x",
                 "TWEETDOCK_STALE_SECONDS": "60",
             },
-            "TWEETDOCK_STALE_SECONDS=60: a source of these may be quiet for 75 seconds",
+            "TWEETDOCK_STALE_SECONDS=60: must be longer than 75 seconds",
         ),
-        ({**LEAST, "TWEETDOCK_FOLLOW": "@a"}, "TWEETDOCK_FOLLOW: accounts are followed by x-st"),
-        ({**STREAM, "TWEETDOCK_FOLLOW": "a-b"}, "TWEETDOCK_FOLLOW=a-b: 'a-b' is no account"),
+        ({**LEAST, "TWEETDOCK_FOLLOW": "@a"}, "TWEETDOCK_FOLLOW: only the source x-st"),
+        ({**STREAM, "TWEETDOCK_FOLLOW": "a-b"}, "TWEETDOCK_FOLLOW=a-b: 'a-b' is not an account"),
         (
             {**STREAM, "TWEETDOCK_FOLLOW": "@a", "TWEETDOCK_X_QUERY": "#b"},
             "TWEETDOCK_FOLLOW: cannot be joined to TWEETDOCK_X_QUERY",
@@ -438,10 +438,10 @@ def test_a_token_belongs_to_its_server() -> None:
         ({**LEAST, "TWEETDOCK_SOURCES": "x, replay"}, "TWEETDOCK_SOURCES=replay: a comma list"),
         ({**LEAST, "TWEETDOCK_X_DAILY_BUDGET_USD": "0"}, "TWEETDOCK_X_DAILY_BUDGET_USD=0: a num"),
         ({**LEAST, "TWEETDOCK_X_PRICE_PER_POST": "free"}, "TWEETDOCK_X_PRICE_PER_POST=free: a nu"),
-        ({**BLUESKY, "TWEETDOCK_FOLLOW": "@a"}, "TWEETDOCK_FOLLOW: accounts are followed by x-str"),
-        ({**BLUESKY, "TWEETDOCK_LOOP": "1"}, "TWEETDOCK_LOOP=1: only a replay has an end"),
+        ({**BLUESKY, "TWEETDOCK_FOLLOW": "@a"}, "TWEETDOCK_FOLLOW: only the source x-str"),
+        ({**BLUESKY, "TWEETDOCK_LOOP": "1"}, "TWEETDOCK_LOOP=1: only a replay can start over"),
         ({**DEMO, "TWEETDOCK_SPEED": "60"}, "TWEETDOCK_SPEED=60: a demo runs at 1"),
-        ({**DEMO, "TWEETDOCK_LOOP": "1"}, "TWEETDOCK_LOOP=1: only a replay has an end"),
+        ({**DEMO, "TWEETDOCK_LOOP": "1"}, "TWEETDOCK_LOOP=1: only a replay can start over"),
     ],
 )
 def test_what_a_network_lacks_is_told(env: dict[str, str], problem: str) -> None:
@@ -504,9 +504,8 @@ def test_a_token_goes_to_a_server_by_https_or_not_at_all() -> None:
     """By http anybody on the way could have read it."""
     env = {**MASTODON, "TWEETDOCK_MASTODON": "http://a.org:3000"}
     env["TWEETDOCK_MASTODON_TOKENS"] = "a.org:3000=s3cret"
-    assert only_problem(env) == (
-        "TWEETDOCK_MASTODON_TOKENS: none goes to http://a.org:3000, where anybody can read it"
-    )
+    problem = only_problem(env)
+    assert problem.startswith("TWEETDOCK_MASTODON_TOKENS: no token is sent to http://a.org:3000")
 
 
 @pytest.mark.parametrize("host", ["localhost:3000", "127.0.0.1:3000", "127.9.9.9", "[::1]:3000"])
@@ -536,7 +535,7 @@ def test_the_subject_is_what_the_sources_are_asked_for(env: dict[str, str], subj
 
 
 def test_a_list_of_sources_may_not_be_empty() -> None:
-    assert "names none" in only_problem({**LEAST, "TWEETDOCK_SOURCES": ","})
+    assert "no source is named" in only_problem({**LEAST, "TWEETDOCK_SOURCES": ","})
 
 
 def test_made_up_posts_are_not_mixed_with_real_ones() -> None:

@@ -90,7 +90,7 @@ def test_after_a_bug_no_old_reading_stays(ear: Ear, tmp_path: Path) -> None:
     with Running(folder=tmp_path, env=told(ear), argv=argv) as daemon:
         assert daemon.process.wait(LIMIT) == 1
     ear.hear_all()
-    assert ear.said[-1] == "STATUS=ended by a bug of TweetDock, see its log"
+    assert ear.said[-1] == "STATUS=ended by a bug in TweetDock, see its log"
 
 
 def test_no_child_can_speak_in_our_name(ear: Ear, tmp_path: Path) -> None:

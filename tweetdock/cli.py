@@ -48,11 +48,11 @@ class Command(Protocol):
 
 # What the first word may be instead of flags; each is a file of that name in commands/.
 COMMANDS = {
-    "doctor": "look at everything that the gauge needs, and say what to do about what ails",
-    "calibrate": "find the pulses of each servo's ends, with the keyboard",
+    "doctor": "check everything that the gauge needs, and say how to fix each problem",
+    "calibrate": "find the pulses for both ends of each dial, with the keyboard",
     "face": "print a dial's face, to scale",
     "offload": "send closed archive files to an S3 bucket, and verify them there",
-    "export": "the history as CSV, archived posts as Parquet",
+    "export": "write the history as CSV, or archived posts as Parquet",
     "merge": "make one archive of several",
 }
 
@@ -86,8 +86,8 @@ def main(words: Sequence[str] | None = None) -> int:
         systemd.leave(f"cannot go on: {error}")
         return EXIT_UNAVAILABLE
     except Exception:
-        log.critical("this is a bug of TweetDock; please report it", exc_info=True)
-        systemd.leave("ended by a bug of TweetDock, see its log")
+        log.critical("this is a bug in TweetDock; please report it", exc_info=True)
+        systemd.leave("ended by a bug in TweetDock, see its log")
         return EXIT_BUG
 
 
@@ -119,7 +119,7 @@ def _load(arguments: argparse.Namespace) -> Settings:
     flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
     settings = load(flags, os.environ, Path.cwd(), demo=arguments.demo)
     if arguments.once and settings.is_only_replay:
-        raise SettingsError(["--once: a replay has but its first post to show at its start"])
+        raise SettingsError(["--once: not for a replay, which begins with a single post"])
     return settings
 
 
@@ -221,8 +221,8 @@ def _parser() -> argparse.ArgumentParser:
         usage=f"tweetdock [--demo] [--once] [settings]\n       tweetdock {'|'.join(COMMANDS)} ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="A hashtag's pulse on two dials: tweets and tweeters of the last hour.",
-        epilog="Settings come from these flags, the environment and .env, in this order;\n"
-        "credentials from the last two only. See .env.example.\n\n"
+        epilog="Settings come from flags, the environment and .env; the first that has one wins.\n"
+        "Credentials come from the last two only. See .env.example.\n\n"
         "other commands, each with a --help of its own:\n"
         + "".join(f"  tweetdock {name:8} {meaning}\n" for name, meaning in COMMANDS.items()),
         allow_abbrev=False,

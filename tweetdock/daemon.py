@@ -267,7 +267,7 @@ class Daemon:
         if needles.stop(max(0.0, deadline - time.monotonic())) and needles.are_home:
             log.info("needles at rest")
         else:
-            log.warning("needles not brought home: %s", needles.trouble or "there was no time")
+            log.warning("needles not at rest: %s", needles.trouble or "there was not enough time")
 
     def _check_servos(self, needles: NeedleThread, seconds: float) -> None:
         is_demanded = self._settings.servo_backend in ("pigpio", "lgpio")

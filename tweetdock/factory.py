@@ -40,7 +40,7 @@ def make_keeper(
     With an archive, a thread begun by `start` looks after its closed files until the house is left.
     """
     if settings.keep.archive is not None and not settings.is_live:
-        log.info("archive: a demo or a replay keeps nothing")
+        log.info("archive: a demo or a replay saves nothing")
     if settings.keep.archive is None or not settings.is_live:
         return Keeper(settings, subjects, None, is_guest=is_guest)
     closed_files_thread = _make_closed_files_thread(settings, settings.keep.archive)

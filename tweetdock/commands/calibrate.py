@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         return EXIT_UNAVAILABLE
     try:
         if not are_home:
-            complain(f"needles not brought home: {bench.trouble or 'there was no time'}")
+            complain(f"needles not at rest: {bench.trouble or 'there was not enough time'}")
         code = saver.report()
         sys.stderr.flush()
     except OSError:

@@ -57,15 +57,15 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.usage = "tweetdock doctor [--demo] [--json] [settings]"
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = (
-        "Look at everything that the gauge needs, and say what to do about what ails.\n"
-        "No servo is moved, nothing is written, and a gauge at work is left in peace."
+        "Check everything that the gauge needs, and say how to fix each problem.\n"
+        "No servo moves, nothing is written, and a running gauge is not disturbed."
     )
     parser.epilog = (
         "Settings are those of the gauge: its own flags, such as --sources bluesky (all of them:\n"
         "tweetdock --help), the environment and .env.\n"
         "The exit code is 0 if nothing failed, 1 otherwise."
     )
-    parser.add_argument("--demo", action="store_true", help="look at what a demo needs")
+    parser.add_argument("--demo", action="store_true", help="check only what a demo needs")
     parser.add_argument("--json", action="store_true", help="one JSON object, for machines")
     for setting in SETTINGS:
         if not setting.secret:
@@ -120,7 +120,7 @@ def _source_checks(settings: Settings) -> Iterator[Check]:
 
 
 def _keep_nothing() -> Iterator[Finding]:
-    yield Finding("state", Verdict.PASS, "a demo or a replay keeps nothing")
+    yield Finding("state", Verdict.PASS, "a demo or a replay saves nothing")
 
 
 def _tell(found: Iterable[Finding], things: Sequence[str]) -> int:

@@ -71,10 +71,10 @@ def warn_of(inputs: "Iterable[FileSummary]") -> None:
     """Say which archives are not whole, and what became of that."""
     for summary in inputs:
         if summary.damaged:
-            complain(f"{summary.path} is damaged; what can be read of it was taken")
+            complain(f"{summary.path} is damaged; what can be read of it was used")
         if summary.foreign:
             lines = counted(summary.foreign, "line")
-            complain(f"{summary.path} has {lines} that no TweetDock wrote; left out")
+            complain(f"{summary.path} has {lines} that TweetDock did not write; they were left out")
 
 
 def counted(number: int, noun: str) -> str:

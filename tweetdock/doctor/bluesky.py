@@ -127,7 +127,7 @@ class BlueskyCheckup:
             times, _ = sieve.sift(frames)
             if times:
                 return times[-1]
-        raise SourceError(f"{host} sends what has no time: is it a Jetstream host?")
+        raise SourceError(f"{host} sends nothing with a time: is it a Jetstream host?")
 
 
 def _alive(place: Endpoint, heard: Heard) -> Finding:
@@ -135,9 +135,7 @@ def _alive(place: Endpoint, heard: Heard) -> Finding:
     late_ms = now_ms - heard.event_ms
     if late_ms > LATE_MS:
         says = f"{place.host} answers, but is {duration(late_ms / 1000)} behind"
-        cure = (
-            f"if it stays so, take it out of {SETTING}; if all are, see whether the clock is right"
-        )
+        cure = f"if it stays so, remove it from {SETTING}; if all are late, check the clock"
         return place.finding(Verdict.WARN, says, cure)
     late = f"{max(0, late_ms) / 1000:.1f} s"
     return place.finding(Verdict.PASS, f"{place.host} answers; its newest event is {late} old")
@@ -147,11 +145,11 @@ def _dead(place: Endpoint, error: SourceError, *, others_work: bool) -> Finding:
     found = unreachable(place, error)
     cure = found.cure
     if others_work:
-        cure = f"nothing for now: another host stands in; if it stays so, take it out of {SETTING}"
+        cure = f"nothing for now: another host is used; if it stays so, remove it from {SETTING}"
     elif wrong := _cure_of_address(error):
         cure = wrong
     elif proxy := proxy_of(place.url.replace("ws", "http", 1)):
-        cure = f"let this machine out past the proxy {proxy}, through which no Bluesky comes"
+        cure = f"let this machine connect without the proxy {proxy}, which Bluesky cannot use"
     return place.finding(Verdict.WARN if others_work else Verdict.FAIL, found.says, cure)
 
 
@@ -174,7 +172,7 @@ def _said_of_all(found: Finding, others: Sequence[str]) -> Finding:
     *first, last = others
     names = f"{', '.join(first)} and {last}" if first else last
     link = " It" if found.says.endswith("?") else "; it"
-    return replace(found, says=f"{found.says}{link} is the same with {names}")
+    return replace(found, says=f"{found.says}{link} is the same for {names}")
 
 
 def _time_of(heard: Heard) -> int | None:

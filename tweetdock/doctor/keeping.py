@@ -20,8 +20,8 @@ from tweetdock.settings.keeping import KeepSettings
 LITTLE_BYTES, LEAST_BYTES = 500_000_000, 50_000_000
 BUCKET_SECONDS = 3.0  # each of three tries
 _ROOM = (
-    "make room: TWEETDOCK_ARCHIVE_KEEP and TWEETDOCK_OFFLOAD let old archive files go; "
-    "`sudo apt clean` and `journalctl --vacuum-size=50M` clear away what is nobody's"
+    "make room: TWEETDOCK_ARCHIVE_KEEP and TWEETDOCK_OFFLOAD remove old archive files; "
+    "`sudo apt clean` and `journalctl --vacuum-size=50M` remove old packages and logs"
 )
 
 
@@ -57,7 +57,7 @@ def _look_at_state(folder: Path) -> Iterator[Finding]:
         if trouble:
             yield Finding("state", Verdict.FAIL, trouble, cure(folder, "TWEETDOCK_STATE_DIR"))
         else:
-            yield Finding("state", Verdict.PASS, f"{folder} is made at the first start")
+            yield Finding("state", Verdict.PASS, f"{folder} will be made at the first start")
         return
     remedy = cure(folder, "TWEETDOCK_STATE_DIR", is_ours=_has_state(folder))
     if trouble:
@@ -79,34 +79,34 @@ def _look_at_state(folder: Path) -> Iterator[Finding]:
 
 
 def _state(folder: Path, condition: Condition | None, *, is_at_work: bool) -> Finding:
-    at_work = "; a TweetDock is at work on it" if is_at_work else ""
+    at_work = "; a running TweetDock uses it" if is_at_work else ""
     if condition is None:
-        return Finding("state", Verdict.PASS, f"{folder}: nothing is kept yet{at_work}")
+        return Finding("state", Verdict.PASS, f"{folder}: nothing is saved yet{at_work}")
     if condition.damage:
         return Finding(
             "state",
             Verdict.FAIL,
             f"{folder}/state.db is damaged: {condition.damage}",
             "put a backup of it there now if you have one; else the next start moves it aside and "
-            "begins a new history. After a power cut that is bad luck, if it happens again the SD "
-            "card wears out",
+            "begins a new history. After a power cut that is bad luck; if it happens again, the SD "
+            "card is worn out",
         )
     if condition.version > len(MIGRATIONS):
         return Finding(
             "state",
             Verdict.FAIL,
             f"{folder}/state.db was written by a newer TweetDock",
-            "install that one again, or move the file away to begin anew",
+            "install that version again, or move the file away to begin a new history",
         )
     if condition.version < len(MIGRATIONS):
-        says = f"{folder}: of an older TweetDock; the next start brings it forward{at_work}"
+        says = f"{folder}: from an older TweetDock; the next start converts it{at_work}"
         return Finding("state", Verdict.PASS, says)
     return Finding("state", Verdict.PASS, f"{folder}: {_saved(condition.saved_ms)}{at_work}")
 
 
 def _saved(saved_ms: int | None) -> str:
     if saved_ms is None:
-        return "nothing is kept yet"
+        return "nothing is saved yet"
     seconds = time.time() - saved_ms / 1000
     # Ahead of us: the clock was wrong then, or is now.
     return f"saved {duration(seconds)} ago" if seconds >= 0 else "saved by a clock that was ahead"
@@ -117,15 +117,15 @@ def _disk(thing: str, path: Path) -> Finding:
     try:
         disk = os.statvfs(place)
     except OSError as error:
-        says = f"the disk of {place} cannot be looked at: {error.strerror}"
-        return Finding(thing, Verdict.FAIL, says, "look after the disk: `dmesg` may say more")
+        says = f"the disk of {place} cannot be checked: {error.strerror}"
+        return Finding(thing, Verdict.FAIL, says, "check the disk: `dmesg` may say more")
     if disk.f_flag & os.ST_RDONLY:
         return Finding(
             thing,
             Verdict.FAIL,
-            f"the file system of {place} can only be read",
-            "Linux does so when an SD card fails (`dmesg` says it): replace the card; if it was "
-            "mounted so on purpose, name another folder",
+            f"the file system of {place} is read-only",
+            "Linux does that when an SD card fails (see `dmesg`): replace the card; if it was "
+            "mounted so on purpose, choose another folder",
         )
     if disk.f_blocks == 0:
         return Finding(thing, Verdict.PASS, f"{place} does not say how much is free")
@@ -153,8 +153,8 @@ def _look_at_archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
         yield Finding(
             "archive",
             Verdict.WARN,
-            "nothing closes its file, and only closed files go to the bucket",
-            "TWEETDOCK_ARCHIVE_ROTATE=daily does it at midnight UTC; logrotate may, too",
+            "its file is never closed, and only closed files go to the bucket",
+            "TWEETDOCK_ARCHIVE_ROTATE=daily closes it at midnight UTC; logrotate can do that, too",
         )
 
 
@@ -162,11 +162,11 @@ def _archive(path: Path) -> Finding:
     try:
         closed = len(ClosedFiles(path).closed())
         size = path.stat().st_size
-        at_work = "; a TweetDock is at work on it" if is_held(path) else ""
+        at_work = "; a running TweetDock uses it" if is_held(path) else ""
     except FileNotFoundError:
-        return Finding("archive", Verdict.PASS, f"{path} is made at the first start")
+        return Finding("archive", Verdict.PASS, f"{path} will be made at the first start")
     except OSError as error:
-        says = f"{path} cannot be looked at: {error.strerror}"
+        says = f"{path} cannot be checked: {error.strerror}"
         return Finding("archive", Verdict.FAIL, says, cure(path, "TWEETDOCK_ARCHIVE"))
     files = f"; {closed} closed file{'s' * (closed != 1)} beside it" if closed else ""
     return Finding("archive", Verdict.PASS, f"{path}, {_size(size)}{files}{at_work}")
@@ -183,7 +183,7 @@ def _look_at_bucket(keep: KeepSettings) -> Iterator[Finding]:
         says, _, remedy = str(error).partition(": ")
         yield Finding("bucket", Verdict.FAIL, says, remedy or "closed files stay here meanwhile")
     else:
-        yield Finding("bucket", Verdict.PASS, f"{keep.offload} is there and lets us in")
+        yield Finding("bucket", Verdict.PASS, f"{keep.offload} exists and can be used")
 
 
 def _has_state(folder: Path) -> bool:

@@ -23,8 +23,8 @@ HOT_CELSIUS = 80.0  # from here on a Pi slows itself down
 _LOW_NOW, _LOW_BEFORE = 1 << 0, 1 << 16
 _SLOWED_NOW, _SLOWED_BEFORE = 0b1110, 0b1110 << 16
 _SUPPLY = (
-    "a Pi wants a supply of its own, 5.1 V and 3 A (a Pi 5: 5 A), on a short thick cable; and the "
-    "servos want another, with the grounds joined"
+    "give the Pi a power supply of its own, 5.1 V and 3 A (a Pi 5: 5 A), with a short thick cable; "
+    "give the servos another one, and join the grounds"
 )
 _COOLER = "give it air, or a heat sink"
 
@@ -78,8 +78,8 @@ class Machine:
             if _text(name) == "rpi_volt":
                 if _text(name.with_name("in0_lcrit_alarm")) == "1":
                     return Finding("power", Verdict.FAIL, "the voltage is too low", _SUPPLY)
-                return Finding("power", Verdict.PASS, "the voltage is as it should be")
-        says = "not known: neither vcgencmd nor the kernel says how it is here"
+                return Finding("power", Verdict.PASS, "the voltage is fine")
+        says = "unknown: neither vcgencmd nor the kernel tells it here"
         return Finding("power", Verdict.PASS, says)
 
     def _look_at_heat(self) -> Iterator[Finding]:
@@ -92,7 +92,7 @@ class Machine:
     def _look_at_clock(self) -> Iterator[Finding]:
         cure = "`sudo timedatectl set-ntp true`, and let the network reach a time server"
         if time.gmtime().tm_year < FIRST_YEAR:
-            says = f"it is not {time.gmtime().tm_year}: the clock was not set since the start"
+            says = f"it shows {time.gmtime().tm_year}: the clock was not set since the start"
             yield Finding("clock", Verdict.FAIL, says, cure)
         elif (self._root / "run/systemd/timesync/synchronized").exists():
             yield Finding("clock", Verdict.PASS, "set by a time server")
@@ -102,7 +102,7 @@ class Machine:
                 case "yes":
                     yield Finding("clock", Verdict.PASS, "set by a time server")
                 case "no":
-                    says = "no time server has set it since the start; what it shows may be wrong"
+                    says = "no time server has set it since the start, so it may be wrong"
                     yield Finding("clock", Verdict.WARN, says, cure)
 
     def _ask(self, command: str) -> str:
@@ -133,9 +133,9 @@ def _power(flags: int) -> Iterator[Finding]:
         yield Finding("power", Verdict.WARN, says, _SUPPLY)
     # Too low a voltage slows it down, too: that is said above already.
     elif flags & _SLOWED_NOW:
-        yield Finding("power", Verdict.WARN, "it slows itself down right now", _COOLER)
+        yield Finding("power", Verdict.WARN, "the processor is slowed down right now", _COOLER)
     elif flags & _SLOWED_BEFORE:
-        says = "it has slowed itself down since the start; that is heat"
+        says = "the processor was slowed down since the start, because of heat"
         yield Finding("power", Verdict.WARN, says, _COOLER)
     else:
         yield Finding("power", Verdict.PASS, "the voltage was never too low since the start")
@@ -143,7 +143,7 @@ def _power(flags: int) -> Iterator[Finding]:
 
 def _heat(celsius: float) -> Finding:
     if celsius >= HOT_CELSIUS:
-        says = f"{celsius:.0f} °C: so hot it slows itself down"
+        says = f"{celsius:.0f} °C: too hot, so the processor slows down"
         return Finding("heat", Verdict.WARN, says, _COOLER)
     return Finding("heat", Verdict.PASS, f"{celsius:.0f} °C")
 

@@ -96,7 +96,7 @@ class MastodonCheckup:
         if not instance.remark:
             says = f"{says}; it {remark}" if remark else says
             return Finding("mastodon feed", Verdict.PASS, says)
-        cure = f"for the other posts name another server beside it in {SETTING}"
+        cure = f"for the other posts add another server to {SETTING}"
         return Finding("mastodon feed", Verdict.WARN, f"{says}, but it {instance.remark}", cure)
 
     def _limit(self, client: MastodonClient) -> Finding:
@@ -112,7 +112,7 @@ class MastodonCheckup:
         self, client: MastodonClient, instance: Instance, until: float
     ) -> Iterator[Finding]:
         if not self._token:
-            says = f"no token for {self._host}, so its posts come by asking, some seconds later"
+            says = f"no token for {self._host}, so it is polled, and posts come some seconds later"
             yield Finding("mastodon live", Verdict.PASS, says)
             return
         place = host_of(streaming_base(instance, self._server) or self._server)
@@ -141,8 +141,8 @@ class MastodonCheckup:
             found = unreachable(Endpoint.through_proxy("mastodon", url, SETTING), error)
             says = found.says
         cure = (
-            "nothing for now, as posts come by asking, some seconds later; if it stays so, tell "
-            f"those who run {self._host}"
+            "nothing for now: it is polled, and posts come some seconds later; if it stays so, "
+            f"tell the people who run {self._host}"
         )
         return Finding("mastodon live", Verdict.WARN, f"no stream: {says}", cure)
 
@@ -155,11 +155,13 @@ class MastodonCheckup:
             yield about_token
         elif status == 429:
             yield knocked
-            cure = "look again later, TweetDock waits by itself; who else asks from this address?"
+            cure = (
+                "try again later, TweetDock waits by itself; does another program use this address?"
+            )
             yield Finding("mastodon limit", Verdict.WARN, says, cure)
         elif "closed its hashtag feed" in says:
             yield knocked
-            cure = f"take it out of {SETTING}, and name another server there"
+            cure = f"remove it from {SETTING}, and add another server"
             yield Finding("mastodon feed", Verdict.FAIL, says, cure)
         elif 300 <= status < 400:
             cure = f"name the server in {SETTING} as its own page does; or {LOG_IN}"

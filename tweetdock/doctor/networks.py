@@ -74,25 +74,25 @@ class ReplayCheckup:
         scope = "" if is_all else "of its first megabyte "
         says = f"{self._path}: {form}{posts:,} of {findings.entries:,} entries {scope}are posts"
         if troubles := "; ".join(findings.sentences):
-            cure = "nothing, if that is known: the rest is played; else look at the file"
+            cure = "nothing, if you know of that: the rest is played; else check the file"
             return self._finding(Verdict.WARN, f"{says}; {troubles}", cure)
         return self._finding(Verdict.PASS, says)
 
     def _without_posts(self, packing: bytes, findings: RecordingSummary) -> tuple[str, str]:
         if unpack := PACKED.get(packing):
-            says = f"{self._path} is packed in a way that is not read here; gzip is"
+            says = f"{self._path} is packed in a way that TweetDock does not read; it reads gzip"
             return says, f"unpack it: {unpack} {self._path}"
         if packing == b"PAR1":
-            return f"{self._path} is a Parquet file, and no recording", "replay the archive itself"
+            return f"{self._path} is a Parquet file, not a recording", "replay the archive itself"
         found = "; ".join((*findings.sentences, *findings.others))
         says = f"{self._path} has no posts{f': {found}' if found else ', it is empty'}"
         return says, (
-            "replay an archive of TweetDock's, or what X, Bluesky or Mastodon sent, a post a line"
+            "replay an archive of TweetDock, or posts that X, Bluesky or Mastodon sent, one a line"
         )
 
     def _cure(self, error: OSError) -> str:
         if isinstance(error, FileNotFoundError):
-            return f"check TWEETDOCK_SOURCES={self._name}: the path is taken from where you start"
+            return f"check TWEETDOCK_SOURCES={self._name}: its path begins where you start"
         if isinstance(error, PermissionError):
             return f"let the user who runs TweetDock read it: chmod a+r {self._path}"
         return "name a file that can be read in TWEETDOCK_SOURCES=replay:FILE"
@@ -167,4 +167,4 @@ def _look_at_replay(source: str, lines: Callable[[Path], Iterator[Text]]) -> Loo
 
 
 def _look_at_demo() -> Iterator[Finding]:
-    yield Finding("demo", Verdict.PASS, "the posts are made up, which takes no network")
+    yield Finding("demo", Verdict.PASS, "the posts are made up, so no network is needed")

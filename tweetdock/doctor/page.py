@@ -46,7 +46,7 @@ def _look_at_page(host: str, port: int, *, is_wished: bool) -> Iterator[Finding]
             "page",
             Verdict.WARN,
             "everybody in your network can see it",
-            f"fine at home, if that is meant; {alone} shows it to this machine alone",
+            f"fine at home, if you want that; {alone} shows it to this machine only",
         )
 
 
@@ -75,17 +75,17 @@ def _tenant(where: str, host: str, port: int, *, is_wished: bool) -> Finding:
     """Who is there: a TweetDock, and how it is, or somebody else."""
     reading = _ask(host, port, "/api/reading")
     if reading is not None and reading.status == 503 and _NO_READING in reading.body:
-        return Finding("page", Verdict.PASS, f"a TweetDock has just been started at {where}")
+        return Finding("page", Verdict.PASS, f"a TweetDock has just started at {where}")
     if reading is None or not reading.grade:
-        return _taken(f"another program is at {where}", port, is_wished=is_wished)
-    says = f"a TweetDock is at work at {where}, and its reading is {reading.grade}"
+        return _taken(f"another program uses {where}", port, is_wished=is_wished)
+    says = f"a TweetDock runs at {where}, and its reading is {reading.grade}"
     health = _ask(host, port, "/healthz")
     if health is None or health.status != 200:
         reason = health.reason if health else "no answer"
-        cure = "its log says more; start it anew"
-        return Finding("page", Verdict.FAIL, f"{says}, but it is not well: {reason}", cure)
+        cure = "see its log, then restart it"
+        return Finding("page", Verdict.FAIL, f"{says}, but it has a problem: {reason}", cure)
     if reading.grade == Grade.STALE:
-        return Finding("page", Verdict.WARN, says, "what is said here of its sources tells why")
+        return Finding("page", Verdict.WARN, says, "the lines on its sources tell why")
     return Finding("page", Verdict.PASS, says)
 
 
@@ -96,11 +96,11 @@ def _vacancy(where: str, host: str, port: int, *, is_wished: bool) -> Finding:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
     except OSError as error:
-        says = f"{where} cannot be had: {error.strerror or error}"
+        says = f"{where} cannot be used: {error.strerror or error}"
         if error.errno == errno.EACCES:
-            says = f"{where} cannot be had: ports below 1024 are for root"
+            says = f"{where} cannot be used: ports below 1024 are for root"
         elif error.errno == errno.EADDRNOTAVAIL:
-            says = f"{where} cannot be had: this machine does not have that address"
+            says = f"{where} cannot be used: this machine does not have that address"
         return _taken(says, port, is_wished=is_wished)
     return Finding("page", Verdict.PASS, f"{where} is free")
 

@@ -22,7 +22,7 @@ from tweetdock.sources.http import proxy_of
 from tweetdock.sources.polling import RateLimit
 
 DAY_MS = 86_400_000
-SET_CLOCK = "let this machine go by the network's time: sudo timedatectl set-ntp true"
+SET_CLOCK = "let a time server set this machine's clock: sudo timedatectl set-ntp true"
 # A limit that allows it nearly as often as the owner wants it does no harm.
 HARMLESS_SECONDS = 10.0
 
@@ -32,8 +32,8 @@ NAME_SECONDS = 5.5  # a resolver asks once more after five
 ADDRESS_SECONDS = 2.0
 KNOCK_SECONDS = NAME_SECONDS + ADDRESS_SECONDS
 TOO_EARLY = 9  # OpenSSL: X509_V_ERR_CERT_NOT_YET_VALID
-LOG_IN = "open any page in a browser on this network and log in, then look again"
-AGAIN = "look again in a minute; TweetDock itself keeps trying"
+LOG_IN = "open any page in a browser on this network and log in, then try again"
+AGAIN = "try again in a minute; TweetDock itself keeps trying"
 # As the sources say it.
 PORTAL_SIGN, SILENCE_SIGN, LATE_SIGN = "login page", "has said nothing", "does not answer in time"
 
@@ -53,9 +53,9 @@ def clock_finding(source: str, whose: str, server_ms: int, machine_ms: int) -> F
     order = "ahead of" if off_ms > 0 else "behind"
     says = f"this machine's clock is {by} {order} {whose}"
     if days < 1:
-        says = f"{says}; the counts are right all the same, as they go by {whose}"
+        says = f"{says}; the counts are still right, as they use {whose}"
         return Finding(thing, Verdict.WARN, says, SET_CLOCK)
-    says = f"{says}: by such a clock certificates, logs and archives go wrong"
+    says = f"{says}, which breaks certificates, logs and archives"
     return Finding(thing, Verdict.FAIL, says, SET_CLOCK)
 
 
@@ -74,7 +74,7 @@ def limit_finding(
     """
     thing = f"{source} limit"
     if limit is None:
-        return Finding(thing, Verdict.PASS, f"nothing is said of a limit of {what}")
+        return Finding(thing, Verdict.PASS, f"the server names no limit for {what}")
     share = (
         f"{limit.remaining:,}"
         if limit.allowed is None
@@ -87,8 +87,8 @@ def limit_finding(
     return Finding(
         thing,
         Verdict.WARN,
-        f"{says}, which is one look every {duration(seconds)} until then",
-        "see whether another program asks with the same credentials or from the same address; "
+        f"{says}, which is enough for one every {duration(seconds)}",
+        "check whether another program uses the same credentials or the same address; "
         "TweetDock slows down by itself",
     )
 
@@ -154,10 +154,10 @@ def knock(place: Endpoint) -> Finding:
         Verdict.WARN,
         f"{place.host} answers{way}, but only after its {family}address {silent[0]} did not: "
         "each new connection takes seconds",
-        "mend IPv6 in this network's router, or switch it off on this machine: "
+        "fix IPv6 in this network's router, or switch it off on this machine: "
         "sudo sysctl net.ipv6.conf.all.disable_ipv6=1"
         if family
-        else "nothing to do, if it is gone tomorrow",
+        else "nothing to do if it is gone tomorrow",
     )
 
 
@@ -169,22 +169,24 @@ def unreachable(place: Endpoint, error: Exception) -> Finding:
             case ssl.SSLCertVerificationError():
                 return _untrusted(place, cause)
             case _ if type(cause).__name__ == "ProxyError" and place.proxy:
-                says = f"the proxy {place.proxy} does not lead to {place.host}"
-                cure = f"check HTTPS_PROXY, or name {place.host} in NO_PROXY to go past the proxy"
+                says = f"the proxy {place.proxy} does not reach {place.host}"
+                cure = f"check HTTPS_PROXY, or name {place.host} in NO_PROXY to do without"
             case _ if type(cause).__name__ == "InvalidSchema" and place.proxy:
-                says = f"the proxy {place.proxy} speaks SOCKS, for which a package is missing here"
+                says = f"the proxy {place.proxy} uses SOCKS, for which a package is missing here"
                 cure = "pip install pysocks, or name an HTTP proxy in HTTPS_PROXY"
             case socket.gaierror() | UnicodeError():
                 says = f"{name} cannot be found: is this machine on the network?"
                 cure = (
-                    "look at the cable or the Wi-Fi (hostname -I shows this machine's "
+                    "check the cable or the Wi-Fi (hostname -I shows this machine's "
                     f"addresses); if other names are found, check {_setting(place)}"
                 )
             case ConnectionRefusedError():
                 return _refused(place, name)
             case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
-                says = f"no way leads to {name}: this machine's network is down"
-                cure = "look at the cable or the Wi-Fi (ip route shows a default if there is a way)"
+                says = f"there is no route to {name}: this machine's network is down"
+                cure = (
+                    "check the cable or the Wi-Fi (ip route shows a default route if there is one)"
+                )
             case TimeoutError() if SILENCE_SIGN not in str(error):
                 return _late(place, name)
             case _:
@@ -263,25 +265,25 @@ def _untrusted(place: Endpoint, error: ssl.SSLCertVerificationError) -> Finding:
     reason = error.verify_message.rstrip(".")
     return place.finding(
         Verdict.FAIL,
-        f"{place.host}'s certificate is not to be trusted ({reason}): somebody else answers in its "
+        f"{place.host}'s certificate cannot be trusted ({reason}): another server answers in its "
         f"place, or the date is wrong ({today:%Y-%m-%d} here)",
-        f"if this is a guest's Wi-Fi, {LOG_IN}; where a company's proxy reads along, name its "
-        "certificate in REQUESTS_CA_BUNDLE and SSL_CERT_FILE",
+        f"on a guest Wi-Fi, {LOG_IN}; behind a company's proxy, name its certificate in "
+        "REQUESTS_CA_BUNDLE and SSL_CERT_FILE",
     )
 
 
 def _no_address(place: Endpoint) -> Finding:
     name = f"the proxy {place.proxy}" if place.proxy else place.url
     cure = f"correct {_setting(place)}: http://host:port, with a port up to 65535"
-    return place.finding(Verdict.FAIL, f"{name} is no address", cure)
+    return place.finding(Verdict.FAIL, f"{name} is not an address", cure)
 
 
 def _late(place: Endpoint, name: str) -> Finding:
     return place.finding(
         Verdict.FAIL,
         f"{name} {LATE_SIGN}",
-        "see whether another machine on this network gets there: if not, a firewall or "
-        f"the network's own way out is at fault; else check {_setting(place)}",
+        "try to reach it from another machine on this network: if that fails too, a firewall "
+        f"or the router is the cause; else check {_setting(place)}",
     )
 
 
@@ -294,12 +296,12 @@ def _refused(place: Endpoint, name: str) -> Finding:
     if any(ip_address(one.partition("%")[0]).is_unspecified for one in places):
         return place.finding(
             Verdict.FAIL,
-            f"{name} is blocked in this network: its name leads to nowhere (0.0.0.0)",
-            f"allow {host} in the filter that does so, such as Pi-hole",
+            f"{name} is blocked in this network: its name points to 0.0.0.0",
+            f"allow {host} in the filter that blocks it, such as Pi-hole",
         )
-    cure = f"check {_setting(place)}, and what stands in the way: a firewall, a server that is down"
+    cure = f"check {_setting(place)}; a firewall, or a server that is down, may be the cause"
     return place.finding(
-        Verdict.FAIL, f"{name} refuses the connection: nobody listens at port {port}", cure
+        Verdict.FAIL, f"{name} refuses the connection: nothing listens at port {port}", cure
     )
 
 

@@ -29,8 +29,8 @@ _IN_ANY = re.compile(_BEHIND_SLASHES)
 _HIDDEN = "..."
 
 LIMIT_SECONDS = 15.0
-_SLOW = "try again; if it stays so, look at the network and at what this line is about"
-_BUG = "this is a bug of TweetDock; please report it"
+_SLOW = "try again; if it happens again, check the network and what this line names"
+_BUG = "this is a bug in TweetDock; please report it"
 
 
 class Verdict(StrEnum):
@@ -95,14 +95,18 @@ class Report:
 
     def sum_up(self, findings: Sequence[Finding]) -> str:
         """The last line."""
-        ailing, odd = (
-            sum(finding.verdict is verdict for finding in findings)
-            for verdict in (Verdict.FAIL, Verdict.WARN)
+        problems, warnings = (
+            _counted(sum(finding.verdict is verdict for finding in findings), noun)
+            for verdict, noun in ((Verdict.FAIL, "problem"), (Verdict.WARN, "warning"))
         )
-        mend = f"{ailing} thing{'s' * (ailing != 1)} to mend"
-        if ailing:
-            return f"{mend}, {odd} to know of." if odd else f"{mend}."
-        return f"All works; {odd} thing{'s' * (odd != 1)} to know of." if odd else "All is well."
+        match worst(findings):
+            case Verdict.PASS:
+                return "All is well."
+            case Verdict.WARN:
+                return f"No problems, {warnings}."
+            case Verdict.FAIL:
+                has_both = any(finding.verdict is Verdict.WARN for finding in findings)
+                return f"{problems}, {warnings}." if has_both else f"{problems}."
 
     def _verdict(self, verdict: Verdict) -> str:
         return f"\x1b[{_COLOURS[verdict]}m{verdict}\x1b[0m" if self._coloured else str(verdict)
@@ -117,6 +121,10 @@ class Report:
             break_long_words=False,
             break_on_hyphens=False,
         ) or [first.rstrip()]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
@@ -240,7 +248,7 @@ class _Look:
                 self._found.put(finding)
         except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
             # The kind only: what the error says may be secret.
-            says = f"looking at it failed: {type(error).__name__}"
+            says = f"the check failed: {type(error).__name__}"
             self._found.put(Finding(self._check.thing, Verdict.FAIL, says, _BUG))
         self._found.put(None)
 

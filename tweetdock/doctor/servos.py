@@ -74,13 +74,13 @@ def knock(address: str, port: int) -> Knock:
             try:
                 version, revision = (ask(wire, command) for command in (VERSION, BOARD))
             except TimeoutError:
-                trouble = "a program that says nothing: a pigpiod that hangs, or another one"
+                trouble = "a program that does not answer: a pigpiod that hangs, or another program"
                 return Knock(where, trouble=trouble, is_open=True)
             except (OSError, ValueError):
                 return Knock(where, trouble="another program", is_open=True)
             return Knock(where, version, revision)
     except socket.gaierror:
-        return Knock(where, trouble=f"no host of the name {address} can be found")
+        return Knock(where, trouble=f"the host {address} cannot be found")
     except (OSError, UnicodeError):
         return Knock(where, trouble=f"no pigpiod answers at {where}")
 
@@ -105,7 +105,7 @@ def _look_at_backend(
     elif name == "lgpio":
         yield _lgpio(model, devices)
     elif any(board in model for board in PI_5_FAMILY) and not settings.pigpio_addr:
-        cure = "leave TWEETDOCK_SERVO_BACKEND to auto, which takes lgpio here"
+        cure = "set TWEETDOCK_SERVO_BACKEND=auto, which uses lgpio here"
         yield Finding("servos", Verdict.FAIL, f"pigpio cannot run on a {_short(model)}", cure)
     else:
         yield _pigpio(settings, machine, devices, lock)
@@ -116,7 +116,7 @@ def _mock(settings: Settings, machine: Machine) -> Finding:
         return Finding("servos", Verdict.PASS, "none: a demo moves no servo")
     if machine.is_pi:
         says = "mock: no servo will move, though this is a Raspberry Pi"
-        cure = "set TWEETDOCK_SERVO_BACKEND=auto, which takes what suits this Pi"
+        cure = "set TWEETDOCK_SERVO_BACKEND=auto, which picks what suits this Pi"
         return Finding("servos", Verdict.WARN, says, cure)
     why = "asked for" if settings.servo_backend == "mock" else "as this is no Raspberry Pi"
     return Finding("servos", Verdict.PASS, f"mock, {why}: the needles move on the page only")
@@ -132,7 +132,7 @@ def _pigpio(settings: Settings, machine: Machine, devices: Path, lock: PigpiodLo
         return Finding("servos", Verdict.PASS, says)
     if found.is_open:
         says = f"pigpio: at {where} is {found.trouble} (Jupyter uses 8888, too)"
-        cure = "end that, or let pigpiod have another port: PIGPIO_PORT=8889; if it is a pigpiod, "
+        cure = "stop that, or give pigpiod another port: PIGPIO_PORT=8889; if it is a pigpiod, "
         cure += "restart it"
         return Finding("servos", Verdict.FAIL, says, cure)
     if settings.pigpio_addr:

@@ -158,7 +158,7 @@ def look_at_settings(wishes: WrittenSettings, usable: UsableSettings) -> Iterato
             "settings",
             Verdict.WARN,
             f"the environment wins over {ENV_FILE} in {', '.join(hidden)}",
-            f"if {ENV_FILE} is meant, take it out of the environment: unset {' '.join(hidden)}",
+            f"to use {ENV_FILE}, remove it from the environment: unset {' '.join(hidden)}",
         )
     yield from _look_at_mode(wishes)
 
@@ -178,7 +178,7 @@ def _look_at_mode(wishes: WrittenSettings) -> Iterator[Finding]:
         yield Finding(
             "settings",
             Verdict.WARN,
-            f"{wishes.path} {holds}, and others than its owner may read it",
+            f"{wishes.path} {holds}, and other users may read it",
             _closed(wishes.path, file),
         )
 
@@ -205,17 +205,17 @@ def _cure(problem: str, wishes: WrittenSettings) -> str:
     if problem in wishes.file_problems:
         if problem.startswith(f"{wishes.path}: "):
             where = quote(str(wishes.path))
-            return f"let this user read it, as text in UTF-8: `ls -l {where}` shows whose it is"
-        return f"mend that line of {wishes.path}; .env.example shows how it is written"
+            return f"make it UTF-8 text that this user may read: `ls -l {where}` shows its owner"
+        return f"correct that line of {wishes.path}; .env.example shows how it is written"
     name = name_of(problem)
     place = wishes.place_of(name)
     if not place and not wishes.path.exists():
-        return f"there is no {wishes.path}: go to the folder that has it, or write one"
+        return f"there is no {wishes.path}: start in the folder that has it, or write one"
     if not place:
         return f"write it into {wishes.path}; .env.example explains it"
     if name not in _OURS:
-        return f"it is set {place}: write it right, or take it out"
-    return f"it is set {place}: mend it there"
+        return f"it is set {place}: correct its name, or remove it"
+    return f"it is set {place}: correct it there"
 
 
 def _subject(settings: Settings) -> str:

@@ -67,32 +67,32 @@ def refused(
             return Finding(f"{source} credentials", Verdict.FAIL, says, _new_keys(credentials))
         case 429 if not trouble.needs_owner:
             cure = (
-                "look again later, TweetDock waits by itself; does another program ask with the "
+                "try again later, TweetDock waits by itself; does another program use the "
                 "same credentials?"
             )
             return Finding(f"{source} limit", Verdict.WARN, says, cure)
         case 402:
-            cure = f"add credits under Billing in {CONSOLE}; TweetDock goes on by itself then"
+            cure = f"add credits under Billing in {CONSOLE}; TweetDock then continues by itself"
         case 403 if "spending cap" in says:
             cure = f"raise the spending limit under Billing in {CONSOLE}, or wait until it ends"
         case 403:
             cure = (
-                f"see under Apps in {CONSOLE} whether the app belongs to a project whose plan "
+                f"check under Apps in {CONSOLE} that the app belongs to a project whose plan "
                 "includes this"
             )
         case 429:
             cure = f"wait for the next month, or take a larger plan in {CONSOLE}"
         case _:
-            cure = "look again later; TweetDock keeps trying"
+            cure = "try again later; TweetDock keeps trying"
     return Finding(f"{source} account", Verdict.FAIL, says, cure)
 
 
 def _new_keys(credentials: Credentials) -> str:
     place = f"under Keys and tokens of the app in {CONSOLE}"
     if credentials.bearer_token:
-        return f"make a Bearer Token anew {place}, and set X_BEARER_TOKEN to it"
+        return f"make a new Bearer Token {place}, and set X_BEARER_TOKEN to it"
     return (
-        f"make the app's keys and access tokens anew {place}, and set X_CONSUMER_KEY, "
+        f"make new keys and access tokens {place}, and set X_CONSUMER_KEY, "
         "X_CONSUMER_SECRET, X_ACCESS_TOKEN and X_ACCESS_TOKEN_SECRET to them"
     )
 
@@ -120,7 +120,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
         yield Finding("spending", Verdict.WARN, f"{says}; {error}", cure)
         return
     left = budget.posts_left(now_ms)
-    more = "" if left is None else f"; {left:,} posts more may be read"
+    more = "" if left is None else f"; {left:,} more posts may be read"
     yield Finding("spending", Verdict.PASS, says + more)
 
 
@@ -207,7 +207,7 @@ class XCheckup:
             yield clock_finding("x", "X's", server_ms, round(self._wall() * 1000))
         yield self._accepted(len(found.page.ids) + len(found.page.unreadable))
         if self._query in self._asked:
-            yield Finding("x query", Verdict.PASS, f"X takes {_short(self._query)}")
+            yield Finding("x query", Verdict.PASS, f"X accepts {_short(self._query)}")
         else:
             says = f"not tried, as it has no room for one more word: {_short(self._query)}"
             yield Finding("x query", Verdict.PASS, says)
@@ -218,11 +218,11 @@ class XCheckup:
     def _accepted(self, posts: int) -> Finding:
         what = f"X accepts {self._credentials_by_name}"
         if not posts:
-            says = f"{what}; asked for a word that no post has, which costs nothing"
+            says = f"{what}; the test search is for a word that no post has, which costs nothing"
             return Finding("x credentials", Verdict.PASS, says)
         cost = posts * self._settings.x.usd_per_post
-        says = f"{what}, but sent {posts} posts for a word that nobody writes: ${cost:.3f}"
-        cure = f"look whether {self._place.host} is X itself, as X_API_URL says"
+        says = f"{what}, but sent {posts} posts for a word that no post has: ${cost:.3f}"
+        cure = f"check X_API_URL: is {self._place.host} really X?"
         return Finding("x credentials", Verdict.WARN, says, cure)
 
     @property
@@ -268,30 +268,34 @@ class XCheckup:
             cure = "change TWEETDOCK_FOLLOW or the hashtags" if error.needs_owner else AGAIN
             return Finding(thing, Verdict.FAIL, str(error), cure)
         ours = sum(rule.tag.startswith(TAG) for rule in there)
-        says = f"X keeps {_counted(ours)} of TweetDock's"
-        closed = "the stream was not opened, as X allows one and a gauge at work would lose it"
+        says = f"X has {_counted(ours)} of TweetDock"
+        closed = "the stream was not opened, as X allows only one and a running gauge would lose it"
         others = len(there) - ours
         if not others:
             return Finding(thing, Verdict.PASS, f"{says}; {closed}")
-        says = f"{says} and {_counted(others)} of other programs, whose posts come along and cost"
-        cure = f"let TweetDock have an app of its own in {CONSOLE}, or delete what nobody needs"
+        says = (
+            f"{says} and {_counted(others)} of other programs, whose posts are sent too, and cost"
+        )
+        cure = (
+            f"give TweetDock an app of its own in {CONSOLE}, or delete the rules that nobody needs"
+        )
         return Finding(thing, Verdict.WARN, f"{says}; {closed}", cure)
 
     def _price(self) -> Finding:
         price, daily = self._settings.x.usd_per_post, self._settings.x.daily_usd
         if not price:
-            return Finding("x price", Verdict.PASS, "posts are paid otherwise (their price is 0)")
+            return Finding("x price", Verdict.PASS, "the price of a post is set to 0")
         rate = f"a post costs ${price:g}, a thousand ${price * 1000:,g}"
         if daily is None:
-            says = f"{rate}, and nothing limits what a day may cost"
+            says = f"{rate}, and a day has no limit"
             cure = f"set {BUDGET}, and a spending limit under Billing in {CONSOLE}"
             return Finding("x price", Verdict.WARN, says, cure)
         number = int(daily / price)
-        says = f"{rate}; a day stops at ${daily:,g}, which is {number:,} posts"
+        says = f"{rate}; the limit of a day is ${daily:,g}, which is {number:,} posts"
         if number >= SOON_SPENT:
             return Finding("x price", Verdict.PASS, says)
-        cure = f"raise {BUDGET}, or expect that posts are counted only, without their authors"
-        return Finding("x price", Verdict.WARN, f"{says}: soon spent", cure)
+        cure = f"raise {BUDGET}, or expect posts to be counted without their authors"
+        return Finding("x price", Verdict.WARN, f"{says}: soon used up", cure)
 
 
 def _query_of(settings: Settings) -> str:

@@ -62,19 +62,19 @@ class Settings:
         "TWEETDOCK_SOURCES", parse.words, "x", "where posts come from, separated by comma"
     )
     poll_seconds: float = set_by(
-        "TWEETDOCK_POLL_SECONDS", parse.number(1, 3600), "5", "from one search to the next"
+        "TWEETDOCK_POLL_SECONDS", parse.number(1, 3600), "5", "seconds from one search to the next"
     )
     window_seconds: float = set_by(
         "TWEETDOCK_WINDOW_SECONDS",
         parse.number(60, 518_400),
         "3600",
-        "the sliding window; X's search remembers seven days",
+        "the sliding window, in seconds; X's search goes back seven days",
     )
     stale_seconds: float = set_by(
         "TWEETDOCK_STALE_SECONDS",
         parse.number(10, 86_400),
         "300",
-        "after so long without word the needles rest at zero",
+        "after so many seconds without data the needles go to zero",
     )
     servo_backend: str = set_by(
         "TWEETDOCK_SERVO_BACKEND",
@@ -86,7 +86,7 @@ class Settings:
         "TWEETDOCK_SERVO_START_SECONDS",
         parse.number(0, 3600),
         "30",
-        "how long a backend that was asked for may be out of reach at start",
+        "for how many seconds a chosen backend may be unreachable at the start",
     )
     pigpio_addr: str = set_by("PIGPIO_ADDR", parse.text, "", "a pigpiod on another host")
     pigpio_port: int = set_by("PIGPIO_PORT", parse.whole(1, 65535), "8888", "pigpiod's port")
@@ -103,7 +103,7 @@ class Settings:
         "TWEETDOCK_WEB_HOSTS",
         parse.hosts,
         "",
-        "names that the page is asked for by, beside this machine's own",
+        "host names of the page, beside this machine's own",
     )
     log_level: str = set_by(
         "TWEETDOCK_LOG_LEVEL",
@@ -268,8 +268,8 @@ def _conflicts(settings: Settings) -> Iterator[str]:
     quiet = settings.networks.quiet_seconds(sources)
     if settings.stale_seconds <= quiet:
         yield (
-            f"TWEETDOCK_STALE_SECONDS={settings.stale_seconds:g}: a source of these may be quiet "
-            f"for {quiet:g} seconds though all is well; must be longer"
+            f"TWEETDOCK_STALE_SECONDS={settings.stale_seconds:g}: must be longer than "
+            f"{quiet:g} seconds, for which a working source of these may be silent"
         )
     if settings.stale_seconds <= settings.poll_seconds:
         yield (

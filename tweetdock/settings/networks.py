@@ -141,7 +141,7 @@ class XSettings:
         "TWEETDOCK_X_LOOK_BACK_SECONDS",
         parse.number(90, 3600),
         "120",
-        "how far a search a minute reaches back for posts that X indexed late",
+        "how many seconds one search a minute looks back for posts that X indexed late",
     )
     follow: tuple[str, ...] = set_by(
         "TWEETDOCK_FOLLOW",
@@ -166,7 +166,7 @@ class XSettings:
         """What of it does not go together, for the sources asked."""
         # A demo takes the place of what is set, and leaves it as it is.
         if self.follow and not {"x-stream", "demo"} & set(sources):
-            yield "TWEETDOCK_FOLLOW: accounts are followed by x-stream, which no source is"
+            yield "TWEETDOCK_FOLLOW: only the source x-stream follows accounts"
         if asks_x(sources):
             yield from self._problems_at_x(hashtags, sources)
 
@@ -189,7 +189,7 @@ class XSettings:
         if self.bearer_token:
             return
         if "x-stream" in sources:
-            yield "X_BEARER_TOKEN: not set; X's stream takes no other credentials"
+            yield "X_BEARER_TOKEN: not set; X's stream accepts no other credentials"
             return
         user = {
             "X_CONSUMER_KEY": self.consumer_key,
@@ -202,7 +202,7 @@ class XSettings:
             yield (
                 "X_BEARER_TOKEN: not set, and without it X needs "
                 + ", ".join(missing)
-                + "; to look around without credentials: python -m tweetdock --demo"
+                + "; to try TweetDock without credentials: python -m tweetdock --demo"
             )
 
 
@@ -214,7 +214,7 @@ class NetworkSettings:
         "TWEETDOCK_JETSTREAM",
         parse.web_sockets,
         JETSTREAM_HOSTS,
-        "Bluesky: Jetstream hosts, wss://host/subscribe, one stands in for another",
+        "Bluesky: Jetstream hosts, wss://host/subscribe; if one fails, the next is used",
         shown="four public ones",
     )
     mastodon: tuple[str, ...] = set_by(
@@ -228,7 +228,7 @@ class NetworkSettings:
         secret=True,
     )
     speed: float = set_by(
-        "TWEETDOCK_SPEED", parse.number(0.1, 10_000), "1", "a replay's: so many times as fast"
+        "TWEETDOCK_SPEED", parse.number(0.1, 10_000), "1", "how many times as fast a replay runs"
     )
     loop: bool = set_by("TWEETDOCK_LOOP", parse.switch, "0", "1: a replay starts over at its end")
 
@@ -250,9 +250,9 @@ class NetworkSettings:
             )
         if self.speed != 1 and not is_only_replay(sources):
             rest = "a demo runs" if "demo" in sources else "the networks run"
-            yield f"TWEETDOCK_SPEED={self.speed:g}: {rest} at 1, only a replay does not"
+            yield f"TWEETDOCK_SPEED={self.speed:g}: {rest} at 1; only a replay can be faster"
         if self.loop and not any(source.startswith(REPLAY) for source in sources):
-            yield "TWEETDOCK_LOOP=1: only a replay has an end to start over at"
+            yield "TWEETDOCK_LOOP=1: only a replay can start over"
 
     def _server_problems(self) -> Iterator[str]:
         hosts = [host_of(server) for server in self.mastodon]
@@ -265,7 +265,10 @@ class NetworkSettings:
             yield f"TWEETDOCK_MASTODON: names {host} more than once; one address of it is enough"
         for server, host in zip(self.mastodon, hosts, strict=True):
             if host in self.mastodon_tokens and not _hides_tokens(server):
-                yield f"TWEETDOCK_MASTODON_TOKENS: none goes to {server}, where anybody can read it"
+                yield (
+                    f"TWEETDOCK_MASTODON_TOKENS: no token is sent to {server}, as without https "
+                    "anybody could read it"
+                )
 
 
 def wants_hashtags(sources: tuple[str, ...], x: XSettings) -> bool:
@@ -292,7 +295,9 @@ def is_only_replay(sources: tuple[str, ...]) -> bool:
 def source_problems(sources: tuple[str, ...]) -> Iterator[str]:
     """Which sources there are not, or do not go together."""
     if not sources:
-        yield "TWEETDOCK_SOURCES: names none; a comma list of " + ", ".join(AVAILABLE_SOURCES)
+        yield "TWEETDOCK_SOURCES: no source is named; a comma list of " + ", ".join(
+            AVAILABLE_SOURCES
+        )
     for source in sources:
         if source == REPLAY:
             yield f"TWEETDOCK_SOURCES={source}: the file to play is missing: {REPLAY}FILE"

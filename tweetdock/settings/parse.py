@@ -24,17 +24,17 @@ _LONGEST_WORD = 40  # that is no token, as far as one can tell
 _PLACE = re.compile(r"[/~.]|[a-z0-9]+://|replay:")
 
 
-_OURS = "TweetDock gives it already"
+_OURS = "TweetDock sets it already"
 _REFUSED = {
     "f": _OURS,
     "g": _OURS,
     "m": _OURS,
-    "n": "a pigpiod that TweetDock starts is for this machine alone",
-    "l": "a pigpiod that TweetDock starts is for this machine alone already",
+    "n": "a pigpiod that TweetDock starts is for this machine only",
+    "l": "a pigpiod that TweetDock starts is for this machine only, anyway",
     "p": "its port is set by PIGPIO_PORT",
     "k": "without its socket TweetDock could not reach it",
-    "v": "it would tell its version and end",
-    "V": "it would tell its version and end",
+    "v": "pigpiod would print its version and end",
+    "V": "pigpiod would print its version and end",
 }
 _ACCEPTED = "options of pigpiod with their numbers, such as -t 0 or -s 10"
 _USUAL_STEP_US = 5
@@ -77,13 +77,13 @@ def hashtags(value: str) -> tuple[str, ...]:
         tag = unicodedata.normalize("NFC", word.removeprefix("#").removeprefix("\uff03"))
         if not tag:
             if word:
-                raise ValueError("a '#' needs a word behind it")
+                raise ValueError("a '#' needs a word after it")
             continue
         kinds = {unicodedata.category(c)[0] for c in tag if c not in _HASHTAG_MARKS}
         is_odd = kinds - {"L", "M", "N"} or any(unicodedata.category(c) == "No" for c in tag)
         if is_odd or "L" not in kinds:
             raise ValueError(
-                f"{_quoted(word)} is no hashtag: letters, digits and '_', at least one letter, "
+                f"{_quoted(word)} is not a hashtag: letters, digits and '_', at least one letter, "
                 "several separated by space or comma"
             )
         found.setdefault(unicodedata.normalize("NFKC", tag).casefold(), tag)
@@ -166,7 +166,7 @@ def accounts(value: str) -> tuple[str, ...]:
         account = f"@{word.removeprefix('@')}"
         if not re.fullmatch(r"@[A-Za-z0-9_]{1,15}(:following)?", account):
             raise ValueError(
-                f"{_quoted(word)} is no account: @name, or @name:following for all whom it "
+                f"{_quoted(word)} is not an account: @name, or @name:following for all whom it "
                 "follows, several separated by space or comma"
             )
         found.setdefault(account.casefold(), account)
@@ -313,9 +313,9 @@ def pigpiod_options(value: str) -> tuple[str, ...]:
         if not word.startswith("-") or letter not in {**_NUMBERS, **_REFUSED}:
             told = shlex.quote(plain(option if letter.isalnum() else word))
             known = " ".join(f"-{name}" for name in _NUMBERS)
-            raise ValueError(f"{told} is not an option that may be given here; these may: {known}")
+            raise ValueError(f"{told} is not an option that is accepted here; accepted: {known}")
         if letter in _REFUSED:
-            raise ValueError(f"{option} is not for here: {_REFUSED[letter]}")
+            raise ValueError(f"{option} is not accepted here: {_REFUSED[letter]}")
         number = word[2:] or next(words, "")
         if _as_in_c(number) not in _NUMBERS[letter]:
             raise ValueError(f"{option} takes {_range(_NUMBERS[letter])}")
