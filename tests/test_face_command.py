@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from drawings import Drawing, reader
-from running import run
+from running import run, run_here
 
 from tweetdock.core.gauge import Saved, ScaleState
 from tweetdock.keep.database import Store
@@ -40,19 +40,19 @@ def test_both_faces_are_drawn_from_what_is_set_for_the_dials_alone(tmp_path: Pat
 def test_a_pdf_has_both_dials_and_is_not_replaced_by_mistake(tmp_path: Path) -> None:
     pytest.importorskip("fpdf", reason="fpdf2 is not installed")
     words = ("face", "-o", "dials.PDF", "--paper", "letter")
-    assert run(*words, folder=tmp_path, env=FIXED).returncode == 0
+    assert run_here(*words, folder=tmp_path, env=FIXED).returncode == 0
     content = (tmp_path / "dials.PDF").read_bytes()
     assert len(reader(content).pages) == 2
-    again = run(*words, folder=tmp_path, env=FIXED)
+    again = run_here(*words, folder=tmp_path, env=FIXED)
     assert again.returncode == 69
     assert "--force" in again.stderr
     assert (tmp_path / "dials.PDF").read_bytes() == content
-    assert run(*words, "--force", folder=tmp_path, env=FIXED).returncode == 0
+    assert run_here(*words, "--force", folder=tmp_path, env=FIXED).returncode == 0
 
 
 def test_of_two_files_none_is_written_if_one_is_there(tmp_path: Path) -> None:
     (tmp_path / "my-tweeters.svg").write_text("mine")
-    done = run("face", "-o", "my.svg", folder=tmp_path, env=FIXED)
+    done = run_here("face", "-o", "my.svg", folder=tmp_path, env=FIXED)
     assert done.returncode == 69
     assert "my-tweeters.svg exists already" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["my-tweeters.svg"]
@@ -67,7 +67,7 @@ def keep_scales(folder: Path, full_scale: int) -> None:
 
 def test_an_automatic_scale_is_printed_as_it_stands_with_a_word_of_warning(tmp_path: Path) -> None:
     keep_scales(tmp_path / "state", 2000)
-    done = run("face", "tweets", "--title", "posts", folder=tmp_path)
+    done = run_here("face", "tweets", "--title", "posts", folder=tmp_path)
     assert done.returncode == 0
     assert "put into .env: TWEETDOCK_TWEETS_SCALE=linear:2000" in done.stderr
     drawing = Drawing((tmp_path / "tweetdock-tweets.svg").read_text("utf-8"))
@@ -76,7 +76,7 @@ def test_an_automatic_scale_is_printed_as_it_stands_with_a_word_of_warning(tmp_p
 
 
 def test_an_automatic_scale_that_stands_nowhere_yet_is_asked_for(tmp_path: Path) -> None:
-    done = run("face", "tweeters", folder=tmp_path)
+    done = run_here("face", "tweeters", folder=tmp_path)
     assert done.returncode == 2
     assert "TWEETDOCK_TWEETERS_SCALE=linear:500" in done.stderr
     assert "--full-scale" in done.stderr
@@ -96,7 +96,7 @@ def test_a_scale_for_the_face_alone_is_warned_of(
     words: tuple[str, ...], line: str, tmp_path: Path
 ) -> None:
     env = FIXED | {"TWEETDOCK_TWEETERS_MIN_ANGLE": "-123.456"}
-    done = run("face", "tweeters", *words, folder=tmp_path, env=env)
+    done = run_here("face", "tweeters", *words, folder=tmp_path, env=env)
     assert done.returncode == 0
     assert done.stderr.strip().endswith(line)
     assert bool(done.stderr) == bool(line)
@@ -117,7 +117,7 @@ def test_a_scale_for_the_face_alone_is_warned_of(
 def test_what_cannot_be_is_refused_in_a_sentence(
     words: tuple[str, ...], complaint: str, tmp_path: Path
 ) -> None:
-    done = run("face", *words, folder=tmp_path, env=FIXED)
+    done = run_here("face", *words, folder=tmp_path, env=FIXED)
     assert done.returncode == 2
     assert complaint in " ".join(done.stderr.split())
     assert list(tmp_path.iterdir()) == []
@@ -125,7 +125,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(
 
 def test_wrong_settings_of_a_dial_are_told(tmp_path: Path) -> None:
     env = FIXED | {"TWEETDOCK_TWEETS_MIN_ANGLE": "200"}
-    done = run("face", folder=tmp_path, env=env)
+    done = run_here("face", folder=tmp_path, env=env)
     assert done.returncode == 2
     assert "TWEETDOCK_TWEETS_MIN_ANGLE=200: must be below" in done.stderr
 
@@ -141,15 +141,15 @@ def test_wrong_settings_of_a_dial_are_told(tmp_path: Path) -> None:
 )
 def test_the_window_is_told_as_people_say_it(seconds: str, words: str, tmp_path: Path) -> None:
     env = FIXED | {"TWEETDOCK_WINDOW_SECONDS": seconds}
-    assert run("face", "tweets", folder=tmp_path, env=env).returncode == 0
+    assert run_here("face", "tweets", folder=tmp_path, env=env).returncode == 0
     drawing = Drawing((tmp_path / "tweetdock-tweets.svg").read_text("utf-8"))
     assert drawing.texts("title")[1] == words
 
 
 def test_a_window_that_is_none_is_not_printed(tmp_path: Path) -> None:
     env = FIXED | {"TWEETDOCK_WINDOW_SECONDS": "soon"}
-    assert run("face", "tweets", folder=tmp_path, env=env).returncode == 2
+    assert run_here("face", "tweets", folder=tmp_path, env=env).returncode == 2
     words = ("face", "tweets", "--subtitle", "")
-    assert run(*words, folder=tmp_path, env=env).returncode == 0
+    assert run_here(*words, folder=tmp_path, env=env).returncode == 0
     drawing = Drawing((tmp_path / "tweetdock-tweets.svg").read_text("utf-8"))
     assert drawing.texts("title") == ["tweets"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import standins.pigpiod as standin
 from needs import command_with_lock
-from running import Running, command, run
+from running import Running, command, run, run_here
 from standins.systemd import LIMIT, Ear
 from test_journal import reading
 
@@ -54,9 +54,10 @@ def test_it_is_ready_with_its_first_reading_alive_at_each_turn_and_says_when_it_
 
 
 def test_a_single_reading_and_other_commands_are_no_service(ear: Ear, tmp_path: Path) -> None:
-    for words in (("--once",), ("--version",), ("face", "--help")):
-        assert run(*words, folder=tmp_path, env=told(ear, **EACH_TURN)).returncode == 0
-    done = run("--once", folder=tmp_path, env=told(ear, TWEETDOCK_WEB="nowhere"))
+    assert run("--once", folder=tmp_path, env=told(ear, **EACH_TURN)).returncode == 0
+    for words in (("--version",), ("face", "--help")):
+        assert run_here(*words, folder=tmp_path, env=told(ear, **EACH_TURN)).returncode == 0
+    done = run_here("--once", folder=tmp_path, env=told(ear, TWEETDOCK_WEB="nowhere"))
     assert done.returncode == 2
     ear.hear_all()
     assert ear.said == []
@@ -64,7 +65,7 @@ def test_a_single_reading_and_other_commands_are_no_service(ear: Ear, tmp_path: 
 
 def test_wrong_settings_are_told_without_secrets(ear: Ear, tmp_path: Path) -> None:
     env = told(ear, TWEETDOCK_WEB="nowhere", TWEETDOCK_POLL="1", X_BEARER_TOKEN="a secret")
-    assert run(folder=tmp_path, env=env).returncode == 2
+    assert run_here(folder=tmp_path, env=env).returncode == 2
     ear.hear_all()
     (words,) = ear.said
     assert words.startswith("STATUS=cannot start with these settings: TWEETDOCK_")
@@ -76,7 +77,9 @@ def test_wrong_settings_are_told_without_secrets(ear: Ear, tmp_path: Path) -> No
 def test_what_cannot_be_had_is_the_last_that_is_told(ear: Ear, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         web = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert run(folder=tmp_path, env=told(ear, TWEETDOCK_WEB=web)).returncode == 69
+        done = run(folder=tmp_path, env=told(ear, TWEETDOCK_WEB=web))
+    assert done.returncode == 69
+    assert f"CRITICAL TWEETDOCK_WEB={web}: another program" in done.stderr
     ear.hear_all()
     assert ear.said[-1].startswith(f"STATUS=cannot go on: TWEETDOCK_WEB={web}: ")
 

@@ -367,25 +367,28 @@ def screen(
 def test_a_terminal_has_a_live_view_below_the_log_until_it_ends(tmp_path: Path) -> None:
     with screen("--demo", folder=tmp_path, TERM="xterm-256color") as terminal:
         terminal.wait_for(HIDE_CURSOR, "INFO     TweetDock", "DEMO", "exact", "last 60 min", ARC)
+        terminal.forget()
+        terminal.resize(50, 30)  # as its owner draws the window smaller
+        terminal.wait_for(HOME, "━")
+        assert ARC not in terminal.text.partition(HOME)[2]
         assert terminal.end(signal.SIGINT) == 0
-        assert terminal.text.rindex(SHOW_CURSOR) > terminal.text.rindex(HIDE_CURSOR)
+        assert SHOW_CURSOR in terminal.text
+        assert HIDE_CURSOR not in terminal.text.partition(SHOW_CURSOR)[2]
         assert terminal.text.index("needles at rest") < terminal.text.rindex(SHOW_CURSOR)
         assert terminal.text.rstrip().endswith("stopped")
 
 
-def test_the_view_follows_the_size_of_the_terminal(tmp_path: Path) -> None:
+@pytest.mark.thorough
+def test_the_view_grows_with_the_terminal(tmp_path: Path) -> None:
     with screen("--demo", folder=tmp_path, size=(60, 25), TERM="xterm-256color") as terminal:
         terminal.wait_for("━", "DEMO", "exact")
         assert ARC not in terminal.text
         terminal.resize(100, 30)
         terminal.wait_for(ARC, "every tweet is counted")
-        terminal.forget()
-        terminal.resize(50, 30)
-        terminal.wait_for(HOME, "━")
-        assert ARC not in terminal.text.partition(HOME)[2]
         assert terminal.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.thorough
 def test_the_console_of_a_pi_has_two_lines(tmp_path: Path) -> None:
     with screen("--demo", folder=tmp_path, TERM="linux") as terminal:
         terminal.wait_for("━", "DEMO", "exact", "last 60 min")
@@ -393,20 +396,30 @@ def test_the_console_of_a_pi_has_two_lines(tmp_path: Path) -> None:
         assert ARC not in terminal.text
 
 
-def test_no_color_is_respected(tmp_path: Path) -> None:
-    with screen("--demo", folder=tmp_path, TERM="xterm-256color", NO_COLOR="1") as terminal:
-        terminal.wait_for(ARC, "exact", "last 60 min")
-        assert terminal.end(signal.SIGTERM) == 0
-        styles = {
-            style
-            for found in re.findall(r"\x1b\[([0-9;]*)m", terminal.text)
-            for style in found.split(";")
-        }
-        assert styles <= {"0", "1", "2"}  # plain, bold, dim
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    def styles(text: str) -> set[str]:
+        found = re.findall(r"\x1b\[([0-9;]*)m", text)
+        return {style for styles in found for style in styles.split(";")}
+
+    def drawn() -> str:
+        terminal = console()
+        with LiveView(DIALS, terminal) as view:
+            view.show(board(reading()))
+        return written(terminal)
+
+    assert "31" in styles(drawn())  # the needles' red
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert ARC in drawn()
+    assert styles(drawn()) <= {"", "0", "1", "2"}  # plain, bold, dim
 
 
 @pytest.mark.parametrize(
-    "env", [{"TERM": "dumb"}, {"TERM": "xterm", "TWEETDOCK_LOG_FORMAT": "json"}]
+    "env",
+    [
+        {"TERM": "xterm", "TWEETDOCK_LOG_FORMAT": "json"},
+        pytest.param({"TERM": "dumb"}, marks=pytest.mark.thorough),
+    ],
+    ids=["json", "dumb"],
 )
 def test_a_terminal_that_wants_none_has_plain_logs(tmp_path: Path, env: dict[str, str]) -> None:
     with screen("--demo", folder=tmp_path, size=(80, 25), **env) as terminal:

@@ -76,6 +76,7 @@ def ended(process: "subprocess.Popen[bytes]") -> Iterator[None]:
         process.wait()
 
 
+@pytest.mark.thorough
 def test_a_loop_that_is_stuck_is_not_alive_though_all_else_is(ear: Ear, tmp_path: Path) -> None:
     """As by a log that nobody reads any more: the page goes on as if all was well."""
     port = free_port()

@@ -288,7 +288,14 @@ def memory_mb(daemon: Running) -> float:
     return float(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
-def test_two_hundred_watchers_and_a_flood_do_not_hold_up_the_needles(tmp_path: Path) -> None:
+# It bounds how late the loop takes up what is due while many watch and others make noise.
+@pytest.mark.xdist_group("real time")
+@pytest.mark.parametrize(
+    ("watchers", "turns"), [(50, 15), pytest.param(200, 60, marks=pytest.mark.thorough)]
+)
+def test_many_watchers_and_a_flood_do_not_hold_up_the_needles(
+    watchers: int, turns: int, tmp_path: Path
+) -> None:
     tape = tmp_path / "tape.jsonl"
     posts = (x_post(number, 1 + number % 700, DAY_MS + 40 * number)[0] for number in range(1, 2000))
     tape.write_bytes(b"".join(map(as_line, posts)))
@@ -296,40 +303,25 @@ def test_two_hundred_watchers_and_a_flood_do_not_hold_up_the_needles(tmp_path: P
     with Running(folder=tmp_path, env=env | {"TWEETDOCK_SERVO_BACKEND": "mock"}) as daemon:
         port = page_of(daemon)
         with (
-            Crowd(port, 200) as crowd,
+            Crowd(port, watchers) as crowd,
             connect(port, asking("/api/events"), receive_bytes=1024),
             Flood(port) as flood,
         ):
             wait_until(lambda: all(crowd.events.values()))
             before = delays(scrape(port))
-            wait_until(lambda: max(since(before, delays(scrape(port))).values()) > 60)
+            wait_until(lambda: max(since(before, delays(scrape(port))).values()) > turns)
+            wait_until(lambda: min(crowd.events.values()) > 5)
             found = since(before, delays(scrape(port)))
             # Ten times what is promised, for a busy machine; the benchmark has the figure itself.
             assert quantile(found, 0.5) <= 0.02
             assert quantile(found, 0.99) <= 0.2
             assert memory_mb(daemon) < 80
-            assert min(crowd.events.values()) > 5
-            assert flood.sent > 100
+            assert flood.sent > turns
             assert crowd.ended == 0
             assert daemon.stop(limit=4) == 0  # twice what is promised, for a busy machine
         assert "ERROR" not in daemon.log
         assert "WARNING" not in daemon.log
         assert len(daemon.lines) < 20
-
-
-def test_a_port_that_was_asked_for_and_is_taken_ends_it_and_else_it_goes_on(
-    tmp_path: Path,
-) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    one.mkdir()
-    other.mkdir()
-    with Running("--demo", folder=one, env={"TWEETDOCK_WEB": "127.0.0.1:0"}) as first:
-        port = page_of(first)
-        wished = {"TWEETDOCK_WEB": f"127.0.0.1:{port}"}
-        with Running("--demo", folder=other, env=wished) as second:
-            assert second.process.wait(15) == 69
-            second.wait_for("CRITICAL", f"TWEETDOCK_WEB=127.0.0.1:{port}: another program")
-        assert first.stop() == 0
 
 
 def test_the_usual_port_taken_by_another_is_no_reason_to_end(tmp_path: Path) -> None:
