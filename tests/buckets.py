@@ -2,6 +2,7 @@
 
 import functools
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,10 +18,33 @@ URL = "s3://posts/raw/pi"
 
 
 @functools.cache
-def session() -> Any:
-    """Load Amazon's description of S3, which takes long, once."""
+def descriptions() -> Any:
+    """Amazon's descriptions of its services; to load them takes long."""
+    loaders = pytest.importorskip("botocore.loaders", reason="boto3 is not installed")
+    return loaders.create_loader()
+
+
+@functools.cache
+def looker(url: str) -> Any:
+    """A client that looks into the bucket behind everybody's back."""
     boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
-    return boto3.session.Session()
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id="looker",
+        aws_secret_access_key="looker",
+        region_name="us-east-1",
+    )
+
+
+class NoWaiting:
+    """The module `time` for a client that need not wait between its tries."""
+
+    time = staticmethod(time.time)
+
+    @staticmethod
+    def sleep(_seconds: float) -> None:
+        """Be back at once."""
 
 
 class S3:
@@ -29,13 +53,7 @@ class S3:
     def __init__(self, port: int, proxy: FlakyProxy) -> None:
         self._url = f"http://127.0.0.1:{port}"
         self.proxy = proxy
-        self.client: Any = session().client(
-            "s3",
-            endpoint_url=self._url,
-            aws_access_key_id="looker",
-            aws_secret_access_key="looker",
-            region_name="us-east-1",
-        )
+        self.client: Any = looker(self._url)
         self.tell("reset")
         self.client.create_bucket(Bucket="posts")
 
@@ -71,9 +89,6 @@ class S3:
         """Put an object there behind everybody's back, without a sum."""
         self.client.put_object(Bucket="posts", Key=key, Body=body)
 
-    def close(self) -> None:
-        self.client.close()
-
     def tell(self, order: str, body: str = "") -> Any:
         """One of moto's own orders."""
         request = Request(f"{self._url}/moto-api/{order}", data=body.encode(), method="POST")
@@ -89,6 +104,17 @@ ALONE = {
     "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent/credentials",
     "NO_PROXY": "127.0.0.1",
 }
+
+
+@contextmanager
+def bucket_behind_proxy(port: int, patch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """An empty bucket of the server at that port; boto3 finds nothing else, and wastes no time."""
+    for name, value in ALONE.items():
+        patch.setenv(name, value)
+    patch.setattr("botocore.session.create_loader", lambda _path=None: descriptions())
+    patch.setattr("botocore.endpoint.time", NoWaiting)
+    with FlakyProxy(port) as proxy:
+        yield S3(port, proxy)
 
 
 @contextmanager

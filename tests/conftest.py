@@ -19,6 +19,8 @@ from profiles import THOROUGH, USUAL, is_thorough
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from buckets import S3
+
 NOBODY = 65534
 
 
@@ -91,3 +93,21 @@ def somebody(tmp_path: Path) -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(0)
+
+
+@pytest.fixture(scope="session")
+def bucket_port() -> Iterator[int]:
+    """The port of a server that speaks S3."""
+    from buckets import serving  # noqa: PLC0415
+
+    with serving() as port:
+        yield port
+
+
+@pytest.fixture
+def s3(bucket_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """A bucket behind a proxy that fails on demand."""
+    from buckets import bucket_behind_proxy  # noqa: PLC0415
+
+    with bucket_behind_proxy(bucket_port, monkeypatch) as one:
+        yield one

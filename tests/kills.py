@@ -13,7 +13,7 @@ import time
 import zlib
 from bisect import bisect_right
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields, replace
@@ -38,6 +38,7 @@ LOOK_BACK_SECONDS = 90
 SLACK_SECONDS = 5.0
 IN_FLIGHT_SECONDS = 0.7  # from an answer of X to its being saved, beside TWEETDOCK_SAVE_SECONDS
 NO_LIMIT = 10**9  # of requests in fifteen minutes
+AHEAD_MS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,8 @@ class Tally:
 class Load:
     """Posts that come all the time: some twice in a millisecond, edited, retweets or indexed late.
 
-    They exist a second before their time, from which on they can be found.
+    They exist a second before their time, from which on they can be found: also on a machine so
+    busy that it keeps us waiting, none is late that is not meant to be.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Load:
     ) -> None:
         self._api, self._dice, self._per_second = api, dice, per_second
         self._has_late = has_late
-        self._made_ms = round(time.time() * 1000)
+        self._made_ms = 0
         self._recent: deque[Post] = deque(maxlen=400)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -136,7 +138,9 @@ class Load:
 
     def _run(self) -> None:
         while not self._stopping.wait(0.2):
-            until_ms = round(time.time() * 1000) + 1000
+            now_ms = round(time.time() * 1000)
+            until_ms = now_ms + AHEAD_MS
+            self._made_ms = max(self._made_ms, now_ms + AHEAD_MS // 2)
             posts: list[Post] = []
             while self._made_ms < until_ms:
                 self._made_ms += 1 + round(1000 * self._dice.expovariate(self._per_second))
@@ -344,17 +348,31 @@ def settings_for(api: XApi, folder: Path) -> dict[str, str]:
     }
 
 
-def settle(read: Callable[[], Mapping[str, Any]], truth: Truth, limit: float) -> str:
-    """Read until it is the truth, now that nothing comes any more; a complaint if it never is."""
+def settle(
+    read: Callable[[], Mapping[str, Any]],
+    truth: Truth,
+    missing: Callable[[], Collection[str]],
+    limit: float,
+) -> str:
+    """Read until it is the truth, now that nothing comes any more; a complaint if it never is.
+
+    missing: what the archive still lacks. A later version of a post that is counted already
+    changes no count, so that only the archive shows whether the last look-back has come.
+    """
     deadline = time.monotonic() + limit
     while reading := read():
         at_ms = parse_ms(reading["at"])
         wanted = truth.count(at_ms - WINDOW_MS, at_ms)
         found = reading["posts"], reading["authors"]
-        if (found, reading["grade"]) == (wanted, "exact"):
+        is_true = (found, reading["grade"]) == (wanted, "exact")
+        lacking = missing() if is_true else ()
+        if is_true and not lacking:
             return ""
         if time.monotonic() > deadline:
-            return f"in the end {found}, {reading['grade']}, instead of {wanted}"
+            return (
+                f"in the end {found}, {reading['grade']}, instead of {wanted}; "
+                f"not archived: {sorted(lacking)[:5]}"
+            )
         threading.Event().wait(0.3)
     return "in the end no reading"
 
@@ -393,12 +411,18 @@ class Kills:
         self._load.freeze()
         # What a search that was broken off has left out is found by the next look-back.
         limit = 150.0 if self._plan.has_late else 75.0
-        if complaint := settle(self._read_once, self._truth, limit):
+        if complaint := settle(self._read_once, self._truth, self._missing, limit):
             self._complain(complaint)
         self._live_on()
         self._look(is_mended=True)
         self._sum_up()
         return self.tally
+
+    def _missing(self) -> set[str]:
+        """What X shows of the hour, and is not archived."""
+        since_ms = round(time.time() * 1000) - WINDOW_MS
+        visible = {i for i in self._load.last_versions if milliseconds(i) > since_ms}
+        return visible - self._archive.look()[0]
 
     def _live_and_die(self) -> None:
         env = self.env

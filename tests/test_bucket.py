@@ -4,14 +4,13 @@ import hashlib
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
-from buckets import ALONE, S3, SECRET, serving
-from standins.flaky_proxy import Answer, Corrupt, Cut, Fault, FlakyProxy, Hang
+from buckets import S3, SECRET
+from standins.flaky_proxy import Answer, Corrupt, Cut, Fault, Hang
 from standins.loopback import Loopback
 
 from tweetdock.core.errors import ArchiveError, OffloadError
@@ -24,20 +23,8 @@ TRIES = 3
 WELCOME = b"<!DOCTYPE html><p>Welcome to the <b>guest</b> network"
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with serving() as port:
-        yield port
-
-
-@pytest.fixture
-def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    for name, value in ALONE.items():
-        monkeypatch.setenv(name, value)
-    with FlakyProxy(port) as proxy:
-        s3 = S3(port, proxy)
-        yield s3
-        s3.close()
+# One worker has moto's server and Amazon's descriptions in memory, not each.
+pytestmark = pytest.mark.xdist_group("bucket")
 
 
 @pytest.fixture

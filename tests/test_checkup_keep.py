@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from standins.flaky_proxy import FlakyProxy
+from buckets import S3, SECRET
 
 from tweetdock.core.errors import StateError
 from tweetdock.core.gauge import Saved
@@ -374,43 +374,30 @@ def test_an_off_load_of_an_archive_that_is_never_closed_is_told(tmp_path: Path) 
     assert only(look("archive", tmp_path, **more, TWEETDOCK_ARCHIVE_ROTATE="daily"))
 
 
-@pytest.fixture(scope="module")
-def s3_port() -> Iterator[int]:
-    buckets = pytest.importorskip("buckets")
-    with buckets.serving() as port:
-        yield port
-
-
 @pytest.fixture
-def in_bucket(
-    s3_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Finding]]:
+def in_bucket(s3: S3, tmp_path: Path) -> Callable[..., Finding]:
     """What is found of a bucket of moto's server, asked for by an address and some settings."""
-    buckets = pytest.importorskip("buckets")
-    for name, value in buckets.ALONE.items():
-        monkeypatch.setenv(name, value)
-    with FlakyProxy(s3_port) as proxy:
-        server = buckets.S3(s3_port, proxy)
 
-        def find(url: str = "s3://posts/raw", **more: str) -> Finding:
-            env = {
-                "TWEETDOCK_ARCHIVE": str(tmp_path / "tweets.jsonl.gz"),
-                "TWEETDOCK_OFFLOAD": url,
-                "AWS_ENDPOINT_URL": proxy.url,
-                "AWS_ACCESS_KEY_ID": "AKIATEST",
-                "AWS_SECRET_ACCESS_KEY": buckets.SECRET,
-                **more,
-            }
-            return only(look("bucket", tmp_path, **env))
+    def find(url: str = "s3://posts/raw", **more: str) -> Finding:
+        env = {
+            "TWEETDOCK_ARCHIVE": str(tmp_path / "tweets.jsonl.gz"),
+            "TWEETDOCK_OFFLOAD": url,
+            "AWS_ENDPOINT_URL": s3.proxy.url,
+            "AWS_ACCESS_KEY_ID": "AKIATEST",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            **more,
+        }
+        return only(look("bucket", tmp_path, **env))
 
-        yield find
-        server.close()
+    return find
 
 
+@pytest.mark.xdist_group("bucket")
 def test_a_bucket_that_lets_us_in_passes(in_bucket: Callable[..., Finding]) -> None:
     assert in_bucket() == Finding("bucket", PASS, "s3://posts/raw exists and can be used")
 
 
+@pytest.mark.xdist_group("bucket")
 def test_a_bucket_that_is_not_there_is_told(in_bucket: Callable[..., Finding]) -> None:
     finding = in_bucket("s3://nowhere-at-all/raw")
     assert finding.verdict is FAIL
@@ -418,6 +405,7 @@ def test_a_bucket_that_is_not_there_is_told(in_bucket: Callable[..., Finding]) -
     assert "TWEETDOCK_OFFLOAD" in finding.cure
 
 
+@pytest.mark.xdist_group("bucket")
 def test_a_bucket_without_credentials_is_told(in_bucket: Callable[..., Finding]) -> None:
     finding = in_bucket(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
     assert finding.verdict is FAIL
@@ -425,6 +413,7 @@ def test_a_bucket_without_credentials_is_told(in_bucket: Callable[..., Finding])
     assert "AWS_ACCESS_KEY_ID" in finding.cure
 
 
+@pytest.mark.xdist_group("bucket")
 def test_a_server_that_refuses_is_told(in_bucket: Callable[..., Finding]) -> None:
     finding = in_bucket(AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert finding.verdict is FAIL

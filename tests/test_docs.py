@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,11 +23,9 @@ from typing import Any
 import pytest
 import yaml
 from buckets import S3
-from buckets import serving as serving_s3
 from listeners import Chunk, line, write
 from running import Running, environment
 from serving import Serving, make_reading
-from standins.flaky_proxy import FlakyProxy
 from standins.jetstream import Jetstream, Network
 from standins.jetstream_events import make_post as make_bluesky_post
 from standins.x_api import XApi, make_post
@@ -342,18 +340,18 @@ def test_listeners_are_merged_and_their_posts_exported(here: Here) -> None:
     assert (exported.code, exported.out) == (0, "posts.parquet: 3 posts\n")
 
 
-def test_closed_files_are_off_loaded(here: Here) -> None:
+@pytest.mark.xdist_group("bucket")
+def test_closed_files_are_off_loaded(here: Here, s3: S3) -> None:
     write(here.folder / "tweets.jsonl.gz", [Chunk((line(3, at=3),))])
     write(
         here.folder / "tweets-20261121T065536Z.jsonl.gz",
         [Chunk((line(1, at=1), line(2, at=2)))],
     )
-    with serving_s3() as port, FlakyProxy(port) as proxy, closing(S3(port, proxy)) as s3:
-        s3.client.create_bucket(Bucket="my-bucket")
-        here.set(s3.env)
-        sent = here.call(".venv/bin/tweetdock offload")
-        assert sent.code == 0, sent.err
-        found = s3.client.list_objects_v2(Bucket="my-bucket")["Contents"]
+    s3.client.create_bucket(Bucket="my-bucket")
+    here.set(s3.env)
+    sent = here.call(".venv/bin/tweetdock offload")
+    assert sent.code == 0, sent.err
+    found = s3.client.list_objects_v2(Bucket="my-bucket")["Contents"]
     assert [entry["Key"].startswith("tweets/tweets-20261121T") for entry in found] == [True, True]
     assert [path.name for path in here.folder.iterdir()] == ["tweets.jsonl.gz"]
 

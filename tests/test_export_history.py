@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from running import command, environment, run
+from running import command, environment, run_here
 
 from tweetdock.core.gauge import Saved
 from tweetdock.core.times import rfc3339
@@ -47,7 +47,7 @@ def table(text: str) -> list[list[str]]:
 
 
 def test_history_is_a_table_with_a_head(folder: Path) -> None:
-    done = run("export", "history", folder=folder)
+    done = run_here("export", "history", folder=folder)
     assert (done.returncode, done.stderr) == (0, "")
     head, *rows = table(done.stdout)
     assert head == HEAD
@@ -59,40 +59,40 @@ def test_history_is_a_table_with_a_head(folder: Path) -> None:
 def test_history_is_of_one_kind_if_asked_for(
     folder: Path, per: str, kept: list[HistoryRow]
 ) -> None:
-    done = run("export", "history", "--per", per, folder=folder)
+    done = run_here("export", "history", "--per", per, folder=folder)
     _, *rows = table(done.stdout)
     assert [row[:2] for row in rows] == [[rfc3339(row.at_ms), per] for row in kept]
 
 
 def test_history_goes_into_a_file_that_is_not_replaced_by_mistake(folder: Path) -> None:
     words = ("export", "history", "-o", "history.csv")
-    assert run(*words, folder=folder).returncode == 0
+    assert run_here(*words, folder=folder).returncode == 0
     whole = (folder / "history.csv").read_text()
     assert len(table(whole)) == 7
-    again = run(*words, folder=folder)
+    again = run_here(*words, folder=folder)
     assert again.returncode == 69
     assert "--force" in again.stderr
-    assert run(*words, "--force", folder=folder).returncode == 0
+    assert run_here(*words, "--force", folder=folder).returncode == 0
     assert (folder / "history.csv").read_text() == whole
 
 
 def test_the_folder_of_the_state_can_be_named(tmp_path: Path) -> None:
     keep(tmp_path / "elsewhere", MINUTES)
-    done = run("export", "history", "--state-dir", "elsewhere", folder=tmp_path)
+    done = run_here("export", "history", "--state-dir", "elsewhere", folder=tmp_path)
     assert (done.returncode, len(table(done.stdout))) == (0, 4)
 
 
 def test_without_a_state_nothing_is_written(tmp_path: Path) -> None:
     for words in ((), ("-o", "history.csv")):
-        done = run("export", "history", *words, folder=tmp_path)
+        done = run_here("export", "history", *words, folder=tmp_path)
         assert (done.returncode, done.stdout) == (69, "")
         assert "no state" in done.stderr
     assert not (tmp_path / "history.csv").exists()
 
 
 def test_a_wrong_word_ends_with_2(folder: Path) -> None:
-    assert run("export", folder=folder).returncode == 2
-    assert run("export", "history", "--per", "day", folder=folder).returncode == 2
+    assert run_here("export", folder=folder).returncode == 2
+    assert run_here("export", "history", "--per", "day", folder=folder).returncode == 2
 
 
 def test_a_reader_that_goes_away_early_is_no_error(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ import logging
 import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from buckets import ALONE, S3, SECRET, URL, serving
-from running import Running, run
-from standins.flaky_proxy import Answer, Corrupt, Cut, Fault, FlakyProxy, Hang
+from buckets import S3, SECRET, URL
+from running import Running, run, run_here
+from standins.flaky_proxy import Answer, Corrupt, Cut, Fault, Hang
 from standins.x_api import XApi, make_post
 
 from tweetdock.core.errors import OffloadError
@@ -33,20 +33,8 @@ TRIES = 3
 DOWN = [Answer(503)] * TRIES
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with serving() as port:
-        yield port
-
-
-@pytest.fixture
-def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    for name, value in ALONE.items():
-        monkeypatch.setenv(name, value)
-    with FlakyProxy(port) as proxy:
-        s3 = S3(port, proxy)
-        yield s3
-        s3.close()
+# One worker has moto's server and Amazon's descriptions in memory, not each.
+pytestmark = pytest.mark.xdist_group("bucket")
 
 
 @pytest.fixture
@@ -216,7 +204,9 @@ def test_a_manifest_of_another_file_is_not_believed(s3: S3, closed_files: Closed
     assert s3.get(outcome.url.removeprefix("s3://posts/")) == content
 
 
-@pytest.mark.parametrize("faults", [DOWN, [Cut(9_000)] * TRIES])
+@pytest.mark.parametrize(
+    "faults", [DOWN, pytest.param([Cut(9_000)] * TRIES, marks=pytest.mark.thorough)]
+)
 def test_a_run_that_broke_off_is_taken_up_where_it_was(
     s3: S3, closed_files: ClosedFiles, faults: list[Fault]
 ) -> None:
@@ -472,11 +462,11 @@ def test_the_command_says_a_line_for_each_file(
     path = close(closed_files, 0)
     size = path.stat().st_size
     words = ("offload", URL, "--archive", str(closed_files.path), "--keep")
-    done = run(*words, folder=tmp_path, env=s3.env)
+    done = run_here(*words, folder=tmp_path, env=s3.env)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{path.name} -> {URL}/tweets-20261121T065536Z-")
     assert done.stdout.endswith(f"({size:,} bytes, 3 lines, kept here)\n")
-    done = run(*words, folder=tmp_path, env=s3.env)
+    done = run_here(*words, folder=tmp_path, env=s3.env)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"no closed file of {closed_files.path} is waiting\n"
 
@@ -488,7 +478,7 @@ def test_the_command_names_what_another_one_is_at_work_on(
     with path.open("rb") as held, closed_files.path.open("rb") as open_one:
         hold(held.fileno(), path)
         hold(open_one.fileno(), closed_files.path)
-        done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
+        done = run_here("offload", folder=tmp_path, env=settings(s3, closed_files))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{path.name} is in use by another TweetDock; left to that\n"
     assert path.exists()
@@ -499,13 +489,13 @@ def test_the_command_minds_no_settings_but_its_own(
 ) -> None:
     close(closed_files, 0)
     others = {"TWEETDOCK_ARCHIVE_ROTATE": "never", "TWEETDOCK_HASHTAGS": "#"}
-    done = run("offload", folder=tmp_path, env=settings(s3, closed_files) | others)
+    done = run_here("offload", folder=tmp_path, env=settings(s3, closed_files) | others)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_folder_that_is_not_there_has_no_closed_file(s3: S3, tmp_path: Path) -> None:
     closed_files = ClosedFiles(tmp_path / "missing" / "tweets.jsonl.gz")
-    done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
+    done = run_here("offload", folder=tmp_path, env=settings(s3, closed_files))
     assert (done.returncode, done.stdout) == (
         0,
         f"no closed file of {closed_files.path} is waiting\n",
@@ -528,11 +518,11 @@ def test_the_command_takes_its_words_from_the_settings(
 
 
 def test_wrong_words_are_all_named(tmp_path: Path) -> None:
-    done = run("offload", "posts", folder=tmp_path)
+    done = run_here("offload", "posts", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "TWEETDOCK_OFFLOAD=posts: an address such as s3://" in done.stderr
     assert "TWEETDOCK_ARCHIVE: not set" in done.stderr
-    done = run("offload", folder=tmp_path, env={"AWS_SECRET_ACCESS_KEY": f"{SECRET} {SECRET}"})
+    done = run_here("offload", folder=tmp_path, env={"AWS_SECRET_ACCESS_KEY": f"{SECRET} {SECRET}"})
     assert done.returncode == 2
     assert "TWEETDOCK_OFFLOAD: not set" in done.stderr
     assert "AWS_SECRET_ACCESS_KEY: one word" in done.stderr
@@ -552,7 +542,7 @@ def test_a_bucket_that_cannot_be_had_ends_the_command_in_one_sentence(
     s3: S3, closed_files: ClosedFiles, tmp_path: Path, changes: dict[str, str], sentence: str
 ) -> None:
     path = close(closed_files, 0)
-    done = run("offload", folder=tmp_path, env=settings(s3, closed_files) | changes)
+    done = run_here("offload", folder=tmp_path, env=settings(s3, closed_files) | changes)
     assert (done.returncode, done.stdout) == (69, "")
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -566,7 +556,7 @@ def test_credentials_that_the_server_does_not_know_end_the_command(
     path = close(closed_files, 0)
     s3.tell("reset-auth", "0")
     try:
-        done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
+        done = run_here("offload", folder=tmp_path, env=settings(s3, closed_files))
     finally:
         s3.tell("reset-auth", "inf")
     assert (done.returncode, done.stdout) == (69, "")
@@ -580,13 +570,15 @@ def test_a_bad_file_ends_the_command_with_69_after_the_others(
 ) -> None:
     first, second = close(closed_files, 0), close(closed_files, 1)
     manifest_path(first).mkdir()
-    done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
+    done = run_here("offload", folder=tmp_path, env=settings(s3, closed_files))
     assert done.returncode == 69
     assert done.stderr == f"tweetdock: {first.name}: Is a directory\n"
     assert second.name in done.stdout
 
 
-@pytest.mark.parametrize("passing", range(4))
+@pytest.mark.parametrize(
+    "passing", [1, *(pytest.param(number, marks=pytest.mark.thorough) for number in (0, 2, 3))]
+)
 def test_a_command_killed_on_the_way_loses_nothing(
     s3: S3, closed_files: ClosedFiles, tmp_path: Path, passing: int
 ) -> None:
@@ -602,7 +594,7 @@ def test_a_command_killed_on_the_way_loses_nothing(
     for path, (key, content) in zip(paths, keys.items(), strict=True):
         assert path.exists() or s3.get(key) == content
     s3.proxy.forget()
-    done = run("offload", folder=tmp_path, env=settings(s3, closed_files))
+    done = run_here("offload", folder=tmp_path, env=settings(s3, closed_files))
     assert (done.returncode, done.stderr) == (0, "")
     assert len(s3.proxy.asked("PUT")) == 4 - passing
     assert {key: s3.get(key) for key in keys} == keys
@@ -610,10 +602,10 @@ def test_a_command_killed_on_the_way_loses_nothing(
     assert list(tmp_path.glob("tweets*")) == [closed_files.path]
 
 
-@pytest.mark.parametrize("keeps_local", ["0", "1"])
+@pytest.mark.parametrize("keeps_local", ["0", pytest.param("1", marks=pytest.mark.thorough)])
 def test_the_gauge_off_loads_after_each_rotation(s3: S3, tmp_path: Path, keeps_local: str) -> None:
     now_ms, dice = round(time.time() * 1000), random.Random(1)
-    posts = [make_post(now_ms - 5000 * n, dice.randrange(10**9)) for n in range(1, 700)]
+    posts = [make_post(now_ms - 5000 * n, dice.randrange(10**9)) for n in range(1, 300)]
     kept = {"TWEETDOCK_OFFLOAD_KEEP": keeps_local, "TWEETDOCK_ARCHIVE_KEEP": "1"}
     with XApi(posts, bearer="a-token") as api:
         env = (
@@ -636,6 +628,6 @@ def test_the_gauge_off_loads_after_each_rotation(s3: S3, tmp_path: Path, keeps_l
     closed = list(tmp_path.glob("tweets-*.jsonl.gz"))
     with gzip.open(tmp_path / "tweets.jsonl.gz") as file:
         lines += file.read().splitlines()
-    assert len(lines) == len(set(lines)) == 699
+    assert len(lines) == len(set(lines)) == 299
     assert len(closed) == int(keeps_local)
     assert SECRET not in tweetdock.log
