@@ -179,10 +179,11 @@ class Truth:
 
     def count(self, since_ms: int, until_ms: int) -> tuple[int, int]:
         """Unique posts and authors in (since, until]."""
-        if self._known != self._api.number_of_posts:
+        changes = self._api.changes
+        if self._known != changes:
             there = self._api.posts  # once: others may be adding to it
             posts = [post for post in there if "referenced_tweets" not in post]
-            self._known = len(there)
+            self._known = changes
             firsts = [(post["edit_history_tweet_ids"][0], post["author_id"]) for post in posts]
             self._posts = sorted((milliseconds(key), key, author) for key, author in firsts)
         span = self._posts[

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from storm import storm
 
 
+@pytest.mark.thorough
 def test_while_everything_breaks_no_reading_is_a_lie_and_in_the_end_all_is_known(
     tmp_path: Path,
 ) -> None:

@@ -131,6 +131,14 @@ def test_every_refusal_says_what_it_is_and_how_long_to_wait(
     assert trouble.needs_owner == needs_owner
 
 
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_it_says_what_x_was_asked_for(status: int) -> None:
+    refusal = refused(faults.status(status, {"title": "?"}))
+    assert "search" in str(explain(refusal, NOW_MS))
+    assert "stream" in str(explain(refusal, NOW_MS, "stream"))
+    assert "search" not in str(explain(refusal, NOW_MS, "stream"))
+
+
 def test_a_rate_limit_that_says_until_when_is_waited_for_as_long() -> None:
     trouble = explain(refused(faults.rate_limited(200)), NOW_MS)
     assert "rate limit is used up until 20:03 UTC" in str(trouble)

@@ -406,15 +406,20 @@ def test_a_user_without_a_bearer_token_is_not_counted_for(time: Time) -> None:
 REFUSALS = [
     (faults.credits_depleted, "out of credits", True),
     (faults.service_unavailable, "out of order (503)", False),
-    (faults.rate_limited, "rate limit", False),
     (faults.html_200, "not with counts", False),
+    (lambda: faults.cut(30), "connection broke", False),
+]
+MORE_REFUSALS = [
+    (faults.rate_limited, "rate limit", False),
     (faults.garbage, "not with counts", False),
     (faults.reset, "connection broke", False),
-    (lambda: faults.cut(30), "connection broke", False),
 ]
 
 
-@pytest.mark.parametrize(("fault", "sentence", "needs_owner"), REFUSALS)
+@pytest.mark.parametrize(
+    ("fault", "sentence", "needs_owner"),
+    [*REFUSALS, *(pytest.param(*one, marks=pytest.mark.thorough) for one in MORE_REFUSALS)],
+)
 def test_a_refused_count_leaves_the_reason_and_asks_again_and_heals(
     api: XApi, time: Time, fault: Callable[[], faults.Fault], sentence: str, *, needs_owner: bool
 ) -> None:

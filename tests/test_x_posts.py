@@ -128,6 +128,7 @@ def test_what_is_no_page_is_said_and_asked_for_soon_again(body: bytes, sentence:
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
 )
 fields = st.sampled_from(["id", "author_id", "created_at", "edit_history_tweet_ids", "text"])
 

@@ -159,7 +159,10 @@ def test_user_credentials_are_signed_for_the_address_that_is_asked(time: Time) -
         simulation.assert_true()
 
 
-@pytest.mark.parametrize(("answer_seconds", "poll_seconds"), [(6.0, "5"), (1.2, "1"), (20.0, "5")])
+@pytest.mark.parametrize(
+    ("answer_seconds", "poll_seconds"),
+    [(6.0, "5"), (20.0, "5"), pytest.param(1.2, "1", marks=pytest.mark.thorough)],
+)
 def test_slow_answers_starve_nothing_and_do_not_move_the_clock(
     api: XApi, time: Time, answer_seconds: float, poll_seconds: str
 ) -> None:
@@ -390,11 +393,11 @@ def test_an_answer_that_does_not_end_is_cut(api: XApi, time: Time, fault: faults
 
 
 def test_the_polls_stretch_before_the_rate_limit_refuses(time: Time) -> None:
-    with XApi(hour_of(350), now=time, bearer=TOKEN, limit=90) as api:
+    with XApi(hour_of(350), now=time, bearer=TOKEN, limit=30) as api:
         simulation = Simulation(api, time)
         simulation.run(time.seconds + 90 * MINUTE, simulation.assert_honest)
         assert {request.status for request in api.requests} == {200}
-        assert len(api.requests) >= 6 * 85
+        assert len(api.requests) >= 6 * 28
         simulation.assert_true()
 
 

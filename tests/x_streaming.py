@@ -66,6 +66,8 @@ class Streaming:
         self._hashtags, self._token = hashtags, token
         names = [word.removeprefix("@") for word in follow if ":" not in word]
         self.wanted = build_queries(hashtags, names, query).searches
+        self._true: list[tuple[int, str]] = []
+        self._true_of: tuple[int, tuple[str, ...]] | None = None
         self.batches: list[Batch] = []
         self.troubles: list[tuple[str, str]] = []
         self.errors: list[SourceError] = []
@@ -210,14 +212,15 @@ class Streaming:
 
     def truth(self, since_ms: int, until_ms: int) -> tuple[int, int]:
         """The same, as it is."""
-        queries = [parse_query(text) for text in self.wanted]
-        found = {
-            post["edit_history_tweet_ids"][0]: post["author_id"]
-            for post in self.api.posts
-            if any(query.matches(post) for query in queries)
-            if since_ms < milliseconds(post["edit_history_tweet_ids"][0]) <= until_ms
-        }
-        return len(found), len(set(found.values()))
+        known = self.api.changes, tuple(self.wanted)
+        if known != self._true_of:
+            queries = [parse_query(text) for text in self.wanted]
+            posts = [p for p in self.api.posts if any(query.matches(p) for query in queries)]
+            firsts = {p["edit_history_tweet_ids"][0]: p["author_id"] for p in posts}
+            self._true_of = known
+            self._true = [(milliseconds(key), author) for key, author in firsts.items()]
+        found = [author for at_ms, author in self._true if since_ms < at_ms <= until_ms]
+        return len(found), len(set(found))
 
     def assert_honest(self) -> None:
         """Nothing is counted that is not there, and without a gap nothing is left out."""

@@ -93,10 +93,10 @@ class XApi:
             return self._index.posts()
 
     @property
-    def number_of_posts(self) -> int:
-        """How many they are."""
+    def changes(self) -> int:
+        """How often a post was added: what was made of `posts` holds until there is one more."""
         with self._changed:
-            return len(self._index)
+            return self._index.changes
 
     @property
     def requests(self) -> list[Request]:

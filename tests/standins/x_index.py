@@ -14,13 +14,12 @@ class PostIndex:
         self._posts: dict[int, Post] = {}
         self._ids: list[int] = []
         self._edits: dict[int, list[Post]] = {}
-
-    def __len__(self) -> int:
-        return len(self._ids)
+        self.changes = 0
 
     def add(self, posts: Iterable[Post]) -> None:
         """Take posts in, in any order."""
         for post in posts:
+            self.changes += 1
             post_id = int(post["id"])
             if post_id not in self._posts:
                 insort(self._ids, post_id)
@@ -36,18 +35,20 @@ class PostIndex:
         """Up to one post more than a page, newest first, latest versions only."""
         found: list[Post] = []
         low, high = bisect_left(self._ids, search.first), bisect_left(self._ids, search.before)
-        for place in range(high - 1, low - 1, -1):
-            post = self._posts[self._ids[place]]
-            if self._visible(post, now) and search.query.matches(post):
+        now_ms = now * 1000
+        for post_id in reversed(self._ids[low:high]):
+            post = self._posts[post_id]
+            if self._visible(post_id, post, now_ms) and search.query.matches(post):
                 found.append(post)
                 if len(found) > search.max_results:
                     break
         return found
 
-    def _visible(self, post: Post, now: float) -> bool:
-        edits = self._edits.get(int(post["id"]), ())
-        return _indexed(post, now) and not any(_indexed(edit, now) for edit in edits)
+    def _visible(self, post_id: int, post: Post, now_ms: float) -> bool:
+        edits = self._edits.get(post_id, ())
+        return _indexed(post, now_ms) and not any(_indexed(edit, now_ms) for edit in edits)
 
 
-def _indexed(post: Post, now: float) -> bool:
-    return bool(post.get("_indexed_ms", milliseconds(post["id"])) <= now * 1000)
+def _indexed(post: Post, now_ms: float) -> bool:
+    at_ms = post["_indexed_ms"] if "_indexed_ms" in post else milliseconds(post["id"])
+    return bool(at_ms <= now_ms)
