@@ -204,7 +204,7 @@ def test_lines_that_cannot_be_printed_are_said(tmp_path: Path, out: str) -> None
         assert sitting.has_its_mode
 
 
-# That each signal comes as a key stands in test_keys.py.
+# That each signal comes as a key stands in test_calibrate_terminal.py.
 @pytest.mark.parametrize(
     "cause",
     [

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from dials import LIMIT, TWEETS, comes_true, dials
-from minding import QUICK, Machine, in_time, machine_in, stop_in_its_tracks
 from needs import with_ipv6
+from pigpiod_machine import QUICK, Machine, in_time, machine_in, stop_in_its_tracks
 from standins.pigpiod import StandInPigpiod, read_log
 
 import tweetdock.servos.pigpio

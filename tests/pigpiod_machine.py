@@ -1,4 +1,4 @@
-"""A machine on which the stand-in is the program `pigpiod`, and the pigpiod that we mind there."""
+"""A machine on which the stand-in is the program `pigpiod`, and a pigpiod of our own there."""
 
 import contextlib
 import os
