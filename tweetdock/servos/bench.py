@@ -77,7 +77,7 @@ class Bench:
         return self._servos.step_us
 
     def connect(self) -> None:
-        """Take hold of the pins; raises ServoError if they cannot be had."""
+        """Reserve the pins; raises ServoError if that cannot be done."""
         self._servos.connect()
 
     def at_us(self, number: int) -> int:

@@ -65,7 +65,7 @@ class Marks:
         return ""
 
     def settings(self) -> dict[str, str]:
-        """The settings that say the same, by their names without the dial's."""
+        """The settings with the same meaning, by their names without the dial's."""
         low, high = sorted((self.left, self.right))
         bends = self.middle is not None and abs(self.middle - self._halfway) > STEP_US
         return {

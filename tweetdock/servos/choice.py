@@ -43,7 +43,7 @@ def _text(path: Path) -> str:
 
 
 def make_servos(settings: Settings, model: str) -> Servos:
-    """The backend that the settings and the machine ask for; nothing is reached for yet."""
+    """The backend that the settings and the machine ask for; nothing is connected yet."""
     dials = (settings.tweets, settings.tweeters)
     name = choose_backend(settings.servo_backend, model, settings.pigpio_addr)
     # Each brings libraries of its own: only the one in use is imported.

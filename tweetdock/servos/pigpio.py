@@ -21,20 +21,20 @@ from tweetdock.settings.parse import step_us
 ANSWER_SECONDS = 1.0
 THREE_FRAMES_SECONDS = 0.06
 
-# A pigpiod that lives but will not: gpiozero makes a plain ValueError of a pin that it refuses.
+# A pigpiod that answers but refuses: gpiozero makes a plain ValueError of a pin that it refuses.
 REFUSALS = (GPIOZeroError, pigpio.error, ValueError)
 # What gpiozero and pigpio raise on a dead connection.
-SILENCE = (OSError, struct.error, AttributeError)
+DISCONNECTED = (OSError, struct.error, AttributeError)
 
 
 class PigpioServos(Servos):
     """Servos on a pigpiod: the one at `address`, or this machine's, which is started if need be.
 
-    options: more words for the one that is started.
+    options: more arguments for the one that is started.
     """
 
     name: ClassVar[str] = "pigpio"
-    foreign = (*REFUSALS, *SILENCE)
+    foreign = (*REFUSALS, *DISCONNECTED)
     # gpiozero cuts off to 2 us, then pigpiod to 5: of 1005 no more than 1000 would be left.
     spare_us: ClassVar[float] = 1.5
 
@@ -53,7 +53,7 @@ class PigpioServos(Servos):
         self.step_us = step_us(() if address else options)
 
     def close(self) -> None:
-        """Let go of the pins; a connection in an unknown state is given up, not talked to."""
+        """Free the pins; a connection in an unknown state is given up, nothing more is sent."""
         try:
             for servo in self._servos:
                 servo.close()
@@ -74,7 +74,7 @@ class PigpioServos(Servos):
         address = find(self._addresses, self._port)
         if not address:
             if self._daemon is None:
-                raise self._silence()
+                raise self._no_answer()
             self._daemon.start()
         self._address = address or LOOPBACK
         with contextlib.redirect_stdout(io.StringIO()):  # its banner of per cent signs
@@ -101,10 +101,10 @@ class PigpioServos(Servos):
         if isinstance(error, REFUSALS):
             return super()._translation(error)
         self._abandon()
-        return self._silence()
+        return self._no_answer()
 
-    def _silence(self) -> ServoError:
-        # The same words whichever way it fell silent: one outage is one trouble in the log.
+    def _no_answer(self) -> ServoError:
+        # The same text in whichever way it failed: one outage is one trouble in the log.
         return ServoError(f"no pigpiod answers at {host_and_port(self._address, self._port)}")
 
     def _abandon(self) -> None:
@@ -113,5 +113,5 @@ class PigpioServos(Servos):
         if connection is not None:
             atexit.unregister(connection.stop)
             for _ in range(2):
-                with contextlib.suppress(*SILENCE):
+                with contextlib.suppress(*DISCONNECTED):
                     connection.stop()

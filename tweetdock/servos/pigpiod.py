@@ -282,21 +282,21 @@ def explained(said: str) -> str:
 
     The same error is always the same text, whatever time is stamped on it.
     """
-    words = _plainly(said)
+    reason = _reason(said)
     for pattern, cure in _CURES.items():
         if re.search(pattern, said):
-            return "; ".join(filter(None, (words.removesuffix("."), cure)))
-    return words
+            return "; ".join(filter(None, (reason.removesuffix("."), cure)))
+    return reason
 
 
-def _plainly(said: str) -> str:
-    reason = _FRAME.sub("", _USAGE.split(said, maxsplit=1)[0])
-    pieces = (" ".join(plain(piece).split()) for piece in _STAMP.split(reason))
-    told = [bare for piece in pieces if (bare := piece.removesuffix(_CONCLUSION).strip())]
-    words = "; ".join(told) or (_CONCLUSION if _CONCLUSION in said else "")
-    if len(words) <= 2 * _LONGEST_END:
-        return words
-    return f"{words[:_LONGEST_END].rstrip()} ... {words[-_LONGEST_END:].lstrip()}"
+def _reason(said: str) -> str:
+    text = _FRAME.sub("", _USAGE.split(said, maxsplit=1)[0])
+    pieces = (" ".join(plain(piece).split()) for piece in _STAMP.split(text))
+    reasons = [bare for piece in pieces if (bare := piece.removesuffix(_CONCLUSION).strip())]
+    reason = "; ".join(reasons) or (_CONCLUSION if _CONCLUSION in said else "")
+    if len(reason) <= 2 * _LONGEST_END:
+        return reason
+    return f"{reason[:_LONGEST_END].rstrip()} ... {reason[-_LONGEST_END:].lstrip()}"
 
 
 def _run(command: Sequence[str], port: int, errors: IO[bytes]) -> "subprocess.Popen[bytes]":

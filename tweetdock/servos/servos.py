@@ -38,7 +38,7 @@ class Servos(ABC):
         self._servos: list[Any] = []
 
     def connect(self) -> None:
-        """Take hold of the pins; no pulse is sent yet."""
+        """Reserve the pins; no pulse is sent yet."""
         with self._translated():
             self._factory = self._open()
             for dial in self._dials:
@@ -64,7 +64,7 @@ class Servos(ABC):
             self._ping()
 
     def close(self) -> None:
-        """Let go of the pins, whatever state they are in; may be called again."""
+        """Free the pins, whatever state they are in; may be called again."""
         servos, self._servos = self._servos, []
         factory, self._factory = self._factory, None
         for servo in servos:
