@@ -66,13 +66,13 @@ class Serving:
         self.servo_trouble = ""
         self.cost_usd: float | None = None
         self.seconds = 1000.0
-        vitals = Health(
+        health = Health(
             threads=lambda: self.threads,
             needles=lambda: self.needles,
             servo_trouble=lambda: self.servo_trouble,
             cost_usd=lambda: self.cost_usd,
         )
-        self.board = Board(Past(kept), vitals, monotonic=lambda: self.seconds)
+        self.board = Board(Past(kept), health, monotonic=lambda: self.seconds)
         self.crashes: list[Crash] = []
         self._session = requests.Session()
         self.settings = Settings.from_env(ENV | (env or {}), demo=True)

@@ -35,12 +35,12 @@ def test_silence_is_how_long_no_reading_came() -> None:
 def test_each_feeds_words_are_counted_apart() -> None:
     board = Board(Past(), nothing())
     posts = (Post("x:1", "x:7", 1), Post("x:2", "x:7", 2))
-    board.hear(Batch(source="x", posts=posts))
-    board.hear(Batch(source="x"))
-    board.hear(Trouble(source="x", detail="X is out of order (503)"))
-    board.hear(Trouble(source="x", detail="the budget is spent", by_choice=True))
-    board.hear(Batch(source="mastodon", server="a.example", posts=posts[:1]))
-    assert board.talks == {
+    board.count(Batch(source="x", posts=posts))
+    board.count(Batch(source="x"))
+    board.count(Trouble(source="x", detail="X is out of order (503)"))
+    board.count(Trouble(source="x", detail="the budget is spent", by_choice=True))
+    board.count(Batch(source="mastodon", server="a.example", posts=posts[:1]))
+    assert board.feeds == {
         "x": FeedStats(answers=2, faults=1, posts=2),
         "mastodon a.example": FeedStats(answers=1, faults=0, posts=1),
     }

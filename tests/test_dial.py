@@ -1,4 +1,4 @@
-"""The dial's geometry against its scales: where marks stand, and which of them have numbers."""
+"""The dial's geometry against its scales: where ticks stand, and which of them have numbers."""
 
 import math
 from itertools import combinations, pairwise
@@ -44,34 +44,34 @@ def dial(scale: str, sweep: float = 180, full_scale: int = 10) -> Dial:
     return Dial.of(read_dials(env)["tweets"], full_scale)
 
 
-def numbers(marks: list[Tick]) -> list[Tick]:
-    return [mark for mark in marks if mark.label]
+def numbers(ticks: list[Tick]) -> list[Tick]:
+    return [tick for tick in ticks if tick.label]
 
 
 def apart(one: Tick, other: Tick) -> float:
-    """Degrees between two marks, the shorter way round."""
+    """Degrees between two ticks, the shorter way round."""
     return abs((one.bearing - other.bearing + 180) % 360 - 180)
 
 
 def is_over(one: Tick, other: Tick) -> bool:
     """Whether two numbers are printed over each other."""
-    (x, y), (u, v) = (label_point(mark.bearing, mark.label) for mark in (one, other))
+    (x, y), (u, v) = (label_point(tick.bearing, tick.label) for tick in (one, other))
     signs = (len(one.label) + len(other.label)) / 2
     return abs(x - u) <= signs * DIGIT * LABEL_SIZE and abs(y - v) <= CAPITAL * LABEL_SIZE
 
 
 @given(dials)
 def test_a_mark_stands_where_the_needle_points_at_its_count(dial: Dial) -> None:
-    for mark in dial.marks():
-        assert mark.position == dial.scale.position(mark.count, 0)
-        angle = dial.min_angle + mark.position * (dial.max_angle - dial.min_angle)
-        assert mark.bearing == pytest.approx(dial.bearing_of(angle))
+    for tick in dial.ticks():
+        assert tick.position == dial.scale.position(tick.count, 0)
+        angle = dial.min_angle + tick.position * (dial.max_angle - dial.min_angle)
+        assert tick.bearing == pytest.approx(dial.bearing_of(angle))
 
 
 @given(dials)
 def test_zero_and_full_scale_stand_at_the_ends_and_have_numbers(dial: Dial) -> None:
-    marks = dial.marks()
-    first, last = marks[0], marks[-1]
+    ticks = dial.ticks()
+    first, last = ticks[0], ticks[-1]
     assert (first.count, first.label) == (0, "0")
     assert -first.bearing == pytest.approx(dial.sweep / 2)
     if dial.sweep <= WIDE:
@@ -81,11 +81,11 @@ def test_zero_and_full_scale_stand_at_the_ends_and_have_numbers(dial: Dial) -> N
 
 @given(dials.filter(lambda dial: dial.sweep > WIDE))
 def test_where_a_dial_comes_round_again_no_mark_or_number_is_upon_another(dial: Dial) -> None:
-    """At 360 degrees 0 and full scale were printed over each other, at 720 all marks were."""
-    marks = dial.marks()
-    for one, other in combinations(marks, 2):
+    """At 360 degrees 0 and full scale were printed over each other, at 720 all ticks were."""
+    ticks = dial.ticks()
+    for one, other in combinations(ticks, 2):
         assert apart(one, other) >= LEAST_DEGREES - HAIR
-    for one, other in combinations(numbers(marks), 2):
+    for one, other in combinations(numbers(ticks), 2):
         assert not is_over(one, other)
 
 
@@ -101,23 +101,23 @@ def test_where_a_dial_comes_round_again_no_mark_or_number_is_upon_another(dial: 
 def test_the_number_of_full_scale_is_left_away_where_it_would_meet_zero(
     sweep: float, labels: str
 ) -> None:
-    marks = Dial(0, sweep, LinearScale(500)).marks()
-    assert [mark.label for mark in numbers(marks)] == labels.split()
+    ticks = Dial(0, sweep, LinearScale(500)).ticks()
+    assert [tick.label for tick in numbers(ticks)] == labels.split()
 
 
 @given(dials)
 def test_marks_are_in_order_apart_and_not_too_many(dial: Dial) -> None:
-    marks = dial.marks()
-    assert marks == sorted(marks)
-    assert len(marks) <= 100
-    if len(marks) > 2:
-        nearest = min(b.bearing - a.bearing for a, b in pairwise(marks))
+    ticks = dial.ticks()
+    assert ticks == sorted(ticks)
+    assert len(ticks) <= 100
+    if len(ticks) > 2:
+        nearest = min(b.bearing - a.bearing for a, b in pairwise(ticks))
         assert nearest >= LEAST_DEGREES - HAIR
 
 
 @given(dials)
 def test_numbers_never_crowd(dial: Dial) -> None:
-    found = numbers(dial.marks())
+    found = numbers(dial.ticks())
     for one, other in combinations(found, 2):
         if len(found) == 2 and dial.sweep <= WIDE:
             break  # both ends, which are told however narrow the dial is
@@ -129,7 +129,7 @@ def test_numbers_never_crowd(dial: Dial) -> None:
 # One that goes round more than once has numbers in the way of others.
 @given(dials.filter(lambda dial: dial.sweep < 345))
 def test_numbers_are_1_2_5_times_a_power_of_ten(dial: Dial) -> None:
-    counts = [mark.count for mark in numbers(dial.marks())]
+    counts = [tick.count for tick in numbers(dial.ticks())]
     if isinstance(dial.scale, LogScale):
         assert all(str(count)[0] in "125" for count in counts[1:-1])
         assert all(set(str(count)[1:]) <= {"0"} for count in counts[1:-1])
@@ -144,7 +144,7 @@ def test_numbers_are_1_2_5_times_a_power_of_ten(dial: Dial) -> None:
 
 @given(full_scales, st.floats(1, 720))
 def test_the_marks_of_a_linear_dial_are_evenly_spaced(full_scale: int, sweep: float) -> None:
-    counts = [mark.count for mark in Dial(0, sweep, LinearScale(full_scale)).marks()]
+    counts = [tick.count for tick in Dial(0, sweep, LinearScale(full_scale)).ticks()]
     assert len({b - a for a, b in pairwise(counts[:-1])}) <= 1
 
 
@@ -168,7 +168,7 @@ def test_the_marks_of_a_linear_dial_are_evenly_spaced(full_scale: int, sweep: fl
 def test_numbers_are_those_that_a_person_would_choose(
     scale: str, sweep: float, labels: str
 ) -> None:
-    assert [mark.label for mark in numbers(dial(scale, sweep).marks())] == labels.split()
+    assert [tick.label for tick in numbers(dial(scale, sweep).ticks())] == labels.split()
 
 
 def test_an_automatic_scale_is_drawn_as_it_stands() -> None:
@@ -176,14 +176,14 @@ def test_an_automatic_scale_is_drawn_as_it_stands() -> None:
 
 
 def test_between_two_numbers_the_middle_is_longer_where_it_is_a_mark() -> None:
-    ranks = {mark.count: mark.rank for mark in dial("linear:500").marks()}
+    ranks = {tick.count: tick.rank for tick in dial("linear:500").ticks()}
     assert (ranks[100], ranks[150], ranks[140]) == (Rank.MAJOR, Rank.MIDDLE, Rank.MINOR)
 
 
 def test_marks_of_a_decade_are_all_there_or_few_enough_to_be_counted() -> None:
-    wide = [mark.count for mark in dial("log:1000", 180).marks()]
+    wide = [tick.count for tick in dial("log:1000", 180).ticks()]
     assert [count for count in wide if 100 <= count < 1000] == list(range(100, 1000, 100))
-    narrow = [mark.count for mark in dial("log:1000000", 60).marks()]
+    narrow = [tick.count for tick in dial("log:1000000", 60).ticks()]
     assert [count for count in narrow if 100 <= count < 1000] == [100, 200, 500]
 
 

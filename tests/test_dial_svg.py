@@ -57,7 +57,7 @@ def test_every_mark_is_drawn_at_its_bearing(scale: str) -> None:
     settings = replace(USUAL, scale=scale, min_angle=20, max_angle=160)
     full_scale = 500 if scale == "auto" else int(scale.partition(":")[2])
     svg = drawn(dial(40, full_scale=full_scale), settings)
-    marks = Dial.of(settings, full_scale).marks()
+    marks = Dial.of(settings, full_scale).ticks()
     lines = svg.findall(f"{SVG}g[@class='marks']/{SVG}line")
     assert [int(line.attrib["data-count"]) for line in lines] == [mark.count for mark in marks]
     for line, mark in zip(lines, marks, strict=True):

@@ -438,7 +438,7 @@ def serving() -> Iterator[Serving]:
     with Serving() as serving:
         serving.cost_usd = 1.0
         serving.board.publish(make_reading())
-        serving.board.hear(Trouble(source="x", detail="no answer"))
+        serving.board.count(Trouble(source="x", detail="no answer"))
         yield serving
 
 

@@ -94,15 +94,15 @@ def test_what_is_not_known_is_absent_and_not_zero(serving: Serving) -> None:
 def test_what_each_feed_has_said_is_counted(serving: Serving) -> None:
     posts = tuple(Post(f"x:{number}", "x:1", number) for number in range(7))
     for _ in range(2):
-        serving.board.hear(Batch(source="x", posts=posts, covers=Span(0, 1)))
-    serving.board.hear(Trouble(source="x", detail="no answer"))
-    serving.board.hear(Trouble(source="x", detail="by budget", by_choice=True))
-    serving.board.hear(Trouble(source="mastodon", server="fosstodon.org", detail="no answer"))
+        serving.board.count(Batch(source="x", posts=posts, covers=Span(0, 1)))
+    serving.board.count(Trouble(source="x", detail="no answer"))
+    serving.board.count(Trouble(source="x", detail="by budget", by_choice=True))
+    serving.board.count(Trouble(source="mastodon", server="fosstodon.org", detail="no answer"))
     found = samples(scrape(serving))
     assert value(found, "answers_total", feed="x") == 2
     assert value(found, "faults_total", feed="x") == 1
     assert value(found, "posts_read_total", feed="x") == 14
-    (other,) = set(serving.board.talks) - {"x"}
+    (other,) = set(serving.board.feeds) - {"x"}
     assert value(found, "faults_total", feed=other) == 1
 
 
@@ -123,8 +123,8 @@ def test_how_the_house_is(serving: Serving) -> None:
 
 @given(st.lists(st.floats(0, 20)))
 def test_the_histogram_counts_every_delay_up_to_each_end(delays: list[float]) -> None:
-    vitals = Health(threads=dict, needles=dict, servo_trouble=lambda: "", cost_usd=lambda: None)
-    board = Board(Past(), vitals)
+    health = Health(threads=dict, needles=dict, servo_trouble=lambda: "", cost_usd=lambda: None)
+    board = Board(Past(), health)
     for delay in delays:
         board.note_delay(delay)
     text, _ = Metrics(board, lambda: 0).scrape("")
@@ -193,8 +193,8 @@ WAYS = st.sampled_from(["values", "dots", "underscores", "allow-utf-8", "", "x",
 
 @given(st.builds("{};version={};escaping={}".format, KINDS, NUMBERS, WAYS))
 def test_no_wish_is_too_odd(accept: str) -> None:
-    vitals = Health(threads=dict, needles=dict, servo_trouble=lambda: "", cost_usd=lambda: None)
-    body, kind = Metrics(Board(Past(), vitals), lambda: 0).scrape(accept)
+    health = Health(threads=dict, needles=dict, servo_trouble=lambda: "", cost_usd=lambda: None)
+    body, kind = Metrics(Board(Past(), health), lambda: 0).scrape(accept)
     assert b"tweetdock_watchers 0.0" in body
     assert kind.startswith(("text/plain;", "application/openmetrics-text;"))
 
@@ -202,7 +202,7 @@ def test_no_wish_is_too_odd(accept: str) -> None:
 def test_foreign_names_do_not_break_the_text(serving: Serving) -> None:
     name = 'a"b\\c\nd #{}é'
     serving.threads = {name: True}
-    serving.board.hear(Trouble(source=name, detail=""))
+    serving.board.count(Trouble(source=name, detail=""))
     found = samples(scrape(serving))
     assert value(found, "thread_up", thread=name) == 1
     assert value(found, "faults_total", feed=name) == 1
@@ -214,7 +214,7 @@ def test_foreign_names_do_not_break_the_text(serving: Serving) -> None:
 def test_prometheus_own_tool_finds_nothing_to_mend(serving: Serving) -> None:
     serving.cost_usd = 1.0
     serving.board.publish(make_reading())
-    serving.board.hear(Trouble(source="x", detail="no answer"))
+    serving.board.count(Trouble(source="x", detail="no answer"))
     done = subprocess.run(
         ["promtool", "check", "metrics"],
         input=scrape(serving),

@@ -168,7 +168,7 @@ def test_a_loop_that_is_held_up_says_nothing_until_it_is_free(
         ear.hear_all()
         assert ear.hear(10 * PING_SECONDS) is None
         assert gauge.board is not None
-        threads = gauge.board.vitals.threads()
+        threads = gauge.board.health.threads()
         assert set(threads.values()) == {True}
         assert any("demo" in name for name in threads)
         pings = ear.count("WATCHDOG=1")

@@ -189,7 +189,7 @@ class Daemon:
             raise message.error
         if message.server_ms is not None:
             self._correct(message.feed, message.server_ms, told)
-        self._board.hear(message)
+        self._board.count(message)
         now_ms = self._clock.now_ms()
         fresh = self._gauge.deliver(message, now_ms)
         channel = message.feed, message.channel

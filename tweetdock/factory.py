@@ -93,13 +93,13 @@ def make_board(
         return found.trouble if found else ""
 
     pays = settings.is_live and asks_x(settings.sources)
-    vitals = Health(
+    health = Health(
         threads=lambda: {thread.name: thread.is_alive for thread in threads()},
         needles=angles,
         servo_trouble=trouble,
         cost_usd=lambda: cost_usd() if pays else None,
     )
-    return Board(Past(), vitals)
+    return Board(Past(), health)
 
 
 def make_past(kept: Iterable[HistoryRow]) -> Past:

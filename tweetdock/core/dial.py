@@ -1,4 +1,4 @@
-"""How a dial is drawn, on a screen as on paper: where its marks stand and its needle points."""
+"""How a dial is drawn, on a screen as on paper: where its ticks stand and its needle points."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,9 +10,9 @@ from tweetdock.core.scaler import LinearScale, LogScale, Scale, make_scale
 
 DIALS = ("tweets", "tweeters")
 
-LEAST_DEGREES = 1.2  # between two marks; nearer ones are a smear
+LEAST_DEGREES = 1.2  # between two ticks; nearer ones are a smear
 LEAST_LABEL_DEGREES = 11.0  # between two numbers
-MOST_MINOR = 60  # marks on a linear dial
+MOST_MINOR = 60  # ticks on a linear dial
 WIDE = 330.0  # degrees; from there on the end of the scale may meet its beginning
 TURN = 360.0
 INTERVALS = 5  # between numbers, at most; so every scale of 1, 2 or 5 times ten divides evenly
@@ -46,7 +46,7 @@ class DialSpan(Protocol):
 
 
 class Rank(IntEnum):
-    """How long a mark is; the longest have a number."""
+    """How long a tick is; the longest have a number."""
 
     MINOR = 0
     MIDDLE = 1
@@ -55,7 +55,7 @@ class Rank(IntEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tick:
-    """One mark: its count, its place (0..1), its bearing, and how long it is."""
+    """One tick: its count, its place (0..1), its bearing, and how long it is."""
 
     count: int
     position: float
@@ -98,39 +98,39 @@ class Dial:
         """The bearing of a place on the scale, 0..1."""
         return self.bearing_of(self.min_angle + position * self.sweep)
 
-    def marks(self) -> list[Tick]:
-        """All marks, from zero to full scale; both ends have a number, the others if there is room.
+    def ticks(self) -> list[Tick]:
+        """All ticks, from zero to full scale; both ends have a number, the others if there is room.
 
         Numbers go by 1-2-5, on a logarithmic scale in each decade. On a dial that comes round
-        again full scale has one only if it is clear of zero's, and a second turn has no marks.
+        again full scale has one only if it is clear of zero's, and a second turn has no ticks.
         """
         is_log, full_scale = isinstance(self.scale, LogScale), self.scale.full_scale
         kept = self._numbered(_log_numbers(full_scale) if is_log else _linear_numbers(full_scale))
-        major = min((mark.count for mark in kept if mark.count), default=full_scale)
+        major = min((tick.count for tick in kept if tick.count), default=full_scale)
         others = (
             _log_others(full_scale, self.sweep)
             if is_log
             else _linear_others(full_scale, self.sweep, major)
         )
-        ends = [] if full_scale in (mark.count for mark in kept) else [(full_scale, Rank.MIDDLE)]
+        ends = [] if full_scale in (tick.count for tick in kept) else [(full_scale, Rank.MIDDLE)]
         for count, rank in (*ends, *sorted(others, key=lambda other: -other[1])):
-            mark = self._mark(count, rank)
-            if self._is_first_turn(count) and _is_clear(mark, kept, LEAST_DEGREES):
-                kept.append(mark)
+            tick = self._tick(count, rank)
+            if self._is_first_turn(count) and _is_clear(tick, kept, LEAST_DEGREES):
+                kept.append(tick)
         return sorted(kept)
 
     def _numbered(self, choices: Iterable[Sequence[int]]) -> list[Tick]:
-        """The marks with numbers: of the first choice that has room, or what has of the last."""
+        """The ticks with numbers: of the first choice that has room, or what has of the last."""
         ends = self._ends()
         labelled = ends
         for choice in choices:
             counts = [count for count in choice if self._is_first_turn(count)]
             labelled, is_even = list(ends), True
             for count in counts:
-                mark = self._mark(count, Rank.MAJOR)
-                if _has_room(mark, labelled):
-                    labelled.append(mark)
-                elif not self._may_lack(count, counts, is_at_end=not _has_room(mark, ends)):
+                tick = self._tick(count, Rank.MAJOR)
+                if _has_room(tick, labelled):
+                    labelled.append(tick)
+                elif not self._may_lack(count, counts, is_at_end=not _has_room(tick, ends)):
                     is_even = False
             if is_even:
                 break
@@ -138,7 +138,7 @@ class Dial:
 
     def _ends(self) -> list[Tick]:
         """Zero and full scale, which has to be clear of zero where the dial comes round to it."""
-        zero, full = (self._mark(count, Rank.MAJOR) for count in (0, self.scale.full_scale))
+        zero, full = (self._tick(count, Rank.MAJOR) for count in (0, self.scale.full_scale))
         if self.sweep <= WIDE or (self.sweep < TURN and _has_room(full, [zero])):
             return [zero, full]
         return [zero]
@@ -152,7 +152,7 @@ class Dial:
             return is_at_end or count < 10  # the first crowd on any wide scale
         return count == counts[-1]
 
-    def _mark(self, count: int, rank: Rank) -> Tick:
+    def _tick(self, count: int, rank: Rank) -> Tick:
         # Both kinds of scale that are drawn know no time.
         position = self.scale.position(count, 0)
         return Tick(count, position, self.bearing(position), rank)
@@ -190,7 +190,7 @@ def _linear_numbers(full_scale: int) -> Iterator[Sequence[int]]:
 
 
 def _linear_others(full_scale: int, sweep: float, major: int) -> Iterator[tuple[int, Rank]]:
-    # The finest marks that neither smear nor are too many to count.
+    # The finest ticks that neither smear nor are too many to count.
     least = max(full_scale / MOST_MINOR, full_scale * (LEAST_DEGREES - _HAIR) / sweep)
     minor = next((s for s in _steps(major) if s >= least and major % s == 0), major)
     for count in range(minor, full_scale, minor):
@@ -227,15 +227,15 @@ def _steps(full_scale: int) -> Iterator[int]:
         decade *= 10
 
 
-def _has_room(mark: Tick, others: list[Tick]) -> bool:
-    return _is_clear(mark, others, LEAST_LABEL_DEGREES) and not any(
-        _touch(mark, other) for other in others
+def _has_room(tick: Tick, others: list[Tick]) -> bool:
+    return _is_clear(tick, others, LEAST_LABEL_DEGREES) and not any(
+        _touch(tick, other) for other in others
     )
 
 
-def _touch(mark: Tick, other: Tick) -> bool:
+def _touch(tick: Tick, other: Tick) -> bool:
     """Whether their numbers would, or leave no gap between them."""
-    (x, y), (width, height) = label_point(mark.bearing, mark.label), _label_box(mark.label)
+    (x, y), (width, height) = label_point(tick.bearing, tick.label), _label_box(tick.label)
     (u, v), (breadth, tallness) = label_point(other.bearing, other.label), _label_box(other.label)
     space = 0.6 * DIGIT * LABEL_SIZE
     return (
@@ -247,10 +247,10 @@ def _label_box(label: str) -> tuple[float, float]:
     return len(label) * DIGIT * LABEL_SIZE, CAPITAL * LABEL_SIZE
 
 
-def _is_clear(mark: Tick, others: list[Tick], degrees: float) -> bool:
-    return all(_apart(mark, other) >= degrees - _HAIR for other in others)
+def _is_clear(tick: Tick, others: list[Tick], degrees: float) -> bool:
+    return all(_apart(tick, other) >= degrees - _HAIR for other in others)
 
 
-def _apart(mark: Tick, other: Tick) -> float:
+def _apart(tick: Tick, other: Tick) -> float:
     """Degrees between them, the shorter way round."""
-    return abs((mark.bearing - other.bearing + TURN / 2) % TURN - TURN / 2)
+    return abs((tick.bearing - other.bearing + TURN / 2) % TURN - TURN / 2)

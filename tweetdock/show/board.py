@@ -1,4 +1,4 @@
-"""The board: what the loop writes down for whoever wants to look, from any thread."""
+"""The board: the latest reading, the past and the gauge's health, for any thread to read."""
 
 import threading
 import time
@@ -16,11 +16,8 @@ from tweetdock.core.reading import Reading
 TEN_SECONDS_MS, MINUTE_MS, HOUR_MS, DAY_MS = 10_000, 60_000, 3_600_000, 86_400_000
 # How far apart moments are, and for how long they are kept so: the chart of an hour has 360.
 STEPS = ((TEN_SECONDS_MS, HOUR_MS), (MINUTE_MS, DAY_MS), (HOUR_MS, 366 * DAY_MS))
-
-
 # Upper ends of the delays' buckets, in seconds.
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-
 SILENT_SECONDS = 10.0
 
 
@@ -72,7 +69,7 @@ class Past:
 
 
 class FeedStats(NamedTuple):
-    """What a feed has said since the start: answers, faults, and posts in its answers."""
+    """What has come from a feed since the start: answers, faults, and posts in its answers."""
 
     answers: int = 0
     faults: int = 0
@@ -88,7 +85,7 @@ class Delays(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is asked of the house when somebody looks; safe to be called from any thread.
+    """How the gauge is, asked when somebody looks; safe to be called from any thread.
 
     threads: by name, whether each lives. needles: where they are, in degrees, by dial; empty
     before they are there. servo_trouble: why they cannot be moved; empty if they can.
@@ -102,18 +99,18 @@ class Health:
 
 
 class Board:
-    """The latest reading, those before it, and how the house is; only the loop writes on it.
+    """The latest reading, those before it, and how the gauge is; only the loop writes on it.
 
     Each attribute is a thing that is replaced, never changed, so that a reader needs no lock.
     """
 
     def __init__(
-        self, past: Past, vitals: Health, monotonic: Callable[[], float] = time.monotonic
+        self, past: Past, health: Health, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.past = past
-        self.vitals = vitals
+        self.health = health
         self.reading: Reading | None = None
-        self.talks: Mapping[str, FeedStats] = {}
+        self.feeds: Mapping[str, FeedStats] = {}
         self.delays = Delays()
         self._monotonic = monotonic
         self._turned_at = monotonic()
@@ -131,14 +128,14 @@ class Board:
         for tell in self._watchers:
             tell()
 
-    def hear(self, word: Batch | Trouble) -> None:
-        """Count a feed's word."""
-        answers, faults, posts = self.talks.get(word.feed, FeedStats())
-        if isinstance(word, Batch):
-            talk = FeedStats(answers + 1, faults, posts + len(word.posts))
+    def count(self, message: Batch | Trouble) -> None:
+        """Count a feed's message."""
+        answers, faults, posts = self.feeds.get(message.feed, FeedStats())
+        if isinstance(message, Batch):
+            stats = FeedStats(answers + 1, faults, posts + len(message.posts))
         else:
-            talk = FeedStats(answers, faults + (not word.by_choice), posts)
-        self.talks = {**self.talks, word.feed: talk}
+            stats = FeedStats(answers, faults + (not message.by_choice), posts)
+        self.feeds = {**self.feeds, message.feed: stats}
 
     def note_delay(self, seconds: float) -> None:
         """Count how late the loop was to take up what was due."""
@@ -151,9 +148,9 @@ class Board:
         return self._monotonic() - self._turned_at
 
 
-def ailment(board: Board) -> str:
+def problem(board: Board) -> str:
     """What is wrong, in a sentence; empty if nothing is."""
-    dead = [name for name, lives in board.vitals.threads().items() if not lives]
+    dead = [name for name, lives in board.health.threads().items() if not lives]
     if dead:
         return f"not running: {', '.join(sorted(dead))}"
     return f"no reading for {board.silence_seconds():.0f} seconds" if is_silent(board) else ""
@@ -164,12 +161,12 @@ def is_silent(board: Board) -> bool:
     return board.silence_seconds() > SILENT_SECONDS
 
 
-def reading_of(board: Board) -> Reading | None:
+def current_reading(board: Board) -> Reading | None:
     """The reading that holds now; None before the first, and while the loop hangs."""
     return None if is_silent(board) else board.reading
 
 
-def absence(board: Board) -> str:
+def why_no_reading(board: Board) -> str:
     """Why there is no reading that holds now, in a sentence."""
     if board.reading is None:
         return "There is no reading yet."

@@ -22,7 +22,6 @@ RED = "#d6402b"
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
-
 CUT = 0.2  # mm, the thickness of such lines
 _ROUND = 0.7  # a face whose print comes down so far, in radii, stays a whole disc
 _NARROW = 0.85  # one that is not so wide loses its sides
@@ -53,7 +52,7 @@ _RIM = 0.06  # from the outermost print to the cut
 
 @dataclass(frozen=True, slots=True)
 class StraightLine:
-    """A straight line; count: what it marks, if it is a dial's mark."""
+    """A straight line; count: of the tick that it is, if it is one."""
 
     x1: float
     y1: float
@@ -272,7 +271,7 @@ def _body(left: float, top: float) -> Iterator[Shape]:
         yield Words(right + 4, y - 0.8 + number * _LEADING, _SIZE, line, SOFT)
 
 
-# In radii of the dial: how far marks reach inwards, and how thick they are.
+# In radii of the dial: how far ticks reach inwards, and how thick they are.
 _LENGTHS = {Rank.MAJOR: 0.11, Rank.MIDDLE: 0.075, Rank.MINOR: 0.05}
 _WIDTHS = {Rank.MAJOR: 0.014, Rank.MIDDLE: 0.009, Rank.MINOR: 0.006}
 
@@ -312,7 +311,7 @@ def draw_face(face: Face, paper: str) -> Sheet:
 
 
 def needle_length(radius: float) -> float:
-    """How long a needle is that ends where the longest marks begin."""
+    """How long a needle is that ends where the longest ticks begin."""
     return radius * (1 - _LENGTHS[Rank.MAJOR])
 
 
@@ -362,14 +361,14 @@ def _draw(face: Face, paper: str) -> Sheet:
 
 def _print(face: Face) -> Iterator[Layer]:
     dial, radius = face.dial, face.radius
-    marks = dial.marks()
+    ticks = dial.ticks()
     start, end = dial.bearing(0), dial.bearing(1)
-    lines = [_spoke(mark.bearing, radius, mark.rank, mark.count) for mark in marks]
-    # The arc ends flush with its outermost marks.
+    lines = [_spoke(tick.bearing, radius, tick.rank, tick.count) for tick in ticks]
+    # The arc ends flush with its outermost ticks.
     arc = Arc(0, 0, radius, start, end, 0.01 * radius)
     yield Layer("scale", (arc, *lines))
     size = LABEL_SIZE * radius
-    numbers = [(label_point(mark.bearing, mark.label), mark.label) for mark in marks if mark.label]
+    numbers = [(label_point(tick.bearing, tick.label), tick.label) for tick in ticks if tick.label]
     yield Layer(
         "numbers",
         tuple(

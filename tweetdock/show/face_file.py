@@ -12,14 +12,12 @@ from tweetdock.core.errors import UnavailableError
 from tweetdock.show.face import Arc, FaceError, Layer, Ring, Shape, Sheet, StraightLine, Words
 
 _FONTS = "Helvetica Neue, Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif"
-
-
 _POINTS = 72 / 25.4  # of type, in a millimetre
 _STEP = 0.5  # degrees; a chord is then nowhere a hundredth of a millimetre off its arc
 
 
 def svg(sheet: Sheet) -> str:
-    """The drawing; its layers are groups by their names, marks have their counts beside them."""
+    """The drawing; its layers are groups by their names, ticks have their counts beside them."""
     size = f'width="{sheet.width:g}mm" height="{sheet.height:g}mm"'
     look = f'viewBox="0 0 {sheet.width:g} {sheet.height:g}" fill="none" font-family="{_FONTS}"'
     return "\n".join(

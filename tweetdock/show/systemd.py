@@ -26,7 +26,7 @@ STATUS_SIGNS = 900  # it ignores a datagram of more than 4096 bytes, and a sign 
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """What the service manager has heard; the times are monotonic seconds.
+    """What the service manager has been sent; the times are monotonic seconds.
 
     asked_at: when the status was last looked at, whether or not there was news in it.
     """
@@ -94,8 +94,8 @@ def _is_number(text: str) -> bool:
 class Systemd:
     """The service manager at the other end of a socket; without one nothing is said.
 
-    Of one thread, the loop: its word that all is well must stop when the loop stops. Never waits
-    and never fails: what could not be said is said at the next turn.
+    Of one thread, the loop: its pings must stop when the loop stops. Never waits and never fails:
+    what could not be sent is sent at the next turn.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Systemd:
         self._ping_every = ping_every
         self._monotonic = monotonic
         self._told: Notified | None = None
-        self._is_deaf = False
+        self._is_failing = False
 
     @classmethod
     def from_env(cls, env: MutableMapping[str, str]) -> Self:
@@ -134,7 +134,7 @@ class Systemd:
         self._send(f"STOPPING=1\n{status('stopping, the needles go to rest')}")
 
     def leave(self, text: str) -> None:
-        """Tell a last line: it stays when we are gone, and an old reading must not."""
+        """Tell a last line: it stays after the end, and an old reading must not."""
         self._send(status(text))
 
     def _send(self, words: str) -> bool:
@@ -146,12 +146,12 @@ class Systemd:
                 data = words.encode(errors="replace")
                 wire.sendto(data, socket.MSG_DONTWAIT, address(self._where))
         except (OSError, ValueError) as error:
-            if not self._is_deaf:
+            if not self._is_failing:
                 reason = getattr(error, "strerror", None) or error
                 log.warning("systemd cannot be told how the gauge is: %s", plain(f"{reason}"))
-            self._is_deaf = True
+            self._is_failing = True
             return False
-        if self._is_deaf:
+        if self._is_failing:
             log.info("systemd can be told again how the gauge is")
-        self._is_deaf = False
+        self._is_failing = False
         return True

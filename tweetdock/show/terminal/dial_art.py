@@ -1,4 +1,4 @@
-"""A dial in Braille characters: 2 x 4 dots in each, as many across as down, so that it is round."""
+"""A dial in Braille characters, 2 x 4 dots in each so that it is round, and bars in blocks."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,60 +9,21 @@ from typing import NamedTuple, TypeVar
 from tweetdock.core.dial import Dial, Rank, Tick, point
 from tweetdock.core.scaler import LogScale
 
-EIGHTHS = "▁▂▃▄▅▆▇█"
-
 Value = TypeVar("Value")
+Kind = TypeVar("Kind")
+Dot = tuple[int, int]
 
-
+EIGHTHS = "▁▂▃▄▅▆▇█"
 # Which bit of a Braille character is which dot, by column and row.
 BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 BLANK = 0x2800
 LEAST_RADIUS = 10  # dots; a smaller dial cannot be read
 LABEL_WIDTH = 4  # characters that have room beside each end: a scale that grows moves nothing
 LABEL_GAP = 2  # dots between the arc and a number
-LEAST_GAP = 3.0  # dots between two marks
+LEAST_GAP = 3.0  # dots between two ticks
 HUB = 2.3  # dots
 NEEDLE, THICK = 0.9, 0.62  # how far the needle and its thick part reach, of the radius
-Dot = tuple[int, int]
-
-
-def steps(
-    points: Iterable[tuple[int, Value]], now_ms: int, step_ms: int, count: int
-) -> list[Value | None]:
-    """The last value in each of so many steps of time, the last of which has `now_ms` in it.
-
-    points: times (Unix ms) and values, oldest first. Steps begin at whole multiples of their
-    length, so that what is in one stays together as time goes by.
-    """
-    found: list[Value | None] = [None] * count
-    first = now_ms // step_ms - count + 1
-    for at_ms, value in points:
-        place = at_ms // step_ms - first
-        if 0 <= place < count:
-            found[place] = value
-    return found
-
-
-def bars(counts: Sequence[int | None], rows: int = 1) -> list[str]:
-    """Bars from zero to the highest count, in so many rows, the upper first; None is left open."""
-    most = max((count for count in counts if count is not None), default=0)
-    heights = [None if count is None else _eighths(count, most, rows) for count in counts]
-    return ["".join(_bar_sign(height, row) for height in heights) for row in reversed(range(rows))]
-
-
-def _eighths(count: int, most: int, rows: int) -> int:
-    # What is counted as nothing is known, too, and shows: a line at the ground.
-    return max(1, -(-count * 8 * rows // most)) if most else 1
-
-
-def _bar_sign(height: int | None, row: int) -> str:
-    filled = min(8, (height or 0) - 8 * row)
-    return EIGHTHS[filled - 1] if filled > 0 else " "
-
-
-MARK_LENGTHS = {Rank.MAJOR: 0.2, Rank.MIDDLE: 0.13, Rank.MINOR: 0.08}  # of the radius
-
-Kind = TypeVar("Kind")
+TICK_LENGTHS = {Rank.MAJOR: 0.2, Rank.MIDDLE: 0.13, Rank.MINOR: 0.08}  # of the radius
 
 
 class ArtRow(NamedTuple):
@@ -93,8 +54,8 @@ class DialArt:
         How large it is depends on the dial's sweep, not on its numbers.
         """
         half = min(180.0, dial.sweep / 2)
-        marks = dial.marks()
-        wide = max(LABEL_WIDTH, *(len(mark.label) for mark in marks))
+        ticks = dial.ticks()
+        wide = max(LABEL_WIDTH, *(len(tick.label) for tick in ticks))
         radius = next(
             (
                 r
@@ -106,7 +67,7 @@ class DialArt:
         if radius is None:
             return None
         pivot = columns - 1, _pivot_y(radius)
-        cells = _cells(_face(marks, dial, radius), pivot, columns, _high(radius, half))
+        cells = _cells(_face(ticks, dial, radius), pivot, columns, _high(radius, half))
         letters = _letters(dial, pivot, radius, cells)
         return cls(dial, columns, pivot, radius, _frozen(cells), _frozen(letters))
 
@@ -125,7 +86,7 @@ class DialArt:
 
 
 def needle_dots(radius: int, bearing: float) -> set[Dot]:
-    """The needle's dots, from the pivot: a hub, a thick part and a point that reaches the marks."""
+    """The needle's dots, from the pivot: a hub, a thick part and a point that reaches the ticks."""
     reach = round(HUB)
     dots = {
         (x, y)
@@ -161,33 +122,33 @@ def _pivot_y(radius: int) -> int:
     return radius + LABEL_GAP + 4  # a row for a number at the top
 
 
-def _face(marks: Iterable[Tick], dial: Dial, radius: int) -> Iterator[Dot]:
-    """The arc and its marks, from the pivot."""
+def _face(ticks: Iterable[Tick], dial: Dial, radius: int) -> Iterator[Dot]:
+    """The arc and its ticks, from the pivot."""
     steps = max(1, round(math.radians(dial.sweep) * radius))
     for step in range(steps + 1):
         x, y = point(dial.bearing(step / steps), radius)
         yield _nearest(x, y)
-    for mark in _clear(list(marks), radius, one_by_one=isinstance(dial.scale, LogScale)):
-        length = max(2.0, MARK_LENGTHS[mark.rank] * radius)
+    for tick in _clear(list(ticks), radius, one_by_one=isinstance(dial.scale, LogScale)):
+        length = max(2.0, TICK_LENGTHS[tick.rank] * radius)
         for step in range(round(length * 2) + 1):
-            x, y = point(mark.bearing, radius - step / 2)
+            x, y = point(tick.bearing, radius - step / 2)
             yield _nearest(x, y)
 
 
-def _clear(marks: list[Tick], radius: int, *, one_by_one: bool) -> list[Tick]:
-    """The marks that can be told apart; of equal ones all or none, if their steps are equal."""
+def _clear(ticks: list[Tick], radius: int, *, one_by_one: bool) -> list[Tick]:
+    """The ticks that can be told apart; of equal ones all or none, if their steps are equal."""
     kept: list[Tick] = []
     for rank in sorted(Rank, reverse=True):
-        clear = [mark for mark in marks if mark.rank is rank]
+        clear = [tick for tick in ticks if tick.rank is rank]
         is_crowded = False
-        for mark in clear:
-            near = (abs(math.radians(mark.bearing - other.bearing)) * radius for other in kept)
+        for tick in clear:
+            near = (abs(math.radians(tick.bearing - other.bearing)) * radius for other in kept)
             if any(gap < LEAST_GAP for gap in near):
                 is_crowded = True
             else:
-                kept.append(mark)
+                kept.append(tick)
         if is_crowded and not one_by_one and rank is not Rank.MAJOR:
-            kept = [mark for mark in kept if mark.rank is not rank]
+            kept = [tick for tick in kept if tick.rank is not rank]
     return kept
 
 
@@ -201,40 +162,40 @@ def _cells(dots: Iterable[Dot], pivot: Dot, columns: int, rows: int) -> list[lis
 
 def _letters(dial: Dial, pivot: Dot, radius: int, cells: list[list[int]]) -> list[list[str]]:
     """The numbers outside the arc; those between the ends all or none, if their steps are equal."""
-    labelled = [mark for mark in dial.marks() if mark.label]
+    labelled = [tick for tick in dial.ticks() if tick.label]
     ends = [labelled[0], *labelled[1:][-1:]]
-    between = sorted(labelled[1:-1], key=lambda mark: str(mark.count).strip("0") != "1")
-    for marks in ([*ends, *between], ends):
+    between = sorted(labelled[1:-1], key=lambda tick: str(tick.count).strip("0") != "1")
+    for ticks in ([*ends, *between], ends):
         letters = [[""] * len(row) for row in cells]
-        written = [_write(mark, pivot, radius, cells, letters) for mark in marks]
+        written = [_write(tick, pivot, radius, cells, letters) for tick in ticks]
         if all(written) or isinstance(dial.scale, LogScale):
             break
     return letters
 
 
 def _write(
-    mark: Tick, pivot: Dot, radius: int, cells: list[list[int]], letters: list[list[str]]
+    tick: Tick, pivot: Dot, radius: int, cells: list[list[int]], letters: list[list[str]]
 ) -> bool:
-    """Put a mark's number where there is room for it; False if there is none."""
-    width, outwards = len(mark.label), 1 if mark.bearing > 0 else -1
-    # If need be further aside, or without a column between the number and the marks.
+    """Put a tick's number where there is room for it; False if there is none."""
+    width, outwards = len(tick.label), 1 if tick.bearing > 0 else -1
+    # If need be further aside, or without a column between the number and the ticks.
     for beside, aside, further in product((1, 0), range(4), range(7)):
-        row, left = _place(mark, pivot, radius + LABEL_GAP + further)
+        row, left = _place(tick, pivot, radius + LABEL_GAP + further)
         left += aside * outwards
         if not 0 <= row < len(cells) or not 0 <= left <= len(cells[row]) - width:
             continue
         marked = any(cells[row][max(0, left - beside) : left + width + beside])
         if not marked and not any(letters[row][max(0, left - 1) : left + width + 1]):
-            letters[row][left : left + width] = mark.label
+            letters[row][left : left + width] = tick.label
             return True
     return False
 
 
-def _place(mark: Tick, pivot: Dot, distance: int) -> tuple[int, int]:
-    """The row and the leftmost column of a mark's number, that near to the pivot."""
-    x, y = point(mark.bearing, distance)
-    sideways, upwards = point(mark.bearing, 1)
-    left = (x + pivot[0] + 0.5 + sideways - len(mark.label) * (1 - sideways)) / 2
+def _place(tick: Tick, pivot: Dot, distance: int) -> tuple[int, int]:
+    """The row and the leftmost column of a tick's number, that near to the pivot."""
+    x, y = point(tick.bearing, distance)
+    sideways, upwards = point(tick.bearing, 1)
+    left = (x + pivot[0] + 0.5 + sideways - len(tick.label) * (1 - sideways)) / 2
     return math.floor((y + 2 * upwards + pivot[1]) / 4), round(left)
 
 
@@ -259,3 +220,37 @@ def _nearest(x: float, y: float) -> Dot:
 
 def _frozen(rows: list[list[Kind]]) -> tuple[tuple[Kind, ...], ...]:
     return tuple(map(tuple, rows))
+
+
+def steps(
+    points: Iterable[tuple[int, Value]], now_ms: int, step_ms: int, count: int
+) -> list[Value | None]:
+    """The last value in each of so many steps of time, the last of which has `now_ms` in it.
+
+    points: times (Unix ms) and values, oldest first. Steps begin at whole multiples of their
+    length, so that what is in one stays together as time goes by.
+    """
+    found: list[Value | None] = [None] * count
+    first = now_ms // step_ms - count + 1
+    for at_ms, value in points:
+        place = at_ms // step_ms - first
+        if 0 <= place < count:
+            found[place] = value
+    return found
+
+
+def bars(counts: Sequence[int | None], rows: int = 1) -> list[str]:
+    """Bars from zero to the highest count, in so many rows, the upper first; None is left open."""
+    most = max((count for count in counts if count is not None), default=0)
+    heights = [None if count is None else _eighths(count, most, rows) for count in counts]
+    return ["".join(_bar_sign(height, row) for height in heights) for row in reversed(range(rows))]
+
+
+def _eighths(count: int, most: int, rows: int) -> int:
+    # What is counted as nothing is known, too, and shows: a line at the ground.
+    return max(1, -(-count * 8 * rows // most)) if most else 1
+
+
+def _bar_sign(height: int | None, row: int) -> str:
+    filled = min(8, (height or 0) - 8 * row)
+    return EIGHTHS[filled - 1] if filled > 0 else " "

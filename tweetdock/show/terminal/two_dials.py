@@ -27,13 +27,12 @@ from tweetdock.show.terminal.two_lines import (
     TwoLines,
     cut,
     sort_of,
-    what_ails,
+    worst_detail,
 )
 
 GRADE_COLUMNS, AGE_COLUMNS = 7, 11
 
 Parts = list[tuple[str, str]]  # texts with their styles
-
 
 # The needle's red, as on all that shows our dials; where that is not to be had, the terminal's own.
 ACCENT, PLAIN_ACCENT = "bold #d6402b", "bold red"
@@ -226,11 +225,11 @@ class TwoDials:
         yield names[:-1]
 
     def _worth(self, plan: Layout, width: int) -> Iterator[Parts]:
-        """The grade, what it means or what ails, and the sources."""
+        """The grade, what it means or what is wrong, and the sources."""
         reading, colour = self.reading, COLOURS[self.reading.grade]
-        ails = "" if plan.lists_sources else what_ails(reading)
+        wrong = "" if plan.lists_sources else worst_detail(reading)
         trouble = plain(f"servos: {self.trouble}") if self.trouble else ""
-        detail = "; ".join(filter(None, [ails or MEANINGS[reading.grade], trouble]))
+        detail = "; ".join(filter(None, [wrong or MEANINGS[reading.grade], trouble]))
         grade = f"{reading.grade}{' ' * GAP}"
         first, rest = split(detail, width - len(grade), width)
         yield [(grade, f"bold {colour}"), (first, "")]

@@ -64,15 +64,15 @@ def _lines(reading: Reading, width: int, signs: Signs) -> list[Text]:
     names, numbers = _flush(list(dials), "<"), _numbers(dials, with_word=True)
     sort = f"{sort_of(reading)} ".lstrip()
     grade = Text.assemble((sort, "bold magenta"), (reading.grade, colour))
-    detail = what_ails(reading)
+    detail = worst_detail(reading)
 
     room = width - _wide(names) - _wide(numbers) - 2 * GAP
     if room < SHORTEST_BAR // 2 + GAP + grade.cell_len:
         room += _wide(numbers)
         numbers = _numbers(dials, with_word=False)
         room -= _wide(numbers)
-    ails = cell_len(detail) if reading.grade is not Grade.EXACT else 0
-    least = max(grade.cell_len, min(ails, READABLE_DETAIL))
+    wrong = cell_len(detail) if reading.grade is not Grade.EXACT else 0
+    least = max(grade.cell_len, min(wrong, READABLE_DETAIL))
     widths = _share(room, max(map(cell_len, left)), least, grade.cell_len, cell_len(detail))
     notes = _notes(grade, Text(detail, colour), widths.right, signs)
 
@@ -109,7 +109,7 @@ def _share(room: int, left: int, least: int, grade: int, detail: int) -> _Widths
 
 
 def _notes(grade: Text, detail: Text, width: int, signs: Signs) -> list[Text]:
-    """The grade, and below it what ails; if that is too long, it begins behind the grade."""
+    """The grade, and below it what is wrong; if that is too long, it begins behind the grade."""
     if width < min(SHORTEST_DETAIL, detail.cell_len):
         return [grade, Text()]
     begin: list[str] = []
@@ -144,8 +144,8 @@ def sort_of(reading: Reading) -> str:
     return "DEMO" if reading.demo else "REPLAY" if reading.replay else ""
 
 
-def what_ails(reading: Reading) -> str:
-    """The word of the worst source that has one, with its name where that says more."""
+def worst_detail(reading: Reading) -> str:
+    """What the worst source says of itself, with its name where that is not in it."""
     speakers = [(name, source) for name, source in reading.sources.items() if source.detail]
     if not speakers:
         return ""

@@ -82,7 +82,7 @@ class LiveView:
         if not self._has_braille:
             return TwoLines(reading)
         past = board.past.since(reading.at_ms - HOUR_MS)
-        return TwoDials(reading, self._dials, tuple(past), board.vitals.servo_trouble())
+        return TwoDials(reading, self._dials, tuple(past), board.health.servo_trouble())
 
     def _make_room(self) -> None:
         """Begin with an empty screen if the terminal has become narrower.

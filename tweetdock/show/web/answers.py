@@ -1,4 +1,4 @@
-"""Answers without much ado: bytes of a type, and refusals in plain words."""
+"""Answers of the page's server: bytes of a type, files, readings, and refusals in plain words."""
 
 import hashlib
 import json
@@ -16,12 +16,9 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 PIECE_BYTES = 16_384
-
-
 KINDS = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",

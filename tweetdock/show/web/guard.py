@@ -10,7 +10,6 @@ from tweetdock.show.web.answers import App, Headers, Message, Receive, Send, ref
 
 log = logging.getLogger(__name__)
 
-
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from tweetdock import __version__
 from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import Reading
-from tweetdock.show.board import BUCKETS, Board, Delays, reading_of
+from tweetdock.show.board import BUCKETS, Board, Delays, current_reading
 
 Rows = Iterable[tuple[list[str], float]]
 
@@ -44,49 +44,49 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics as they are now."""
         yield Info("tweetdock_build", "Which TweetDock this is.", value={"version": __version__})
-        reading = reading_of(self._board)
+        reading = current_reading(self._board)
         if reading is not None:
             yield from _of_reading(reading, self._board.silence_seconds())
         yield from self._of_feeds()
-        yield from self._of_house()
+        yield from self._of_process()
 
     def _of_feeds(self) -> Iterator[Metric]:
-        talks = self._board.talks
+        feeds = self._board.feeds
         yield _counter(
             "tweetdock_answers",
             "Answers and messages taken from a feed.",
-            (([feed], talk.answers) for feed, talk in talks.items()),
+            (([feed], stats.answers) for feed, stats in feeds.items()),
         )
         yield _counter(
             "tweetdock_faults",
             "Times that a feed could not be had.",
-            (([feed], talk.faults) for feed, talk in talks.items()),
+            (([feed], stats.faults) for feed, stats in feeds.items()),
         )
         yield _counter(
             "tweetdock_posts_read",
             "Posts in a feed's answers, those seen before included.",
-            (([feed], talk.posts) for feed, talk in talks.items()),
+            (([feed], stats.posts) for feed, stats in feeds.items()),
         )
-        cost = self._board.vitals.cost_usd()
+        cost = self._board.health.cost_usd()
         if cost is not None:
             yield _one("tweetdock_cost_usd", "What today (UTC) has cost at X, in US dollars.", cost)
 
-    def _of_house(self) -> Iterator[Metric]:
-        vitals = self._board.vitals
-        needles = vitals.needles()
+    def _of_process(self) -> Iterator[Metric]:
+        health = self._board.health
+        needles = health.needles()
         yield _gauge(
             "tweetdock_needle_angle_degrees",
             "Where a needle is now.",
             ["dial"],
             (([name], angle) for name, angle in needles.items()),
         )
-        is_up = bool(needles) and not vitals.servo_trouble()
+        is_up = bool(needles) and not health.servo_trouble()
         yield _one("tweetdock_servos_up", "Whether the needles can be moved.", is_up)
         yield _gauge(
             "tweetdock_thread_up",
             "Whether a thread lives.",
             ["thread"],
-            (([name], lives) for name, lives in vitals.threads().items()),
+            (([name], lives) for name, lives in health.threads().items()),
         )
         yield _delays(self._board.delays)
         yield _one(

@@ -37,14 +37,13 @@ WIDTHS = {Rank.MINOR: 1.4, Rank.MIDDLE: 1.4, Rank.MAJOR: 3.5}
 # The largest size at which so many signs fit below the pivot.
 SIZES = ((5, 76), (7, 60), (9, 46), (13, 34))
 SMALLEST_SIZE = 24
-WIDE_SWEEP = 250.0  # degrees; marks come down beside the number
+WIDE_SWEEP = 250.0  # degrees; ticks come down beside the number
 FONTS = (
     "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', Piboto, Roboto, 'Noto Sans', "
     "'DejaVu Sans Condensed', sans-serif"
 )
 # A style sheet may put other colours in their place; a picture has these.
 PAPER, INK, SOFT, RULE, RED = "#fbf8f1", "#1d2733", "#5b6673", "#e4ddcd", "#d6402b"
-
 
 NAME = "TweetDock"
 LONG = 36  # signs in a heading
@@ -81,7 +80,7 @@ def draw_dial(
     sort: what a picture that stands by itself says first; empty for real posts of now.
     The needle is the group `needle`, turned by its bearing: degrees clockwise from straight up.
     `data-straight` is the angle at which it points straight up; by the other data-attributes one
-    knows of which scale its marks are.
+    knows of which scale its ticks are.
     """
     shown = reading or _nothing(dial)
     geometry = Dial.of(dial, shown.full_scale)
@@ -120,26 +119,26 @@ def _nothing(dial: DialSettings) -> DialReading:
 
 
 def _scale(dial: Dial) -> str:
-    marks = dial.marks()
-    lines = "".join(map(_mark, marks))
-    numbers = "".join(_number(mark) for mark in marks if mark.label)
+    ticks = dial.ticks()
+    lines = "".join(map(_tick, ticks))
+    numbers = "".join(_number(tick) for tick in ticks if tick.label)
     return (
         f'<g class="marks" stroke="{INK}" stroke-linecap="butt">{lines}</g>'
         f'<g class="numbers" font-size="{ARC * LABEL_SIZE:g}" fill="{INK}">{numbers}</g>'
     )
 
 
-def _mark(mark: Tick) -> str:
-    (x1, y1), (x2, y2) = point(mark.bearing, ARC), point(mark.bearing, ARC - LENGTHS[mark.rank])
+def _tick(tick: Tick) -> str:
+    (x1, y1), (x2, y2) = point(tick.bearing, ARC), point(tick.bearing, ARC - LENGTHS[tick.rank])
     return (
         f'<line x1="{x1:.2f}" y1="{y1:.2f}" x2="{x2:.2f}" y2="{y2:.2f}" '
-        f'stroke-width="{WIDTHS[mark.rank]:g}" data-count="{mark.count}"/>'
+        f'stroke-width="{WIDTHS[tick.rank]:g}" data-count="{tick.count}"/>'
     )
 
 
-def _number(mark: Tick) -> str:
-    x, y = (ARC * way for way in label_point(mark.bearing, mark.label))
-    return f'<text x="{x:.1f}" y="{y + HALF_CAPITAL:.1f}">{mark.label}</text>'
+def _number(tick: Tick) -> str:
+    x, y = (ARC * way for way in label_point(tick.bearing, tick.label))
+    return f'<text x="{x:.1f}" y="{y + HALF_CAPITAL:.1f}">{tick.label}</text>'
 
 
 def _size(count: str) -> int:

@@ -15,9 +15,9 @@ from tweetdock.show.board import (
     TEN_SECONDS_MS,
     Board,
     Moment,
-    absence,
-    ailment,
-    reading_of,
+    current_reading,
+    problem,
+    why_no_reading,
 )
 from tweetdock.show.web.answers import (
     JSON,
@@ -37,9 +37,8 @@ from tweetdock.show.web.watchers import Watchers
 LEAST_HOURS, MOST_HOURS = 0.1, 8784.0  # six minutes; a leap year
 AT_ONCE = 20  # a year is some hundred kilobytes, and a slow reader keeps them
 KEPT = 4  # the page has as many ranges to choose from
-
-
 SOON = {"retry_after": "1"}
+STATIC = Path(__file__).parent / "static"
 
 
 class Histories:
@@ -107,9 +106,6 @@ def as_json(moments: Iterable[Moment], hours: float, window_seconds: float) -> b
     return json.dumps(whole, separators=(",", ":")).encode() + b"\n"
 
 
-STATIC = Path(__file__).parent / "static"
-
-
 def make_routes(settings: Settings, board: Board, watchers: Watchers) -> App:
     """All that is served, as one ASGI application."""
     answers = _Answers(settings, board, watchers)
@@ -142,7 +138,7 @@ class _Answers:
         self._scrape: Callable[[str], tuple[bytes, str]] | None = None
 
     def page(self, request: Request) -> App:
-        reading = reading_of(self._board)
+        reading = current_reading(self._board)
         if reading is None and self._board.reading is not None:
             return self._no_reading(request, refresh="5")
         text = page(reading, self._dials, kiosk="kiosk" in request.query_params)
@@ -152,7 +148,7 @@ class _Answers:
         name = request.path_params["name"]
         if name not in self._dials:
             return _nothing_there
-        reading = reading_of(self._board)
+        reading = current_reading(self._board)
         if reading is None:
             return self._no_reading(request)
         one, dial = reading.dials[name], self._dials[name]
@@ -162,11 +158,11 @@ class _Answers:
         return Answer(text.encode(), "image/svg+xml", headers=open_to_all)
 
     def reading(self, request: Request) -> App:
-        reading = reading_of(self._board)
+        reading = current_reading(self._board)
         return self._no_reading(request) if reading is None else Answer(as_bytes(reading), JSON)
 
     def line(self, request: Request) -> App:
-        reading = reading_of(self._board)
+        reading = current_reading(self._board)
         return self._no_reading(request) if reading is None else Answer(as_line(reading))
 
     def events(self, request: Request) -> App:
@@ -190,13 +186,13 @@ class _Answers:
         return Answer(body, kind)
 
     def health(self, request: Request) -> App:  # noqa: ARG002 - as all the others
-        trouble = ailment(self._board)
+        trouble = problem(self._board)
         if trouble:
             return refusal("", 503, trouble)
         return Answer(b"ok\n")
 
     def _no_reading(self, request: Request, **headers: str) -> App:
-        why = absence(self._board)
+        why = why_no_reading(self._board)
         return refusal(request.scope["path"], 503, why, **SOON, **headers)
 
 

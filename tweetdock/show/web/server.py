@@ -20,10 +20,9 @@ from tweetdock.show.web.watchers import Watchers
 if TYPE_CHECKING:
     from asyncio import TimerHandle
 
-
 log = logging.getLogger(__name__)
 
-# A stranger's faults are not news; ours are told by the guard.
+# What clients do wrong is not logged; our own errors are, by the guard.
 log.setLevel(logging.ERROR)
 
 REFUSALS = {
@@ -31,8 +30,6 @@ REFUSALS = {
     431: b"The head of this request is too long.\n",
     503: b"Too many connections; please come back in a moment.\n",
 }
-
-
 FAREWELL_SECONDS = 0.05  # for the last words to those who watch
 END_SECONDS = 0.05
 
@@ -128,7 +125,7 @@ class Connection(H11Protocol):
 
 
 def _die_with_the_peer(connection: socket.socket, seconds: float) -> None:
-    """Have the system give up a peer that is gone without a word: it never says so itself."""
+    """Have the system give up a peer that has vanished: it never says so itself."""
     option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
     if option is not None:
         connection.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1000))

@@ -1,4 +1,4 @@
-"""Those who watch the readings live: each gets the newest, and nobody holds up another."""
+"""The watchers of live readings: each gets the newest, and nobody holds up another."""
 
 import asyncio
 from contextlib import suppress
@@ -22,7 +22,7 @@ RETRY = b"retry: 2000\n\n"
 class Watchers:
     """The page's watchers, as many as the limits allow.
 
-    Belongs to the loop of asyncio in which `begin` is called, but for what the board tells.
+    Belongs to the loop of asyncio in which `begin` is called, but for what the board calls.
     """
 
     def __init__(self, board: Board, limits: Limits) -> None:
@@ -36,7 +36,7 @@ class Watchers:
         self.number = 0
         self._event = b""
         self.has_ended = False
-        board.watch(self._told)
+        board.watch(self._published)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -56,13 +56,13 @@ class Watchers:
         self._loop = asyncio.get_running_loop()
 
     def end(self) -> None:
-        """Send everybody home."""
+        """End the answers to all of them."""
         self.has_ended = True
         for watcher in self._all:
             watcher.wake()
 
     async def follow(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Send the readings until somebody has enough; an ASGI application."""
+        """Send the readings until the watcher leaves; an ASGI application."""
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -72,7 +72,7 @@ class Watchers:
         watcher = Watcher(self, send, seen=self.number if is_late else 0)
         self._all.add(watcher)
         if not is_late:
-            self._look()
+            self._make_event()
         leaving = asyncio.ensure_future(_gone(receive))
         leaving.add_done_callback(lambda _: watcher.leave())
         try:
@@ -81,7 +81,7 @@ class Watchers:
             self._all.discard(watcher)
             leaving.cancel()
 
-    def _told(self) -> None:
+    def _published(self) -> None:
         """A new reading is up; called in the gauge's own loop, which waits for nothing."""
         if self._loop is not None and self._all:
             with suppress(RuntimeError):  # asyncio's loop is closed
@@ -91,17 +91,17 @@ class Watchers:
         if self._is_due or self._loop is None:
             return
         self._is_due = True
-        self._loop.call_at(max(self._due_at, self._loop.time()), self._spread)
+        self._loop.call_at(max(self._due_at, self._loop.time()), self._wake_all)
 
-    def _spread(self) -> None:
+    def _wake_all(self) -> None:
         self._is_due = False
         if self._loop is not None:
             self._due_at = self._loop.time() + self._limits.pause_seconds
-        self._look()
+        self._make_event()
         for watcher in self._all:
             watcher.wake()
 
-    def _look(self) -> None:
+    def _make_event(self) -> None:
         """Make an event of the newest reading, one for all."""
         reading = self._board.reading
         if reading is None or reading is self._shown:
@@ -117,26 +117,26 @@ class Watcher:
     def __init__(self, watchers: Watchers, send: Send, *, seen: int) -> None:
         self._watchers = watchers
         self._send = send
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._has_left = False
         self._seen = seen
 
     def wake(self) -> None:
-        """Have it look."""
-        self._news.set()
+        """Have it see whether there is a newer event."""
+        self._changed.set()
 
     def leave(self) -> None:
         """Its connection has ended."""
         self._has_left = True
-        self._news.set()
+        self._changed.set()
 
     async def watch(self) -> None:
         """Send it the newest reading, again and again."""
         await self._body(RETRY)
         while not (self._has_left or self._watchers.has_ended):
             if self._seen == self._watchers.number:
-                await self._news.wait()
-            self._news.clear()
+                await self._changed.wait()
+            self._changed.clear()
             # This returns when all that was sent before is on its way: only then the newest is
             # chosen, so that who reads slowly misses readings, and is never shown old ones.
             await self._body(b"")

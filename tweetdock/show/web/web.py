@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What Docker and Podman put into each.
+# Files that Docker and Podman put into each container.
 MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
-
-
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not listened at
 # Where packets would go out; documentation's own address, and none are sent.
 OUTSIDE = ("192.0.2.1", 9)
