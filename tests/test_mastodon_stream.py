@@ -17,6 +17,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Post, Trouble
+from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.client import Instance, streaming_base
 from tweetdock.sources.mastodon.timeline import make_mastodon
 from tweetdock.sources.polling import Source
@@ -267,9 +268,11 @@ def test_a_silent_connection_is_dead(server: Mastodon, time: Time) -> None:
     end(stream)
 
 
+# A heartbeat may come ten times as late as it is due before it is taken for silence.
+@pytest.mark.xdist_group("real time")
 def test_real_heartbeats_keep_it_alive(time: Time) -> None:
-    with Mastodon(now=time, heartbeat_seconds=0.1) as server:
-        stream = make_stream(server, time, silence_seconds=0.4)
+    with Mastodon(now=time, heartbeat_seconds=0.07) as server:
+        stream = make_stream(server, time, silence_seconds=0.7)
         begun = machine.monotonic()
         while machine.monotonic() < begun + 1.0:
             hear(stream)
@@ -279,8 +282,11 @@ def test_real_heartbeats_keep_it_alive(time: Time) -> None:
 
 @pytest.mark.parametrize("after_bytes", [0, 1, 40, 200, 500, 900])
 def test_a_stream_cut_at_any_byte_is_filled_by_the_timeline(
-    server: Mastodon, simulation: MastodonSimulation, after_bytes: int
+    server: Mastodon, time: Time, after_bytes: int
 ) -> None:
+    # One of them over real sockets: what breaks there breaks there otherwise.
+    make_session = HttpSession if after_bytes == 200 else None
+    simulation = MastodonSimulation(time, server, tokens=True, make_session=make_session)
     server.cut_streams_after = after_bytes
     for number in range(10):
         simulation.fediverse.post(number, "dockercon")
@@ -288,6 +294,7 @@ def test_a_stream_cut_at_any_byte_is_filled_by_the_timeline(
     server.heal()
     simulation.run(3 * MINUTE, simulation.assert_honest)
     simulation.assert_true()
+    simulation.close()
 
 
 def test_a_server_that_closes_at_once_is_not_asked_at_once(
@@ -452,10 +459,10 @@ def test_what_a_server_says_of_itself_is_asked_once_for_all_its_streams(
     server: Mastodon, time: Time
 ) -> None:
     """Each connect of each tag's stream asked it anew: 127 times in five minutes for ten tags."""
-    simulation = MastodonSimulation(time, server, tags="a b c d e f g h i j", tokens=True)
+    simulation = MastodonSimulation(time, server, tags="a b c d", tokens=True)
     server.cut_streams_after = 3
     simulation.run(9 * MINUTE)
-    assert len(server.asked(STREAM)) > 50
+    assert len(server.asked(STREAM)) > 20
     assert len(server.asked(INSTANCE)) == 1
     simulation.run(12 * MINUTE)
     # It may say something else one day.

@@ -14,8 +14,9 @@ from queue import Queue
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import is_thorough
 from replaying import DAY_MS, FORMS, Form, archive_line, as_line, x_post
 from simulation import Time
 
@@ -25,9 +26,10 @@ from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError, TornError, UnavailableError
 from tweetdock.core.post import Batch, Post, Span, Trouble
 from tweetdock.keep.archive_reader import read_lines as lines_of
+from tweetdock.sources import replay
 from tweetdock.sources.polling import Poller
 from tweetdock.sources.recordings import Recording, Text
-from tweetdock.sources.replay import GLANCE, PIECE, Replay, Schedule
+from tweetdock.sources.replay import PIECE, Replay, Schedule
 
 HOUR = 3_600_000
 WINDOW_SECONDS = 3600.0
@@ -178,6 +180,7 @@ def test_the_counts_are_those_of_the_file_at_every_moment(
         player.assert_covered()
 
 
+@settings(max_examples=100 if is_thorough() else 5)  # thousands of polls each
 @given(files, st.sampled_from([1.0, 60.0, 3600.0]))
 def test_polled_when_it_wants_to_be_it_is_never_late(entries: list[Made], speed: float) -> None:
     truth = Truth(entry.post for entry in entries)
@@ -344,7 +347,7 @@ def test_a_post_keeps_its_first_moment_with_its_author_and_odd_names_are_kept() 
 
 
 def test_a_post_takes_little_room() -> None:
-    number = 50_000
+    number = 5_000
     tracemalloc.start()
     try:
         tape = Recording()
@@ -446,9 +449,12 @@ def test_a_file_without_posts_is_refused(path: Path, text: bytes, reason: str) -
     assert refused(path).startswith(f"{path} {reason}")
 
 
-def test_that_a_long_file_has_no_posts_shows_in_the_first_poll(path: Path) -> None:
-    player = Player([FOREIGN] * (GLANCE + 5), path=path)
-    with pytest.raises(UnavailableError, match=f"{GLANCE + 5:,} of {GLANCE + 5:,} entries"):
+def test_that_a_long_file_has_no_posts_shows_in_the_first_poll(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "GLANCE", 1_000)
+    player = Player([FOREIGN] * 1_005, path=path)
+    with pytest.raises(UnavailableError, match="1,005 of 1,005 entries"):
         player.play()
 
 
