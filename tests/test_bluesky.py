@@ -42,12 +42,24 @@ def network(time: Time) -> Iterator[Network]:
 
 
 @pytest.fixture
-def listening(network: Network, time: Time) -> Iterator[Listening]:
+def posts(network: Network, time: Time) -> None:
     """A quarter of an hour has passed with thirty posts."""
     for number in range(30):
         time.seconds += 30
         network.add(make_post(number, TAG, author=number % 7))
+
+
+@pytest.fixture
+def listening(posts: None, network: Network, time: Time) -> Iterator[Listening]:
     listening = Listening(network, time)
+    yield listening
+    listening.leave()
+
+
+@pytest.fixture
+def impatient(posts: None, network: Network, time: Time) -> Iterator[Listening]:
+    """One that takes a short silence for a dead connection, as it does not matter when it errs."""
+    listening = Listening(network, time, silence_seconds=0.15)
     yield listening
     listening.leave()
 
@@ -175,14 +187,14 @@ def test_a_connection_may_be_cut_after_any_byte(
     listening.assert_true()
 
 
-def test_silence_is_taken_for_a_dead_connection(listening: Listening, network: Network) -> None:
-    listening.follow()
+def test_silence_is_taken_for_a_dead_connection(impatient: Listening, network: Network) -> None:
+    impatient.follow()
     network.hosts[0].faults.mute = True
     network.add(make_post(300, TAG))
-    assert listening.follow()
-    assert "has said nothing for" in listening.troubles[0]
+    assert impatient.follow()
+    assert "has said nothing for" in impatient.troubles[0]
     assert network.hosts[1].asked
-    listening.assert_true()
+    impatient.assert_true()
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 429, 500, 503])
@@ -313,14 +325,14 @@ def test_a_host_that_goes_back_less_far_has_not_covered_the_window(
 
 
 def test_a_host_that_knows_no_cursor_has_covered_nothing_of_the_past(
-    listening: Listening, network: Network
+    impatient: Listening, network: Network
 ) -> None:
     for host in network.hosts:
         host.faults.ignores_cursor = True
 
     for _ in range(3):
-        listening.follow(most_errors=3)
-        assert listening.read().grade is not Grade.EXACT
+        impatient.follow(most_errors=3)
+        assert impatient.read().grade is not Grade.EXACT
 
 
 @pytest.mark.parametrize(
@@ -344,15 +356,15 @@ def test_an_odd_time_neither_completes_the_past_nor_hides_the_future(
 
 
 def test_a_single_event_of_now_does_not_complete_a_replay(
-    listening: Listening, network: Network, time: Time
+    impatient: Listening, network: Network, time: Time
 ) -> None:
     host = network.hosts[0]
     place = len(host._store) // 2
     host._store.insert(place, (host._store[place][0], as_sent(make_post(1), network.now_us), ""))
     for number in range(place + 1, len(host._store)):
         host._store[number] = (host._store[number][0], b"", "")
-    listening.run(lambda: len(listening.words) > 3, most_errors=0)
-    assert listening.reached_ms < time.ms - 100_000
+    impatient.run(lambda: len(impatient.words) > 3, most_errors=0)
+    assert impatient.reached_ms < time.ms - 100_000
 
 
 BAD = [b"\xff\xfe", b"no JSON", b'{"did":"did:plc:a","time_us":1', b"[" * 99_999, b'{"a":' * 99_999]
@@ -506,7 +518,7 @@ def test_a_clock_that_is_a_little_ahead_is_asked_about(network: Network, time: T
 
 def test_a_clock_is_put_right_however_often_if_it_is_seldom(time: Time) -> None:
     """After one correction no Date was believed, and after four in months nothing was read."""
-    network = Network(time, rate=0.1)
+    network = Network(time, rate=0.3)  # so that it is never silent for as long as a hole is
     with Jetstream(network) as host:
         time.seconds += 900
         network.tick()
@@ -561,6 +573,7 @@ def source_at(url: str, time: Callable[[], float] = real_time.time) -> Bluesky:
     )
 
 
+@pytest.mark.xdist_group("real time")
 @pytest.mark.parametrize("state", ["silent", "handshake", "tls", "connect", "not begun"])
 def test_a_cut_ends_every_wait_at_once(network: Network, state: str) -> None:
     host = network.hosts[0]
@@ -587,7 +600,7 @@ def test_a_cut_ends_every_wait_at_once(network: Network, state: str) -> None:
     source.cut()
     thread.join(LIMIT_SECONDS)
     assert not thread.is_alive()
-    assert real_time.monotonic() - begun < 1.5
+    assert real_time.monotonic() - begun < 5.0  # it takes 0.2 s at most, and else 10 s at least
     assert len(raised) == 1
     for each in (*fillers, full):
         each.close()

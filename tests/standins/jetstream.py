@@ -35,7 +35,7 @@ class Faults:
     """What a host does wrong until told otherwise.
 
     refuses: it answers so. redirects: and sends elsewhere. hangs: it takes connections and says
-    nothing. mute: it sends no events. closes_at_once: it has no word after the handshake. cuts:
+    nothing. mute: it sends no events. closes_at_once: it says nothing after the handshake. cuts:
     after so many bytes, one number a connection. repeats, fragments: every event.
     """
 
@@ -74,6 +74,7 @@ class Network:
         self._dice = random.Random(seed)
         self._number = 1_000_000
         self._ticked = now()
+        self._lock = threading.RLock()  # a test and what goes on beside it may both let it happen
 
     @property
     def now_us(self) -> int:
@@ -82,19 +83,21 @@ class Network:
 
     def add(self, event: Event, time_us: int | None = None) -> int:
         """Something happens, now or at another time; that time."""
-        if time_us is None:
-            self._pass_time()
-            time_us = self.now_us
-        self.truth.note(event, time_us)
-        for host in self.hosts:
-            host.receive(event, time_us)
-        return time_us
+        with self._lock:
+            if time_us is None:
+                self._pass_time()
+                time_us = self.now_us
+            self.truth.note(event, time_us)
+            for host in self.hosts:
+                host.receive(event, time_us)
+            return time_us
 
     def tick(self) -> None:
         """Let what goes on beside happen up to now, and just now three events that all get."""
-        self._pass_time()
-        for _ in range(3):
-            self._happen(self.now(), make_identity)
+        with self._lock:
+            self._pass_time()
+            for _ in range(3):
+                self._happen(self.now(), make_identity)
 
     def _pass_time(self) -> None:
         while self._ticked + 1 / self._rate <= self.now():
@@ -124,7 +127,7 @@ class Jetstream:
         self._network = network
         self._changed = threading.Condition()
         self._store: list[tuple[int, bytes, str]] = []
-        self._closing: tuple[int, str] | None = None
+        self._conversations: set[_Conversation] = set()
         self._closed = False
         self._loopback = Loopback(self._serve)
         self._loopback.up()
@@ -162,9 +165,11 @@ class Jetstream:
     def close_all(self, code: int, reason: str) -> None:
         """Close the connections that there are."""
         with self._changed:
-            self._closing = code, reason
+            meant = set(self._conversations)
+            for conversation in meant:
+                conversation.closing = code, reason
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._closing is None, LIMIT_SECONDS)
+            self._changed.wait_for(lambda: not meant & self._conversations, LIMIT_SECONDS)
 
     def heal(self) -> None:
         """Do nothing wrong any more; what hangs is gone on with."""
@@ -199,6 +204,7 @@ class _Conversation:
 
     def __init__(self, host: Jetstream, connection: socket.socket, cut: int | None) -> None:
         self._host, self._connection, self._left = host, connection, cut
+        self.closing: tuple[int, str] | None = None
         self._place = 0
         self._protocol = ServerProtocol(max_size=None)
         connection.settimeout(LIMIT_SECONDS)
@@ -208,12 +214,16 @@ class _Conversation:
         request = self._read_request()
         if request is None:
             return
-        response, asked = self._answer(request)
-        self._protocol.send_response(response)
-        self._write()
-        if asked is None or self._host.faults.closes_at_once:
-            return
-        self._stream(asked)
+        try:
+            response, asked = self._answer(request)
+            self._protocol.send_response(response)
+            self._write()
+            if asked is not None and not self._host.faults.closes_at_once:
+                self._stream(asked)
+        finally:
+            with self._host._changed:
+                self._host._conversations.discard(self)
+                self._host._changed.notify_all()
 
     def _read_request(self) -> Request | None:
         while data := self._connection.recv(65536):
@@ -245,6 +255,7 @@ class _Conversation:
             if cursor and not cursor.isdigit():
                 return reject(400, "invalid cursor\n"), None
             self._host.asked.append(asked)
+            self._host._conversations.add(self)
             self._place = self._first(asked.cursor_us)
         response = self._protocol.accept(request)
         headers = Headers(response.headers.raw_items())
@@ -272,14 +283,12 @@ class _Conversation:
             host._changed.wait_for(
                 lambda: (
                     host._closed
-                    or host._closing
+                    or self.closing
                     or (self._place < len(host._store) and not host.faults.mute)
                 )
             )
-            if host._closing:
-                self._protocol.send_close(*host._closing)
-                host._closing = None
-                host._changed.notify_all()
+            if self.closing:
+                self._protocol.send_close(*self.closing)
                 return True
             return host._closed
 

@@ -17,7 +17,7 @@ from tweetdock.settings.gauge import Settings
 from tweetdock.sources.bluesky.source import LAG_MS, Bluesky
 from tweetdock.sources.polling import Poller
 
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 60.0
 WINDOW_SECONDS = 600
 TAG = "DockerCon"
 
@@ -29,7 +29,7 @@ class Listening:
     """
 
     def __init__(
-        self, network: Network, time: Time, *, off_by: float = 0.0, silence_seconds: float = 0.15
+        self, network: Network, time: Time, *, off_by: float = 0.0, silence_seconds: float = 3.0
     ) -> None:
         self.network, self.time, self.off_by = network, time, off_by
         self.asleep = 0.0
