@@ -14,7 +14,7 @@ from standins.pigpiod import free_port, install, read_log
 from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.pigpiod import Pigpiod
 
-QUICK = 0.5
+QUICK = 1.5  # a few milliseconds' work, without waiting for an answer
 
 
 class Machine:
