@@ -203,9 +203,9 @@ def test_silence_beyond_the_limit_is_stale_for_the_reason() -> None:
     assert assess(coverage, START + STALE).grade is not Grade.STALE
     assessment = assess(coverage, START + STALE + 1)
     assert assessment.grade is Grade.STALE
-    assert assessment.detail == "no word for 20 s"
+    assert assessment.detail == "no data for 20 s"
     ail(coverage, "the cable is out")
-    assert assess(coverage, START + STALE + 1).detail == "no word for 20 s: the cable is out"
+    assert assess(coverage, START + STALE + 1).detail == "no data for 20 s: the cable is out"
 
 
 def test_trouble_is_no_word() -> None:
@@ -259,8 +259,8 @@ def test_a_corrected_clock_is_not_silence() -> None:
 
 
 def test_beside_sources_that_speak_stale_is_partial() -> None:
-    stale = Assessment(Grade.STALE, 0.5, "no word for 5 min")
-    assert stale.as_partial() == Assessment(Grade.PARTIAL, 0.5, "no word for 5 min")
+    stale = Assessment(Grade.STALE, 0.5, "no data for 5 min")
+    assert stale.as_partial() == Assessment(Grade.PARTIAL, 0.5, "no data for 5 min")
     exact = Assessment(Grade.EXACT, 1.0, "")
     assert exact.as_partial() is exact
 

@@ -148,7 +148,7 @@ def test_a_silent_source_beside_one_that_speaks_is_partial_and_the_needles_go_on
     history.say("bluesky")
     reading = history.read()
     assert reading.grade is reading.sources["x"].grade is Grade.PARTIAL
-    assert reading.sources["x"].detail == "no word for 5 min"
+    assert reading.sources["x"].detail == "no data for 5 min"
     assert reading.sources["bluesky"].grade is Grade.EXACT
     assert reading.dials["tweets"].position == 0.5
 

@@ -402,7 +402,7 @@ def test_an_outage_while_the_money_is_spent_becomes_stale_and_heals(
     spender.run(time.seconds + 1500)
     reading = spender.read()
     assert reading.grade is Grade.STALE
-    assert "no word for" in reading.sources["x"].detail
+    assert "no data for" in reading.sources["x"].detail
     assert "X's budget for today is spent" in reading.sources["x"].detail
     assert spender.waits[-1] <= 30
 

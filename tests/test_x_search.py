@@ -261,7 +261,7 @@ def test_an_outage_is_partial_before_it_is_stale(api: XApi, time: Time) -> None:
         time.seconds + 7 * MINUTE, lambda: grades.append((time.seconds, simulation.read().grade))
     )
     assert list(dict.fromkeys(g for _, g in grades)) == ["exact", "partial", "stale"]
-    assert re.match(r"no word for 7 min: 127\.0\.0\.1:", simulation.read().sources["x"].detail)
+    assert re.match(r"no data for 7 min: 127\.0\.0\.1:", simulation.read().sources["x"].detail)
     assert simulation.read().dials["tweets"].position == 0
     api.up()
     simulation.run(time.seconds + MINUTE, simulation.assert_honest)

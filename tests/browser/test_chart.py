@@ -133,6 +133,19 @@ def test_only_lower_bounds_have_a_ground_behind_them(scripts: Page) -> None:
     assert found == [[1, 3], [6, 7], [8, 9]]
 
 
+def test_the_charts_letters_are_as_large_on_a_fine_screen(scripts: Page) -> None:
+    """Of 13.6 pixels uPlot took 6 times the screen's ratio, and they were half as large."""
+    found = scripts.evaluate(
+        """async () => {
+            const { Chart } = await import("/static/chart.js");
+            const chart = new Chart(document.querySelector("#chart"));
+            await chart.read();
+            return chart.options(getComputedStyle(chart.plot)).axes.map(({ font }) => font);
+        }"""
+    )
+    assert all(re.match(r"1[2-9]px ", font) for font in found)
+
+
 def test_a_past_that_is_shorter_than_was_chosen_says_since_when(look: Callable[..., Page]) -> None:
     with Site(reading(), past=hours_past()) as site:
         page = look(site)

@@ -222,7 +222,7 @@ STATES = (
     reading(grade=Grade.FILLING, covered=0.4057, detail="reading back: 40%"),
     reading(grade=Grade.PARTIAL, detail="the {limit}; next try in 5 min", ago_ms=95_000),
     reading(grade=Grade.PARTIAL),
-    reading(grade=Grade.STALE, ago_ms=12 * MINUTE, detail="no word for 12 min"),
+    reading(grade=Grade.STALE, ago_ms=12 * MINUTE, detail="no data for 12 min"),
     reading(grade=Grade.STALE, ago_ms=None),
     reading(posts=1312, full_scale=1000),
     reading(posts=1312, full_scale=1000, grade=Grade.STALE),

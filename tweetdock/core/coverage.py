@@ -191,7 +191,7 @@ class Coverage:
         if self.is_silent(now_ms, stale_ms) and not self._resting:
             silence = duration((now_ms - self._heard_ms) / 1000)
             reason = f": {trouble}" if trouble else ""
-            return Assessment(Grade.STALE, covered, f"no word for {silence}{reason}")
+            return Assessment(Grade.STALE, covered, f"no data for {silence}{reason}")
         # An outage counts before it has made a gap, but not a failure that the next try mends.
         is_failing = trouble != "" and self.is_silent(now_ms, self._lag_ms // 2)
         if covered == 1.0 and not is_failing:

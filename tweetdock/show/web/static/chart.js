@@ -146,7 +146,7 @@ export class Chart {
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
     const axis = {
       stroke: soft,
-      font: `${0.85 * rem}px ${colours.fontFamily}`,
+      font: `${Math.round(0.85 * rem)}px ${colours.fontFamily}`, // uPlot scales whole numbers only
       grid: { stroke: rule, width: 1 },
       ticks: { show: false },
       gap: 0.4 * rem,
