@@ -18,8 +18,8 @@ from standins.loopback import Loopback
 
 from tweetdock.core.errors import SourceError
 from tweetdock.doctor import reach
-from tweetdock.doctor.networks import source_checks
-from tweetdock.doctor.reach import Endpoint, in_time, knock, limit_finding, unreachable
+from tweetdock.doctor.networks import ReplayCheckup, source_checks
+from tweetdock.doctor.reach import Endpoint, connect_to, in_time, limit_finding, unreachable
 from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
@@ -50,7 +50,7 @@ def test_no_network_is_loaded_before_it_is_looked_at() -> None:
     script = (
         "import sys\n"
         "from tweetdock.settings.gauge import Settings\n"
-        "from tweetdock.doctor.networks import source_checks\n"
+        "from tweetdock.doctor.networks import ReplayCheckup, source_checks\n"
         f"assert len(list(source_checks(Settings.from_env({ALL!r}), print))) == 6\n"
         "assert not {'requests', 'tweepy', 'websockets'} & set(sys.modules)"
     )
@@ -88,10 +88,17 @@ def test_of_a_long_recording_the_beginning_is_enough(tmp_path: Path) -> None:
     path.write_bytes(lines(30_000))
     found = replay(path)
     assert (found.verdict, "entries of its first megabyte are posts" in found.says) == (PASS, True)
-    path.write_bytes(b'{"delete":{}}\n' * 90_000 + lines(1))
-    assert replay(path).verdict is PASS
-    path.write_bytes(b'{"delete":{}}\n' * 110_000 + lines(1))
-    assert "100,001 entries are reposts" in replay(path).says
+
+
+def test_of_a_recording_without_posts_a_longer_beginning_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "event.jsonl"
+    checkup = ReplayCheckup(
+        "replay:event.jsonl", path, read_lines, beginning_bytes=10_000, patience=1_000
+    )
+    path.write_bytes(b'{"delete":{}}\n' * 900 + lines(1))
+    assert next(checkup.look()).verdict is PASS
+    path.write_bytes(b'{"delete":{}}\n' * 1_100 + lines(1))
+    assert "1,001 entries are reposts" in next(checkup.look()).says
 
 
 def test_what_is_strange_or_damaged_in_it_is_told(tmp_path: Path) -> None:
@@ -169,17 +176,17 @@ def test_an_address_that_swallows_what_comes_is_told(monkeypatch: pytest.MonkeyP
         filler.connect_ex(full.getsockname())
     good = Loopback(lambda _: None)
     good.up()
-    places = [full.getsockname(), ("127.0.0.1", good.port)]
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in places]
+    addresses = [full.getsockname(), ("127.0.0.1", good.port)]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in addresses]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr(reach, "ADDRESS_SECONDS", 0.2)
-    place = Endpoint("x", "https://api.x.com", "X_API_URL")
-    knocked = knock(place)
-    assert knocked.verdict is WARN
-    assert "only after its address 127.0.0.1 did not" in knocked.says
+    endpoint = Endpoint("x", "https://api.x.com", "X_API_URL")
+    reached = connect_to(endpoint)
+    assert reached.verdict is WARN
+    assert "only after its address 127.0.0.1 did not" in reached.says
     good.close()
-    knocked = knock(place)
-    assert (knocked.verdict, "refuses" in knocked.says) == (FAIL, True)
+    reached = connect_to(endpoint)
+    assert (reached.verdict, "refuses" in reached.says) == (FAIL, True)
     for each in (*fillers, full):
         each.close()
 
@@ -216,9 +223,9 @@ def test_a_server_that_takes_the_call_and_is_mute_is_told_alike_by_every_source(
     "proxy", ["127.0.0.1:99999", "127.0.0.1:many", "[::1", ":3128", "127.0.0.1:-1"]
 )
 def test_a_proxy_that_is_no_address_is_told(proxy: str) -> None:
-    knocked = knock(Endpoint("x", "https://api.x.com", "X_API_URL", proxy))
-    assert (knocked.verdict, knocked.says) == (FAIL, f"the proxy {proxy} is not an address")
-    assert "HTTPS_PROXY" in knocked.cure
+    reached = connect_to(Endpoint("x", "https://api.x.com", "X_API_URL", proxy))
+    assert (reached.verdict, reached.says) == (FAIL, f"the proxy {proxy} is not an address")
+    assert "HTTPS_PROXY" in reached.cure
 
 
 @pytest.mark.parametrize("name", ["x-rate-limit", "x-ratelimit"])

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tweetdock.doctor.settings import UsableSettings, WrittenSettings, look_at_settings, use
+from tweetdock.doctor.settings import (
+    UsableSettings,
+    WrittenSettings,
+    look_at_settings,
+    usable_settings,
+)
 
 TAGS = {"TWEETDOCK_HASHTAGS": "dockercon"}
 TOKEN = {"X_BEARER_TOKEN": "token"}
@@ -12,7 +17,7 @@ LONG = " ".join(f"tag{number:03}andmore" for number in range(60))
 
 
 def used(env: dict[str, str]) -> UsableSettings:
-    return use(WrittenSettings(Path("/nowhere/.env"), {}, env, {}), demo=False)
+    return usable_settings(WrittenSettings(Path("/nowhere/.env"), {}, env, {}), demo=False)
 
 
 def sources_of(env: dict[str, str]) -> tuple[str, ...]:
@@ -66,8 +71,12 @@ def test_what_does_not_go_with_a_default_is_left_out(wrong: dict[str, str]) -> N
     assert used(env).refused == set(wrong)
 
 
-def cures(wishes: WrittenSettings) -> list[str]:
-    return [found.cure for found in look_at_settings(wishes, use(wishes, demo=False)) if found.cure]
+def cures(written: WrittenSettings) -> list[str]:
+    return [
+        found.cure
+        for found in look_at_settings(written, usable_settings(written, demo=False))
+        if found.cure
+    ]
 
 
 @pytest.mark.parametrize("name", ["a=b", "a: b", "TWEETDOCK_WEB=1"])
@@ -85,6 +94,6 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 
 def test_a_setting_that_there_is_not_may_have_any_name() -> None:
-    wishes = WrittenSettings(Path("/nowhere/.env"), {}, {**TAGS, "TWEETDOCK_A:B": "1"}, {})
-    (cure, *_) = cures(wishes)
+    written = WrittenSettings(Path("/nowhere/.env"), {}, {**TAGS, "TWEETDOCK_A:B": "1"}, {})
+    (cure, *_) = cures(written)
     assert cure == "it is set in the environment: correct its name, or remove it"

@@ -1,4 +1,4 @@
-"""The command line: its words, signals and exit codes."""
+"""The command line: its commands, signals and exit codes."""
 
 import argparse
 import importlib
@@ -39,14 +39,14 @@ class Command(Protocol):
     """A file in commands/."""
 
     def describe(self, parser: argparse.ArgumentParser) -> None:
-        """Tell the parser its words."""
+        """Add its arguments to the parser."""
 
     def run(self, arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
-        """Do it; returns the exit code."""
+        """Run the command; returns the exit code."""
         ...
 
 
-# What the first word may be instead of flags; each is a file of that name in commands/.
+# What the first argument may be instead of flags; each is a file in commands/.
 COMMANDS = {
     "doctor": "check everything that the gauge needs, and say how to fix each problem",
     "calibrate": "find the pulses for both ends of each dial, with the keyboard",
@@ -101,7 +101,7 @@ def _systemd(arguments: argparse.Namespace) -> "Systemd":
 def _listen(stopping: threading.Event, reopening: threading.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    # A hang-up is logrotate's, unless there was a terminal and it is gone.
+    # SIGHUP comes from logrotate, unless there was a terminal and it is gone.
     has_terminal = sys.stderr.isatty()
 
     def hang_up(*_: object) -> None:
@@ -130,10 +130,10 @@ def _do(name: str, words: Sequence[str]) -> int:
     )
     command.describe(parser)
     arguments = parser.parse_args(words)
-    # As Ctrl-C: what is half made is cleared away.
+    # As Ctrl-C: what is half made is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        # The doctor reads it itself, and tells what is wrong with it among all else.
+        # The doctor reads it itself, and reports what is wrong with it.
         file = {} if name == "doctor" else read_env_file(Path.cwd() / ENV_FILE)
         return command.run(arguments, {**file, **os.environ})
     except SettingsError as error:
@@ -147,7 +147,7 @@ def _do(name: str, words: Sequence[str]) -> int:
 
 
 def _command(name: str) -> Command:
-    # Each brings libraries of its own: only the one that is asked for is imported.
+    # Each needs libraries of its own: only the one that runs is imported.
     command: Command = importlib.import_module(f"tweetdock.commands.{name}")
     return command
 

@@ -1,4 +1,4 @@
-"""The house put together, and the loop that owns it."""
+"""Builds the gauge from its parts, and runs the loop that owns them."""
 
 import logging
 import sys
@@ -28,7 +28,7 @@ from tweetdock.threads import Crash, WatchedThread
 
 log = logging.getLogger(__name__)
 
-Message = Batch | Trouble | Crash | None  # None: look up, it is time to stop
+Message = Batch | Trouble | Crash | None  # None: only wakes the loop
 
 READ_SECONDS = 1.0  # how soon a needle follows posts that leave the window
 INBOX_SIZE = 1000
@@ -37,10 +37,10 @@ JOIN_SECONDS = 0.1
 
 
 class Daemon:
-    """TweetDock at work: sources speak into the inbox, only the loop touches the gauge.
+    """A running TweetDock: sources put messages into the inbox, only the loop touches the gauge.
 
-    reopening: set when the archive is to begin its file anew. is_guest: leave the state to the
-    TweetDock that owns it, if there is one.
+    reopening: set when the archive is to begin a new file. is_guest: if another TweetDock has
+    locked the state, do without.
     Raises UnavailableError if something that the settings demand cannot be had, and in `run` and
     `read_once` whatever ended one of its threads: a bug of ours.
     """
@@ -56,13 +56,14 @@ class Daemon:
         self._settings = settings
         self._stopping = stopping
         self._reopening = reopening
-        self._inbox: Queue[tuple[Message, float]] = Queue(INBOX_SIZE)  # each with when it was told
-        self._hopeless: set[tuple[str, str]] = set()
-        self._heard: set[str] = set()
-        with ExitStack() as house:
+        # Each with the monotonic time of its arrival.
+        self._inbox: Queue[tuple[Message, float]] = Queue(INBOX_SIZE)
+        self._unmendable: set[tuple[str, str]] = set()
+        self._answered: set[str] = set()
+        with ExitStack() as stack:
             subjects = subjects_of(settings)
             self._threads: list[WatchedThread] = []
-            self._keeper = make_keeper(settings, subjects, self._start, house, is_guest=is_guest)
+            self._keeper = make_keeper(settings, subjects, self._start, stack, is_guest=is_guest)
             state = self._keeper.state
             saved_ms = state.saved_ms if state else 0
             self._angles: Callable[[], tuple[float, ...]] = lambda: state.angles if state else ()
@@ -88,21 +89,21 @@ class Daemon:
                 needles=lambda: self._needles,
                 cost_usd=lambda: budget.cost_usd(self._clock.now_ms()),
             )
-            house.callback(lambda: self._keeper.close(self._clock.now_ms()))
-            self._house = house.pop_all()
+            stack.callback(lambda: self._keeper.close(self._clock.now_ms()))
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._house.close()
+        self._stack.close()
 
     def run(
         self, show: Callable[[Board], None] | None = None, systemd: Systemd | None = None
     ) -> None:
-        """Show readings on the dials until told to stop, and by `show` if somebody looks at that.
+        """Show readings on the dials until stopped, and by `show` if there is a live view.
 
-        systemd: told of each turn, so that it starts us anew should the loop be stuck.
+        systemd: notified of each turn, so that it restarts us if the loop is stuck.
         Raises UnavailableError if a servo backend that was asked for is out of reach at start, or
         the page's address, if it was asked for, is taken.
         """
@@ -110,14 +111,14 @@ class Daemon:
         web = open_page(self._settings, self._board, self._start)
         threads = self._start_sources()
         needles = self._needles = self._start_needles()
-        self._house.callback(self._stop, needles)
-        self._house.callback(self._stop_sources, threads)
+        self._stack.callback(self._stop, needles)
+        self._stack.callback(self._stop_sources, threads)
         if web is not None:
-            self._house.callback(web.stop)
+            self._stack.callback(web.stop)
         reads_log = show is None and (not self._settings.is_live or sys.stderr.isatty())
         journal = Journal(is_watched=reads_log, speed=self._settings.networks.speed)
         systemd = systemd or Systemd()
-        self._house.callback(systemd.stopping)
+        self._stack.callback(systemd.stopping)
         begun = time.monotonic()
         for reading in self._readings():
             needles.aim([dial.angle for dial in reading.dials.values()])
@@ -129,9 +130,9 @@ class Daemon:
             systemd.note(reading)
 
     def read_once(self) -> Reading | None:
-        """The first reading that is complete, or that waiting would not mend; None if stopped."""
-        self._house.callback(self._save)
-        self._house.callback(self._stop_sources, self._start_sources())
+        """The first reading that is complete, or that waiting cannot improve; None if stopped."""
+        self._stack.callback(self._save)
+        self._stack.callback(self._stop_sources, self._start_sources())
         moved, best = time.monotonic(), (0.0, 0)
         for reading in self._readings():
             if (reading.covered, reading.posts) > best:
@@ -142,15 +143,15 @@ class Daemon:
         return None
 
     def _is_settled(self, now_ms: int) -> bool:
-        """Whether waiting would not make more of any feed."""
+        """Whether waiting would not improve any feed."""
         channels: dict[str, set[tuple[str, str]]] = {}
         for source in self._sources:
             channels.setdefault(source.feed.name, set()).add((source.feed.name, source.channel))
-        done = self._gauge.whole_feeds(now_ms) & self._heard
-        return all(feed in done or of <= self._hopeless for feed, of in channels.items())
+        done = self._gauge.whole_feeds(now_ms) & self._answered
+        return all(feed in done or of <= self._unmendable for feed, of in channels.items())
 
     def _readings(self) -> Iterator[Reading]:
-        """A reading at once if there is something to go on from, after messages, each second."""
+        """A reading at once if there is a saved state, then after messages and each second."""
         if self._keeper.state is not None:
             yield self._gauge.read(self._clock.now_ms())
         while not self._stopping.is_set():
@@ -165,7 +166,7 @@ class Daemon:
             self._keeper.turn(self._gauge, reading, self._angles())
 
     def _messages(self) -> Iterator[tuple[Message, float]]:
-        """All messages that there are, waiting for the first; none when something is due."""
+        """All messages that are waiting, or the first to come; only None when something is due."""
         seconds = min(READ_SECONDS, max(0.0, self._keeper.due_seconds()))
         due = time.monotonic() + seconds
         first: tuple[Message, float] = (None, due)
@@ -174,7 +175,7 @@ class Daemon:
         self._board.note_delay(time.monotonic() - (first[1] or due))
         yield first
         with suppress(Empty):
-            for _ in range(INBOX_SIZE):  # a flood must not keep the needles waiting
+            for _ in range(INBOX_SIZE):  # many messages must not hold up the needles
                 yield self._inbox.get_nowait()
 
     def _wake_to_stop(self) -> None:
@@ -194,15 +195,15 @@ class Daemon:
         fresh = self._gauge.deliver(message, now_ms)
         channel = message.feed, message.channel
         if isinstance(message, Batch):
-            self._hopeless.discard(channel)
+            self._unmendable.discard(channel)
             if not message.has_more:
-                self._heard.add(message.feed)
+                self._answered.add(message.feed)
             self._keeper.keep(message, fresh, now_ms)
         elif message.needs_owner or message.by_choice:
-            self._hopeless.add(channel)
+            self._unmendable.add(channel)
 
     def _correct(self, feed: str, server_ms: int, told: float) -> None:
-        """Take a server's word for the time, told at that monotonic time, if others agree."""
+        """Set the clock by a server's time, received at that monotonic time, if others agree."""
         self._vote.cast(feed, server_ms - round(told * 1000))
         monotonic_ms = round(time.monotonic() * 1000)
         agreed_ms = self._vote.winner(round(time.time() * 1000) - monotonic_ms)
@@ -211,7 +212,7 @@ class Daemon:
             return
         now_ms = self._clock.now_ms()
         self._gauge.shift(now_ms - before_ms, now_ms)
-        # The window forgets for good what a wrong clock takes for old.
+        # What a wrong clock makes too old has left the window for good.
         marks = self._keeper.recall_again()
         if marks is None:
             self._gauge.forget(now_ms)
@@ -258,7 +259,7 @@ class Daemon:
         return needles
 
     def _stop(self, needles: NeedleThread) -> None:
-        """Send the needles home, and save meanwhile: a slow card must not hold up the end."""
+        """Send the needles to zero, and save meanwhile: a slow card must not hold up the end."""
         deadline = time.monotonic() + STOP_SECONDS
         homes = needles.go_home()
         now_ms = self._clock.now_ms()
@@ -279,7 +280,7 @@ class Daemon:
             )
 
     def _deliver(self, message: Message) -> None:
-        """Put a message into the inbox, waiting while it is full: a flood slows its source."""
+        """Put a message into the inbox; while that is full, its source has to wait."""
         told = time.monotonic()
         while not self._stopping.is_set():
             with suppress(Full):

@@ -1,4 +1,4 @@
-"""The front of the house: the board with what is to be seen of it, and the page."""
+"""Makes the parts of the daemon that depend on several folders: keeper, board and page."""
 
 import logging
 import socket
@@ -31,13 +31,13 @@ def make_keeper(
     settings: Settings,
     subjects: Mapping[str, str],
     start: Callable[[str, Callable[[], None]], object],
-    house: ExitStack,
+    stack: ExitStack,
     *,
     is_guest: bool,
 ) -> Keeper:
     """The keeper of a gauge; raises UnavailableError as that does.
 
-    With an archive, a thread begun by `start` looks after its closed files until the house is left.
+    With an archive, a thread begun by `start` looks after its closed files until the stack ends.
     """
     if settings.keep.archive is not None and not settings.is_live:
         log.info("archive: a demo or a replay saves nothing")
@@ -50,7 +50,7 @@ def make_keeper(
     keeper = Keeper(settings, subjects, archive, is_guest=is_guest)
     if keeper.has_archive:
         start("archive", closed_files_thread.run)
-        house.callback(closed_files_thread.stop)
+        stack.callback(closed_files_thread.stop)
     return keeper
 
 
@@ -88,7 +88,7 @@ def make_board(
         found = needles()
         return dict(zip(DIALS, found.angles, strict=True)) if found else {}
 
-    def trouble() -> str:
+    def servo_trouble() -> str:
         found = needles()
         return found.trouble if found else ""
 
@@ -96,14 +96,14 @@ def make_board(
     health = Health(
         threads=lambda: {thread.name: thread.is_alive for thread in threads()},
         needles=angles,
-        servo_trouble=trouble,
+        servo_trouble=servo_trouble,
         cost_usd=lambda: cost_usd() if pays else None,
     )
     return Board(Past(), health)
 
 
 def make_past(kept: Iterable[HistoryRow]) -> Past:
-    """What was kept, for the chart; rows that a later TweetDock wrote are left out."""
+    """The saved readings, for the chart; without grades that only a later TweetDock knows."""
 
     def moments() -> Iterator[Moment]:
         for row in kept:
@@ -118,12 +118,12 @@ def open_page(
 ) -> "Web | None":
     """The page and the API; None if they are off.
 
-    Raises UnavailableError if the owner has named an address that cannot be had; without the
-    usual one the gauge goes on.
+    Raises UnavailableError if the owner has named an address that cannot be used; without the
+    default address the gauge runs without a page.
     """
     if settings.web is None:
         return None
-    # Some megabytes, for those who want it.
+    # Some megabytes, only if there is a page.
     from tweetdock.show.web.web import Web  # noqa: PLC0415
 
     try:

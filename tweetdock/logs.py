@@ -39,7 +39,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class JournalFormatter(logging.Formatter):
-    """A record for systemd's journal, which knows the time and is told the priority."""
+    """A record for systemd's journal, which knows the time and reads the priority."""
 
     def __init__(self) -> None:
         super().__init__(JOURNAL_TEXT)
@@ -55,7 +55,7 @@ def configure(level: str, style: str, handler: logging.Handler | None = None) ->
     is_to_journal = handler is None and is_journal(sys.stderr, os.environ)
     handler = handler or logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(style, is_to_journal=is_to_journal))
-    # Only ours may be talkative: at DEBUG tweepy and oauthlib log tokens and keys.
+    # Only ours gets that level: at DEBUG tweepy and oauthlib log tokens and keys.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("tweetdock").setLevel(level)
     logging.captureWarnings(capture=True)
@@ -64,11 +64,11 @@ def configure(level: str, style: str, handler: logging.Handler | None = None) ->
 def is_journal(stream: TextIO, env: Mapping[str, str]) -> bool:
     """Whether a stream is the one that systemd has connected to its journal.
 
-    What we were started by may have handed the variable down and led the stream elsewhere.
+    A parent may have passed the variable on and redirected the stream.
     """
     try:
         file = os.fstat(stream.fileno())
-    except (OSError, ValueError):  # closed, or nothing of the system's
+    except (OSError, ValueError):  # closed, or no file of the system
         return False
     return env.get("JOURNAL_STREAM") == f"{file.st_dev}:{file.st_ino}"
 

@@ -1,4 +1,4 @@
-"""A thread whose end is news: what it cannot handle goes to the loop as a message."""
+"""A thread that is watched: an error that it does not handle goes to the loop as a message."""
 
 import threading
 from collections.abc import Callable
@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A thread has ended by an error that is a bug of ours."""
+    """A thread has ended with an error, which is a bug in TweetDock."""
 
     thread: str
     error: BaseException
 
 
 class WatchedThread:
-    """Runs `work` in a thread of its own; `tell` gets a Crash should it fail."""
+    """Runs `work` in a thread of its own; `on_crash` is called with a Crash if that fails."""
 
-    def __init__(self, name: str, work: Callable[[], None], tell: Callable[[Crash], None]) -> None:
+    def __init__(
+        self, name: str, work: Callable[[], None], on_crash: Callable[[Crash], None]
+    ) -> None:
         self._work = work
-        self._tell = tell
+        self._on_crash = on_crash
         self.name = name
         # A daemon thread: one that hangs in a foreign call must not hold up the end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -28,7 +30,7 @@ class WatchedThread:
         try:
             self._work()
         except BaseException as error:  # noqa: BLE001 - not swallowed: the loop raises it again
-            self._tell(Crash(self._thread.name, error))
+            self._on_crash(Crash(self._thread.name, error))
 
     @property
     def is_alive(self) -> bool:

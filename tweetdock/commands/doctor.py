@@ -1,4 +1,4 @@
-"""The word `doctor`: looks at everything that the gauge needs, and says what to do."""
+"""The command `doctor`: checks everything that the gauge needs, and says how to fix it."""
 
 import argparse
 import io
@@ -27,14 +27,19 @@ from tweetdock.doctor.round import (
     worst,
 )
 from tweetdock.doctor.servos import servo_checks
-from tweetdock.doctor.settings import UsableSettings, WrittenSettings, look_at_settings, use
+from tweetdock.doctor.settings import (
+    UsableSettings,
+    WrittenSettings,
+    look_at_settings,
+    usable_settings,
+)
 from tweetdock.doctor.x import spending_checks
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import SETTINGS, Settings
 from tweetdock.settings.keeping import state_dir
 
-AILING = 1  # the exit code
-# By which names each thing is set.
+EXIT_PROBLEMS = 1
+# How the names of its settings begin, for each thing.
 _NAMES = {
     "x": ("X_", "TWEETDOCK_X_QUERY", "TWEETDOCK_FOLLOW"),
     "bluesky": ("TWEETDOCK_JETSTREAM",),
@@ -49,11 +54,11 @@ _NAMES = {
     "bucket": ("TWEETDOCK_OFFLOAD", "AWS_"),
     "page": ("TWEETDOCK_WEB",),
 }
-WIDTH = 80  # where there is no terminal that has one
+WIDTH = 80  # without a terminal
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
-    """Add the words to a parser."""
+    """Add the arguments to a parser."""
     parser.usage = "tweetdock doctor [--demo] [--json] [settings]"
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = (
@@ -73,39 +78,39 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
-    """Look at everything and tell it; returns the exit code."""
-    logs.configure("ERROR", "text")  # what the networks' clients warn of has a line of its own here
+    """Check everything and report it; returns the exit code."""
+    logs.configure("ERROR", "text")  # a client's warnings would only repeat the findings
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A hashtag that this terminal cannot show must not end the round.
+        # A hashtag that this terminal cannot show must not end the report.
         sys.stdout.reconfigure(errors="backslashreplace")
     flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
-    wishes = WrittenSettings.read(Path.cwd(), env, flags)
-    usable = use(wishes, demo=arguments.demo)
+    written = WrittenSettings.read(Path.cwd(), env, flags)
+    usable = usable_settings(written, demo=arguments.demo)
     checks = [
-        Check("settings", lambda: look_at_settings(wishes, usable)),
-        *_checks(usable, wishes),
+        Check("settings", lambda: look_at_settings(written, usable)),
+        *_checks(usable, written),
     ]
-    found = map(Redactor(wishes.env).clean, go_round(checks))
+    found = map(Redactor(written.env).clean, go_round(checks))
     return _tell_json(found) if arguments.json else _tell(found, [check.thing for check in checks])
 
 
-def _checks(usable: UsableSettings, wishes: WrittenSettings) -> Iterator[Check]:
-    """All that can be looked at with the settings as they are, in the order of the lines."""
+def _checks(usable: UsableSettings, written: WrittenSettings) -> Iterator[Check]:
+    """All checks that are possible with these settings, in the order of the lines."""
     machine = Machine()
     yield from machine.checks()
     settings = usable.settings
     if settings is None:
         with suppress(SettingsError):
-            yield disk_check(state_dir(wishes.env))
+            yield disk_check(state_dir(written.env))
         return
     for check in (
         *(_source_checks(settings) if usable.has_sources else ()),
         *servo_checks(settings, machine),
-        *(keep_checks(settings.keep) if settings.is_live else [Check("state", _keep_nothing)]),
+        *(keep_checks(settings.keep) if settings.is_live else [Check("state", _look_at_no_state)]),
         *page_checks(settings),
     ):
-        # What is refused has been said; how its default does is of no use to anybody, and the
-        # server that stands in for another is not to see what was meant for that.
+        # The default of a refused setting is of no interest, and the default server must not be
+        # sent the token of another one.
         names = _NAMES.get(check.thing.partition(" ")[0], _NAMES.get(check.thing, ()))
         if not any(name.startswith(names) for name in usable.refused):
             yield check
@@ -119,19 +124,19 @@ def _source_checks(settings: Settings) -> Iterator[Check]:
     yield from spending_checks(settings)
 
 
-def _keep_nothing() -> Iterator[Finding]:
+def _look_at_no_state() -> Iterator[Finding]:
     yield Finding("state", Verdict.PASS, "a demo or a replay saves nothing")
 
 
 def _tell(found: Iterable[Finding], things: Sequence[str]) -> int:
     width = shutil.get_terminal_size((WIDTH, 24)).columns
-    sheet = Report(things, width, coloured=_is_coloured())
+    report = Report(things, width, coloured=_is_coloured())
     told: list[Finding] = []
     with results():
         for finding in found:
             told.append(finding)
-            print(*sheet.lines(finding), sep="\n", flush=True)  # noqa: T201 - what it is for
-        print(f"\n{sheet.sum_up(told)}")  # noqa: T201
+            print(*report.lines(finding), sep="\n", flush=True)  # noqa: T201 - what it is for
+        print(f"\n{report.sum_up(told)}")  # noqa: T201
     return _code(told)
 
 
@@ -143,7 +148,7 @@ def _tell_json(found: Iterable[Finding]) -> int:
 
 
 def _code(told: Sequence[Finding]) -> int:
-    return AILING if worst(told) is Verdict.FAIL else 0
+    return EXIT_PROBLEMS if worst(told) is Verdict.FAIL else 0
 
 
 def _is_coloured() -> bool:

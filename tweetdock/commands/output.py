@@ -1,4 +1,4 @@
-"""Where the words of the command line speak: results on one stream, what is wrong on the other."""
+"""What the commands print: results on standard output, problems on standard error."""
 
 import os
 import sys
@@ -16,15 +16,14 @@ EXIT_SETTINGS = 2
 EXIT_UNAVAILABLE = 69
 EXIT_INTERRUPTED = 130
 
-
 _LAST_STREAM = 2  # standard error's number
 
 
 def open_streams() -> None:
-    """Have what is said go nowhere where a stream was closed before the start, as by `>&-`."""
+    """Discard what is printed to a stream that was closed before the start, as by `>&-`."""
     if sys.stdout and sys.stderr:
         return
-    # The first take the numbers of standard streams, which no other file should have.
+    # The first get the numbers of the standard streams, which no other file should have.
     while (nowhere := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
         pass
     sys.stdout = sys.stdout or os.fdopen(nowhere, "w", closefd=False)
@@ -32,13 +31,13 @@ def open_streams() -> None:
 
 
 def is_able(stream: TextIO, env: Mapping[str, str]) -> bool:
-    """Whether it leads to a terminal that has colours and can be written anew."""
+    """Whether it is a terminal with colours, in which lines can be overwritten."""
     return stream.isatty() and env.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 @contextmanager
 def results() -> Iterator[None]:
-    """While results are written to standard output, which `| head` may close before the end.
+    """Write results to standard output, which `| head` may close before the end.
 
     Raises UnavailableError if they cannot be written, as on a full disk.
     """
@@ -46,16 +45,16 @@ def results() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        _forget_results()
+        _discard_results()
     except OSError as error:
         if isinstance(error, TweetDockError) or error.filename is not None:
-            raise  # of what is read for them
-        _forget_results()
+            raise  # a file that is read
+        _discard_results()
         why = error.strerror or str(error)
         raise UnavailableError(f"standard output cannot be written: {why}") from error
 
 
-def _forget_results() -> None:
+def _discard_results() -> None:
     # Python flushes once more when it ends.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
@@ -63,12 +62,12 @@ def _forget_results() -> None:
 
 
 def complain(problem: object) -> None:
-    """Say on standard error what is wrong."""
+    """Print a problem to standard error."""
     sys.stderr.write(f"tweetdock: {problem}\n")
 
 
 def warn_of(inputs: "Iterable[FileSummary]") -> None:
-    """Say which archives are not whole, and what became of that."""
+    """Print which archives are not whole, and what was left out."""
     for summary in inputs:
         if summary.damaged:
             complain(f"{summary.path} is damaged; what can be read of it was used")

@@ -1,4 +1,4 @@
-"""The doctor's look at Bluesky: each Jetstream host, what it sends, and how late that is."""
+"""The doctor's checks of Bluesky: each Jetstream host, what it sends, and how late that is."""
 
 import threading
 import time
@@ -19,26 +19,26 @@ SETTING = "TWEETDOCK_JETSTREAM"
 EVENT_SECONDS = 5.0  # fifty posts a second is usual
 LATE_MS = 30_000
 BUSY = (408, 425, 429)  # refusals that end by themselves
-# As it is said of what answers, and is no Jetstream.
+# Parts of the errors for what answers, but is not a Jetstream host.
 STRANGER_SIGNS = "does not speak WebSocket", "is it a Jetstream host?"
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What came of one host: its time (Unix ms), if it said so, and that of its newest event."""
+class HostTimes:
+    """The times (Unix ms) of a host, if it sent one, of its newest event, and of this machine."""
 
     server_ms: int | None
     event_ms: int
     machine_ms: int
 
 
-Outcome = Heard | SourceError
+Outcome = HostTimes | SourceError
 
 
 class BlueskyCheckup:
     """Connects to every host at once and waits for a first event; nothing is counted.
 
-    One host that is out of order is no harm while another one is not.
+    One host that does not work is no problem while another one does.
     """
 
     def __init__(
@@ -49,47 +49,47 @@ class BlueskyCheckup:
         event_seconds: float = EVENT_SECONDS,
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
-        self._places = [Endpoint("bluesky", host, SETTING) for host in hosts]
+        self._endpoints = [Endpoint("bluesky", host, SETTING) for host in hosts]
         self._wall = wall
         self._event_seconds = event_seconds
         self._look_seconds = look_seconds
 
     def look(self) -> Iterator[Finding]:
-        """A line for each host, but one for all that fail alike; and one for the clock."""
+        """A line for each host, but one for all with the same error; and one for the clock."""
         outcomes = self._listen()
-        works = any(isinstance(outcome, Heard) for outcome in outcomes)
+        works = any(isinstance(outcome, HostTimes) for outcome in outcomes)
         lines: dict[object, tuple[Finding, list[str]]] = {}
-        for place, outcome in zip(self._places, outcomes, strict=True):
-            if isinstance(outcome, Heard):
-                lines[place] = _alive(place, outcome), [place.host]
+        for endpoint, outcome in zip(self._endpoints, outcomes, strict=True):
+            if isinstance(outcome, HostTimes):
+                lines[endpoint] = _working(endpoint, outcome), [endpoint.host]
                 continue
-            found = _dead(place, outcome, others_work=works)
-            alike = found.verdict, found.says.replace(place.host, ""), found.cure
-            lines.setdefault(alike, (found, []))[1].append(place.host)
+            found = _failed(endpoint, outcome, others_work=works)
+            alike = found.verdict, found.says.replace(endpoint.host, ""), found.cure
+            lines.setdefault(alike, (found, []))[1].append(endpoint.host)
         for found, (_, *others) in lines.values():
-            yield _said_of_all(found, others)
-        for place, outcome in zip(self._places, outcomes, strict=True):
-            if isinstance(outcome, Heard) and (server_ms := _time_of(outcome)) is not None:
-                whose = f"{place.host}'s"
+            yield _joined(found, others)
+        for endpoint, outcome in zip(self._endpoints, outcomes, strict=True):
+            if isinstance(outcome, HostTimes) and (server_ms := _time_of(outcome)) is not None:
+                whose = f"{endpoint.host}'s"
                 yield clock_finding("bluesky", whose, server_ms, outcome.machine_ms)
                 return
 
     def _listen(self) -> list[Outcome]:
         until = time.monotonic() + self._look_seconds
-        sockets = [WebSocket() for _ in self._places]
+        sockets = [WebSocket() for _ in self._endpoints]
         outcomes: list[Outcome] = [
-            SourceError(f"{place.host} does not answer in time") for place in self._places
+            SourceError(f"{endpoint.host} does not answer in time") for endpoint in self._endpoints
         ]
 
         def ask(number: int) -> None:
             try:
-                outcomes[number] = self._ask(self._places[number], sockets[number])
+                outcomes[number] = self._ask(self._endpoints[number], sockets[number])
             except SourceError as error:
                 outcomes[number] = error
 
         threads = [
             threading.Thread(target=ask, args=(number,), name="jetstream", daemon=True)
-            for number in range(len(self._places))
+            for number in range(len(self._endpoints))
         ]
         for thread in threads:
             thread.start()
@@ -100,21 +100,21 @@ class BlueskyCheckup:
             socket.cut()
         return found
 
-    def _ask(self, place: Endpoint, socket: WebSocket) -> Heard:
-        sieve, clock = Filter(()), Clock(self._wall, time.monotonic)
+    def _ask(self, endpoint: Endpoint, socket: WebSocket) -> HostTimes:
+        filter_, clock = Filter(()), Clock(self._wall, time.monotonic)
         asked_ms = clock.now_ms()
-        mark = "&" if "?" in place.url else "?"
-        headers = socket.open(f"{place.url}{mark}{urlencode({'wantedCollections': COLLECTION})}")
+        mark = "&" if "?" in endpoint.url else "?"
+        headers = socket.open(f"{endpoint.url}{mark}{urlencode({'wantedCollections': COLLECTION})}")
         server_ms = date_ms({"Date": headers.get("date", "")})
         if server_ms is not None:
             clock.correct(server_ms, asked_ms)
-        newest_us = self._newest_us(sieve, socket, place.host)
+        newest_us = self._newest_us(filter_, socket, endpoint.host)
         socket.close()
-        # Its Date is cut to the second; only what is clearly off is another time.
+        # Its Date has whole seconds; only a clear difference counts.
         said_ms = None if server_ms is None else clock.now_ms()
-        return Heard(said_ms, newest_us // 1000, round(self._wall() * 1000))
+        return HostTimes(said_ms, newest_us // 1000, round(self._wall() * 1000))
 
-    def _newest_us(self, sieve: Filter, socket: WebSocket, host: str) -> int:
+    def _newest_us(self, filter_: Filter, socket: WebSocket, host: str) -> int:
         until, number = time.monotonic() + self._event_seconds, 0
         while (left := until - time.monotonic()) > 0:
             try:
@@ -124,37 +124,39 @@ class BlueskyCheckup:
                     break
                 raise
             number += len(frames)
-            times, _ = sieve.sift(frames)
-            if times:
-                return times[-1]
+            event_times, _ = filter_.sift(frames)
+            if event_times:
+                return event_times[-1]
         raise SourceError(f"{host} sends nothing with a time: is it a Jetstream host?")
 
 
-def _alive(place: Endpoint, heard: Heard) -> Finding:
-    now_ms = heard.machine_ms if heard.server_ms is None else heard.server_ms
-    late_ms = now_ms - heard.event_ms
+def _working(endpoint: Endpoint, times: HostTimes) -> Finding:
+    now_ms = times.machine_ms if times.server_ms is None else times.server_ms
+    late_ms = now_ms - times.event_ms
     if late_ms > LATE_MS:
-        says = f"{place.host} answers, but is {duration(late_ms / 1000)} behind"
+        says = f"{endpoint.host} answers, but is {duration(late_ms / 1000)} behind"
         cure = f"if it stays so, remove it from {SETTING}; if all are late, check the clock"
-        return place.finding(Verdict.WARN, says, cure)
+        return endpoint.finding(Verdict.WARN, says, cure)
     late = f"{max(0, late_ms) / 1000:.1f} s"
-    return place.finding(Verdict.PASS, f"{place.host} answers; its newest event is {late} old")
+    return endpoint.finding(
+        Verdict.PASS, f"{endpoint.host} answers; its newest event is {late} old"
+    )
 
 
-def _dead(place: Endpoint, error: SourceError, *, others_work: bool) -> Finding:
-    found = unreachable(place, error)
+def _failed(endpoint: Endpoint, error: SourceError, *, others_work: bool) -> Finding:
+    found = unreachable(endpoint, error)
     cure = found.cure
     if others_work:
         cure = f"nothing for now: another host is used; if it stays so, remove it from {SETTING}"
     elif wrong := _cure_of_address(error):
         cure = wrong
-    elif proxy := proxy_of(place.url.replace("ws", "http", 1)):
+    elif proxy := proxy_of(endpoint.url.replace("ws", "http", 1)):
         cure = f"let this machine connect without the proxy {proxy}, which Bluesky cannot use"
-    return place.finding(Verdict.WARN if others_work else Verdict.FAIL, found.says, cure)
+    return endpoint.finding(Verdict.WARN if others_work else Verdict.FAIL, found.says, cure)
 
 
 def _cure_of_address(error: SourceError) -> str:
-    """What to do if something answers that is no Jetstream; empty if that is not so."""
+    """What to do if something answers that is not a Jetstream host; else empty."""
     cause = error.__cause__
     status = cause.status if isinstance(cause, RefusedError) else 0
     if 300 <= status < 400:
@@ -166,7 +168,7 @@ def _cure_of_address(error: SourceError) -> str:
     return ""
 
 
-def _said_of_all(found: Finding, others: Sequence[str]) -> Finding:
+def _joined(found: Finding, others: Sequence[str]) -> Finding:
     if not others:
         return found
     *first, last = others
@@ -175,8 +177,8 @@ def _said_of_all(found: Finding, others: Sequence[str]) -> Finding:
     return replace(found, says=f"{found.says}{link} is the same for {names}")
 
 
-def _time_of(heard: Heard) -> int | None:
-    """What time the host showed that it is; an event of a time to come shows it too."""
-    if heard.server_ms is not None:
-        return heard.server_ms
-    return heard.event_ms if heard.event_ms > heard.machine_ms + TRUSTED_MS else None
+def _time_of(times: HostTimes) -> int | None:
+    """The host's time; an event from the future shows it, too."""
+    if times.server_ms is not None:
+        return times.server_ms
+    return times.event_ms if times.event_ms > times.machine_ms + TRUSTED_MS else None

@@ -1,4 +1,4 @@
-"""The doctor's look at what outlives a restart: state, disk, archive and bucket."""
+"""The doctor's checks of what is saved: state, disk, archive and bucket."""
 
 import os
 import time
@@ -26,7 +26,7 @@ _ROOM = (
 
 
 def keep_checks(keep: KeepSettings) -> list[Check]:
-    """All that is to be looked at of what is kept; nothing is made, written or held."""
+    """The checks; nothing is made, written or locked."""
     checks = [
         Check("state", partial(_look_at_state, keep.state_dir)),
         disk_check(keep.state_dir),
@@ -39,12 +39,12 @@ def keep_checks(keep: KeepSettings) -> list[Check]:
 
 
 def disk_check(folder: Path) -> Check:
-    """The room on the disk on which a folder is, or is to be."""
+    """The free space on the disk of a folder, which may not be there yet."""
     return Check("disk", lambda: iter([_disk("disk", folder)]))
 
 
 def spent_of(folder: Path) -> Mapping[str, Mapping[str, Spent]]:
-    """What was asked of each source, by UTC day, up to the last save; nothing if nobody knows."""
+    """What each source was asked for, by UTC day, up to the last save; empty if that is unknown."""
     with suppress(OSError):
         condition = condition_of(folder, is_held=_is_at_work(folder))
         return condition.spent if condition else {}
@@ -73,7 +73,7 @@ def _look_at_state(folder: Path) -> Iterator[Finding]:
     except OSError as error:
         says = f"{error.filename} cannot be read: {error.strerror}"
         finding = Finding("state", Verdict.FAIL, says, remedy)
-    # Of one cause, one line; but a damaged file is worth another.
+    # One line for one cause; but a damaged file gets a line of its own.
     if not trouble or "damaged" in finding.says:
         yield finding
 
@@ -108,7 +108,7 @@ def _saved(saved_ms: int | None) -> str:
     if saved_ms is None:
         return "nothing is saved yet"
     seconds = time.time() - saved_ms / 1000
-    # Ahead of us: the clock was wrong then, or is now.
+    # In the future: the clock was wrong then, or is now.
     return f"saved {duration(seconds)} ago" if seconds >= 0 else "saved by a clock that was ahead"
 
 
@@ -173,7 +173,7 @@ def _archive(path: Path) -> Finding:
 
 
 def _look_at_bucket(keep: KeepSettings) -> Iterator[Finding]:
-    # An extra, and only the off-load and we know it.
+    # boto3 is an extra, which only the off-load needs.
     from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
 
     try:

@@ -1,4 +1,4 @@
-"""The doctor's look at the machine: its board, its power and heat, and whether its clock is set."""
+"""The doctor's checks of the machine: its board, power and heat, and whether its clock is set."""
 
 import platform
 import re
@@ -32,7 +32,7 @@ _COOLER = "give it air, or a heat sink"
 class Machine:
     """The machine that we run on, or the one whose files are below another root.
 
-    path: where programs are looked for, as in the variable PATH; None: there.
+    path: where programs are looked for, as in PATH; None: in PATH.
     """
 
     def __init__(self, root: Path = ROOT, path: str | None = None) -> None:
@@ -46,7 +46,7 @@ class Machine:
         return "Raspberry Pi" in self.model
 
     def checks(self) -> list[Check]:
-        """All that is to be looked at."""
+        """The checks."""
         checks = [Check("machine", self._look_at_board)]
         if self.is_pi:
             checks.append(Check("power", self._look_at_power))
@@ -97,7 +97,7 @@ class Machine:
         elif (self._root / "run/systemd/timesync/synchronized").exists():
             yield Finding("clock", Verdict.PASS, "set by a time server")
         else:
-            # In a container, nobody answers: the servers' own time will tell.
+            # In a container there is no timedatectl: the networks' checks compare the time.
             match self._ask("timedatectl show --property=NTPSynchronized --value"):
                 case "yes":
                     yield Finding("clock", Verdict.PASS, "set by a time server")
@@ -131,7 +131,7 @@ def _power(flags: int) -> Iterator[Finding]:
     elif flags & _LOW_BEFORE:
         says = "the voltage was too low at least once since the start"
         yield Finding("power", Verdict.WARN, says, _SUPPLY)
-    # Too low a voltage slows it down, too: that is said above already.
+    # Too low a voltage slows it down, too: that is reported above already.
     elif flags & _SLOWED_NOW:
         yield Finding("power", Verdict.WARN, "the processor is slowed down right now", _COOLER)
     elif flags & _SLOWED_BEFORE:

@@ -1,4 +1,4 @@
-"""The doctor's look at a Mastodon server: what it shows, to whom, and whether its stream opens."""
+"""The doctor's checks of a Mastodon server: what it shows, to whom, and if its stream opens."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from tweetdock.doctor.reach import (
     LOOK_SECONDS,
     Endpoint,
     clock_finding,
-    knock,
+    connect_to,
     limit_finding,
     plainly,
     unreachable,
@@ -33,9 +33,9 @@ STEPS = 3  # questions, each with a share of the time that is left
 
 
 class MastodonCheckup:
-    """Asks a server what it says of itself, for a page of a hashtag, and for its stream.
+    """Asks a server for its description, for a page of a hashtag, and for its stream.
 
-    All of it is free. token: a user's, or none; the stream shows whether it is good.
+    All of that is free. token: a user's, or none; the stream shows whether it is accepted.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class MastodonCheckup:
         self._wall = wall
         self._clock = Clock(wall, time.monotonic)
         self._look_seconds = look_seconds
-        self._place = Endpoint.through_proxy("mastodon", server, SETTING)
+        self._endpoint = Endpoint.through_proxy("mastodon", server, SETTING)
 
     def look(self) -> Iterator[Finding]:
-        """Everything, from the way there to the stream."""
+        """All findings, from the connection to the stream."""
         until = time.monotonic() + self._look_seconds
-        knocked = knock(self._place)
-        if knocked.verdict is Verdict.FAIL:
-            yield knocked
+        reached = connect_to(self._endpoint)
+        if reached.verdict is Verdict.FAIL:
+            yield reached
             return
         whole_seconds = max(1.0, (until - time.monotonic()) / STEPS)
         client = MastodonClient(
@@ -77,18 +77,18 @@ class MastodonCheckup:
             instance = client.access()
             client.page([self._tag], {})
         except SourceError as error:
-            yield from self._troubled(error, knocked)
+            yield from self._failed(error, reached)
             return
-        yield knocked
-        yield self._shows(instance, client.remark)
+        yield reached
+        yield self._feed(instance, client.remark)
         if (server_ms := client.server_ms()) is not None:
             machine_ms = round(self._wall() * 1000)
             yield clock_finding("mastodon", f"{self._host}'s", server_ms, machine_ms)
         yield self._limit(client)
         yield from self._stream(client, instance, until)
 
-    def _shows(self, instance: Instance, remark: str) -> Finding:
-        # What it says is a stranger's word.
+    def _feed(self, instance: Instance, remark: str) -> Finding:
+        # A server may send anything.
         version = "".join(filter(str.isprintable, instance.version))
         software = f"Mastodon {version}" if version else "which does not say its version"
         who = "its users" if instance.wants_token else "everybody"
@@ -115,29 +115,29 @@ class MastodonCheckup:
             says = f"no token for {self._host}, so it is polled, and posts come some seconds later"
             yield Finding("mastodon live", Verdict.PASS, says)
             return
-        place = host_of(streaming_base(instance, self._server) or self._server)
-        # As much for the first word as for the way to it.
+        host = host_of(streaming_base(instance, self._server) or self._server)
+        # As much time for the first line as for the connection.
         seconds = max(1.0, (until - time.monotonic()) / 2)
         try:
             lines = client.stream(self._tag, seconds)
         except SourceError as error:
-            yield self._untokened(error) or self._no_stream(place, error)
+            yield self._token_problem(error) or self._no_stream(host, error)
             return
         yield Finding("mastodon token", Verdict.PASS, f"{self._host} accepts its token")
         try:
             lines.read()
         except SourceError as error:
-            yield self._no_stream(place, error)
+            yield self._no_stream(host, error)
         else:
-            yield Finding("mastodon live", Verdict.PASS, f"{place} opens its stream")
+            yield Finding("mastodon live", Verdict.PASS, f"{host} opens its stream")
         finally:
             lines.close()
 
-    def _no_stream(self, place: str, error: SourceError) -> Finding:
+    def _no_stream(self, host: str, error: SourceError) -> Finding:
         status = error.__cause__.status if isinstance(error.__cause__, RefusedError) else 0
         says = str(error)
         if not status:
-            url = f"{self._server.partition('://')[0]}://{place}"
+            url = f"{self._server.partition('://')[0]}://{host}"
             found = unreachable(Endpoint.through_proxy("mastodon", url, SETTING), error)
             says = found.says
         cure = (
@@ -146,34 +146,34 @@ class MastodonCheckup:
         )
         return Finding("mastodon live", Verdict.WARN, f"no stream: {says}", cure)
 
-    def _troubled(self, error: SourceError, knocked: Finding) -> Iterator[Finding]:
+    def _failed(self, error: SourceError, reached: Finding) -> Iterator[Finding]:
         cause, says = error.__cause__, plainly(error)
         status = cause.status if isinstance(cause, RefusedError) else 0
-        about_token = self._untokened(error)
-        if about_token is not None:
-            yield knocked
-            yield about_token
+        problem = self._token_problem(error)
+        if problem is not None:
+            yield reached
+            yield problem
         elif status == 429:
-            yield knocked
+            yield reached
             cure = (
                 "try again later, TweetDock waits by itself; does another program use this address?"
             )
             yield Finding("mastodon limit", Verdict.WARN, says, cure)
         elif "closed its hashtag feed" in says:
-            yield knocked
+            yield reached
             cure = f"remove it from {SETTING}, and add another server"
             yield Finding("mastodon feed", Verdict.FAIL, says, cure)
         elif 300 <= status < 400:
             cure = f"name the server in {SETTING} as its own page does; or {LOG_IN}"
-            yield self._place.finding(Verdict.FAIL, says, cure)
+            yield self._endpoint.finding(Verdict.FAIL, says, cure)
         elif status >= 500:
-            yield self._place.finding(Verdict.FAIL, says, AGAIN)
+            yield self._endpoint.finding(Verdict.FAIL, says, AGAIN)
         elif status:
-            yield self._place.finding(Verdict.FAIL, says, f"check {SETTING}")
+            yield self._endpoint.finding(Verdict.FAIL, says, f"check {SETTING}")
         else:
-            yield unreachable(self._place, error)
+            yield unreachable(self._endpoint, error)
 
-    def _untokened(self, error: SourceError) -> Finding | None:
+    def _token_problem(self, error: SourceError) -> Finding | None:
         """What is wrong with the token, or the lack of one; None if it is something else."""
         cause = error.__cause__
         status = cause.status if isinstance(cause, RefusedError) else 0

@@ -1,4 +1,4 @@
-"""What the doctor looks at in the networks: one check or more for each source of the settings."""
+"""The doctor's checks of the sources, each in a thread of its own; and that of a recording."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +12,9 @@ from tweetdock.settings.networks import REPLAY, asks_x, host_of, replayed_file
 from tweetdock.sources.choice import credentials_of
 from tweetdock.sources.recordings import RecordingSummary, Text, entries
 
-BEGINNING = 1 << 20  # bytes, unpacked
+BEGINNING_BYTES = 1 << 20  # unpacked
 LOOK_SECONDS = 10.0
-PATIENCE = 100_000  # so many entries without a post are enough
+PATIENCE = 100_000
 PACKED = {
     b"\x1f\x8b": "",  # gzip, which is read as it is
     b"BZh": "bunzip2",
@@ -26,23 +26,33 @@ PACKED = {
 
 
 class ReplayCheckup:
-    """Reads the beginning of a file as a replay would.
+    """Reads the beginning of a recording as a replay would.
 
     name: the source as the owner writes it. lines: gives a file's lines, packed or not; may raise
-    OSError.
+    OSError. patience: so many entries without a post are enough.
     """
 
-    def __init__(self, name: str, path: Path, lines: Callable[[Path], Iterator[Text]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        lines: Callable[[Path], Iterator[Text]],
+        *,
+        beginning_bytes: int = BEGINNING_BYTES,
+        patience: int = PATIENCE,
+    ) -> None:
         self._name = name
         self._path = path
         self._lines = lines
+        self._beginning_bytes = beginning_bytes
+        self._patience = patience
         self._read = 0
 
     def look(self) -> Iterator[Finding]:
-        """One line."""
+        """One finding."""
         try:
             beginning = self._beginning()
-            # Now it is known to be no pipe, in which nothing may ever come.
+            # Now it is known not to be a pipe, which may never send anything.
             with self._path.open("rb") as file:
                 head = file.read(8)
             yield self._judge(head, *beginning)
@@ -56,7 +66,9 @@ class ReplayCheckup:
         for entry in entries(self._texts()):
             findings.count(entry)
             posts += isinstance(entry, Post)
-            is_enough = self._read > BEGINNING and (posts or findings.entries > PATIENCE)
+            is_enough = self._read > self._beginning_bytes and (
+                posts or findings.entries > self._patience
+            )
             if is_enough or time.monotonic() > until:
                 return posts, findings, False
         return posts, findings, True
@@ -108,7 +120,7 @@ def source_checks(settings: Settings, lines: Callable[[Path], Iterator[Text]]) -
     """The checks, each for a thread of its own; nothing is asked yet.
 
     lines: gives a file's lines, packed or not; may raise OSError. A look ends within 15 seconds.
-    Servers are strangers: one may send back what it was sent, so findings may have secrets in them.
+    A server may send back what it was sent, so findings may have secrets in them.
     """
     sources = settings.sources
     if asks_x(sources):
@@ -160,7 +172,6 @@ def _look_at_mastodon(settings: Settings, server: str) -> Look:
 
 def _look_at_replay(source: str, lines: Callable[[Path], Iterator[Text]]) -> Look:
     def look() -> Iterator[Finding]:
-
         yield from ReplayCheckup(source, replayed_file(source), lines).look()
 
     return look

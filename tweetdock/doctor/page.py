@@ -1,4 +1,4 @@
-"""The doctor's look at the page's address: whether it is free, or who is there, and who sees it."""
+"""The doctor's checks of the page's address: whether it is free, what answers, and who sees it."""
 
 import errno
 import http.client
@@ -22,23 +22,23 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked there, n
 
 
 def page_checks(settings: Settings) -> list[Check]:
-    """What is to be looked at; a TweetDock that is at work there is asked for its reading."""
+    """The checks; a TweetDock that runs there is asked for its reading."""
     if settings.web is None:
         return [Check("page", lambda: iter([Finding("page", Verdict.PASS, "off")]))]
-    look = partial(_look_at_page, *settings.web, is_wished=settings.is_page_demanded)
+    look = partial(_look_at_page, *settings.web, is_demanded=settings.is_page_demanded)
     return [Check("page", look)]
 
 
-def _look_at_page(host: str, port: int, *, is_wished: bool) -> Iterator[Finding]:
+def _look_at_page(host: str, port: int, *, is_demanded: bool) -> Iterator[Finding]:
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if port == 0:
         yield Finding("page", Verdict.PASS, f"at {host}, on any port that is free")
     elif _is_answered(_LOOPBACK.get(host, host), port):
-        yield _tenant(where, _LOOPBACK.get(host, host), port, is_wished=is_wished)
+        yield _running(where, _LOOPBACK.get(host, host), port, is_demanded=is_demanded)
     else:
-        yield _vacancy(where, host, port, is_wished=is_wished)
+        yield _listenable(where, host, port, is_demanded=is_demanded)
     if not is_loopback(host):
-        # In a container loopback is nobody's but the container's.
+        # In a container loopback is the container's alone.
         alone = f"TWEETDOCK_WEB=127.0.0.1:{port}"
         if is_contained():
             alone = f"`docker run -p 127.0.0.1:{port}:{port}`"
@@ -57,12 +57,12 @@ class _PageAnswer:
 
     @property
     def reason(self) -> str:
-        """What it says of itself, on one line."""
+        """The beginning of the answer, on one line."""
         return " ".join(self.body[:300].decode(errors="replace").split())
 
     @property
     def grade(self) -> str:
-        """The grade, if this is one of TweetDock's readings; else nothing."""
+        """The grade, if this is a reading of TweetDock; else empty."""
         try:
             said = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -71,13 +71,13 @@ class _PageAnswer:
         return str(said["grade"]) if is_ours and said["grade"] in set(Grade) else ""
 
 
-def _tenant(where: str, host: str, port: int, *, is_wished: bool) -> Finding:
-    """Who is there: a TweetDock, and how it is, or somebody else."""
+def _running(where: str, host: str, port: int, *, is_demanded: bool) -> Finding:
+    """What answers there: a TweetDock, and how it is, or another program."""
     reading = _ask(host, port, "/api/reading")
     if reading is not None and reading.status == 503 and _NO_READING in reading.body:
         return Finding("page", Verdict.PASS, f"a TweetDock has just started at {where}")
     if reading is None or not reading.grade:
-        return _taken(f"another program uses {where}", port, is_wished=is_wished)
+        return _unavailable(f"another program uses {where}", port, is_demanded=is_demanded)
     says = f"a TweetDock runs at {where}, and its reading is {reading.grade}"
     health = _ask(host, port, "/healthz")
     if health is None or health.status != 200:
@@ -89,8 +89,8 @@ def _tenant(where: str, host: str, port: int, *, is_wished: bool) -> Finding:
     return Finding("page", Verdict.PASS, says)
 
 
-def _vacancy(where: str, host: str, port: int, *, is_wished: bool) -> Finding:
-    """Whether the address could be had."""
+def _listenable(where: str, host: str, port: int, *, is_demanded: bool) -> Finding:
+    """Whether the address could be listened at."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,16 +101,16 @@ def _vacancy(where: str, host: str, port: int, *, is_wished: bool) -> Finding:
             says = f"{where} cannot be used: ports below 1024 are for root"
         elif error.errno == errno.EADDRNOTAVAIL:
             says = f"{where} cannot be used: this machine does not have that address"
-        return _taken(says, port, is_wished=is_wished)
+        return _unavailable(says, port, is_demanded=is_demanded)
     return Finding("page", Verdict.PASS, f"{where} is free")
 
 
-def _taken(says: str, port: int, *, is_wished: bool) -> Finding:
+def _unavailable(says: str, port: int, *, is_demanded: bool) -> Finding:
     other = port + 1 if 1024 <= port < 65535 else 8080
     cure = f"choose another address, such as TWEETDOCK_WEB=127.0.0.1:{other}, or off"
-    if is_wished:
+    if is_demanded:
         return Finding("page", Verdict.FAIL, says, cure)
-    # Nobody has asked for this very address: the gauge runs without.
+    # The owner has not asked for this address: the gauge runs without a page.
     return Finding("page", Verdict.WARN, f"{says}; TweetDock would run without a page", cure)
 
 
@@ -121,7 +121,7 @@ def _is_answered(host: str, port: int) -> bool:
 
 
 def _ask(host: str, port: int, path: str) -> _PageAnswer | None:
-    """The answer to a question; None if there is none that is HTTP."""
+    """The answer to a request; None if there is none in HTTP."""
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", path)

@@ -1,4 +1,4 @@
-"""Whether a server can be reached from here, and if not, where the way to it ends."""
+"""Whether a server can be reached from here, and if not, at which step that fails."""
 
 import errno
 import re
@@ -23,14 +23,13 @@ from tweetdock.sources.polling import RateLimit
 
 DAY_MS = 86_400_000
 SET_CLOCK = "let a time server set this machine's clock: sudo timedatectl set-ntp true"
-# A limit that allows it nearly as often as the owner wants it does no harm.
+# A limit that allows requests nearly as often as the owner wants them does no harm.
 HARMLESS_SECONDS = 10.0
-
 
 LOOK_SECONDS = 12.0  # most for all that is asked of one server
 NAME_SECONDS = 5.5  # a resolver asks once more after five
 ADDRESS_SECONDS = 2.0
-KNOCK_SECONDS = NAME_SECONDS + ADDRESS_SECONDS
+CONNECT_SECONDS = NAME_SECONDS + ADDRESS_SECONDS
 TOO_EARLY = 9  # OpenSSL: X509_V_ERR_CERT_NOT_YET_VALID
 LOG_IN = "open any page in a browser on this network and log in, then try again"
 AGAIN = "try again in a minute; TweetDock itself keeps trying"
@@ -39,12 +38,12 @@ PORTAL_SIGN, SILENCE_SIGN, LATE_SIGN = "login page", "has said nothing", "does n
 
 
 def plainly(trouble: SourceError) -> str:
-    """What the trouble is, without the advice at its end, which a log has no better place for."""
+    """The error without the advice at its end, which a log has no better place for."""
     return re.sub(r": (check|add|raise|set|take) .*", "", str(trouble))
 
 
 def clock_finding(source: str, whose: str, server_ms: int, machine_ms: int) -> Finding:
-    """The clock of this machine beside a server's, both in Unix ms. whose: as in `X's`."""
+    """The clock of this machine compared with a server's, both in Unix ms. whose: as in `X's`."""
     thing, off_ms = f"{source} clock", machine_ms - server_ms
     if abs(off_ms) <= TRUSTED_MS:
         return Finding(thing, Verdict.PASS, f"this machine's clock agrees with {whose}")
@@ -68,7 +67,7 @@ def limit_finding(
     a_turn: int = 1,
     what: str = "requests",
 ) -> Finding:
-    """What is left of an allowance, and whether it is enough. now_ms: by the server's clock.
+    """What is left of a rate limit, and whether it is enough. now_ms: by the server's clock.
 
     wanted_seconds: from one turn of `a_turn` requests to the next.
     """
@@ -119,8 +118,8 @@ class Endpoint:
         return urlsplit(self.url).hostname or ""
 
     @property
-    def door(self) -> tuple[str, int]:
-        """Host and port of the next that is to be connected to; ValueError if it has none."""
+    def next_hop(self) -> tuple[str, int]:
+        """Host and port to connect to, the proxy's if there is one; ValueError if it has none."""
         url = urlsplit(f"//{self.proxy}" if self.proxy else self.url)
         if not url.hostname:
             raise ValueError("no host")
@@ -128,31 +127,31 @@ class Endpoint:
         return url.hostname, url.port or usual
 
     def finding(self, verdict: Verdict, says: str, cure: str = "") -> Finding:
-        """What there is to say of the way to it."""
+        """A finding on the connection to it."""
         return Finding(f"{self.source} reach", verdict, says, cure)
 
 
-def knock(place: Endpoint) -> Finding:
+def connect_to(endpoint: Endpoint) -> Finding:
     """Look its name up and connect to it, or to the proxy; ends within some seconds.
 
-    A pass says that it answers: to be told once that has been heard of whoever is at home.
+    A pass says that it answers: report it once the server has answered a request, too.
     """
-    until = time.monotonic() + KNOCK_SECONDS
+    until = time.monotonic() + CONNECT_SECONDS
     try:
-        host, port = place.door
+        host, port = endpoint.next_hop
     except ValueError:
-        return _no_address(place)
+        return _no_address(endpoint)
     try:
         silent = _connect(_addresses(host, port), until)
     except (OSError, UnicodeError) as error:
-        return unreachable(place, error)
-    way = f" through the proxy {place.proxy}" if place.proxy else ""
+        return unreachable(endpoint, error)
+    way = f" through the proxy {endpoint.proxy}" if endpoint.proxy else ""
     if not silent:
-        return place.finding(Verdict.PASS, f"{place.host} is found and answers{way}")
+        return endpoint.finding(Verdict.PASS, f"{endpoint.host} is found and answers{way}")
     family = "IPv6 " if ":" in silent[0] else ""
-    return place.finding(
+    return endpoint.finding(
         Verdict.WARN,
-        f"{place.host} answers{way}, but only after its {family}address {silent[0]} did not: "
+        f"{endpoint.host} answers{way}, but only after its {family}address {silent[0]} did not: "
         "each new connection takes seconds",
         "fix IPv6 in this network's router, or switch it off on this machine: "
         "sudo sysctl net.ipv6.conf.all.disable_ipv6=1"
@@ -161,51 +160,51 @@ def knock(place: Endpoint) -> Finding:
     )
 
 
-def unreachable(place: Endpoint, error: Exception) -> Finding:
-    """Why there is no way to it, by what a client or the system raised."""
-    name = f"the proxy {place.proxy}" if place.proxy else place.host
+def unreachable(endpoint: Endpoint, error: Exception) -> Finding:
+    """Why it cannot be reached, by the error of a client or of the system."""
+    name = f"the proxy {endpoint.proxy}" if endpoint.proxy else endpoint.host
     for cause in _causes(error):
         match cause:
             case ssl.SSLCertVerificationError():
-                return _untrusted(place, cause)
-            case _ if type(cause).__name__ == "ProxyError" and place.proxy:
-                says = f"the proxy {place.proxy} does not reach {place.host}"
-                cure = f"check HTTPS_PROXY, or name {place.host} in NO_PROXY to do without"
-            case _ if type(cause).__name__ == "InvalidSchema" and place.proxy:
-                says = f"the proxy {place.proxy} uses SOCKS, for which a package is missing here"
+                return _untrusted(endpoint, cause)
+            case _ if type(cause).__name__ == "ProxyError" and endpoint.proxy:
+                says = f"the proxy {endpoint.proxy} does not reach {endpoint.host}"
+                cure = f"check HTTPS_PROXY, or name {endpoint.host} in NO_PROXY to do without"
+            case _ if type(cause).__name__ == "InvalidSchema" and endpoint.proxy:
+                says = f"the proxy {endpoint.proxy} uses SOCKS, for which a package is missing here"
                 cure = "pip install pysocks, or name an HTTP proxy in HTTPS_PROXY"
             case socket.gaierror() | UnicodeError():
                 says = f"{name} cannot be found: is this machine on the network?"
                 cure = (
                     "check the cable or the Wi-Fi (hostname -I shows this machine's "
-                    f"addresses); if other names are found, check {_setting(place)}"
+                    f"addresses); if other names are found, check {_setting(endpoint)}"
                 )
             case ConnectionRefusedError():
-                return _refused(place, name)
+                return _refused(endpoint, name)
             case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
                 says = f"there is no route to {name}: this machine's network is down"
                 cure = (
                     "check the cable or the Wi-Fi (ip route shows a default route if there is one)"
                 )
             case TimeoutError() if SILENCE_SIGN not in str(error):
-                return _late(place, name)
+                return _late(endpoint, name)
             case _:
                 continue
-        return place.finding(Verdict.FAIL, says, cure)
+        return endpoint.finding(Verdict.FAIL, says, cure)
     if LATE_SIGN in str(error):
         # The client has cut it itself: what it then sees is a connection that broke.
-        return _late(place, place.host)
+        return _late(endpoint, endpoint.host)
     is_portal = PORTAL_SIGN in str(error).lower()
-    return place.finding(Verdict.FAIL, str(error), LOG_IN if is_portal else AGAIN)
+    return endpoint.finding(Verdict.FAIL, str(error), LOG_IN if is_portal else AGAIN)
 
 
-def in_time(seconds: float, question: Callable[[], Answer]) -> Answer:
-    """The answer to a question that cannot be ended; TimeoutError if it takes too long."""
+def in_time(seconds: float, call: Callable[[], Answer]) -> Answer:
+    """The result of a call that cannot be ended; TimeoutError if it takes too long."""
     answer: Future[Answer] = Future()
 
     def ask() -> None:
         try:
-            answer.set_result(question())
+            answer.set_result(call())
         except (OSError, ValueError) as error:
             answer.set_exception(error)
 
@@ -223,7 +222,7 @@ def _addresses(host: str, port: int) -> list[Any]:
 
 
 def _connect(addresses: list[Any], until: float) -> list[str]:
-    """Connect to the first address that answers; those before it, which did not."""
+    """Connect to the first address that answers; returns those before it, which did not."""
     silent: list[str] = []
     failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
     for family, kind, _, _, address in addresses:
@@ -242,68 +241,68 @@ def _connect(addresses: list[Any], until: float) -> list[str]:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """What an error came of, the first one first: it tells most."""
+    """The causes of an error, the first one first: it tells most."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)
         error = error.__cause__ or error.__context__
-    # A proxy's refusal comes of a broken connection, too, but is not the server's.
+    # A proxy's refusal has a broken connection as its cause, too, but it is not the server's.
     proxies = [each for each in chain if type(each).__name__ == "ProxyError"]
     yield from (*proxies, *reversed(chain))
 
 
-def _untrusted(place: Endpoint, error: ssl.SSLCertVerificationError) -> Finding:
+def _untrusted(endpoint: Endpoint, error: ssl.SSLCertVerificationError) -> Finding:
     today = datetime.now(UTC)
     if today.year < FIRST_YEAR or error.verify_code == TOO_EARLY:
-        return place.finding(
+        return endpoint.finding(
             Verdict.FAIL,
-            f"{place.host}'s certificate is not valid at this machine's time: its clock says "
+            f"{endpoint.host}'s certificate is not valid at this machine's time: its clock says "
             f"{today:%Y-%m-%d}, which is too early",
             SET_CLOCK,
         )
     # OpenSSL's own words, and nothing that a server sent.
     reason = error.verify_message.rstrip(".")
-    return place.finding(
+    return endpoint.finding(
         Verdict.FAIL,
-        f"{place.host}'s certificate cannot be trusted ({reason}): another server answers in its "
-        f"place, or the date is wrong ({today:%Y-%m-%d} here)",
+        f"{endpoint.host}'s certificate cannot be trusted ({reason}): another server answers in "
+        f"its place, or the date is wrong ({today:%Y-%m-%d} here)",
         f"on a guest Wi-Fi, {LOG_IN}; behind a company's proxy, name its certificate in "
         "REQUESTS_CA_BUNDLE and SSL_CERT_FILE",
     )
 
 
-def _no_address(place: Endpoint) -> Finding:
-    name = f"the proxy {place.proxy}" if place.proxy else place.url
-    cure = f"correct {_setting(place)}: http://host:port, with a port up to 65535"
-    return place.finding(Verdict.FAIL, f"{name} is not an address", cure)
+def _no_address(endpoint: Endpoint) -> Finding:
+    name = f"the proxy {endpoint.proxy}" if endpoint.proxy else endpoint.url
+    cure = f"correct {_setting(endpoint)}: http://host:port, with a port up to 65535"
+    return endpoint.finding(Verdict.FAIL, f"{name} is not an address", cure)
 
 
-def _late(place: Endpoint, name: str) -> Finding:
-    return place.finding(
+def _late(endpoint: Endpoint, name: str) -> Finding:
+    return endpoint.finding(
         Verdict.FAIL,
         f"{name} {LATE_SIGN}",
         "try to reach it from another machine on this network: if that fails too, a firewall "
-        f"or the router is the cause; else check {_setting(place)}",
+        f"or the router is the cause; else check {_setting(endpoint)}",
     )
 
 
-def _refused(place: Endpoint, name: str) -> Finding:
-    host, port = place.door
+def _refused(endpoint: Endpoint, name: str) -> Finding:
+    host, port = endpoint.next_hop
     try:
-        places = {str(found[4][0]) for found in _addresses(host, port)}
+        addresses = {str(found[4][0]) for found in _addresses(host, port)}
     except (OSError, UnicodeError):
-        places = set()
-    if any(ip_address(one.partition("%")[0]).is_unspecified for one in places):
-        return place.finding(
+        addresses = set()
+    if any(ip_address(one.partition("%")[0]).is_unspecified for one in addresses):
+        return endpoint.finding(
             Verdict.FAIL,
             f"{name} is blocked in this network: its name points to 0.0.0.0",
             f"allow {host} in the filter that blocks it, such as Pi-hole",
         )
-    cure = f"check {_setting(place)}; a firewall, or a server that is down, may be the cause"
-    return place.finding(
+    cure = f"check {_setting(endpoint)}; a firewall, or a server that is down, may be the cause"
+    return endpoint.finding(
         Verdict.FAIL, f"{name} refuses the connection: nothing listens at port {port}", cure
     )
 
 
-def _setting(place: Endpoint) -> str:
-    return "HTTPS_PROXY" if place.proxy else place.setting
+def _setting(endpoint: Endpoint) -> str:
+    return "HTTPS_PROXY" if endpoint.proxy else endpoint.setting

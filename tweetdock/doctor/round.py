@@ -1,4 +1,4 @@
-"""The doctor's round: looks at many things at once, each with a limit, and tells them in order."""
+"""The doctor's round: runs all checks at once, with a time limit, and reports them in order."""
 
 import json
 import re
@@ -20,7 +20,7 @@ NARROWEST, WIDEST = 40, 100
 WIDEST_THING = 14
 _ARROW = "-> "
 
-SHORTEST = 4  # what is shorter would tear words apart, and hide nothing
+SHORTEST = 4  # hiding shorter ones would only tear words apart
 LEAST_PIECE = 10  # of a secret that a server has cut off, or not repeated in full
 _LISTS = ("TWEETDOCK_MASTODON_TOKENS",)  # host=token, so what a host is called is no secret
 _BEHIND_SLASHES = r"(?<=//)[^/\s@]+(?=@)"
@@ -34,7 +34,7 @@ _BUG = "this is a bug in TweetDock; please report it"
 
 
 class Verdict(StrEnum):
-    """How a thing is, best first."""
+    """The result of a check, best first."""
 
     PASS = "pass"  # noqa: S105 - no password
     WARN = "warn"
@@ -43,9 +43,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's: the thing, how it is, a sentence on it, and the cure if it ails.
+    """One line of the report: the thing, the verdict, a sentence, and the cure if it has a problem.
 
-    It may repeat a stranger's words, which the censor has yet to look at.
+    It may repeat what a server sent: secrets are taken out of it by Redactor.
     """
 
     thing: str
@@ -54,20 +54,20 @@ class Finding:
     cure: str = ""
 
 
+_COLOURS = {Verdict.PASS: "32", Verdict.WARN: "33", Verdict.FAIL: "1;31"}
+
+
 class Check(NamedTuple):
-    """One thing to look at; `look` may take its time, and raises nothing for what is foreign."""
+    """One thing to check; `look` may take long, and raises nothing for errors of other programs."""
 
     thing: str
     look: Callable[[], Iterator[Finding]]
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:
-    """The verdict on all of them: that of the worst; a pass if there is none."""
+    """The worst verdict of all; a pass if there are no findings."""
     order = list(Verdict)
     return max((finding.verdict for finding in findings), key=order.index, default=Verdict.PASS)
-
-
-_COLOURS = {Verdict.PASS: "32", Verdict.WARN: "33", Verdict.FAIL: "1;31"}
 
 
 class Report:
@@ -144,14 +144,14 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 class Redactor:
-    """Takes everything out of findings that is secret in some settings.
+    """Removes from findings everything that is secret in some settings.
 
     That is the values of the secret settings, however they are spelt, with every longer piece of
     them; and what stands before the host in an address, whichever name it has.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        spelt = {_small(form) for word in _secrets(env) for form in _spellings(word)}
+        spelt = {_lower(form) for word in _secrets(env) for form in _spellings(word)}
         self._pieces = {
             form[start : start + LEAST_PIECE]
             for form in spelt
@@ -166,15 +166,17 @@ class Redactor:
         return replace(finding, thing=thing, says=says, cure=cure)
 
     def _clean(self, text: str) -> str:
-        runs = groupby(zip(self._secret_signs(text), text, strict=True), key=lambda pair: pair[0])
+        runs = groupby(
+            zip(self._secret_characters(text), text, strict=True), key=lambda pair: pair[0]
+        )
         return "".join(
             _HIDDEN if is_secret else "".join(sign for _, sign in run) for is_secret, run in runs
         )
 
-    def _secret_signs(self, text: str) -> list[bool]:
-        """For each sign of a text whether it belongs to a secret; those may overlap."""
+    def _secret_characters(self, text: str) -> list[bool]:
+        """For each character of a text whether it belongs to a secret; secrets may overlap."""
         found = [False] * len(text)
-        small = _small(text)
+        small = _lower(text)
         spans = [match.span() for match in _IN_ADDRESS.finditer(text)]
         spans += [
             (start, start + length)
@@ -193,7 +195,7 @@ def _secrets(env: Mapping[str, str]) -> Iterator[str]:
         if setting.secret:
             yield from _words(setting.name, env.get(setting.name, ""))
     for name, value in env.items():
-        # A setting or a proxy may be an address without `//`; what else has an '@' is anything.
+        # A setting or a proxy may be an address without `//`; elsewhere an '@' may mean anything.
         is_address = name in names or name.lower().endswith("_proxy")
         for found in (_IN_ADDRESS if is_address else _IN_ANY).findall(value):
             for part in (found, *found.split(":", 1)[1:]):
@@ -215,13 +217,13 @@ def _spellings(word: str) -> tuple[str, ...]:
     return (word, quote(word), quote(word, ""), json.dumps(word)[1:-1], repr(word)[1:-1])
 
 
-def _small(text: str) -> str:
-    """In small letters, with each at the place where it was."""
+def _lower(text: str) -> str:
+    """In lower case, with each character at the place where it was."""
     return "".join(low if len(low := sign.lower()) == 1 else sign for sign in text)
 
 
-class _Look:
-    """One check at work in a thread of its own, which nobody waits for in the end."""
+class _RunningCheck:
+    """One check, running in a thread of its own that may outlive the round."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
@@ -256,9 +258,9 @@ class _Look:
 def go_round(checks: Sequence[Check], limit: float = LIMIT_SECONDS) -> Iterator[Finding]:
     """All findings in the order of the checks, each as soon as those before it are there.
 
-    limit: seconds after which a check that is still at it has failed; what it found counts.
+    limit: seconds after which a check that has not ended has failed; what it found so far counts.
     """
-    looks = [_Look(check) for check in checks]
+    running = [_RunningCheck(check) for check in checks]
     end = time.monotonic() + limit
-    for look in looks:
-        yield from look.findings(end, limit)
+    for check in running:
+        yield from check.findings(end, limit)

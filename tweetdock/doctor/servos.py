@@ -1,4 +1,4 @@
-"""The doctor's look at the servos: what moves them, whether that can, and each dial's pulses."""
+"""The doctor's checks of the servos: what moves them, whether it works, and each dial's pulses."""
 
 import os
 import pwd
@@ -42,7 +42,7 @@ _USE_LGPIO = "or use lgpio: TWEETDOCK_SERVO_BACKEND=lgpio"
 def servo_checks(
     settings: Settings, machine: Machine, devices: Path = DEVICES, lock: Path | None = None
 ) -> list[Check]:
-    """All that is to be looked at; no servo is moved and no pin is touched.
+    """The checks; no servo moves and no pin is touched.
 
     lock: where pigpiod's lock is, if not at the usual place.
     """
@@ -55,8 +55,8 @@ def servo_checks(
 
 
 @dataclass(frozen=True, slots=True)
-class Knock:
-    """What became of a question at pigpiod's door; `trouble` is empty if pigpiod answered."""
+class PigpiodAnswer:
+    """What answered at an address; `trouble` is empty if that was a pigpiod."""
 
     where: str
     version: int = 0
@@ -65,7 +65,7 @@ class Knock:
     is_open: bool = False
 
 
-def knock(address: str, port: int) -> Knock:
+def ask_pigpiod(address: str, port: int) -> PigpiodAnswer:
     """Ask a pigpiod for its version and for its Pi, within a few seconds."""
     where = host_and_port(address, port)
     try:
@@ -75,24 +75,24 @@ def knock(address: str, port: int) -> Knock:
                 version, revision = (ask(wire, command) for command in (VERSION, BOARD))
             except TimeoutError:
                 trouble = "a program that does not answer: a pigpiod that hangs, or another program"
-                return Knock(where, trouble=trouble, is_open=True)
+                return PigpiodAnswer(where, trouble=trouble, is_open=True)
             except (OSError, ValueError):
-                return Knock(where, trouble="another program", is_open=True)
-            return Knock(where, version, revision)
+                return PigpiodAnswer(where, trouble="another program", is_open=True)
+            return PigpiodAnswer(where, version, revision)
     except socket.gaierror:
-        return Knock(where, trouble=f"the host {address} cannot be found")
+        return PigpiodAnswer(where, trouble=f"the host {address} cannot be found")
     except (OSError, UnicodeError):
-        return Knock(where, trouble=f"no pigpiod answers at {where}")
+        return PigpiodAnswer(where, trouble=f"no pigpiod answers at {where}")
 
 
-def _knock_at_all(addresses: Sequence[str], port: int) -> Knock:
-    """At the first where pigpiod answers; else where at least something is, or the first."""
-    found: list[Knock] = []
+def _ask_any(addresses: Sequence[str], port: int) -> PigpiodAnswer:
+    """The first answer of a pigpiod; else of another program, or the first."""
+    found: list[PigpiodAnswer] = []
     for address in addresses:
-        found.append(knock(address, port))
+        found.append(ask_pigpiod(address, port))
         if not found[-1].trouble:
             return found[-1]
-    return max(found, key=lambda knock: knock.is_open)
+    return max(found, key=lambda answer: answer.is_open)
 
 
 def _look_at_backend(
@@ -124,7 +124,7 @@ def _mock(settings: Settings, machine: Machine) -> Finding:
 
 def _pigpio(settings: Settings, machine: Machine, devices: Path, lock: PigpiodLock) -> Finding:
     addresses = (settings.pigpio_addr,) if settings.pigpio_addr else LOOPBACKS
-    found = _knock_at_all(addresses, settings.pigpio_port)
+    found = _ask_any(addresses, settings.pigpio_port)
     where = found.where
     if not found.trouble:
         board = f", on a board of revision {found.revision:x}" if found.revision else ""

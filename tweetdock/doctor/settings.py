@@ -1,4 +1,4 @@
-"""The doctor's look at the settings: where they come from, and each one that cannot be used."""
+"""The doctor's checks of the settings: where they come from, and each one that cannot be used."""
 
 import os
 import pwd
@@ -19,14 +19,16 @@ from tweetdock.settings.networks import REPLAY
 from tweetdock.settings.setting import table_of
 
 _SOURCES = table_of(Settings)["sources"]
+_OURS = frozenset(setting.name for setting in SETTINGS)
+_SECRET = {setting.name for setting in SETTINGS if setting.secret}
 
 
 @dataclass(frozen=True, slots=True)
 class UsableSettings:
     """Settings as far as they can be used.
 
-    settings: None if nothing can be done with them. refused: the names that stand as if they were
-    not set. has_sources: the sources are some of those that were asked for.
+    settings: None if none can. refused: the names that are treated as if they were not set.
+    has_sources: whether any of the sources that the owner asks for can be used.
     """
 
     settings: Settings | None
@@ -35,7 +37,80 @@ class UsableSettings:
     has_sources: bool = True
 
 
-def usable_settings(
+@dataclass(frozen=True, slots=True)
+class WrittenSettings:
+    """All that the owner has set, by place: later ones win.
+
+    file_problems: why the file cannot be read; then nothing of it is known.
+    """
+
+    path: Path
+    file: Mapping[str, str]
+    environment: Mapping[str, str]
+    flags: Mapping[str, str]
+    file_problems: tuple[str, ...] = ()
+
+    @classmethod
+    def read(
+        cls, folder: Path, environment: Mapping[str, str], flags: Mapping[str, str]
+    ) -> "WrittenSettings":
+        """What is set for a gauge that starts in this folder."""
+        path = folder / ENV_FILE
+        try:
+            return cls(path, read_env_file(path), environment, flags)
+        except SettingsError as error:
+            return cls(path, {}, environment, flags, error.problems)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What the gauge would use."""
+        return {**self.file, **self.environment, **self.flags}
+
+    def place_of(self, name: str) -> str:
+        """Where a setting is set, in words; nothing if it is not."""
+        places = {
+            "on the command line": self.flags,
+            "in the environment": self.environment,
+            f"in {ENV_FILE}": self.file,
+        }
+        return next((place for place, names in places.items() if name in names), "")
+
+
+def usable_settings(written: WrittenSettings, *, demo: bool) -> UsableSettings:
+    """The settings; if some are wrong, the rest."""
+    env = written.env
+    if written.file_problems:
+        # What seems to be missing may stand in the file.
+        return UsableSettings(None, written.file_problems)
+    try:
+        return UsableSettings(Settings.from_env(env, demo=demo))
+    except SettingsError as error:
+        return _without_problems(env, error.problems, demo=demo)
+
+
+def look_at_settings(written: WrittenSettings, usable: UsableSettings) -> Iterator[Finding]:
+    """A line for each problem; without any, what is counted and where that is set."""
+    for problem in usable.problems:
+        yield Finding("settings", Verdict.FAIL, problem, _cure(problem, written))
+    if not usable.problems and usable.settings is not None:
+        says = f"{_subject(usable.settings)}; {_places(written)}"
+        yield Finding("settings", Verdict.PASS, says)
+    hidden = sorted(
+        name
+        for name, value in written.file.items()
+        if name in _OURS and written.environment.get(name, value) != value
+    )
+    if hidden:
+        yield Finding(
+            "settings",
+            Verdict.WARN,
+            f"the environment wins over {ENV_FILE} in {', '.join(hidden)}",
+            f"to use {ENV_FILE}, remove it from the environment: unset {' '.join(hidden)}",
+        )
+    yield from _look_at_mode(written)
+
+
+def _without_problems(
     env: Mapping[str, str], problems: tuple[str, ...], *, demo: bool
 ) -> UsableSettings:
     """The settings without what is wrong, and without the sources that lack something."""
@@ -51,7 +126,7 @@ def usable_settings(
         return UsableSettings(None, problems, refused, has_sources=False)
     if not sources:
         refused |= {_SOURCES.name} & {name_of(problem) for problem in problems}
-        # What stands in for the sources is no demo that anybody has asked for.
+        # The demo only takes the place of the sources: nobody has asked for one.
         settings = replace(settings, demo=False)
     return UsableSettings(settings, problems, refused, has_sources=bool(sources))
 
@@ -79,98 +154,21 @@ def _settle(
 
 
 def _blamed(problem: str, env: Mapping[str, str]) -> set[str]:
-    """What a problem speaks of beside its own name; of the same dial by their short names."""
+    """The settings that a problem names beside its own; those of the same dial by short names."""
     dials = tuple(f"TWEETDOCK_{dial.upper()}_" for dial in DIALS)
     dial = next((dial for dial in dials if name_of(problem).startswith(dial)), "")
     words = set(re.findall(r"[A-Z_]{3,}", problem))
     return {name for name in _OURS & set(env) if words & {name, name.removeprefix(dial)}}
 
 
-_OURS = frozenset(setting.name for setting in SETTINGS)
-_SECRET = {setting.name for setting in SETTINGS if setting.secret}
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenSettings:
-    """All that the owner has written down, by place: the later ones win.
-
-    file_problems: why the file cannot be read; then nothing of it is known.
-    """
-
-    path: Path
-    file: Mapping[str, str]
-    environment: Mapping[str, str]
-    flags: Mapping[str, str]
-    file_problems: tuple[str, ...] = ()
-
-    @classmethod
-    def read(
-        cls, folder: Path, environment: Mapping[str, str], flags: Mapping[str, str]
-    ) -> "WrittenSettings":
-        """What is set for a gauge that is started in this folder."""
-        path = folder / ENV_FILE
-        try:
-            return cls(path, read_env_file(path), environment, flags)
-        except SettingsError as error:
-            return cls(path, {}, environment, flags, error.problems)
-
-    @property
-    def env(self) -> dict[str, str]:
-        """What holds in the end."""
-        return {**self.file, **self.environment, **self.flags}
-
-    def place_of(self, name: str) -> str:
-        """Where a setting is set, in words; nothing if it is not."""
-        places = {
-            "on the command line": self.flags,
-            "in the environment": self.environment,
-            f"in {ENV_FILE}": self.file,
-        }
-        return next((place for place, names in places.items() if name in names), "")
-
-
-def use(wishes: WrittenSettings, *, demo: bool) -> UsableSettings:
-    """The settings, or what can be made of them when some are wrong."""
-    env = wishes.env
-    if wishes.file_problems:
-        # What seems to be missing may stand in the file.
-        return UsableSettings(None, wishes.file_problems)
+def _look_at_mode(written: WrittenSettings) -> Iterator[Finding]:
     try:
-        return UsableSettings(Settings.from_env(env, demo=demo))
-    except SettingsError as error:
-        return usable_settings(env, error.problems, demo=demo)
-
-
-def look_at_settings(wishes: WrittenSettings, usable: UsableSettings) -> Iterator[Finding]:
-    """A line for each thing that is wrong; else what is counted, and where that is written."""
-    for problem in usable.problems:
-        yield Finding("settings", Verdict.FAIL, problem, _cure(problem, wishes))
-    if not usable.problems and usable.settings is not None:
-        says = f"{_subject(usable.settings)}; {_places(wishes)}"
-        yield Finding("settings", Verdict.PASS, says)
-    hidden = sorted(
-        name
-        for name, value in wishes.file.items()
-        if name in _OURS and wishes.environment.get(name, value) != value
-    )
-    if hidden:
-        yield Finding(
-            "settings",
-            Verdict.WARN,
-            f"the environment wins over {ENV_FILE} in {', '.join(hidden)}",
-            f"to use {ENV_FILE}, remove it from the environment: unset {' '.join(hidden)}",
-        )
-    yield from _look_at_mode(wishes)
-
-
-def _look_at_mode(wishes: WrittenSettings) -> Iterator[Finding]:
-    try:
-        file = wishes.path.stat()
+        file = written.path.stat()
     except OSError:
         return
-    if any(wishes.file.get(name) for name in _SECRET):
+    if any(written.file.get(name) for name in _SECRET):
         holds = "holds secrets"
-    elif wishes.file_problems:
+    elif written.file_problems:
         holds = "may hold secrets"
     else:
         return
@@ -178,8 +176,8 @@ def _look_at_mode(wishes: WrittenSettings) -> Iterator[Finding]:
         yield Finding(
             "settings",
             Verdict.WARN,
-            f"{wishes.path} {holds}, and other users may read it",
-            _closed(wishes.path, file),
+            f"{written.path} {holds}, and other users may read it",
+            _closed(written.path, file),
         )
 
 
@@ -201,18 +199,18 @@ def _closed(path: Path, file: os.stat_result) -> str:
     )
 
 
-def _cure(problem: str, wishes: WrittenSettings) -> str:
-    if problem in wishes.file_problems:
-        if problem.startswith(f"{wishes.path}: "):
-            where = quote(str(wishes.path))
+def _cure(problem: str, written: WrittenSettings) -> str:
+    if problem in written.file_problems:
+        if problem.startswith(f"{written.path}: "):
+            where = quote(str(written.path))
             return f"make it UTF-8 text that this user may read: `ls -l {where}` shows its owner"
-        return f"correct that line of {wishes.path}; .env.example shows how it is written"
+        return f"correct that line of {written.path}; .env.example shows how it is written"
     name = name_of(problem)
-    place = wishes.place_of(name)
-    if not place and not wishes.path.exists():
-        return f"there is no {wishes.path}: start in the folder that has it, or write one"
+    place = written.place_of(name)
+    if not place and not written.path.exists():
+        return f"there is no {written.path}: start in the folder that has it, or write one"
     if not place:
-        return f"write it into {wishes.path}; .env.example explains it"
+        return f"write it into {written.path}; .env.example explains it"
     if name not in _OURS:
         return f"it is set {place}: correct its name, or remove it"
     return f"it is set {place}: correct it there"
@@ -226,9 +224,9 @@ def _subject(settings: Settings) -> str:
     return f"{settings.subject} on {sources}" if settings.subject else sources
 
 
-def _places(wishes: WrittenSettings) -> str:
-    env = wishes.env
-    places = [wishes.place_of(name) for name in env if name in _OURS]
+def _places(written: WrittenSettings) -> str:
+    env = written.env
+    places = [written.place_of(name) for name in env if name in _OURS]
     told = [f"{places.count(place)} {place}" for place in dict.fromkeys(places)]
     if not told:
         return "nothing is set"

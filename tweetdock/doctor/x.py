@@ -1,4 +1,4 @@
-"""The doctor's look at X: whether it takes our word and what is left, without buying a post."""
+"""The doctor's checks of X: credentials, query, limits and costs, without buying a post."""
 
 import secrets
 import string
@@ -14,7 +14,7 @@ from tweetdock.doctor.reach import (
     LOOK_SECONDS,
     Endpoint,
     clock_finding,
-    knock,
+    connect_to,
     limit_finding,
     plainly,
     unreachable,
@@ -38,20 +38,16 @@ from tweetdock.sources.x.rules import TAG, parse_rules, reconcile
 from tweetdock.sources.x.stream import SILENCE_SECONDS
 
 CONSOLE = "X's console (https://console.x.com)"
-
-
-_NAME = "TWEETDOCK_X_DAILY_BUDGET_USD"
-
 ANSWER_SECONDS = 4.0
 SEARCHES = 2  # at most: one more by X's time, if it refused the first by a wrong clock
 LEAST_SECONDS = 1.0
 SOON_SPENT = 240  # posts a day: ten an hour
-LET_IN = (400, 402, 429)  # refusals of one whose credentials are good
+ACCEPTED = (400, 402, 429)  # refusals for other reasons than the credentials
 BUDGET = "TWEETDOCK_X_DAILY_BUDGET_USD"
 
 
-def is_of_the_way(status: int) -> bool:
-    """Whether a refusal says nothing of us, but of how X is reached."""
+def is_of_the_connection(status: int) -> bool:
+    """Whether a refusal is about how X is reached, and not about us."""
     return 300 <= status < 400 or status == 404 or status >= 500
 
 
@@ -88,17 +84,17 @@ def refused(
 
 
 def _new_keys(credentials: Credentials) -> str:
-    place = f"under Keys and tokens of the app in {CONSOLE}"
+    where = f"under Keys and tokens of the app in {CONSOLE}"
     if credentials.bearer_token:
-        return f"make a new Bearer Token {place}, and set X_BEARER_TOKEN to it"
+        return f"make a new Bearer Token {where}, and set X_BEARER_TOKEN to it"
     return (
-        f"make new keys and access tokens {place}, and set X_CONSUMER_KEY, "
+        f"make new keys and access tokens {where}, and set X_CONSUMER_KEY, "
         "X_CONSUMER_SECRET, X_ACCESS_TOKEN and X_ACCESS_TOKEN_SECRET to them"
     )
 
 
 def spending_checks(settings: Settings) -> list[Check]:
-    """Nothing where nobody asks X."""
+    """One check if X is asked, else none."""
     if not settings.is_live or not asks_x(settings.sources):
         return []
     return [Check("spending", lambda: _look(settings))]
@@ -108,7 +104,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
     now_ms = round(time.time() * 1000)
     budget = make_budget(settings, spent_of(settings.keep.state_dir))
     posts = budget.billed(now_ms).posts
-    # Told by the remark alone; what it foresees takes more than a look.
+    # The forecast in the remark would need a longer time than the doctor has.
     cost = budget.remark(now_ms).partition(",")[0]
     says = "nothing so far today (UTC)"
     if cost:
@@ -116,7 +112,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
     try:
         budget.check(now_ms)
     except BudgetError as error:
-        cure = f"wait for that, or raise {_NAME}"
+        cure = f"wait for that, or raise {BUDGET}"
         yield Finding("spending", Verdict.WARN, f"{says}; {error}", cure)
         return
     left = budget.posts_left(now_ms)
@@ -125,10 +121,10 @@ def _look(settings: Settings) -> Iterator[Finding]:
 
 
 class XCheckup:
-    """Asks X for the owner's own posts that also have a word which nobody writes.
+    """Asks X for posts that match the owner's query and have a word that no post has.
 
-    So X looks at the credentials and the query, and sends no post that it would charge for.
-    The stream is not opened: X allows one, and a gauge at work would lose it.
+    So X checks the credentials and the query, and sends no post that it would charge for.
+    The stream is not opened: X allows only one, and a running gauge would lose it.
     """
 
     def __init__(
@@ -144,22 +140,22 @@ class XCheckup:
         self._wall = wall
         self._clock = Clock(wall, time.monotonic)
         self._answer_seconds = answer_seconds
-        self._place = Endpoint.through_proxy("x", settings.x.api_url, "X_API_URL")
+        self._endpoint = Endpoint.through_proxy("x", settings.x.api_url, "X_API_URL")
         self._query = _query_of(settings)
-        self._asked = _with_nonsense(self._query)
+        self._asked = _with_random_word(self._query)
 
     def look(self) -> Iterator[Finding]:
-        """Everything, from the way there to the price."""
+        """All findings, from the connection to the price."""
         until = time.monotonic() + LOOK_SECONDS
-        knocked = knock(self._place)
-        if knocked.verdict is Verdict.FAIL:
-            yield knocked
+        reached = connect_to(self._endpoint)
+        if reached.verdict is Verdict.FAIL:
+            yield reached
         else:
-            yield from self._ask(knocked, until)
+            yield from self._ask(reached, until)
         yield self._price()
 
-    def _ask(self, knocked: Finding, until: float) -> Iterator[Finding]:
-        # Where money is limited X is first asked for the smallest page there is.
+    def _ask(self, reached: Finding, until: float) -> Iterator[Finding]:
+        # With a limited budget the client first asks for the smallest page.
         budget = Budget(1.0, 1_000.0, counting_share=0.0)
         client = XClient(
             self._credentials,
@@ -171,25 +167,25 @@ class XCheckup:
         try:
             found = self._search(client)
         except RefusedError as refusal:
-            if is_of_the_way(refusal.status):
-                yield self._on_the_way(refusal)
+            if is_of_the_connection(refusal.status):
+                yield self._unreached(refusal)
                 return
-            yield knocked
+            yield reached
             yield from self._refused(refusal)
             if refusal.status == 401:
                 return
         except SourceError as error:
-            yield unreachable(self._place, error)
+            yield unreachable(self._endpoint, error)
             return
         else:
-            yield knocked
+            yield reached
             yield from self._answered(found, client)
         if "x-stream" in self._settings.sources:
             yield self._rules(self._share(until, 1))
 
-    def _share(self, until: float, questions: int) -> float:
-        """Seconds for each of the next questions, of those that are left."""
-        left = (until - time.monotonic()) / questions
+    def _share(self, until: float, requests: int) -> float:
+        """Seconds for each of the next requests, out of those that are left."""
+        left = (until - time.monotonic()) / requests
         return min(self._answer_seconds, max(LEAST_SECONDS, left))
 
     def _search(self, client: XClient) -> SearchPage:
@@ -199,7 +195,7 @@ class XCheckup:
         except SourceError as error:
             if not isinstance(error.__cause__, RefusedError):
                 raise
-            # X refused as our clock is wrong; from here on we go by X's.
+            # X refused because our clock is wrong; from now on the client uses X's.
             return client.search(self._asked, ask, None)
 
     def _answered(self, found: SearchPage, client: XClient) -> Iterator[Finding]:
@@ -222,25 +218,25 @@ class XCheckup:
             return Finding("x credentials", Verdict.PASS, says)
         cost = posts * self._settings.x.usd_per_post
         says = f"{what}, but sent {posts} posts for a word that no post has: ${cost:.3f}"
-        cure = f"check X_API_URL: is {self._place.host} really X?"
+        cure = f"check X_API_URL: is {self._endpoint.host} really X?"
         return Finding("x credentials", Verdict.WARN, says, cure)
 
     @property
     def _credentials_by_name(self) -> str:
         return "the bearer token" if self._credentials.bearer_token else "the OAuth 1.0a keys"
 
-    def _on_the_way(self, refusal: RefusedError) -> Finding:
+    def _unreached(self, refusal: RefusedError) -> Finding:
         says = plainly(explain(refusal, self._clock.now_ms()))
         if refusal.status == 404:
             cure = f"check X_API_URL; X's own is {X_API_URL}"
         else:
             cure = LOG_IN if refusal.status < 400 else AGAIN
-        return self._place.finding(Verdict.FAIL, says, cure)
+        return self._endpoint.finding(Verdict.FAIL, says, cure)
 
     def _refused(self, refusal: RefusedError) -> Iterator[Finding]:
         if (server_ms := date_ms(refusal.headers)) is not None:
             yield clock_finding("x", "X's", server_ms, round(self._wall() * 1000))
-        if refusal.status in LET_IN:
+        if refusal.status in ACCEPTED:
             says = f"X accepts {self._credentials_by_name}"
             yield Finding("x credentials", Verdict.PASS, says)
         yield self._refusal("x", refusal, "search")
@@ -305,10 +301,10 @@ def _query_of(settings: Settings) -> str:
     return build_queries((), names[:1]).searches[0]
 
 
-def _with_nonsense(query: str) -> str:
-    """The query and a word that no post has; the word alone where X takes no more.
+def _with_random_word(query: str) -> str:
+    """The query and a word that no post has; only the word if both are too long for X.
 
-    Of letters alone, which X takes for one word, and another one each time.
+    Letters only, which X reads as one word, and another word each time.
     """
     word = "tweetdock" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(20))
     is_usual = len(query) <= X_SELF_SERVE_QUERY_LENGTH

@@ -1,4 +1,4 @@
-"""Saving settings in a `.env` file: all else stays, to the byte, with mode, owner and group."""
+"""Reading a `.env` file, and changing values in it: all else stays, mode and owner included."""
 
 import errno
 import os
@@ -83,7 +83,7 @@ def _lost_hashtag(binding: Binding) -> bool:
     if binding.key != "TWEETDOCK_HASHTAGS":
         return False
     kept = (binding.value or "").count("#")
-    # A '#' with a space behind it begins a comment in everybody's eyes.
+    # A '#' with a space behind it begins a comment for every reader.
     written = re.split(r"\s#(?=\s|$)", binding.original.string.partition("=")[2])[0]
     return any(re.findall(r"#(\w?)", written)[kept:])
 
@@ -91,8 +91,7 @@ def _lost_hashtag(binding: Binding) -> bool:
 def save(path: Path, values: Mapping[str, str]) -> None:
     """Set names to values that need no quotes; raises OSError, and then nothing has changed.
 
-    A file that is not there is made, for its owner only. Of a link it is not known who else
-    relies on it: it is left alone.
+    A missing file is made, for its owner only. A link is not changed: others may rely on its file.
     """
     data, there = _read(path)
     encoding = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"

@@ -24,13 +24,13 @@ from tweetdock.settings.parse import pigpiod_options
 from tweetdock.settings.setting import Setting, set_by, table_of
 
 USUAL_PAGE = "127.0.0.1:8080"
-ROOMS: dict[str, type] = {"x": XSettings, "networks": NetworkSettings, "keep": KeepSettings}
+GROUPS: dict[str, type] = {"x": XSettings, "networks": NetworkSettings, "keep": KeepSettings}
 _PINS = {"tweets": 12, "tweeters": 13}  # both have hardware PWM on every Pi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialSettings:
-    """One dial: where its servo hangs and how its needle moves."""
+    """One dial: the pin of its servo, and how its needle moves."""
 
     pin: int = set_by("PIN", parse.whole(0, 27), "", "the servo's GPIO (BCM numbers)")
     scale: str = set_by("SCALE", parse.scale, "auto", "auto, linear:500 or log:10000")
@@ -123,7 +123,7 @@ class Settings:
 
     @property
     def subject(self) -> str:
-        """What is counted, as people say it; nothing of a recording, which is what it is."""
+        """What is counted, as people write it; empty for recordings only."""
         if is_only_replay(self.sources):
             return ""
         query = self.x.query if asks_x(self.sources) else ""
@@ -167,15 +167,15 @@ class Settings:
 
     @property
     def is_live(self) -> bool:
-        """Whether what is shown is what is: nothing else is kept."""
+        """Whether real posts of now are counted: only those are saved."""
         return not (self.demo or self.is_replay)
 
     @property
     def gauge(self) -> GaugeSettings:
-        """What the gauge itself goes by."""
+        """The settings of the gauge itself."""
         return GaugeSettings(
             window_seconds=self.window_seconds,
-            # Silence is what a person at the dials would notice, however fast the clock runs.
+            # In seconds of the person at the dials, however fast a replay runs.
             stale_seconds=self.stale_seconds * self.networks.speed,
             dials={"tweets": self.tweets, "tweeters": self.tweeters},
             hashtags=self.counted_hashtags,
@@ -197,11 +197,11 @@ class Settings:
             env["TWEETDOCK_HASHTAGS"] = env.get("TWEETDOCK_HASHTAGS") or "tweetdock"
         settle_state_dir(env)
         read: dict[str, Any] = {n: s.read(env, problems) for n, s in table_of(cls).items()}
-        for room, part in ROOMS.items():
-            read[room] = part(**{n: s.read(env, problems) for n, s in table_of(part).items()})
+        for group, part in GROUPS.items():
+            read[group] = part(**{n: s.read(env, problems) for n, s in table_of(part).items()})
         read |= {dial: _read_dial(dial, env, problems) for dial in DIALS}
         settings = cls(**read, demo="demo" in read["sources"])
-        # What was refused is not complained about again: its default stands in for it.
+        # A refused setting has its default: no second problem about it.
         refused = {name_of(problem) for problem in problems}
         problems.extend(p for p in _conflicts(settings) if name_of(p) not in refused)
         if problems:
@@ -212,7 +212,7 @@ class Settings:
 def read_dials(env: Mapping[str, str]) -> dict[str, DialSettings]:
     """Both dials' settings alone, by name; raises SettingsError with all that is wrong with them.
 
-    A dial is built before there are credentials: nothing else in `env` is looked at.
+    A dial is built before there are credentials, so all other settings are ignored.
     """
     problems: list[str] = []
     dials = {dial: _read_dial(dial, env, problems) for dial in DIALS}
@@ -238,13 +238,13 @@ def _dial_table(dial: str) -> dict[str, Setting]:
 
 SETTINGS: tuple[Setting, ...] = (
     *table_of(Settings).values(),
-    *(setting for part in ROOMS.values() for setting in table_of(part).values()),
+    *(setting for part in GROUPS.values() for setting in table_of(part).values()),
     *(setting for dial in DIALS for setting in _dial_table(dial).values()),
 )
 
 
 def _unknown_names(env: Mapping[str, str]) -> Iterator[str]:
-    # Compared without the prefix, by which all names are alike.
+    # Compared without the prefix, which makes all names similar.
     known = {setting.name.removeprefix("TWEETDOCK_"): setting.name for setting in SETTINGS}
     for name in sorted(env):
         if name.startswith("TWEETDOCK_") and name not in known.values():

@@ -1,4 +1,4 @@
-"""What can be set of the networks, and what of it does not go together."""
+"""The settings of the networks, and which of them do not go together."""
 
 import re
 import unicodedata
@@ -16,7 +16,6 @@ from tweetdock.settings.setting import set_by
 
 LONGEST_QUERY = 512  # of a search on self-serve plans; a rule may be twice as long
 NO_RETWEETS = "-is:retweet"
-
 
 X_API_URL = "https://api.x.com"
 X_QUERY_LENGTH = 4096  # X's own description of the search; a plan may allow fewer
@@ -97,13 +96,13 @@ def _any_of(terms: Sequence[str]) -> str:
 
 def _without_retweets(query: str) -> str:
     longer = f"({query}) {NO_RETWEETS}"
-    # The owner's own word on retweets stands, and so does a query that has no room for more.
+    # A query that decides on retweets itself stays, and so does one that has no room for more.
     is_whole = "is:retweet" in query or _length(longer) > LONGEST_QUERY
     return query if is_whole else longer
 
 
 def _length(query: str) -> int:
-    # In the unit that counts a sign beyond the first 65,536 twice, to be on the safe side.
+    # In UTF-16 units, where some characters count twice, to be on the safe side.
     return len(query.encode("utf-16-le", "surrogatepass")) // 2
 
 
@@ -164,7 +163,7 @@ class XSettings:
 
     def problems(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
         """What of it does not go together, for the sources asked."""
-        # A demo takes the place of what is set, and leaves it as it is.
+        # A demo replaces the sources, and ignores the other settings.
         if self.follow and not {"x-stream", "demo"} & set(sources):
             yield "TWEETDOCK_FOLLOW: only the source x-stream follows accounts"
         if asks_x(sources):
@@ -233,7 +232,7 @@ class NetworkSettings:
     loop: bool = set_by("TWEETDOCK_LOOP", parse.switch, "0", "1: a replay starts over at its end")
 
     def quiet_seconds(self, sources: tuple[str, ...]) -> float:
-        """For how long nothing may be heard of a source at work."""
+        """For how long a working source may send nothing."""
         # X's stream keeps alive every 20 s; a timeline beside a stream is read once a minute.
         streams = {"x-stream": 25.0, "mastodon": 75.0 if self.mastodon_tokens else 0.0}
         return max((streams.get(source, 0.0) for source in sources), default=0.0)
@@ -293,7 +292,7 @@ def is_only_replay(sources: tuple[str, ...]) -> bool:
 
 
 def source_problems(sources: tuple[str, ...]) -> Iterator[str]:
-    """Which sources there are not, or do not go together."""
+    """Which sources do not exist, or do not go together."""
     if not sources:
         yield "TWEETDOCK_SOURCES: no source is named; a comma list of " + ", ".join(
             AVAILABLE_SOURCES
@@ -308,7 +307,7 @@ def source_problems(sources: tuple[str, ...]) -> Iterator[str]:
 
 
 def called(sources: tuple[str, ...]) -> dict[str, str]:
-    """What each source is called where everybody sees it: a recording by its file's name alone."""
+    """The public name of each source: of a recording only the file's name."""
     names: dict[str, str] = {}
     for source in sources:
         plainly = source

@@ -20,7 +20,7 @@ _HASHTAG_MARKS = set(
 )
 
 
-_LONGEST_WORD = 40  # that is no token, as far as one can tell
+_LONGEST_WORD = 40  # a longer one may be a token
 _PLACE = re.compile(r"[/~.]|[a-z0-9]+://|replay:")
 
 
@@ -49,13 +49,13 @@ _STEP = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9!_.*'()=+@,-]+"
 _LONGEST_PREFIX = 700  # of a key's 1024 bytes
 
 
-def tells_secrets(word: str) -> bool:
+def may_be_secret(word: str) -> bool:
     """Whether a word looks like a token that was put into the wrong variable."""
     return not _PLACE.match(word) and ("%" in word or len(word) > _LONGEST_WORD)
 
 
 def _quoted(word: str) -> str:
-    return "a word of it" if tells_secrets(word) else repr(word)
+    return "a word of it" if may_be_secret(word) else repr(word)
 
 
 def text(value: str) -> str:
@@ -183,7 +183,7 @@ def web_sockets(value: str) -> tuple[str, ...]:
 
 
 def servers(value: str) -> tuple[str, ...]:
-    """Addresses of servers; a mere host is meant by https."""
+    """Addresses of servers; a host alone is meant by https."""
     found: dict[str, None] = {}
     for word in _listed(value):
         address = url(word if "://" in word else f"https://{word}").lower()
@@ -259,7 +259,7 @@ def listen_address(value: str) -> tuple[str, int] | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen at is this machine's alone."""
+    """Whether only this machine can connect to an address."""
     return host == "localhost" or ip_address(host).is_loopback
 
 
@@ -302,7 +302,7 @@ _NUMBERS: dict[str, Collection[int]] = {
 
 
 def pigpiod_options(value: str) -> tuple[str, ...]:
-    """The words for pigpiod, each option apart from its number; split as a shell does."""
+    """The arguments of pigpiod, options and numbers in turn; split as a shell does."""
     try:
         words = iter(shlex.split(value))
     except ValueError as error:
@@ -347,7 +347,7 @@ def _demand_two_channels(options: Sequence[str]) -> None:
 
 
 def _as_in_c(number: str) -> int:
-    """A number as pigpiod reads it, by strtoll with base 0; -1 for what is none."""
+    """A number as pigpiod reads it, by strtoll with base 0; -1 if it is not one."""
     if re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", number):
         return int(number, 16)
     if re.fullmatch(r"0[0-7]{0,21}", number):

@@ -6,19 +6,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from tweetdock.settings.parse import tells_secrets
+from tweetdock.settings.parse import may_be_secret
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the owner can set, and how it is written."""
+    """A value that the owner can set."""
 
     name: str
     parse: Callable[[str], Any]
     default: str
     meaning: str
     secret: bool = False
-    shown: str = ""  # the default as the help tells it, where that is short
+    shown: str = ""  # instead of a long default in the help
 
     @property
     def flag(self) -> str:
@@ -26,7 +26,7 @@ class Setting:
         return "--" + self.name.removeprefix("TWEETDOCK_").lower().replace("_", "-")
 
     def read(self, env: Mapping[str, str], problems: list[str]) -> Any:
-        """Its value in `env`; on trouble the problem is noted and the default taken."""
+        """Its value in `env`; a wrong value adds a problem, and the default is used."""
         value = env.get(self.name, "").strip()
         # `docker run --env-file` hands quotes on as they stand; a shell and .env take them off.
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
@@ -50,7 +50,7 @@ def set_by(
     secret: bool = False,
     shown: str = "",
 ) -> Any:
-    """A field of a class of settings."""
+    """A dataclass field that holds a setting."""
     setting = Setting(name, parse, default, meaning, secret, shown)
     return field(repr=not secret, metadata={"setting": setting})
 
@@ -58,7 +58,7 @@ def set_by(
 def _masked(value: str) -> str:
     # An address may carry a password, and a host its token, put into the wrong variable.
     value = re.sub(r"(?s)=.+", "=...", re.sub(r"//.*@", "//...@", value))
-    return re.sub(r"[^\s,]+", lambda word: "..." if tells_secrets(word[0]) else word[0], value)
+    return re.sub(r"[^\s,]+", lambda word: "..." if may_be_secret(word[0]) else word[0], value)
 
 
 def table_of(owner: type) -> dict[str, Setting]:
