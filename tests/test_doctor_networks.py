@@ -1,4 +1,4 @@
-"""What the doctor looks at in the sources: which checks there are, and recordings."""
+"""The doctor's checks of the sources: which there are, and recordings."""
 
 import errno
 import gzip

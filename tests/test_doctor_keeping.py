@@ -1,4 +1,4 @@
-"""The doctor's look at state, disk, archive and bucket, each as it may be found."""
+"""The doctor's checks of state, disk, archive and bucket, each as it may be found."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The doctor's look at Bluesky: real WebSockets to stand-in hosts, each trouble with its cure."""
+"""The doctor's checks of Bluesky: real WebSockets to stand-in hosts, each trouble with its cure."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""The doctor's look at X: real requests, each trouble with its cure, and nothing is billed."""
+"""The doctor's checks of X: real requests, each trouble with its cure, and nothing is billed."""
 
 import socket
 import ssl

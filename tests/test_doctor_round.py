@@ -1,4 +1,4 @@
-"""The doctor's lines and JSON, its round with a limit for each look, and secrets kept out of it."""
+"""The doctor's lines and JSON, its round with a time limit, and secrets kept out of it."""
 
 import json
 import threading

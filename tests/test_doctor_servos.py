@@ -1,4 +1,4 @@
-"""The doctor's look at servos and machine: real pigpiod answers, and boards made of files."""
+"""The doctor's checks of servos and machine: real pigpiod answers, and boards made of files."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""The doctor's look at Mastodon: real requests to a stand-in, each trouble with its cure."""
+"""The doctor's checks of Mastodon: real requests to a stand-in, each trouble with its cure."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The front of the house: what was kept of earlier hours, and for whom it is read."""
+"""The parts that the daemon is made of: the saved history and the page, and who sees which."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""The word `doctor` as a person runs it: its lines, its cures, its JSON and what it never says."""
+"""The command `doctor` as a person runs it: lines, cures, JSON, and what it never says."""
 
 import json
 import os
