@@ -30,7 +30,7 @@ def make_gaps(**options: object) -> Gaps:
 
 
 def span_of(work: Work | None) -> Span | None:
-    return Span(work.ask.since_ms, work.ask.until_ms or 0) if work else None
+    return Span(work.request.since_ms, work.request.until_ms or 0) if work else None
 
 
 def read_all(gaps: Gaps, now_ms: int) -> list[Span]:

@@ -121,7 +121,7 @@ def test_more_searches_than_the_rate_limit_allows_are_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     names = tuple(f"account_{number:06d}" for number in range(8000))
-    ledger = StreamState(
+    state = StreamState(
         Clock(wall, monotonic),
         hashtags=["a"],
         query="",
@@ -131,13 +131,13 @@ def test_more_searches_than_the_rate_limit_allows_are_said_once(
         look_back_ms=120_000,
         bookmark=Bookmark(),
     )
-    ledger.follow(Followed("me", 5, names))
+    state.follow(Followed("me", 5, names))
     for _ in range(3):
-        ledger.prepare()
+        state.prepare()
     assert sum("searches" in message for message in caplog.messages) == 1
-    assert json.loads(ledger.cursor())["followed"] == [["me", 5, " ".join(names)]]
-    ledger.follow(Followed("me", 6, ("b",)))
-    assert json.loads(ledger.cursor())["followed"] == [["me", 6, "b"]]
+    assert json.loads(state.cursor())["followed"] == [["me", 5, " ".join(names)]]
+    state.follow(Followed("me", 6, ("b",)))
+    assert json.loads(state.cursor())["followed"] == [["me", 6, "b"]]
 
 
 def test_the_list_is_kept_over_a_restart_and_asked_for_anew_after_a_week(

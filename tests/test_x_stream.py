@@ -135,7 +135,7 @@ def test_all_versions_of_an_edited_post_are_one_and_a_removed_one_is_gone(
     assert [gone.key for gone in removals] == [f"x:{first['id']}"]
 
 
-def test_a_quote_of_a_tagged_post_counts_for_neither_voice(streaming: Streaming) -> None:
+def test_a_quote_of_a_tagged_post_counts_for_neither_channel(streaming: Streaming) -> None:
     post = make_post(streaming.time.ms, 4000, tag="other")
     post["referenced_tweets"] = [{"type": "quoted", "id": "5"}]
     post["_quoted_tags"] = ["dockercon"]
@@ -182,7 +182,7 @@ ENDS: list[tuple[Callable[[XApi], None], str]] = [
     (lambda api: api.stream.end(), "has closed the connection"),
     (lambda api: api.stream.end(by_reset=True), "connection broke"),
     (cut_at(150), "connection broke"),
-    (lambda api: api.stream.fall_silent(), "said nothing for 0 s"),
+    (lambda api: api.stream.fall_silent(), "said nothing for 10 s"),
     (say(ENDED), "disconnected upstream for operational reasons"),
 ]
 
@@ -504,16 +504,16 @@ def test_a_query_that_x_keeps_with_single_spaces_is_known_again(api: XApi, time:
 
 def test_a_corrected_clock_does_not_make_rules_hold_sooner(streaming: Streaming) -> None:
     """It made the stream begin at once, though its rules were to hold half a minute later."""
-    ledger, now_ms = streaming.stream._ledger, streaming.time.ms
-    ledger.rules_changed(now_ms)
-    ledger.opened(now_ms, (), now_ms)
-    ledger.clock_moved(now_ms)
-    assert ledger.heard(now_ms).since_ms == now_ms + 30_000
+    state, now_ms = streaming.stream._state, streaming.time.ms
+    state.rules_changed(now_ms)
+    state.opened(now_ms, (), now_ms)
+    state.clock_moved(now_ms)
+    assert state.heard(now_ms).since_ms == now_ms + 30_000
 
 
 def test_a_clock_corrected_by_the_search_is_no_stall_of_the_stream(streaming: Streaming) -> None:
     """The time since the last read went by a clock that the other thread sets right."""
-    clock = streaming.stream._ledger.clock
+    clock = streaming.stream._state.clock
     assert clock.correct(streaming.time.ms + 15_000)
     streaming.run(5)
     assert streaming.troubles == []
@@ -572,7 +572,7 @@ def test_a_stream_ends_while_its_next_burst_can_still_be_paid(time: Time) -> Non
 
 
 def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[[], None]:
-    """Start both voices in threads by the real clock; what ends them."""
+    """Start stream and search in threads by the real clock; what ends them."""
     from tweetdock.core.clock import Clock  # noqa: PLC0415
 
     sources = make_x_stream(
@@ -599,7 +599,7 @@ def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[
     return end
 
 
-def test_a_cut_ends_both_voices_at_once() -> None:
+def test_a_cut_ends_stream_and_search_at_once() -> None:
     with XApi(bearer=TOKEN) as api:
         told = threading.Event()
         end = run_both(api, lambda word: told.set() if word.channel == "stream" else None)
@@ -677,7 +677,7 @@ def test_whatever_goes_wrong_no_reading_lies_and_the_end_is_whole(
     dice, time, numbers = random.Random(seed), Time(), itertools.count(100)
     with (
         XApi(hour_of(150, seed=seed), now=time, bearer=TOKEN) as api,
-        Streaming(api, time, machine_is_off_by=machine_is_off_by, silence_seconds=0.1) as streaming,
+        Streaming(api, time, machine_is_off_by=machine_is_off_by) as streaming,
     ):
 
         def happen() -> None:

@@ -28,9 +28,9 @@ _FIRST = Bookmark()
 
 
 class Streaming:
-    """Both voices of `x-stream` in turns, and what a gauge makes of them, kept simply.
+    """Stream and search of `x-stream` in turns, and what a gauge makes of them, kept simply.
 
-    troubles: their sentences, each with its voice.
+    troubles: their sentences, each with its channel.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Streaming:
         query: str = "",
         window_seconds: float = 3600.0,
         look_back_seconds: float = 120.0,
-        silence_seconds: float = 0.2,
+        silence_seconds: float = 10.0,
         whole_seconds: float = 5.0,
         machine_is_off_by: float = 0.0,
         keeps_raw: bool = True,
@@ -151,6 +151,9 @@ class Streaming:
     def _listen(self) -> None:
         if self.stream._connection.is_open:
             self.api.stream.beat()
+            if self.api.stream.is_silent:  # why wait for what will not come?
+                for wire in self.stream._connection._client._stream_session._wires._open:
+                    wire.settimeout(0.05)
         self._stream_due = self.time.seconds + BEAT_SECONDS
         while True:
             if not self.stream._connection.is_open:

@@ -1,4 +1,4 @@
-"""How long to wait after each failure in a row."""
+"""What fails is tried again: how long to wait before that, and what to log of it."""
 
 import logging
 import random

@@ -129,6 +129,12 @@ class Stream:
         with self._changed:
             return self._open is not None and not self._open.is_left()
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing more is said on the connection that is open."""
+        with self._changed:
+            return self._open is not None and self._open.is_silent
+
     def wait_until_open(self, timeout: float) -> bool:
         """Wait for somebody who listens; False if nobody came in time."""
         with self._changed:

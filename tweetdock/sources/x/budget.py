@@ -17,8 +17,7 @@ NANO = 1_000_000_000  # money is whole billionths of a dollar: sums must come ou
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
-LEAST_MS = 600_000  # less than that makes no pace
-
+LEAST_MS = 600_000  # what is known of less time tells no rate
 
 # https://docs.x.com/x-api/getting-started/pricing
 COUNTS_USD = 0.005  # a question for counts, whatever the answer
@@ -30,7 +29,42 @@ COUNTING_MS = 60_000  # more often than once in that time nobody counts
 NEAR_MS = 5_000  # so close to midnight X may already, or still, live on the other day
 LONGEST_SECONDS = 900.0  # the clock may be found wrong meanwhile
 
-PIECES = 1000
+PIECES = 1000  # of a stream, the last ones, whose sizes are remembered
+
+
+COUNTS = round(COUNTS_USD * NANO)
+_PLAIN = salted(b"")
+
+
+def usd(nano: float) -> str:
+    """Billionths of a dollar as dollars: `12.50`; less than a cent by two digits: `0.0042`."""
+    dollars = nano / NANO
+    if not 0 < dollars < 0.01:
+        return f"{dollars:.2f}"
+    return f"{dollars:.{1 - math.floor(math.log10(dollars))}f}".rstrip("0")
+
+
+class Bill(NamedTuple):
+    """What X takes money for in a day: posts, each once, and questions for counts."""
+
+    posts: int = 0
+    counts: int = 0
+
+
+class BudgetError(SourceError):
+    """The day's money is spent; `str()` says when it goes on."""
+
+
+@dataclass(slots=True, eq=False)
+class Allowance:
+    """So many posts may be returned; set aside until it is known how many were.
+
+    lost_ms: when the answer got lost, which may have cost as much; None: it is under way.
+    """
+
+    size: int
+    asked_ms: int
+    lost_ms: int | None = None
 
 
 class SpendingRate:
@@ -62,13 +96,13 @@ class SpendingRate:
         return sum(self._amounts.values()) / min(HOUR_MS, known_ms)
 
     def forecast(self, cost: int, limit: int | None, now_ms: int) -> str:
-        """Where `cost` will be by midnight, or when at `limit`; empty while there is no pace."""
-        pace = self.per_ms(now_ms)
-        if pace is None:
+        """Where `cost` will be by midnight, or when at `limit`; empty while no rate is known."""
+        rate = self.per_ms(now_ms)
+        if rate is None:
             return ""
-        by_midnight = cost + pace * (DAY_MS - now_ms % DAY_MS)
+        by_midnight = cost + rate * (DAY_MS - now_ms % DAY_MS)
         if limit is not None and by_midnight > limit:
-            end_ms = now_ms + (limit - cost) / pace
+            end_ms = now_ms + (limit - cost) / rate
             return f"at this pace spent at about {clock_time(round(end_ms))}"
         return f"about {usd(by_midnight)} USD by midnight UTC"
 
@@ -77,41 +111,6 @@ class SpendingRate:
         minutes = range((now_ms - HOUR_MS) // MINUTE_MS + 1, now_ms // MINUTE_MS + 1)
         if self._amounts.keys() - minutes:
             self._amounts = {m: paid for m, paid in self._amounts.items() if m in minutes}
-
-
-def usd(nano: float) -> str:
-    """Billionths of a dollar as dollars: `12.50`; less than a cent by two digits: `0.0042`."""
-    dollars = nano / NANO
-    if not 0 < dollars < 0.01:
-        return f"{dollars:.2f}"
-    return f"{dollars:.{1 - math.floor(math.log10(dollars))}f}".rstrip("0")
-
-
-COUNTS = round(COUNTS_USD * NANO)
-_PLAIN = salted(b"")
-
-
-class Bill(NamedTuple):
-    """What X takes money for in a day: posts, each once, and questions for counts."""
-
-    posts: int = 0
-    counts: int = 0
-
-
-class BudgetError(SourceError):
-    """The day's money is spent; `str()` says when it goes on."""
-
-
-@dataclass(slots=True, eq=False)
-class Allowance:
-    """So many posts may be returned; set aside until it is known how many were.
-
-    lost_ms: when the answer got lost, which may have cost as much; None: it is under way.
-    """
-
-    size: int
-    asked_ms: int
-    lost_ms: int | None = None
 
 
 class _Day:
@@ -154,7 +153,9 @@ class Budget:
         self._closed = closed
         self._days: dict[int, _Day] = {}
         self._allowances: list[Allowance] = []
-        self._pace = SpendingRate()  # in billionths of a dollar
+        self._rate = SpendingRate()  # in billionths of a dollar
+        self._piece_sizes: deque[int] = deque([0], maxlen=PIECES)
+        self._stream_spent_until_ms = 0
         self._lock = threading.Lock()
 
     @property
@@ -166,6 +167,33 @@ class Budget:
         """Raise BudgetError when fewer posts are left than the least page has."""
         with self._lock:
             self._check(now_ms)
+
+    def check_stream(self, now_ms: int) -> None:
+        """Raise BudgetError when what is left of the day's money is too little for a stream.
+
+        A piece of it that has come is paid for, however large: so it ends while one as large as
+        the largest of late could still be paid.
+        """
+        with self._lock:
+            self._check(now_ms)
+            midnight_ms = (_day(now_ms - NEAR_MS) + 1) * DAY_MS + NEAR_MS
+            left = self._posts_left(now_ms)
+            if left is not None and left < max(self._piece_sizes):
+                self._stream_spent_until_ms = midnight_ms
+                # The next day is begun even if all its money is less than that.
+                self._piece_sizes = deque([0], maxlen=PIECES)
+            if now_ms < self._stream_spent_until_ms <= midnight_ms:
+                raise BudgetError(
+                    "X's budget for today is too far spent for its stream; it goes on at 00:00 UTC",
+                    retry_after=min(LONGEST_SECONDS, (midnight_ms - now_ms) / 1000 + 1),
+                    by_choice=True,
+                )
+
+    def streamed(self, posts: int) -> None:
+        """A piece of the stream has brought so many posts."""
+        with self._lock:
+            if posts:
+                self._piece_sizes.append(posts)
 
     def posts_left(self, now_ms: int) -> int | None:
         """How many posts may be returned today; None: any number."""
@@ -211,11 +239,11 @@ class Budget:
                     days[number].posts += 1
                 if today in new:
                     billed += 1
-                    self._pace.note(self._price, _written_ms(version, now_ms), now_ms)
+                    self._rate.note(self._price, _written_ms(version, now_ms), now_ms)
             for day in days.values():
                 day.posts += nameless
             if nameless:
-                self._pace.note(nameless * self._price, now_ms, now_ms)
+                self._rate.note(nameless * self._price, now_ms, now_ms)
             return billed + nameless
 
     def lose(self, allowance: Allowance, now_ms: int) -> None:
@@ -235,7 +263,7 @@ class Budget:
         with self._lock:
             for day in self._near(now_ms):
                 day.counts += 1
-            self._pace.note(COUNTS, now_ms, now_ms)
+            self._rate.note(COUNTS, now_ms, now_ms)
 
     def counts_left(self, now_ms: int) -> int:
         """How many questions for counts the day's money still buys; 0 if none is kept for it."""
@@ -262,7 +290,7 @@ class Budget:
     def remark(self, now_ms: int) -> str:
         """What today has cost and will have cost by midnight; empty while it has cost nothing.
 
-        The pace is that of the posts written in the last hour, once enough of them is known.
+        The forecast goes by the posts written in the last hour, once enough of them is known.
         """
         with self._lock:
             day = self._day(_day(now_ms))
@@ -272,7 +300,7 @@ class Budget:
             of = "" if self._limit is None else f"of {usd(self._limit)} "
             words = f"{usd(cost)} {of}USD today"
             is_over = day.is_closed or (self._limit is not None and cost >= self._limit)
-            forecast = "" if is_over else self._pace.forecast(cost, self._limit, now_ms)
+            forecast = "" if is_over else self._rate.forecast(cost, self._limit, now_ms)
             return f"{words}, {forecast}" if forecast else words
 
     def _check(self, now_ms: int) -> None:
@@ -360,37 +388,3 @@ def _name(day: int) -> str:
 def _written_ms(version: str, now_ms: int) -> int:
     name = version.removeprefix("x:")
     return snowflake_ms(int(name)) if name.isdecimal() and len(name) <= 19 else now_ms
-
-
-class StreamSpending:
-    """Says when a stream is to be closed, or not to be opened, for want of money.
-
-    A piece of it that has come is paid for, however large: so it ends while one as large as the
-    largest of late could still be paid.
-    """
-
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
-        self._sizes: deque[int] = deque([0], maxlen=PIECES)
-        self._spent_until_ms = 0
-
-    def came(self, posts: int) -> None:
-        """A piece has brought so many posts."""
-        if posts:
-            self._sizes.append(posts)
-
-    def check(self, now_ms: int) -> None:
-        """Raise BudgetError when what is left of the day's money is too little for a stream."""
-        self._budget.check(now_ms)
-        midnight_ms = (now_ms - NEAR_MS) // DAY_MS * DAY_MS + DAY_MS + NEAR_MS
-        left = self._budget.posts_left(now_ms)
-        if left is not None and left < max(self._sizes):
-            self._spent_until_ms = midnight_ms
-            # The next day is begun even if all its money is less than that.
-            self._sizes = deque([0], maxlen=PIECES)
-        if now_ms < self._spent_until_ms <= midnight_ms:
-            raise BudgetError(
-                "X's budget for today is too far spent for its stream; it goes on at 00:00 UTC",
-                retry_after=min(LONGEST_SECONDS, (midnight_ms - now_ms) / 1000 + 1),
-                by_choice=True,
-            )

@@ -29,8 +29,6 @@ from tweetdock.sources.x.rules import TAG
 log = logging.getLogger(__name__)
 
 PORTAL = "X's address leads elsewhere: is the login page of a Wi-Fi in the way?"
-
-
 TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
 SEARCH, COUNTS = "search", "counts"
 LARGEST_ID = (1 << 63) - 1
@@ -42,7 +40,6 @@ ARCHIVED_FIELDS = [
     *("conversation_id", "edit_history_tweet_ids", "entities", "in_reply_to_user_id", "lang"),
     *("public_metrics", "referenced_tweets"),
 ]
-
 # The entities say whose a hashtag is: the post's own or that of one that it quotes.
 STREAM_FIELDS = [
     *("author_id", "created_at", "edit_history_tweet_ids", "entities", "note_tweet"),
@@ -134,9 +131,6 @@ def _said(problem: dict[str, Any]) -> str:
     return " ".join(said.split())[:300] if isinstance(said, str) else ""
 
 
-Request = Callable[[], requests.Response]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """X's app-only bearer token or an OAuth 1.0a user's four; the token goes first."""
@@ -198,7 +192,7 @@ class XClient:
 
     @property
     def limit(self) -> RateLimit | None:
-        """How many searches are left, by X's last word."""
+        """How many searches are left, by X's last answer."""
         return self._limits.get(SEARCH)
 
     def server_ms(self) -> int | None:
@@ -209,21 +203,21 @@ class XClient:
         """End the request under way."""
         self._session.cut()
 
-    def search(self, query: str, ask: SearchRequest, token: str | None) -> SearchPage:
+    def search(self, query: str, request: SearchRequest, token: str | None) -> SearchPage:
         """A page; RefusedError if X refuses, SourceError if it does not answer.
 
         BudgetError if the day's money does not buy a page; one is never larger than it buys.
         """
         self._spare_limit(SEARCH)
-        with self._allowed(ask.since_ms) as allowance:
-            search = partial(self._request, query, ask, token, allowance.size)
+        with self._allowed(request.since_ms) as allowance:
+            search = partial(self._search, query, request, token, allowance.size)
             response, asked_ms = self._exchange(SEARCH, search)
             lasted_ms = self._clock.now_ms() - asked_ms
             # Whoever sends a page of posts is X, and not a portal with a clock of its own.
             server_ms = date_ms(response.headers)
             at_ms = self._clock.now_ms() if server_ms is None else server_ms
             page = parse_page(response.content, at_ms, keeps_raw=self._keeps_raw)
-        was_moved = self._believe(SEARCH, response, server_ms, asked_ms)
+        was_moved = self._note_answer(SEARCH, response, server_ms, asked_ms)
         self._note_unreadable(page)
         billed = self._budget.charge(
             (f"x:{number}" for number in page.ids),
@@ -244,7 +238,7 @@ class XClient:
         """How many posts there were by X's counts; errors as by `search`."""
         self._spare_limit(COUNTS)
         # Whole minutes only: X would give a part of one as if that were its minute.
-        ask = partial(
+        count = partial(
             self._client.get_recent_tweets_count,
             query,
             granularity="minute",
@@ -252,30 +246,30 @@ class XClient:
             end_time=_moment(span.until_ms),
         )
         try:
-            response, asked_ms = self._exchange(COUNTS, ask)
+            response, asked_ms = self._exchange(COUNTS, count)
         except SourceError as error:
             if _may_have_come(error):
                 self._budget.counted(self._clock.now_ms())
             raise
         self._budget.counted(self._clock.now_ms())
         number = posts_in(response.content, span)
-        if self._believe(COUNTS, response, date_ms(response.headers), asked_ms):
+        if self._note_answer(COUNTS, response, date_ms(response.headers), asked_ms):
             raise SourceError("this machine's clock was off", retry_after=1.0)
         return number
 
     def ask_time(self, query: str) -> None:
         """Let X say what time it is, by a search that can find nothing: that costs nothing."""
-        ask = SearchRequest(since_ms=0, since_id=LARGEST_ID)
+        request = SearchRequest(since_ms=0, since_id=LARGEST_ID)
         self._spare_limit(SEARCH)
         try:
-            search = partial(self._request, query, ask, None, LEAST_PAGE)
+            search = partial(self._search, query, request, None, LEAST_PAGE)
             response, asked_ms = self._exchange(SEARCH, search)
         except RefusedError as refusal:
             if refusal.status != 400:  # it may not like such an id, but has said the time
                 raise
         else:
             parse_page(response.content, asked_ms)
-            self._believe(SEARCH, response, date_ms(response.headers), asked_ms)
+            self._note_answer(SEARCH, response, date_ms(response.headers), asked_ms)
 
     @contextmanager
     def _allowed(self, since_ms: int) -> Iterator[Allowance]:
@@ -296,11 +290,13 @@ class XClient:
             raise
         self._is_heard = True
 
-    def _exchange(self, endpoint: str, request: Request) -> tuple[requests.Response, int]:
+    def _exchange(
+        self, endpoint: str, send: Callable[[], requests.Response]
+    ) -> tuple[requests.Response, int]:
         """The answer, and when it was asked for."""
         asked_ms = self._clock.now_ms()
         try:
-            return request(), asked_ms
+            return send(), asked_ms
         except RefusedError as refusal:
             self._limits[endpoint] = RateLimit.from_headers(refusal.headers)
             # Of all refusals only these may come of a wrong clock; others may not be X's own.
@@ -318,30 +314,30 @@ class XClient:
                 retry_after=limit.pause_seconds(now_ms, 0.0),
             )
 
-    def _believe(
+    def _note_answer(
         self, endpoint: str, response: requests.Response, server_ms: int | None, asked_ms: int
     ) -> bool:
-        """Take the word of what is X's answer for the limit and the time."""
+        """Go by what X's answer says of the limit and the time; whether that moved our clock."""
         self._limits[endpoint] = RateLimit.from_headers(response.headers)
         return self._correct(server_ms, asked_ms)
 
-    def _request(
-        self, query: str, ask: SearchRequest, token: str | None, size: int
+    def _search(
+        self, query: str, request: SearchRequest, token: str | None, size: int
     ) -> requests.Response:
         response = self._client.search_recent_tweets(
             query,
             user_auth=self._user_auth,
             max_results=size,
             tweet_fields=ARCHIVED_FIELDS if self._keeps_raw else FIELDS,
-            since_id=ask.since_id,
-            start_time=_moment(ask.start_ms),
-            end_time=_moment(ask.end_ms),
+            since_id=request.since_id,
+            start_time=_moment(request.start_ms),
+            end_time=_moment(request.end_ms),
             next_token=token,
         )
         return cast("requests.Response", response)
 
     def _correct(self, server_ms: int | None, asked_ms: int) -> bool:
-        """Take X's word for the time, if it gave one; whether that moved our clock."""
+        """Go by X's time, if it gave one; whether that moved our clock."""
         if server_ms is None:
             return False
         self._has_server_time = True

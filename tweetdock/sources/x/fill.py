@@ -19,9 +19,9 @@ LONG_SECONDS = 10.0
 
 
 class XFill:
-    """Asks X's search for each gap that the ledger knows of, and what was read too young once more.
+    """Asks X's search for each gap that `state` knows of, and what was read too young once more.
 
-    client: tells the ledger of a corrected clock, and books in the budget what it reads.
+    client: tells `state` of a corrected clock, and books in the budget what it reads.
     stream_client: is asked now and then which rules there are, while the stream is open.
     """
 
@@ -30,56 +30,56 @@ class XFill:
     def __init__(
         self,
         feed: Feed,
-        ledger: StreamState,
+        state: StreamState,
         client: XClient,
         stream_client: XStreamClient,
         budget: Budget,
     ) -> None:
         self.feed = feed
-        self._ledger = ledger
+        self._state = state
         self._client = client
         self._stream_client = stream_client
         self._budget = budget
         self._read = Spans()  # by searches, not by the stream
-        self._is_ailing = False
+        self._is_in_trouble = False
 
     def poll(self) -> Iterator[Batch]:
         """One search, a Batch a page, if there is a gap; SourceError when X does not deliver."""
         trouble = self._look()
-        found = self._ledger.work()
+        found = self._state.work()
         if found is None:
             if trouble:
-                self._is_ailing = True
+                self._is_in_trouble = True
                 raise trouble
-            if self._is_ailing:  # what could not be read has become old: no trouble any more
-                self._is_ailing = False
-                yield replace(self._word(), billed=0)
+            if self._is_in_trouble:  # what could not be read has become old: no trouble any more
+                self._is_in_trouble = False
+                yield replace(self._batch(), billed=0)
             return
-        self._is_ailing = True
+        self._is_in_trouble = True
         query, work = found
-        search, token, first_ms = Search(work.ask), None, 0
+        search, token, first_ms = Search(work.request), None, 0
         while True:
             try:
-                page, served_ms, was_moved, billed = self._client.search(query, work.ask, token)
+                page, served_ms, was_moved, billed = self._client.search(query, work.request, token)
             except RefusedError as refusal:
-                raise explain(refusal, self._ledger.clock.now_ms()) from refusal
-            self._is_ailing = False
+                raise explain(refusal, self._state.clock.now_ms()) from refusal
+            self._is_in_trouble = False
             span = search.add_page(page, served_ms)
             token = page.next_token
             first_ms = first_ms or served_ms
-            known = self._ledger.read(query, work, span, first_ms)
+            known = self._state.read(query, work, span, first_ms)
             self._settle(known, served_ms)
             has_more = token is not None and not was_moved
             for piece in known[:-1]:
-                yield replace(self._word(), covers=piece, has_more=True, billed=0)
+                yield replace(self._batch(), covers=piece, has_more=True, billed=0)
             yield replace(
-                self._word(),
+                self._batch(),
                 posts=page.posts,
                 covers=known[-1] if known else None,
                 unreadable=tuple(entry.at_ms for entry in page.unreadable),
                 raw=page.raw,
                 has_more=has_more,
-                billed=billed + self._ledger.owed(),
+                billed=billed + self._state.owed(),
             )
             if not has_more:
                 return
@@ -88,16 +88,16 @@ class XFill:
     def pause(self) -> Pause:
         """A moment, or as long as the rate limit wants it while there is more to ask."""
         limit = self._client.limit
-        if limit is None or self._ledger.work() is None:
+        if limit is None or self._state.work() is None:
             return Pause(IDLE_SECONDS)
-        seconds = limit.pause_seconds(self._ledger.clock.now_ms(), 0.0)
+        seconds = limit.pause_seconds(self._state.clock.now_ms(), 0.0)
         if seconds < LONG_SECONDS:
             return Pause(seconds)
         return Pause(seconds, f"X's rate limit leaves one search every {duration(seconds)}")
 
     def server_ms(self) -> int | None:
         """X's time, once it has said so."""
-        return self._client.server_ms() or self._ledger.server_ms()
+        return self._client.server_ms() or self._state.server_ms()
 
     def cut(self) -> None:
         """End the request under way."""
@@ -106,8 +106,8 @@ class XFill:
 
     def _look(self) -> SourceError | None:
         """See if the stream's rules are still there, if it is time; here, as it must not wait."""
-        asked_ms = self._ledger.clock.now_ms()
-        if not self._ledger.look_is_due(asked_ms):
+        asked_ms = self._state.clock.now_ms()
+        if not self._state.look_is_due(asked_ms):
             return None
         try:
             there = parse_rules(self._stream_client.look())
@@ -116,20 +116,20 @@ class XFill:
             return SourceError(str(explain(refusal, asked_ms, "stream")), first=5.0)
         except SourceError as error:
             return error
-        self._ledger.looked((rule.id for rule in there), asked_ms)
+        self._state.looked((rule.id for rule in there), asked_ms)
         return None
 
     def _settle(self, known: list[Span], served_ms: int) -> None:
-        self._read.forget_before(served_ms - self._ledger.window_ms)
+        self._read.forget_before(served_ms - self._state.window_ms)
         for span in known:
             self._read.add(span)
         self._client.settle(self._read)
 
-    def _word(self) -> Batch:
+    def _batch(self) -> Batch:
         return Batch(
             source=self.feed.source,
             channel=self.channel,
             server_ms=self.server_ms(),
-            cursor=self._ledger.cursor(),
-            remark=self._budget.remark(self._ledger.clock.now_ms()),
+            cursor=self._state.cursor(),
+            remark=self._budget.remark(self._state.clock.now_ms()),
         )

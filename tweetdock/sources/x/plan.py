@@ -37,12 +37,12 @@ class SearchRequest:
 
 
 class Search:
-    """An Ask under way: what its pages, newest first, have made complete so far."""
+    """A request under way: what its pages, newest first, have made complete so far."""
 
-    def __init__(self, ask: SearchRequest) -> None:
-        self.ask = ask
+    def __init__(self, request: SearchRequest) -> None:
+        self.request = request
         self.newest_id = 0
-        self.until_ms = ask.until_ms
+        self.until_ms = request.until_ms
         self._oldest_id: int | None = None
         self._tokens: set[str] = set()
         self._idle_pages = 0
@@ -52,10 +52,11 @@ class Search:
         if self.until_ms is None:
             self.until_ms = served_ms - INDEX_LAG_MS
         # A single odd id must neither seem to complete the past nor hide the future.
-        ids = [i for i in page.ids if self.ask.since_ms <= snowflake_ms(i) <= served_ms + FUTURE_MS]
+        first_ms, last_ms = self.request.since_ms, served_ms + FUTURE_MS
+        ids = [i for i in page.ids if first_ms <= snowflake_ms(i) <= last_ms]
         self.newest_id = max([self.newest_id, *ids])
         if page.next_token is None:
-            return Span(self.ask.since_ms, self.until_ms)
+            return Span(self.request.since_ms, self.until_ms)
         self._check_progress(min(ids, default=None), page.next_token)
         if self._oldest_id is None:
             return Span(self.until_ms, self.until_ms)
@@ -100,8 +101,8 @@ class SearchPlan:
         self._seen = Spans()
         self._newest_id = 0
         self._caught_up_ms: int | None = None
-        self._asked_live_ms = 0
-        self._was_live = False
+        self._asked_new_ms = 0
+        self._asked_new = False
         self._looked_back_ms = 0
         self._by_time = True
         self._id_refusals = 0
@@ -124,16 +125,17 @@ class SearchPlan:
         floor = now_ms - self._window_ms
         caught_up = self._caught_up_ms
         if caught_up is None or not floor < caught_up <= now_ms:
-            self._was_live, self._asked_live_ms = True, now_ms
-            return _ask_by_time(floor)
+            self._asked_new, self._asked_new_ms = True, now_ms
+            return _request_by_time(floor)
         gaps = self._gaps(now_ms)
         # In turns if answers take as long as the pause, so that neither starves the other.
-        is_live = not gaps or (not self._was_live and now_ms - self._asked_live_ms >= self._poll_ms)
-        self._was_live = is_live
-        if not is_live:
-            return _ask_by_time(gaps[-1].since_ms, gaps[-1].until_ms)
-        self._asked_live_ms = now_ms
-        return self._ask_live(max(self._reach(caught_up), floor), now_ms)
+        is_due = now_ms - self._asked_new_ms >= self._poll_ms
+        asks_new = not gaps or (is_due and not self._asked_new)
+        self._asked_new = asks_new
+        if not asks_new:
+            return _request_by_time(gaps[-1].since_ms, gaps[-1].until_ms)
+        self._asked_new_ms = now_ms
+        return self._request_new(max(self._reach(caught_up), floor), now_ms)
 
     def clock_moved(self, now_ms: int) -> None:
         """The clock was corrected and says `now_ms`: what it has left behind must be read again.
@@ -153,9 +155,9 @@ class SearchPlan:
         self._seen, self._newest_id, self._caught_up_ms = Spans(seen), newest_id, caught_up_ms
         self._by_time = False
 
-    def _ask_live(self, reach: int, now_ms: int) -> SearchRequest:
+    def _request_new(self, reach: int, now_ms: int) -> SearchRequest:
         if self._by_time:
-            return _ask_by_time(reach)
+            return _request_by_time(reach)
         looks_back = now_ms - self._looked_back_ms >= LOOK_BACK_EVERY_MS
         # A newest id from before the reach would do as well, until X calls it too old.
         if looks_back or snowflake_ms(self._newest_id) < reach:
@@ -177,27 +179,27 @@ class SearchPlan:
         # Not before X has answered: our clock may have been wrong until then.
         self._seen.forget_before(served_ms - self._window_ms)
         self._seen.add(span)
-        if search.ask.until_ms is not None:
+        if search.request.until_ms is not None:
             return
         self._caught_up_ms = search.until_ms
         self._newest_id = max(self._newest_id, search.newest_id)
         if is_done:
-            if search.ask.since_id is not None:
+            if search.request.since_id is not None:
                 self._id_refusals = 0
             self._by_time = self._id_refusals > 1
-            if search.ask.looks_back or search.ask.start_ms is not None:
+            if search.request.looks_back or search.request.start_ms is not None:
                 self._looked_back_ms = served_ms
 
-    def refused(self, ask: SearchRequest) -> bool:
-        """X does not take the `ask`; whether asking by time instead is worth a try."""
-        if ask.since_id is None:
+    def refused(self, request: SearchRequest) -> bool:
+        """X does not take the request; whether asking by time instead is worth a try."""
+        if request.since_id is None:
             return False
         self._by_time = True
         self._id_refusals += 1
         return True
 
 
-def _ask_by_time(since_ms: int, until_ms: int | None = None) -> SearchRequest:
+def _request_by_time(since_ms: int, until_ms: int | None = None) -> SearchRequest:
     start_ms = since_ms // 1000 * 1000
     end_ms = None if until_ms is None else -(-until_ms // 1000) * 1000 + 1000
     return SearchRequest(since_ms=start_ms - 1, until_ms=until_ms, start_ms=start_ms, end_ms=end_ms)

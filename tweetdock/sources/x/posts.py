@@ -15,10 +15,8 @@ from tweetdock.settings.networks import normal
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
 DAY_MS = 86_400_000
-_NO_COUNTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 LARGEST_COUNT = 10**12  # more posts than anybody will write in a week
-
-
+_NO_COUNTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 _DATA, _RULES = '{"data":{', '"matching_rules":'
 _REFERENCES = ("referenced_tweets", "referenced_posts")
 _NOTES = ("note_tweet", "note_post")
@@ -29,6 +27,8 @@ _ENDS = {
     "forcedisconnect": "X has ended the stream: was another one begun?",
     "clientapplicationstatedegraded": "X has ended the stream over the state of this app",
 }
+_POST = len(_DATA) - 1
+_decode_from = json.JSONDecoder().raw_decode
 
 
 def snowflake_ms(snowflake: int) -> int:
@@ -156,10 +156,6 @@ def _created_ms(created_at: Any, snowflake: int, first: int) -> int:
     except (TypeError, ValueError) as error:
         raise PostError("no created_at") from error
     return snowflake_ms(first) if 0 <= snowflake_ms(snowflake) - created_ms < 1000 else created_ms
-
-
-_decode_from = json.JSONDecoder().raw_decode
-_POST = len(_DATA) - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ TAG = "tweetdock"  # by this beginning of a rule's tag we know our own
 MOST_RULES = 1000  # on self-serve plans
 RULES_AT_ONCE = 25  # of 1,000 characters at the most, that is a small request
 
-
 USD_A_USER = 0.010  # https://docs.x.com/x-api/getting-started/pricing
 POSTS_A_USER = 2  # as the budget counts, which knows posts
 OLD_MS = 7 * 86_400_000

@@ -14,22 +14,18 @@ from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import COUNTING_MS, DAY_MS, MINUTE_MS, Budget, BudgetError
 from tweetdock.sources.x.client import Credentials, XClient, explain
-from tweetdock.sources.x.plan import (
-    INDEX_LAG_MS,
-    LOOK_BACK_EVERY_MS,
-    Search,
-    SearchPlan,
-)
+from tweetdock.sources.x.plan import INDEX_LAG_MS, LOOK_BACK_EVERY_MS, Search, SearchPlan
 
 log = logging.getLogger(__name__)
-
 
 GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
 OUTAGE_MS = 60_000  # one lost answer is none yet
 
+T = TypeVar("T")
 
-class Client(Protocol):
-    """Who can ask X for counts."""
+
+class CountsClient(Protocol):
+    """Asks X for counts."""
 
     def count(self, query: str, span: Span) -> int:
         """How many posts there were; SourceError or RefusedError when there is no answer."""
@@ -47,7 +43,7 @@ class Counting:
     """
 
     def __init__(
-        self, client: Client, budget: Budget, queries: Sequence[str], window_seconds: float
+        self, client: CountsClient, budget: Budget, queries: Sequence[str], window_seconds: float
     ) -> None:
         self._client = client
         self._budget = budget
@@ -77,9 +73,6 @@ class Counting:
         until_ms = (now_ms - INDEX_LAG_MS) // MINUTE_MS * MINUTE_MS
         window = Span(until_ms - self._window_ms, until_ms)
         return Tally(sum(self._client.count(query, window) for query in self._queries), until_ms)
-
-
-T = TypeVar("T")
 
 
 class XSearch:
@@ -152,14 +145,14 @@ class XSearch:
 
     def _search(self) -> Iterator[Batch]:
         self._polled_ms = self._clock.now_ms()
-        ask = self._plan.next(self._polled_ms)
-        search, token = Search(ask), None
+        request = self._plan.next(self._polled_ms)
+        search, token = Search(request), None
         while True:
             try:
-                found = self._client.search(self._query, ask, token)
+                found = self._client.search(self._query, request, token)
             except RefusedError as refusal:
                 trouble = explain(refusal, self._clock.now_ms())
-                if refusal.status == 400 and self._plan.refused(ask):
+                if refusal.status == 400 and self._plan.refused(request):
                     log.info("%s; going on by time instead of the last id", trouble)
                     return
                 raise trouble from refusal
@@ -183,7 +176,7 @@ class XSearch:
                 return
 
     def _do_without(self, spent: BudgetError) -> Iterator[Batch]:
-        """Count, if that is due, or at least hear what time it is: a new day has new money."""
+        """Count, if that is due, or at least ask what time it is: a new day has new money."""
         try:
             if self._counting.due_seconds(self._clock.now_ms()) == 0.0:
                 tally = self._ask(lambda: self._counting.ask(self._clock.now_ms()))
@@ -222,14 +215,14 @@ class XSearch:
         except RefusedError as refusal:
             raise explain(refusal, self._clock.now_ms()) from refusal
 
-    def _batch(self, **said: Any) -> Batch:
+    def _batch(self, **fields: Any) -> Batch:
         now_ms = self._clock.now_ms()
         return Batch(
             source=self.feed.source,
             server_ms=self.server_ms(),
             cursor=self._plan.cursor,
             remark=self._budget.remark(now_ms),
-            **said,
+            **fields,
         )
 
     def pause(self) -> Pause:

@@ -14,7 +14,7 @@ from tweetdock.core.post import Batch, Feed, Span
 from tweetdock.settings.networks import Queries, normal
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream
 from tweetdock.sources.polling import Pause
-from tweetdock.sources.x.budget import Budget, StreamSpending
+from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import PORTAL, Credentials, XClient, XStreamClient, explain
 from tweetdock.sources.x.fill import XFill
 from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, snowflake_ms
@@ -33,12 +33,9 @@ from tweetdock.sources.x.stream_state import LIMIT_CAP, LIMIT_FIRST, LOOK_MS, St
 
 log = logging.getLogger(__name__)
 
-
 SEAM_MS = 5_000  # what was written so shortly after a connect is left to the search
 STALL_SECONDS = 10.0
 PORTAL_FIRST, PORTAL_CAP = 5.0, 60.0
-
-
 SILENCE_SECONDS = 21.0  # X says something every 20 s
 # One post in a hundred takes 6 to 7 s. Of a stream that breaks more is read again (IN_FLIGHT_MS).
 LATENCY_MS = 20_000
@@ -58,7 +55,7 @@ class XConnection:
 
     def __init__(
         self,
-        ledger: StreamState,
+        state: StreamState,
         client: XStreamClient,
         lists: FollowLists,
         *,
@@ -66,8 +63,8 @@ class XConnection:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wanted = Wanted(frozenset())
-        self._ledger = ledger
-        self._clock = ledger.clock
+        self._state = state
+        self._clock = state.clock
         self._client = client
         self._lists = lists
         self._monotonic = monotonic
@@ -105,7 +102,7 @@ class XConnection:
             tags=self._tags,
         )
         self._left, now_ms = self._monotonic(), self._clock.now_ms()
-        self._ledger.opened(now_ms + SEAM_MS, ids.values(), min(looked_ms, now_ms))
+        self._state.opened(now_ms + SEAM_MS, ids.values(), min(looked_ms, now_ms))
 
     def read(self) -> list[bytes | None]:
         """Wait for the next piece; its lines. SourceError when it is over."""
@@ -115,9 +112,9 @@ class XConnection:
         if self._monotonic() - self._left > STALL_SECONDS:
             # What lies ready may be old, and how much more of it there is nobody knows.
             raise SourceError("this machine was too busy to read X's stream")
-        if self._ledger.lists_due(now_ms):
+        if self._state.lists_due(now_ms):
             raise SourceError("X is to be asked anew who is followed")
-        if self._ledger.has_lost_rules:
+        if self._state.has_lost_rules:
             raise SourceError("somebody has changed this gauge's rules on X")
         lines = self._stream.read()
         self._left = self._monotonic()
@@ -132,29 +129,29 @@ class XConnection:
         """Close it; the same error with the wait that X's rules want, unless it has one."""
         self._close()
         now_ms = self._clock.now_ms()
-        wait = self._ledger.broke(now_ms)
+        wait = self._state.broke(now_ms)
         if error.retry_after is not None:
             return error
         if error.needs_owner:
-            wait = self._ledger.refused(now_ms, error.first, error.cap)
+            wait = self._state.refused(now_ms, error.first, error.cap)
         return SourceError(str(error), retry_after=wait, needs_owner=error.needs_owner)
 
     def _prepare(self, now_ms: int) -> Queries:
-        for name in self._ledger.lists_due(now_ms):
+        for name in self._state.lists_due(now_ms):
             try:
                 followed = self._lists.read(name, now_ms)
             except (RefusedError, SourceError) as error:
-                if not self._ledger.put_off(name, now_ms):
+                if not self._state.put_off(name, now_ms):
                     raise
                 log.warning("x-stream: whom @%s follows is not known anew: %s", name, error)
             else:
-                self._ledger.follow(followed)
+                self._state.follow(followed)
                 log.info(
                     "x-stream: @%s follows %d accounts; to read who they are has cost %.2f USD",
                     *(name, len(followed.names), followed.usd),
                 )
-        self._ledger.prepare()
-        queries = self._ledger.queries
+        self._state.prepare()
+        queries = self._state.queries
         if queries is None or not queries.rules:
             raise SourceError("there is nothing to ask X for", cap=900.0, needs_owner=True)
         return queries
@@ -163,7 +160,7 @@ class XConnection:
         asked_ms = self._clock.now_ms()
         body, headers = self._client.rules()
         there = parse_rules(body)
-        self._ledger.correct(headers, asked_ms)
+        self._state.correct(headers, asked_ms)
         return there
 
     def _change(self, changes: RuleChanges) -> RuleChanges:
@@ -173,7 +170,7 @@ class XConnection:
             self._client.delete_rules(part)
         for values in in_parts(changes.add):
             added = parse_added(self._client.add_rules(values))
-            self._ledger.rules_changed(self._clock.now_ms())
+            self._state.rules_changed(self._clock.now_ms())
             ids |= {value: added[rule_key(value)] for value in values if rule_key(value) in added}
         if changes.add or changes.delete:
             numbers = len(changes.add), len(changes.delete), len(changes.ids)
@@ -184,25 +181,25 @@ class XConnection:
 
     def _open(self) -> LineStream:
         asked_ms = self._clock.now_ms()
-        if wait := self._ledger.wait_seconds(asked_ms):
+        if wait := self._state.wait_seconds(asked_ms):
             sentence = "X's stream was connected to as often as X allows in 15 min"
             raise SourceError(sentence, retry_after=wait)
-        self._ledger.connecting(asked_ms)
+        self._state.connecting(asked_ms)
         try:
             stream = self._client.open()
         except SourceError as error:
             if _never_reached(error):
-                self._ledger.not_reached()
+                self._state.not_reached()
             raise
         if self._is_cut.is_set():  # it came too late for what was open then
             stream.close()
             raise SourceError("X's stream was ended")
         if "html" in stream.headers.get("Content-Type", ""):
             stream.close()
-            self._ledger.not_reached()
-            wait = self._ledger.refused(asked_ms, PORTAL_FIRST, PORTAL_CAP)
+            self._state.not_reached()
+            wait = self._state.refused(asked_ms, PORTAL_FIRST, PORTAL_CAP)
             raise SourceError(PORTAL, retry_after=wait)
-        self._ledger.correct(stream.headers, asked_ms)
+        self._state.correct(stream.headers, asked_ms)
         return stream
 
     def _refused(self, refusal: RefusedError) -> SourceError:
@@ -216,7 +213,7 @@ class XConnection:
             first, cap = LIMIT_FIRST, LIMIT_CAP
             if "connections" in sentence:
                 sentence = "another program holds the stream of this app on X (429)"
-        wait = self._ledger.refused(now_ms, first, cap)
+        wait = self._state.refused(now_ms, first, cap)
         wait = trouble.retry_after or wait  # the server's own word
         return SourceError(sentence, retry_after=wait, needs_owner=trouble.needs_owner)
 
@@ -235,7 +232,7 @@ def _never_reached(error: SourceError) -> bool:
 class XStream:
     """The stream of one app on X, one piece a poll; a broken one is connected to anew.
 
-    ledger: shared with the search that fills what this leaves out.
+    state: shared with the search that fills what this leaves out.
     """
 
     channel = "stream"
@@ -243,19 +240,18 @@ class XStream:
     def __init__(
         self,
         feed: Feed,
-        ledger: StreamState,
+        state: StreamState,
         connection: XConnection,
         *,
         keeps_raw: bool = False,
         budget: Budget,
     ) -> None:
         self.feed = feed
-        self._ledger = ledger
-        self._clock = ledger.clock
+        self._state = state
+        self._clock = state.clock
         self._connection = connection
         self._keeps_raw = keeps_raw
         self._budget = budget
-        self._purse = StreamSpending(budget)
         self._first_of: dict[str, str] = {}  # the keys of posts by their later versions
         self._unreadable: Counter[str] = Counter()
 
@@ -265,11 +261,11 @@ class XStream:
         SourceError when X does not deliver, with the seconds that X's rules want waited.
         """
         if not self._connection.is_open:
-            self._purse.check(self._clock.now_ms())
+            self._budget.check_stream(self._clock.now_ms())
             self._connection.open()
         try:
             yield from self._batches(self._connection.read())
-            self._purse.check(self._clock.now_ms())
+            self._budget.check_stream(self._clock.now_ms())
         except SourceError as error:
             raise self._connection.broken(error) from error
 
@@ -279,7 +275,7 @@ class XStream:
 
     def server_ms(self) -> int | None:
         """X's time, once it has said so."""
-        return self._ledger.server_ms()
+        return self._state.server_ms()
 
     def cut(self) -> None:
         """End it for good."""
@@ -304,10 +300,10 @@ class XStream:
         odd = [line.unreadable for line in read if line.unreadable]
         if odd:
             # Whatever was in it, the search reads that minute once more.
-            self._ledger.stumbled(now_ms)
+            self._state.stumbled(now_ms)
             self._note_unreadable(odd)
         sent = [line.snowflake for line in read if line.snowflake]
-        self._purse.came(len(sent) + len(odd))
+        self._budget.streamed(len(sent) + len(odd))
         billed = self._budget.charge((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
         for line in read:
             if line.post and line.post.key != f"x:{line.snowflake}":
@@ -323,13 +319,13 @@ class XStream:
             covers=self._covers(sent, now_ms),
             raw=tuple(line.raw for line in read if line.raw),
             server_ms=self.server_ms(),
-            cursor=self._ledger.cursor(),
-            billed=billed + self._ledger.owed(),
+            cursor=self._state.cursor(),
+            billed=billed + self._state.owed(),
             remark=self._budget.remark(now_ms),
         )
 
     def _covers(self, sent: list[int], now_ms: int) -> Span | None:
-        known = self._ledger.heard(now_ms)
+        known = self._state.heard(now_ms)
         # When only old posts come, newer ones are yet to come.
         is_behind = bool(sent) and snowflake_ms(max(sent)) < now_ms - LATENCY_MS
         if is_behind or known.since_ms >= known.until_ms - LATENCY_MS:
@@ -373,7 +369,7 @@ def make_x_stream(
     feed = Feed("x-stream", LAG_MS)
     wishes = parse_follow(follow)
     budget = budget or Budget()
-    ledger = StreamState(
+    state = StreamState(
         clock,
         hashtags=hashtags,
         query=query,
@@ -389,7 +385,7 @@ def make_x_stream(
         api_url=api_url,
         whole_seconds=whole_seconds,
         keeps_raw=keeps_raw,
-        moved=ledger.clock_moved,
+        moved=state.clock_moved,
         budget=budget,
     )
     stream_client = XStreamClient(
@@ -400,11 +396,11 @@ def make_x_stream(
         keeps_raw=keeps_raw,
     )
     connection = XConnection(
-        ledger,
+        state,
         stream_client,
-        FollowLists(stream_client, budget, ledger.owe),
+        FollowLists(stream_client, budget, state.owe),
         tags=() if query else hashtags,
         monotonic=monotonic,
     )
-    stream = XStream(feed, ledger, connection, keeps_raw=keeps_raw, budget=budget)
-    return stream, XFill(feed, ledger, client, stream_client, budget)
+    stream = XStream(feed, state, connection, keeps_raw=keeps_raw, budget=budget)
+    return stream, XFill(feed, state, client, stream_client, budget)

@@ -19,20 +19,13 @@ from tweetdock.sources.http import date_ms
 from tweetdock.sources.x.plan import INDEX_LAG_MS, SEAM_MS, SearchRequest
 from tweetdock.sources.x.rules import OLD_MS, Followed
 
+log = logging.getLogger(__name__)
+
 MOST_CONNECTS = 45  # X allows 50 in 15 minutes, ours and whoever else's the app is
-
-
 CONNECTS_MS = 15 * 60_000
-
-
 LASTING_MS = 20_000
-
-
 NETWORK_STEP, NETWORK_CAP = 0.25, 16.0
-
-
 LIMIT_FIRST, LIMIT_CAP = 60.0, 960.0
-
 
 # Posts of the last minute may have been on their way when a stream broke. That is more than the
 # gauge is told to wait for (LATENCY_MS): what is later still comes, but not once it has broken.
@@ -106,9 +99,6 @@ class Reconnects:
         return max(wait, self.wait_seconds(now_ms))
 
 
-log = logging.getLogger(__name__)
-
-
 class Reads:
     """A union of stretches, each complete once every query was read for it."""
 
@@ -142,7 +132,7 @@ class Work(NamedTuple):
     """One search to make: which query, and what of it."""
 
     query: int
-    ask: SearchRequest
+    request: SearchRequest
 
 
 class Gaps:
@@ -222,7 +212,7 @@ class Gaps:
                 grows = is_open and gap.until_ms == end_ms
                 is_due = not grows or gap.until_ms - gap.since_ms >= PIECE_MS
                 if is_due and (found := reads.missing(gap)):
-                    return Work(found[0], _ask(found[1]))
+                    return Work(found[0], _request(found[1]))
         return None
 
     def read(self, query: int, span: Span, served_ms: int) -> list[Span]:
@@ -247,7 +237,7 @@ def _without(spans: Iterable[Span], others: Spans) -> list[Span]:
     return [piece for span in spans for piece in others.gaps(span)]
 
 
-def _ask(gap: Span) -> SearchRequest:
+def _request(gap: Span) -> SearchRequest:
     # By times, which X takes in whole seconds: the start inclusive, the end exclusive.
     start_ms = gap.since_ms // 1000 * 1000
     end_ms = gap.until_ms // 1000 * 1000 + 1000
@@ -347,7 +337,7 @@ class StreamState:
             self._followed_json = ""
 
     def correct(self, headers: Mapping[str, str], asked_ms: int) -> None:
-        """Take X's word for the time, by an answer's Date."""
+        """Go by X's time, as an answer's Date has it."""
         server_ms = date_ms(headers)
         if server_ms is None:
             return
