@@ -17,13 +17,15 @@ from unittest.mock import patch
 from tweetdock.cli import main
 
 NOTHING: Mapping[str, str] = {}
+# What takes a few seconds, and ending, which takes two: ten times that for a busy machine.
+LIMIT, STOP_LIMIT = 60.0, 20.0
 # What coverage.py hands down to a process that it is to follow belongs to it.
 KEPT = ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 BARE = {name: os.environ[name] for name in KEPT if name in os.environ}
 
 
 def run(
-    *words: str, folder: Path, env: Mapping[str, str] = NOTHING, limit: float = 30
+    *words: str, folder: Path, env: Mapping[str, str] = NOTHING, limit: float = LIMIT
 ) -> "subprocess.CompletedProcess[str]":
     """Run to the end, in an empty folder and environment."""
     return subprocess.run(
@@ -131,11 +133,11 @@ class Running:
         """All that it said on standard error so far."""
         return "".join(self.lines)
 
-    def wait_for(self, *words: str, limit: float = 15) -> None:
+    def wait_for(self, *words: str, limit: float = LIMIT) -> None:
         """Wait until one line of the log has all the words; the wait starts anew with each call."""
         self.wait_until(lambda: any(all(w in line for w in words) for line in self.lines), limit)
 
-    def wait_until(self, condition: Callable[[], bool], limit: float = 15) -> None:
+    def wait_until(self, condition: Callable[[], bool], limit: float = LIMIT) -> None:
         """Wait for a condition on the log."""
         with self._changed:
             assert self._changed.wait_for(lambda: condition() or self._has_ended, limit), self.log
@@ -146,7 +148,7 @@ class Running:
         with self._changed:
             self.lines.clear()
 
-    def stop(self, number: int = signal.SIGTERM, limit: float = 10) -> int:
+    def stop(self, number: int = signal.SIGTERM, limit: float = STOP_LIMIT) -> int:
         """Ask it to end; its exit code."""
         self.process.send_signal(number)
         return self.process.wait(limit)

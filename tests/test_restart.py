@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Running, run_here
+from running import LIMIT, Running, run_here
 from standins.pigpiod import PulseChange, StandInPigpiod
 from standins.x_api import XApi, make_post
 
@@ -75,7 +75,7 @@ def test_one_reading_can_be_had_beside_a_gauge_at_work(api: XApi, tmp_path: Path
     with Running(folder=tmp_path, env=at_x(api, **archive)) as tweetdock:
         tweetdock.wait_for(f"{POSTS} tweets", "exact")
         # It is saved after it is logged, and before the next request.
-        assert api.wait_for_requests(len(api.requests) + 1, 15)
+        assert api.wait_for_requests(len(api.requests) + 1, LIMIT)
         assert once(api, tmp_path, **archive)["posts"] == POSTS
         assert api.posts_read == POSTS
         assert tweetdock.stop() == 0
@@ -89,15 +89,15 @@ def test_after_a_kill_the_hour_and_the_needles_are_where_they_were_though_x_is_d
         env = at_x(api, **servos, PIGPIO_PORT=str(pigpiod.port))
         with Running(folder=tmp_path, env=env) as tweetdock:
             tweetdock.wait_for(f"{POSTS} tweets", "exact")
-            assert pigpiod.wait_until(lambda: has_arrived(pigpiod.pulses), 15)
-            api.wait_for_requests(len(api.requests) + 2, 15)
+            assert pigpiod.wait_until(lambda: has_arrived(pigpiod.pulses), LIMIT)
+            api.wait_for_requests(len(api.requests) + 2, LIMIT)
             tweetdock.process.kill()
             tweetdock.process.wait()
         api.down()
         seen = len(pigpiod.pulses)
         with Running(folder=tmp_path, env=env) as tweetdock:
             tweetdock.wait_for(f"{POSTS} tweets (180° of 0..{POSTS})", "exact")
-            assert pigpiod.wait_until(lambda: len(pigpiod.pulses) > seen + 2, 15)
+            assert pigpiod.wait_until(lambda: len(pigpiod.pulses) > seen + 2, LIMIT)
             first = next(c for c in pigpiod.pulses[seen:] if c.gpio == 12 and c.pulse_us)
             assert tweetdock.stop() == 0
     assert first.pulse_us == pytest.approx(2000, abs=5)
