@@ -100,15 +100,15 @@ def decode(frames: list[bytes]) -> None:
 
 def listen(frames: list[bytes]) -> int:
     """Make batches of the frames as the source does; return how many posts they have."""
-    sieve, plan = Filter(["dockercon"]), HostPlan(["wss://host"], window_ms=3_600_000)
+    filter_, plan = Filter(["dockercon"]), HostPlan(["wss://host"], window_ms=3_600_000)
     ask = ReplayRequest("wss://host", START_US // 1000, START_US // 1000)
-    course, found = EventProgress(ask), 0
+    progress, found = EventProgress(ask), 0
     for start in range(0, len(frames), PIECE):
-        times, events = sieve.sift(frames[start : start + PIECE])
-        course.advance(times, NOW_MS)
+        times, events = filter_.find(frames[start : start + PIECE])
+        progress.advance(times, NOW_MS)
         posts = [e for e in events if isinstance(e, Matched) and e.time_us]
         gone = [e for e in events if not isinstance(e, Matched)]
-        spans = plan.record(course, NOW_MS)
+        spans = plan.record(progress, NOW_MS)
         batch = Batch(
             source="bluesky",
             posts=tuple(Post(e.key, e.author, (e.time_us or 0) // 1000) for e in posts),

@@ -124,15 +124,15 @@ def test_a_post_is_found_by_its_hashtags_whoever_writes_it_down(
     if style == 3:
         sent["commit"]["zzz"] = {"time_us": 6, "did": "did:plc:other"}
     is_ours = any(fold(tag) in set(map(fold, WANTED)) for tag in [*tags, *hidden])
-    times, events = Filter(WANTED).sift([written(sent, style)])
+    times, events = Filter(WANTED).find([written(sent, style)])
     assert times == [US]
     if is_ours:
-        (sighting,) = events
-        assert isinstance(sighting, Matched)
-        assert (sighting.key, sighting.author) == ("bluesky:did:plc:0/3k7", "bluesky:did:plc:0")
-        assert sighting.time_us == US
-        assert "\n" not in sighting.text
-        assert json.loads(sighting.text)["time_us"] == US
+        (matched,) = events
+        assert isinstance(matched, Matched)
+        assert (matched.key, matched.author) == ("bluesky:did:plc:0/3k7", "bluesky:did:plc:0")
+        assert matched.time_us == US
+        assert "\n" not in matched.text
+        assert json.loads(matched.text)["time_us"] == US
     else:
         assert events == ([Removed("bluesky:did:plc:0/3k7", US)] if operation == "update" else [])
 
@@ -146,17 +146,17 @@ def test_the_end_of_a_post_is_found_and_that_of_nothing_else(style: int) -> None
         written({"did": each["did"], "time_us": US + place, **each}, style)
         for place, each in enumerate([*others, delete_post(5)])
     ]
-    times, events = Filter(WANTED).sift(frames)
+    times, events = Filter(WANTED).find(frames)
     assert times == [US, US + 1, US + 2, US + 3, US + 4]
     assert events == [Removed("bluesky:did:plc:0/3k5", US + 4)]
 
 
 def test_hashtags_are_what_bluesky_takes_for_some() -> None:
-    sieve = Filter(["dockercon"])
+    filter_ = Filter(["dockercon"])
     link = {"$type": "app.bsky.richtext.facet#link", "uri": "x", "tag": "dockercon"}
-    assert not sieve.bears({"facets": [{"features": [link]}]})
-    assert not sieve.bears({"text": "#dockercon"})
-    assert sieve.bears({"tags": [7, None, "DockerCon"]})
+    assert not filter_.matches({"facets": [{"features": [link]}]})
+    assert not filter_.matches({"text": "#dockercon"})
+    assert filter_.matches({"tags": [7, None, "DockerCon"]})
 
 
 ODD: list[object] = [
@@ -175,10 +175,10 @@ ODD: list[object] = [
 
 @pytest.mark.parametrize("odd", ODD)
 def test_a_record_of_odd_shape_has_the_hashtags_that_can_be_made_out(odd: object) -> None:
-    sieve = Filter(["dockercon"])
-    assert not sieve.bears(odd)
-    assert not sieve.bears({"facets": odd})
-    assert sieve.bears({"facets": odd, "tags": ["dockercon"]})
+    filter_ = Filter(["dockercon"])
+    assert not filter_.matches(odd)
+    assert not filter_.matches({"facets": odd})
+    assert filter_.matches({"facets": odd, "tags": ["dockercon"]})
 
 
 JSON = st.recursive(
@@ -199,7 +199,7 @@ JSON = st.recursive(
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)))
 def test_no_frame_raises(frames: list[bytes]) -> None:
-    times, events = Filter(["dockercon"]).sift(frames)
+    times, events = Filter(["dockercon"]).find(frames)
     assert len(times) <= len(frames)
     assert len(events) <= len(frames)
 
@@ -219,17 +219,17 @@ def test_no_frame_raises(frames: list[bytes]) -> None:
 def test_a_post_that_cannot_be_named_is_a_puzzle(where: str, name: str, value: object) -> None:
     event = make_post(1, "dockercon")
     (event if where == "event" else event["commit"])[name] = value
-    _, events = Filter(["dockercon"]).sift([json.dumps({"time_us": US, **event}).encode()])
+    _, events = Filter(["dockercon"]).find([json.dumps({"time_us": US, **event}).encode()])
     (puzzle,) = events
     assert isinstance(puzzle, UnreadableEvent)
     assert puzzle.time_us == US
 
 
 def test_a_version_is_named_by_its_content_or_else_by_its_revision() -> None:
-    sieve, event = Filter(["dockercon"]), make_post(1, "dockercon")
+    filter_, event = Filter(["dockercon"]), make_post(1, "dockercon")
     names = []
     for odd in ("cid", "rev"):
-        _, events = sieve.sift([as_sent(event, US)])
+        _, events = filter_.find([as_sent(event, US)])
         assert isinstance(events[0], Matched)
         names.append(events[0].version)
         event["commit"][odd] = {"not": "a name"}
@@ -242,7 +242,7 @@ def test_an_event_in_lines_that_is_almost_too_deep_is_found_all_the_same() -> No
     sent = as_sent(event, US).decode().removesuffix("}")
     for depth in (*range(700, 1_000), 10_000, 100_000):
         odd = f'{sent},\n"x":{"[" * depth}{"]" * depth}}}'.encode()
-        _, events = Filter(["dockercon"]).sift([odd])
+        _, events = Filter(["dockercon"]).find([odd])
         (found,) = events
         assert isinstance(found, UnreadableEvent | Matched)
         assert isinstance(found, UnreadableEvent) or "\n" not in found.text
@@ -253,7 +253,7 @@ def test_recorded_events_are_read_as_they_are() -> None:
     if not folder:
         pytest.skip("no recorded events at hand: set TWEETDOCK_RECORDINGS to their folder")
     frames = (Path(folder) / "jetstream-v1.jsonl").read_bytes().splitlines()
-    times, events = Filter(["indierebellion"]).sift(frames)
+    times, events = Filter(["indierebellion"]).find(frames)
     assert times == [json.loads(frame)["time_us"] for frame in frames]
     assert [type(event) for event in events] == [Matched, Removed]
     disorder = max(earlier - later for earlier, later in pairwise(times))
@@ -272,27 +272,27 @@ def every(step_ms: int, since_ms: int, until_ms: int) -> list[int]:
 
 
 def test_what_a_connection_has_shown_is_complete_but_for_the_last_seconds() -> None:
-    course = course_from(NOW - 60_000)
-    course.advance(every(100, NOW - 65_000, NOW + 1), NOW)
-    complete, lacking = course.news(NOW)
+    progress = course_from(NOW - 60_000)
+    progress.advance(every(100, NOW - 65_000, NOW + 1), NOW)
+    complete, lacking = progress.new_spans(NOW)
     assert not lacking
     assert complete == [Span(NOW - 60_000, NOW - 200 - MARGIN_MS)]
-    assert course.news(NOW) == ([], [])
+    assert progress.new_spans(NOW) == ([], [])
 
 
 def test_a_host_that_begins_later_than_asked_lacks_what_was_before() -> None:
-    course = course_from(NOW - 600_000)
-    course.advance(every(100, NOW - 300_000, NOW), NOW)
-    complete, lacking = course.news(NOW)
+    progress = course_from(NOW - 600_000)
+    progress.advance(every(100, NOW - 300_000, NOW), NOW)
+    complete, lacking = progress.new_spans(NOW)
     assert lacking == [Span(NOW - 600_000, NOW - 299_900)]
     assert complete == [Span(NOW - 299_900, NOW - 300 - MARGIN_MS)]
 
 
 def test_a_leap_in_time_is_a_hole() -> None:
-    course = course_from(NOW - 600_000)
-    course.advance(every(100, NOW - 605_000, NOW - 400_000), NOW)
-    course.advance(every(100, NOW - 200_000, NOW), NOW)
-    complete, lacking = course.news(NOW)
+    progress = course_from(NOW - 600_000)
+    progress.advance(every(100, NOW - 605_000, NOW - 400_000), NOW)
+    progress.advance(every(100, NOW - 200_000, NOW), NOW)
+    complete, lacking = progress.new_spans(NOW)
     assert lacking == [Span(NOW - 400_100 - MARGIN_MS, NOW - 200_000)]
     assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 3_000)) == lacking
 
@@ -300,61 +300,61 @@ def test_a_leap_in_time_is_a_hole() -> None:
 @pytest.mark.parametrize(("step_ms", "hole_ms"), [(20, 2_100), (100, 3_100), (500, 16_000)])
 def test_a_silence_that_such_a_network_never_has_is_a_hole(step_ms: int, hole_ms: int) -> None:
     """Only thirty seconds were taken for one: posts were missing, and the count said exact."""
-    course, begins = course_from(NOW - 600_000), NOW - 300_000 + hole_ms
-    course.advance(every(step_ms, NOW - 605_000, NOW - 300_000), NOW)
-    course.advance(every(step_ms, begins, NOW), NOW)
-    complete, lacking = course.news(NOW)
+    progress, begins = course_from(NOW - 600_000), NOW - 300_000 + hole_ms
+    progress.advance(every(step_ms, NOW - 605_000, NOW - 300_000), NOW)
+    progress.advance(every(step_ms, begins, NOW), NOW)
+    complete, lacking = progress.new_spans(NOW)
     assert lacking == [Span(NOW - 300_000 - step_ms - MARGIN_MS, begins)]
     assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 4_000)) == lacking
 
 
 @pytest.mark.parametrize(("step_ms", "silence_ms"), [(20, 1_900), (500, 14_000), (2_000, 29_000)])
 def test_a_silence_that_may_be_chance_is_none(step_ms: int, silence_ms: int) -> None:
-    course = course_from(NOW - 600_000)
-    course.advance(every(step_ms, NOW - 605_000, NOW - 300_000), NOW)
-    course.advance(every(step_ms, NOW - 300_000 + silence_ms, NOW), NOW)
-    assert not course.news(NOW)[1]
+    progress = course_from(NOW - 600_000)
+    progress.advance(every(step_ms, NOW - 605_000, NOW - 300_000), NOW)
+    progress.advance(every(step_ms, NOW - 300_000 + silence_ms, NOW), NOW)
+    assert not progress.new_spans(NOW)[1]
 
 
 def test_a_connection_is_judged_by_the_pace_that_an_earlier_one_has_shown() -> None:
-    pace = EventRate()
+    rate = EventRate()
     first, second = (
-        EventProgress(ReplayRequest("wss://a", since, since), pace) for since in (NOW - 60_000, NOW)
+        EventProgress(ReplayRequest("wss://a", since, since), rate) for since in (NOW - 60_000, NOW)
     )
     first.advance(every(20, NOW - 60_000, NOW), NOW)
     second.advance([US, US, US, *every(20, NOW + 2_100, NOW + 2_200)], NOW + 2_200)
-    assert second.news(NOW + 2_200)[1] == [Span(NOW, NOW + 2_100)]
+    assert second.new_spans(NOW + 2_200)[1] == [Span(NOW, NOW + 2_100)]
 
 
 @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=300))
 def test_no_pace_makes_a_hole_of_less_or_more_than_is_allowed(steps: list[int]) -> None:
-    pace = EventRate()
+    rate = EventRate()
     for step in steps:
-        pace.learn(1, step * 1000)
-    assert LEAST_HOLE_MS <= pace.hole_us // 1000 <= HOLE_MS
+        rate.learn(1, step * 1000)
+    assert LEAST_HOLE_MS <= rate.hole_us // 1000 <= HOLE_MS
     if len(steps) < ENOUGH:
-        assert pace.hole_us == HOLE_MS * 1000
+        assert rate.hole_us == HOLE_MS * 1000
 
 
 def test_of_a_network_that_has_become_quiet_another_pace_is_learnt() -> None:
-    pace = EventRate()
-    course = EventProgress(ReplayRequest("wss://a", NOW, NOW), pace)
-    course.advance(every(20, NOW, NOW + 10_000), NOW + 10_000)
-    assert pace.hole_us == LEAST_HOLE_MS * 1000
-    course.advance(every(5_000, NOW + 15_000, NOW + 500_000), NOW + 500_000)
-    course.news(NOW + 500_000)
-    course.advance(every(5_000, NOW + 500_000, NOW + 1_000_000), NOW + 1_000_000)
-    assert not course.news(NOW + 1_000_000)[1]
+    rate = EventRate()
+    progress = EventProgress(ReplayRequest("wss://a", NOW, NOW), rate)
+    progress.advance(every(20, NOW, NOW + 10_000), NOW + 10_000)
+    assert rate.hole_us == LEAST_HOLE_MS * 1000
+    progress.advance(every(5_000, NOW + 15_000, NOW + 500_000), NOW + 500_000)
+    progress.new_spans(NOW + 500_000)
+    progress.advance(every(5_000, NOW + 500_000, NOW + 1_000_000), NOW + 1_000_000)
+    assert not progress.new_spans(NOW + 1_000_000)[1]
 
 
 @pytest.mark.parametrize("late_ms", [0, 1_900, 2_100, 4_900, 5_100])
 def test_from_the_end_of_a_lack_on_no_more_is_told_than_was_seen(late_ms: int) -> None:
     """There was no rewind, and yet five seconds without events were told to be complete."""
-    pace = EventRate()
-    course = EventProgress(ReplayRequest("wss://a", NOW - 300_000, NOW - 300_000), pace)
-    pace.learn(ENOUGH, ENOUGH * 20_000)
-    course.advance(every(20, NOW - 300_000 + late_ms, NOW), NOW)
-    _, lacking = course.news(NOW)
+    rate = EventRate()
+    progress = EventProgress(ReplayRequest("wss://a", NOW - 300_000, NOW - 300_000), rate)
+    rate.learn(ENOUGH, ENOUGH * 20_000)
+    progress.advance(every(20, NOW - 300_000 + late_ms, NOW), NOW)
+    _, lacking = progress.new_spans(NOW)
     first_ms = NOW - 300_000 + late_ms + 20  # the middle of three
     assert lacking == ([Span(NOW - 300_000, first_ms)] if late_ms > 2_000 else [])
 
@@ -362,23 +362,23 @@ def test_from_the_end_of_a_lack_on_no_more_is_told_than_was_seen(late_ms: int) -
 @pytest.mark.parametrize("behind_ms", [9_000, 300_000, 590_000])
 def test_events_that_stay_behind_our_clock_are_told_of(behind_ms: int) -> None:
     """With a clock that was ahead the window went on being read back for ever, without a word."""
-    plan, course = HostPlan(HOSTS, window_ms=WINDOW), course_from(NOW - 600_000)
+    plan, progress = HostPlan(HOSTS, window_ms=WINDOW), course_from(NOW - 600_000)
     for now in range(NOW, NOW + STEADY_FOR_MS, 5_000):
-        assert not plan.lost(now, course)
-        course.advance(every(500, now - behind_ms - 4_500, now - behind_ms + 1), now)
+        assert not plan.lost(now, progress)
+        progress.advance(every(500, now - behind_ms - 4_500, now - behind_ms + 1), now)
     now = NOW + STEADY_FOR_MS
-    assert abs(course.steadily_behind_ms(now) - behind_ms) < 2_000
-    assert plan.lost(now, course).endswith("behind our clock: is this machine's clock right?")
+    assert abs(progress.steadily_behind_ms(now) - behind_ms) < 2_000
+    assert plan.lost(now, progress).endswith("behind our clock: is this machine's clock right?")
 
 
 def test_a_replay_however_slow_and_the_usual_lag_are_not_told_of() -> None:
-    course, usual = course_from(NOW - 600_000), course_from(NOW - 600_000)
+    progress, usual = course_from(NOW - 600_000), course_from(NOW - 600_000)
     for second in range(0, 300, 5):
         now = NOW + second * 1000
         begins = NOW - 600_000 + second * 1200
-        course.advance(every(500, begins, begins + 6_000), now)
+        progress.advance(every(500, begins, begins + 6_000), now)
         usual.advance(every(500, now - 12_000, now - 6_000), now)
-        assert not course.steadily_behind_ms(now)
+        assert not progress.steadily_behind_ms(now)
         assert not usual.steadily_behind_ms(now)
 
 
@@ -395,26 +395,26 @@ def test_single_odd_times_change_nothing_to_speak_of(
     real, newest = set(times), 0
     for place, time_us in zip(sorted(places, reverse=True), odd, strict=False):
         times.insert(place * 4, time_us)  # any nearer would bear each other out
-    course, spans = course_from(NOW - 300_000), Spans()
+    progress, spans = course_from(NOW - 300_000), Spans()
     for start in range(0, len(times), piece):
-        course.advance(times[start : start + piece], NOW)
+        progress.advance(times[start : start + piece], NOW)
         newest = max([newest, *real.intersection(times[start : start + piece])])
-        complete, lacking = course.news(NOW)
+        complete, lacking = progress.new_spans(NOW)
         assert not lacking
         for span in complete:
             assert span.until_ms <= newest // 1000
             spans.add(span)
     assert not spans.gaps(Span(NOW - 300_000, NOW - 10_000))
-    assert course.ahead_ms is None
+    assert progress.ahead_ms is None
 
 
 def test_many_events_of_the_future_say_that_our_clock_is_behind() -> None:
-    course = course_from(NOW - 10_000)
-    course.advance(every(10, NOW + 50_000, NOW + 50_000 + 10 * (AGREEING - 1)), NOW)
-    assert course.ahead_ms is None
-    course.advance([(NOW + 51_000) * 1000], NOW)
-    assert course.ahead_ms == NOW + 50_000
-    assert course.news(NOW) == ([], [])
+    progress = course_from(NOW - 10_000)
+    progress.advance(every(10, NOW + 50_000, NOW + 50_000 + 10 * (AGREEING - 1)), NOW)
+    assert progress.ahead_ms is None
+    progress.advance([(NOW + 51_000) * 1000], NOW)
+    assert progress.ahead_ms == NOW + 50_000
+    assert progress.new_spans(NOW) == ([], [])
 
 
 # What is asked for next.
@@ -425,21 +425,21 @@ def replay(
 ) -> EventProgress:
     """What a host says that has all but `lost`."""
     assert ask.cursor_ms is not None
-    course = EventProgress(ask)
+    progress = EventProgress(ask)
     times = every(200, ask.cursor_ms, until_ms + 1)
-    course.advance(
+    progress.advance(
         [t for t in times if not lost or not lost.since_ms < t // 1000 <= lost.until_ms], NOW
     )
-    plan.record(course, NOW)
-    return course
+    plan.record(progress, NOW)
+    return progress
 
 
 def test_first_the_whole_window_is_asked_for_and_then_what_is_missing() -> None:
     plan = HostPlan(HOSTS, window_ms=WINDOW)
     ask = plan.next(NOW)
     assert ask == ReplayRequest("wss://a", NOW - WINDOW, NOW - WINDOW - REWIND_MS)
-    course = replay(plan, ask)
-    assert not plan.should_leave(course, NOW)
+    progress = replay(plan, ask)
+    assert not plan.should_leave(progress, NOW)
     plan.failed()
     again = plan.next(NOW + 1000)
     assert again.host == "wss://b"
@@ -460,11 +460,11 @@ def test_what_was_seen_already_is_not_replayed_for_the_sake_of_a_gap_before_it()
     plan = HostPlan(HOSTS, window_ms=WINDOW, bookmark=Bookmark("", seen))
     ask = plan.next(NOW)
     assert ask.since_ms == NOW - 3_000_000
-    course = replay(plan, ask, until_ms=NOW - 2_950_000)
-    assert not plan.should_leave(course, NOW)
-    course.advance(every(200, NOW - 2_950_000, NOW - 2_890_000), NOW)
-    plan.record(course, NOW)
-    assert plan.should_leave(course, NOW)
+    progress = replay(plan, ask, until_ms=NOW - 2_950_000)
+    assert not plan.should_leave(progress, NOW)
+    progress.advance(every(200, NOW - 2_950_000, NOW - 2_890_000), NOW)
+    plan.record(progress, NOW)
+    assert plan.should_leave(progress, NOW)
     assert plan.next(NOW).since_ms == NOW - 1000
 
 
@@ -474,8 +474,8 @@ def test_each_host_is_asked_once_for_what_none_has() -> None:
     for _ in HOSTS:
         ask = plan.next(NOW)
         asked.append((ask.host, ask.since_ms > NOW - WINDOW))
-        course = replay(plan, ask, lost=lost)
-        leaves = plan.should_leave(course, NOW)
+        progress = replay(plan, ask, lost=lost)
+        leaves = plan.should_leave(progress, NOW)
         assert leaves == (len(asked) < 3)
     assert asked == [("wss://a", False), ("wss://b", True), ("wss://c", True)]
     assert plan.lost(NOW).startswith("no Jetstream host has all posts from ")
@@ -485,12 +485,12 @@ def test_each_host_is_asked_once_for_what_none_has() -> None:
 
 def test_a_host_that_broke_down_is_not_tried_for_an_old_gap_again_and_again() -> None:
     plan, lost = HostPlan(HOSTS[:2], window_ms=WINDOW), Span(NOW - 900_000, NOW - 600_000)
-    course = replay(plan, plan.next(NOW), lost=lost)
-    assert plan.should_leave(course, NOW)
+    progress = replay(plan, plan.next(NOW), lost=lost)
+    assert plan.should_leave(progress, NOW)
     plan.failed()
     assert plan.next(NOW).host == "wss://a"
-    course = replay(plan, plan.next(NOW))
-    assert not plan.should_leave(course, NOW)
+    progress = replay(plan, plan.next(NOW))
+    assert not plan.should_leave(progress, NOW)
     assert not plan.lost(NOW)
 
 
@@ -510,9 +510,9 @@ def test_events_far_older_than_asked_for_are_no_reason_to_ask_the_same_again() -
     plan = HostPlan(HOSTS, window_ms=WINDOW, bookmark=Bookmark("", (Span(0, NOW - 1000),)))
     ask = plan.next(NOW)
     for older_ms, by_ms in ((SKIP_MS - 5_000, 0), (SKIP_MS + 5_000, SKIP_MS + 5_000)):
-        course = EventProgress(ask)
-        course.advance([(ask.since_ms - older_ms) * 1000] * 3, NOW)
-        assert plan.older_by_ms(course) == by_ms
+        progress = EventProgress(ask)
+        progress.advance([(ask.since_ms - older_ms) * 1000] * 3, NOW)
+        assert plan.older_by_ms(progress) == by_ms
     tip = EventProgress(ReplayRequest(ask.host, NOW, None))
     tip.advance([(NOW - WINDOW) * 1000] * 3, NOW)
     assert not plan.older_by_ms(tip)
@@ -523,9 +523,9 @@ def test_old_events_of_the_future_make_the_newest_tell_the_time() -> None:
     plan.clock_moved(NOW, by_old_events=True)
     ask = plan.next(NOW)
     assert ask.cursor_ms is None
-    course = EventProgress(ask)
-    course.advance([US, US, US], NOW)
-    assert plan.should_leave(course, NOW)
+    progress = EventProgress(ask)
+    progress.advance([US, US, US], NOW)
+    assert plan.should_leave(progress, NOW)
     assert plan.next(NOW).since_ms == NOW - WINDOW
 
 

@@ -327,7 +327,7 @@ def test_what_is_too_old_for_the_window_is_not_brought_any_more() -> None:
 
 
 def test_a_post_keeps_its_first_moment_with_its_author_and_odd_names_are_kept() -> None:
-    tape = Recording()
+    recording = Recording()
     posts = [
         Post("a\ud800", "late", 500),
         Post("b", "\udfff", 300),
@@ -336,11 +336,11 @@ def test_a_post_keeps_its_first_moment_with_its_author_and_odd_names_are_kept() 
         Post("c", "late", 100),
     ]
     for post in posts:
-        tape.add(post)
-    tape.close()
-    assert len(tape) == 3
-    assert [tape[n] for n in range(3)] == [posts[2], posts[4], posts[1]]
-    assert [*Schedule(tape, 1000, loops=False).posts_in(Span(999, 1199))] == [
+        recording.add(post)
+    recording.close()
+    assert len(recording) == 3
+    assert [recording[n] for n in range(3)] == [posts[2], posts[4], posts[1]]
+    assert [*Schedule(recording, 1000, loops=False).posts_in(Span(999, 1199))] == [
         Post("a\ud800", "first", 1000),
         Post("c", "late", 1000),
     ]
@@ -350,12 +350,12 @@ def test_a_post_takes_little_room() -> None:
     number = 5_000
     tracemalloc.start()
     try:
-        tape = Recording()
+        recording = Recording()
         for n in range(number):
             ms = DAY_MS + (n * 7919 % number) * 1000
-            tape.add(Post(f"x:{1_407_125_775_102_717_348 + n}", f"x:{n % 100}", ms))
+            recording.add(Post(f"x:{1_407_125_775_102_717_348 + n}", f"x:{n % 100}", ms))
         filling, _ = tracemalloc.get_traced_memory()
-        tape.close()
+        recording.close()
         closed, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

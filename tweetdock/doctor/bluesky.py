@@ -124,7 +124,7 @@ class BlueskyCheckup:
                     break
                 raise
             number += len(frames)
-            event_times, _ = filter_.sift(frames)
+            event_times, _ = filter_.find(frames)
             if event_times:
                 return event_times[-1]
         raise SourceError(f"{host} sends nothing with a time: is it a Jetstream host?")

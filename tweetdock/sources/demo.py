@@ -1,4 +1,4 @@
-"""A simulated hashtag: an endless conference, the same posts for the same moments."""
+"""A simulated hashtag: an endless conference, with the same posts for the same moments."""
 
 import math
 import random

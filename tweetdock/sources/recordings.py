@@ -18,7 +18,6 @@ from tweetdock.sources.x.posts import snowflake_ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
 LARGEST_DOCUMENT = 8 << 20  # bytes: of a file that is one JSON document over many lines
 EARLIEST_MS, LATEST_MS = 946_684_800_000, 4_102_444_800_000  # the years 2000 and 2100
 _LONGEST_DATE = 64
@@ -36,7 +35,7 @@ _NOTICES = {
 class Recording:
     """The posts of a file in the order of time, each key once, at the first moment it is given.
 
-    times: when each was made, in Unix milliseconds; in order once the tape is closed.
+    times: when each was made, in Unix milliseconds; in order once the recording is closed.
     Some 50 bytes a post of X and 70 an author at a million posts; while it is being filled, 40
     more a post.
     """
@@ -61,7 +60,7 @@ class Recording:
         return len(set(self._authors))
 
     def add(self, post: Post) -> None:
-        """Add a post, before the tape is closed."""
+        """Add a post, before the recording is closed."""
         row = self._known.add(fingerprint(post.key, self._salted)) - 1
         author = self._names.setdefault(post.author, len(self._names))
         if row < 0:
@@ -99,7 +98,7 @@ Entry = Post | PostError | TornError | None
 
 
 class RecordingSummary:
-    """What was found in a file, by number and kind, and how to tell it."""
+    """How many entries a file has, of which kinds, and what to say of them."""
 
     def __init__(self) -> None:
         self.entries = 0

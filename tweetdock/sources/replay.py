@@ -17,8 +17,6 @@ from tweetdock.sources.recordings import Entry, Recording, RecordingSummary, Tex
 log = logging.getLogger(__name__)
 
 LEAST_REST_MS, ONLY_REST_MS = 1_000, 60_000
-
-
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 STEP_SECONDS = 30.0  # of the clock, so that no fast one takes a pause for silence
 GRACE_SECONDS = 1.0  # a poll may be this late before the lack of it counts as a gap
@@ -28,17 +26,17 @@ LONG_SILENCE_MS = 86_400_000
 
 
 class Schedule:
-    """When which post of a closed tape is played: the first at `start_ms`, all at their distance.
+    """When each post of a closed recording is played: the first at `start_ms`, all as far apart.
 
     Stateless: any stretch of time can be asked for again. Times in Unix milliseconds.
     """
 
-    def __init__(self, tape: Recording, start_ms: int, *, loops: bool) -> None:
-        self._tape = tape
+    def __init__(self, recording: Recording, start_ms: int, *, loops: bool) -> None:
+        self._recording = recording
         self._start_ms = start_ms
         self._loops = loops
-        self._first_ms, self._last_ms = tape.times[0], tape.times[-1]
-        self._round_ms = self._last_ms - self._first_ms + _rest_ms(tape.times)
+        self._first_ms, self._last_ms = recording.times[0], recording.times[-1]
+        self._round_ms = self._last_ms - self._first_ms + _rest_ms(recording.times)
 
     def posts_in(self, span: Span) -> Iterator[Post]:
         """The posts of a stretch of time, soonest first."""
@@ -47,19 +45,19 @@ class Schedule:
         (first_turn, _), (last_turn, _) = map(self._place, span)
         for turn in range(first_turn, last_turn + 1):
             by_ms = self._start_ms + turn * self._round_ms - self._first_ms
-            first = bisect_right(self._tape.times, span.since_ms - by_ms)
-            for number in range(first, bisect_right(self._tape.times, span.until_ms - by_ms)):
-                post = self._tape[number]
+            first = bisect_right(self._recording.times, span.since_ms - by_ms)
+            for number in range(first, bisect_right(self._recording.times, span.until_ms - by_ms)):
+                post = self._recording[number]
                 key = f"{post.key} (round {turn + 1})" if turn else post.key
                 yield Post(key, post.author, post.created_ms + by_ms)
 
     def next_after(self, now_ms: int) -> int | None:
         """When the next post is due; None after the last."""
         turn, file_ms = self._place(now_ms)
-        number = bisect_right(self._tape.times, file_ms)
+        number = bisect_right(self._recording.times, file_ms)
         begin_ms = self._start_ms + turn * self._round_ms
-        if number < len(self._tape):
-            return begin_ms + self._tape.times[number] - self._first_ms
+        if number < len(self._recording):
+            return begin_ms + self._recording.times[number] - self._first_ms
         return begin_ms + self._round_ms if self._loops else None
 
     def file_ms(self, now_ms: int) -> int | None:
@@ -118,20 +116,20 @@ class Replay:
         self._until_ms: int | None = None
         self._file = path.name
         self._cut = threading.Event()
-        self._tape = Recording()
-        self._program: Schedule | None = None
-        self._recording = RecordingReader(name, path, lines)
-        self._recording.glance(self._tape)
+        self._recording = Recording()
+        self._schedule: Schedule | None = None
+        self._reader = RecordingReader(name, path, lines)
+        self._reader.read_first(self._recording)
 
     def poll(self) -> Iterator[Batch]:
         """What has become due; the first time, after the file has been read."""
-        if self._program is None:
+        if self._schedule is None:
             yield from self._load()
-            self._program = Schedule(self._tape, self._clock.now_ms(), loops=self._loops)
+            self._schedule = Schedule(self._recording, self._clock.now_ms(), loops=self._loops)
         now_ms = self._clock.now_ms()
         span = self._span(now_ms)
-        posts = self._program.posts_in(span)
-        remark = self._remark(self._program, now_ms)
+        posts = self._schedule.posts_in(span)
+        remark = self._remark(self._schedule, now_ms)
         piece = tuple(islice(posts, PIECE))
         while rest := tuple(islice(posts, PIECE)):
             yield Batch(source=self.feed.source, posts=piece, has_more=True, remark=remark)
@@ -142,7 +140,7 @@ class Replay:
     def pause(self) -> Pause:
         """Until the next post is due, within bounds."""
         now_ms = self._clock.now_ms()
-        due_ms = self._program.next_after(now_ms) if self._program else now_ms
+        due_ms = self._schedule.next_after(now_ms) if self._schedule else now_ms
         seconds = self._step if due_ms is None else (due_ms - now_ms) / 1000 / self._speed
         return Pause(min(self._step, max(SHORTEST_PAUSE, seconds)))
 
@@ -154,23 +152,23 @@ class Replay:
         self._cut.set()
 
     def _load(self) -> Iterator[Batch]:
-        for count in self._recording.read(self._tape):
+        for count in self._reader.read(self._recording):
             if self._cut.is_set():
                 raise SourceError(f"the reading of {self._file} was ended")
             if count % PIECE == 0:
                 # A sign of life: a long file takes minutes on a small machine.
-                posts = counted(len(self._tape), "post", "posts")
+                posts = counted(len(self._recording), "post", "posts")
                 remark = f"reading {self._file}: {posts} so far"
                 yield Batch(source=self.feed.source, has_more=True, remark=remark)
-        self._tape.close()
-        self._announce(self._tape.times)
+        self._recording.close()
+        self._announce(self._recording.times)
 
     def _announce(self, times: Sequence[int]) -> None:
         log.info(
             "%s: %s by %s, %s to %s",
             self.feed.name,
             counted(len(times), "post", "posts"),
-            counted(self._tape.authors, "author", "authors"),
+            counted(self._recording.authors, "author", "authors"),
             *(_moment(times[0]), _moment(times[-1])),
         )
         silences = ((later - sooner, sooner) for sooner, later in pairwise(times))
@@ -188,8 +186,8 @@ class Replay:
             since_ms = max(since_ms, self._until_ms)
         return Span(since_ms, now_ms)
 
-    def _remark(self, program: "Schedule", now_ms: int) -> str:
-        file_ms = program.file_ms(now_ms)
+    def _remark(self, schedule: "Schedule", now_ms: int) -> str:
+        file_ms = schedule.file_ms(now_ms)
         if file_ms is None:
             return "the replay has ended"
         pace = "" if self._speed == 1 else f", {self._speed:g} times as fast"
@@ -197,32 +195,32 @@ class Replay:
 
 
 class RecordingReader:
-    """A file on its way onto a tape, entry by entry."""
+    """Reads a file into a recording, entry by entry."""
 
     def __init__(self, name: str, path: Path, lines: Callable[[Path], Iterator[Text]]) -> None:
         self._name = name
         self._path = path
-        self._findings = RecordingSummary()
+        self._summary = RecordingSummary()
         self._entries: Iterator[Entry] = entries(self._texts(lines))
 
-    def glance(self, tape: Recording) -> None:
+    def read_first(self, recording: Recording) -> None:
         """Read up to the first post; UnavailableError if it is clear that there is none."""
-        for count in self.read(tape):
-            if len(tape) or count == GLANCE:
+        for count in self.read(recording):
+            if len(recording) or count == GLANCE:
                 return
 
-    def read(self, tape: Recording) -> Iterator[int]:
+    def read(self, recording: Recording) -> Iterator[int]:
         """Read on, counting the entries; UnavailableError if there was no post in the end."""
         for entry in self._entries:
-            self._findings.count(entry)
+            self._summary.count(entry)
             if isinstance(entry, Post):
-                tape.add(entry)
-            yield self._findings.entries
-        if not len(tape):
-            found = "; ".join((*self._findings.sentences, *self._findings.others))
+                recording.add(entry)
+            yield self._summary.entries
+        if not len(recording):
+            found = "; ".join((*self._summary.sentences, *self._summary.others))
             reason = f"has no posts to count: {found}" if found else "is empty"
             raise UnavailableError(f"{self._path} {reason}")
-        for sentence in self._findings.sentences:
+        for sentence in self._summary.sentences:
             log.warning("%s: %s", self._name, sentence)
 
     def _texts(self, lines: Callable[[Path], Iterator[Text]]) -> Iterator[Text]:

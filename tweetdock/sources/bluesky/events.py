@@ -1,4 +1,4 @@
-"""Bluesky's events as Jetstream sends them; only those that may concern us are decoded."""
+"""Bluesky's events as Jetstream sends them; only those that may be posts of ours are decoded."""
 
 import json
 import re
@@ -48,7 +48,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableEvent:
-    """A frame that may be a post of ours and cannot be made out: what it lacks."""
+    """A frame that may be a post of ours and cannot be read: what it lacks."""
 
     lack: str
     time_us: int | None = None
@@ -64,7 +64,7 @@ def fold(hashtag: str) -> str:
 
 
 class Filter:
-    """Finds in frames what concerns posts with one of the hashtags.
+    """Finds the posts with one of the hashtags in frames, their changes and deletions.
 
     Wire: https://github.com/bluesky-social/jetstream, version 1.
     """
@@ -75,7 +75,7 @@ class Filter:
         self._plain = tuple(tag.encode() for tag in self._wanted if tag.isascii())
         self._has_odd = any(tag.isascii() and not _PLAIN.fullmatch(tag) for tag in self._wanted)
 
-    def sift(self, frames: Sequence[bytes]) -> tuple[list[int], list[Event]]:
+    def find(self, frames: Sequence[bytes]) -> tuple[list[int], list[Event]]:
         """The times of the frames in Unix microseconds, as far as they have one, and our events."""
         times: list[int] = []
         events: list[Event] = []
@@ -87,13 +87,13 @@ class Filter:
                 continue
             time_us, operation, collection = head.groups()
             is_post = collection == b"app.bsky.feed.post"
-            if is_post and (operation != b"create" or self._may_bear(frame)):
+            if is_post and (operation != b"create" or self._may_match(frame)):
                 self._decode(frame, times, events)
             else:
                 times.append(int(time_us))
         return times, events
 
-    def _may_bear(self, frame: bytes) -> bool:
+    def _may_match(self, frame: bytes) -> bool:
         """Whether a frame may hold a post with one of our hashtags; False is certain.
 
         Inside of a string each quote is escaped: no text can look like a key.
@@ -114,7 +114,7 @@ class Filter:
             text = frame.decode()
             event = json.loads(text)
         except (ValueError, RecursionError):
-            if frame.strip() and self._may_bear(frame):
+            if frame.strip() and self._may_match(frame):
                 events.append(UnreadableEvent("is no JSON"))
             return
         if not isinstance(event, dict):
@@ -132,7 +132,7 @@ class Filter:
         self, event: dict[str, Any], commit: dict[str, Any], time_us: int | None, text: str
     ) -> Event | None:
         operation = commit.get("operation")
-        is_ours = self.bears(commit.get("record"))
+        is_ours = self.matches(commit.get("record"))
         if not is_ours and operation not in ("update", "delete"):
             return None
         did, rkey = event.get("did"), commit.get("rkey")
@@ -147,7 +147,7 @@ class Filter:
         version = f"{key}@{versions[0] if versions else ''}"
         return Matched(key, f"bluesky:{did}", time_us, version, _as_line(text, event))
 
-    def bears(self, record: object) -> bool:
+    def matches(self, record: object) -> bool:
         """Whether a post's record has one of our hashtags, in its text or beside it."""
         return any(fold(tag) in self._wanted for tag in _tags(record))
 

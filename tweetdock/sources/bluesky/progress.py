@@ -22,8 +22,6 @@ STEADY_MS = 5_000  # a replay comes nearer by more than that
 STEADY_FOR_MS = 60_000  # in that time
 FUTURE_MS = 2_500  # what is later than now by more is wrong, or our clock is
 AGREEING = 8  # so many events in a row are believed rather than our own clock
-
-
 SEAM_MS = 2_000
 REWIND_MS = LATE_MS  # events are not quite in order, and hosts' times differ a little
 SKIP_MS = 600_000  # what was seen already and is longer than that is not worth its replay
@@ -43,9 +41,9 @@ class ReplayRequest:
 
 
 class EventRate:
-    """How closely events follow each other: as closely in a replay as in life, at every host.
+    """How closely events follow each other: the same at every host, in a replay as live.
 
-    So one is kept for all connections: on what was learnt from one the next is judged.
+    So one is kept for all connections: the next is judged by what was learnt from the last.
     """
 
     def __init__(self) -> None:
@@ -85,16 +83,16 @@ class EventProgress:
     No single event is believed: time has come as far as the earliest of three in a row says. So
     one that is off can neither complete the past nor hide the future.
 
-    told_ms: up to where everything is complete, by the last `news()`; None before three events
+    reported_ms: up to where all is complete, by the last `new_spans()`; None before three events
     came. ahead_ms: what time it is by events that our clock takes for future ones; None as long
-    as it may be right. pace: what earlier connections have shown of it.
+    as it may be right. rate: what earlier connections have shown of it.
     """
 
-    def __init__(self, ask: ReplayRequest, pace: EventRate | None = None) -> None:
+    def __init__(self, ask: ReplayRequest, rate: EventRate | None = None) -> None:
         self.ask = ask
-        self._pace = pace or EventRate()
+        self._rate = rate or EventRate()
         self._steady: tuple[int, int] | None = None
-        self.told_ms: int | None = None
+        self.reported_ms: int | None = None
         self.ahead_ms: int | None = None
         self._position_us = 0
         self._last: list[int] = []
@@ -105,17 +103,17 @@ class EventProgress:
     @property
     def position_ms(self) -> int | None:
         """How far; None before three events came."""
-        return None if self.told_ms is None else self._position_us // 1000
+        return None if self.reported_ms is None else self._position_us // 1000
 
     def advance(self, times_us: Iterable[int], now_ms: int) -> None:
-        """Take the times of the next events in Unix microseconds; now_ms: what our clock says."""
+        """Go on by the times of the next events (Unix microseconds); now_ms: by our clock."""
         limit = (now_ms + FUTURE_MS) * 1000
         times = iter(times_us)
-        if self.told_ms is None and not self._begin(times, limit):
+        if self.reported_ms is None and not self._begin(times, limit):
             return
         before, last = self._last[-2:]
         position, future = self._position_us, self._future
-        hole, steps, passed = self._pace.hole_us, 0, 0
+        hole, steps, passed = self._rate.hole_us, 0, 0
         for time_us in times:
             if time_us > limit:
                 self._meet_future(time_us)
@@ -127,20 +125,20 @@ class EventProgress:
             before, last = last, time_us
             if low > position:
                 if low - position > hole:
-                    self._pace.learn(steps, passed)
+                    self._rate.learn(steps, passed)
                     self._miss(position, low)
-                    hole, steps, passed = self._pace.hole_us, 0, 0
+                    hole, steps, passed = self._rate.hole_us, 0, 0
                 else:
                     steps += 1
                     passed += low - position
                 position = low
-        self._pace.learn(steps, passed)
+        self._rate.learn(steps, passed)
         self._last, self._position_us = [before, last], position
         self._watch(now_ms)
 
     def is_plausible(self, time_us: int, before_ms: int | None, now_ms: int) -> bool:
         """Whether an event may be so dated that came after `before_ms` and before our position."""
-        here = self.ask.since_ms if self.told_ms is None else self._position_us // 1000
+        here = self.ask.since_ms if self.reported_ms is None else self._position_us // 1000
         low = min(here, self.ask.since_ms) if before_ms is None else before_ms
         return low - HOLE_MS <= time_us // 1000 <= min(here + HOLE_MS, now_ms + FUTURE_MS)
 
@@ -153,13 +151,13 @@ class EventProgress:
         is_late = behind_ms > LATE_TIP_MS and now_ms - since_ms >= STEADY_FOR_MS
         return behind_ms if is_late else 0
 
-    def news(self, now_ms: int) -> tuple[list[Span], list[Span]]:
+    def new_spans(self, now_ms: int) -> tuple[list[Span], list[Span]]:
         """What is complete by now, and what this host lacks, since the last time."""
-        if self.told_ms is not None:
+        if self.reported_ms is not None:
             until = min(self._position_us // 1000 - MARGIN_MS, now_ms)
-            if until > self.told_ms:
-                self._complete.append(Span(self.told_ms, until))
-                self.told_ms = until
+            if until > self.reported_ms:
+                self._complete.append(Span(self.reported_ms, until))
+                self.reported_ms = until
         complete, self._complete = self._complete, []
         lacking, self._lacking = self._lacking, []
         return complete, lacking
@@ -179,13 +177,13 @@ class EventProgress:
     def _start(self, first_us: int) -> None:
         self._position_us, first = first_us, first_us // 1000
         since, cursor = self.ask.since_ms, self.ask.cursor_ms
-        self.told_ms = first
+        self.reported_ms = first
         if cursor is None:
             return
-        # From the end of a lack on there was no rewind: what is not seen is told of no further
-        # than the network may have been silent.
-        if first <= max(since, cursor + min(LATE_MS, self._pace.hole_us // 1000)):
-            self.told_ms = since
+        # After a stretch that the host lacks there was no rewind: what is not seen counts as
+        # complete no further than the network may have been silent.
+        if first <= max(since, cursor + min(LATE_MS, self._rate.hole_us // 1000)):
+            self.reported_ms = since
         else:
             self._lacking.append(Span(since, first))
 
@@ -195,14 +193,14 @@ class EventProgress:
             self._steady = now_ms, behind_ms
 
     def _miss(self, position_us: int, low_us: int) -> None:
-        self._pace.miss()
-        told, low = self.told_ms, low_us // 1000
-        if told is None or low <= told:
+        self._rate.miss()
+        reported, low = self.reported_ms, low_us // 1000
+        if reported is None or low <= reported:
             return
-        until = max(told, position_us // 1000 - MARGIN_MS)
-        self._complete.append(Span(told, until))
+        until = max(reported, position_us // 1000 - MARGIN_MS)
+        self._complete.append(Span(reported, until))
         self._lacking.append(Span(until, low))
-        self.told_ms = low
+        self.reported_ms = low
 
     def _meet_future(self, time_us: int) -> None:
         self._future.append(time_us)
@@ -211,7 +209,7 @@ class EventProgress:
 
 
 class HostPlan:
-    """What was had from which host, and so what is to be asked for next.
+    """What has been received from which host, and so what to ask for next.
 
     A host replays from a cursor on, up to now. The cursor is where the oldest gap begins that
     the host has not shown to lack itself; each host is asked for a gap until one has it or all
@@ -260,10 +258,10 @@ class HostPlan:
         cursor_ms = max([since - REWIND_MS, *(end for end in ends if end <= since)])
         return ReplayRequest(host, since, cursor_ms)
 
-    def record(self, course: EventProgress, now_ms: int) -> list[Span]:
-        """Take what a connection has made complete since the last time, and return it."""
+    def record(self, progress: EventProgress, now_ms: int) -> list[Span]:
+        """Note what a connection has made complete since the last time, and return it."""
         floor = now_ms - self._window_ms
-        complete, lacking = course.news(now_ms)
+        complete, lacking = progress.new_spans(now_ms)
         self._seen.forget_before(floor)
         for span in complete:
             self._seen.add(span)
@@ -271,20 +269,20 @@ class HostPlan:
         for lack in self._lacking.values():
             lack.forget_before(floor)
         for span in lacking:
-            self._lacking[course.ask.host].add(span)
+            self._lacking[progress.ask.host].add(span)
         return complete
 
     def failed(self) -> None:
         """The connection failed: it is another host's turn."""
         self._at = (self._at + 1) % len(self._hosts)
 
-    def met_too_large(self, course: EventProgress) -> None:
+    def met_too_large(self, progress: EventProgress) -> None:
         """A host's next event is too large to be read: from there on it is not asked, for a bit."""
         step = STEP_MS << min(self._too_large, 12)
         self._too_large += 1
-        since = course.told_ms if course.told_ms is not None else course.ask.since_ms
-        position = course.position_ms if course.position_ms is not None else since
-        self._lacking[course.ask.host].add(Span(since, max(position, since) + step))
+        since = progress.reported_ms if progress.reported_ms is not None else progress.ask.since_ms
+        position = progress.position_ms if progress.position_ms is not None else since
+        self._lacking[progress.ask.host].add(Span(since, max(position, since) + step))
 
     def clock_moved(self, now_ms: int, *, by_old_events: bool = False) -> None:
         """The clock was corrected and says `now_ms`: what it has left behind must be read again.
@@ -294,29 +292,31 @@ class HostPlan:
         self._seen.forget_before(now_ms - self._window_ms + SEAM_MS)
         self._asks_the_time = by_old_events
 
-    def older_by_ms(self, course: EventProgress) -> int:
+    def older_by_ms(self, progress: EventProgress) -> int:
         """By how much a host's events are older than asked for, if it is no use to ask again."""
-        position = course.position_ms
-        older = course.ask.since_ms - position if position is not None else 0
-        return older if course.ask.cursor_ms is not None and older > SKIP_MS else 0
+        position = progress.position_ms
+        older = progress.ask.since_ms - position if position is not None else 0
+        return older if progress.ask.cursor_ms is not None and older > SKIP_MS else 0
 
-    def should_leave(self, course: EventProgress, now_ms: int) -> bool:
+    def should_leave(self, progress: EventProgress, now_ms: int) -> bool:
         """Whether another connection does better now: elsewhere, or from a later moment on."""
-        if course.position_ms is None or course.told_ms is None:
+        if progress.position_ms is None or progress.reported_ms is None:
             return False
         if self._asks_the_time:
             self._asks_the_time = False
             return True
-        told, host = course.told_ms, self._hosts[self._at]
-        ahead = self._gaps(host, Span(told, max(told, now_ms)))
-        if (ahead[0].since_ms if ahead else now_ms) - course.position_ms > SKIP_MS:
+        reported, host = progress.reported_ms, self._hosts[self._at]
+        ahead = self._gaps(host, Span(reported, max(reported, now_ms)))
+        if (ahead[0].since_ms if ahead else now_ms) - progress.position_ms > SKIP_MS:
             return True
-        return course.position_ms >= now_ms - CAUGHT_UP_MS and self._goes_elsewhere(told, now_ms)
+        return progress.position_ms >= now_ms - CAUGHT_UP_MS and self._goes_elsewhere(
+            reported, now_ms
+        )
 
-    def _goes_elsewhere(self, told: int, now_ms: int) -> bool:
+    def _goes_elsewhere(self, reported: int, now_ms: int) -> bool:
         if all(not list(lack) for lack in self._lacking.values()):
             return False
-        worth = Span(now_ms - self._window_ms + WORTH_MS, told)
+        worth = Span(now_ms - self._window_ms + WORTH_MS, reported)
         for step in range(1, len(self._hosts)):
             place = (self._at + step) % len(self._hosts)
             host = self._hosts[place]
@@ -327,13 +327,13 @@ class HostPlan:
                 return True
         return False
 
-    def is_behind(self, course: EventProgress, now_ms: int) -> bool:
+    def is_behind(self, progress: EventProgress, now_ms: int) -> bool:
         """Whether more of the window's past is on its way."""
-        return course.position_ms is None or course.position_ms < now_ms - CAUGHT_UP_MS
+        return progress.position_ms is None or progress.position_ms < now_ms - CAUGHT_UP_MS
 
-    def lost(self, now_ms: int, course: EventProgress | None = None) -> str:
+    def lost(self, now_ms: int, progress: EventProgress | None = None) -> str:
         """Why a stretch of the window never will come; empty if all may."""
-        if course and (behind_ms := course.steadily_behind_ms(now_ms)):
+        if progress and (behind_ms := progress.steadily_behind_ms(now_ms)):
             behind = duration(behind_ms / 1000)
             return f"its events are {behind} behind our clock: is this machine's clock right?"
         pieces = [Span(now_ms - self._window_ms, now_ms)]

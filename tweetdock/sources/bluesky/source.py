@@ -25,19 +25,18 @@ from tweetdock.sources.polling import Pause
 
 log = logging.getLogger(__name__)
 
-
 LAG_MS = 10_000
 LASTING_MS = 60_000  # a connection that held so long was none that fails again and again
 MOST_CORRECTIONS = 3  # of our clock in an hour; with more, hosts may send us round in circles
 HOUR_MS = 3_600_000
-NEWS_MS = 1_000  # coverage alone is told in no smaller pieces
-REPLAYED_NEWS_MS = 10_000  # nor in these, while a replay is under way
+PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
+REPLAYED_PIECE_MS = 10_000  # nor in these, while a replay is under way
 
 
 class KnownKeys:
     """Keys of posts, known for one window at least and two at most.
 
-    had_others: posts may be counted that were brought before a restart; until the window has left
+    had_others: posts may be counted that were delivered before a restart; until the window has left
     them behind, any key may be one of theirs.
     """
 
@@ -45,16 +44,16 @@ class KnownKeys:
         self._window_ms = window_ms
         self._turned_ms = now_ms
         self._any_until_ms = now_ms + window_ms if had_others else now_ms
-        # Hashes: of a post that is taken for ours by mistake only its end is told, to no harm.
+        # Hashes: for a post that is taken for ours by mistake there is but a removal, to no harm.
         self._recent: set[int] = set()
         self._older: set[int] = set()
 
     def add(self, key: str) -> None:
-        """A post was brought."""
+        """A post was delivered."""
         self._recent.add(hash(key))
 
     def may_be_ours(self, key: str, now_ms: int) -> bool:
-        """Whether a post may have been brought that is still counted."""
+        """Whether a post may have been delivered that is still counted."""
         if now_ms - self._turned_ms >= self._window_ms:
             self._older, self._recent = self._recent, set()
             self._turned_ms = now_ms
@@ -70,7 +69,7 @@ class Bluesky:
     """Posts with one of the hashtags (given without `#`), as a source that is listened to.
 
     hosts: `wss://host/subscribe`, in order of preference. window_seconds: what is to be complete.
-    silence_seconds: a connection without events for so long is taken for dead. keeps_raw: batches
+    silence_seconds: a connection without events for so long counts as dead. keeps_raw: batches
     bring the events too. bookmark: where to go on from.
 
     A post's time is that of its event (`time_us`): what `createdAt` says is the author's own. A
@@ -96,13 +95,13 @@ class Bluesky:
         self._clock = clock
         self._silence_seconds = silence_seconds
         self._keeps_raw = keeps_raw
-        self._sieve = Filter(hashtags)
+        self._filter = Filter(hashtags)
         self._plan = HostPlan(hosts, window_ms=window_ms, bookmark=bookmark)
         self._rounds = len(hosts)
         self._known = KnownKeys(window_ms, clock.now_ms(), had_others=bookmark != Bookmark())
         self._socket = WebSocket()
-        self._course: EventProgress | None = None
-        self._pace = EventRate()
+        self._progress: EventProgress | None = None
+        self._rate = EventRate()
         self._opened_ms = 0
         self._failures = 0
         self._delays = backoff(1.0, 30.0)
@@ -116,15 +115,15 @@ class Bluesky:
     def poll(self) -> Iterator[Batch]:
         """Connect if need be, and wait for events; SourceError when none come."""
         try:
-            course = self._course or self._connect()
-            if course is None:
+            progress = self._progress or self._connect()
+            if progress is None:
                 return
             frames = self._socket.read(self._silence_seconds)
         except SourceError as error:
             if self._covers:
                 yield self._batch(self._clock.now_ms(), has_more=True)
             raise self._failed(error) from error
-        yield from self._read_frames(course, frames)
+        yield from self._read_frames(progress, frames)
 
     def pause(self) -> Pause:
         """None: what comes next is waited for while polling."""
@@ -149,14 +148,14 @@ class Bluesky:
             f"{ask.host}{'&' if '?' in ask.host else '?'}{urlencode(wanted)}"
         )
         if self._believes(date_ms({"Date": headers.get("date", "")}), now_ms):
-            self._leave()
+            self._disconnect()
             return None
         self._opened_ms = self._clock.now_ms()
-        self._course = EventProgress(ask, self._pace)
-        return self._course
+        self._progress = EventProgress(ask, self._rate)
+        return self._progress
 
     def _believes(self, server_ms: int | None, asked_ms: int) -> bool:
-        """Whether a host's word for the time corrects ours; what its events say goes further."""
+        """Whether a host's Date header has corrected our clock."""
         before_ms = self._clock.now_ms()
         if server_ms is None or self._corrections(before_ms) >= MOST_CORRECTIONS:
             return False
@@ -166,76 +165,78 @@ class Bluesky:
         self._plan.clock_moved(self._clock.now_ms())
         return True
 
-    def _read_frames(self, course: EventProgress, frames: list[bytes]) -> Iterator[Batch]:
-        now_ms, before_ms = self._clock.now_ms(), course.position_ms
-        times, events = self._sieve.sift(frames)
-        course.advance(times, now_ms)
-        if course.ahead_ms is not None:
+    def _read_frames(self, progress: EventProgress, frames: list[bytes]) -> Iterator[Batch]:
+        now_ms, before_ms = self._clock.now_ms(), progress.position_ms
+        times, events = self._filter.find(frames)
+        progress.advance(times, now_ms)
+        if progress.ahead_ms is not None:
             # Events of old only show that it is later than we think: the newest show how late.
             asked_for_time = self._plan.asks_the_time
-            self._clock.correct(course.ahead_ms)
+            self._clock.correct(progress.ahead_ms)
             self._note_correction(now_ms)
             self._plan.clock_moved(self._clock.now_ms(), by_old_events=not asked_for_time)
             if self._corrections(self._clock.now_ms()) > MOST_CORRECTIONS:
                 raise self._failed(SourceError("the Jetstream hosts do not agree on the time"))
-            self._leave()
+            self._disconnect()
         elif self._plan.asks_the_time:
-            if self._plan.should_leave(course, now_ms):
-                self._leave()
-        elif older_ms := self._plan.older_by_ms(course):
-            raise self._failed(_too_old(course.ask.host, older_ms))
+            if self._plan.should_leave(progress, now_ms):
+                self._disconnect()
+        elif older_ms := self._plan.older_by_ms(progress):
+            raise self._failed(_too_old(progress.ask.host, older_ms))
         else:
-            yield from self._tell(course, events, len(times), before_ms)
+            yield from self._deliver(progress, events, len(times), before_ms)
 
-    def _tell(
-        self, course: EventProgress, events: list[Event], number: int, before_ms: int | None
+    def _deliver(
+        self, progress: EventProgress, events: list[Event], number: int, before_ms: int | None
     ) -> Iterator[Batch]:
         now_ms = self._clock.now_ms()
-        found = _FrameResults(course, before_ms, now_ms, keeps_raw=self._keeps_raw)
+        found = _FrameResults(progress, before_ms, now_ms, keeps_raw=self._keeps_raw)
         self._find(found, events, number, now_ms)
-        for span in self._plan.record(course, now_ms):
+        for span in self._plan.record(progress, now_ms):
             self._cover(span)
-        is_behind = self._plan.is_behind(course, now_ms)
-        leaves = self._plan.should_leave(course, now_ms)
-        if found or leaves or self._has_news(now_ms, is_behind=is_behind):
-            # First the posts: what is said to be complete must have come with or before that.
+        is_behind = self._plan.is_behind(progress, now_ms)
+        leaves = self._plan.should_leave(progress, now_ms)
+        if found or leaves or self._has_new_spans(now_ms, is_behind=is_behind):
+            # First the posts: what a batch says to be complete must have come in it or before it.
             yield self._batch(now_ms, found, has_more=is_behind or leaves)
             while self._covers:
                 yield self._batch(now_ms, has_more=is_behind or leaves)
         if leaves:
-            self._leave()
+            self._disconnect()
 
-    def _has_news(self, now_ms: int, *, is_behind: bool) -> bool:
+    def _has_new_spans(self, now_ms: int, *, is_behind: bool) -> bool:
         covered_ms = sum(span.until_ms - span.since_ms for span in self._covers)
-        was_lost, self._lost = self._lost, self._plan.lost(now_ms, self._course)
-        return covered_ms >= (REPLAYED_NEWS_MS if is_behind else NEWS_MS) or was_lost != self._lost
+        was_lost, self._lost = self._lost, self._plan.lost(now_ms, self._progress)
+        return (
+            covered_ms >= (REPLAYED_PIECE_MS if is_behind else PIECE_MS) or was_lost != self._lost
+        )
 
     def _find(self, found: "_FrameResults", events: list[Event], number: int, now_ms: int) -> None:
         doubtful, self._doubtful = self._doubtful, []
-        for sighting, patience in doubtful:
-            self._sight(found, sighting, patience - number)
+        for matched, patience in doubtful:
+            self._add_matched(found, matched, patience - number)
         for event in events:
             match event:
                 case Matched():
-                    self._sight(found, event, AGREEING)
+                    self._add_matched(found, event, AGREEING)
                 case Removed(key) if self._known.may_be_ours(key, now_ms):
                     found.removals.append(Removal(key, found.moment(event.time_us)))
                 case UnreadableEvent(lack):
-                    self._puzzle(found, lack, event.time_us)
+                    self._note_unreadable(found, lack, event.time_us)
 
-    def _sight(self, found: "_FrameResults", sighting: Matched, patience: int) -> None:
-        if sighting.time_us is not None and found.is_plausible(sighting.time_us):
-            found.add(sighting, sighting.time_us)
-            self._known.add(sighting.key)
-        elif sighting.time_us is not None and patience > 0:
+    def _add_matched(self, found: "_FrameResults", matched: Matched, patience: int) -> None:
+        if matched.time_us is not None and found.is_plausible(matched.time_us):
+            found.add(matched, matched.time_us)
+            self._known.add(matched.key)
+        elif matched.time_us is not None and patience > 0:
             # A single event that is far from the others is wrong; if they follow, it was first.
-            self._doubtful.append((sighting, patience))
+            self._doubtful.append((matched, patience))
         else:
             if self._keeps_raw:
-                found.raw.append(Raw(sighting.version, sighting.text, None))
-            self._puzzle(found, "has no time that can be", None)
+                found.raw.append(Raw(matched.version, matched.text, None))
+            self._note_unreadable(found, "has no time that can be", None)
 
-    def _puzzle(self, found: "_FrameResults", lack: str, time_us: int | None) -> None:
+    def _note_unreadable(self, found: "_FrameResults", lack: str, time_us: int | None) -> None:
         found.unreadable.append(found.moment(time_us))
         if lack not in self._met:
             self._met.add(lack)
@@ -259,7 +260,7 @@ class Bluesky:
             raw=tuple(found.raw) if found else (),
             has_more=has_more,
             cursor=self._plan.cursor,
-            lost=self._plan.lost(now_ms, self._course),
+            lost=self._plan.lost(now_ms, self._progress),
         )
 
     def _corrections(self, now_ms: int) -> int:
@@ -272,18 +273,18 @@ class Bluesky:
         self._corrected_ms = [*(ms + moved_ms for ms in self._corrected_ms), now_ms]
         self._known.shift(moved_ms)
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         self._socket.close()
-        self._course = None
+        self._progress = None
         self._doubtful = []
 
     def _failed(self, error: SourceError) -> SourceError:
-        course, now_ms = self._course, self._clock.now_ms()
-        if isinstance(error, TooLargeError) and course is not None:
-            self._plan.met_too_large(course)
-        if course is not None and now_ms - self._opened_ms >= LASTING_MS:
+        progress, now_ms = self._progress, self._clock.now_ms()
+        if isinstance(error, TooLargeError) and progress is not None:
+            self._plan.met_too_large(progress)
+        if progress is not None and now_ms - self._opened_ms >= LASTING_MS:
             self._failures, self._delays = 0, backoff(1.0, 30.0)
-        self._leave()
+        self._disconnect()
         self._plan.failed()
         self._failures += 1
         # Each host once without waiting; then none is asked in a hurry, whatever it does.
@@ -302,9 +303,9 @@ class _FrameResults:
     """What the events of one piece come to."""
 
     def __init__(
-        self, course: EventProgress, before_ms: int | None, now_ms: int, *, keeps_raw: bool
+        self, progress: EventProgress, before_ms: int | None, now_ms: int, *, keeps_raw: bool
     ) -> None:
-        self._course, self._before_ms, self._now_ms = course, before_ms, now_ms
+        self._progress, self._before_ms, self._now_ms = progress, before_ms, now_ms
         self._keeps_raw = keeps_raw
         self.posts: list[Post] = []
         self.removals: list[Removal] = []
@@ -316,18 +317,18 @@ class _FrameResults:
 
     def is_plausible(self, time_us: int) -> bool:
         """Whether an event of this piece may have that time."""
-        return self._course.is_plausible(time_us, self._before_ms, self._now_ms)
+        return self._progress.is_plausible(time_us, self._before_ms, self._now_ms)
 
     def moment(self, time_us: int | None) -> int:
         """An event's time, or where we are if it has none that can be."""
         if time_us is not None and self.is_plausible(time_us):
             return time_us // 1000
-        position = self._course.position_ms
-        return self._course.ask.since_ms if position is None else position
+        position = self._progress.position_ms
+        return self._progress.ask.since_ms if position is None else position
 
-    def add(self, sighting: Matched, time_us: int) -> None:
+    def add(self, matched: Matched, time_us: int) -> None:
         """A post to count."""
-        post = Post(sighting.key, sighting.author, time_us // 1000)
+        post = Post(matched.key, matched.author, time_us // 1000)
         self.posts.append(post)
         if self._keeps_raw:
-            self.raw.append(Raw(sighting.version, sighting.text, post))
+            self.raw.append(Raw(matched.version, matched.text, post))

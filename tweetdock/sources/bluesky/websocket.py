@@ -98,8 +98,8 @@ class WebSocket:
     def read(self, silence_seconds: float) -> list[bytes]:
         """Wait for more; the messages that it completes, one at least.
 
-        Raises SourceError when the connection has ended or no message came for so long that it is
-        to be taken for dead.
+        Raises SourceError when the connection has ended, or counts as dead as no message came for
+        so long.
         """
         deadline = time.monotonic() + silence_seconds
         try:
@@ -230,7 +230,7 @@ class WebSocket:
     def _send(self, wire: socket.socket, protocol: ClientProtocol) -> None:
         for data in protocol.data_to_send():
             if data:
-                # The other side may have gone already, with a word for us still to be read.
+                # The other side may have gone already, with a message for us still to be read.
                 with suppress(OSError):
                     wire.sendall(data)
 

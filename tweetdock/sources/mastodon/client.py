@@ -20,25 +20,21 @@ log = logging.getLogger(__name__)
 SECURE = {"wss": "https", "https": "https"}
 PLAIN = {"ws": "http", "http": "http"}
 LONGEST_VERSION = 60
-
-
 ASK_EVERY_MS = 600_000
-
 TOKENS = "TWEETDOCK_MASTODON_TOKENS"
-
 PAGE_SIZE = 40
 AGENT = {"User-Agent": "TweetDock"}  # some servers turn away what does not say what it is
 ABOUT_ACCESS = (401, 403, 422)
-REFUSALS_THAT_TELL = 2  # in a row; a single one may be a whim of something before the server
+REFUSALS_THAT_TELL = 2  # in a row; a single one may come from something before the server
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A server's own words; the defaults are what one means that says nothing.
+    """What a server says of itself; the defaults are for one that does not say.
 
     local, remote: who may read hashtags in posts of its own and of other servers' users: `public`,
     `authenticated`, `disabled`. streaming_url: empty if it names none. version: of its software,
-    in its own words; empty if it does not say.
+    as it names it; empty if it does not say.
     """
 
     local: str = "public"
@@ -55,20 +51,20 @@ class Instance:
     def wants_token(self) -> bool:
         """Whether strangers are not let in.
 
-        It takes but one of the two that is not public: a request for both is refused then.
+        One of the two that is not public is enough: a request for both is refused then.
         """
         return "public" not in (self.local, self.remote) or self.local != self.remote
 
     @property
     def remark(self) -> str:
-        """What does not show to anybody, for the owner."""
+        """What nobody is shown, in a sentence for the owner."""
         if self.remote == "disabled":
             return "shows posts of its own users only"
         return "shows posts of other servers' users only" if self.local == "disabled" else ""
 
 
 def parse_instance(body: bytes) -> Instance:
-    """The answer of `/api/v2/instance`; whatever is missing or odd is as if nothing was said.
+    """The answer of `/api/v2/instance`; what is missing or odd counts as not said.
 
     https://docs.joinmastodon.org/entities/Instance/
     """
@@ -119,7 +115,7 @@ def _access(value: Any) -> str:
 
 
 class ServerAccess:
-    """What a server said of itself last, and how it is read. Used by several threads."""
+    """What a server last said of itself, and whether a token is needed. Used by several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -140,7 +136,7 @@ class ServerAccess:
             self._instance, self._learned_ms, self._is_fresh = instance, now_ms, True
 
     def forget(self) -> None:
-        """What it said may hold no more."""
+        """What it said may not hold any more."""
         with self._lock:
             self._is_fresh = False
 
@@ -213,7 +209,7 @@ def closed(host: str) -> SourceError:
 
 
 def owner(sentence: str) -> SourceError:
-    """What will not mend itself."""
+    """An error that does not mend itself."""
     return SourceError(sentence, first=60.0, cap=900.0, needs_owner=True)
 
 
@@ -426,7 +422,7 @@ class MastodonClient:
             )
 
     def _correct(self, server_ms: int | None, asked_ms: int) -> int:
-        """Take the server's word for the time, if it gave one; by how much that moved our clock."""
+        """Correct our clock by the server's time, if it gave one; by how much it moved."""
         if server_ms is None:
             return 0
         self._has_server_time = True

@@ -1,4 +1,4 @@
-"""Mastodon's stream of a hashtag as a source: posts as they come, their edits and their ends."""
+"""Mastodon's stream of a hashtag as a source: posts as they come, their edits and deletions."""
 
 import logging
 import threading
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
 FORGET_EVERY_MS = 60_000
-
 SILENCE_SECONDS = 40.0  # there is a heartbeat about every 15 s
 STEADY_MS = 60_000  # a connection that ends sooner than that has not worked
 FIRST_SECONDS, CAP_SECONDS = 1.0, 60.0
@@ -35,7 +33,7 @@ class Event(NamedTuple):
 
 
 class EventDecoder:
-    """Puts lines together to events, until the stream that they come from breaks.
+    """Makes events of the lines of one connection.
 
     https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation,
     but for `id` and `retry`, which go by unnoticed.
@@ -79,7 +77,7 @@ class EventDecoder:
 
 
 class Statuses:
-    """The posts of the window by the server's own ids, by which alone it says that one is gone.
+    """The posts of the window by the server's own ids, as it names a deleted one by its id alone.
 
     Used by several threads.
     """
@@ -93,7 +91,7 @@ class Statuses:
         self._forgot_ms = 0
 
     def note(self, statuses: Iterable[Status], now_ms: int) -> tuple[Removal, ...]:
-        """Learn the ids of some; the removals of those of which it was said that they are gone."""
+        """Learn the ids of some; the removals of those that were deleted already."""
         with self._lock:
             if not 0 <= now_ms - self._forgot_ms < FORGET_EVERY_MS:
                 self._forget_before(now_ms - self._window_ms)
@@ -104,9 +102,9 @@ class Statuses:
         return tuple(Removal(s.post.key, at_ms) for s, at_ms in gone if at_ms is not None)
 
     def remove(self, status_id: str, at_ms: int) -> Removal | None:
-        """One is gone; its removal, or None if it is none of ours as far as is known.
+        """A post was deleted; its removal, or None if it is not known as one of ours.
 
-        The word may come before the post, when a page with it is still on its way.
+        The deletion may come before the post, when a page with it is still on its way.
         """
         with self._lock:
             self._gone[status_id] = at_ms
@@ -114,12 +112,12 @@ class Statuses:
         return Removal(post[0], at_ms) if post else None
 
     def is_gone(self, status_id: str) -> bool:
-        """Whether it was said already that this one is gone."""
+        """Whether this one is known to be deleted."""
         with self._lock:
             return status_id in self._gone
 
     def set_streaming(self, tag: str, *, is_up: bool) -> None:
-        """The stream of a tag is up, or no more."""
+        """The stream of a tag is connected, or no longer."""
         with self._lock:
             if is_up:
                 self._streaming.add(tag)
@@ -127,7 +125,7 @@ class Statuses:
                 self._streaming.discard(tag)
 
     def all_streaming(self, tags: Iterable[str]) -> bool:
-        """Whether the streams of all these tags are up."""
+        """Whether the streams of all these tags are connected."""
         with self._lock:
             return self._streaming.issuperset(tags)
 
@@ -180,8 +178,8 @@ class TagStream:
         try:
             lines = self._lines.read()
         except SourceError as error:
-            self._leave()
-            # It worked until now, and a server that closes at once must not be asked at once.
+            self._disconnect()
+            # It worked until now; but a server that closes at once must not be asked at once again.
             raise SourceError(str(error), retry_after=self._delay()) from error
         if lines:
             self._statuses.set_streaming(self._tag, is_up=True)
@@ -199,7 +197,7 @@ class TagStream:
         """End the wait."""
         self._client.cut()
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         self._statuses.set_streaming(self._tag, is_up=False)
         if self._lines is not None:
             self._lines.close()

@@ -42,8 +42,6 @@ SEAM_MS = 2_000
 MOST_PAGES = 1_000  # 40,000 posts; a server that sends more has no end
 MOST_ASKS = 50
 MOST_CHECKS = 10  # a page; each costs a request
-
-
 SOURCE = "mastodon"
 # The documentation says one tag and four more; the server's code takes the first four of them all
 # and says nothing of the rest.
@@ -54,6 +52,7 @@ GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a g
 TOLERATED_MS = 30_000
 # Answers in a row that must agree before another time is believed: a server may have two clocks.
 AFTER_MOVING, AFTER_DISAGREEING = 3, 8
+NOTHING = Span(0, 0)
 
 
 class PagedSpan:
@@ -98,8 +97,8 @@ class PagedSpan:
             return self._finish()
         if self.pages >= MOST_PAGES:
             raise _endless()
-        take = self._add_forward if self.is_forward else self._add_backward
-        return take(page, self._until_ms)
+        add = self._add_forward if self.is_forward else self._add_backward
+        return add(page, self._until_ms)
 
     def _add_forward(self, page: StatusPage, until_ms: int) -> Span:
         if not page.is_by_time:
@@ -134,7 +133,7 @@ class PagedSpan:
 
 
 class TimelinePlan:
-    """What a tag timeline has been asked, and so what it is to be asked next.
+    """What has been read of a tag timeline, and so what to ask for next.
 
     Each turn reads what is new, with a look back; then what is missing of the window; then, from
     time to time, what was read before, for what has come late and, after a restart, for the ids.
@@ -276,9 +275,6 @@ def _endless() -> SourceError:
     )
 
 
-NOTHING = Span(0, 0)
-
-
 class TagTimeline:
     """One server's timeline of some hashtags, as a source to be polled.
 
@@ -330,7 +326,7 @@ class TagTimeline:
         # A server whose clocks disagree must not begin anew for ever.
         self._may_move, self._was_moved = not self._was_moved, False
         self._is_behind = False
-        self._look_who_may_read()
+        self._check_access()
         plans = list(self._plans.items())
         for number, (tags, plan) in enumerate(plans, 1):
             plan.begin(self._clock.now_ms())
@@ -381,7 +377,7 @@ class TagTimeline:
             self._showing.discard(tags)
         return was_showing and not page.size
 
-    def _look_who_may_read(self, *, at_once: bool = False) -> None:
+    def _check_access(self, *, at_once: bool = False) -> None:
         # To some whom it does not let in a server answers with an empty page, as if all was well.
         now_ms, known_ms = self._clock.now_ms(), self._accessed_ms
         if not at_once and known_ms is not None and known_ms <= now_ms < known_ms + ASK_EVERY_MS:
@@ -402,13 +398,13 @@ class TagTimeline:
                 yield self._batch(StatusPage(), NOTHING, has_more=False)
                 return
             if self._has_dried_up(tags, reading, found.page):
-                self._look_who_may_read(at_once=True)
+                self._check_access(at_once=True)
             above = reading.min_id
             span = reading.add_page(found.page, found.served_ms)
             plan.learn(reading, found.page)
             plan.record(reading, span)
             if found.moved_ms and self._may_move:
-                self._move()
+                self._begin_anew()
             has_more = not (is_last and reading.is_done and plan.is_done)
             has_more = has_more and not self._was_moved
             absent = plan.absent(reading, found.page, above)
@@ -417,7 +413,7 @@ class TagTimeline:
             for other in others:
                 yield self._batch(StatusPage(), other, has_more=has_more or bool(absent))
             for snowflake in absent:
-                gone = self._look_after(plan, snowflake)
+                gone = self._check_deleted(plan, snowflake)
                 is_more = has_more or snowflake != absent[-1]
                 yield replace(self._batch(StatusPage(), NOTHING, has_more=is_more), removals=gone)
             if self._was_moved:
@@ -431,7 +427,7 @@ class TagTimeline:
         if abs(found.moved_ms) > TOLERATED_MS:
             self._disagree = self._doubts > 0
             self._doubts = AFTER_DISAGREEING if self._disagree else AFTER_MOVING
-            self._move()
+            self._begin_anew()
         elif self._doubts:
             self._doubts -= 1
         if not self._doubts:
@@ -443,7 +439,7 @@ class TagTimeline:
         self._was_moved = True
         return True
 
-    def _move(self) -> None:
+    def _begin_anew(self) -> None:
         self._was_moved = True
         for plan in self._plans.values():
             plan.clock_moved(self._clock.now_ms())
@@ -452,13 +448,13 @@ class TagTimeline:
         """Whether this poll has taken as long as the pause between two."""
         return self._clock.now_ms() - self._polled_ms > self._poll_seconds * 1000
 
-    def _look_after(self, plan: TimelinePlan, snowflake: int) -> tuple[Removal, ...]:
-        # A deletion is told by the streams alone, and by them once: without one, or while it is
-        # broken, a post that is missing where it was is asked for by itself.
+    def _check_deleted(self, plan: TimelinePlan, snowflake: int) -> tuple[Removal, ...]:
+        # Only a stream reports a deletion, and once: without one, or while it is broken, a post
+        # that is missing where it was is asked for by itself.
         name = str(snowflake)
-        is_news = not self._statuses.is_gone(name) and self._client.is_gone(name)
+        is_newly_gone = not self._statuses.is_gone(name) and self._client.is_gone(name)
         plan.forget(snowflake)
-        removal = self._statuses.remove(name, self._clock.now_ms()) if is_news else None
+        removal = self._statuses.remove(name, self._clock.now_ms()) if is_newly_gone else None
         return (removal,) if removal else ()
 
     def _batch(self, page: StatusPage, covers: Span, *, has_more: bool) -> Batch:
@@ -466,7 +462,7 @@ class TagTimeline:
         floor = self._clock.now_ms() - self._window_ms
         if page.unreadable:
             self._unreadable = {name: ms for name, ms in self._unreadable.items() if ms > floor}
-        fresh = [entry for entry in page.unreadable if self._is_news(entry, floor)]
+        fresh = [entry for entry in page.unreadable if self._is_new(entry, floor)]
         raws = [status.raw for status in page.statuses] + [entry.raw for entry in fresh]
         return Batch(
             source=self.feed.source,
@@ -482,7 +478,7 @@ class TagTimeline:
             remark=self._client.remark,
         )
 
-    def _is_news(self, entry: UnreadableStatus, floor: int) -> bool:
+    def _is_new(self, entry: UnreadableStatus, floor: int) -> bool:
         """Whether it is met for the first time; the same is read again and again."""
         if entry.version in self._unreadable or entry.at_ms <= floor:
             return False
