@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 from unittest.mock import patch
 
 from tweetdock.cli import main
@@ -40,11 +40,15 @@ def run(
 
 
 def run_here(
-    *words: str, folder: Path, env: Mapping[str, str] = NOTHING, encoding: str = "utf-8"
+    *words: str,
+    folder: Path,
+    env: Mapping[str, str] = NOTHING,
+    encoding: str = "utf-8",
+    output: TextIO | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     """The same in this process, which is far quicker.
 
-    encoding: of standard output and error.
+    encoding: of standard output and error. output: where standard output goes, not to be read.
     """
     told = io.BytesIO(), io.BytesIO()
     out, err = (io.TextIOWrapper(one, encoding, write_through=True) for one in told)
@@ -52,7 +56,7 @@ def run_here(
         chdir(folder),
         patch.dict(os.environ, environment(folder, env), clear=True),
         restored_process(),
-        redirect_stdout(out),
+        redirect_stdout(output or out),
         redirect_stderr(err),
     ):
         try:

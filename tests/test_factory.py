@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from replaying import DAY_MS, as_line, x_post
-from running import Running, run
+from running import Running, run_here
 from standins.x_api import XApi
 
 from tweetdock.core.coverage import Grade
@@ -32,7 +32,7 @@ def env(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A gauge of X that has run before."""
     with XApi((), bearer=TOKEN) as api:
         env = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": TOKEN, "X_API_URL": api.url}
-        done = run("--once", folder=tmp_path, env=env)
+        done = run_here("--once", folder=tmp_path, env=env)
         assert done.returncode == 0, done.stderr
         yield env
 

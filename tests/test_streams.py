@@ -5,15 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from running import NOTHING, command, environment
+from running import NOTHING, command, environment, run_here
 
 FACE = ("face", "tweets", "--full-scale", "500", "--force")
 COMMANDS = {
     "doctor": ("doctor", "--demo"),
-    "doctor for machines": ("doctor", "--demo", "--json"),
     "face": FACE,
     "once": ("--demo", "--once"),
+    "doctor for machines": ("doctor", "--demo", "--json"),
 }
+every_command = pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, id=name, marks=[pytest.mark.thorough] * name.endswith("machines"))
+        for name, words in COMMANDS.items()
+    ],
+)
 
 
 def under(
@@ -31,14 +38,14 @@ def under(
     )
 
 
-@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+@every_command
 def test_a_closed_output_is_no_trouble(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = under(">&-", *words, folder=tmp_path)
     assert "Traceback" not in done.stderr
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+@every_command
 def test_a_full_output_is_told_in_one_sentence(tmp_path: Path, words: tuple[str, ...]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("Linux alone has /dev/full")
@@ -50,7 +57,27 @@ def test_a_full_output_is_told_in_one_sentence(tmp_path: Path, words: tuple[str,
     assert "Exception" not in done.stderr
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", "<&- >&- 2>&-"])
-def test_nobody_needs_to_hear_what_is_wrong(tmp_path: Path, redirection: str) -> None:
-    for words, code in ((("--demo", "--once"), 0), (("face", "tweets"), 2), (("--poll=no",), 2)):
-        assert under(redirection, *words, folder=tmp_path).returncode == code
+def test_a_full_output_is_told_of_json_too(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("Linux alone has /dev/full")
+    with Path("/dev/full").open("w") as full:
+        done = run_here("doctor", "--demo", "--json", folder=tmp_path, output=full)
+    assert done.returncode == 69
+    assert "standard output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "words", "code"),
+    [
+        ("2>&-", ("face", "tweets"), 2),
+        ("<&- >&- 2>&-", ("--demo", "--once"), 0),
+        ("<&- >&- 2>&-", ("--poll=no",), 2),
+        pytest.param("<&- >&- 2>&-", ("face", "tweets"), 2, marks=pytest.mark.thorough),
+        pytest.param("2>&-", ("--demo", "--once"), 0, marks=pytest.mark.thorough),
+        pytest.param("2>&-", ("--poll=no",), 2, marks=pytest.mark.thorough),
+    ],
+)
+def test_nobody_needs_to_hear_what_is_wrong(
+    tmp_path: Path, redirection: str, words: tuple[str, ...], code: int
+) -> None:
+    assert under(redirection, *words, folder=tmp_path).returncode == code

@@ -130,7 +130,7 @@ def _look_at_no_state() -> Iterator[Finding]:
 
 def _tell(found: Iterable[Finding], things: Sequence[str]) -> int:
     width = shutil.get_terminal_size((WIDTH, 24)).columns
-    report = Report(things, width, coloured=_is_coloured())
+    report = Report(things, width, coloured=is_coloured())
     told: list[Finding] = []
     with results():
         for finding in found:
@@ -151,5 +151,6 @@ def _code(told: Sequence[Finding]) -> int:
     return EXIT_PROBLEMS if worst(told) is Verdict.FAIL else 0
 
 
-def _is_coloured() -> bool:
+def is_coloured() -> bool:
+    """Whether the verdicts have colours: on a terminal that has them, unless NO_COLOR is set."""
     return is_able(sys.stdout, os.environ) and not os.environ.get("NO_COLOR")
