@@ -76,7 +76,7 @@ def test_what_was_read_soon_is_read_once_more_and_then_never() -> None:
 def test_a_gap_of_the_stream_is_asked_for_from_a_minute_before_its_end() -> None:
     gaps = make_gaps(seen=[Span(NOW_MS - HOUR, NOW_MS + 60_000)])
     gaps.stream_begins(NOW_MS)
-    gaps.stream_heard(NOW_MS + 600_000)
+    gaps.line_came(NOW_MS + 600_000)
     gaps.stream_ends()
     gaps.stream_begins(NOW_MS + 599_000)
     assert gaps.next(NOW_MS + 628_999) is None
@@ -157,7 +157,7 @@ class Model:
             self.gaps.stream_ends()
             self.live_ms = None
         elif self.live_ms is not None:
-            self.gaps.stream_heard(self.now_ms)
+            self.gaps.line_came(self.now_ms)
             self.streamed.add(self.now_ms // 1000)
         for _ in range(5):
             work = self.gaps.next(self.now_ms) if self.dice.random() < 0.9 else None

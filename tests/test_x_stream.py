@@ -508,7 +508,7 @@ def test_a_corrected_clock_does_not_make_rules_hold_sooner(streaming: Streaming)
     state.rules_changed(now_ms)
     state.opened(now_ms, (), now_ms)
     state.clock_moved(now_ms)
-    assert state.heard(now_ms).since_ms == now_ms + 30_000
+    assert state.line_came(now_ms).since_ms == now_ms + 30_000
 
 
 def test_a_clock_corrected_by_the_search_is_no_stall_of_the_stream(streaming: Streaming) -> None:

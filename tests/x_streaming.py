@@ -152,7 +152,7 @@ class Streaming:
         if self.stream._connection.is_open:
             self.api.stream.beat()
             if self.api.stream.is_silent:  # why wait for what will not come?
-                for wire in self.stream._connection._client._stream_session._wires._open:
+                for wire in self.stream._connection._client._stream_session._connections._open:
                     wire.settimeout(0.05)
         self._stream_due = self.time.seconds + BEAT_SECONDS
         while True:

@@ -22,7 +22,7 @@ from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.journal import Journal
 from tweetdock.show.systemd import Systemd
-from tweetdock.sources.choice import Ground, make_budget, make_sources, subjects_of
+from tweetdock.sources.choice import make_budget, make_sources, subjects_of
 from tweetdock.sources.polling import Poller
 from tweetdock.threads import Crash, WatchedThread
 
@@ -70,14 +70,14 @@ class Daemon:
             self._clock = Clock(time.time, time.monotonic, saved_ms, settings.networks.speed)
             now_ms = self._clock.now_ms()
             budget = make_budget(settings, self._keeper.bills, is_guest=self._keeper.is_guest)
-            ground = Ground(
+            self._sources = make_sources(
+                settings,
                 clock=self._clock,
                 not_before_ms=saved_ms,
                 bookmark=self._keeper.bookmark,
                 budget=budget,
                 lines=read_lines,
             )
-            self._sources = make_sources(settings, ground)
             feeds = [source.feed for source in self._sources]
             self._vote = TimeVote([feed.name for feed in feeds])
             self._gauge = Gauge(settings.gauge, feeds, now_ms, self._keeper.recall())

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +10,6 @@ from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import COUNTS, feed_name
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import (
-    REPLAY,
     X_API_URL,
     build_query,
     called,
@@ -66,25 +64,6 @@ class Spending(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What sources stand on: the gauge's clock, where they left off, how recordings are read.
-
-    clock: for those without a server to go by; the others get one each. not_before_ms: a time
-    known to have passed. budget: of all that ask X. lines: of a file, whole or packed.
-    """
-
-    clock: Clock
-    not_before_ms: int
-    bookmark: Callable[[str], Bookmark]
-    budget: Budget
-    lines: Callable[[Path], Iterator[Text]]
-
-    def own_clock(self) -> Clock:
-        """A clock to be corrected by one server alone."""
-        return Clock(time.time, time.monotonic, self.not_before_ms)
-
-
 def make_budget(
     settings: Settings, spent: Mapping[str, Mapping[str, Spending]], *, is_guest: bool = False
 ) -> Budget:
@@ -107,117 +86,136 @@ def make_budget(
     return Budget(price, daily, bills, counting_share=share, closed=closed)
 
 
-def make_sources(settings: Settings, ground: Ground) -> list[Source]:
-    """All sources, each for a thread of its own; nothing is asked yet."""
-    return [source for name in settings.sources for source in _make(name, settings, ground)]
+def make_sources(
+    settings: Settings,
+    *,
+    clock: Clock,
+    not_before_ms: int,
+    bookmark: Callable[[str], Bookmark],
+    budget: Budget,
+    lines: Callable[[Path], Iterator[Text]],
+) -> list[Source]:
+    """All sources, each for a thread of its own; nothing is asked yet.
 
+    clock: for those without a server to go by; the others get one each, to be corrected by that
+    server alone. not_before_ms: a time known to have passed. bookmark: where a feed left off.
+    budget: of all that ask X. lines: of a recording, whole or packed.
+    """
 
-def _make(name: str, settings: Settings, ground: Ground) -> list[Source]:
-    if name.startswith(REPLAY):
-        return [_make_replay(name, settings, ground)]
-    makers: dict[str, Callable[[Settings, Ground], list[Source]]] = {
-        "x": _make_x,
-        "x-stream": _make_x_stream,
-        "bluesky": _make_bluesky,
-        "mastodon": _make_mastodon,
-        "demo": _make_demo,
-    }
-    return makers[name](settings, ground)
+    def own_clock() -> Clock:
+        return Clock(time.time, time.monotonic, not_before_ms)
+
+    def make(name: str) -> list[Source]:
+        match name:
+            case "x":
+                return [_make_x(settings, own_clock(), bookmark(name), budget)]
+            case "x-stream":
+                return _make_x_stream(settings, own_clock(), bookmark(name), budget)
+            case "bluesky":
+                return [_make_bluesky(settings, own_clock(), bookmark(name))]
+            case "mastodon":
+                return _make_mastodon(settings, own_clock, bookmark)
+            case "demo":
+                return [_make_demo(settings, clock)]
+            case _:
+                return [_make_replay(name, settings, clock, lines)]
+
+    return [source for name in settings.sources for source in make(name)]
 
 
 # Each network brings libraries of its own: only those in use are imported.
 
 
-def _make_x(settings: Settings, ground: Ground) -> list[Source]:
+def _make_x(settings: Settings, clock: Clock, bookmark: Bookmark, budget: Budget) -> Source:
     from tweetdock.sources.x.search import XSearch  # noqa: PLC0415
 
-    return [
-        XSearch(
-            settings.x.query or build_query(settings.hashtags),
-            credentials_of(settings),
-            clock=ground.own_clock(),
-            api_url=settings.x.api_url,
-            window_seconds=settings.window_seconds,
-            poll_seconds=settings.poll_seconds,
-            look_back_seconds=settings.x.look_back_seconds,
-            keeps_raw=settings.keep.archive is not None,
-            bookmark=ground.bookmark("x"),
-            budget=ground.budget,
-        )
-    ]
+    return XSearch(
+        settings.x.query or build_query(settings.hashtags),
+        credentials_of(settings),
+        clock=clock,
+        api_url=settings.x.api_url,
+        window_seconds=settings.window_seconds,
+        poll_seconds=settings.poll_seconds,
+        look_back_seconds=settings.x.look_back_seconds,
+        keeps_raw=settings.keep.archive is not None,
+        bookmark=bookmark,
+        budget=budget,
+    )
 
 
-def _make_x_stream(settings: Settings, ground: Ground) -> list[Source]:
+def _make_x_stream(
+    settings: Settings, clock: Clock, bookmark: Bookmark, budget: Budget
+) -> list[Source]:
     from tweetdock.sources.x.stream import make_x_stream  # noqa: PLC0415
 
     return list(
         make_x_stream(
             settings.hashtags,
             credentials_of(settings),
-            clock=ground.own_clock(),
+            clock=clock,
             api_url=settings.x.api_url,
             window_seconds=settings.window_seconds,
             look_back_seconds=settings.x.look_back_seconds,
             query=settings.x.query,
             follow=settings.x.follow,
             keeps_raw=settings.keep.archive is not None,
-            bookmark=ground.bookmark("x-stream"),
-            budget=ground.budget,
+            bookmark=bookmark,
+            budget=budget,
         )
     )
 
 
-def _make_bluesky(settings: Settings, ground: Ground) -> list[Source]:
+def _make_bluesky(settings: Settings, clock: Clock, bookmark: Bookmark) -> Source:
     from tweetdock.sources.bluesky.source import Bluesky  # noqa: PLC0415
 
-    return [
-        Bluesky(
-            settings.hashtags,
-            clock=ground.own_clock(),
-            hosts=settings.networks.jetstream,
-            window_seconds=settings.window_seconds,
-            keeps_raw=settings.keep.archive is not None,
-            bookmark=ground.bookmark("bluesky"),
-        )
-    ]
+    return Bluesky(
+        settings.hashtags,
+        clock=clock,
+        hosts=settings.networks.jetstream,
+        window_seconds=settings.window_seconds,
+        keeps_raw=settings.keep.archive is not None,
+        bookmark=bookmark,
+    )
 
 
-def _make_mastodon(settings: Settings, ground: Ground) -> list[Source]:
+def _make_mastodon(
+    settings: Settings, make_clock: Callable[[], Clock], bookmark_of: Callable[[str], Bookmark]
+) -> list[Source]:
     from tweetdock.sources.mastodon.timeline import make_mastodon  # noqa: PLC0415
 
     return make_mastodon(
         settings.hashtags,
         servers=settings.networks.mastodon,
         tokens=settings.networks.mastodon_tokens,
-        make_clock=ground.own_clock,
+        make_clock=make_clock,
         window_seconds=settings.window_seconds,
         poll_seconds=settings.poll_seconds,
         keeps_raw=settings.keep.archive is not None,
-        bookmark_of=ground.bookmark,
+        bookmark_of=bookmark_of,
     )
 
 
-def _make_demo(settings: Settings, ground: Ground) -> list[Source]:
+def _make_demo(settings: Settings, clock: Clock) -> Source:
     from tweetdock.sources.demo import Demo  # noqa: PLC0415
 
-    return [
-        Demo(
-            clock=ground.clock,
-            window_seconds=settings.window_seconds,
-            poll_seconds=settings.poll_seconds,
-        )
-    ]
+    return Demo(
+        clock=clock,
+        window_seconds=settings.window_seconds,
+        poll_seconds=settings.poll_seconds,
+    )
 
 
-def _make_replay(name: str, settings: Settings, ground: Ground) -> Source:
+def _make_replay(
+    name: str, settings: Settings, clock: Clock, lines: Callable[[Path], Iterator[Text]]
+) -> Source:
     from tweetdock.sources.replay import Replay  # noqa: PLC0415
 
     return Replay(
         called(settings.sources)[name],
         replayed_file(name),
-        clock=ground.clock,
+        clock=clock,
         window_seconds=settings.window_seconds,
-        lines=ground.lines,
+        lines=lines,
         speed=settings.networks.speed,
         loops=settings.networks.loop,
     )

@@ -26,7 +26,7 @@ LARGEST_LINE = 1024 * 1024
 LARGEST_BODY = 8 * 1024 * 1024  # a page of 100 posts with all its fields is about 200 kB
 
 
-class Wires:
+class OpenConnections:
     """The open connections of one session, to be cut from another thread.
 
     Only a shut-down socket wakes a thread that waits in it; a time limit on single reads does
@@ -38,12 +38,12 @@ class Wires:
         self._open: list[socket.socket] = []
         self._is_over = False
 
-    def add(self, wire: socket.socket | None) -> None:
-        """Watch over one more connection; those closed since are forgotten."""
+    def add(self, connection: socket.socket | None) -> None:
+        """Keep one more; those closed since are forgotten."""
         with self._lock:
             self._open = [known for known in self._open if known.fileno() >= 0]
-            if wire is not None:
-                self._open.append(wire)
+            if connection is not None:
+                self._open.append(connection)
             is_over = self._is_over
         if is_over:
             self.cut()
@@ -52,23 +52,23 @@ class Wires:
         """End all of them now, and for good those to come; whoever waits in one gets an error."""
         with self._lock:
             self._is_over |= for_good
-            for wire in self._open:
+            for connection in self._open:
                 with suppress(OSError):
                     # Not SSLSocket's own shutdown: it pulls the TLS state from under the reader.
-                    socket.socket.shutdown(wire, socket.SHUT_RDWR)
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 class _WatchedAdapter(HTTPAdapter):
-    def __init__(self, wires: Wires) -> None:
+    def __init__(self, connections: OpenConnections) -> None:
         class Plain(HTTPConnection):
             def connect(self) -> None:
                 super().connect()
-                wires.add(self.sock)
+                connections.add(self.sock)
 
         class Secure(HTTPSConnection):
             def connect(self) -> None:
                 super().connect()
-                wires.add(self.sock)
+                connections.add(self.sock)
 
         class PlainPool(HTTPConnectionPool):
             ConnectionCls = Plain
@@ -110,13 +110,13 @@ class HttpSession(requests.Session):
         self._now_ms = now_ms
         self._moved = dict(moved or {})
         self._whole_seconds = whole_seconds
-        self._wires = Wires()
+        self._connections = OpenConnections()
         for scheme in ("https://", "http://"):
-            self.mount(scheme, _WatchedAdapter(self._wires))
+            self.mount(scheme, _WatchedAdapter(self._connections))
 
     def cut(self) -> None:
         """End the exchange under way, from another thread, and all that are still to come."""
-        self._wires.cut(for_good=True)
+        self._connections.cut(for_good=True)
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """One exchange, with the body read to its end."""
@@ -177,7 +177,7 @@ class HttpSession(requests.Session):
 
         def end() -> None:
             late.set()
-            self._wires.cut()
+            self._connections.cut()
 
         timer = threading.Timer(self._whole_seconds, end)
         timer.daemon = True

@@ -182,7 +182,7 @@ class XClient:
         self._has_server_time = False
         self._unreadable: Counter[str] = Counter()
         self._lost: list[tuple[Span, Allowance]] = []  # answers, and what they were about
-        self._is_heard = False
+        self._has_answered = False
         self._limits: dict[str, RateLimit | None] = {}
 
     @property
@@ -274,7 +274,7 @@ class XClient:
     @contextmanager
     def _allowed(self, since_ms: int) -> Iterator[Allowance]:
         # While no answer has come through little is asked for: a lost one may have to be paid.
-        is_safe = self._is_heard or not self._budget.is_limited
+        is_safe = self._has_answered or not self._budget.is_limited
         allowance = self._budget.allow(
             self._clock.now_ms(), LARGEST_PAGE if is_safe else LEAST_PAGE
         )
@@ -282,13 +282,13 @@ class XClient:
             yield allowance
         except (SourceError, RefusedError) as error:
             if isinstance(error, SourceError) and _may_have_come(error):
-                now_ms, self._is_heard = self._clock.now_ms(), False
+                now_ms, self._has_answered = self._clock.now_ms(), False
                 self._budget.lose(allowance, now_ms)
                 self._lost = [*self._lost, (Span(since_ms, now_ms), allowance)][-MOST_LOST:]
             else:
                 self._budget.free(allowance)
             raise
-        self._is_heard = True
+        self._has_answered = True
 
     def _exchange(
         self, endpoint: str, send: Callable[[], requests.Response]

@@ -284,16 +284,16 @@ def _list(thing: Any) -> Iterable[Any]:
     return thing if isinstance(thing, list) else ()
 
 
-def _removed(word: Any, at_ms: int) -> StreamLine:
+def _removed(deletion: Any, at_ms: int) -> StreamLine:
     # {"status": {"id_str": ..}} of old, {"tweet": {"id": ..}, "event_at": ..} of today.
-    word = word if isinstance(word, dict) else {}
-    posts = (word.get(name) for name in ("tweet", "post", "status"))
+    deletion = deletion if isinstance(deletion, dict) else {}
+    posts = (deletion.get(name) for name in ("tweet", "post", "status"))
     found: dict[str, Any] = next((post for post in posts if isinstance(post, dict)), {})
     identity = str(found.get("id_str") or found.get("id") or "")
     if not (identity.isascii() and identity.isdecimal() and len(identity) <= 19):
         return StreamLine(unreadable="no id of a removed post")
     with suppress(ValueError, TypeError, OverflowError):
-        at_ms = min(at_ms, parse_ms(word["event_at"])) if "event_at" in word else at_ms
+        at_ms = min(at_ms, parse_ms(deletion["event_at"])) if "event_at" in deletion else at_ms
     return StreamLine(removal=Removal(f"x:{identity}", at_ms))
 
 

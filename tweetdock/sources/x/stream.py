@@ -325,7 +325,7 @@ class XStream:
         )
 
     def _covers(self, sent: list[int], now_ms: int) -> Span | None:
-        known = self._state.heard(now_ms)
+        known = self._state.line_came(now_ms)
         # When only old posts come, newer ones are yet to come.
         is_behind = bool(sent) and snowflake_ms(max(sent)) < now_ms - LATENCY_MS
         if is_behind or known.since_ms >= known.until_ms - LATENCY_MS:

@@ -157,7 +157,7 @@ class Gaps:
         self._window_ms = window_ms
         self._look_back_ms = max(look_back_ms, INDEX_LAG_MS)
         self._live_ms: int | None = None
-        self._heard_ms = 0
+        self._last_line_ms = 0
         known = Spans(seen)
         if known.until_ms is not None:
             # It may have been a stream's, with posts in flight.
@@ -172,16 +172,16 @@ class Gaps:
 
     def stream_begins(self, since_ms: int) -> None:
         """From that moment on a stream brings every post."""
-        self._live_ms = self._heard_ms = since_ms
+        self._live_ms = self._last_line_ms = since_ms
 
-    def stream_heard(self, now_ms: int) -> None:
+    def line_came(self, now_ms: int) -> None:
         """The stream has brought a line."""
-        self._heard_ms = now_ms
+        self._last_line_ms = now_ms
 
     def stream_ends(self) -> None:
         """The stream has ended, if there was one; what it brought until shortly before is known."""
         if self._live_ms is not None:
-            span = Span(self._live_ms, self._heard_ms - IN_FLIGHT_MS)
+            span = Span(self._live_ms, self._last_line_ms - IN_FLIGHT_MS)
             self._seen.whole.add(span)
             self._settled.whole.add(span)
         self._live_ms = None
@@ -191,7 +191,7 @@ class Gaps:
         for reads in (self._seen, self._settled):
             reads.forget_before(now_ms - self._window_ms + SEAM_MS)
         if self._live_ms is not None:
-            self._live_ms = self._heard_ms = now_ms
+            self._live_ms = self._last_line_ms = now_ms
 
     @property
     def live_ms(self) -> int | None:
@@ -459,7 +459,7 @@ class StreamState:
             self._reconnects.opened(self._opened_ms)
             self._gaps.stream_begins(max(since_ms, self._settled_ms))
 
-    def heard(self, now_ms: int) -> Span:
+    def line_came(self, now_ms: int) -> Span:
         """The stream has brought a line; since when it brings every post, and until when for sure.
 
         Not until now: its rules may have been deleted after the last look at them.
@@ -467,7 +467,7 @@ class StreamState:
         with self._lock:
             since_ms = self._gaps.live_ms or now_ms
             until_ms = max(since_ms, min(now_ms, self._looked_ms))
-            self._gaps.stream_heard(until_ms)
+            self._gaps.line_came(until_ms)
             return Span(since_ms, until_ms)
 
     def stumbled(self, now_ms: int) -> None:
