@@ -17,6 +17,7 @@ from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import build_query
+from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import Poller
 from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.search import XSearch
@@ -51,7 +52,7 @@ class Simulation:
         time: Time,
         *,
         machine_is_off_by: float = 0.0,
-        whole_seconds: float = 5.0,
+        whole_seconds: float = WHOLE_SECONDS,
         answer_seconds: float = 0.0,
         credentials: Credentials | None = None,
         by_wire: bool = False,

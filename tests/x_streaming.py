@@ -19,6 +19,7 @@ from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Post, Span
 from tweetdock.retry import backoff
 from tweetdock.settings.networks import build_queries
+from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.stream import make_x_stream
@@ -44,7 +45,7 @@ class Streaming:
         window_seconds: float = 3600.0,
         look_back_seconds: float = 120.0,
         silence_seconds: float = 10.0,
-        whole_seconds: float = 5.0,
+        whole_seconds: float = WHOLE_SECONDS,
         machine_is_off_by: float = 0.0,
         keeps_raw: bool = True,
         token: str = TOKEN,
