@@ -236,8 +236,8 @@ def _parser() -> argparse.ArgumentParser:
     for setting in SETTINGS:
         if not setting.secret:
             meaning = setting.meaning.replace("%", "%%")
-            told = setting.shown or setting.default
-            default = f" ({told})" if told else ""
+            shown = setting.shown or setting.default
+            default = f" ({shown})" if shown else ""
             group.add_argument(
                 setting.flag, dest=setting.name, metavar="VALUE", help=f"{meaning}{default}"
             )

@@ -155,9 +155,9 @@ class Daemon:
         if self._keeper.state is not None:
             yield self._gauge.read(self._clock.now_ms())
         while not self._stopping.is_set():
-            for message, told in self._messages():
+            for message, arrived in self._messages():
                 if message is not None:
-                    self._handle(message, told)
+                    self._handle(message, arrived)
             if self._reopening.is_set():
                 self._reopening.clear()
                 self._keeper.reopen(self._clock.now_ms())
@@ -184,12 +184,12 @@ class Daemon:
         with suppress(Full):
             self._inbox.put_nowait((None, 0.0))
 
-    def _handle(self, message: Batch | Trouble | Crash, told: float) -> None:
+    def _handle(self, message: Batch | Trouble | Crash, arrived: float) -> None:
         if isinstance(message, Crash):
             log.critical("the thread %s has failed", message.thread)
             raise message.error
         if message.server_ms is not None:
-            self._correct(message.feed, message.server_ms, told)
+            self._correct(message.feed, message.server_ms, arrived)
         self._board.count(message)
         now_ms = self._clock.now_ms()
         fresh = self._gauge.deliver(message, now_ms)
@@ -202,9 +202,9 @@ class Daemon:
         elif message.needs_owner or message.by_choice:
             self._unmendable.add(channel)
 
-    def _correct(self, feed: str, server_ms: int, told: float) -> None:
+    def _correct(self, feed: str, server_ms: int, arrived: float) -> None:
         """Set the clock by a server's time, received at that monotonic time, if others agree."""
-        self._vote.cast(feed, server_ms - round(told * 1000))
+        self._vote.cast(feed, server_ms - round(arrived * 1000))
         monotonic_ms = round(time.monotonic() * 1000)
         agreed_ms = self._vote.winner(round(time.time() * 1000) - monotonic_ms)
         before_ms = self._clock.now_ms()
@@ -281,8 +281,8 @@ class Daemon:
 
     def _deliver(self, message: Message) -> None:
         """Put a message into the inbox; while that is full, its source has to wait."""
-        told = time.monotonic()
+        arrived = time.monotonic()
         while not self._stopping.is_set():
             with suppress(Full):
-                self._inbox.put((message, told), timeout=READ_SECONDS)
+                self._inbox.put((message, arrived), timeout=READ_SECONDS)
                 return

@@ -131,24 +131,24 @@ def _look_at_no_state() -> Iterator[Finding]:
 def _tell(found: Iterable[Finding], things: Sequence[str]) -> int:
     width = shutil.get_terminal_size((WIDTH, 24)).columns
     report = Report(things, width, coloured=is_coloured())
-    told: list[Finding] = []
+    findings: list[Finding] = []
     with results():
         for finding in found:
-            told.append(finding)
+            findings.append(finding)
             print(*report.lines(finding), sep="\n", flush=True)  # noqa: T201 - what it is for
-        print(f"\n{report.sum_up(told)}")  # noqa: T201
-    return _code(told)
+        print(f"\n{report.sum_up(findings)}")  # noqa: T201
+    return _code(findings)
 
 
 def _tell_json(found: Iterable[Finding]) -> int:
-    told = list(found)
+    findings = list(found)
     with results():
-        print(json.dumps(as_json(told), ensure_ascii=False))  # noqa: T201
-    return _code(told)
+        print(json.dumps(as_json(findings), ensure_ascii=False))  # noqa: T201
+    return _code(findings)
 
 
-def _code(told: Sequence[Finding]) -> int:
-    return EXIT_PROBLEMS if worst(told) is Verdict.FAIL else 0
+def _code(findings: Sequence[Finding]) -> int:
+    return EXIT_PROBLEMS if worst(findings) is Verdict.FAIL else 0
 
 
 def is_coloured() -> bool:

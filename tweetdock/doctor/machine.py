@@ -79,7 +79,7 @@ class Machine:
                 if _text(name.with_name("in0_lcrit_alarm")) == "1":
                     return Finding("power", Verdict.FAIL, "the voltage is too low", _SUPPLY)
                 return Finding("power", Verdict.PASS, "the voltage is fine")
-        says = "unknown: neither vcgencmd nor the kernel tells it here"
+        says = "unknown: neither vcgencmd nor the kernel knows it"
         return Finding("power", Verdict.PASS, says)
 
     def _look_at_heat(self) -> Iterator[Finding]:

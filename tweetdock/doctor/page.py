@@ -85,7 +85,7 @@ def _running(where: str, host: str, port: int, *, is_demanded: bool) -> Finding:
         cure = "see its log, then restart it"
         return Finding("page", Verdict.FAIL, f"{says}, but it has a problem: {reason}", cure)
     if reading.grade == Grade.STALE:
-        return Finding("page", Verdict.WARN, says, "the lines on its sources tell why")
+        return Finding("page", Verdict.WARN, says, "see the lines on its sources")
     return Finding("page", Verdict.PASS, says)
 
 

@@ -227,9 +227,9 @@ def _subject(settings: Settings) -> str:
 def _places(written: WrittenSettings) -> str:
     env = written.env
     places = [written.place_of(name) for name in env if name in _OURS]
-    told = [f"{places.count(place)} {place}" for place in dict.fromkeys(places)]
-    if not told:
+    parts = [f"{places.count(place)} {place}" for place in dict.fromkeys(places)]
+    if not parts:
         return "nothing is set"
-    if len(told) == 1:
+    if len(parts) == 1:
         return f"{len(places)} setting{'s' * (len(places) != 1)}, {places[0]}"
-    return f"{len(places)} settings, {', '.join(told[:-1])} and {told[-1]}"
+    return f"{len(places)} settings, {', '.join(parts[:-1])} and {parts[-1]}"

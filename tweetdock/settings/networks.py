@@ -146,7 +146,7 @@ class XSettings:
         "TWEETDOCK_FOLLOW",
         parse.accounts,
         "",
-        "accounts on X whose posts count too, by x-stream; @me:following: all whom @me follows",
+        "accounts on X whose posts count too, by x-stream; @me:following: all that @me follows",
     )
     usd_per_post: float = set_by(
         "TWEETDOCK_X_PRICE_PER_POST",

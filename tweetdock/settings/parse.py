@@ -166,7 +166,7 @@ def accounts(value: str) -> tuple[str, ...]:
         account = f"@{word.removeprefix('@')}"
         if not re.fullmatch(r"@[A-Za-z0-9_]{1,15}(:following)?", account):
             raise ValueError(
-                f"{_quoted(word)} is not an account: @name, or @name:following for all whom it "
+                f"{_quoted(word)} is not an account: @name, or @name:following for all that it "
                 "follows, several separated by space or comma"
             )
         found.setdefault(account.casefold(), account)
@@ -311,9 +311,9 @@ def pigpiod_options(value: str) -> tuple[str, ...]:
     for word in words:
         option, letter = word[:2], word[1:2]
         if not word.startswith("-") or letter not in {**_NUMBERS, **_REFUSED}:
-            told = shlex.quote(plain(option if letter.isalnum() else word))
+            shown = shlex.quote(plain(option if letter.isalnum() else word))
             known = " ".join(f"-{name}" for name in _NUMBERS)
-            raise ValueError(f"{told} is not an option that is accepted here; accepted: {known}")
+            raise ValueError(f"{shown} is not an option that is accepted here; accepted: {known}")
         if letter in _REFUSED:
             raise ValueError(f"{option} is not accepted here: {_REFUSED[letter]}")
         number = word[2:] or next(words, "")
