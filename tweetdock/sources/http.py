@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -241,10 +242,18 @@ def date_ms(headers: Mapping[str, str]) -> int | None:
     """An answer's own time (Unix ms); None if it gives none, or one that nobody lives in."""
     try:
         # It is cut to the second: its middle is the best guess.
-        at_ms = parse_ms(headers["Date"]) + 500
+        at_ms = _date_ms(headers["Date"]) + 500
     except (KeyError, ValueError):
         return None
     return at_ms if EARLIEST_MS < at_ms < LATEST_MS else None
+
+
+def _date_ms(date: str) -> int:
+    try:  # as nearly all servers write it, and RFC 9110 wants it; one comes with each answer
+        moment = datetime.strptime(date, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    except ValueError:
+        return parse_ms(date)
+    return round(moment.timestamp() * 1000)
 
 
 def proxy_of(url: str) -> str:
