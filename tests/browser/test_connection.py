@@ -124,7 +124,7 @@ def test_after_a_long_loss_the_page_is_fetched_anew(look: Callable[..., Page]) -
     page.evaluate("self.isOld = true")
     site.close()
     page.wait_for_selector(":root[data-lost]")
-    page.clock.run_for(301_000)
+    page.clock.fast_forward(301_000)
     with Site(later(reading(posts=77), 301), port=site.port):
         page.clock.resume()
         page.evaluate("dispatchEvent(new Event('online'))")  # or it tries again in 2 s
@@ -211,7 +211,8 @@ def test_a_tab_that_was_hidden_shows_nothing_old_as_new_and_makes_no_noise(
         spoken = page.locator("#spoken").text_content()
         page.evaluate(HIDE, arg=True)
         site.publish(later(reading(posts=414), 2))
-        page.clock.run_for(HOUR)
+        page.clock.run_for(MINUTE)
+        page.clock.fast_forward(HOUR)
         assert page.evaluate("[self.heard, self.losses]") == [0, 0], "it rests"
         page.evaluate(f"({HIDE})(false), self.wasLost = 'lost' in document.documentElement.dataset")
         assert page.evaluate("self.wasLost"), "old until it is known better"
