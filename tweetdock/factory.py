@@ -37,7 +37,8 @@ def make_keeper(
 ) -> Keeper:
     """The keeper of a gauge; raises UnavailableError as that does.
 
-    With an archive, a thread begun by `start` looks after its closed files until the stack ends.
+    With an archive, a thread begun by `start` describes, sends and removes its closed files until
+    the stack ends.
     """
     if settings.keep.archive is not None and not settings.is_live:
         log.info("archive: a demo or a replay saves nothing")

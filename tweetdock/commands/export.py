@@ -1,4 +1,4 @@
-"""The word `export`: the history of the readings as CSV, or the archive's posts as Parquet."""
+"""The command `export`: the history of the readings as CSV, or the archive's posts as Parquet."""
 
 import argparse
 import csv
@@ -20,10 +20,10 @@ _HEAD = ("at", "per", "posts", "authors", "grade", "window_seconds", "subject")
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
-    """Add the words to a parser."""
+    """Add the arguments to a parser."""
     parser.description = "Write what TweetDock has kept for other programs."
-    words = parser.add_subparsers(dest="what", required=True, metavar="history|posts")
-    history = words.add_parser(
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="history|posts")
+    history = kinds.add_parser(
         "history",
         help="the readings that were kept, as CSV",
         description="Write the readings that were kept as CSV: one a minute for the last day, "
@@ -35,7 +35,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "--state-dir", metavar="DIR", help="where the state is, if not where the settings say"
     )
     _describe_output(history, "the file to write; standard output if not given")
-    posts = words.add_parser(
+    posts = kinds.add_parser(
         "posts",
         help="the posts of archives, as Parquet",
         description="Write the posts of archives as one Parquet file. "

@@ -1,4 +1,4 @@
-"""The word `merge`: archives of listeners that ran side by side become one."""
+"""The command `merge`: archives of listeners that ran side by side become one."""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from tweetdock.keep.merge import Merged, Shared, merge
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
-    """Add the words to a parser."""
+    """Add the arguments to a parser."""
     parser.description = (
         "Make one archive of several: each post once, in order of time, "
         "with the gaps that all of them share."
@@ -27,7 +27,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
 
-def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:  # noqa: ARG001 - as all words
+def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:  # noqa: ARG001 - as all commands
     """Merge and say what came of it; returns the exit code."""
     try:
         merged = merge(arguments.archives, arguments.output, force=arguments.force)

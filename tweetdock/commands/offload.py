@@ -1,4 +1,4 @@
-"""The word `offload`: closed files of the archive go into an S3 bucket, verified there."""
+"""The command `offload`: closed files of the archive go into an S3 bucket, verified there."""
 
 import argparse
 import socket
@@ -26,7 +26,7 @@ _WANTED = {
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
-    """Add the words to a parser."""
+    """Add the arguments to a parser."""
     parser.description = (
         "Send the closed files of the archive to an S3 bucket. A file is removed here once a true "
         "copy of it has been seen there; what fails stays, and goes with the next run."

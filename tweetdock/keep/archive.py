@@ -152,8 +152,8 @@ class Archive:
     came: a kill or a power cut costs that second, which the state, saved only after `sync`, asks
     the sources for again. Trouble with the disk never raises: lines wait in memory, up to 16 MB of
     text; those that come beyond that are dropped and counted, and no stretch of time that reaches
-    back to them is noted as complete. `closed` is told of each file that is written to no more.
-    All methods belong to one thread.
+    back to them is noted as complete. `closed` is called with each file that is not written to any
+    more. All methods belong to one thread.
 
     Raises UnavailableError if it cannot be opened, unless for a full disk, which it waits out.
     """
@@ -214,7 +214,7 @@ class Archive:
 
     @property
     def blind_until_ms(self) -> int:
-        """No stretch is noted that begins before; a later TweetDock is to be told of it, too."""
+        """No stretch is noted that begins before; the next start has to know it, too."""
         return self._backlog.blind_until_ms
 
     def flush(self, now_ms: int) -> None:
@@ -344,13 +344,13 @@ class Archive:
         return self._open_file
 
     def _check_path(self) -> None:
-        """Notice that the file was removed or renamed and nobody told us to reopen."""
+        """Notice that the file was removed or renamed and no SIGHUP came."""
         open_file, now = self._open_file, self._monotonic()
         if open_file is None or (open_file.stat.st_nlink and now < self._check_at):
             return
         self._check_at = now + CHECK_SECONDS
         was_away, self._is_away = self._is_away, not open_file.is_in_place
-        # Logrotate renames it a moment before it tells us: only the second look counts.
+        # Logrotate renames it a moment before it sends SIGHUP: only the second check counts.
         if self._is_away and (was_away or not open_file.stat.st_nlink):
             log.warning("archive: %s was removed or renamed, a new one is begun", self._path.name)
             self._leave_renamed_file()

@@ -22,7 +22,7 @@ _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Access:
-    """How a bucket is reached; what is empty, boto3 looks for itself.
+    """How a bucket is reached; what is empty, boto3 finds itself.
 
     It does so in the environment, in ~/.aws, and in the role of the machine.
     """
@@ -49,7 +49,7 @@ class Bucket:
     """The part of a bucket below `s3://bucket/prefix`.
 
     patience_seconds: how long the server may be silent; each request is tried three times.
-    Without boto3 there is none; beyond that nothing is looked at until `visit`, `put` or `holds`.
+    Raises OffloadError without boto3; nothing else is checked until `visit`, `put` or `holds`.
     All of them raise OffloadError if the bucket cannot be used. For one thread at a time.
     """
 
@@ -161,7 +161,7 @@ def _client(access: S3Access, patience_seconds: float) -> Any:
         # By default newer botocores send and expect sums in a form that older servers refuse.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        # A server in the house has no name for each bucket.
+        # A server of one's own has no host name for each bucket.
         s3={"addressing_style": "path"} if access.endpoint_url else None,
     )
     try:

@@ -179,7 +179,7 @@ class ClosedFiles:
                 continue
             try:
                 stat, path = entry.stat(), self.path.with_name(entry.name)
-                # One that logrotate has renamed is held until we are told to reopen.
+                # One that logrotate has renamed is held until SIGHUP.
                 if S_ISREG(stat.st_mode) and not is_held(path):
                     found.append((stat.st_mtime_ns, path))
             except FileNotFoundError:

@@ -68,7 +68,7 @@ def open_to_write(path: Path, migrations: Migrations) -> sqlite3.Connection:
 def check_kind(path: Path) -> None:
     """Raises StateError for what is there and is no file: at a pipe SQLite waits for ever."""
     is_odd = False
-    with suppress(OSError):  # what cannot be looked at, SQLite will say
+    with suppress(OSError):  # SQLite will report what cannot be read
         is_odd = path.exists() and not path.is_file()
     if is_odd:
         raise StateError(f"{path} is no file")
@@ -390,7 +390,7 @@ class Condition:
 def condition_of(folder: Path, *, is_held: bool) -> Condition | None:
     """How the file of a state folder is; None if there is none.
 
-    is_held: a TweetDock is at work on it, which has looked it through. Raises StateError where
+    is_held: a TweetDock is at work on it, which has checked it. Raises StateError where
     it cannot be read.
     """
     path = folder / FILE

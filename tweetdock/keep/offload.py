@@ -201,7 +201,7 @@ class Offload:
 
 
 class OffloadJob:
-    """Off-loads each time it is called; for a thread that looks after the archive.
+    """Off-loads each time it is called; for the thread of the closed files.
 
     make: builds the Offload anew each time, as credentials may have been mended meanwhile.
     """

@@ -28,7 +28,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             source TEXT NOT NULL, key INTEGER NOT NULL, author INTEGER NOT NULL,
             at_ms INTEGER NOT NULL
         )""",
-        # What each source was asked for and has seen, in JSON, and its own word of where it is.
+        # What each source was asked for and has seen, in JSON, and its cursor.
         """CREATE TABLE sources (
             name TEXT PRIMARY KEY, subject TEXT NOT NULL, spans TEXT NOT NULL,
             unreadable TEXT NOT NULL, heard_ms INTEGER NOT NULL, cursor TEXT NOT NULL

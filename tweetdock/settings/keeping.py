@@ -25,7 +25,7 @@ class Rotation:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """What the words of the setting mean; ValueError says what is accepted."""
+        """What the setting means; ValueError says what is accepted."""
         words = [word.strip() for word in text.upper().split(",")]
         if words in ([""], ["OFF"]):
             return cls()
