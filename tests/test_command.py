@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from dials import comes_true
+from dials import comes_true, slowness
 from replaying import DAY_MS, as_line, x_post
 from running import Running, command, environment, run, run_here
 from simulation import Truth
@@ -259,7 +259,7 @@ def test_it_stops_in_two_seconds_though_x_hangs(
 
 @pytest.mark.xdist_group("real time")
 def test_it_stops_in_two_seconds_though_pigpiod_hangs(api: XApi, tmp_path: Path) -> None:
-    """Two seconds are what the owner is told; once in three times a busy machine has them, too."""
+    """Two seconds are what the owner is told, of a machine that has nothing else to do."""
     api.add(*last_hour(450))
 
     def stops_in_time() -> bool:
@@ -269,9 +269,9 @@ def test_it_stops_in_two_seconds_though_pigpiod_hangs(api: XApi, tmp_path: Path)
         ):
             assert pigpiod.wait_until(lambda: pigpiod.pulse_us(12) > 1030, 15)
             pigpiod.hang()
-            began = time.monotonic()
-            assert daemon.stop(limit=20) == 0
-            return time.monotonic() - began < 2
+            limit, began = 2 * slowness(), time.monotonic()
+            assert daemon.stop(limit=60) == 0
+            return time.monotonic() - began < limit
 
     assert any(stops_in_time() for _ in range(3))
 

@@ -123,7 +123,7 @@ class Bench:
                     self._servos.rest(number)
 
     def go_home(self, homes_us: Sequence[int]) -> bool:
-        """Bring home whichever needle was moved, and let go; whether they came there.
+        """Bring home whichever needle was moved, and free the pins; whether they came there.
 
         It takes 1.5 seconds at most; what the backend has started is left to `close`.
         """
@@ -140,7 +140,7 @@ class Bench:
             self._servos.close()
 
     def close(self) -> None:
-        """Let go of the pins at once, and end what the backend has started.
+        """Free the pins at once, and end what the backend has started.
 
         It waits for that END_SECONDS at most, and once however often this is called.
         """
