@@ -334,6 +334,8 @@ class Archive:
         target = self._closed_files.new_name(now_ms)
         try:
             self._path.rename(target)
+        except FileNotFoundError:
+            return open_file  # logrotate was quicker; its SIGHUP is on the way
         except OSError as error:
             log.error("archive: %s cannot be renamed (%s)", self._path.name, error.strerror)  # noqa: TRY400 - the owner is to act, not to debug
             self._rotate_at = self._monotonic() + CHECK_SECONDS
