@@ -16,11 +16,13 @@ from simulation import START, TOKEN, Simulation, Time
 from standins import x_faults as faults
 from standins import x_openapi
 from standins.x_api import OAuth1Keys, XApi
-from standins.x_posts import Post, make_post, milliseconds
+from standins.x_posts import Post, make_post, milliseconds, snowflake
 
 from tweetdock.core.coverage import Grade
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.x.client import Credentials
+from tweetdock.sources.x.plan import Search, SearchRequest
+from tweetdock.sources.x.posts import PostPage
 
 NOW_MS = round(START * 1000)
 MINUTE = 60.0
@@ -372,6 +374,15 @@ def test_an_odd_id_neither_completes_the_past_nor_hides_the_future(
     assert simulation.read().posts >= in_window(api.posts, time.ms) - 1
     simulation.run(time.seconds + 62 * MINUTE, simulation.assert_honest)
     simulation.assert_true()
+
+
+@pytest.mark.parametrize("odd", [5, 1 << 62])
+def test_a_single_odd_id_neither_completes_the_past_nor_hides_the_future(odd: int) -> None:
+    good = [snowflake(NOW_MS - n * 1000) for n in range(1, 4)]
+    search = Search(SearchRequest(since_ms=NOW_MS - 3_600_000))
+    seen = search.add_page(PostPage((), (*good, odd), "more"), NOW_MS)
+    assert seen.since_ms == NOW_MS - 3000
+    assert search.newest_id == good[0]
 
 
 def test_word_of_what_x_could_not_find_beside_posts_is_no_trouble(api: XApi, time: Time) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
@@ -242,7 +242,9 @@ class Stream:
             _reset(exchange.connection)
             return None
         if refusal:
-            return answer(refusal)
+            # Said, not only done: a client must not send its next connect on this connection.
+            refused = answer(refusal)
+            return replace(refused, headers=refused.headers | {"connection": "close"})
         exchange.connection.sendall(self._head(answer))
         if isinstance(fault, CloseAtOnce):
             exchange.connection.sendall(b"0\r\n\r\n")
