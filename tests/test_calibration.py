@@ -215,6 +215,15 @@ def test_a_dial_that_is_set_beyond_what_is_usual_has_its_limit_there() -> None:
     assert Calibration(Marks(3000, 300)).limits == (300, 3000)
 
 
+def test_a_limit_next_to_the_last_pulse_does_not_lead_beyond_it() -> None:
+    """The settings refused what was marked there."""
+    for end, us, last in ((304, -10, 300), (2998, 10, 3000)):
+        needle = Calibrating(Marks(end, 1500))
+        needle.nudge(us)
+        needle.nudge(us, LET_GO)
+        assert needle.calibration.target_us == last
+
+
 def test_where_not_every_servo_goes_it_says_so(needle: Calibrating) -> None:
     assert needle.calibration.caution == ""
     needle.nudge(-1)

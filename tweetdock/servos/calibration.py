@@ -162,7 +162,7 @@ class Calibration:
             self.note = f"{limit} µs is the end: the settings take no more."
         elif asked and asked[0] == side and now - asked[1] >= PAUSE_SECONDS:
             self._limits[side] = LAST_US[0] if side < 0 else LAST_US[1]
-            self.target_us = wanted
+            self.target_us = min(max(wanted, LAST_US[0]), LAST_US[1])
         else:
             self._asked = side, now
             whose = "most servos go" if limit in USUAL_US else "this dial is set to go"
