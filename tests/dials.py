@@ -57,11 +57,3 @@ def busy_share(seconds: float = 0.3) -> float:
     wall, busy = time.monotonic(), time.process_time()
     threading.Event().wait(seconds)
     return (time.process_time() - busy) / (time.monotonic() - wall)
-
-
-def slowness() -> float:
-    """How many times longer the machine takes for something now than if it did nothing else."""
-    wall, busy = time.monotonic(), time.process_time()
-    while time.process_time() - busy < 0.1:
-        pass
-    return max(1.0, (time.monotonic() - wall) / 0.1)

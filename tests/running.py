@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -93,6 +94,14 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-W", "error", "-m", "tweetdock", *words]
 
 
+def slowness() -> float:
+    """How many times longer the machine takes for something now than if it did nothing else."""
+    wall, busy = time.monotonic(), time.process_time()
+    while time.process_time() - busy < 0.1:
+        pass
+    return max(1.0, (time.monotonic() - wall) / 0.1)
+
+
 class Running:
     """TweetDock at work; its log is read as it comes."""
 
@@ -156,6 +165,14 @@ class Running:
         """Ask it to end; its exit code."""
         self.process.send_signal(number)
         return self.process.wait(limit)
+
+    def stop_within(self, seconds: float) -> int:
+        """Ask it to end, in so many seconds of a machine that does nothing else; its exit code."""
+        before, began = slowness(), time.monotonic()
+        code = self.stop(limit=10 * seconds)
+        took = time.monotonic() - began
+        assert took <= seconds * max(before, slowness()), f"it took {took:.1f} s to end"
+        return code
 
     def _read(self) -> None:
         assert self.process.stderr is not None

@@ -189,7 +189,7 @@ def test_where_nothing_can_be_written_it_runs_from_memory_and_says_so(
         daemon.wait_for("ERROR", str(folder), "running from memory")
         daemon.wait_for("tweets", "exact")
         assert polls(api, 2)
-        assert daemon.stop() == 0
+        assert daemon.stop_within(2) == 0
     mount(folder, "remount,rw")
     assert_true_in_the_end(api, load, tmp_path, env)
 
@@ -209,7 +209,7 @@ def test_in_a_storm_of_rotations_every_post_is_archived_once(
             with suppress(subprocess.TimeoutExpired):
                 daemon.process.wait(dice.uniform(0, 0.03))
         assert polls(api, 2)
-        assert daemon.stop() == 0
+        assert daemon.stop_within(2) == 0
     assert " ERROR " not in daemon.log
     assert len(Archive(archive.parent).files) > 3
     assert_true_in_the_end(api, load, tmp_path, env)

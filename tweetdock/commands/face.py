@@ -1,4 +1,4 @@
-"""The word `face`: a dial's face on paper."""
+"""The command `face`: a dial's face on paper."""
 
 import argparse
 from collections.abc import Callable, Mapping
