@@ -1,1 +1,1 @@
-"""The words of the command line beside the gauge itself, one file each."""
+"""The commands beside the gauge itself, one file each."""
