@@ -1,5 +1,6 @@
 """`python -m tweetdock` as a user starts it, watched from outside."""
 
+import gc
 import io
 import logging
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 from unittest.mock import patch
+from warnings import catch_warnings, simplefilter
 
 from tweetdock.cli import main
 
@@ -69,7 +71,8 @@ def run_here(
 
 @contextmanager
 def restored_process() -> Iterator[None]:
-    """Let signals and the log be as they were."""
+    """Let signals, threads and the log be as they were."""
+    threads = set(threading.enumerate())
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     signals = {number: signal.getsignal(number) for number in numbers}
     root, ours = logging.getLogger(), logging.getLogger("tweetdock")
@@ -81,6 +84,12 @@ def restored_process() -> Iterator[None]:
         root.handlers[:], root.level, ours.level = before
         for number, handler in signals.items():
             signal.signal(number, handler)
+        for thread in set(threading.enumerate()) - threads:
+            thread.join(LIMIT)
+        # Connections that the end of a process would close; here no other test is to hear of them.
+        with catch_warnings():
+            simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 def environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:

@@ -179,7 +179,7 @@ def test_once_is_right_about_a_real_day(api: XApi, tmp_path: Path, compress: int
     recorded = [json.loads(line) for line in day.read_text().splitlines()]
     # Ends in a minute, so that posts come in while the gauge reads.
     api.add(*shifted(recorded, round(time.time() * 1000) + 60_000, compress))
-    done = run_here("--once", folder=tmp_path, env=at_x(api))
+    done = run("--once", folder=tmp_path, env=at_x(api))
     reading = json.loads(done.stdout)
     at_ms = parse_ms(reading["at"])
     served_ms = round(api.requests[0].time * 1000)

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import json
-import logging
+import os
 import re
 import shlex
 import shutil
@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +23,7 @@ import pytest
 import yaml
 from buckets import S3
 from listeners import Chunk, line, write
-from running import Running, environment
+from running import Running, environment, restored_process
 from serving import Serving, make_reading
 from standins.jetstream import Jetstream, Network
 from standins.jetstream_events import make_post as make_bluesky_post
@@ -142,7 +141,7 @@ class Here:
     def call(self, start: str) -> Done:
         """Run a command of TweetDock's to its end."""
         self._capture.readouterr()
-        with as_before():
+        with restored_process():
             code = main(flags_of(start))
         return Done(code, *self._capture.readouterr())
 
@@ -150,7 +149,7 @@ class Here:
         """Run the gauge until a line of its log has all the words, then ask it to stop."""
         log = Log(words)
         timer = threading.Timer(LIMIT_SECONDS, ask_to_stop)
-        with as_before(), self._patch.context() as patch:
+        with restored_process(), self._patch.context() as patch:
             patch.setattr(sys, "stderr", log)
             timer.start()
             try:
@@ -195,28 +194,13 @@ def ask_to_stop() -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
-@contextmanager
-def as_before() -> Iterator[None]:
-    """Undo what the command does to the process: its signals and its log."""
-    numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
-    signals = {number: signal.getsignal(number) for number in numbers}
-    root, own = logging.getLogger(), logging.getLogger("tweetdock")
-    handlers, levels = root.handlers[:], (root.level, own.level)
-    try:
-        yield
-    finally:
-        for number, handler in signals.items():
-            signal.signal(number, handler)
-        logging.captureWarnings(capture=False)
-        root.handlers[:] = handlers
-        root.setLevel(levels[0])
-        own.setLevel(levels[1])
-
-
 @pytest.fixture
 def here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Here:
+    # What the tests themselves are told is none of the gauge's settings.
+    for name in [name for name in os.environ if name.startswith(("TWEETDOCK_", "X_", "PIGPIO_"))]:
+        monkeypatch.delenv(name)
     return Here(tmp_path, monkeypatch, capsys)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from containers import LIMIT, STATE, Container, Image, ask_to_end, launcher, store
 from dials import comes_true
-from running import Running
+from running import Running, slowness
 from standins.pigpiod import free_port, read_log
 from standins.x_api import XApi, make_post
 
@@ -204,7 +204,7 @@ def test_the_gauge_turns_its_needles_and_ends_as_docker_asks_it_to(
         well = gauge.container.run("healthcheck", env={"TWEETDOCK_WEB": gauge.page}, entry=False)
         assert (well.returncode, well.stdout) == (0, "ok\n")
         ask_to_end(running)
-        assert running.process.wait(5) == 0
+        assert running.process.wait(5 * slowness()) == 0
         running.wait_for("needles at rest")
     assert gauge.events()[-4:] == ["0.0", "0.0", "signal", "stop"]
     assert not (gauge.container.root / LOCK).exists()
@@ -229,7 +229,7 @@ def test_a_container_that_was_killed_goes_on_where_it_was(gauge: Gauge, api: XAp
         running.wait_for("started pigpiod at 127.0.0.1", limit=LIMIT)
         assert comes_true(settle(gauge), LIMIT)
         ask_to_end(running)
-        assert running.process.wait(5) == 0
+        assert running.process.wait(5 * slowness()) == 0
     assert api.posts_read == read
     assert gauge.events().count("start") == 2
 
@@ -239,7 +239,7 @@ def test_where_there_is_no_pi_the_needles_are_simulated(gauge: Gauge) -> None:
         running.wait_for("needles: mock servos", limit=LIMIT)
         running.wait_for(f"{POSTS} tweets", "exact", limit=LIMIT)
         ask_to_end(running)
-        assert running.process.wait(5) == 0
+        assert running.process.wait(5 * slowness()) == 0
     assert gauge.events() == []
 
 
@@ -249,4 +249,4 @@ def test_what_calibrate_has_saved_in_the_volume_holds(gauge: Gauge) -> None:
         running.wait_for("pigpio servos on GPIO 18 and 13", limit=LIMIT)
         running.wait_for(f"{POSTS} tweets", "exact", limit=LIMIT)
         ask_to_end(running)
-        assert running.process.wait(5) == 0
+        assert running.process.wait(5 * slowness()) == 0
