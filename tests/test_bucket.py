@@ -16,7 +16,7 @@ from standins.loopback import Loopback
 from tweetdock.core.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import LARGEST_PUT, Bucket, S3Access
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.parse import parse_url
+from tweetdock.settings.keeping import bucket_and_prefix
 
 KEY = "raw/pi/one.jsonl.gz"
 TRIES = 3
@@ -65,7 +65,7 @@ def refused(bucket: Bucket, path: Path) -> OffloadError:
     ],
 )
 def test_an_address_names_a_bucket_and_a_prefix(text: str, parts: tuple[str, str]) -> None:
-    assert parse_url(text) == parts
+    assert bucket_and_prefix(text) == parts
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_an_address_names_a_bucket_and_a_prefix(text: str, parts: tuple[str, str
 )
 def test_another_address_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="s3://my-bucket/tweets"):
-        parse_url(text)
+        bucket_and_prefix(text)
 
 
 def test_what_was_put_is_held_and_described(s3: S3, file: Path) -> None:

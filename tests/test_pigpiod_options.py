@@ -11,7 +11,7 @@ from tweetdock.commands import calibrate
 from tweetdock.core.errors import SettingsError
 from tweetdock.servos.bench import make_bench
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.parse import pigpiod_options, step_us
+from tweetdock.settings.pigpiod_options import parse_options, step_us
 
 NAME = "TWEETDOCK_PIGPIOD_OPTIONS"
 NUMBERS = {
@@ -46,25 +46,25 @@ def test_every_option_with_a_number_of_its_own_is_taken_as_a_shell_would(
     given = {option: int(told, 0) for option, told in zip(wanted[::2], wanted[1::2], strict=True)}
     if given.get("-d") == given.get("-e", 6):
         with pytest.raises(ValueError, match="two channels"):
-            pigpiod_options(shlex.join(words))
+            parse_options(shlex.join(words))
     else:
-        assert pigpiod_options(shlex.join(words)) == tuple(wanted)
+        assert parse_options(shlex.join(words)) == tuple(wanted)
 
 
 @given(st.sampled_from(sorted(NUMBERS)), st.integers(-(1 << 65), 1 << 65))
 def test_a_number_beyond_is_refused_with_what_is_accepted(option: str, number: int) -> None:
     if number in NUMBERS[option] and (option, number) != ("-d", 6):
-        assert pigpiod_options(f"{option} {number}") == (option, str(number))
+        assert parse_options(f"{option} {number}") == (option, str(number))
     else:
         with pytest.raises(ValueError, match=f"^{option} (takes|and -e must be two channels)"):
-            pigpiod_options(f"{option} {number}")
+            parse_options(f"{option} {number}")
 
 
 @given(st.text())
 def test_any_other_text_is_refused_or_harmless(text: str) -> None:
     words: tuple[str, ...] = ()
     with contextlib.suppress(ValueError):
-        words = pigpiod_options(text)
+        words = parse_options(text)
     assert set(words[::2]) <= set(NUMBERS)
 
 
@@ -72,7 +72,7 @@ def test_any_other_text_is_refused_or_harmless(text: str) -> None:
 def test_what_tweetdock_decides_itself_is_refused_with_the_reason(letter: str) -> None:
     for told in (f"-{letter}", f"-t 0 -{letter} 8888"):
         with pytest.raises(ValueError, match=f"^-{letter} is not accepted here: "):
-            pigpiod_options(told)
+            parse_options(told)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_wrong_word_is_refused_before_anything_starts(told: str, reason: str) 
 
 
 def test_numbers_are_read_as_pigpiod_reads_them() -> None:
-    assert pigpiod_options("-s 010") == ("-s", "010")
+    assert parse_options("-s 010") == ("-s", "010")
     assert step_us(("-s", "010")) == 8
     assert step_us(("-s", "0xa")) == 10
 
@@ -113,7 +113,7 @@ def test_numbers_are_read_as_pigpiod_reads_them() -> None:
     [("", 5), ("-t 0", 5), ("-s 1", 5), ("-s 5", 5), ("-s 8", 8), ("-s 10", 10), ("-s 10 -s 4", 5)],
 )
 def test_the_step_of_the_pulses_is_never_finer_than_a_servo_shows(options: str, step: int) -> None:
-    assert step_us(pigpiod_options(options)) == step
+    assert step_us(parse_options(options)) == step
 
 
 def test_who_calibrates_is_served_by_the_same_pigpiod() -> None:

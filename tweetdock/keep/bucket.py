@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tweetdock.core.errors import ArchiveError, OffloadError
-from tweetdock.settings.keeping import KeepSettings
-from tweetdock.settings.parse import parse_url
+from tweetdock.settings.keeping import KeepSettings, bucket_and_prefix
 
 LARGEST_PUT = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _PIECE = 1 << 16
@@ -54,7 +53,7 @@ class Bucket:
     """
 
     def __init__(self, url: str, access: S3Access, *, patience_seconds: float = 60.0) -> None:
-        self._name, self._prefix = parse_url(url)
+        self._name, self._prefix = bucket_and_prefix(url)
         self._access = access
         self._patience_seconds = patience_seconds
         if find_spec("boto3") is None:

@@ -16,7 +16,7 @@ from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpiod import LOOPBACK, LOOPBACKS, Pigpiod, find, host_and_port
 from tweetdock.servos.servos import Servos
 from tweetdock.settings.gauge import DialSettings
-from tweetdock.settings.parse import step_us
+from tweetdock.settings.pigpiod_options import step_us
 
 ANSWER_SECONDS = 1.0
 THREE_FRAMES_SECONDS = 0.06

@@ -15,6 +15,12 @@ _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SMALLEST = 10_000
 _ACCEPTED = "off, a size from 10KB such as 100MB, daily (at midnight UTC), or both: 100MB,daily"
 
+# Amazon's own rule is narrower; servers that speak S3 also have older names.
+_BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]"
+# Characters that need no care: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+_STEP = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9!_.*'()=+@,-]+"
+_LONGEST_PREFIX = 700  # of a key's 1024 bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
@@ -54,6 +60,23 @@ def _size(word: str) -> int:
     return size
 
 
+def bucket_and_prefix(address: str) -> tuple[str, str]:
+    """What `s3://bucket/prefix` names, without slashes around; ValueError says what is accepted."""
+    found = re.fullmatch(rf"s3://({_BUCKET})(?:/({_STEP}(?:/{_STEP})*)?/?)?", address, re.ASCII)
+    if not found or len(found[2] or "") > _LONGEST_PREFIX:
+        raise ValueError(
+            "an address such as s3://my-bucket/tweets: a bucket of 3 to 63 letters, digits, "
+            "'-', '.' and '_', and a prefix or none, without spaces"
+        )
+    return found[1], found[2] or ""
+
+
+def _s3_address(value: str) -> str:
+    if value:
+        bucket_and_prefix(value)
+    return value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepSettings:
     """The state, the archive, and where its closed files go. Times in seconds."""
@@ -84,7 +107,7 @@ class KeepSettings:
     )
     offload: str = set_by(
         "TWEETDOCK_OFFLOAD",
-        parse.s3_url,
+        _s3_address,
         "",
         "s3://bucket/prefix where closed archive files go after each rotation; or nowhere",
     )

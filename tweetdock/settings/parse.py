@@ -1,15 +1,13 @@
 """How the text of one setting becomes a value; each refusal says what is accepted."""
 
 import re
-import shlex
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from tweetdock.core.errors import plain
 from tweetdock.core.scaler import make_scale
 
 Parsed = TypeVar("Parsed")
@@ -18,35 +16,8 @@ Parsed = TypeVar("Parsed")
 _HASHTAG_MARKS = set(
     "_\u200c\u200d\ua67e\u05be\u05f3\u05f4\uff5e\u301c\u309b\u309c\u30a0\u30fb\u3003\u0f0b\u0f0c\u00b7"
 )
-
-
 _LONGEST_WORD = 40  # a longer one may be a token
 _PLACE = re.compile(r"[/~.]|[a-z0-9]+://|replay:")
-
-
-_OURS = "TweetDock sets it already"
-_REFUSED = {
-    "f": _OURS,
-    "g": _OURS,
-    "m": _OURS,
-    "n": "a pigpiod that TweetDock starts is for this machine only",
-    "l": "a pigpiod that TweetDock starts is for this machine only, anyway",
-    "p": "its port is set by PIGPIO_PORT",
-    "k": "without its socket TweetDock could not reach it",
-    "v": "pigpiod would print its version and end",
-    "V": "pigpiod would print its version and end",
-}
-_ACCEPTED = "options of pigpiod with their numbers, such as -t 0 or -s 10"
-_USUAL_STEP_US = 5
-_USUAL_SECOND_CHANNEL = 6  # on every Pi; the first is another on a Pi 4
-
-# Amazon's own rule is narrower; servers that speak S3 also have older names.
-_BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]"
-
-# Characters that need no care: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
-_STEP = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9!_.*'()=+@,-]+"
-
-_LONGEST_PREFIX = 700  # of a key's 1024 bytes
 
 
 def may_be_secret(word: str) -> bool:
@@ -279,96 +250,3 @@ def archive(value: str) -> Path | None:
     if path.suffix != ".gz" or path.stem.startswith("."):
         raise ValueError("a file whose name ends in .jsonl.gz, such as tweets.jsonl.gz")
     return path
-
-
-def s3_url(value: str) -> str:
-    """`s3://bucket/prefix`, or nothing."""
-    if value:
-        parse_url(value)
-    return value
-
-
-# https://github.com/joan2937/pigpio: initOpts in pigpiod.c, and pigpio.h for what is accepted.
-_NUMBERS: dict[str, Collection[int]] = {
-    "a": range(3),
-    "b": range(100, 10_001),
-    "c": range(1024),  # from there on SIGTERM would no longer end it in good order
-    "d": range(15),
-    "e": range(15),
-    "s": (1, 2, 4, 5, 8, 10),
-    "t": range(2),
-    "x": range(1 << 63),
-}
-
-
-def pigpiod_options(value: str) -> tuple[str, ...]:
-    """The arguments of pigpiod, options and numbers in turn; split as a shell does."""
-    try:
-        words = iter(shlex.split(value))
-    except ValueError as error:
-        raise ValueError(f"a quotation mark is left open; {_ACCEPTED}") from error
-    found: list[str] = []
-    for word in words:
-        option, letter = word[:2], word[1:2]
-        if not word.startswith("-") or letter not in {**_NUMBERS, **_REFUSED}:
-            shown = shlex.quote(plain(option if letter.isalnum() else word))
-            known = " ".join(f"-{name}" for name in _NUMBERS)
-            raise ValueError(f"{shown} is not an option that is accepted here; accepted: {known}")
-        if letter in _REFUSED:
-            raise ValueError(f"{option} is not accepted here: {_REFUSED[letter]}")
-        number = word[2:] or next(words, "")
-        if _as_in_c(number) not in _NUMBERS[letter]:
-            raise ValueError(f"{option} takes {_range(_NUMBERS[letter])}")
-        found += [option, number]
-    _demand_two_channels(found)
-    return tuple(found)
-
-
-def step_us(options: Sequence[str]) -> float:
-    """The step of the pulses that come of these options, in microseconds.
-
-    Never less than pigpiod's usual one: no servo would show it, and the needle would not rest.
-    """
-    return float(max(_USUAL_STEP_US, _numbers(options).get("-s", 0)))
-
-
-def _numbers(options: Sequence[str]) -> dict[str, int]:
-    """The number of each option; of one that is given twice the last, as pigpiod has it."""
-    return dict(zip(options[::2], map(_as_in_c, options[1::2]), strict=True))
-
-
-def _demand_two_channels(options: Sequence[str]) -> None:
-    # pigpiod ignores both where they are the same, and does not say so; gpioCfgDMAchannels.
-    numbers = _numbers(options)
-    second = numbers.get("-e", _USUAL_SECOND_CHANNEL)
-    if numbers.get("-d") == second:
-        given = "both are" if "-e" in numbers else "pigpiod's own -e is"
-        raise ValueError(f"-d and -e must be two channels, and {given} {second}")
-
-
-def _as_in_c(number: str) -> int:
-    """A number as pigpiod reads it, by strtoll with base 0; -1 if it is not one."""
-    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", number):
-        return int(number, 16)
-    if re.fullmatch(r"0[0-7]{0,21}", number):
-        return int(number, 8)
-    return int(number) if re.fullmatch(r"[1-9][0-9]{0,18}", number) else -1
-
-
-def _range(numbers: Collection[int]) -> str:
-    if isinstance(numbers, range):
-        last = numbers[-1]
-        return f"a number from {numbers[0]} to {hex(last) if last > 1 << 32 else last}"
-    *others, last = numbers
-    return f"{', '.join(map(str, others))} or {last}"
-
-
-def parse_url(text: str) -> tuple[str, str]:
-    """The bucket, and the prefix without slashes around it; ValueError says what is accepted."""
-    found = re.fullmatch(rf"s3://({_BUCKET})(?:/({_STEP}(?:/{_STEP})*)?/?)?", text, re.ASCII)
-    if not found or len(found[2] or "") > _LONGEST_PREFIX:
-        raise ValueError(
-            "an address such as s3://my-bucket/tweets: a bucket of 3 to 63 letters, digits, "
-            "'-', '.' and '_', and a prefix or none, without spaces"
-        )
-    return found[1], found[2] or ""
