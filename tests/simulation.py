@@ -16,7 +16,7 @@ from tweetdock.core.gauge import Bookmark, Gauge, Saved
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.networks import build_query
+from tweetdock.settings.x_query import build_query
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import Poller
 from tweetdock.sources.x.client import Credentials

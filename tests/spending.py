@@ -12,7 +12,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch
-from tweetdock.settings.networks import build_query
+from tweetdock.settings.x_query import build_query
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials, XClient
 from tweetdock.sources.x.search import XSearch

@@ -22,7 +22,7 @@ from tweetdock.doctor.reach import in_time
 from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.doctor.x import XCheckup
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.networks import X_SELF_SERVE_QUERY_LENGTH
+from tweetdock.settings.x_query import LONGEST_QUERY
 from tweetdock.sources.x.client import Credentials
 
 KEYS = OAuth1Keys("a-consumer-key", "a-consumer-secret", "an-access-token", "an-access-secret")
@@ -91,7 +91,7 @@ def test_a_query_without_room_for_the_word_is_not_asked(api: XApi) -> None:
     assert request.params["query"].startswith("tweetdock")
     assert only(findings, "x query").says.startswith("not tried")
     longest = Settings.from_env(settings_of(api, TWEETDOCK_X_QUERY="#" + "a" * 480))
-    assert len(f"({longest.x.query}) ") < X_SELF_SERVE_QUERY_LENGTH
+    assert len(f"({longest.x.query}) ") < LONGEST_QUERY
 
 
 def test_the_keys_of_a_user_are_tried_too(api: XApi) -> None:

@@ -13,7 +13,8 @@ from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import SettingsError
 from tweetdock.settings.gauge import SETTINGS, DialSettings, Settings
 from tweetdock.settings.keeping import KeepSettings, Rotation
-from tweetdock.settings.networks import NetworkSettings, XSettings, build_query
+from tweetdock.settings.networks import NetworkSettings, XSettings
+from tweetdock.settings.x_query import build_query
 
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
 OAUTH = ("X_CONSUMER_KEY", "X_CONSUMER_SECRET", "X_ACCESS_TOKEN", "X_ACCESS_TOKEN_SECRET")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from profiles import examples
 
 from tweetdock.core.errors import SourceError
-from tweetdock.settings.networks import LONGEST_QUERY, build_queries, build_query, normal
+from tweetdock.settings.x_query import LONGEST_QUERY, build_queries, build_query, normal
 from tweetdock.sources.x.rules import (
     MOST_RULES,
     Rule,

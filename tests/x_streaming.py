@@ -18,7 +18,7 @@ from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Post, Span
 from tweetdock.retry import backoff
-from tweetdock.settings.networks import build_queries
+from tweetdock.settings.x_query import build_queries
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials

@@ -21,11 +21,10 @@ from tweetdock.doctor.reach import (
 )
 from tweetdock.doctor.round import Check, Finding, Verdict
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.networks import (
-    X_API_URL,
-    X_QUERY_LENGTH,
-    X_SELF_SERVE_QUERY_LENGTH,
-    asks_x,
+from tweetdock.settings.networks import X_API_URL, asks_x
+from tweetdock.settings.x_query import (
+    LONGEST_QUERY,
+    LONGEST_QUERY_OF_ANY_PLAN,
     build_queries,
     build_query,
 )
@@ -307,8 +306,7 @@ def _with_random_word(query: str) -> str:
     Letters only, which X reads as one word, and another word each time.
     """
     word = "tweetdock" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(20))
-    is_usual = len(query) <= X_SELF_SERVE_QUERY_LENGTH
-    most = X_SELF_SERVE_QUERY_LENGTH if is_usual else X_QUERY_LENGTH
+    most = LONGEST_QUERY if len(query) <= LONGEST_QUERY else LONGEST_QUERY_OF_ANY_PLAN
     both = f"({query}) {word}"
     return both if len(both) <= most else word
 

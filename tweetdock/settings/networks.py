@@ -1,111 +1,23 @@
 """The settings of the networks, and which of them do not go together."""
 
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from tweetdock.core.errors import SourceError, plain
+from tweetdock.core.errors import plain
 from tweetdock.settings import parse
 from tweetdock.settings.setting import set_by
-
-LONGEST_QUERY = 512  # of a search on self-serve plans; a rule may be twice as long
-NO_RETWEETS = "-is:retweet"
+from tweetdock.settings.x_query import LONGEST_QUERY, LONGEST_QUERY_OF_ANY_PLAN, build_query
 
 X_API_URL = "https://api.x.com"
-X_QUERY_LENGTH = 4096  # X's own description of the search; a plan may allow fewer
-X_SELF_SERVE_QUERY_LENGTH = 512
 USD_PER_POST = "0.005"  # https://docs.x.com/x-api/getting-started/pricing
 REPLAY = "replay:"
 AVAILABLE_SOURCES = ("x", "x-stream", "bluesky", "mastodon", "demo", f"{REPLAY}FILE")
-
 JETSTREAM_SECONDS = 36 * 3600  # how far back a Jetstream host can go
-
-
-def build_query(hashtags: Sequence[str]) -> str:
-    """An X query for posts with any of the hashtags (given without `#`), retweets left out.
-
-    X's search no longer returns retweets by itself since 2026, its stream does: the operator
-    keeps both counting the same. https://docs.x.com/x-api/posts/search/integrate/build-a-query
-    """
-    return _any_of([f"#{tag}" for tag in hashtags])
-
-
-class Queries(NamedTuple):
-    """The same posts as X's search and as rules of its stream are asked for them.
-
-    tag_rules: they match by hashtag, and so what quotes a post with it, too. other_rules: the
-    rest.
-    """
-
-    searches: tuple[str, ...]
-    tag_rules: tuple[str, ...]
-    other_rules: tuple[str, ...]
-
-    @property
-    def rules(self) -> tuple[str, ...]:
-        """All rules."""
-        return self.tag_rules + self.other_rules
-
-
-def build_queries(
-    hashtags: Sequence[str], accounts: Sequence[str] = (), query: str = ""
-) -> Queries:
-    """Queries for posts with any of the hashtags, or of any of the accounts (without `@`).
-
-    query: one in X's own language instead of the hashtags. Each is short enough for a search;
-    SourceError names a term that fits into none.
-    """
-    tags = [] if query else [f"#{tag}" for tag in hashtags]
-    authors = [f"from:{name}" for name in accounts]
-    own = (_without_retweets(query),) if query else ()
-    return Queries(
-        searches=(*own, *_split([*tags, *authors])),
-        tag_rules=tuple(_split(tags)),
-        other_rules=(*own, *_split(authors)),
-    )
-
-
-def normal(tag: str) -> str:
-    """A hashtag as it is compared, whoever wrote it."""
-    return unicodedata.normalize("NFKC", tag).casefold()
-
-
-def _split(terms: Sequence[str]) -> Iterator[str]:
-    taken: list[str] = []
-    for term in terms:
-        if _length(_any_of([term])) > LONGEST_QUERY:
-            raise SourceError(f"X takes no term as long as {term:.60}…", cap=900, needs_owner=True)
-        if _length(_any_of([*taken, term])) > LONGEST_QUERY:
-            yield _any_of(taken)
-            taken = []
-        taken.append(term)
-    if taken:
-        yield _any_of(taken)
-
-
-def _any_of(terms: Sequence[str]) -> str:
-    either = " OR ".join(terms)
-    return f"({either}) {NO_RETWEETS}" if len(terms) > 1 else f"{either} {NO_RETWEETS}"
-
-
-def _without_retweets(query: str) -> str:
-    longer = f"({query}) {NO_RETWEETS}"
-    # A query that decides on retweets itself stays, and so does one that has no room for more.
-    is_whole = "is:retweet" in query or _length(longer) > LONGEST_QUERY
-    return query if is_whole else longer
-
-
-def _length(query: str) -> int:
-    # In UTF-16 units, where some characters count twice, to be on the safe side.
-    return len(query.encode("utf-16-le", "surrogatepass")) // 2
-
-
 JETSTREAM_HOSTS = " ".join(
     f"wss://jetstream{number}.us-{coast}.bsky.network/subscribe"
     for number in (1, 2)
@@ -171,7 +83,7 @@ class XSettings:
 
     def _problems_at_x(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
         query = self.query or build_query(hashtags)
-        limit = X_QUERY_LENGTH if self.query else X_SELF_SERVE_QUERY_LENGTH
+        limit = LONGEST_QUERY_OF_ANY_PLAN if self.query else LONGEST_QUERY
         if len(query) > limit:
             name = "TWEETDOCK_X_QUERY" if self.query else "TWEETDOCK_HASHTAGS"
             yield f"{name}: {len(query)} characters as a query for X, which takes at most {limit}"

@@ -9,13 +9,8 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import COUNTS, feed_name
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.networks import (
-    X_API_URL,
-    build_query,
-    called,
-    host_of,
-    replayed_file,
-)
+from tweetdock.settings.networks import X_API_URL, called, host_of, replayed_file
+from tweetdock.settings.x_query import build_query
 from tweetdock.sources.polling import Source
 from tweetdock.sources.recordings import Text
 from tweetdock.sources.x.budget import COUNTING_SHARE, Bill, Budget

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Post, Raw, Removal, Span, one_line
 from tweetdock.core.times import parse_ms
-from tweetdock.settings.networks import normal
+from tweetdock.settings.x_query import normal
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657

@@ -11,7 +11,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Span
-from tweetdock.settings.networks import Queries, normal
+from tweetdock.settings.x_query import Queries, normal
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget

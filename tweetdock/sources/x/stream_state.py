@@ -14,7 +14,7 @@ from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
 from tweetdock.core.times import duration
-from tweetdock.settings.networks import Queries, build_queries
+from tweetdock.settings.x_query import Queries, build_queries
 from tweetdock.sources.http import date_ms
 from tweetdock.sources.x.plan import INDEX_LAG_MS, SEAM_MS, SearchRequest
 from tweetdock.sources.x.rules import OLD_MS, Followed

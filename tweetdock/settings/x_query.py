@@ -1,0 +1,90 @@
+"""Queries in X's language for what is counted, each short enough for X to take it."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tweetdock.core.errors import SourceError
+
+LONGEST_QUERY = 512  # of a search on self-serve plans; a rule may be twice as long
+LONGEST_QUERY_OF_ANY_PLAN = 4096  # X's own description of the search
+_NO_RETWEETS = "-is:retweet"
+
+
+def build_query(hashtags: Sequence[str]) -> str:
+    """An X query for posts with any of the hashtags (given without `#`), retweets left out.
+
+    X's search no longer returns retweets by itself since 2026, its stream does: the operator
+    keeps both counting the same. https://docs.x.com/x-api/posts/search/integrate/build-a-query
+    """
+    return _any_of([f"#{tag}" for tag in hashtags])
+
+
+class Queries(NamedTuple):
+    """The same posts as X's search and as rules of its stream are asked for them.
+
+    tag_rules: they match by hashtag, and so what quotes a post with it, too. other_rules: the
+    rest.
+    """
+
+    searches: tuple[str, ...]
+    tag_rules: tuple[str, ...]
+    other_rules: tuple[str, ...]
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """All rules."""
+        return self.tag_rules + self.other_rules
+
+
+def build_queries(
+    hashtags: Sequence[str], accounts: Sequence[str] = (), query: str = ""
+) -> Queries:
+    """Queries for posts with any of the hashtags, or of any of the accounts (without `@`).
+
+    query: one in X's own language instead of the hashtags. Each is short enough for a search;
+    SourceError names a term that fits into none.
+    """
+    tags = [] if query else [f"#{tag}" for tag in hashtags]
+    authors = [f"from:{name}" for name in accounts]
+    own = (_without_retweets(query),) if query else ()
+    return Queries(
+        searches=(*own, *_split([*tags, *authors])),
+        tag_rules=tuple(_split(tags)),
+        other_rules=(*own, *_split(authors)),
+    )
+
+
+def normal(tag: str) -> str:
+    """A hashtag as it is compared, whoever wrote it."""
+    return unicodedata.normalize("NFKC", tag).casefold()
+
+
+def _split(terms: Sequence[str]) -> Iterator[str]:
+    taken: list[str] = []
+    for term in terms:
+        if _length(_any_of([term])) > LONGEST_QUERY:
+            raise SourceError(f"X takes no term as long as {term:.60}…", cap=900, needs_owner=True)
+        if _length(_any_of([*taken, term])) > LONGEST_QUERY:
+            yield _any_of(taken)
+            taken = []
+        taken.append(term)
+    if taken:
+        yield _any_of(taken)
+
+
+def _any_of(terms: Sequence[str]) -> str:
+    either = " OR ".join(terms)
+    return f"({either}) {_NO_RETWEETS}" if len(terms) > 1 else f"{either} {_NO_RETWEETS}"
+
+
+def _without_retweets(query: str) -> str:
+    longer = f"({query}) {_NO_RETWEETS}"
+    # A query that decides on retweets itself stays, and so does one that has no room for more.
+    is_whole = "is:retweet" in query or _length(longer) > LONGEST_QUERY
+    return query if is_whole else longer
+
+
+def _length(query: str) -> int:
+    # In UTF-16 units, where some characters count twice, to be on the safe side.
+    return len(query.encode("utf-16-le", "surrogatepass")) // 2
