@@ -27,9 +27,9 @@ def test_silence_is_how_long_no_reading_came() -> None:
     now = [100.0]
     board = Board(Past(), nothing(), monotonic=lambda: now[0])
     now[0] = 107.0
-    assert board.silence_seconds() == 7.0
+    assert board.silence_seconds == 7.0
     board.publish(reading(41))
-    assert board.silence_seconds() == 0.0
+    assert board.silence_seconds == 0.0
 
 
 def test_each_feeds_words_are_counted_apart() -> None:

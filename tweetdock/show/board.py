@@ -143,32 +143,33 @@ class Board:
         counts[bisect_left(BUCKETS, seconds)] += 1
         self.delays = Delays(tuple(counts), self.delays.seconds + max(0.0, seconds))
 
+    @property
     def silence_seconds(self) -> float:
         """For how long the loop has put up no reading."""
         return self._monotonic() - self._turned_at
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the loop hangs, so that what it has put up says nothing of now."""
+        return self.silence_seconds > SILENT_SECONDS
 
-def problem(board: Board) -> str:
-    """What is wrong, in a sentence; empty if nothing is."""
-    dead = [name for name, lives in board.health.threads().items() if not lives]
-    if dead:
-        return f"not running: {', '.join(sorted(dead))}"
-    return f"no reading for {board.silence_seconds():.0f} seconds" if is_silent(board) else ""
+    @property
+    def current_reading(self) -> Reading | None:
+        """The reading that holds now; None before the first, and while the loop hangs."""
+        return None if self.is_silent else self.reading
 
+    @property
+    def why_no_reading(self) -> str:
+        """Why there is no reading that holds now, in a sentence."""
+        if self.reading is None:
+            return "There is no reading yet."
+        seconds = self.silence_seconds
+        return f"TweetDock hangs: its last reading is {seconds:.0f} seconds old."
 
-def is_silent(board: Board) -> bool:
-    """Whether the loop hangs, so that what it has put up says nothing of now."""
-    return board.silence_seconds() > SILENT_SECONDS
-
-
-def current_reading(board: Board) -> Reading | None:
-    """The reading that holds now; None before the first, and while the loop hangs."""
-    return None if is_silent(board) else board.reading
-
-
-def why_no_reading(board: Board) -> str:
-    """Why there is no reading that holds now, in a sentence."""
-    if board.reading is None:
-        return "There is no reading yet."
-    seconds = board.silence_seconds()
-    return f"TweetDock hangs: its last reading is {seconds:.0f} seconds old."
+    @property
+    def problem(self) -> str:
+        """What is wrong, in a sentence; empty if nothing is."""
+        dead = [name for name, lives in self.health.threads().items() if not lives]
+        if dead:
+            return f"not running: {', '.join(sorted(dead))}"
+        return f"no reading for {self.silence_seconds:.0f} seconds" if self.is_silent else ""

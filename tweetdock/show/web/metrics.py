@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from tweetdock import __version__
 from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import Reading
-from tweetdock.show.board import BUCKETS, Board, Delays, current_reading
+from tweetdock.show.board import BUCKETS, Board, Delays
 
 Rows = Iterable[tuple[list[str], float]]
 
@@ -44,9 +44,9 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics as they are now."""
         yield Info("tweetdock_build", "Which TweetDock this is.", value={"version": __version__})
-        reading = current_reading(self._board)
+        reading = self._board.current_reading
         if reading is not None:
-            yield from _of_reading(reading, self._board.silence_seconds())
+            yield from _of_reading(reading, self._board.silence_seconds)
         yield from self._of_feeds()
         yield from self._of_process()
 
@@ -92,7 +92,7 @@ class Metrics(Collector):
         yield _one(
             "tweetdock_loop_silence_seconds",
             "For how long there has been no new reading.",
-            self._board.silence_seconds(),
+            self._board.silence_seconds,
         )
         yield _one("tweetdock_watchers", "How many follow the page live.", self._watchers())
 

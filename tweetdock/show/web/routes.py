@@ -10,15 +10,7 @@ from starlette.routing import Route, Router
 
 from tweetdock.core.dial import DIALS
 from tweetdock.settings.gauge import Settings
-from tweetdock.show.board import (
-    HOUR_MS,
-    TEN_SECONDS_MS,
-    Board,
-    Moment,
-    current_reading,
-    problem,
-    why_no_reading,
-)
+from tweetdock.show.board import HOUR_MS, TEN_SECONDS_MS, Board, Moment
 from tweetdock.show.web.answers import (
     JSON,
     Answer,
@@ -138,7 +130,7 @@ class _Answers:
         self._scrape: Callable[[str], tuple[bytes, str]] | None = None
 
     def page(self, request: Request) -> App:
-        reading = current_reading(self._board)
+        reading = self._board.current_reading
         if reading is None and self._board.reading is not None:
             return self._no_reading(request, refresh="5")
         text = page(reading, self._dials, kiosk="kiosk" in request.query_params)
@@ -148,7 +140,7 @@ class _Answers:
         name = request.path_params["name"]
         if name not in self._dials:
             return _nothing_there
-        reading = current_reading(self._board)
+        reading = self._board.current_reading
         if reading is None:
             return self._no_reading(request)
         one, dial = reading.dials[name], self._dials[name]
@@ -158,11 +150,11 @@ class _Answers:
         return Answer(text.encode(), "image/svg+xml", headers=open_to_all)
 
     def reading(self, request: Request) -> App:
-        reading = current_reading(self._board)
+        reading = self._board.current_reading
         return self._no_reading(request) if reading is None else Answer(as_bytes(reading), JSON)
 
     def line(self, request: Request) -> App:
-        reading = current_reading(self._board)
+        reading = self._board.current_reading
         return self._no_reading(request) if reading is None else Answer(as_line(reading))
 
     def events(self, request: Request) -> App:
@@ -186,13 +178,13 @@ class _Answers:
         return Answer(body, kind)
 
     def health(self, request: Request) -> App:  # noqa: ARG002 - as all the others
-        trouble = problem(self._board)
+        trouble = self._board.problem
         if trouble:
             return refusal("", 503, trouble)
         return Answer(b"ok\n")
 
     def _no_reading(self, request: Request, **headers: str) -> App:
-        why = why_no_reading(self._board)
+        why = self._board.why_no_reading
         return refusal(request.scope["path"], 503, why, **SOON, **headers)
 
 

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tweetdock.show.board import Board, is_silent
+from tweetdock.show.board import Board
 from tweetdock.show.web.answers import Message, Receive, Send, as_bytes
 from tweetdock.show.web.guard import Limits
 
@@ -49,7 +49,7 @@ class Watchers:
     @property
     def event(self) -> bytes:
         """The newest reading as an event; nothing while the loop hangs, as that is old."""
-        return b"" if is_silent(self._board) else self._event
+        return b"" if self._board.is_silent else self._event
 
     def begin(self) -> None:
         """Follow the board from now on."""
@@ -68,7 +68,7 @@ class Watchers:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         # What was put up before the loop hung is not sent to who comes later, nor when it turns.
-        is_late = is_silent(self._board)
+        is_late = self._board.is_silent
         watcher = Watcher(self, send, seen=self.number if is_late else 0)
         self._all.add(watcher)
         if not is_late:
