@@ -24,7 +24,7 @@ from standins.pigpiod import PulseChange, StandInPigpiod, free_port, install, re
 
 from tweetdock.commands import calibrate
 from tweetdock.core.errors import SettingsError, UnavailableError
-from tweetdock.keep.files import Lock
+from tweetdock.keep.lock import Lock
 
 LIMIT = 15.0
 RIGHT, UP = "\x1b[C", "\x1b[A"

@@ -10,7 +10,7 @@ from archiving import START_MS, fill, line, open_archive
 
 from tweetdock.core.errors import UnavailableError
 from tweetdock.keep.closed_files import ClosedFiles
-from tweetdock.keep.files import Lock, is_held
+from tweetdock.keep.lock import Lock, is_held
 
 CLOSED = [
     "tweets-20261121T065536Z.jsonl.gz",
@@ -231,7 +231,7 @@ def test_a_lock_is_held_by_one_until_it_lets_go(tmp_path: Path) -> None:
 HOLDING = """
 import sys
 from pathlib import Path
-from tweetdock.keep.files import Lock
+from tweetdock.keep.lock import Lock
 lock = Lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

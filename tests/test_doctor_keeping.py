@@ -19,7 +19,7 @@ from tweetdock.doctor.keeping import keep_checks, spent_of
 from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.doctor.x import spending_checks
 from tweetdock.keep.database import Store
-from tweetdock.keep.files import Lock
+from tweetdock.keep.lock import Lock
 from tweetdock.keep.state import Spent, State, StateChanges
 from tweetdock.settings.gauge import Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tweetdock.core.errors import UnavailableError
-from tweetdock.keep.files import Lock, is_held
+from tweetdock.keep.lock import Lock, is_held
 
 NOBODY = 65534
 

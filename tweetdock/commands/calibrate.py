@@ -21,7 +21,7 @@ from tweetdock.commands.output import (
 )
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import ServoError, UnavailableError
-from tweetdock.keep.files import Lock
+from tweetdock.keep.lock import Lock
 from tweetdock.servos.calibration import Calibration, DialPoint, Marks
 from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS
 from tweetdock.settings.env_file import ENV_FILE

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from tweetdock.core.errors import OffloadError, StateError
 from tweetdock.core.times import duration
+from tweetdock.doctor.permissions import cure, file_cure, file_obstacle, nearest, obstacle
 from tweetdock.doctor.round import Check, Finding, Verdict
 from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.database import Condition, condition_of
-from tweetdock.keep.files import cure, device, file_cure, file_obstacle, is_held, nearest, obstacle
 from tweetdock.keep.history import FILE
+from tweetdock.keep.lock import is_held
 from tweetdock.keep.state import MIGRATIONS, Spent
 from tweetdock.settings.keeping import KeepSettings
 
@@ -147,7 +148,7 @@ def _look_at_archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
         yield Finding("archive", Verdict.FAIL, trouble, remedy)
         return
     yield _archive(path)
-    if device(path.parent) != device(keep.state_dir):
+    if _device(path.parent) != _device(keep.state_dir):
         yield _disk("archive", path.parent)
     if keep.offload and not (keep.archive_rotate.is_daily or keep.archive_rotate.size_bytes):
         yield Finding(
@@ -156,6 +157,14 @@ def _look_at_archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
             "its file is never closed, and only closed files go to the bucket",
             "TWEETDOCK_ARCHIVE_ROTATE=daily closes it at midnight UTC; logrotate can do that, too",
         )
+
+
+def _device(folder: Path) -> int:
+    """The disk on which it is, or is to be; 0 if nobody knows."""
+    try:
+        return nearest(folder).stat().st_dev
+    except OSError:
+        return 0
 
 
 def _archive(path: Path) -> Finding:

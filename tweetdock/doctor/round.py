@@ -19,6 +19,7 @@ from tweetdock.settings.gauge import SETTINGS
 NARROWEST, WIDEST = 40, 100
 WIDEST_THING = 14
 _ARROW = "-> "
+_COLOURS = {"pass": "32", "warn": "33", "fail": "1;31"}  # of verdicts, as ANSI codes
 
 SHORTEST = 4  # hiding shorter ones would only tear words apart
 LEAST_PIECE = 10  # of a secret that a server has cut off, or not repeated in full
@@ -52,9 +53,6 @@ class Finding:
     verdict: Verdict
     says: str
     cure: str = ""
-
-
-_COLOURS = {Verdict.PASS: "32", Verdict.WARN: "33", Verdict.FAIL: "1;31"}
 
 
 class Check(NamedTuple):

@@ -11,8 +11,8 @@ from shlex import quote
 
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import SettingsError, name_of
+from tweetdock.doctor.permissions import user
 from tweetdock.doctor.round import Finding, Verdict
-from tweetdock.keep.files import user
 from tweetdock.settings.env_file import ENV_FILE, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
 from tweetdock.settings.networks import REPLAY

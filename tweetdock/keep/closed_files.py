@@ -20,7 +20,8 @@ from tweetdock.core.post import Span
 from tweetdock.core.times import parse_ms, rfc3339
 from tweetdock.keep.archive_format import END_OF_TIME_MS, Covers
 from tweetdock.keep.archive_reader import ArchiveReader
-from tweetdock.keep.files import bytes_of, is_held, replace
+from tweetdock.keep.files import bytes_of, replace
+from tweetdock.keep.lock import is_held
 from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)

@@ -1,18 +1,13 @@
-"""Files: written so that they outlast a power cut, read without filling memory, locked, allowed."""
+"""Files: read without filling memory, and written so that they outlast a power cut."""
 
-import errno
-import fcntl
 import os
-import pwd
-import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from shlex import quote
 from tempfile import TemporaryDirectory
 
-from tweetdock.core.errors import ArchiveError, TweetDockError, UnavailableError
+from tweetdock.core.errors import ArchiveError, TweetDockError
 
 _BLOCK = 1 << 18
 _BLOCKS_KEPT = 4
@@ -101,170 +96,20 @@ def replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def _opener(name: str, flags: int) -> int:
     return os.open(name, flags, 0o640)
 
 
-def sync_folder(folder: Path) -> None:
-    """See to it that a new name in a folder, or the end of one, outlasts a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """See to it that what is in a file, or the names in a folder, outlast a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def hold(fd: int, path: Path) -> None:
-    """Lock an open file until it is closed; UnavailableError if another one holds it."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UnavailableError(f"{path} is in use by another TweetDock") from error
-
-
-def is_held(path: Path) -> bool:
-    """Whether a TweetDock holds the file; raises OSError if it cannot be opened."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
-class Lock:
-    """A file that exists only to be locked; a kill releases it too.
-
-    Raises OSError if it cannot be had, also for a link: the folder's owner must not mislead root.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._fd = _open(path)
-        try:
-            hold(self._fd, path)
-        except OSError:
-            os.close(self._fd)
-            raise
-
-    def close(self) -> None:
-        """Release it."""
-        os.close(self._fd)
-
-
-def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        try:
-            return os.open(path, flags | os.O_NONBLOCK)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise OSError(errno.ELOOP, "its lock is a link", str(path)) from error
-            raise
-    if os.geteuid() == 0:
-        # What root made by sudo must not shut out the service whose folder it is. What was there
-        # before may be any file, under one more name, and is not given away.
-        folder = path.parent.stat()
-        with suppress(OSError):  # there are file systems without owners
-            os.fchown(fd, folder.st_uid, folder.st_gid)
-    return fd
-
-
-def nearest(path: Path) -> Path:
-    """The path itself, or the nearest above it that is there."""
-    whole = path.absolute()
-    for place in (whole, *whole.parents):
-        with suppress(OSError):  # a folder that we may not look into
-            if place.exists():
-                return path if place == whole else place
-    return whole
-
-
-def obstacle(folder: Path) -> str:
-    """Why nothing can be written into a folder, or it cannot be made; empty if it can."""
-    place = nearest(folder)
-    if not place.is_dir():
-        return f"{place} is no folder"
-    if _may(place, os.W_OK | os.X_OK) and not _is_the_kernels(place):
-        return ""
-    what = "written to" if place == folder else f"written to, and {folder} is to be made in it"
-    return f"{place} may not be {what}"
-
-
-def file_obstacle(path: Path) -> str:
-    """Why a file cannot be read and written; empty if it can, or is not there."""
-    if not path.exists():
-        return ""
-    if not path.is_file():
-        return f"{path} is no file"
-    return "" if _may(path, os.R_OK | os.W_OK) else f"{path} may not be read and written"
-
-
-def cure(path: Path, name: str, *, is_ours: bool = False) -> str:
-    """How this user comes to use a folder or file that is set by a name.
-
-    is_ours: nothing but TweetDock's own is in it. Of no other folder anybody is told to change
-    the owner: it may be the system's.
-    """
-    place, me = nearest(path), os.geteuid()
-    elsewhere = f"name another place with {name}"
-    if not place.is_dir() and (place != path or not is_ours):
-        return f"move that away, or {elsewhere}"
-    if _is_the_kernels(place):
-        return elsewhere
-    if me == 0:
-        return f"mount it for writing, or {elsewhere}"
-    if place != path:
-        return f"`sudo install -d -o {me} {quote(str(path))}` makes it; or {elsewhere}"
-    owner = place.stat().st_uid
-    if owner == me:
-        return f"`chmod -R u+rwX {quote(str(place))}`, or {elsewhere}"
-    theirs = (
-        f"it belongs to {user(owner)}, and the doctor is {user(me)}: if TweetDock runs as "
-        f"{user(owner)}, run the doctor so, too, by sudo; else "
-    )
-    if is_ours:
-        return f"{theirs}`sudo chown -R {me} {quote(str(place))}`"
-    return f"{theirs}{elsewhere}"
-
-
-def file_cure(path: Path, name: str) -> str:
-    """How this user comes to use a file of TweetDock's that is set by a name."""
-    if not path.is_file():
-        return f"move that away, or name another place with {name}"
-    return cure(path, name, is_ours=True)
-
-
-def device(path: Path) -> int:
-    """The disk on which it is, or is to be; 0 if nobody knows."""
-    try:
-        return nearest(path).stat().st_dev
-    except OSError:
-        return 0
-
-
-def _may(path: Path, mode: int) -> bool:
-    return os.access(path, mode, effective_ids=True)
-
-
-def _is_the_kernels(place: Path) -> bool:
-    # Root may do everything, it is said; but in /proc and /sys nothing can be made.
-    is_closed = not place.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
-    return is_closed and os.statvfs(place).f_blocks == 0
-
-
-def user(number: int) -> str:
-    """The name of a user, or what stands for it."""
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"user {number}"  # in a container it may have no name
 
 
 @contextmanager
@@ -283,9 +128,9 @@ def new_file(output: Path, inputs: Sequence[Path] = (), *, force: bool = False) 
             yield Path(folder, output.name)
             # In order of names: a file is in its place before its manifest.
             for path in sorted(Path(folder).iterdir()):
-                _sync(path)
+                sync(path)
                 path.replace(output.parent / path.name)
-        sync_folder(output.parent)
+        sync(output.parent)
     except TweetDockError:
         raise
     except OSError as error:
@@ -314,11 +159,3 @@ def _check_output(output: Path, inputs: Sequence[Path], *, force: bool) -> None:
             raise ArchiveError(
                 f"{output} exists already: name another file, or replace it by --force"
             )
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

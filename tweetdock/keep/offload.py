@@ -16,7 +16,7 @@ from secrets import token_hex
 from tweetdock.core.errors import ArchiveError, OffloadError
 from tweetdock.keep.bucket import Bucket
 from tweetdock.keep.closed_files import SUFFIX, ClosedFiles, Manifest, is_untouched, manifest_path
-from tweetdock.keep.files import is_held
+from tweetdock.keep.lock import is_held
 from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)

@@ -20,11 +20,24 @@ from tweetdock.keep.archive_format import (
     pack,
     whole_end,
 )
-from tweetdock.keep.files import FileBytes, hold, replace, sync_folder, write_all
+from tweetdock.keep.files import FileBytes, replace, sync, write_all
+from tweetdock.keep.lock import hold
 
 log = logging.getLogger(__name__)
 
 _LARGEST_TORN = 4_000_000  # we write members of 1 MB of text; what is larger is somebody else's
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+# A folder that we may not list, and file systems that know no such thing (CIFS, some of FUSE).
+_UNSYNCABLE = {errno.EACCES, errno.EINVAL, errno.ENOTSUP}
+_CURES = {
+    errno.EACCES: "let the user that TweetDock runs as write there, or name another file",
+    errno.EPERM: "let the user that TweetDock runs as write there, or name another file",
+    errno.EROFS: "mount it for writing, or name another file",
+    errno.EISDIR: "name a file in it",
+    errno.EEXIST: "one of its folders is a file: name another one",
+    errno.ENOTDIR: "one of its folders is a file: name another one",
+    errno.EFBIG: "rename it, and set TWEETDOCK_ARCHIVE_ROTATE=100MB",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +122,7 @@ def _finish(salvage: _Salvage, fd: int, aside: Path) -> None:
     salvage.put(fd)
     aside.unlink()
     # Should the file aside come back by a power cut, more may have been appended.
-    sync_folder(aside.parent)
+    sync(aside.parent)
 
 
 def _before(fd: int, after: int) -> str:
@@ -139,20 +152,6 @@ def _readable(buffer: Buffer, after: int, path: Path) -> list[bytes]:
             "move it away or name another one"
         )
     return kept
-
-
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-# A folder that we may not list, and file systems that know no such thing (CIFS, some of FUSE).
-_UNSYNCABLE = {errno.EACCES, errno.EINVAL, errno.ENOTSUP}
-_CURES = {
-    errno.EACCES: "let the user that TweetDock runs as write there, or name another file",
-    errno.EPERM: "let the user that TweetDock runs as write there, or name another file",
-    errno.EROFS: "mount it for writing, or name another file",
-    errno.EISDIR: "name a file in it",
-    errno.EEXIST: "one of its folders is a file: name another one",
-    errno.ENOTDIR: "one of its folders is a file: name another one",
-    errno.EFBIG: "rename it, and set TWEETDOCK_ARCHIVE_ROTATE=100MB",
-}
 
 
 class OpenFile:
@@ -235,7 +234,7 @@ def _make(folder: Path) -> None:
 
 def _sync_names(folder: Path) -> None:
     try:
-        sync_folder(folder)
+        sync(folder)
     except OSError as error:
         if error.errno not in _UNSYNCABLE:
             raise
