@@ -3,7 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,7 +25,6 @@ from standins.x_posts import make_post, snowflake
 
 from tweetdock.core.errors import PostError, TornError
 from tweetdock.core.post import Post, Raw
-from tweetdock.core.times import parse_ms
 from tweetdock.keep.archive_format import ArchiveLine
 from tweetdock.sources import recordings as replay_lines
 from tweetdock.sources.recordings import Entry, RecordingSummary, entries, post_of
@@ -92,12 +91,11 @@ def test_a_date_of_2008_is_read_and_its_small_id_tells_no_time() -> None:
 
 
 @given(st.datetimes(datetime(2006, 3, 21), datetime(2023, 6, 30)), st.integers(-11, 13))  # noqa: DTZ001 - the zone is drawn beside it
-def test_dates_of_twitter_are_read_as_the_general_reader_reads_them(
-    moment: datetime, hours: int
-) -> None:
+def test_dates_of_twitter_are_read_whatever_their_offset(moment: datetime, hours: int) -> None:
     date = f"{moment:%a %b %d %H:%M:%S} {hours * 100:+05d} {moment:%Y}"
     found = post_of(twitter_status(1, 2, NOON_MS)[0] | {"created_at": date})
-    assert found == Post("x:1", "x:2", parse_ms(date))
+    in_utc = moment.replace(microsecond=0, tzinfo=UTC) - timedelta(hours=hours)
+    assert found == Post("x:1", "x:2", round(in_utc.timestamp() * 1000))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from tweetdock.core.coverage import Seen
 from tweetdock.core.gauge import Saved, ScaleState, SourceMark
 from tweetdock.core.post import Span
+from tweetdock.core.times import YEAR_2100_MS
 from tweetdock.keep.archive_format import ArchivePosition
 from tweetdock.keep.history import HistoryRow
 
-_YEAR_2100_MS = 4_102_444_800_000
 _LARGEST_SCALE = 10**12
 
 # What reading a damaged row raises.
@@ -89,7 +89,7 @@ class StateChanges:
 
 def parse_moment(value: Any) -> int:
     """Unix milliseconds of this century."""
-    if not isinstance(value, int) or not 0 <= value < _YEAR_2100_MS:
+    if not isinstance(value, int) or not 0 <= value < YEAR_2100_MS:
         raise ValueError(f"no moment: {value!r}")
     return value
 

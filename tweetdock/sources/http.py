@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -16,12 +15,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from tweetdock.core.errors import RefusedError, SourceError
-from tweetdock.core.times import duration, parse_ms
+from tweetdock.core.times import YEAR_2020_MS, YEAR_2100_MS, duration, parse_ms
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
-EARLIEST_MS, LATEST_MS = 1_577_836_800_000, 4_102_444_800_000  # the years 2020 and 2100
 ACCEPTED = (200, 201)
 LARGEST_LINE = 1024 * 1024
 LARGEST_BODY = 8 * 1024 * 1024  # a page of 100 posts with all its fields is about 200 kB
@@ -242,18 +240,10 @@ def date_ms(headers: Mapping[str, str]) -> int | None:
     """An answer's own time (Unix ms); None if it gives none, or one that nobody lives in."""
     try:
         # It is cut to the second: its middle is the best guess.
-        at_ms = _date_ms(headers["Date"]) + 500
+        at_ms = parse_ms(headers["Date"]) + 500
     except (KeyError, ValueError):
         return None
-    return at_ms if EARLIEST_MS < at_ms < LATEST_MS else None
-
-
-def _date_ms(date: str) -> int:
-    try:  # as nearly all servers write it, and RFC 9110 wants it; one comes with each answer
-        moment = datetime.strptime(date, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
-    except ValueError:
-        return parse_ms(date)
-    return round(moment.timestamp() * 1000)
+    return at_ms if YEAR_2020_MS < at_ms < YEAR_2100_MS else None
 
 
 def proxy_of(url: str) -> str:
