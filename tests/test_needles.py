@@ -337,7 +337,7 @@ def test_the_needles_come_back_by_themselves_after_every_kind_of_outage(
         {"drop": lambda: None, "kill": pigpiod.revive, "hang": pigpiod.resume}[outage]()
         gauge.time.run(20.0)
         assert rest_at(pigpiod, 24.0, 12.0)
-        assert pigpiod.cuts == 0
+        assert pigpiod.rash_cuts == 0
         began, ended = log.records
         assert began.levelname == "WARNING"
         assert began.getMessage().startswith(f"servos: {trouble};")

@@ -140,8 +140,12 @@ def test_nothing_pulses_before_it_is_pointed(pigpiod: StandInPigpiod, servos: Pi
 
 def test_rest_ends_the_pulses_and_never_cuts_one() -> None:
     steps = itertools.count()
-    with StandInPigpiod(clock=lambda: next(steps) * 0.00037) as pigpiod:
-        servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+
+    def clock() -> float:
+        return next(steps) * 0.00037
+
+    with StandInPigpiod(clock=clock) as pigpiod:
+        servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port, monotonic=clock)
         servos.connect()
         for turn in range(100):
             servos.point(turn % 2, turn * 1.8)

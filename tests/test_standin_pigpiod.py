@@ -198,7 +198,21 @@ def test_a_plain_detach_cuts_some_pulses() -> None:
             servo.angle = 0
             servo.angle = 45
             servo.detach()
-        assert 0 < daemon.cuts < 50
+        assert 0 < daemon.rash_cuts == daemon.cuts < 50
+
+
+def test_who_read_that_there_is_no_pulse_and_was_kept_waiting_is_not_rash() -> None:
+    now = [0.015]
+    with (
+        StandInPigpiod(clock=lambda: now[0]) as daemon,
+        factory_for(daemon.port) as factory,
+        servo_on(factory) as servo,
+    ):
+        servo.angle = 0
+        assert factory.connection.read(GPIO) == 0
+        now[0] = 0.0201
+        servo.detach()
+        assert (daemon.cuts, daemon.rash_cuts) == (1, 0)
 
 
 def test_a_servo_command_waits_for_the_end_of_its_pulse() -> None:

@@ -56,12 +56,17 @@ SERVO_PERIOD_US = 20_000
 
 @dataclass(frozen=True)
 class PulseChange:
-    """A moment at which a pin got another pulse length; `cut` if that broke a pulse off."""
+    """A moment at which a pin got another pulse length.
+
+    cut: whether that broke a pulse off. is_rash: whether it did so without having read before
+    that there is none; who has, was kept waiting by the machine for the rest of the cycle.
+    """
 
     at_monotonic: float
     gpio: int
     pulse_us: float
     cut: bool = False
+    is_rash: bool = False
 
 
 class CommandError(Exception):
@@ -83,6 +88,7 @@ class Pin:
     period_us: float = SERVO_PERIOD_US
     odd_cycle: float = -1.0
     odd_us: float = 0.0
+    was_read_low: bool = False
 
     def in_pulse(self, now_us: float) -> bool:
         cycle, phase = divmod(now_us, self.period_us)
@@ -120,11 +126,15 @@ class Board:
         try:
             if name in NO_PIN:
                 return self._ask_daemon(client, name, p1, p2)
+            pin = self.pins[p1]
             if name in WRITERS:
-                return int(getattr(self, f"_{name.lower()}")(p1, self.pins[p1], p2) or 0)
-            return self._ask_pin(name, self.pins[p1], p2)
+                number = int(getattr(self, f"_{name.lower()}")(p1, pin, p2) or 0)
+            else:
+                number = self._ask_pin(name, pin, p2)
         except CommandError as error:
             return int(error.args[0])
+        pin.was_read_low = name == "READ" and number == 0
+        return number
 
     def forget(self, client: object) -> None:
         self.handles = [None if owner is client else owner for owner in self.handles]
@@ -219,7 +229,8 @@ class Board:
         pin.odd_cycle = self.now_us // pin.period_us
         pin.odd_us = max(running_us, pulse_us) if high and not cut else 0.0
         pin.pulse_us = pulse_us
-        self.report(PulseChange(self.now_us / 1e6, gpio, pulse_us, cut))
+        is_rash = cut and not pin.was_read_low
+        self.report(PulseChange(self.now_us / 1e6, gpio, pulse_us, cut, is_rash))
 
     def _hertz(self, samples: int) -> int:
         return int(1e6 / (samples * self.sample_us) + 0.5)
@@ -291,6 +302,11 @@ class StandInPigpiod:
     def cuts(self) -> int:
         """How many pulses were broken off in the middle by a command."""
         return sum(change.cut for change in self.pulses)
+
+    @property
+    def rash_cuts(self) -> int:
+        """The same without those that only a busy machine is to blame for."""
+        return sum(change.is_rash for change in self.pulses)
 
     @property
     def commands(self) -> list[tuple[str, int, int]]:

@@ -5,7 +5,7 @@ import contextlib
 import io
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import pigpio
@@ -44,6 +44,7 @@ class PigpioServos(Servos):
         address: str,
         port: int,
         options: Sequence[str] = (),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(dials)
         self._addresses = (address,) if address else LOOPBACKS
@@ -51,6 +52,7 @@ class PigpioServos(Servos):
         self._port = port
         self._daemon = None if address else Pigpiod(port, options=options)
         self.step_us = step_us(() if address else options)
+        self._monotonic = monotonic
 
     def close(self) -> None:
         """Free the pins; a connection in an unknown state is given up, nothing more is sent."""
@@ -91,9 +93,9 @@ class PigpioServos(Servos):
     def _end_pulses(self, servo: Any, pin: int) -> None:
         # gpiozero ends pulses at once, and one in twelve is cut short: the needle kicks. Right
         # after a pulse there are 17 ms without.
-        connection, end = self._factory.connection, time.monotonic() + THREE_FRAMES_SECONDS
+        connection, end = self._factory.connection, self._monotonic() + THREE_FRAMES_SECONDS
         for level in (0, 1):
-            while connection.read(pin) == level and time.monotonic() < end:
+            while connection.read(pin) == level and self._monotonic() < end:
                 pass
         servo.detach()
 
