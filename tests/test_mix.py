@@ -19,6 +19,7 @@ from standins.mastodon import Mastodon
 from standins.mastodon_index import Note
 from standins.x_api import XApi, make_post
 
+from tweetdock.core.times import parse_ms
 from tweetdock.daemon import Daemon
 from tweetdock.settings.gauge import Settings
 
@@ -186,6 +187,20 @@ def test_a_server_with_a_wrong_clock_does_not_move_the_gauge(
     names = ("posts", "authors", "grade", "covered")
     assert [source[name] for name in names] == [20, 5, "exact", 1.0]
     assert reading["posts"] == 60
+
+
+def test_a_wrong_clock_is_outvoted_whoever_speaks_last(networks: Networks, tmp_path: Path) -> None:
+    networks.fill(20)
+    networks.api.skew_seconds = 3600
+    other = networks.servers[1]
+    networks.api.takes = lambda: other.wait_for(lambda: bool(other.asked("/api/v1/timelines")))
+    reading = once_soon(networks, tmp_path)
+    assert abs(parse_ms(reading["at"]) / 1000 - time.time()) < 60
+    for name in ("bluesky", "mastodon"):
+        assert (reading["sources"][name]["posts"], reading["sources"][name]["grade"]) == (
+            20,
+            "exact",
+        )
 
 
 def test_other_servers_are_another_question(networks: Networks, tmp_path: Path) -> None:

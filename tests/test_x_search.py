@@ -112,6 +112,19 @@ def test_a_post_that_x_indexed_late_is_found_within_a_minute(api: XApi, time: Ti
     assert simulation.read().posts == 2
 
 
+def test_it_is_found_as_soon_by_lives_that_are_shorter_than_a_minute(api: XApi, time: Time) -> None:
+    simulation = Simulation(api, time)
+    simulation.saves = lambda: True
+    simulation.run(time.seconds + 2 * MINUTE)
+    late = make_post(time.ms, 1)
+    late["_indexed_ms"] = time.ms + 25_000
+    api.add(late, make_post(time.ms + 1000, 2))
+    for _ in range(5):
+        simulation.run(time.seconds + 20)
+        simulation.restart()
+    assert simulation.read().posts == 2
+
+
 def test_all_versions_of_an_edited_post_are_one(api: XApi, time: Time) -> None:
     first = make_post(time.ms - 60_000, 7)
     api.add(first)
