@@ -10,13 +10,13 @@ from email.utils import formatdate
 
 import pytest
 import trustme
-from looking import assert_well_said, failed, only
+from checking import assert_well_said, failed, only
 from standins.jetstream import Jetstream, Network
 from standins.jetstream_events import make_post
 from standins.loopback import Loopback
 
 from tweetdock.doctor.bluesky import BlueskyCheckup
-from tweetdock.doctor.round import Finding, Verdict
+from tweetdock.doctor.checks import Finding, Verdict
 
 PASS, WARN, FAIL = Verdict
 
@@ -41,9 +41,9 @@ def network() -> Iterator[Network]:
 def ask(network: Network, *more: str, off_by: float = 0.0) -> list[Finding]:
     hosts = [*(host.url for host in network.hosts), *more]
     checkup = BlueskyCheckup(
-        hosts, wall=lambda: time.time() + off_by, event_seconds=0.5, look_seconds=5.0
+        hosts, wall=lambda: time.time() + off_by, event_seconds=0.5, check_seconds=5.0
     )
-    findings = list(checkup.look())
+    findings = list(checkup.check())
     assert_well_said(findings)
     return findings
 
@@ -93,8 +93,8 @@ def test_a_wrong_address_is_not_a_matter_of_patience(status: int, says: str, cur
 
     loopback = Loopback(serve)
     loopback.up()
-    checkup = BlueskyCheckup([f"ws://127.0.0.1:{loopback.port}/subscribe"], look_seconds=5.0)
-    (found,) = checkup.look()
+    checkup = BlueskyCheckup([f"ws://127.0.0.1:{loopback.port}/subscribe"], check_seconds=5.0)
+    (found,) = checkup.check()
     loopback.close()
     assert_well_said([found])
     assert (found.verdict, says in found.says, cure in found.cure) == (FAIL, True, True), found
@@ -103,7 +103,7 @@ def test_a_wrong_address_is_not_a_matter_of_patience(status: int, says: str, cur
 def test_hosts_that_fail_alike_are_told_of_in_one_line() -> None:
     names = [f"{name}.invalid" for name in ("one", "two", "three")]
     hosts = [f"wss://{name}/subscribe" for name in names]
-    (found,) = BlueskyCheckup(hosts).look()
+    (found,) = BlueskyCheckup(hosts).check()
     assert found.verdict is FAIL
     assert found.says == (
         "one.invalid cannot be found: is this machine on the network? "
@@ -128,7 +128,7 @@ def test_a_host_that_is_mute_or_hangs_does_not_keep_us(network: Network) -> None
     network.hosts[0].faults.mute = True
     network.hosts[1].faults.hangs = True
     hosts = [host.url for host in network.hosts]
-    mute, hanging = BlueskyCheckup(hosts, event_seconds=0.2, look_seconds=0.6).look()
+    mute, hanging = BlueskyCheckup(hosts, event_seconds=0.2, check_seconds=0.6).check()
     assert "has said nothing for 0 s" in mute.says
     assert "does not answer in time" in hanging.says
     for host in network.hosts:
@@ -140,7 +140,7 @@ def test_what_sends_no_times_is_no_jetstream_host() -> None:
     with Jetstream(network) as odd:
         odd.insert(b'{"text":"hello"}', network.now_us)
         url = f"{odd.url}?cursor=1"
-        (found,) = BlueskyCheckup([url], event_seconds=0.3, look_seconds=5.0).look()
+        (found,) = BlueskyCheckup([url], event_seconds=0.3, check_seconds=5.0).check()
     assert found.verdict is FAIL
     assert found.says == "127.0.0.1 sends nothing with a time: is it a Jetstream host?"
 
@@ -189,10 +189,10 @@ def test_a_name_that_is_none_and_a_proxy_that_is_not_used_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hosts = ["wss://no-such-host.invalid/subscribe"]
-    (found,) = BlueskyCheckup(hosts).look()
+    (found,) = BlueskyCheckup(hosts).check()
     assert found.verdict is FAIL
     assert found.says.startswith("no-such-host.invalid cannot be found")
     monkeypatch.setenv("HTTPS_PROXY", "http://owner:pass-word@127.0.0.1:3128")
-    (found,) = BlueskyCheckup(hosts).look()
+    (found,) = BlueskyCheckup(hosts).check()
     assert "without the proxy 127.0.0.1:3128" in found.cure
     assert "pass-word" not in found.cure

@@ -81,7 +81,7 @@ def test_each_line_has_its_place(tmp_path: Path) -> None:
     assert "bluesky" in order
 
 
-def test_each_wrong_setting_has_a_line_and_the_rest_is_looked_at(tmp_path: Path) -> None:
+def test_each_wrong_setting_has_a_line_and_the_rest_is_checked(tmp_path: Path) -> None:
     env = {
         **deaf(free_port()),
         "TWEETDOCK_TWEETS_PIN": "99",
@@ -101,7 +101,7 @@ def test_each_wrong_setting_has_a_line_and_the_rest_is_looked_at(tmp_path: Path)
     assert not {"servos", "tweets dial"} & {one["thing"] for one in said}
 
 
-def test_without_credentials_the_house_is_looked_at_all_the_same(tmp_path: Path) -> None:
+def test_without_credentials_the_house_is_checked_all_the_same(tmp_path: Path) -> None:
     said = checks(tmp_path, env={"TWEETDOCK_HASHTAGS": "dockercon"}, code=1)
     ((verdict, says),) = of("settings", said)
     assert verdict == "fail"

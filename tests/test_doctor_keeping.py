@@ -15,8 +15,8 @@ from buckets import S3, SECRET
 from tweetdock.core.errors import StateError
 from tweetdock.core.gauge import Saved
 from tweetdock.core.times import rfc3339
+from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.keeping import keep_checks, spent_of
-from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.doctor.x import spending_checks
 from tweetdock.keep.database import Store
 from tweetdock.keep.lock import Lock
@@ -32,9 +32,9 @@ def settings(folder: Path, **more: str) -> Settings:
     return Settings.from_env({**LEAST, "TWEETDOCK_STATE_DIR": str(folder), **more})
 
 
-def look(thing: str, folder: Path, **more: str) -> list[Finding]:
+def check(thing: str, folder: Path, **more: str) -> list[Finding]:
     checks = keep_checks(settings(folder, **more).keep)
-    return [finding for check in checks if check.thing == thing for finding in check.look()]
+    return [finding for check in checks if check.thing == thing for finding in check.run()]
 
 
 def only(found: list[Finding]) -> Finding:
@@ -90,44 +90,44 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 def test_a_folder_that_is_not_there_yet_is_made_at_the_start(tmp_path: Path) -> None:
-    finding = only(look("state", tmp_path / "a" / "state"))
+    finding = only(check("state", tmp_path / "a" / "state"))
     assert (finding.verdict, finding.cure) == (PASS, "")
     assert "will be made at the first start" in finding.says
     assert not (tmp_path / "a").exists()
 
 
 def test_an_empty_folder_is_fine(tmp_path: Path) -> None:
-    finding = only(look("state", tmp_path))
+    finding = only(check("state", tmp_path))
     assert finding.verdict is PASS
     assert "nothing is saved yet" in finding.says
 
 
 def test_it_is_told_when_the_state_was_saved(tmp_path: Path) -> None:
     save(tmp_path / "state", now_ms() - 7_200_000)
-    finding = only(look("state", tmp_path / "state"))
+    finding = only(check("state", tmp_path / "state"))
     assert finding == Finding("state", PASS, f"{tmp_path}/state: saved 2 h ago")
 
 
 def test_a_state_of_a_clock_that_was_ahead_is_told(tmp_path: Path) -> None:
     save(tmp_path / "state", now_ms() + 7_200_000)
-    assert "by a clock that was ahead" in only(look("state", tmp_path / "state")).says
+    assert "by a clock that was ahead" in only(check("state", tmp_path / "state")).says
 
 
 def test_a_gauge_at_work_is_told_and_nothing_is_wrong_with_that(tmp_path: Path) -> None:
     save(tmp_path / "state", now_ms())
     with closing(Lock(tmp_path / "state" / "lock")):
-        finding = only(look("state", tmp_path / "state"))
+        finding = only(check("state", tmp_path / "state"))
     assert finding.verdict is PASS
     assert finding.says.endswith("; a running TweetDock uses it")
 
 
-def test_looking_changes_nothing(tmp_path: Path) -> None:
+def test_checking_changes_nothing(tmp_path: Path) -> None:
     save(tmp_path / "state", now_ms())
     Lock(tmp_path / "state" / "lock").close()
     before = all_of(tmp_path)
     archive = str(tmp_path / "archive" / "tweets.jsonl.gz")
     for thing in ("state", "disk", "archive"):
-        assert look(thing, tmp_path / "state", TWEETDOCK_ARCHIVE=archive)
+        assert check(thing, tmp_path / "state", TWEETDOCK_ARCHIVE=archive)
     assert all_of(tmp_path) == before
 
 
@@ -140,7 +140,7 @@ def test_what_a_killed_gauge_saved_last_is_seen(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "state", copy)  # as a kill leaves it, with a log that is not closed
     store.close()
     assert (copy / "state.db-wal").stat().st_size > 0
-    assert "saved 60 s ago" in only(look("state", copy)).says
+    assert "saved 60 s ago" in only(check("state", copy)).says
 
 
 @pytest.mark.parametrize("damage", ["overwritten", "cut"])
@@ -149,7 +149,7 @@ def test_a_damaged_file_is_to_be_mended_from_a_backup(tmp_path: Path, damage: st
     path = tmp_path / "state.db"
     content = path.read_bytes()
     path.write_bytes(b"\xff" * len(content) if damage == "overwritten" else content[: 3 * 1024])
-    finding = only(look("state", tmp_path))
+    finding = only(check("state", tmp_path))
     assert finding.verdict is FAIL
     assert "is damaged" in finding.says
     assert "backup" in finding.cure
@@ -158,7 +158,7 @@ def test_a_damaged_file_is_to_be_mended_from_a_backup(tmp_path: Path, damage: st
 def test_values_that_make_no_sense_are_damage(tmp_path: Path) -> None:
     save(tmp_path, now_ms())
     change(tmp_path, "UPDATE facts SET value = 'soon' WHERE name = 'saved_ms'")
-    finding = only(look("state", tmp_path))
+    finding = only(check("state", tmp_path))
     assert finding.verdict is FAIL
     assert "is damaged" in finding.says
 
@@ -166,7 +166,7 @@ def test_values_that_make_no_sense_are_damage(tmp_path: Path) -> None:
 def test_a_file_of_a_newer_tweetdock_wants_that_one(tmp_path: Path) -> None:
     save(tmp_path, now_ms())
     change(tmp_path, "PRAGMA user_version=99")
-    finding = only(look("state", tmp_path))
+    finding = only(check("state", tmp_path))
     assert finding.verdict is FAIL
     assert "by a newer TweetDock" in finding.says
     assert "install that version again" in finding.cure
@@ -175,14 +175,14 @@ def test_a_file_of_a_newer_tweetdock_wants_that_one(tmp_path: Path) -> None:
 def test_a_file_of_an_older_tweetdock_is_fine(tmp_path: Path) -> None:
     save(tmp_path, now_ms())
     change(tmp_path, "PRAGMA user_version=0")
-    finding = only(look("state", tmp_path))
+    finding = only(check("state", tmp_path))
     assert finding.verdict is PASS
     assert "converts it" in finding.says
 
 
 def test_a_file_without_anything_in_it_is_fine(tmp_path: Path) -> None:
     (tmp_path / "state.db").touch()
-    finding = only(look("state", tmp_path))
+    finding = only(check("state", tmp_path))
     assert (finding.verdict, finding.says) == (PASS, f"{tmp_path}: nothing is saved yet")
 
 
@@ -196,7 +196,7 @@ def test_a_state_that_is_no_file_is_told_at_once(tmp_path: Path, kind: str) -> N
             os.mkfifo(tmp_path / "state.db")
             # With a writer there, who opens it to read is not kept waiting.
             held.callback(os.close, os.open(tmp_path / "state.db", os.O_RDWR))
-        finding = only(look("state", tmp_path))
+        finding = only(check("state", tmp_path))
         assert (finding.verdict, finding.says) == (FAIL, f"{tmp_path}/state.db is no file")
         assert finding.cure == "move that away, or name another place with TWEETDOCK_STATE_DIR"
         assert not spent_of(tmp_path)
@@ -207,7 +207,7 @@ def test_a_state_that_is_no_file_is_told_at_once(tmp_path: Path, kind: str) -> N
 @pytest.mark.parametrize("place", ["/proc/tweetdock", "/sys/tweetdock"])
 def test_where_the_kernel_alone_makes_things_nothing_can_be_made(place: str) -> None:
     """Root may write into /proc, says Linux, and then refuses to make anything there."""
-    finding = only(look("state", Path(place)))
+    finding = only(check("state", Path(place)))
     assert finding.verdict is FAIL
     assert (
         finding.says
@@ -218,7 +218,7 @@ def test_where_the_kernel_alone_makes_things_nothing_can_be_made(place: str) -> 
 
 def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("mine")
-    finding = only(look("state", tmp_path / "state"))
+    finding = only(check("state", tmp_path / "state"))
     assert (finding.verdict, finding.says) == (FAIL, f"{tmp_path}/state is no folder")
     assert "TWEETDOCK_STATE_DIR" in finding.cure
 
@@ -229,7 +229,7 @@ def test_a_folder_of_somebody_else_is_told_with_the_command_that_gives_it(
     save(tmp_path / "state", now_ms())
     (tmp_path / "state").chmod(0o555)
     request.getfixturevalue("somebody")
-    first = only(look("state", tmp_path / "state"))
+    first = only(check("state", tmp_path / "state"))
     assert (first.verdict, first.says) == (FAIL, f"{tmp_path}/state may not be written to")
     if (tmp_path / "state").stat().st_uid != os.geteuid():
         assert "it belongs to root, and the doctor is nobody" in first.cure
@@ -243,7 +243,7 @@ def test_a_file_that_may_not_be_read_is_told(
     (tmp_path / "state" / "state.db").chmod(0)
     (tmp_path / "state").chmod(0o777)
     request.getfixturevalue("somebody")
-    finding = only(look("state", tmp_path / "state"))
+    finding = only(check("state", tmp_path / "state"))
     assert finding.verdict is FAIL
     assert f"{tmp_path}/state/state.db" in finding.says
     assert "sudo chown -R" in finding.cure or "chmod -R u+rwX" in finding.cure
@@ -256,7 +256,7 @@ def test_the_lock_of_another_user_is_told(tmp_path: Path, request: pytest.Fixtur
     (tmp_path / "state" / "state.db").chmod(0o666)
     (tmp_path / "state").chmod(0o777)
     request.getfixturevalue("somebody")
-    finding = only(look("state", tmp_path / "state"))
+    finding = only(check("state", tmp_path / "state"))
     assert finding.verdict is FAIL
     assert finding.says == f"{tmp_path}/state/lock cannot be read: Permission denied"
     assert finding.cure
@@ -267,7 +267,7 @@ def test_a_folder_that_may_not_be_made_is_told(
 ) -> None:
     (tmp_path / "a").mkdir(mode=0o555)
     request.getfixturevalue("somebody")
-    finding = only(look("state", tmp_path / "a" / "state"))
+    finding = only(check("state", tmp_path / "a" / "state"))
     assert finding.verdict is FAIL
     assert "is to be made in it" in finding.says
     assert f"`sudo install -d -o {os.geteuid()} {tmp_path}/a/state`" in finding.cure
@@ -279,8 +279,8 @@ def test_nobody_is_told_to_take_over_a_folder_that_may_be_the_systems(
     (tmp_path / "log").mkdir(mode=0o555)
     request.getfixturevalue("somebody")
     for finding in (
-        only(look("state", tmp_path / "log")),
-        only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=str(tmp_path / "log" / "t.jsonl.gz"))),
+        only(check("state", tmp_path / "log")),
+        only(check("archive", tmp_path, TWEETDOCK_ARCHIVE=str(tmp_path / "log" / "t.jsonl.gz"))),
     ):
         assert finding.verdict is FAIL
         assert "chown" not in finding.cure
@@ -293,7 +293,7 @@ def test_an_archive_of_another_user_is_told(tmp_path: Path, request: pytest.Fixt
     archive.parent.chmod(0o777)
     archive.touch(0o400)
     request.getfixturevalue("somebody")
-    finding = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive)))
+    finding = only(check("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive)))
     assert finding.verdict is FAIL
     assert finding.says == f"{archive} may not be read and written"
     assert str(archive) in finding.cure
@@ -307,28 +307,28 @@ def test_a_damaged_file_is_told_beside_what_else_is_wrong(
     (tmp_path / "state").chmod(0o555)
     (tmp_path / "state" / "state.db").chmod(0o644)
     request.getfixturevalue("somebody")
-    first, second = look("state", tmp_path / "state")
+    first, second = check("state", tmp_path / "state")
     assert "may not be written to" in first.says
     assert "is damaged" in second.says
 
 
 def test_a_full_disk_is_told_with_what_makes_room(mount: Callable[[str], Path]) -> None:
     folder = mount("size=20m")
-    finding = only(look("disk", folder))
+    finding = only(check("disk", folder))
     assert finding.verdict is FAIL
     assert finding.says == f"only 21 MB free at {folder}"
     assert "make room" in finding.cure
 
 
 def test_a_disk_with_little_room_is_told(mount: Callable[[str], Path]) -> None:
-    finding = only(look("disk", mount("size=200m") / "state"))
+    finding = only(check("disk", mount("size=200m") / "state"))
     assert finding.verdict is WARN
     assert "make room" in finding.cure
 
 
 def test_a_disk_that_can_only_be_read_is_told(mount: Callable[[str], Path]) -> None:
     folder = mount("size=20m,ro")
-    disk, state = only(look("disk", folder)), only(look("state", folder / "state"))
+    disk, state = only(check("disk", folder)), only(check("state", folder / "state"))
     assert disk.verdict is state.verdict is FAIL
     assert disk.says == f"the file system of {folder} is read-only"
     assert "SD card" in disk.cure
@@ -337,28 +337,28 @@ def test_a_disk_that_can_only_be_read_is_told(mount: Callable[[str], Path]) -> N
 
 def test_an_archive_is_told_with_its_size_and_its_closed_files(tmp_path: Path) -> None:
     archive = tmp_path / "tweets.jsonl.gz"
-    said = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive))).says
+    said = only(check("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive))).says
     assert said == f"{archive} will be made at the first start"
     archive.write_bytes(bytes(1234))
     (tmp_path / "tweets-20261121T065536Z.jsonl.gz").write_bytes(b"")
-    said = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive))).says
+    said = only(check("archive", tmp_path, TWEETDOCK_ARCHIVE=str(archive))).says
     assert said == f"{archive}, 1 kB; 1 closed file beside it"
 
 
 def test_an_archive_that_is_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "tweets.jsonl.gz").mkdir()
     archive = str(tmp_path / "tweets.jsonl.gz")
-    finding = only(look("archive", tmp_path, TWEETDOCK_ARCHIVE=archive))
+    finding = only(check("archive", tmp_path, TWEETDOCK_ARCHIVE=archive))
     assert finding.verdict is FAIL
     assert finding.says == f"{archive} is no file"
     assert finding.cure == "move that away, or name another place with TWEETDOCK_ARCHIVE"
 
 
-def test_an_archive_on_a_disk_of_its_own_has_that_looked_at(
+def test_an_archive_on_a_disk_of_its_own_has_that_checked(
     tmp_path: Path, mount: Callable[[str], Path]
 ) -> None:
     archive = mount("size=20m") / "tweets.jsonl.gz"
-    _, disk = look("archive", tmp_path / "state", TWEETDOCK_ARCHIVE=str(archive))
+    _, disk = check("archive", tmp_path / "state", TWEETDOCK_ARCHIVE=str(archive))
     assert disk.verdict is FAIL
     assert disk.says == f"only 21 MB free at {archive.parent}"
 
@@ -368,10 +368,10 @@ def test_an_off_load_of_an_archive_that_is_never_closed_is_told(tmp_path: Path) 
         "TWEETDOCK_ARCHIVE": str(tmp_path / "tweets.jsonl.gz"),
         "TWEETDOCK_OFFLOAD": "s3://posts/raw",
     }
-    _, finding = look("archive", tmp_path, **more)
+    _, finding = check("archive", tmp_path, **more)
     assert finding.verdict is WARN
     assert "TWEETDOCK_ARCHIVE_ROTATE" in finding.cure
-    assert only(look("archive", tmp_path, **more, TWEETDOCK_ARCHIVE_ROTATE="daily"))
+    assert only(check("archive", tmp_path, **more, TWEETDOCK_ARCHIVE_ROTATE="daily"))
 
 
 @pytest.fixture
@@ -387,7 +387,7 @@ def in_bucket(s3: S3, tmp_path: Path) -> Callable[..., Finding]:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             **more,
         }
-        return only(look("bucket", tmp_path, **env))
+        return only(check("bucket", tmp_path, **env))
 
     return find
 
@@ -422,7 +422,7 @@ def test_a_server_that_refuses_is_told(in_bucket: Callable[..., Finding]) -> Non
 
 
 def spending(folder: Path, **more: str) -> list[Finding]:
-    return [f for check in spending_checks(settings(folder, **more)) for f in check.look()]
+    return [f for check in spending_checks(settings(folder, **more)) for f in check.run()]
 
 
 def test_what_x_has_cost_today_is_told_and_what_is_left(tmp_path: Path) -> None:

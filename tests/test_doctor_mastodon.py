@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
-from looking import assert_well_said, failed, look, only
+from checking import assert_well_said, check, failed, only
 from standins.mastodon import INSTANCE, STREAM, Fault, Mastodon, refusal
 
+from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.mastodon import MastodonCheckup
-from tweetdock.doctor.round import Finding, Verdict
 
 PASS, WARN, FAIL = Verdict
 ODD = "odd%2Ftoken\"with\\odd'signs&more"
@@ -27,7 +27,7 @@ def ask(server: Mastodon, token: str | None = None) -> list[Finding]:
         "TWEETDOCK_MASTODON": server.url,
         "TWEETDOCK_MASTODON_TOKENS": f"{server.host}={token}" if token else "",
     }
-    findings = look(env)
+    findings = check(env)
     assert_well_said(findings)
     return findings
 
@@ -134,8 +134,8 @@ def test_a_server_that_is_not_there_is_told(server: Mastodon) -> None:
 
 def test_silence_ends_in_time(server: Mastodon) -> None:
     server.fail_always(Fault(hang=True))
-    checkup = MastodonCheckup(server.url, "", "dockercon", poll_seconds=5, look_seconds=1.0)
-    (found,) = checkup.look()
+    checkup = MastodonCheckup(server.url, "", "dockercon", poll_seconds=5, check_seconds=1.0)
+    (found,) = checkup.check()
     assert (found.thing, found.verdict) == ("mastodon reach", FAIL)
     assert "does not answer in time" in found.says
     assert "try to reach it from another machine" in found.cure

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from looking import assert_well_said, look
+from checking import assert_well_said, check
 from replaying import DAY_MS, x_post
 from standins.loopback import Loopback
 
 from tweetdock.core.errors import SourceError
-from tweetdock.doctor import reach
+from tweetdock.doctor import connections
+from tweetdock.doctor.checks import Finding, Verdict
+from tweetdock.doctor.connections import Endpoint, connect_to, in_time, limit_finding, unreachable
 from tweetdock.doctor.networks import ReplayCheckup, source_checks
-from tweetdock.doctor.reach import Endpoint, connect_to, in_time, limit_finding, unreachable
-from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
 from tweetdock.sources.polling import RateLimit
@@ -46,7 +46,7 @@ def test_every_source_and_every_server_has_a_check() -> None:
     ]
 
 
-def test_no_network_is_loaded_before_it_is_looked_at() -> None:
+def test_no_network_is_loaded_before_it_is_checked() -> None:
     script = (
         "import sys\n"
         "from tweetdock.settings.gauge import Settings\n"
@@ -58,7 +58,7 @@ def test_no_network_is_loaded_before_it_is_looked_at() -> None:
 
 
 def test_a_demo_takes_nothing() -> None:
-    (found,) = look({"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_HASHTAGS": "a"})
+    (found,) = check({"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_HASHTAGS": "a"})
     assert (found.thing, found.verdict) == ("demo", PASS)
 
 
@@ -68,7 +68,7 @@ def lines(number: int) -> bytes:
 
 
 def replay(path: Path) -> Finding:
-    findings = look({"TWEETDOCK_SOURCES": f"replay:{path}"})
+    findings = check({"TWEETDOCK_SOURCES": f"replay:{path}"})
     assert_well_said(findings)
     (found,) = findings
     return found
@@ -96,9 +96,9 @@ def test_of_a_recording_without_posts_a_longer_beginning_is_enough(tmp_path: Pat
         "replay:event.jsonl", path, read_lines, beginning_bytes=10_000, patience=1_000
     )
     path.write_bytes(b'{"delete":{}}\n' * 900 + lines(1))
-    assert next(checkup.look()).verdict is PASS
+    assert next(checkup.check()).verdict is PASS
     path.write_bytes(b'{"delete":{}}\n' * 1_100 + lines(1))
-    assert "1,001 entries are reposts" in next(checkup.look()).says
+    assert "1,001 entries are reposts" in next(checkup.check()).says
 
 
 def test_what_is_strange_or_damaged_in_it_is_told(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_an_address_that_swallows_what_comes_is_told(monkeypatch: pytest.MonkeyP
     addresses = [full.getsockname(), ("127.0.0.1", good.port)]
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in addresses]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    monkeypatch.setattr(reach, "ADDRESS_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "ADDRESS_SECONDS", 0.2)
     endpoint = Endpoint("x", "https://api.x.com", "X_API_URL")
     reached = connect_to(endpoint)
     assert reached.verdict is WARN
@@ -242,7 +242,7 @@ def test_a_proxy_that_is_no_address_is_told(proxy: str) -> None:
     ],
 )
 def test_a_limit_that_ends_when_no_calendar_goes_so_far_is_none(name: str, reset: str) -> None:
-    """Such a date ended the whole look, and asked the owner to report a bug."""
+    """Such a date ended the whole check, and asked the owner to report a bug."""
     limit = RateLimit.from_headers({f"{name}-remaining": "3", f"{name}-reset": reset})
     found = limit_finding("x", limit, 1_790_000_000_000, wanted_seconds=5.0)
     assert (limit, found.verdict) == (None, PASS)

@@ -10,8 +10,8 @@ from running import Running
 from standins.loopback import Loopback
 
 import tweetdock.doctor.page
+from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.page import page_checks
-from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.settings.gauge import Settings
 
 PASS, WARN, FAIL = Verdict
@@ -19,9 +19,9 @@ LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
 READING = {"grade": "exact", "posts": 412, "authors": 287, "dials": {}}
 
 
-def look(web: str) -> list[Finding]:
+def check(web: str) -> list[Finding]:
     settings = Settings.from_env({**LEAST, "TWEETDOCK_WEB": web})
-    return [finding for check in page_checks(settings) for finding in check.look()]
+    return [finding for check in page_checks(settings) for finding in check.run()]
 
 
 def free_port() -> int:
@@ -65,16 +65,16 @@ def reading(**changes: object) -> bytes:
 
 def test_an_address_that_is_free_passes_and_stays_free() -> None:
     port = free_port()
-    assert only(look(f"127.0.0.1:{port}")) == Finding(
+    assert only(check(f"127.0.0.1:{port}")) == Finding(
         "page", PASS, f"http://127.0.0.1:{port} is free"
     )
     with socket.create_server(("127.0.0.1", port)):
         pass
 
 
-def test_no_page_is_nothing_to_look_at() -> None:
-    assert only(look("off")) == Finding("page", PASS, "off")
-    assert "any port" in only(look("127.0.0.1:0")).says
+def test_no_page_is_nothing_to_check() -> None:
+    assert only(check("off")) == Finding("page", PASS, "off")
+    assert "any port" in only(check("127.0.0.1:0")).says
 
 
 def test_a_gauge_at_work_is_asked_for_its_grade(
@@ -85,7 +85,7 @@ def test_a_gauge_at_work_is_asked_for_its_grade(
         gauge.wait_for("page: http://")
         address = gauge.log.partition("page: http://")[2].split()[0]
         gauge.wait_for("exact")
-        finding = only(look(address))
+        finding = only(check(address))
         assert gauge.stop() == 0
     says = f"a TweetDock runs at http://{address}, and its reading is exact"
     assert finding == Finding("page", PASS, says)
@@ -95,7 +95,7 @@ def test_a_gauge_that_has_just_begun_is_no_stranger(
     serve: Callable[[dict[str, tuple[int, bytes]]], int],
 ) -> None:
     port = serve({"/api/reading": (503, b"There is no reading yet.\n")})
-    finding = only(look(f"127.0.0.1:{port}"))
+    finding = only(check(f"127.0.0.1:{port}"))
     assert finding.verdict is PASS
     assert "just started" in finding.says
 
@@ -104,7 +104,7 @@ def test_a_gauge_that_hears_nothing_is_told(
     serve: Callable[[dict[str, tuple[int, bytes]]], int],
 ) -> None:
     answers = {"/api/reading": (200, reading(grade="stale")), "/healthz": (200, b"ok\n")}
-    finding = only(look(f"127.0.0.1:{serve(answers)}"))
+    finding = only(check(f"127.0.0.1:{serve(answers)}"))
     assert finding.verdict is WARN
     assert "its reading is stale" in finding.says
 
@@ -113,7 +113,7 @@ def test_a_gauge_that_is_not_well_is_told_with_its_own_words(
     serve: Callable[[dict[str, tuple[int, bytes]]], int],
 ) -> None:
     answers = {"/api/reading": (200, reading()), "/healthz": (503, b"not running: bluesky\n")}
-    finding = only(look(f"127.0.0.1:{serve(answers)}"))
+    finding = only(check(f"127.0.0.1:{serve(answers)}"))
     assert finding.verdict is FAIL
     assert finding.says.endswith("but it has a problem: not running: bluesky")
     assert finding.cure
@@ -126,7 +126,7 @@ def test_another_program_on_the_address_is_told(
     serve: Callable[[dict[str, tuple[int, bytes]]], int], body: bytes
 ) -> None:
     port = serve({"/api/reading": (200, body), "/healthz": (200, b"ok")})
-    finding = only(look(f"127.0.0.1:{port}"))
+    finding = only(check(f"127.0.0.1:{port}"))
     assert finding.verdict is FAIL
     assert finding.says == f"another program uses http://127.0.0.1:{port}"
     assert f"TWEETDOCK_WEB=127.0.0.1:{port + 1}" in finding.cure
@@ -135,7 +135,7 @@ def test_another_program_on_the_address_is_told(
 def test_a_program_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tweetdock.doctor.page, "ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        finding = only(look(f"127.0.0.1:{silent.getsockname()[1]}"))
+        finding = only(check(f"127.0.0.1:{silent.getsockname()[1]}"))
     assert finding.verdict is FAIL
     assert "another program" in finding.says
 
@@ -145,13 +145,13 @@ def test_the_usual_address_is_not_counted_on(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(tweetdock.doctor.page, "ANSWER_SECONDS", 0.2)
         usual = f"127.0.0.1:{other.getsockname()[1]}"
         monkeypatch.setattr("tweetdock.settings.gauge.USUAL_PAGE", usual)
-        finding = only(look(usual))
+        finding = only(check(usual))
     assert finding.verdict is WARN
     assert "TweetDock would run without a page" in finding.says
 
 
 def test_an_address_of_another_machine_is_told() -> None:
-    first, second = look("192.0.2.1:8080")
+    first, second = check("192.0.2.1:8080")
     assert first.verdict is FAIL
     assert "this machine does not have that address" in first.says
     assert second.verdict is WARN
@@ -160,7 +160,7 @@ def test_an_address_of_another_machine_is_told() -> None:
 def test_a_port_that_is_taken_without_anybody_listening_is_told() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
-        finding = only(look(f"127.0.0.1:{holder.getsockname()[1]}"))
+        finding = only(check(f"127.0.0.1:{holder.getsockname()[1]}"))
     assert finding.verdict is FAIL
     assert "cannot be used" in finding.says
 
@@ -176,7 +176,7 @@ def test_it_is_told_who_can_see_a_page_on_all_addresses(
 ) -> None:
     monkeypatch.setattr(tweetdock.doctor.page, "is_contained", lambda: is_contained)
     port = free_port()
-    first, second = look(f"0.0.0.0:{port}")
+    first, second = check(f"0.0.0.0:{port}")
     assert first.verdict is PASS
     assert (second.verdict, second.says) == (WARN, "everybody in your network can see it")
     assert cure.format(port) in second.cure
@@ -186,6 +186,6 @@ def test_a_gauge_on_all_addresses_is_asked_on_its_own_machine(
     serve: Callable[[dict[str, tuple[int, bytes]]], int],
 ) -> None:
     port = serve({"/api/reading": (200, reading()), "/healthz": (200, b"ok\n")})
-    first, _ = look(f"0.0.0.0:{port}")
+    first, _ = check(f"0.0.0.0:{port}")
     assert first.verdict is PASS
     assert "its reading is exact" in first.says

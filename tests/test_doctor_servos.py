@@ -16,8 +16,8 @@ from standins.pigpiod import StandInPigpiod, free_port
 
 import tweetdock.doctor.machine
 import tweetdock.doctor.servos
+from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.machine import Machine
-from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.doctor.servos import servo_checks
 from tweetdock.servos.lgpio import installing
 from tweetdock.settings.gauge import Settings
@@ -57,12 +57,12 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def look(machine: Machine, thing: str = "servos", **more: str) -> list[Finding]:
+def check(machine: Machine, thing: str = "servos", **more: str) -> list[Finding]:
     settings = Settings.from_env({**LEAST, **more})
     devices = machine._root / "dev"
     lock = machine._root / "run/pigpio.pid"
     checks = [*servo_checks(settings, machine, devices, lock), *machine.checks()]
-    return [finding for check in checks if check.thing == thing for finding in check.look()]
+    return [finding for check in checks if check.thing == thing for finding in check.run()]
 
 
 def only(found: list[Finding]) -> Finding:
@@ -81,7 +81,7 @@ def test_a_pigpiod_that_answers_is_told_with_its_version_and_nothing_of_it_is_to
     board: Callable[..., Machine],
 ) -> None:
     with StandInPigpiod() as pigpiod:
-        finding = only(look(board(), PIGPIO_PORT=str(pigpiod.port)))
+        finding = only(check(board(), PIGPIO_PORT=str(pigpiod.port)))
         asked = {name for name, *_ in pigpiod.commands}
     assert finding.verdict is PASS
     assert finding.says == (
@@ -94,7 +94,7 @@ def test_where_none_runs_tweetdock_starts_the_one_that_is_installed(
     board: Callable[..., Machine], as_root: None, tmp_path: Path
 ) -> None:
     machine = board(programs={"pigpiod": "exit 1"}, dev__mem="", dev__vcio="")
-    assert only(look(machine, **dead_port())) == Finding(
+    assert only(check(machine, **dead_port())) == Finding(
         "servos", PASS, f"pigpio: TweetDock starts {tmp_path}/bin/pigpiod itself"
     )
 
@@ -103,7 +103,7 @@ def test_the_options_for_pigpiod_are_told_with_it(
     board: Callable[..., Machine], as_root: None, tmp_path: Path
 ) -> None:
     machine = board(programs={"pigpiod": "exit 1"}, dev__mem="", dev__vcio="")
-    finding = only(look(machine, **dead_port(TWEETDOCK_PIGPIOD_OPTIONS="-t 0")))
+    finding = only(check(machine, **dead_port(TWEETDOCK_PIGPIOD_OPTIONS="-t 0")))
     assert finding.says == f"pigpio: TweetDock starts {tmp_path}/bin/pigpiod -t 0 itself"
 
 
@@ -116,14 +116,14 @@ def test_none_is_started_while_another_holds_the_lock(
     env = dead_port()
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        finding = only(look(machine, **env))
+        finding = only(check(machine, **env))
     assert finding.verdict is FAIL
     assert finding.says == (
         f"pigpio: Can't lock {lock}; another pigpiod holds the pins and does not answer at port "
         f"{env['PIGPIO_PORT']}"
     )
     assert finding.cure.startswith("stop it (sudo systemctl stop pigpiod, or ")
-    assert only(look(machine, **env)).verdict is PASS
+    assert only(check(machine, **env)).verdict is PASS
     assert lock.exists()
 
 
@@ -132,7 +132,7 @@ def test_a_folder_in_the_place_of_the_lock_is_told(
 ) -> None:
     machine = board(programs={"pigpiod": "exit 1"}, dev__mem="", dev__vcio="")
     (tmp_path / "run/pigpio.pid").mkdir(parents=True)
-    finding = only(look(machine, **dead_port()))
+    finding = only(check(machine, **dead_port()))
     assert finding.verdict is FAIL
     assert (
         finding.says == f"pigpio: {tmp_path}/run/pigpio.pid is a folder, where pigpiod needs a file"
@@ -143,7 +143,7 @@ def test_a_folder_in_the_place_of_the_lock_is_told(
 @with_ipv6
 def test_the_pigpiod_of_the_system_is_found_at_ipv6(board: Callable[..., Machine]) -> None:
     with StandInPigpiod(address="::1") as pigpiod:
-        finding = only(look(board(), PIGPIO_PORT=str(pigpiod.port)))
+        finding = only(check(board(), PIGPIO_PORT=str(pigpiod.port)))
     assert finding.verdict is PASS
     assert finding.says.startswith(f"pigpio: pigpiod 79 answers at [::1]:{pigpiod.port}, ")
 
@@ -153,7 +153,7 @@ def test_pigpiod_at_ipv6_is_found_behind_another_program(
     board: Callable[..., Machine], stranger: Callable[[bytes], int]
 ) -> None:
     with StandInPigpiod(stranger(b"HTTP/1.1 400 Bad Request\r\n\r\n"), address="::1") as pigpiod:
-        assert only(look(board(), PIGPIO_PORT=str(pigpiod.port))).verdict is PASS
+        assert only(check(board(), PIGPIO_PORT=str(pigpiod.port))).verdict is PASS
 
 
 def test_a_container_without_privileges_on_a_pi_is_no_mock(
@@ -162,7 +162,7 @@ def test_a_container_without_privileges_on_a_pi_is_no_mock(
     """It sees no device tree, and would have turned no needle without a word."""
     programs = {"pigpiod": "exit 1"}
     machine = board("", programs, proc__cpuinfo=f"Revision\t: c03115\nModel\t\t: {PI_4}\n")
-    finding = only(look(machine, **dead_port()))
+    finding = only(check(machine, **dead_port()))
     assert finding.verdict is FAIL
     assert "--privileged" in finding.cure
 
@@ -170,7 +170,7 @@ def test_a_container_without_privileges_on_a_pi_is_no_mock(
 def test_a_container_without_the_devices_of_pigpiod_is_told(
     board: Callable[..., Machine], as_root: None, tmp_path: Path
 ) -> None:
-    finding = only(look(board(programs={"pigpiod": "exit 1"}, dev__mem=""), **dead_port()))
+    finding = only(check(board(programs={"pigpiod": "exit 1"}, dev__mem=""), **dead_port()))
     assert finding.verdict is FAIL
     assert finding.says == f"pigpio: pigpiod cannot run here without {tmp_path}/dev/vcio"
     assert "--privileged" in finding.cure
@@ -180,14 +180,14 @@ def test_only_root_can_start_one(
     board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    finding = only(look(board(programs={"pigpiod": "exit 1"}), **dead_port()))
+    finding = only(check(board(programs={"pigpiod": "exit 1"}), **dead_port()))
     assert finding.verdict is FAIL
     assert "only root can start one" in finding.says
     assert "systemctl enable --now pigpiod" in finding.cure
 
 
 def test_without_the_program_it_is_told_how_to_have_it(board: Callable[..., Machine]) -> None:
-    finding = only(look(board(), **dead_port()))
+    finding = only(check(board(), **dead_port()))
     assert finding.verdict is FAIL
     assert "is not installed" in finding.says
     assert "`sudo apt install pigpio` (Raspberry Pi OS 12 and before have it)" in finding.cure
@@ -196,14 +196,14 @@ def test_without_the_program_it_is_told_how_to_have_it(board: Callable[..., Mach
 
 def test_a_pigpiod_elsewhere_that_does_not_answer_is_told(board: Callable[..., Machine]) -> None:
     env = dead_port(PIGPIO_ADDR="127.0.0.1")
-    finding = only(look(board(), **env))
+    finding = only(check(board(), **env))
     assert finding.verdict is FAIL
     assert finding.says == f"pigpio: no pigpiod answers at 127.0.0.1:{env['PIGPIO_PORT']}"
     assert "PIGPIO_ADDR" in finding.cure
 
 
 def test_a_pigpiod_on_a_host_without_such_a_name_is_told(board: Callable[..., Machine]) -> None:
-    finding = only(look(board(), **dead_port(PIGPIO_ADDR="no..such.host")))
+    finding = only(check(board(), **dead_port(PIGPIO_ADDR="no..such.host")))
     assert finding.verdict is FAIL
     assert "PIGPIO_ADDR" in finding.cure
 
@@ -240,7 +240,7 @@ def test_another_program_on_the_port_is_told_apart(
     words: bytes,
 ) -> None:
     monkeypatch.setattr(tweetdock.doctor.servos, "ANSWER_SECONDS", 0.3)
-    finding = only(look(board(), PIGPIO_PORT=str(stranger(words))))
+    finding = only(check(board(), PIGPIO_PORT=str(stranger(words))))
     assert finding.verdict is FAIL
     assert "program" in finding.says
     assert "Jupyter" in finding.says
@@ -253,7 +253,7 @@ def test_a_pigpiod_that_hangs_is_told(
     monkeypatch.setattr(tweetdock.doctor.servos, "ANSWER_SECONDS", 0.3)
     with StandInPigpiod() as pigpiod:
         pigpiod.hang()
-        finding = only(look(board(), PIGPIO_PORT=str(pigpiod.port)))
+        finding = only(check(board(), PIGPIO_PORT=str(pigpiod.port)))
         pigpiod.resume()
     assert finding.verdict is FAIL
     assert "a pigpiod that hangs" in finding.says
@@ -261,7 +261,7 @@ def test_a_pigpiod_that_hangs_is_told(
 
 
 def test_pigpio_cannot_run_on_a_pi_5(board: Callable[..., Machine]) -> None:
-    finding = only(look(board(PI_5), TWEETDOCK_SERVO_BACKEND="pigpio"))
+    finding = only(check(board(PI_5), TWEETDOCK_SERVO_BACKEND="pigpio"))
     assert finding.verdict is FAIL
     assert finding.says == "pigpio cannot run on a Raspberry Pi 5"
     assert "lgpio" in finding.cure
@@ -270,7 +270,7 @@ def test_pigpio_cannot_run_on_a_pi_5(board: Callable[..., Machine]) -> None:
 def test_pigpio_on_a_machine_that_is_no_pi_wants_a_pi_elsewhere(
     board: Callable[..., Machine],
 ) -> None:
-    finding = only(look(board(""), **dead_port(TWEETDOCK_SERVO_BACKEND="pigpio")))
+    finding = only(check(board(""), **dead_port(TWEETDOCK_SERVO_BACKEND="pigpio")))
     assert finding.verdict is FAIL
     assert "no Raspberry Pi" in finding.says
     assert "PIGPIO_ADDR" in finding.cure
@@ -280,7 +280,7 @@ def test_lgpio_wants_its_package(
     board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tweetdock.doctor.servos, "find_spec", lambda name: None)
-    finding = only(look(board(PI_5)))
+    finding = only(check(board(PI_5)))
     assert finding.verdict is FAIL
     assert "the package is not installed" in finding.says
     assert finding.cure == installing()
@@ -288,7 +288,7 @@ def test_lgpio_wants_its_package(
 
 @with_lgpio
 def test_lgpio_wants_pins(board: Callable[..., Machine]) -> None:
-    finding = only(look(board(PI_5)))
+    finding = only(check(board(PI_5)))
     assert finding.verdict is FAIL
     assert "there are no pins" in finding.says
     assert "--device /dev/gpiochip0" in finding.cure
@@ -304,7 +304,7 @@ def test_lgpio_wants_to_be_let_at_the_pins(
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     for user, name in ((nobody, "nobody"), (nameless, str(nameless))):
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
-        finding = only(look(board(PI_5, dev__gpiochip0="")))
+        finding = only(check(board(PI_5, dev__gpiochip0="")))
         assert finding.verdict is FAIL
         assert "may not be used" in finding.says
         assert finding.cure == (
@@ -314,7 +314,7 @@ def test_lgpio_wants_to_be_let_at_the_pins(
 
 @with_lgpio
 def test_lgpio_on_a_pi_5_passes(board: Callable[..., Machine]) -> None:
-    finding = only(look(board(PI_5, dev__gpiochip0="")))
+    finding = only(check(board(PI_5, dev__gpiochip0="")))
     assert finding.verdict is PASS
     assert finding.says.startswith("lgpio: the pins of this Raspberry Pi 5 are there")
 
@@ -322,13 +322,13 @@ def test_lgpio_on_a_pi_5_passes(board: Callable[..., Machine]) -> None:
 def test_no_servo_moves_where_there_is_no_pi_and_that_is_fine(
     board: Callable[..., Machine],
 ) -> None:
-    finding = only(look(board("")))
+    finding = only(check(board("")))
     assert finding.verdict is PASS
     assert finding.says.startswith("mock, as this is no Raspberry Pi")
 
 
 def test_mock_on_a_real_pi_is_told(board: Callable[..., Machine]) -> None:
-    finding = only(look(board(), TWEETDOCK_SERVO_BACKEND="mock"))
+    finding = only(check(board(), TWEETDOCK_SERVO_BACKEND="mock"))
     assert finding.verdict is WARN
     assert "no servo will move" in finding.says
     assert "TWEETDOCK_SERVO_BACKEND=auto" in finding.cure
@@ -337,7 +337,7 @@ def test_mock_on_a_real_pi_is_told(board: Callable[..., Machine]) -> None:
 def test_a_demo_moves_no_servo_and_that_is_meant(board: Callable[..., Machine]) -> None:
     settings = Settings.from_env({}, demo=True)
     first, *_ = servo_checks(settings, board())
-    finding = only(list(first.look()))
+    finding = only(list(first.run()))
     assert (finding.verdict, finding.says) == (PASS, "none: a demo moves no servo")
 
 
@@ -345,11 +345,11 @@ def test_a_demo_moves_no_servo_and_that_is_meant(board: Callable[..., Machine]) 
 
 
 def test_a_dial_is_told_as_it_is_set(board: Callable[..., Machine]) -> None:
-    finding = only(look(board(), "tweets dial"))
+    finding = only(check(board(), "tweets dial"))
     says = "GPIO 12, 1000 to 2000 µs for 0 to 180°, scale auto; not calibrated"
     assert finding == Finding("tweets dial", PASS, says)
     finding = only(
-        look(
+        check(
             board(),
             "tweeters dial",
             TWEETDOCK_TWEETERS_MIN_PULSE_US="600",
@@ -362,12 +362,12 @@ def test_a_dial_is_told_as_it_is_set(board: Callable[..., Machine]) -> None:
 
 
 def test_pulses_that_few_servos_stand_are_told(board: Callable[..., Machine]) -> None:
-    finding = only(look(board(), "tweets dial", TWEETDOCK_TWEETS_MAX_PULSE_US="2600"))
+    finding = only(check(board(), "tweets dial", TWEETDOCK_TWEETS_MAX_PULSE_US="2600"))
     assert finding.verdict is WARN
     assert "1000 to 2600 µs" in finding.says
     assert "tweetdock calibrate" in finding.cure
     assert (
-        only(look(board(), "tweeters dial", TWEETDOCK_TWEETS_MAX_PULSE_US="2600")).verdict is PASS
+        only(check(board(), "tweeters dial", TWEETDOCK_TWEETS_MAX_PULSE_US="2600")).verdict is PASS
     )
 
 
@@ -375,7 +375,7 @@ def test_pulses_that_few_servos_stand_are_told(board: Callable[..., Machine]) ->
 def test_a_pin_that_has_another_use_is_told(
     board: Callable[..., Machine], pin: str, use: str
 ) -> None:
-    finding = only(look(board(), "tweeters dial", TWEETDOCK_TWEETERS_PIN=pin))
+    finding = only(check(board(), "tweeters dial", TWEETDOCK_TWEETERS_PIN=pin))
     assert finding.verdict is WARN
     assert use in finding.says
     assert "TWEETDOCK_TWEETERS_PIN" in finding.cure
@@ -385,8 +385,8 @@ def test_a_pin_that_has_another_use_is_told(
 
 
 def test_the_board_and_the_python_are_told(board: Callable[..., Machine]) -> None:
-    assert PI_4 in only(look(board(), "machine")).says
-    finding = only(look(board(""), "machine"))
+    assert PI_4 in only(check(board(), "machine")).says
+    finding = only(check(board(""), "machine"))
     assert finding.verdict is PASS
     assert finding.says.startswith("no Raspberry Pi, ")
 
@@ -406,7 +406,7 @@ def test_the_power_is_told_by_the_firmware(
     board: Callable[..., Machine], flags: str, verdict: Verdict, says: str
 ) -> None:
     script = f'[ "$*" = get_throttled ] && echo throttled={flags}'
-    finding = only(look(board(programs={"vcgencmd": script}), "power"))
+    finding = only(check(board(programs={"vcgencmd": script}), "power"))
     assert finding.verdict is verdict
     assert says in finding.says
     assert bool(finding.cure) is (verdict is not PASS)
@@ -428,48 +428,48 @@ def test_the_power_is_told_by_the_kernel_where_the_firmware_does_not_speak(
     files = {"sys__class__hwmon__hwmon0__name": "cpu_thermal\n"}
     files["sys__class__hwmon__hwmon1__name"] = "rpi_volt\n"
     files["sys__class__hwmon__hwmon1__in0_lcrit_alarm"] = f"{alarm}\n"
-    assert only(look(board(programs=programs, **files), "power")).verdict is verdict
+    assert only(check(board(programs=programs, **files), "power")).verdict is verdict
 
 
 def test_a_firmware_that_hangs_is_not_waited_for(
     board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tweetdock.doctor.machine, "ANSWER_SECONDS", 0.2)
-    finding = only(look(board(programs={"vcgencmd": "exec tail -f /dev/null"}), "power"))
+    finding = only(check(board(programs={"vcgencmd": "exec tail -f /dev/null"}), "power"))
     assert (finding.verdict, finding.says.partition(":")[0]) == (PASS, "unknown")
 
 
 def test_what_is_no_pi_is_not_asked_for_its_power(board: Callable[..., Machine]) -> None:
-    assert not look(board("", programs={"vcgencmd": "echo throttled=0x50005"}), "power")
+    assert not check(board("", programs={"vcgencmd": "echo throttled=0x50005"}), "power")
 
 
 @pytest.mark.parametrize(("milli", "verdict"), [("48312", PASS), ("82000", WARN)])
 def test_the_heat_is_told(board: Callable[..., Machine], milli: str, verdict: Verdict) -> None:
     files = {"sys__class__thermal__thermal_zone0__type": "cpu-thermal\n"}
-    finding = only(look(board(**files, sys__class__thermal__thermal_zone0__temp=milli), "heat"))
+    finding = only(check(board(**files, sys__class__thermal__thermal_zone0__temp=milli), "heat"))
     assert finding.verdict is verdict
     assert finding.says.startswith(f"{int(milli) / 1000:.0f} °C")
 
 
 def test_heat_that_cannot_be_read_is_left_out(board: Callable[..., Machine]) -> None:
-    assert not look(board(sys__class__thermal__thermal_zone0__type="cpu-thermal"), "heat")
-    assert not look(board(sys__class__thermal__thermal_zone0__type="battery"), "heat")
+    assert not check(board(sys__class__thermal__thermal_zone0__type="cpu-thermal"), "heat")
+    assert not check(board(sys__class__thermal__thermal_zone0__type="battery"), "heat")
 
 
 @pytest.mark.parametrize(("says", "verdict"), [("yes", PASS), ("no", WARN)])
 def test_whether_the_clock_is_set_is_told(
     board: Callable[..., Machine], says: str, verdict: Verdict
 ) -> None:
-    finding = only(look(board(programs={"timedatectl": f"echo {says}"}), "clock"))
+    finding = only(check(board(programs={"timedatectl": f"echo {says}"}), "clock"))
     assert finding.verdict is verdict
     assert ("set-ntp" in finding.cure) is (verdict is WARN)
 
 
 def test_the_mark_of_a_clock_that_was_set_is_enough(board: Callable[..., Machine]) -> None:
     files = {"run__systemd__timesync__synchronized": ""}
-    assert only(look(board(**files, programs={"timedatectl": "echo no"}), "clock")).verdict is PASS
+    assert only(check(board(**files, programs={"timedatectl": "echo no"}), "clock")).verdict is PASS
 
 
 def test_where_nobody_knows_of_the_clock_nothing_is_said(board: Callable[..., Machine]) -> None:
-    assert not look(board(), "clock")
-    assert not look(board(programs={"timedatectl": "echo 'no systemd' >&2; exit 1"}), "clock")
+    assert not check(board(), "clock")
+    assert not check(board(programs={"timedatectl": "echo 'no systemd' >&2; exit 1"}), "clock")

@@ -7,7 +7,7 @@ import pytest
 from tweetdock.doctor.settings import (
     UsableSettings,
     WrittenSettings,
-    look_at_settings,
+    check_settings,
     usable_settings,
 )
 
@@ -21,7 +21,7 @@ def used(env: dict[str, str]) -> UsableSettings:
 
 
 def sources_of(env: dict[str, str]) -> tuple[str, ...]:
-    """The sources that are still looked at; the settings must be of use in any case."""
+    """The sources that are still checked; the settings must be of use in any case."""
     usable = used(env)
     assert usable.problems
     assert usable.settings is not None
@@ -65,7 +65,7 @@ def test_where_the_sources_are_wrong_none_is_asked(sources: str) -> None:
     ],
 )
 def test_what_does_not_go_with_a_default_is_left_out(wrong: dict[str, str]) -> None:
-    """Nothing at all was looked at where the name of the problem was not set."""
+    """Nothing at all was checked where the name of the problem was not set."""
     env = {**TAGS, "TWEETDOCK_SOURCES": "bluesky", **wrong}
     assert sources_of(env) == ("bluesky",)
     assert used(env).refused == set(wrong)
@@ -74,7 +74,7 @@ def test_what_does_not_go_with_a_default_is_left_out(wrong: dict[str, str]) -> N
 def cures(written: WrittenSettings) -> list[str]:
     return [
         found.cure
-        for found in look_at_settings(written, usable_settings(written, demo=False))
+        for found in check_settings(written, usable_settings(written, demo=False))
         if found.cure
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trustme
-from looking import assert_well_said, failed, look, only
+from checking import assert_well_said, check, failed, only
 from standins import x_faults as faults
 from standins.flaky_proxy import FlakyProxy
 from standins.loopback import Loopback
@@ -18,8 +18,8 @@ from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import make_post
 
 from tweetdock.doctor import x as checkup
-from tweetdock.doctor.reach import in_time
-from tweetdock.doctor.round import Finding, Verdict
+from tweetdock.doctor.checks import Finding, Verdict
+from tweetdock.doctor.connections import in_time
 from tweetdock.doctor.x import XCheckup
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.x_query import LONGEST_QUERY
@@ -50,7 +50,7 @@ def settings_of(api: XApi, **env: str) -> dict[str, str]:
 
 def ask(api: XApi, **env: str) -> list[Finding]:
     """What is found, with X having charged for nothing."""
-    findings = look(settings_of(api, **env))
+    findings = check(settings_of(api, **env))
     assert_well_said(findings)
     assert api.posts_read == 0
     day = f"{datetime.fromtimestamp(api.clock(), UTC):%Y-%m-%d}"
@@ -162,7 +162,7 @@ def test_posts_that_come_all_the_same_are_told_with_their_price(api: XApi) -> No
     post = make_post(round(api.clock() * 1000) - 60_000, 1)
     data = {"data": [post, post | {"id": str(int(post["id"]) - 1)}], "meta": {"result_count": 2}}
     api.fail(faults.Changed(lambda _: data))
-    findings = look(settings_of(api))
+    findings = check(settings_of(api))
     found = only(findings, "x credentials")
     assert found.verdict is WARN
     assert "sent 2 posts" in found.says
@@ -198,7 +198,7 @@ def test_silence_ends_in_time(api: XApi) -> None:
     api.fail_always(faults.hang())
     credentials = Credentials(bearer_token=api.bearer)
     checkup = XCheckup(Settings.from_env(settings_of(api)), credentials, answer_seconds=0.3)
-    found = only(list(checkup.look()), "x reach")
+    found = only(list(checkup.check()), "x reach")
     assert (found.verdict, "does not answer in time" in found.says) == (FAIL, True)
     assert "try to reach it from another machine" in found.cure
     api.heal()
@@ -207,13 +207,13 @@ def test_silence_ends_in_time(api: XApi) -> None:
 def test_what_the_way_there_took_is_not_spent_on_the_search_again(
     api: XApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slow name and two slow searches took longer than a whole look may."""
-    monkeypatch.setattr(checkup, "LOOK_SECONDS", 0.0)
+    """A slow name and two slow searches took longer than a whole check may."""
+    monkeypatch.setattr(checkup, "CHECK_SECONDS", 0.0)
     monkeypatch.setattr(checkup, "LEAST_SECONDS", 0.2)
     api.fail_always(faults.hang())
     settings = Settings.from_env(settings_of(api))
     patient = XCheckup(settings, Credentials(bearer_token=api.bearer), answer_seconds=60.0)
-    findings = in_time(5.0, lambda: list(patient.look()))
+    findings = in_time(5.0, lambda: list(patient.check()))
     api.heal()
     assert "does not answer in time" in only(findings, "x reach").says
 
@@ -327,7 +327,7 @@ def test_a_proxy_that_leads_nowhere_is_not_the_servers_fault(
 def test_a_proxy_with_a_port_that_is_none_hides_no_other_line(
     api: XApi, monkeypatch: pytest.MonkeyPatch, port: str
 ) -> None:
-    """It ended the look, so that nobody heard of the price, and was called a bug."""
+    """It ended the check, so that nobody heard of the price, and was called a bug."""
     monkeypatch.setenv("HTTP_PROXY", f"http://owner:pass-word-of-mine@127.0.0.1:{port}")
     reach, price = ask(api)
     assert (reach.verdict, price.thing) == (FAIL, "x price")
@@ -349,7 +349,7 @@ def test_a_proxy_that_speaks_socks_says_what_it_takes(
 STREAM = {"TWEETDOCK_SOURCES": "x-stream"}
 
 
-def test_the_streams_rules_are_looked_at_and_the_stream_is_left_alone(api: XApi) -> None:
+def test_the_streams_rules_are_checked_and_the_stream_is_left_alone(api: XApi) -> None:
     found = only(ask(api, **STREAM), "x-stream rules")
     assert (found.verdict, "no rules of TweetDock" in found.says) == (PASS, True)
     assert "the stream was not opened" in found.says
@@ -432,7 +432,7 @@ def test_no_secret_is_told_whatever_x_sends_back(api: XApi, token: str, number: 
     api.fail_always(fault)
     api.other_faults.append(fault)
     env = {"TWEETDOCK_SOURCES": "x,x-stream", "X_BEARER_TOKEN": token}
-    findings = look(settings_of(api, **env))
+    findings = check(settings_of(api, **env))
     told = " ".join(finding.says + finding.cure for finding in findings).casefold()
     assert findings
     assert token.casefold()[:12] not in told

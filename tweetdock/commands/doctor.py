@@ -11,26 +11,26 @@ from contextlib import suppress
 from pathlib import Path
 
 from tweetdock import logs
-from tweetdock.commands.output import is_able, results
+from tweetdock.commands.output import EXIT_PROBLEMS, is_able, results
 from tweetdock.core.errors import SettingsError
-from tweetdock.doctor.keeping import disk_check, keep_checks
-from tweetdock.doctor.machine import Machine
-from tweetdock.doctor.page import page_checks
-from tweetdock.doctor.round import (
+from tweetdock.doctor.checks import (
     Check,
     Finding,
-    Redactor,
     Report,
     Verdict,
     as_json,
-    go_round,
+    run_checks,
     worst,
 )
+from tweetdock.doctor.keeping import disk_check, keep_checks
+from tweetdock.doctor.machine import Machine
+from tweetdock.doctor.page import page_checks
+from tweetdock.doctor.redactor import Redactor
 from tweetdock.doctor.servos import servo_checks
 from tweetdock.doctor.settings import (
     UsableSettings,
     WrittenSettings,
-    look_at_settings,
+    check_settings,
     usable_settings,
 )
 from tweetdock.doctor.x import spending_checks
@@ -38,7 +38,6 @@ from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import SETTINGS, Settings
 from tweetdock.settings.keeping import state_dir
 
-EXIT_PROBLEMS = 1
 # How the names of its settings begin, for each thing.
 _NAMES = {
     "x": ("X_", "TWEETDOCK_X_QUERY", "TWEETDOCK_FOLLOW"),
@@ -87,10 +86,10 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     written = WrittenSettings.read(Path.cwd(), env, flags)
     usable = usable_settings(written, demo=arguments.demo)
     checks = [
-        Check("settings", lambda: look_at_settings(written, usable)),
+        Check("settings", lambda: check_settings(written, usable)),
         *_checks(usable, written),
     ]
-    found = map(Redactor(written.env).clean, go_round(checks))
+    found = map(Redactor(written.env).clean, run_checks(checks))
     return _tell_json(found) if arguments.json else _tell(found, [check.thing for check in checks])
 
 
@@ -106,7 +105,7 @@ def _checks(usable: UsableSettings, written: WrittenSettings) -> Iterator[Check]
     for check in (
         *(_source_checks(settings) if usable.has_sources else ()),
         *servo_checks(settings, machine),
-        *(keep_checks(settings.keep) if settings.is_live else [Check("state", _look_at_no_state)]),
+        *(keep_checks(settings.keep) if settings.is_live else [Check("state", _check_no_state)]),
         *page_checks(settings),
     ):
         # The default of a refused setting is of no interest, and the default server must not be
@@ -124,7 +123,7 @@ def _source_checks(settings: Settings) -> Iterator[Check]:
     yield from spending_checks(settings)
 
 
-def _look_at_no_state() -> Iterator[Finding]:
+def _check_no_state() -> Iterator[Finding]:
     yield Finding("state", Verdict.PASS, "a demo or a replay saves nothing")
 
 

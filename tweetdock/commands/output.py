@@ -1,4 +1,4 @@
-"""What the commands print: results on standard output, problems on standard error."""
+"""How commands answer: results on standard output, problems on standard error, an exit code."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tweetdock.keep.archive_reader import FileSummary
 
 EXIT_BUG = 1
+EXIT_PROBLEMS = 1  # that the doctor has found
 EXIT_SETTINGS = 2
 EXIT_UNAVAILABLE = 69
 EXIT_INTERRUPTED = 130

@@ -1,1 +1,1 @@
-"""The doctor: looks at all that the gauge needs, in one round."""
+"""The doctor: checks all that the gauge needs."""

@@ -9,8 +9,15 @@ from urllib.parse import urlencode
 from tweetdock.core.clock import TRUSTED_MS, Clock
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.times import duration
-from tweetdock.doctor.reach import AGAIN, LOG_IN, LOOK_SECONDS, Endpoint, clock_finding, unreachable
-from tweetdock.doctor.round import Finding, Verdict
+from tweetdock.doctor.checks import Finding, Verdict
+from tweetdock.doctor.connections import (
+    AGAIN,
+    CHECK_SECONDS,
+    LOG_IN,
+    Endpoint,
+    clock_finding,
+    unreachable,
+)
 from tweetdock.sources.bluesky.events import COLLECTION, Filter
 from tweetdock.sources.bluesky.websocket import WebSocket
 from tweetdock.sources.http import date_ms, proxy_of
@@ -47,14 +54,14 @@ class BlueskyCheckup:
         *,
         wall: Callable[[], float] = time.time,
         event_seconds: float = EVENT_SECONDS,
-        look_seconds: float = LOOK_SECONDS,
+        check_seconds: float = CHECK_SECONDS,
     ) -> None:
         self._endpoints = [Endpoint("bluesky", host, SETTING) for host in hosts]
         self._wall = wall
         self._event_seconds = event_seconds
-        self._look_seconds = look_seconds
+        self._check_seconds = check_seconds
 
-    def look(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[Finding]:
         """A line for each host, but one for all with the same error; and one for the clock."""
         outcomes = self._listen()
         works = any(isinstance(outcome, HostTimes) for outcome in outcomes)
@@ -75,7 +82,7 @@ class BlueskyCheckup:
                 return
 
     def _listen(self) -> list[Outcome]:
-        until = time.monotonic() + self._look_seconds
+        until = time.monotonic() + self._check_seconds
         sockets = [WebSocket() for _ in self._endpoints]
         outcomes: list[Outcome] = [
             SourceError(f"{endpoint.host} does not answer in time") for endpoint in self._endpoints

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tweetdock.core.errors import OffloadError, StateError
 from tweetdock.core.times import duration
+from tweetdock.doctor.checks import Check, Finding, Verdict
 from tweetdock.doctor.permissions import cure, file_cure, file_obstacle, nearest, obstacle
-from tweetdock.doctor.round import Check, Finding, Verdict
 from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.database import Condition, condition_of
 from tweetdock.keep.history import FILE
@@ -29,13 +29,13 @@ _ROOM = (
 def keep_checks(keep: KeepSettings) -> list[Check]:
     """The checks; nothing is made, written or locked."""
     checks = [
-        Check("state", partial(_look_at_state, keep.state_dir)),
+        Check("state", partial(_check_state, keep.state_dir)),
         disk_check(keep.state_dir),
     ]
     if keep.archive is not None:
-        checks.append(Check("archive", partial(_look_at_archive, keep.archive.absolute(), keep)))
+        checks.append(Check("archive", partial(_check_archive, keep.archive.absolute(), keep)))
     if keep.offload:
-        checks.append(Check("bucket", partial(_look_at_bucket, keep)))
+        checks.append(Check("bucket", partial(_check_bucket, keep)))
     return checks
 
 
@@ -52,7 +52,7 @@ def spent_of(folder: Path) -> Mapping[str, Mapping[str, Spent]]:
     return {}
 
 
-def _look_at_state(folder: Path) -> Iterator[Finding]:
+def _check_state(folder: Path) -> Iterator[Finding]:
     trouble = obstacle(folder)
     if nearest(folder) != folder or not folder.is_dir():
         if trouble:
@@ -139,7 +139,7 @@ def _disk(thing: str, path: Path) -> Finding:
     return Finding(thing, Verdict.PASS, says)
 
 
-def _look_at_archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
+def _check_archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
     if trouble := obstacle(path.parent):
         yield Finding("archive", Verdict.FAIL, trouble, cure(path.parent, "TWEETDOCK_ARCHIVE"))
         return
@@ -181,7 +181,7 @@ def _archive(path: Path) -> Finding:
     return Finding("archive", Verdict.PASS, f"{path}, {_size(size)}{files}{at_work}")
 
 
-def _look_at_bucket(keep: KeepSettings) -> Iterator[Finding]:
+def _check_bucket(keep: KeepSettings) -> Iterator[Finding]:
     # boto3 is an extra, which only the off-load needs.
     from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tweetdock import __version__
 from tweetdock.core.clock import FIRST_YEAR
-from tweetdock.doctor.round import Check, Finding, Verdict
+from tweetdock.doctor.checks import Check, Finding, Verdict
 from tweetdock.servos.choice import read_model
 
 ROOT = Path("/")
@@ -47,22 +47,22 @@ class Machine:
 
     def checks(self) -> list[Check]:
         """The checks."""
-        checks = [Check("machine", self._look_at_board)]
+        checks = [Check("machine", self._check_board)]
         if self.is_pi:
-            checks.append(Check("power", self._look_at_power))
-        return [*checks, Check("heat", self._look_at_heat), Check("clock", self._look_at_clock)]
+            checks.append(Check("power", self._check_power))
+        return [*checks, Check("heat", self._check_heat), Check("clock", self._check_clock)]
 
     def program(self, name: str) -> str | None:
         """Where a program is; None if it is not there."""
         return shutil.which(name, path=self._path)
 
-    def _look_at_board(self) -> Iterator[Finding]:
+    def _check_board(self) -> Iterator[Finding]:
         board = self.model or "no Raspberry Pi"
         python = ".".join(map(str, sys.version_info[:3]))
         says = f"{board}, {platform.machine()}; Python {python}, TweetDock {__version__}"
         yield Finding("machine", Verdict.PASS, says)
 
-    def _look_at_power(self) -> Iterator[Finding]:
+    def _check_power(self) -> Iterator[Finding]:
         flags = self._throttled()
         if flags is None:
             yield self._power_by_alarm()
@@ -82,14 +82,14 @@ class Machine:
         says = "unknown: neither vcgencmd nor the kernel knows it"
         return Finding("power", Verdict.PASS, says)
 
-    def _look_at_heat(self) -> Iterator[Finding]:
+    def _check_heat(self) -> Iterator[Finding]:
         for zone in sorted(self._root.glob("sys/class/thermal/thermal_zone*")):
             if re.search("cpu|soc|x86_pkg", _text(zone / "type")):
                 with suppress(ValueError):
                     yield _heat(int(_text(zone / "temp")) / 1000)
                     return
 
-    def _look_at_clock(self) -> Iterator[Finding]:
+    def _check_clock(self) -> Iterator[Finding]:
         cure = "`sudo timedatectl set-ntp true`, and let the network reach a time server"
         if time.gmtime().tm_year < FIRST_YEAR:
             says = f"it shows {time.gmtime().tm_year}: the clock was not set since the start"

@@ -6,10 +6,11 @@ from functools import partial
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import RefusedError, SourceError
-from tweetdock.doctor.reach import (
+from tweetdock.doctor.checks import Finding, Verdict
+from tweetdock.doctor.connections import (
     AGAIN,
+    CHECK_SECONDS,
     LOG_IN,
-    LOOK_SECONDS,
     Endpoint,
     clock_finding,
     connect_to,
@@ -17,7 +18,6 @@ from tweetdock.doctor.reach import (
     plainly,
     unreachable,
 )
-from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.client import (
@@ -46,7 +46,7 @@ class MastodonCheckup:
         *,
         poll_seconds: float,
         wall: Callable[[], float] = time.time,
-        look_seconds: float = LOOK_SECONDS,
+        check_seconds: float = CHECK_SECONDS,
     ) -> None:
         self._host = host_of(server)
         self._server = server
@@ -55,12 +55,12 @@ class MastodonCheckup:
         self._poll_seconds = poll_seconds
         self._wall = wall
         self._clock = Clock(wall, time.monotonic)
-        self._look_seconds = look_seconds
+        self._check_seconds = check_seconds
         self._endpoint = Endpoint.through_proxy("mastodon", server, SETTING)
 
-    def look(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[Finding]:
         """All findings, from the connection to the stream."""
-        until = time.monotonic() + self._look_seconds
+        until = time.monotonic() + self._check_seconds
         reached = connect_to(self._endpoint)
         if reached.verdict is Verdict.FAIL:
             yield reached

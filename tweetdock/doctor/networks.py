@@ -2,18 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from tweetdock.core.errors import TornError
 from tweetdock.core.post import Post, feed_name
-from tweetdock.doctor.round import Check, Finding, Verdict
+from tweetdock.doctor.checks import Check, Finding, Verdict
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import REPLAY, asks_x, host_of, replayed_file
 from tweetdock.sources.choice import credentials_of
 from tweetdock.sources.recordings import RecordingSummary, Text, entries
 
 BEGINNING_BYTES = 1 << 20  # unpacked
-LOOK_SECONDS = 10.0
+CHECK_SECONDS = 10.0
 PATIENCE = 100_000
 PACKED = {
     b"\x1f\x8b": "",  # gzip, which is read as it is
@@ -48,7 +49,7 @@ class ReplayCheckup:
         self._patience = patience
         self._read = 0
 
-    def look(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[Finding]:
         """One finding."""
         try:
             beginning = self._beginning()
@@ -62,7 +63,7 @@ class ReplayCheckup:
 
     def _beginning(self) -> tuple[int, RecordingSummary, bool]:
         """How many posts its beginning has, what else, and whether that was all of it."""
-        until, findings, posts = time.monotonic() + LOOK_SECONDS, RecordingSummary(), 0
+        until, findings, posts = time.monotonic() + CHECK_SECONDS, RecordingSummary(), 0
         for entry in entries(self._texts()):
             findings.count(entry)
             posts += isinstance(entry, Post)
@@ -113,69 +114,50 @@ class ReplayCheckup:
         return Finding("replay", verdict, says, cure)
 
 
-Look = Callable[[], Iterator[Finding]]
-
-
 def source_checks(settings: Settings, lines: Callable[[Path], Iterator[Text]]) -> Iterator[Check]:
     """The checks, each for a thread of its own; nothing is asked yet.
 
-    lines: gives a file's lines, packed or not; may raise OSError. A look ends within 15 seconds.
+    lines: gives a file's lines, packed or not; may raise OSError. A check ends within 15 seconds.
     A server may send back what it was sent, so findings may have secrets in them.
     """
     sources = settings.sources
     if asks_x(sources):
-        yield Check("x", _look_at_x(settings))
+        yield Check("x", partial(_check_x, settings))
     if "bluesky" in sources:
-        yield Check("bluesky", _look_at_bluesky(settings))
+        yield Check("bluesky", partial(_check_bluesky, settings))
     if "mastodon" in sources:
         for server in settings.networks.mastodon:
             thing = feed_name("mastodon", host_of(server))
-            yield Check(thing, _look_at_mastodon(settings, server))
+            yield Check(thing, partial(_check_mastodon, settings, server))
     if "demo" in sources:
-        yield Check("demo", _look_at_demo)
+        yield Check("demo", _check_demo)
     for source in sources:
         if source.startswith(REPLAY):
-            yield Check("replay", _look_at_replay(source, lines))
+            yield Check("replay", ReplayCheckup(source, replayed_file(source), lines).check)
 
 
 # Each network brings libraries of its own: only those in use are imported.
 
 
-def _look_at_x(settings: Settings) -> Look:
-    def look() -> Iterator[Finding]:
-        from tweetdock.doctor.x import XCheckup  # noqa: PLC0415
+def _check_x(settings: Settings) -> Iterator[Finding]:
+    from tweetdock.doctor.x import XCheckup  # noqa: PLC0415
 
-        yield from XCheckup(settings, credentials_of(settings)).look()
-
-    return look
+    yield from XCheckup(settings, credentials_of(settings)).check()
 
 
-def _look_at_bluesky(settings: Settings) -> Look:
-    def look() -> Iterator[Finding]:
-        from tweetdock.doctor.bluesky import BlueskyCheckup  # noqa: PLC0415
+def _check_bluesky(settings: Settings) -> Iterator[Finding]:
+    from tweetdock.doctor.bluesky import BlueskyCheckup  # noqa: PLC0415
 
-        yield from BlueskyCheckup(settings.networks.jetstream).look()
-
-    return look
+    yield from BlueskyCheckup(settings.networks.jetstream).check()
 
 
-def _look_at_mastodon(settings: Settings, server: str) -> Look:
-    def look() -> Iterator[Finding]:
-        from tweetdock.doctor.mastodon import MastodonCheckup  # noqa: PLC0415
+def _check_mastodon(settings: Settings, server: str) -> Iterator[Finding]:
+    from tweetdock.doctor.mastodon import MastodonCheckup  # noqa: PLC0415
 
-        token = settings.networks.mastodon_tokens.get(host_of(server), "")
-        tag, seconds = settings.hashtags[0], settings.poll_seconds
-        yield from MastodonCheckup(server, token, tag, poll_seconds=seconds).look()
-
-    return look
+    token = settings.networks.mastodon_tokens.get(host_of(server), "")
+    tag, seconds = settings.hashtags[0], settings.poll_seconds
+    yield from MastodonCheckup(server, token, tag, poll_seconds=seconds).check()
 
 
-def _look_at_replay(source: str, lines: Callable[[Path], Iterator[Text]]) -> Look:
-    def look() -> Iterator[Finding]:
-        yield from ReplayCheckup(source, replayed_file(source), lines).look()
-
-    return look
-
-
-def _look_at_demo() -> Iterator[Finding]:
+def _check_demo() -> Iterator[Finding]:
     yield Finding("demo", Verdict.PASS, "the posts are made up, so no network is needed")

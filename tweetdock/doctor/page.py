@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tweetdock.core.coverage import Grade
-from tweetdock.doctor.round import Check, Finding, Verdict
+from tweetdock.doctor.checks import Check, Finding, Verdict
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.parse import is_loopback
 from tweetdock.show.web.web import is_contained
@@ -25,11 +25,11 @@ def page_checks(settings: Settings) -> list[Check]:
     """The checks; a TweetDock that runs there is asked for its reading."""
     if settings.web is None:
         return [Check("page", lambda: iter([Finding("page", Verdict.PASS, "off")]))]
-    look = partial(_look_at_page, *settings.web, is_demanded=settings.is_page_demanded)
-    return [Check("page", look)]
+    check = partial(_check_page, *settings.web, is_demanded=settings.is_page_demanded)
+    return [Check("page", check)]
 
 
-def _look_at_page(host: str, port: int, *, is_demanded: bool) -> Iterator[Finding]:
+def _check_page(host: str, port: int, *, is_demanded: bool) -> Iterator[Finding]:
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if port == 0:
         yield Finding("page", Verdict.PASS, f"at {host}, on any port that is free")

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tweetdock.core.dial import DIALS
+from tweetdock.doctor.checks import Check, Finding, Verdict
 from tweetdock.doctor.machine import Machine
-from tweetdock.doctor.round import Check, Finding, Verdict
 from tweetdock.servos.calibration import USUAL_US
 from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
 from tweetdock.servos.lgpio import installing
@@ -46,10 +46,9 @@ def servo_checks(
 
     lock: where pigpiod's lock is, if not at the usual place.
     """
-    check = partial(_look_at_backend, settings, machine, devices, PigpiodLock(lock))
+    check = partial(_check_backend, settings, machine, devices, PigpiodLock(lock))
     dials = [
-        Check(f"{name} dial", partial(_look_at_dial, name, getattr(settings, name)))
-        for name in DIALS
+        Check(f"{name} dial", partial(_check_dial, name, getattr(settings, name))) for name in DIALS
     ]
     return [Check("servos", check), *dials]
 
@@ -95,7 +94,7 @@ def _ask_any(addresses: Sequence[str], port: int) -> PigpiodAnswer:
     return max(found, key=lambda answer: answer.is_open)
 
 
-def _look_at_backend(
+def _check_backend(
     settings: Settings, machine: Machine, devices: Path, lock: PigpiodLock
 ) -> Iterator[Finding]:
     wanted, model = settings.servo_backend, machine.model
@@ -191,7 +190,7 @@ def _lgpio(model: str, devices: Path) -> Finding:
     return Finding("servos", Verdict.PASS, says)
 
 
-def _look_at_dial(name: str, dial: DialSettings) -> Iterator[Finding]:
+def _check_dial(name: str, dial: DialSettings) -> Iterator[Finding]:
     thing, prefix = f"{name} dial", f"TWEETDOCK_{name.upper()}"
     pulses = f"{dial.min_pulse_us} to {dial.max_pulse_us} µs"
     is_odd = False

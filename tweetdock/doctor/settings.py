@@ -11,8 +11,8 @@ from shlex import quote
 
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import SettingsError, name_of
+from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.permissions import user
-from tweetdock.doctor.round import Finding, Verdict
 from tweetdock.settings.env_file import ENV_FILE, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
 from tweetdock.settings.networks import REPLAY
@@ -88,7 +88,7 @@ def usable_settings(written: WrittenSettings, *, demo: bool) -> UsableSettings:
         return _without_problems(env, error.problems, demo=demo)
 
 
-def look_at_settings(written: WrittenSettings, usable: UsableSettings) -> Iterator[Finding]:
+def check_settings(written: WrittenSettings, usable: UsableSettings) -> Iterator[Finding]:
     """A line for each problem; without any, what is counted and where that is set."""
     for problem in usable.problems:
         yield Finding("settings", Verdict.FAIL, problem, _cure(problem, written))
@@ -107,7 +107,7 @@ def look_at_settings(written: WrittenSettings, usable: UsableSettings) -> Iterat
             f"the environment wins over {ENV_FILE} in {', '.join(hidden)}",
             f"to use {ENV_FILE}, remove it from the environment: unset {' '.join(hidden)}",
         )
-    yield from _look_at_mode(written)
+    yield from _check_mode(written)
 
 
 def _without_problems(
@@ -161,7 +161,7 @@ def _blamed(problem: str, env: Mapping[str, str]) -> set[str]:
     return {name for name in _OURS & set(env) if words & {name, name.removeprefix(dial)}}
 
 
-def _look_at_mode(written: WrittenSettings) -> Iterator[Finding]:
+def _check_mode(written: WrittenSettings) -> Iterator[Finding]:
     try:
         file = written.path.stat()
     except OSError:

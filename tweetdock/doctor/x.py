@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import RefusedError, SourceError
-from tweetdock.doctor.keeping import spent_of
-from tweetdock.doctor.reach import (
+from tweetdock.doctor.checks import Check, Finding, Verdict
+from tweetdock.doctor.connections import (
     AGAIN,
+    CHECK_SECONDS,
     LOG_IN,
-    LOOK_SECONDS,
     Endpoint,
     clock_finding,
     connect_to,
@@ -19,7 +19,7 @@ from tweetdock.doctor.reach import (
     plainly,
     unreachable,
 )
-from tweetdock.doctor.round import Check, Finding, Verdict
+from tweetdock.doctor.keeping import spent_of
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import X_API_URL, asks_x
 from tweetdock.settings.x_query import (
@@ -96,10 +96,10 @@ def spending_checks(settings: Settings) -> list[Check]:
     """One check if X is asked, else none."""
     if not settings.is_live or not asks_x(settings.sources):
         return []
-    return [Check("spending", lambda: _look(settings))]
+    return [Check("spending", lambda: _check_spending(settings))]
 
 
-def _look(settings: Settings) -> Iterator[Finding]:
+def _check_spending(settings: Settings) -> Iterator[Finding]:
     now_ms = round(time.time() * 1000)
     budget = make_budget(settings, spent_of(settings.keep.state_dir))
     posts = budget.billed(now_ms).posts
@@ -143,9 +143,9 @@ class XCheckup:
         self._query = _query_of(settings)
         self._asked = _with_random_word(self._query)
 
-    def look(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[Finding]:
         """All findings, from the connection to the price."""
-        until = time.monotonic() + LOOK_SECONDS
+        until = time.monotonic() + CHECK_SECONDS
         reached = connect_to(self._endpoint)
         if reached.verdict is Verdict.FAIL:
             yield reached

@@ -1,4 +1,4 @@
-"""Whether a server can be reached from here, and if not, at which step that fails."""
+"""Connections to servers: at which step one fails, and what an answer says of clock and limit."""
 
 import errno
 import re
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from tweetdock.core.clock import FIRST_YEAR, TRUSTED_MS
 from tweetdock.core.errors import SourceError
 from tweetdock.core.times import clock_time, duration
-from tweetdock.doctor.round import Finding, Verdict
+from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.sources.http import proxy_of
 from tweetdock.sources.polling import RateLimit
 
@@ -26,7 +26,7 @@ SET_CLOCK = "let a time server set this machine's clock: sudo timedatectl set-nt
 # A limit that allows requests nearly as often as the owner wants them does no harm.
 HARMLESS_SECONDS = 10.0
 
-LOOK_SECONDS = 12.0  # most for all that is asked of one server
+CHECK_SECONDS = 12.0  # most for all that is asked of one server
 NAME_SECONDS = 5.5  # a resolver asks once more after five
 ADDRESS_SECONDS = 2.0
 CONNECT_SECONDS = NAME_SECONDS + ADDRESS_SECONDS

@@ -1,33 +1,20 @@
-"""The doctor's round: runs all checks at once, with a time limit, and reports them in order."""
+"""The doctor's checks: all run at once, with a time limit, and are reported in order."""
 
-import json
-import re
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
 
 from tweetdock.core.errors import plain
-from tweetdock.settings.gauge import SETTINGS
 
 NARROWEST, WIDEST = 40, 100
 WIDEST_THING = 14
 _ARROW = "-> "
 _COLOURS = {"pass": "32", "warn": "33", "fail": "1;31"}  # of verdicts, as ANSI codes
-
-SHORTEST = 4  # hiding shorter ones would only tear words apart
-LEAST_PIECE = 10  # of a secret that a server has cut off, or not repeated in full
-_LISTS = ("TWEETDOCK_MASTODON_TOKENS",)  # host=token, so what a host is called is no secret
-_BEHIND_SLASHES = r"(?<=//)[^/\s@]+(?=@)"
-_IN_ADDRESS = re.compile(rf"{_BEHIND_SLASHES}|[^/\s@:,='\"]+:[^/\s@,]+(?=@)")
-_IN_ANY = re.compile(_BEHIND_SLASHES)
-_HIDDEN = "..."
 
 LIMIT_SECONDS = 15.0
 _SLOW = "try again; if it happens again, check the network and what this line names"
@@ -56,10 +43,10 @@ class Finding:
 
 
 class Check(NamedTuple):
-    """One thing to check; `look` may take long, and raises nothing for errors of other programs."""
+    """One thing to check; `run` may take long, and raises nothing for errors of other programs."""
 
     thing: str
-    look: Callable[[], Iterator[Finding]]
+    run: Callable[[], Iterator[Finding]]
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:
@@ -141,92 +128,13 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
     }
 
 
-class Redactor:
-    """Removes from findings everything that is secret in some settings.
-
-    That is the values of the secret settings, however they are spelt, with every longer piece of
-    them; and what stands before the host in an address, whichever name it has.
-    """
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        spelt = {_lower(form) for word in _secrets(env) for form in _spellings(word)}
-        self._pieces = {
-            form[start : start + LEAST_PIECE]
-            for form in spelt
-            if len(form) >= SHORTEST
-            for start in range(max(1, len(form) - LEAST_PIECE + 1))
-        }
-        self._lengths = {len(piece) for piece in self._pieces}
-
-    def clean(self, finding: Finding) -> Finding:
-        """The finding without any of them."""
-        thing, says, cure = map(self._clean, (finding.thing, finding.says, finding.cure))
-        return replace(finding, thing=thing, says=says, cure=cure)
-
-    def _clean(self, text: str) -> str:
-        runs = groupby(
-            zip(self._secret_characters(text), text, strict=True), key=lambda pair: pair[0]
-        )
-        return "".join(
-            _HIDDEN if is_secret else "".join(sign for _, sign in run) for is_secret, run in runs
-        )
-
-    def _secret_characters(self, text: str) -> list[bool]:
-        """For each character of a text whether it belongs to a secret; secrets may overlap."""
-        found = [False] * len(text)
-        small = _lower(text)
-        spans = [match.span() for match in _IN_ADDRESS.finditer(text)]
-        spans += [
-            (start, start + length)
-            for length in self._lengths
-            for start in range(len(small) - length + 1)
-            if small[start : start + length] in self._pieces
-        ]
-        for start, end in spans:
-            found[start:end] = [True] * (end - start)
-        return found
-
-
-def _secrets(env: Mapping[str, str]) -> Iterator[str]:
-    names = {setting.name for setting in SETTINGS}
-    for setting in SETTINGS:
-        if setting.secret:
-            yield from _words(setting.name, env.get(setting.name, ""))
-    for name, value in env.items():
-        # A setting or a proxy may be an address without `//`; elsewhere an '@' may mean anything.
-        is_address = name in names or name.lower().endswith("_proxy")
-        for found in (_IN_ADDRESS if is_address else _IN_ANY).findall(value):
-            for part in (found, *found.split(":", 1)[1:]):
-                yield part
-                yield unquote(part)
-
-
-def _words(name: str, value: str) -> Iterator[str]:
-    if name not in _LISTS:
-        yield value
-    for word in re.split(r"[\s,]+", value):
-        bare = word.strip("\"'")
-        _, _, token = bare.partition("=")
-        is_of_host = name in _LISTS and len(token) >= SHORTEST
-        yield from (token,) if is_of_host else (word, bare, token)
-
-
-def _spellings(word: str) -> tuple[str, ...]:
-    return (word, quote(word), quote(word, ""), json.dumps(word)[1:-1], repr(word)[1:-1])
-
-
-def _lower(text: str) -> str:
-    """In lower case, with each character at the place where it was."""
-    return "".join(low if len(low := sign.lower()) == 1 else sign for sign in text)
-
-
 class _RunningCheck:
-    """One check, running in a thread of its own that may outlive the round."""
+    """One check, running in a thread of its own that may outlive the time limit."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
         self._found: SimpleQueue[Finding | None] = SimpleQueue()
-        name = f"look-{check.thing}"
+        name = f"check-{check.thing}"
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def findings(self, end: float, limit: float) -> Iterator[Finding]:
@@ -244,7 +152,7 @@ class _RunningCheck:
 
     def _work(self) -> None:
         try:
-            for finding in self._check.look():
+            for finding in self._check.run():
                 self._found.put(finding)
         except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
             # The kind only: what the error says may be secret.
@@ -253,7 +161,7 @@ class _RunningCheck:
         self._found.put(None)
 
 
-def go_round(checks: Sequence[Check], limit: float = LIMIT_SECONDS) -> Iterator[Finding]:
+def run_checks(checks: Sequence[Check], limit: float = LIMIT_SECONDS) -> Iterator[Finding]:
     """All findings in the order of the checks, each as soon as those before it are there.
 
     limit: seconds after which a check that has not ended has failed; what it found so far counts.

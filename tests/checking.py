@@ -1,15 +1,16 @@
-"""Looks at sources as the doctor takes them, and what is found by name."""
+"""Checks sources as the doctor does, and what is found by name."""
 
+from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.networks import source_checks
-from tweetdock.doctor.round import Finding, Redactor, Verdict
+from tweetdock.doctor.redactor import Redactor
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
 
 
-def look(env: dict[str, str]) -> list[Finding]:
+def check(env: dict[str, str]) -> list[Finding]:
     """All that is found with these settings, in order."""
     checks = source_checks(Settings.from_env(env), read_lines)
-    return [Redactor(env).clean(finding) for check in checks for finding in check.look()]
+    return [Redactor(env).clean(finding) for check in checks for finding in check.run()]
 
 
 def only(findings: list[Finding], thing: str) -> Finding:
