@@ -23,7 +23,7 @@ from random import Random
 from signal import SIGHUP
 from typing import Any, Self
 
-from running import Running, run
+from running import Running, run, slowness
 from simulation import Truth
 from standins.x_api import Request, XApi, make_post
 from standins.x_posts import Post, milliseconds
@@ -188,12 +188,13 @@ class Archive:
         found = [path for path in self.folder.iterdir() if ".jsonl" in path.name]
         return sorted(path for path in found if path.suffix not in (".json", ".tmp", ".salvaged"))
 
-    def look(self) -> tuple[set[str], list[str]]:
+    def look(self) -> tuple[set[str], list[Path]]:
         """The ids that are there, and which files are torn at their end now.
 
         Of a file that has been looked at before only what has been appended is read.
         """
-        torn, inodes = [], set()
+        torn: list[Path] = []
+        inodes = set()
         for path in self.files:
             inode = path.stat().st_ino
             inodes.add(inode)
@@ -206,7 +207,7 @@ class Archive:
                 self._ids[inode] |= {json.loads(line)["post"]["id"] for line in text.splitlines()}
             self._read_to[inode] = self._read_to.get(inode, 0) + whole
             if whole < len(fresh):
-                torn.append(path.name)
+                torn.append(path)
         return set().union(*(self._ids[inode] for inode in inodes)), torn
 
     def lines(self) -> tuple[list[dict[str, Any]], list[str]]:
@@ -218,7 +219,10 @@ class Archive:
             try:
                 text = gzip.decompress(path.read_bytes())
             except (OSError, EOFError, zlib.error) as error:
-                wrong.append(f"{path.name} cannot be read: {error}")
+                if not is_renamed(path):
+                    wrong.append(f"{path.name} cannot be read: {error}")
+                for part, _ in _whole_members(path.read_bytes()):
+                    lines += [json.loads(line) for line in part.splitlines()]
                 continue
             with path.open("rb") as file:
                 zcat = subprocess.run(["zcat"], stdin=file, capture_output=True, check=False)
@@ -256,6 +260,14 @@ def _whole_members(raw: bytes) -> Iterator[tuple[bytes, int]]:
             return
         end = len(raw) - len(inflater.unused_data)
         yield text, end
+
+
+def is_renamed(path: Path) -> bool:
+    """Whether somebody else has renamed it: nobody mends it, if a kill came before it was left.
+
+    What a torn member had in it is not known to be archived, and so comes once more.
+    """
+    return path.suffix[1:].isdigit()
 
 
 def doubles(names: Iterable[str]) -> list[str]:
@@ -315,13 +327,20 @@ class Asked:
         return found
 
     def _reaches(self) -> dict[int, int]:
-        """How far each request may look back: from the last live one before it that was saved."""
+        """How far each request may look back: from the last live one before it that was saved.
+
+        All pages of a search count as its first one does, however long they take.
+        """
         reaches = {}
-        last = 0.0
+        last = begun = 0.0
+        reach_ms = 0
         for request in self._requests:
-            reaches[id(request)] = round(1000 * (last - LOOK_BACK_SECONDS - SLACK_SECONDS))
+            if "next_token" not in request.params:
+                begun = request.time
+                reach_ms = round(1000 * (last - LOOK_BACK_SECONDS - SLACK_SECONDS))
+            reaches[id(request)] = reach_ms
             if self.is_saved(request) and "end_time" not in request.params:
-                last = request.time
+                last = begun
         return reaches
 
 
@@ -476,7 +495,7 @@ class Kills:
             daemon.process.wait(self._dice.choice((0.0, 0.05, 0.3)) * self._dice.random())
 
     def _end_life(self, begun: float, ended: float, env: Mapping[str, str]) -> None:
-        lag = IN_FLIGHT_SECONDS + float(env["TWEETDOCK_SAVE_SECONDS"])
+        lag = IN_FLIGHT_SECONDS * slowness() + float(env["TWEETDOCK_SAVE_SECONDS"])
         self._lives.append(Life(begun, ended - lag))
 
     def _read_log(self, log: str) -> None:
@@ -528,8 +547,8 @@ class Kills:
             self._complain(f"{len(gone)} posts are gone from the archive after {self.tally.kills}")
         self._ids = ids
         self.tally.torn += len(torn)
-        if is_mended and torn:
-            self._complain(f"torn though it was started again: {torn}")
+        if is_mended and (left := [path.name for path in torn if not is_renamed(path)]):
+            self._complain(f"torn though it was started again: {left}")
 
     def _sum_up(self) -> None:
         tally = self.tally
