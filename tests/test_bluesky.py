@@ -507,12 +507,15 @@ def test_a_clock_that_is_a_little_ahead_is_asked_about(network: Network, time: T
         time.seconds += 20
         network.add(make_post(number, TAG))
     listening = Listening(network, time, off_by=300.0)
-    for _ in range(8):
+    begun = time.seconds
+    question = "5 min behind our clock: is this machine's clock right?"
+    # Two minutes are enough; but what a busy machine brings late looks as if it came nearer.
+    while time.seconds < begun + 120 or question not in listening.batches[-1].lost:
         time.seconds += 15
         network.tick()
         # What is behind is told of in larger pieces.
         assert listening.run(lambda: listening.reached_ms >= time.ms - 14_000, most_errors=0)
-    assert "5 min behind our clock: is this machine's clock right?" in listening.batches[-1].lost
+        assert time.seconds < begun + 600
     listening.leave()
 
 

@@ -1,5 +1,6 @@
 """The metrics as Prometheus takes them: well-formed, and equal to what the board says."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -7,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -192,10 +193,12 @@ WAYS = st.sampled_from(["values", "dots", "underscores", "allow-utf-8", "", "x",
 
 
 @given(st.builds("{};version={};escaping={}".format, KINDS, NUMBERS, WAYS))
+@example("application/openmetrics-text;version=10;escaping=values")
 def test_no_wish_is_too_odd(accept: str) -> None:
     health = Health(threads=dict, needles=dict, servo_trouble=lambda: "", cost_usd=lambda: None)
     body, kind = Metrics(Board(Past(), health), lambda: 0).scrape(accept)
-    assert b"tweetdock_watchers 0.0" in body
+    # Names are escaped for whoever asks for that.
+    assert re.search(rb"^(U__)?tweetdock__?watchers 0\.0$", body, re.MULTILINE)
     assert kind.startswith(("text/plain;", "application/openmetrics-text;"))
 
 
