@@ -239,7 +239,7 @@ def test_another_program_on_the_port_is_told_apart(
     monkeypatch: pytest.MonkeyPatch,
     words: bytes,
 ) -> None:
-    monkeypatch.setattr(tweetdock.doctor.servos, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(tweetdock.doctor.servos, "PROBE_SECONDS", 0.3)
     finding = only(check(board(), PIGPIO_PORT=str(stranger(words))))
     assert finding.verdict is FAIL
     assert "program" in finding.says
@@ -250,7 +250,7 @@ def test_another_program_on_the_port_is_told_apart(
 def test_a_pigpiod_that_hangs_is_told(
     board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tweetdock.doctor.servos, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(tweetdock.doctor.servos, "PROBE_SECONDS", 0.3)
     with StandInPigpiod() as pigpiod:
         pigpiod.hang()
         finding = only(check(board(), PIGPIO_PORT=str(pigpiod.port)))

@@ -8,16 +8,15 @@ import pytest
 from drawings import Drawing, a_face, reader
 
 from tweetdock.core.errors import UnavailableError
-from tweetdock.show import face_file as face_pdf
 from tweetdock.show.face import PAPERS, FaceError, Layer, Sheet, StraightLine, draw_face
-from tweetdock.show.face_file import svg
+from tweetdock.show.face_file import pdf, svg
 
 ALL = "tweets", "tweeters"
 
 
 def a_pdf(*sheets: Sheet, font: Path | None = None) -> Any:
     pytest.importorskip("fpdf", reason="fpdf2 is not installed")
-    return reader(face_pdf.pdf(sheets, font))
+    return reader(pdf(sheets, font))
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -109,4 +108,4 @@ def test_what_is_no_font_is_refused(tmp_path: Path, content: bytes | None) -> No
 def test_without_fpdf2_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fpdf", None)
     with pytest.raises(UnavailableError, match=r"pip install 'tweetdock\[pdf\]'"):
-        face_pdf.pdf([draw_face(a_face(), "a4")])
+        pdf([draw_face(a_face(), "a4")])

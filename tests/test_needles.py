@@ -288,8 +288,8 @@ Gauges = dict[tuple[str, str], tuple[StandInPigpiod, Moved]]
 @pytest.fixture
 def outages(no_thread_is_left: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gauges]:
     """Needles on a pigpiod for every kind of outage and its moment, after it has happened."""
-    monkeypatch.setattr(tweetdock.servos.pigpio, "ANSWER_SECONDS", 0.1)
-    monkeypatch.setattr(tweetdock.servos.pigpiod, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(tweetdock.servos.pigpio, "COMMAND_SECONDS", 0.1)
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "PROBE_SECONDS", 0.1)
     gauges: Gauges = {}
     for outage, moment in OUTAGES:
         pigpiod = StandInPigpiod().__enter__()

@@ -48,8 +48,8 @@ def no_thread_is_left() -> Iterator[None]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limits for an answer, shortened."""
-    monkeypatch.setattr(tweetdock.servos.pigpio, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(tweetdock.servos.pigpiod, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(tweetdock.servos.pigpio, "COMMAND_SECONDS", 0.3)
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "PROBE_SECONDS", 0.3)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limits for what hangs, shortened."""
     monkeypatch.setattr(tweetdock.servos.pigpiod, "START_SECONDS", 0.3)
-    monkeypatch.setattr(tweetdock.servos.pigpiod, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(tweetdock.servos.pigpiod, "HUNG_SECONDS", 0.2)
 
 
@@ -254,7 +254,7 @@ def test_a_pigpiod_that_never_answers_is_ended_again(machine: Machine, impatient
 
 
 def test_a_port_that_is_taken_is_told_of(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tweetdock.servos.pigpiod, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "PROBE_SECONDS", 0.2)
     complaint = r"failed \(Address already in use\); another program has this port: set PIGPIO_PORT"
     with (
         socket.create_server(("127.0.0.1", machine.port)),

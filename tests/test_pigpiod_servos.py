@@ -148,8 +148,8 @@ def test_a_killed_pigpiod_is_started_again_by_the_next_connect(machine: Machine)
 def test_a_pigpiod_that_hangs_is_killed_and_started_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tweetdock.servos.pigpio, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(tweetdock.servos.pigpiod, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(tweetdock.servos.pigpio, "COMMAND_SECONDS", 0.3)
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "PROBE_SECONDS", 0.5)
     monkeypatch.setattr(tweetdock.servos.pigpiod, "HUNG_SECONDS", 0.2)
     servos = machine.servos()
     servos.connect()

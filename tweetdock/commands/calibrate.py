@@ -30,7 +30,7 @@ from tweetdock.settings.gauge import Settings
 if TYPE_CHECKING:
     from tweetdock.servos.bench import Bench
 
-REDRAW_SECONDS = 0.08  # over a slow line a needle on its way must not outrun its picture
+PANEL_SECONDS = 0.08  # over a slow line a needle on its way must not outrun its picture
 NUDGES = {"right": 10, "left": -10, "up": 1, "down": -1, ".": 1, ",": -1}
 POINTS = {"l": DialPoint.LEFT, "m": DialPoint.MIDDLE, "r": DialPoint.RIGHT}
 REMARKS = {"pigpio": ", steps of {:g} µs", "mock": ", no servo moves"}
@@ -131,7 +131,7 @@ class CalibrationSession:
                     self._handle(key, now, keyboard, screen)
             was_moving, is_moving = is_moving, self._bench.frame(now)
             is_moving = self._goes_on() or is_moving
-            if pressed or was_moving != is_moving or now - self._drawn_at >= REDRAW_SECONDS:
+            if pressed or was_moving != is_moving or now - self._drawn_at >= PANEL_SECONDS:
                 self._drawn_at = now
                 self._draw(screen)
         self._message, self._is_helping = "The needles go to zero.", False

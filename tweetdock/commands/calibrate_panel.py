@@ -8,18 +8,22 @@ from typing import NamedTuple
 from tweetdock.servos.calibration import LAST_US, SAFE_US, USUAL_US, Calibration, DialPoint
 from tweetdock.settings.gauge import DialSettings
 
-WIDEST = 76
+WIDEST_PANEL = 76
 ROOMY = 60
 MESSAGE_ROWS = 3  # the keys below stay where they are, whatever the message
 LETTERS = {DialPoint.LEFT: "L", DialPoint.MIDDLE: "M", DialPoint.RIGHT: "R"}
-MEANINGS = {DialPoint.LEFT: "count 0", DialPoint.MIDDLE: "halfway", DialPoint.RIGHT: "full scale"}
+POINT_MEANINGS = {
+    DialPoint.LEFT: "count 0",
+    DialPoint.MIDDLE: "halfway",
+    DialPoint.RIGHT: "full scale",
+}
 KEYS = (
     (("← →", "10 µs"), ("↑ ↓", "1 µs"), ("1 2 3", "go to left, middle, right"), ("space", "stop")),
     (("l m r", "mark left, middle, right here"), ("x", "reverse"), ("u", "undo")),
     (("t", "sweep test"), ("tab", "other dial"), ("s", "save"), ("q", "quit"), ("?", "help")),
 )
-MEANING = len("  halfway, not measured")
-STEPS = tuple(f"{number}. " for number in range(1, 5))
+MEANING_COLUMNS = len("  halfway, not measured")
+STEP_NUMBERS = tuple(f"{number}. " for number in range(1, 5))
 HELP = """\
 How to calibrate (any key goes back)
 
@@ -67,7 +71,7 @@ class View:
 
 def panel(view: View, width: int) -> list[Row]:
     """The rows of a dial, none wider than `width`."""
-    width = max(10, min(width, WIDEST) - 1)
+    width = max(10, min(width, WIDEST_PANEL) - 1)
     rows = [
         _head(view, width),
         [],
@@ -86,7 +90,7 @@ def panel(view: View, width: int) -> list[Row]:
 
 def help_text(width: int) -> list[Row]:
     """How to calibrate, in short."""
-    width = max(10, min(width, WIDEST) - 2)
+    width = max(10, min(width, WIDEST_PANEL) - 2)
     title, *lines = _wrapped(HELP, width)
     return [[Piece(f" {title}", "bold")], *([Piece(f" {line}")] if line else [] for line in lines)]
 
@@ -161,13 +165,13 @@ def _marks(view: View, *, is_roomy: bool) -> Iterator[Row]:
     }
     for point in DialPoint:
         is_free = point is DialPoint.MIDDLE and marks.middle is None
-        meaning = f"  {MEANINGS[point]}{', not measured' * is_free}" * is_roomy
+        meaning = f"  {POINT_MEANINGS[point]}{', not measured' * is_free}" * is_roomy
         unsaved = "not saved" if view.calibration.is_unsaved(point) else ""
         yield [
             Piece(f"   {LETTERS[point]} ", "bold"),
             Piece(f" {point:<10}  {marks.pulse_us(point):>4} µs"),
             Piece(f"  {angles[point]:>4g}°", "dim"),
-            Piece(f"{meaning:<{MEANING if unsaved and is_roomy else 0}}", "dim"),
+            Piece(f"{meaning:<{MEANING_COLUMNS if unsaved and is_roomy else 0}}", "dim"),
             Piece(f"  {unsaved}" if unsaved else "", "yellow"),
         ]
 
@@ -225,7 +229,7 @@ def _keys(width: int) -> Iterator[Row]:
 def _wrapped(text: str, width: int) -> list[str]:
     lines: list[str] = []
     for line in text.split("\n") if text else ():
-        hang = " " * 3 if line[:3] in STEPS else ""
+        hang = " " * 3 if line[:3] in STEP_NUMBERS else ""
         lines += textwrap.wrap(line, width, subsequent_indent=hang) or [""]
     return lines
 

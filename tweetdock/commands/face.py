@@ -18,7 +18,7 @@ from tweetdock.settings.gauge import DialSettings, Settings, read_dials
 from tweetdock.settings.keeping import state_dir
 from tweetdock.settings.setting import table_of
 from tweetdock.show.face import (
-    LEAST_RADIUS,
+    LEAST_RADIUS_MM,
     PAPERS,
     Face,
     FaceError,
@@ -26,9 +26,9 @@ from tweetdock.show.face import (
     draw_face,
     needle_length,
 )
-from tweetdock.show.face_file import svg
+from tweetdock.show.face_file import pdf, svg
 
-LARGEST = 999_999_999  # that a scale can be set to
+LARGEST_SCALE = 999_999_999  # that a scale can be set to
 _UNITS = {"day": 86_400, "hour": 3600, "minute": 60, "second": 1}
 
 
@@ -53,7 +53,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--paper", choices=PAPERS, default="a4", help="its size (a4)")
     parser.add_argument(
         "--radius",
-        type=_checked(parse.number(LEAST_RADIUS, 200, "mm")),
+        type=_checked(parse.number(LEAST_RADIUS_MM, 200, "mm")),
         default=60.0,
         metavar="MM",
         help="from the shaft to the arc; the needle is a little shorter (60)",
@@ -70,7 +70,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument(
         "--full-scale",
-        type=_checked(parse.whole(1, LARGEST)),
+        type=_checked(parse.whole(1, LARGEST_SCALE)),
         metavar="N",
         help="the last count on the face; by default as set, or where an automatic scale stands",
     )
@@ -173,7 +173,7 @@ def _automatic(name: str, env: Mapping[str, str]) -> int | None:
     with suppress(StateError), closing(Store(state_dir(env), {}, 0, reads_only=True)) as store:
         state = store.load()
         scale = state.saved.scales.get(name) if state is not None else None
-        if scale is not None and scale.full_scale <= LARGEST:
+        if scale is not None and scale.full_scale <= LARGEST_SCALE:
             return scale.full_scale
     return None
 
@@ -211,9 +211,6 @@ def _write(sheets: Mapping[str, Sheet], arguments: argparse.Namespace) -> None:
     """Write all files or none, and tell their names."""
     files: dict[Path, bytes] = {}
     if _is_pdf(arguments):
-        # An extra: only a PDF needs it.
-        from tweetdock.show.face_file import pdf  # noqa: PLC0415
-
         files[arguments.output] = pdf(list(sheets.values()), arguments.font)
     else:
         for name, sheet in sheets.items():

@@ -23,6 +23,8 @@ LABEL_GAP = 0.045  # between the arc and a number outside of it
 CAPITAL = 0.72
 DIGIT = 0.56
 
+INK, SOFT, RED = "#1d2733", "#5b6673", "#d6402b"  # of the scale, of lesser words, of the needle
+
 _HAIR = 1e-9  # so much is nothing: 1.2 degrees five times are 6.000000000000001
 
 

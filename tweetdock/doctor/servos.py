@@ -16,9 +16,9 @@ from tweetdock.servos.calibration import USUAL_US
 from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
 from tweetdock.servos.lgpio import installing
 from tweetdock.servos.pigpiod import (
-    ANSWER_SECONDS,
     BOARD,
     LOOPBACKS,
+    PROBE_SECONDS,
     VERSION,
     PigpiodLock,
     ask,
@@ -68,8 +68,8 @@ def ask_pigpiod(address: str, port: int) -> PigpiodAnswer:
     """Ask a pigpiod for its version and for its Pi, within a few seconds."""
     where = host_and_port(address, port)
     try:
-        with socket.create_connection((address, port), ANSWER_SECONDS) as wire:
-            wire.settimeout(ANSWER_SECONDS)
+        with socket.create_connection((address, port), PROBE_SECONDS) as wire:
+            wire.settimeout(PROBE_SECONDS)
             try:
                 version, revision = (ask(wire, command) for command in (VERSION, BOARD))
             except TimeoutError:

@@ -18,11 +18,11 @@ from tweetdock.servos.servos import Servos
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.settings.pigpiod_options import step_us
 
-ANSWER_SECONDS = 1.0
+COMMAND_SECONDS = 1.0
 THREE_FRAMES_SECONDS = 0.06
 
 # A pigpiod that answers but refuses: gpiozero makes a plain ValueError of a pin that it refuses.
-REFUSALS = (GPIOZeroError, pigpio.error, ValueError)
+REFUSED = (GPIOZeroError, pigpio.error, ValueError)
 # What gpiozero and pigpio raise on a dead connection.
 DISCONNECTED = (OSError, struct.error, AttributeError)
 
@@ -34,7 +34,7 @@ class PigpioServos(Servos):
     """
 
     name: ClassVar[str] = "pigpio"
-    foreign = (*REFUSALS, *DISCONNECTED)
+    foreign = (*REFUSED, *DISCONNECTED)
     # gpiozero cuts off to 2 us, then pigpiod to 5: of 1005 no more than 1000 would be left.
     spare_us: ClassVar[float] = 1.5
 
@@ -82,7 +82,7 @@ class PigpioServos(Servos):
         with contextlib.redirect_stdout(io.StringIO()):  # its banner of per cent signs
             # Ours at once: what fails from here on is cleared away by `close`.
             self._factory = factory = PiGPIOFactory(self._address, self._port)
-        factory.connection.sl.s.settimeout(ANSWER_SECONDS)
+        factory.connection.sl.s.settimeout(COMMAND_SECONDS)
         # The thread for input events is of no use to an output, and spins when pigpiod dies.
         factory.connection._notify.stop()  # noqa: SLF001 - there is no public way
         return factory
@@ -100,7 +100,7 @@ class PigpioServos(Servos):
         servo.detach()
 
     def _translation(self, error: Exception) -> ServoError:
-        if isinstance(error, REFUSALS):
+        if isinstance(error, REFUSED):
             return super()._translation(error)
         self._abandon()
         return self._no_answer()

@@ -26,7 +26,7 @@ LOOPBACK = "127.0.0.1"
 # `pigpiod -l`, the service of Raspberry Pi OS, listens at the second one only.
 LOOPBACKS = (LOOPBACK, "::1")
 START_SECONDS = 10.0
-ANSWER_SECONDS = 2.0
+PROBE_SECONDS = 2.0
 HUNG_SECONDS = 5.0
 # pigpiod gets none of the owner's secrets, and does not answer to systemd in our place.
 _WITHHELD = ("TWEETDOCK_", "X_", "AWS_", "NOTIFY_", "WATCHDOG_")
@@ -254,13 +254,13 @@ def ask(wire: socket.socket, command: int) -> int:
 
 
 def is_answering(address: str, port: int) -> bool:
-    """Whether a pigpiod answers there within ANSWER_SECONDS; an open port alone is not enough.
+    """Whether a pigpiod answers there within PROBE_SECONDS; an open port alone is not enough.
 
     Its port, 8888, is also that of Jupyter: the answer must be pigpiod's own.
     """
     try:
-        with socket.create_connection((address, port), ANSWER_SECONDS) as wire:
-            wire.settimeout(ANSWER_SECONDS)
+        with socket.create_connection((address, port), PROBE_SECONDS) as wire:
+            wire.settimeout(PROBE_SECONDS)
             ask(wire, VERSION)
     except (OSError, ValueError):
         return False

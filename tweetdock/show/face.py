@@ -7,18 +7,17 @@ from unicodedata import east_asian_width
 
 from tweetdock.core.dial import (
     CAPITAL,
+    INK,
     LABEL_SIZE,
     LEAST_LABEL_DEGREES,
+    RED,
+    SOFT,
     Dial,
     Rank,
     label_point,
     point,
 )
 from tweetdock.core.errors import TweetDockError
-
-INK = "#1d2733"
-SOFT = "#5b6673"
-RED = "#d6402b"
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -40,10 +39,13 @@ _SPACE = 12.0  # between ring and line
 _BODY = (22.2, 11.8)
 
 PAPERS = {"a4": (210.0, 297.0), "letter": (215.9, 279.4), "a3": (297.0, 420.0)}
-MARGIN = 10.0  # of the sheet; no printer needs more
-LEAST_RADIUS = 20.0  # a smaller dial's numbers cannot be read
+SHEET_MARGIN = 10.0  # of the sheet; no printer needs more
+LEAST_RADIUS_MM = 20.0  # a smaller dial's numbers cannot be read
 _GAP = 8.0  # between the face and what is below it
 
+# In radii of the dial: how far ticks reach inwards, how thick they are, and so on.
+_LENGTHS = {Rank.MAJOR: 0.11, Rank.MIDDLE: 0.075, Rank.MINOR: 0.05}
+_WIDTHS = {Rank.MAJOR: 0.014, Rank.MIDDLE: 0.009, Rank.MINOR: 0.006}
 _TITLE_SIZE, _LEAST_TITLE_SIZE = 0.15, 0.06
 _TITLE_Y, _SUBTITLE_Y = -0.44, -0.31
 _TITLE_WIDTH = 1.2
@@ -271,11 +273,6 @@ def _body(left: float, top: float) -> Iterator[Shape]:
         yield Words(right + 4, y - 0.8 + number * _LEADING, _SIZE, line, SOFT)
 
 
-# In radii of the dial: how far ticks reach inwards, and how thick they are.
-_LENGTHS = {Rank.MAJOR: 0.11, Rank.MIDDLE: 0.075, Rank.MINOR: 0.05}
-_WIDTHS = {Rank.MAJOR: 0.014, Rank.MIDDLE: 0.009, Rank.MINOR: 0.006}
-
-
 class FaceError(TweetDockError, ValueError):
     """A face that cannot be printed so: `str()` says why, and what can."""
 
@@ -301,7 +298,7 @@ def draw_face(face: Face, paper: str) -> Sheet:
     sheet = _draw(face, paper)
     if _fits(sheet):
         return sheet
-    sizes = range(int(face.radius), int(LEAST_RADIUS) - 1, -1)
+    sizes = range(int(face.radius), int(LEAST_RADIUS_MM) - 1, -1)
     radius = next((r for r in sizes if _fits(_draw(replace(face, radius=r), paper))), None)
     rest = f"up to {radius} mm fits" if radius else "make its title or its hole smaller"
     larger = "" if paper == "a3" else ", or use a larger paper"
@@ -337,7 +334,7 @@ def _check(face: Face) -> None:
 
 def _fits(sheet: Sheet) -> bool:
     left, top, right, bottom = sheet.box
-    least = MARGIN - 0.01
+    least = SHEET_MARGIN - 0.01
     return (
         min(left, top) >= least and right <= sheet.width - least and bottom <= sheet.height - least
     )
@@ -350,11 +347,11 @@ def _draw(face: Face, paper: str) -> Sheet:
     printed = [shape for layer in layers for shape in layer.shapes]
     layers.append(Layer("cut", tuple(cut_out(printed, _RIM * face.radius))))
     _, top, _, bottom = box_of(shape for layer in layers for shape in layer.shapes)
-    at = (width / 2, MARGIN - top)
+    at = (width / 2, SHEET_MARGIN - top)
     placed = [
         Layer(layer.name, tuple(_moved(shape, *at) for shape in layer.shapes)) for layer in layers
     ]
-    below = MARGIN - top + bottom + _GAP
+    below = SHEET_MARGIN - top + bottom + _GAP
     placed.append(Layer("check", tuple(ruler(width, below, face.notes))))
     return Sheet(f"TweetDock: {face.title}".rstrip(": "), width, height, tuple(placed))
 

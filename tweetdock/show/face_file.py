@@ -13,7 +13,7 @@ from tweetdock.show.face import Arc, FaceError, Layer, Ring, Shape, Sheet, Strai
 
 _FONTS = "Helvetica Neue, Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif"
 _POINTS = 72 / 25.4  # of type, in a millimetre
-_STEP = 0.5  # degrees; a chord is then nowhere a hundredth of a millimetre off its arc
+_CHORD_DEGREES = 0.5  # degrees; a chord is then nowhere a hundredth of a millimetre off its arc
 
 
 def svg(sheet: Sheet) -> str:
@@ -163,6 +163,6 @@ def _check(document: Any, text: str) -> None:
 
 
 def _points(arc: Arc) -> Iterator[tuple[float, float]]:
-    steps = max(1, round((arc.end - arc.start) / _STEP))
+    steps = max(1, round((arc.end - arc.start) / _CHORD_DEGREES))
     for step in range(steps + 1):
         yield arc.at(arc.start + (arc.end - arc.start) * step / steps)

@@ -17,9 +17,9 @@ EIGHTHS = "▁▂▃▄▅▆▇█"
 # Which bit of a Braille character is which dot, by column and row.
 BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 BLANK = 0x2800
-LEAST_RADIUS = 10  # dots; a smaller dial cannot be read
+LEAST_RADIUS_DOTS = 10  # a smaller dial cannot be read
 LABEL_WIDTH = 4  # characters that have room beside each end: a scale that grows moves nothing
-LABEL_GAP = 2  # dots between the arc and a number
+LABEL_GAP_DOTS = 2  # between the arc and a number
 LEAST_GAP = 3.0  # dots between two ticks
 HUB = 2.3  # dots
 NEEDLE, THICK = 0.9, 0.62  # how far the needle and its thick part reach, of the radius
@@ -59,7 +59,7 @@ class DialArt:
         radius = next(
             (
                 r
-                for r in range(columns, LEAST_RADIUS - 1, -1)
+                for r in range(columns, LEAST_RADIUS_DOTS - 1, -1)
                 if _fits(r, half, wide, columns, rows)
             ),
             None,
@@ -108,18 +108,18 @@ def needle_dots(radius: int, bearing: float) -> set[Dot]:
 def _fits(radius: int, half: float, wide: int, columns: int, rows: int) -> bool:
     slope = math.sin(math.radians(min(90.0, half)))
     # The number at the end stands beside the arc, the less so the steeper that is there.
-    side = (radius + LABEL_GAP) * slope + wide * (1 + slope) + slope
+    side = (radius + LABEL_GAP_DOTS) * slope + wide * (1 + slope) + slope
     return side <= columns - 1 and _high(radius, half) <= rows
 
 
 def _high(radius: int, half: float) -> int:
     """The rows that a dial needs: it ends with its hub, or with the numbers at its ends."""
-    deepest = -(radius + LABEL_GAP + 2) * math.cos(math.radians(half))
+    deepest = -(radius + LABEL_GAP_DOTS + 2) * math.cos(math.radians(half))
     return (_pivot_y(radius) + round(max(HUB, deepest))) // 4 + 1
 
 
 def _pivot_y(radius: int) -> int:
-    return radius + LABEL_GAP + 4  # a row for a number at the top
+    return radius + LABEL_GAP_DOTS + 4  # a row for a number at the top
 
 
 def _face(ticks: Iterable[Tick], dial: Dial, radius: int) -> Iterator[Dot]:
@@ -180,7 +180,7 @@ def _write(
     width, outwards = len(tick.label), 1 if tick.bearing > 0 else -1
     # If need be further aside, or without a column between the number and the ticks.
     for beside, aside, further in product((1, 0), range(4), range(7)):
-        row, left = _place(tick, pivot, radius + LABEL_GAP + further)
+        row, left = _place(tick, pivot, radius + LABEL_GAP_DOTS + further)
         left += aside * outwards
         if not 0 <= row < len(cells) or not 0 <= left <= len(cells[row]) - width:
             continue

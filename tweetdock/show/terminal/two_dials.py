@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from tweetdock.core.coverage import Grade
-from tweetdock.core.dial import Dial
+from tweetdock.core.dial import RED, Dial
 from tweetdock.core.errors import plain
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.times import duration
@@ -35,8 +35,8 @@ GRADE_COLUMNS, AGE_COLUMNS = 7, 11
 Parts = list[tuple[str, str]]  # texts with their styles
 
 # The needle's red, as on all that shows our dials; where that is not to be had, the terminal's own.
-ACCENT, PLAIN_ACCENT = "bold #d6402b", "bold red"
-SOFT = "#8b95a1"  # for the bars: the needles come first
+ACCENT, PLAIN_ACCENT = f"bold {RED}", "bold red"
+BAR_COLOUR = "#8b95a1"  # for the bars: the needles come first
 LEAST_COLUMNS, LEAST_ROWS = 64, 20
 LOG_ROWS = 5  # left for the log above
 LEAST_DIAL_ROWS, MOST_DIAL_ROWS = 7, 14
@@ -44,6 +44,12 @@ MOST_DIAL_COLUMNS = 52
 TALL_BARS_ROWS, AIRY_ROWS = 24, 28  # from so many rows on there is room for taller bars, for air
 MOST_MINUTES = 60
 NOTE_COLUMNS = {1: 30, 2: 17}  # beside the bars, by how many rows these have
+GRADE_MEANINGS = {
+    Grade.EXACT: "every tweet is counted",
+    Grade.FILLING: "the rest is being read",
+    Grade.PARTIAL: "some tweets are missing",
+    Grade.STALE: "no data from any network: the needles are at rest",
+}
 
 
 def title(reading: Reading, width: int) -> Parts:
@@ -111,14 +117,6 @@ def split(text: str, first: int, second: int) -> tuple[str, str]:
     if not begin:  # one long word
         begin, rest = set_cell_size(text, first).rstrip(), ""
     return begin, cut(rest, second, UNICODE)
-
-
-MEANINGS = {
-    Grade.EXACT: "every tweet is counted",
-    Grade.FILLING: "the rest is being read",
-    Grade.PARTIAL: "some tweets are missing",
-    Grade.STALE: "no data from any network: the needles are at rest",
-}
 
 
 class Layout(NamedTuple):
@@ -229,7 +227,7 @@ class TwoDials:
         reading, colour = self.reading, COLOURS[self.reading.grade]
         wrong = "" if plan.lists_sources else worst_detail(reading)
         trouble = plain(f"servos: {self.trouble}") if self.trouble else ""
-        detail = "; ".join(filter(None, [wrong or MEANINGS[reading.grade], trouble]))
+        detail = "; ".join(filter(None, [wrong or GRADE_MEANINGS[reading.grade], trouble]))
         grade = f"{reading.grade}{' ' * GAP}"
         first, rest = split(detail, width - len(grade), width)
         yield [(grade, f"bold {colour}"), (first, "")]
@@ -251,7 +249,9 @@ class TwoDials:
         notes = [f"last {minutes} min", f"peak {max(told)}" if told else "no data"]
         if rows == 1:
             notes = [", ".join(notes)]
-        tones = [SOFT if one and one.grade is Grade.EXACT else f"dim {SOFT}" for one in known]
+        tones = [
+            BAR_COLOUR if one and one.grade is Grade.EXACT else f"dim {BAR_COLOUR}" for one in known
+        ]
         for signs, note in zip(bars(counts, rows), notes, strict=True):
             drawn = groupby(zip(signs, tones, strict=True), key=itemgetter(1))
             runs = [("".join(sign for sign, _ in run), tone) for tone, run in drawn]

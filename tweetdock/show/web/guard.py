@@ -16,6 +16,15 @@ POLICY = (
 )
 FEATURES = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
+SAFE_HEADERS: Headers = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", FEATURES.encode()),
+]
+
 HOST = re.compile(
     r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,250}[a-z0-9_])?)\.?(?::\d{1,5})?"
 )
@@ -40,16 +49,6 @@ class Limits:
     idle_seconds: float = 5.0
     unread_seconds: float = 10.0
     pause_seconds: float = 0.25
-
-
-SAFE_HEADERS: Headers = [
-    (b"content-security-policy", POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"permissions-policy", FEATURES.encode()),
-]
 
 
 def names_of(machine: str, others: Iterable[str]) -> frozenset[str]:

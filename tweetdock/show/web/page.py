@@ -7,7 +7,18 @@ from typing import NamedTuple
 
 from tweetdock import __version__
 from tweetdock.core.coverage import Grade
-from tweetdock.core.dial import CAPITAL, LABEL_SIZE, Dial, Rank, Tick, label_point, point
+from tweetdock.core.dial import (
+    CAPITAL,
+    INK,
+    LABEL_SIZE,
+    RED,
+    SOFT,
+    Dial,
+    Rank,
+    Tick,
+    label_point,
+    point,
+)
 from tweetdock.core.errors import plain
 from tweetdock.core.motion import ACCELERATION, ARRIVED, SPEED
 from tweetdock.core.reading import DialReading, Reading, SourceReading
@@ -43,12 +54,12 @@ FONTS = (
     "'DejaVu Sans Condensed', sans-serif"
 )
 # A style sheet may put other colours in their place; a picture has these.
-PAPER, INK, SOFT, RULE, RED = "#fbf8f1", "#1d2733", "#5b6673", "#e4ddcd", "#d6402b"
+PAPER, RULE = "#fbf8f1", "#e4ddcd"
 
 NAME = "TweetDock"
-LONG = 36  # signs in a heading
+LONG_HEADING = 36  # signs in a heading
 LONGEST = 160  # signs of a query; who has a longer one knows it by its beginning
-SHEET = 90  # signs of hashtags that a screen on a wall has room for
+KIOSK_SIGNS = 90  # of hashtags that a screen on a wall has room for
 SORTS = {
     "Demo": "These posts are made up.",
     "Replay": "These posts are from another time.",
@@ -186,7 +197,7 @@ def heading(reading: Reading | None, *, kiosk: bool) -> str:
     words = [f"<bdi>{escape(part)}</bdi>" for part in shown]
     if len(shown) < len(parts):
         words.append(f"<span>and {len(parts) - len(shown)} more</span>")
-    long = ' class="long"' if sum(map(len, parts)) > LONG else ""
+    long = ' class="long"' if sum(map(len, parts)) > LONG_HEADING else ""
     sort = sort_of(reading)
     said = f'<p class="sort"><strong>{sort}</strong> {SORTS[sort]}</p>' if sort else ""
     return (
@@ -205,7 +216,7 @@ def _with_room(parts: list[str]) -> list[str]:
     signs, shown = 0, 0
     for part in parts:
         signs += len(part) + 1
-        if shown and signs > SHEET:
+        if shown and signs > KIOSK_SIGNS:
             break
         shown += 1
     return parts[:shown]

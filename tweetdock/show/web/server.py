@@ -31,7 +31,7 @@ REFUSALS = {
     503: b"Too many connections; please come back in a moment.\n",
 }
 FAREWELL_SECONDS = 0.05  # for the last words to those who watch
-END_SECONDS = 0.05
+CUT_SECONDS = 0.05
 
 
 class Connection(H11Protocol):
@@ -211,7 +211,7 @@ class _Uvicorn(Uvicorn):
         await self._tasks_end(FAREWELL_SECONDS)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await self._tasks_end(END_SECONDS)
+        await self._tasks_end(CUT_SECONDS)
 
     async def _tasks_end(self, seconds: float) -> None:
         if self.server_state.tasks:

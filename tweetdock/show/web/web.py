@@ -24,7 +24,7 @@ MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not listened at
 # Where packets would go out; documentation's own address, and none are sent.
 OUTSIDE = ("192.0.2.1", 9)
-STOP_SECONDS = 0.2
+PAGE_STOP_SECONDS = 0.2
 BUFFER_BYTES = 32_768  # of the system, a connection: who does not read is soon found out
 
 
@@ -70,7 +70,7 @@ class Web:
         self._is_stopping = True
         if self._server is not None:
             self._server.stop()
-        self._thread.join(STOP_SECONDS)
+        self._thread.join(PAGE_STOP_SECONDS)
         self._listener.close()
 
     def _serve(self) -> None:
