@@ -66,6 +66,21 @@ def test_the_gaps_are_what_no_span_has_seen(spans: list[Span], within: Span) -> 
     assert all(a.until_ms < b.since_ms for a, b in pairwise(gaps))
 
 
+@given(st.lists(small_spans, max_size=12), small_spans)
+def test_what_is_within_a_stretch_is_all_of_it_but_the_gaps(spans: list[Span], whole: Span) -> None:
+    found = Spans(spans).within(whole)
+    assert union(found) == milliseconds(whole) & union(spans)
+    assert found == list(Spans(found))
+
+
+@given(st.lists(small_spans, max_size=12))
+def test_the_stretches_are_in_order_and_apart(spans: list[Span]) -> None:
+    found = list(Spans(spans))
+    assert union(found) == union(spans)
+    assert all(a.since_ms < a.until_ms for a in found)
+    assert all(a.until_ms < b.since_ms for a, b in pairwise(found))
+
+
 @given(st.lists(small_spans, max_size=12), small_spans, st.randoms(use_true_random=False))
 def test_spans_may_be_added_in_any_order(spans: list[Span], within: Span, dice: Random) -> None:
     shuffled = list(spans)

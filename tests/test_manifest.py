@@ -5,7 +5,6 @@ import hashlib
 import json
 import socket
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,13 @@ from archiving import START_MS, fill, line, open_archive
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Span
 from tweetdock.keep.archive_format import (
     END_OF_TIME_MS,
     Covers,
     pack,
     read_note,
-    united,
     write_note,
 )
 from tweetdock.keep.archive_reader import ArchiveReader
@@ -27,16 +26,14 @@ from tweetdock.keep.closed_files import Manifest, manifest_path
 from tweetdock.keep.files import bytes_of
 
 spans = st.builds(Span, st.integers(0, 60), st.integers(0, 60))
-covers = st.dictionaries(st.text(max_size=5), st.lists(spans, max_size=8).map(united), max_size=4)
+covers = st.dictionaries(
+    st.text(max_size=5), st.lists(spans, max_size=8).map(Spans).map(tuple), max_size=4
+)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "tweets-20261121T065536Z.jsonl.gz"
-
-
-def milliseconds(some: list[Span] | tuple[Span, ...]) -> set[int]:
-    return {ms for since, until in some for ms in range(since, until)}
 
 
 def test_a_manifest_tells_what_is_in_a_file(path: Path) -> None:
@@ -189,14 +186,6 @@ def test_a_manifest_is_no_more_for_everybody_than_the_archive(path: Path) -> Non
     left.touch(0o666)
     Manifest.of(path).write(path)
     assert manifest_path(path).stat().st_mode & 0o777 == path.stat().st_mode & 0o777 == 0o640
-
-
-@given(st.lists(spans, max_size=12))
-def test_united_stretches_are_the_same_time_in_order_and_apart(some: list[Span]) -> None:
-    found = united(some)
-    assert milliseconds(found) == milliseconds(some)
-    assert all(a.until_ms < b.since_ms for a, b in pairwise(found))
-    assert all(a.since_ms < a.until_ms for a in found)
 
 
 @given(covers)

@@ -19,7 +19,6 @@ from tweetdock.sources.mastodon.timeline import (
     PagedSpan,
     TimelinePlan,
     common,
-    within,
 )
 
 NOW_MS = 1_790_000_000_000
@@ -258,7 +257,7 @@ def test_common_ground_is_what_all_have_read(
     def points(spans: Any) -> set[int]:
         return {point for since, until in spans for point in range(since + 1, until + 1)}
 
-    assert points(within(span, Spans(first))) == points([span]) & points(first)
+    assert points(Spans(first).within(span)) == points([span]) & points(first)
     plans = [TimelinePlan(WINDOW_MS, spans) for spans in (first, second)]
     found = common(span, plans)
     assert points(found) == points([span]) & points(first) & points(second)

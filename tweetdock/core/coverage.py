@@ -73,6 +73,10 @@ class Spans:
             found.append(Span(start, within.until_ms))
         return found
 
+    def within(self, span: Span) -> list[Span]:
+        """The stretches of `span` that are in the union, oldest first."""
+        return Spans(self.gaps(span)).gaps(span)
+
     def __iter__(self) -> Iterator[Span]:
         return map(Span, self._since, self._until)
 

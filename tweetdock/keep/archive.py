@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import LineError, UnavailableError
 from tweetdock.core.post import Span
 from tweetdock.keep.archive_format import (
@@ -22,7 +23,6 @@ from tweetdock.keep.archive_format import (
     glance,
     may_be_gzip,
     pack,
-    united,
     write_note,
 )
 from tweetdock.keep.closed_files import ClosedFiles
@@ -96,7 +96,7 @@ class Backlog:
 
     def cover(self, source: str, span: Span) -> None:
         """Note that the lines up to here are all that `source` had in `span`."""
-        spans = united((*self._covers.get(source, ()), self._clipped(span)))
+        spans = tuple(Spans((*self._covers.get(source, ()), self._clipped(span))))
         if spans:
             self._covers = {**self._covers, source: spans}
 
@@ -136,7 +136,9 @@ class Backlog:
         """What was written since then may be gone: how many lines. It is not noted as seen."""
         number = self._unsafe
         self.knows_nothing_before(self._unsafe_ms)
-        clipped = {source: united(map(self._clipped, of)) for source, of in self._covers.items()}
+        clipped = {
+            source: tuple(Spans(map(self._clipped, of))) for source, of in self._covers.items()
+        }
         self._covers = {source: spans for source, spans in clipped.items() if spans}
         self.synced()
         return number

@@ -4,7 +4,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
@@ -279,20 +279,6 @@ def _text(found: dict[str, Any], name: str) -> str:
 
 
 Covers = Mapping[str, tuple[Span, ...]]
-
-
-def united(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """The same stretches, oldest first, with those made one that touch; empty ones left out."""
-    found: list[Span] = []
-    for span in sorted(spans):
-        if span.until_ms <= span.since_ms:
-            continue
-        if found and span.since_ms <= found[-1].until_ms:
-            since, until = found.pop()
-            found.append(Span(since, max(until, span.until_ms)))
-        else:
-            found.append(span)
-    return tuple(found)
 
 
 def write_note(covers: Covers) -> tuple[bytes, Covers]:

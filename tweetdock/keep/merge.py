@@ -11,7 +11,7 @@ from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import ArchiveError
 from tweetdock.core.post import Span
 from tweetdock.keep.archive import MEMBER_BYTES
-from tweetdock.keep.archive_format import Covers, pack, united, write_note
+from tweetdock.keep.archive_format import Covers, pack, write_note
 from tweetdock.keep.archive_reader import ArchiveReader, FileSummary, ReadLine, opened
 from tweetdock.keep.closed_files import Manifest
 from tweetdock.keep.files import new_file
@@ -141,7 +141,7 @@ def _united(archives: Iterable[ArchiveReader]) -> dict[str, tuple[Span, ...]]:
         for source, spans in archive.covers.items():
             found[source].extend(spans)
     # Sorted: the same archives in another order become the same bytes.
-    return {source: united(found[source]) for source in sorted(found)}
+    return {source: tuple(Spans(found[source])) for source in sorted(found)}
 
 
 def _share(source: str, spans: tuple[Span, ...]) -> Shared:
@@ -179,5 +179,7 @@ def _note_until(covers: Covers, until_ms: int) -> tuple[bytes, Covers]:
         for source, spans in covers.items()
     }
     note, rest = write_note(due)
-    left = {source: united((*rest.get(source, ()), *spans)) for source, spans in later.items()}
+    left = {
+        source: tuple(Spans((*rest.get(source, ()), *spans))) for source, spans in later.items()
+    }
     return note, {source: spans for source, spans in left.items() if spans}

@@ -338,7 +338,7 @@ class HostPlan:
             return f"its events are {behind} behind our clock: is this machine's clock right?"
         pieces = [Span(now_ms - self._window_ms, now_ms)]
         for known in self._lacking.values():
-            pieces = [part for piece in pieces for part in _within(known, piece)]
+            pieces = [part for piece in pieces for part in known.within(piece)]
         pieces = [part for piece in pieces for part in self._seen.gaps(piece)]
         if not pieces:
             return ""
@@ -350,7 +350,3 @@ class HostPlan:
         for lack in self._lacking[host]:
             known.add(lack)
         return known.gaps(within)
-
-
-def _within(known: Spans, piece: Span) -> list[Span]:
-    return Spans(known.gaps(piece)).gaps(piece)

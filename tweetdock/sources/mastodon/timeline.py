@@ -158,7 +158,7 @@ class TimelinePlan:
         floor = now_ms - self._window_ms
         self._now_ms, self._live_ms, self._asks = now_ms, None, 0
         # Of a time to come, which a wrong clock may have seen, nothing is known.
-        self._known = Spans(within(Span(floor, now_ms), self._known))
+        self._known = Spans(self._known.within(Span(floor, now_ms)))
         self._shown = {one for one in self._shown if moment_of(one) > floor}
         due = Spans(self._due)
         for every, reach in LOOK_BACKS_MS:
@@ -237,7 +237,7 @@ class TimelinePlan:
 
     def known(self, span: Span) -> list[Span]:
         """What of a stretch has been read."""
-        return within(span, self._known)
+        return self._known.within(span)
 
     def _live_since(self) -> int:
         window = Span(self._now_ms - self._window_ms, self._now_ms)
@@ -253,12 +253,7 @@ class TimelinePlan:
         window = Span(self._now_ms - self._window_ms, until_ms)
         if gaps := self._known.gaps(window):
             return gaps
-        return [part for due in self._due for part in within(due, Spans([window]))]
-
-
-def within(span: Span, spans: Spans) -> list[Span]:
-    """What of `span` is in `spans`."""
-    return Spans(spans.gaps(span)).gaps(span)
+        return Spans(self._due).within(window)
 
 
 def common(span: Span, plans: Iterable[TimelinePlan]) -> list[Span]:
