@@ -17,7 +17,7 @@ from x_streaming import Streaming
 from tweetdock.core.coverage import Spans
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
-from tweetdock.sources.x.stream_state import Gaps, Reads, Work
+from tweetdock.sources.x.gaps import Gaps, Reads, Work
 
 HOUR = 3_600_000
 NOW_MS = 1_790_000_000_000

@@ -442,7 +442,7 @@ def test_rules_that_were_deleted_behind_our_back_are_added_again(streaming: Stre
 def test_rules_that_are_deleted_while_the_stream_is_open_are_missed_and_made_good(
     streaming: Streaming,
 ) -> None:
-    """They were looked at on connects only: for half an hour `exact` was said of nothing."""
+    """They were checked on connects only: for half an hour `exact` was said of nothing."""
     streaming.api.rules.kept.clear()
     streaming.run(5 * MINUTE, posting(streaming), every=3)
     assert [channel for channel, sentence in streaming.troubles if "rules" in sentence] == [
@@ -473,7 +473,7 @@ def test_a_look_at_the_rules_that_fails_proves_nothing_and_is_made_again(
     streaming.assert_true()
 
 
-def test_while_the_rules_cannot_be_looked_at_nothing_more_is_taken_for_streamed(
+def test_while_the_rules_cannot_be_checked_nothing_more_is_taken_for_streamed(
     streaming: Streaming,
 ) -> None:
     streaming.api.other_faults = [faults.service_unavailable()] * 1000
@@ -487,7 +487,7 @@ def test_while_the_rules_cannot_be_looked_at_nothing_more_is_taken_for_streamed(
     assert not streaming.missing
 
 
-def test_rules_are_looked_at_once_a_minute(streaming: Streaming) -> None:
+def test_rules_are_checked_once_a_minute(streaming: Streaming) -> None:
     asked = len(streaming.api.others)
     streaming.run(10 * MINUTE, posting(streaming))
     assert 9 <= len(streaming.api.others) - asked <= 10

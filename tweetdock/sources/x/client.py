@@ -412,10 +412,10 @@ class XStreamClient:
         self._rules = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
         self._users = tweepy.Client(bearer_token, return_type=requests.Response)
         self._rules.session = self._users.session = self._session
-        # Asked by another thread.
-        self._look_session = HttpSession(moved=moved, whole_seconds=whole_seconds)
-        self._look = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
-        self._look.session = self._look_session
+        # For another thread.
+        self._check_session = HttpSession(moved=moved, whole_seconds=whole_seconds)
+        self._rules_check = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
+        self._rules_check.session = self._check_session
 
     def open(self) -> LineStream:
         """Begin the stream."""
@@ -427,9 +427,9 @@ class XStreamClient:
         response = cast("requests.Response", self._rules.get_rules())
         return response.content, response.headers
 
-    def look(self) -> bytes:
-        """The same while the stream is open; may be asked for by another thread."""
-        return _body(self._look.get_rules())
+    def rules_now(self) -> bytes:
+        """The rules while the stream is open; for another thread than the stream's."""
+        return _body(self._rules_check.get_rules())
 
     def add_rules(self, values: Sequence[str]) -> bytes:
         """Add rules, as ours."""
@@ -454,9 +454,9 @@ class XStreamClient:
         self._stream_session.cut()
         self._session.cut()
 
-    def cut_look(self) -> None:
-        """End a `look` under way, likewise."""
-        self._look_session.cut()
+    def cut_check(self) -> None:
+        """End `rules_now` likewise."""
+        self._check_session.cut()
 
 
 class _OpenedOnly(BaseStream):  # type: ignore[misc]  # tweepy ships no types

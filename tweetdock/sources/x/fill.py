@@ -45,7 +45,7 @@ class XFill:
 
     def poll(self) -> Iterator[Batch]:
         """One search, a Batch a page, if there is a gap; SourceError when X does not deliver."""
-        trouble = self._look()
+        trouble = self._check_rules()
         found = self._state.work()
         if found is None:
             if trouble:
@@ -83,7 +83,7 @@ class XFill:
             )
             if not has_more:
                 return
-            self._look()
+            self._check_rules()
 
     def pause(self) -> Pause:
         """A moment, or as long as the rate limit wants it while there is more to ask."""
@@ -102,21 +102,21 @@ class XFill:
     def cut(self) -> None:
         """End the request under way."""
         self._client.cut()
-        self._stream_client.cut_look()
+        self._stream_client.cut_check()
 
-    def _look(self) -> SourceError | None:
-        """See if the stream's rules are still there, if it is time; here, as it must not wait."""
+    def _check_rules(self) -> SourceError | None:
+        """Check if the stream's rules are still there, if it is time; here, as it must not wait."""
         asked_ms = self._state.clock.now_ms()
-        if not self._state.look_is_due(asked_ms):
+        if not self._state.check_is_due(asked_ms):
             return None
         try:
-            there = parse_rules(self._stream_client.look())
+            there = parse_rules(self._stream_client.rules_now())
         except RefusedError as refusal:
             # Not with the wait that X wants: gaps are to be filled meanwhile.
             return SourceError(str(explain(refusal, asked_ms, "stream")), first=5.0)
         except SourceError as error:
             return error
-        self._state.looked((rule.id for rule in there), asked_ms)
+        self._state.rules_are((rule.id for rule in there), asked_ms)
         return None
 
     def _settle(self, known: list[Span], served_ms: int) -> None:

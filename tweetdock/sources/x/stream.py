@@ -29,19 +29,19 @@ from tweetdock.sources.x.rules import (
     reconcile,
     rule_key,
 )
-from tweetdock.sources.x.stream_state import LIMIT_CAP, LIMIT_FIRST, LOOK_MS, StreamState
+from tweetdock.sources.x.stream_state import CHECK_MS, LIMIT_CAP, LIMIT_FIRST, StreamState
 
 log = logging.getLogger(__name__)
 
-SEAM_MS = 5_000  # what was written so shortly after a connect is left to the search
+CONNECTING_MS = 5_000  # what was written so shortly after a connect is left to the search
 STALL_SECONDS = 10.0
 PORTAL_FIRST, PORTAL_CAP = 5.0, 60.0
 SILENCE_SECONDS = 21.0  # X says something every 20 s
 # One post in a hundred takes 6 to 7 s. Of a stream that breaks more is read again (IN_FLIGHT_MS).
 LATENCY_MS = 20_000
-# Only what the rules were there for is claimed, and they are looked at once a minute; it is
+# Only what the rules were there for is claimed, and they are checked once a minute; it is
 # claimed by the next line, which comes within 20 s.
-LAG_MS = LOOK_MS + LATENCY_MS + 20_000 + 10_000
+LAG_MS = CHECK_MS + LATENCY_MS + 20_000 + 10_000
 KNOWN_EDITS = 10_000
 
 
@@ -84,7 +84,7 @@ class XConnection:
             raise SourceError("X's stream was ended")
         try:
             queries = self._prepare(self._clock.now_ms())
-            looked_ms = self._clock.now_ms()
+            checked_ms = self._clock.now_ms()
             there = self._rules()
             changes = reconcile(there, queries.rules)
             if not there:  # without any rule X gives no stream
@@ -102,7 +102,7 @@ class XConnection:
             tags=self._tags,
         )
         self._left, now_ms = self._monotonic(), self._clock.now_ms()
-        self._state.opened(now_ms + SEAM_MS, ids.values(), min(looked_ms, now_ms))
+        self._state.opened(now_ms + CONNECTING_MS, ids.values(), min(checked_ms, now_ms))
 
     def read(self) -> list[bytes | None]:
         """Wait for the next piece; its lines. SourceError when it is over."""

@@ -3,20 +3,19 @@
 import json
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
 from tweetdock.core.times import duration
 from tweetdock.settings.x_query import Queries, build_queries
 from tweetdock.sources.http import date_ms
-from tweetdock.sources.x.plan import INDEX_LAG_MS, SEAM_MS, SearchRequest
+from tweetdock.sources.x.gaps import Gaps, Work
 from tweetdock.sources.x.rules import OLD_MS, Followed
 
 log = logging.getLogger(__name__)
@@ -27,16 +26,9 @@ LASTING_MS = 20_000
 NETWORK_STEP, NETWORK_CAP = 0.25, 16.0
 LIMIT_FIRST, LIMIT_CAP = 60.0, 960.0
 
-# Posts of the last minute may have been on their way when a stream broke. That is more than the
-# gauge is told to wait for (LATENCY_MS): what is later still comes, but not once it has broken.
-IN_FLIGHT_MS = 60_000
-# Of a gap that grows, or whose end the index does not have yet, so much is read at a time: with
-# the index's lag still sooner than a missing stretch shows in the grade (LAG_MS).
-PIECE_MS = 60_000
-
 DAY_MS = 86_400_000
 RULES_SETTLE_MS = 30_000  # a rule holds after about 20 s
-LOOK_MS = 60_000  # X allows 450 looks in 15 min
+CHECK_MS = 60_000  # X allows 450 checks in 15 min
 MOST_SEARCHES = 300  # that X's 450 in 15 min read every minute, and a gap besides
 
 
@@ -99,153 +91,6 @@ class Reconnects:
         return max(wait, self.wait_seconds(now_ms))
 
 
-class Reads:
-    """A union of stretches, each complete once every query was read for it."""
-
-    def __init__(self, queries: int, whole: Iterable[Span] = ()) -> None:
-        self.whole = Spans(whole)
-        self._own = [Spans() for _ in range(queries)]
-
-    def add(self, query: int, span: Span) -> list[Span]:
-        """One query was read for a stretch; what that makes complete."""
-        self._own[query].add(span)
-        missing = Spans(gap for own in self._own for gap in own.gaps(span))
-        complete = missing.gaps(span)
-        for piece in complete:
-            self.whole.add(piece)
-        return complete
-
-    def missing(self, gap: Span) -> tuple[int, Span] | None:
-        """A query that was not read for the whole gap, and the newest stretch that it lacks."""
-        for query, own in enumerate(self._own):
-            if gaps := own.gaps(gap):
-                return query, gaps[-1]
-        return None
-
-    def forget_before(self, ms: int) -> None:
-        """Forget all that lies at `ms` or earlier."""
-        for spans in (self.whole, *self._own):
-            spans.forget_before(ms)
-
-
-class Work(NamedTuple):
-    """One search to make: which query, and what of it."""
-
-    query: int
-    request: SearchRequest
-
-
-class Gaps:
-    """What has been seen, and which of the searches is due next, the newest gap first.
-
-    A gap is asked for when X's index has all of it; of one that still grows, a piece at a time.
-    What was read sooner than `look_back_ms` after it was written may have lacked posts that the
-    index was late with: it is read once more.
-
-    seen: what was complete before a restart. unsettled: what of it is to be read once more.
-    """
-
-    def __init__(
-        self,
-        *,
-        queries: int,
-        window_ms: int,
-        look_back_ms: int,
-        seen: Sequence[Span] = (),
-        unsettled: Sequence[Span] = (),
-    ) -> None:
-        self._window_ms = window_ms
-        self._look_back_ms = max(look_back_ms, INDEX_LAG_MS)
-        self._live_ms: int | None = None
-        self._last_line_ms = 0
-        known = Spans(seen)
-        if known.until_ms is not None:
-            # It may have been a stream's, with posts in flight.
-            known = Spans(_without(known, Spans([Span(known.until_ms - IN_FLIGHT_MS, 1 << 60)])))
-        self._seen = Reads(queries, known)
-        self._settled = Reads(queries, _without(known, Spans(unsettled)))
-
-    def ask_by(self, queries: int) -> None:
-        """From now on there are so many queries, and they are others; what was seen stays so."""
-        self._seen = Reads(queries, self._seen.whole)
-        self._settled = Reads(queries, self._settled.whole)
-
-    def stream_begins(self, since_ms: int) -> None:
-        """From that moment on a stream brings every post."""
-        self._live_ms = self._last_line_ms = since_ms
-
-    def line_came(self, now_ms: int) -> None:
-        """The stream has brought a line."""
-        self._last_line_ms = now_ms
-
-    def stream_ends(self) -> None:
-        """The stream has ended, if there was one; what it brought until shortly before is known."""
-        if self._live_ms is not None:
-            span = Span(self._live_ms, self._last_line_ms - IN_FLIGHT_MS)
-            self._seen.whole.add(span)
-            self._settled.whole.add(span)
-        self._live_ms = None
-
-    def clock_moved(self, now_ms: int) -> None:
-        """The clock was corrected and says `now_ms`: what it has left behind is read again."""
-        for reads in (self._seen, self._settled):
-            reads.forget_before(now_ms - self._window_ms + SEAM_MS)
-        if self._live_ms is not None:
-            self._live_ms = self._last_line_ms = now_ms
-
-    @property
-    def live_ms(self) -> int | None:
-        """Since when a stream brings every post; None while there is none."""
-        return self._live_ms
-
-    def next(self, now_ms: int) -> Work | None:
-        """The search to make now; None if there is none."""
-        for reads, lag_ms in (
-            (self._seen, INDEX_LAG_MS),
-            (self._settled, self._look_back_ms),
-        ):
-            ripe_ms = now_ms - lag_ms
-            end_ms = ripe_ms if self._live_ms is None else min(ripe_ms, self._live_ms)
-            within = Span(now_ms - self._window_ms, end_ms)
-            is_open = end_ms != self._live_ms
-            for gap in reversed(reads.whole.gaps(within)):
-                grows = is_open and gap.until_ms == end_ms
-                is_due = not grows or gap.until_ms - gap.since_ms >= PIECE_MS
-                if is_due and (found := reads.missing(gap)):
-                    return Work(found[0], _request(found[1]))
-        return None
-
-    def read(self, query: int, span: Span, served_ms: int) -> list[Span]:
-        """A search has read a stretch; what is complete by that.
-
-        served_ms: when X gave the first page of it, the one with the newest posts.
-        """
-        # Not before X has answered: our clock may have been wrong until then.
-        for reads in (self._seen, self._settled):
-            reads.forget_before(served_ms - self._window_ms)
-        late_ms = served_ms - self._look_back_ms
-        self._settled.add(query, Span(span.since_ms, min(span.until_ms, late_ms)))
-        return self._seen.add(query, span)
-
-    def unsettled(self, now_ms: int) -> list[Span]:
-        """What of the window is still to be read, or read once more."""
-        end_ms = now_ms if self._live_ms is None else self._live_ms
-        return self._settled.whole.gaps(Span(now_ms - self._window_ms, end_ms))
-
-
-def _without(spans: Iterable[Span], others: Spans) -> list[Span]:
-    return [piece for span in spans for piece in others.gaps(span)]
-
-
-def _request(gap: Span) -> SearchRequest:
-    # By times, which X takes in whole seconds: the start inclusive, the end exclusive.
-    start_ms = gap.since_ms // 1000 * 1000
-    end_ms = gap.until_ms // 1000 * 1000 + 1000
-    return SearchRequest(
-        since_ms=start_ms - 1, until_ms=gap.until_ms, start_ms=start_ms, end_ms=end_ms
-    )
-
-
 class StreamState:
     """The one place of what both channels of `x-stream` share; every method takes its lock.
 
@@ -274,12 +119,12 @@ class StreamState:
         known = _loaded(bookmark.cursor)
         # One that cannot be read costs the window's posts once more, and no truth.
         self._reconnects = Reconnects(_numbers(known.get("connects")))
-        self._settled_ms = max(_numbers([known.get("rules_ms")]), default=0)
+        self._rules_hold_ms = max(_numbers([known.get("rules_ms")]), default=0)
         followed = [Followed.load(entry) for entry in _list(known.get("followed"))]
         self._followed = {one.of: one for one in followed if one and one.of in self._lists}
         self._followed_json = ""
         self._rule_ids: frozenset[str] = frozenset()
-        self._looked_ms = self._opened_ms = 0
+        self._checked_ms = self._opened_ms = 0
         self._has_lost_rules = False
         self._owed = 0
         self.queries: Queries | None = None  # not known before all lists are
@@ -364,7 +209,7 @@ class StreamState:
         with self._lock:
             cursor = {
                 "connects": self._reconnects.connects_ms,
-                "rules_ms": self._settled_ms,
+                "rules_ms": self._rules_hold_ms,
                 "unsettled": self._gaps.unsettled(self.clock.now_ms()),
             }
             if not self._followed_json:  # thousands of names, which seldom change
@@ -422,21 +267,21 @@ class StreamState:
     def rules_changed(self, now_ms: int) -> None:
         """Rules were added, and hold a while later."""
         with self._lock:
-            self._settled_ms = now_ms + RULES_SETTLE_MS
+            self._rules_hold_ms = now_ms + RULES_SETTLE_MS
 
-    def look_is_due(self, now_ms: int) -> bool:
+    def check_is_due(self, now_ms: int) -> bool:
         """Whether it is time to see if the open stream's rules are still there."""
         with self._lock:
             is_open = self._gaps.live_ms is not None and not self._has_lost_rules
-            return is_open and now_ms - self._looked_ms >= LOOK_MS
+            return is_open and now_ms - self._checked_ms >= CHECK_MS
 
-    def looked(self, ids: Iterable[str], asked_ms: int) -> None:
+    def rules_are(self, ids: Iterable[str], asked_ms: int) -> None:
         """X was asked which rules there are: these."""
         with self._lock:
             if asked_ms < self._opened_ms:  # of another connection
                 return
             if self._rule_ids <= set(ids):
-                self._looked_ms = asked_ms
+                self._checked_ms = asked_ms
             else:
                 self._has_lost_rules = True
 
@@ -445,28 +290,28 @@ class StreamState:
         """Whether the open stream lacks a rule of its own; deleted and added it is another one."""
         return self._has_lost_rules
 
-    def opened(self, since_ms: int, rule_ids: Iterable[str], looked_ms: int) -> None:
+    def opened(self, since_ms: int, rule_ids: Iterable[str], checked_ms: int) -> None:
         """The stream is there, and brings every post from that moment on, if its rules hold.
 
-        looked_ms: when the rules were there.
+        checked_ms: when the rules were there.
         """
         with self._lock:
             known, self._rule_ids = self._rule_ids, frozenset(rule_ids)
             self._has_lost_rules = False
-            self._looked_ms, self._opened_ms = looked_ms, self.clock.now_ms()
+            self._checked_ms, self._opened_ms = checked_ms, self.clock.now_ms()
             if known and not self._rule_ids <= known:  # whoever has added it meanwhile
-                self._settled_ms = max(self._settled_ms, self._opened_ms + RULES_SETTLE_MS)
+                self._rules_hold_ms = max(self._rules_hold_ms, self._opened_ms + RULES_SETTLE_MS)
             self._reconnects.opened(self._opened_ms)
-            self._gaps.stream_begins(max(since_ms, self._settled_ms))
+            self._gaps.stream_begins(max(since_ms, self._rules_hold_ms))
 
     def line_came(self, now_ms: int) -> Span:
         """The stream has brought a line; since when it brings every post, and until when for sure.
 
-        Not until now: its rules may have been deleted after the last look at them.
+        Not until now: its rules may have been deleted after the last check.
         """
         with self._lock:
             since_ms = self._gaps.live_ms or now_ms
-            until_ms = max(since_ms, min(now_ms, self._looked_ms))
+            until_ms = max(since_ms, min(now_ms, self._checked_ms))
             self._gaps.line_came(until_ms)
             return Span(since_ms, until_ms)
 
@@ -474,7 +319,7 @@ class StreamState:
         """The stream has brought a line that cannot be read, of just now: the search is to."""
         with self._lock:
             self._gaps.stream_ends()
-            self._gaps.stream_begins(max(now_ms, self._settled_ms))
+            self._gaps.stream_begins(max(now_ms, self._rules_hold_ms))
 
     def broke(self, now_ms: int) -> float:
         """The stream has ended, or could not be reached; seconds to wait."""
@@ -489,12 +334,12 @@ class StreamState:
 
     def _move(self, now_ms: int) -> None:
         self._gaps.clock_moved(now_ms)
-        self._looked_ms = min(self._looked_ms, now_ms)
+        self._checked_ms = min(self._checked_ms, now_ms)
         self._opened_ms = min(self._opened_ms, now_ms)
-        if self._settled_ms:  # by the clock as it was, and nobody knows how long ago
-            self._settled_ms = now_ms + RULES_SETTLE_MS
+        if self._rules_hold_ms:  # by the clock as it was, and nobody knows how long ago
+            self._rules_hold_ms = now_ms + RULES_SETTLE_MS
         if self._gaps.live_ms is not None:
-            self._gaps.stream_begins(max(now_ms, self._settled_ms))
+            self._gaps.stream_begins(max(now_ms, self._rules_hold_ms))
 
 
 def _loaded(cursor: str) -> dict[str, Any]:
