@@ -50,7 +50,7 @@ WALLS = {
     "uvicorn": {"show/web/server"},
     "h11": {"show/web/server"},
     "prometheus_client": {"show/web/metrics"},
-    "sqlite3": {"keep/database", "keep/history", "keep/merge"},
+    "sqlite3": {"keep/database", "keep/merge"},
     "boto3": {"keep/bucket"},
     "botocore": {"keep/bucket"},
     "pyarrow": {"keep/export"},

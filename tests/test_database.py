@@ -15,17 +15,17 @@ from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Gauge, Saved, SourceMark
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
-from tweetdock.keep.database import Store
-from tweetdock.keep.history import (
+from tweetdock.keep.database import FILE, MIGRATIONS, Store, read_history
+from tweetdock.keep.state import (
     DAY_MS,
-    FILE,
     HOUR_MS,
     MINUTE_MS,
     History,
     HistoryRow,
-    read_history,
+    Spent,
+    State,
+    StateChanges,
 )
-from tweetdock.keep.state import MIGRATIONS, Spent, State, StateChanges
 from tweetdock.settings.gauge import Settings
 
 NOON = 1_790_000_000_000

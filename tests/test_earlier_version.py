@@ -18,9 +18,8 @@ from tweetdock.core.gauge import Bookmark, Gauge
 from tweetdock.core.post import Batch, Feed, Post, Raw, Span
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.archive_reader import opened
-from tweetdock.keep.history import HistoryRow
 from tweetdock.keep.keeper import Keeper
-from tweetdock.keep.state import Spent
+from tweetdock.keep.state import HistoryRow, Spent
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.keeping import Rotation
 

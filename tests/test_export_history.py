@@ -12,8 +12,7 @@ from running import command, environment, run_here
 from tweetdock.core.gauge import Saved
 from tweetdock.core.times import rfc3339
 from tweetdock.keep.database import Store
-from tweetdock.keep.history import HOUR_MS, MINUTE_MS, HistoryRow
-from tweetdock.keep.state import State, StateChanges
+from tweetdock.keep.state import HOUR_MS, MINUTE_MS, HistoryRow, State, StateChanges
 
 NOON_MS = 1_795_262_400_000
 SUBJECT = '#one, "#two"'

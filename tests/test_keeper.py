@@ -17,7 +17,7 @@ from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Feed, Post, Raw, Span
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.closed_files import Manifest
-from tweetdock.keep.history import read_history
+from tweetdock.keep.database import read_history
 from tweetdock.keep.keeper import RETRY_SECONDS, Keeper
 from tweetdock.keep.state import Spent
 from tweetdock.settings.gauge import Settings

@@ -11,9 +11,10 @@ from typing import TextIO
 
 from tweetdock.commands.output import EXIT_UNAVAILABLE, complain, counted, results, warn_of
 from tweetdock.core.times import rfc3339
+from tweetdock.keep.database import read_history
 from tweetdock.keep.export import export_posts
 from tweetdock.keep.files import new_file
-from tweetdock.keep.history import HistoryRow, read_history
+from tweetdock.keep.state import HistoryRow
 from tweetdock.settings.keeping import state_dir
 
 _HEAD = ("at", "per", "posts", "authors", "grade", "window_seconds", "subject")

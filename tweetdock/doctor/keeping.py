@@ -12,10 +12,9 @@ from tweetdock.core.times import duration
 from tweetdock.doctor.checks import Check, Finding, Verdict
 from tweetdock.doctor.permissions import cure, file_cure, file_obstacle, nearest, obstacle
 from tweetdock.keep.closed_files import ClosedFiles
-from tweetdock.keep.database import Condition, condition_of
-from tweetdock.keep.history import FILE
+from tweetdock.keep.database import FILE, MIGRATIONS, Condition, condition_of
 from tweetdock.keep.lock import is_held
-from tweetdock.keep.state import MIGRATIONS, Spent
+from tweetdock.keep.state import Spent
 from tweetdock.settings.keeping import KeepSettings
 
 LITTLE_BYTES, LEAST_BYTES = 500_000_000, 50_000_000

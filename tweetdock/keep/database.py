@@ -2,50 +2,73 @@
 
 import json
 import logging
+import math
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tweetdock.core.counter import Mark
 from tweetdock.core.coverage import Seen
 from tweetdock.core.errors import StateError, UnavailableError
-from tweetdock.core.gauge import Saved, SourceMark
-from tweetdock.core.post import source_of
-from tweetdock.keep.history import FILE, KEPT_MS
-from tweetdock.keep.state import (
-    MIGRATIONS,
-    UNREADABLE,
-    Spent,
-    State,
-    StateChanges,
-    parse_angles,
-    parse_moment,
-    parse_number,
-    parse_position,
-    parse_salt,
-    parse_scales,
-    parse_seen,
-)
+from tweetdock.core.gauge import Saved, ScaleState, SourceMark
+from tweetdock.core.post import Span, source_of
+from tweetdock.keep.archive_format import ArchivePosition
+from tweetdock.keep.state import KEPT_MS, HistoryRow, Per, Spent, State, StateChanges
 
 log = logging.getLogger(__name__)
 
-DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+FILE = "state.db"
 PAGE_BYTES = 1024  # each save writes whole pages: with small ones an SD card lives longer
 TIDY_MS = 600_000
 
 Migrations = tuple[tuple[str, ...], ...]
 
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# What reading a damaged row raises.
+_UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError)
 _SIGN = 1 << 63  # SQLite's integers have a sign, fingerprints have none
+_YEAR_2100_MS = 4_102_444_800_000
+_LARGEST_SCALE = 10**12
+
+# Each step is run once, in one transaction; a released one is never changed, only followed.
+MIGRATIONS: Migrations = (
+    (
+        # What there is one of: the salt, when it was saved, each dial's scale and needle.
+        "CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+        # The window, in the order in which it came to be: a later row of a key removes the post.
+        """CREATE TABLE marks (
+            source TEXT NOT NULL, key INTEGER NOT NULL, author INTEGER NOT NULL,
+            at_ms INTEGER NOT NULL
+        )""",
+        # What each source was asked for and has seen, in JSON, and its cursor.
+        """CREATE TABLE sources (
+            name TEXT PRIMARY KEY, subject TEXT NOT NULL, spans TEXT NOT NULL,
+            unreadable TEXT NOT NULL, heard_ms INTEGER NOT NULL, cursor TEXT NOT NULL
+        ) WITHOUT ROWID""",
+        # What was asked of a source in a day (UTC), and how many posts it returned: what it bills.
+        """CREATE TABLE spent (
+            day TEXT, source TEXT, requests INTEGER NOT NULL, posts INTEGER NOT NULL,
+            PRIMARY KEY (day, source)
+        ) WITHOUT ROWID""",
+        # Readings by the minute and by the hour.
+        """CREATE TABLE history (
+            per TEXT, at_ms INTEGER, posts INTEGER NOT NULL, authors INTEGER NOT NULL,
+            grade TEXT NOT NULL, window_seconds REAL NOT NULL, subject TEXT NOT NULL,
+            PRIMARY KEY (per, at_ms)
+        ) WITHOUT ROWID""",
+    ),
+)
 
 
-def open_to_write(path: Path, migrations: Migrations) -> sqlite3.Connection:
+def _open_to_write(path: Path, migrations: Migrations) -> sqlite3.Connection:
     """The file, new if there is none, brought forward to the last of the migrations.
 
-    Raises sqlite3.Error, with one of DAMAGE as its code for a file that is damaged, and
+    Raises sqlite3.Error, with one of _DAMAGE as its code for a file that is damaged, and
     UnavailableError if a newer TweetDock has written it.
     """
     with suppress(OSError):  # as private as the archive; what is wrong, SQLite will say
@@ -65,7 +88,7 @@ def open_to_write(path: Path, migrations: Migrations) -> sqlite3.Connection:
     return db
 
 
-def check_kind(path: Path) -> None:
+def _check_kind(path: Path) -> None:
     """Raises StateError for what is there and is no file: at a pipe SQLite waits for ever."""
     is_odd = False
     with suppress(OSError):  # SQLite will report what cannot be read
@@ -74,9 +97,9 @@ def check_kind(path: Path) -> None:
         raise StateError(f"{path} is no file")
 
 
-def open_to_read(path: Path, migrations: Migrations) -> sqlite3.Connection:
+def _open_to_read(path: Path, migrations: Migrations) -> sqlite3.Connection:
     """The file of a TweetDock at work, of which nothing is changed; StateError if it cannot be."""
-    check_kind(path)
+    _check_kind(path)
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
     except sqlite3.Error as error:
@@ -135,7 +158,7 @@ class Store:
         folder: Path,
         subjects: Mapping[str, str],
         window_ms: int,
-        migrations: tuple[tuple[str, ...], ...] = MIGRATIONS,
+        migrations: Migrations = MIGRATIONS,
         *,
         reads_only: bool = False,
     ) -> None:
@@ -152,7 +175,7 @@ class Store:
         """What was saved last; None if there is nothing."""
         try:
             return self._load()
-        except (sqlite3.Error, *UNREADABLE) as error:
+        except (sqlite3.Error, *_UNREADABLE) as error:
             if self._reads_only:
                 raise StateError(f"{self._path}: {error}") from error
             self._db.close()
@@ -190,11 +213,11 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         if self._reads_only:
-            return open_to_read(self._path, self._migrations)
+            return _open_to_read(self._path, self._migrations)
         try:
             return self._connect()
         except sqlite3.Error as error:
-            is_damaged = error.sqlite_errorcode & 0xFF in DAMAGE
+            is_damaged = error.sqlite_errorcode & 0xFF in _DAMAGE
             if not is_damaged and not _is_unusable(self._path):
                 raise StateError(f"{self._path}: {error}") from error
             self._move_aside(str(error))
@@ -204,7 +227,7 @@ class Store:
             raise StateError(f"{self._path}: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
-        db = open_to_write(self._path, self._migrations)
+        db = _open_to_write(self._path, self._migrations)
         self._identity = _identity(self._path)
         return db
 
@@ -227,9 +250,9 @@ class Store:
         facts = dict(self._db.execute("SELECT name, value FROM facts"))
         if "saved_ms" not in facts:
             return None
-        saved_ms = parse_moment(facts["saved_ms"])
+        saved_ms = _moment(facts["saved_ms"])
         # A TweetDock with a shorter window has thrown older marks away.
-        window_ms = min(self._window_ms, parse_number(facts.get("window_ms", self._window_ms)))
+        window_ms = min(self._window_ms, _number(facts.get("window_ms", self._window_ms)))
         floor_ms = saved_ms - window_ms
         seen, cursors = self._load_feeds(floor_ms)
         # Also of those that have not spoken: of the archive they may know more than of the window.
@@ -240,23 +263,23 @@ class Store:
             (floor_ms,),
         )
         saved = Saved(
-            salt=parse_salt(facts["salt"]),
+            salt=_salt(facts["salt"]),
             marks=[
                 SourceMark(source, Mark(key + _SIGN, author + _SIGN, at_ms))
                 for source, key, author, at_ms in marks
                 if source in sources
             ],
             seen=seen,
-            scales=parse_scales(facts["scales"]),
+            scales=_scales(facts["scales"]),
         )
         return State(
             saved_ms=saved_ms,
             saved=saved,
             cursors=cursors,
-            angles=parse_angles(facts["angles"]),
-            position=parse_position(facts["place"]),
-            blind_until_ms=parse_moment(facts["blind_until_ms"]),
-            spent=self._load_spent(),
+            angles=_angles(facts["angles"]),
+            position=_position(facts["place"]),
+            blind_until_ms=_moment(facts["blind_until_ms"]),
+            spent=_load_spent(self._db),
         )
 
     def _load_feeds(self, floor_ms: int) -> tuple[dict[str, Seen], dict[str, str]]:
@@ -268,7 +291,7 @@ class Store:
         seen, cursors = {}, {}
         for name, _, spans, unreadable, heard_ms, cursor in rows:
             if name in self._subjects and source_of(name) not in self._outdated:
-                seen[name] = parse_seen(spans, unreadable, heard_ms, floor_ms)
+                seen[name] = _seen(spans, unreadable, heard_ms, floor_ms)
                 cursors[name] = str(cursor)
         return seen, cursors
 
@@ -289,15 +312,6 @@ class Store:
             else:
                 log.info("state: %s is not asked any more; its hour is read anew", name)
         return outdated
-
-    def _load_spent(self) -> dict[str, dict[str, Spent]]:
-        days: dict[str, dict[str, Spent]] = {}
-        found = self._db.execute("SELECT day, source, requests, posts FROM spent")
-        for day, source, requests, posts in found:
-            days.setdefault(str(day), {})[str(source)] = Spent(
-                parse_number(requests), parse_number(posts)
-            )
-        return days
 
     def _save(self, state: State, changes: StateChanges) -> None:
         db = self._db
@@ -373,6 +387,31 @@ def _is_unusable(path: Path) -> bool:
     return path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK))
 
 
+def read_history(folder: Path, per: Per | None = None) -> Iterator[HistoryRow]:
+    """The rows kept in a state folder, oldest first; beside a gauge at work, too.
+
+    per: those only. None: by the hour as far as there is nothing finer, then by the minute.
+    Raises StateError if there is no state or it cannot be read.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise StateError(f"{folder}: no state of TweetDock's here; --state-dir names its folder")
+    query = (
+        "SELECT per, at_ms, posts, authors, grade, window_seconds, subject FROM history"
+        " WHERE per = ?1 OR (?1 IS NULL AND (per = 'minute' OR at_ms <"
+        " (SELECT coalesce(min(at_ms), 1 << 62) FROM history WHERE per = 'minute')))"
+        " ORDER BY at_ms, per"
+    )
+    try:
+        # Not read-only: the file of a gauge that was killed needs its log played back.
+        address = f"{path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(address, uri=True, timeout=10)) as db:
+            for row in db.execute(query, (per,)):
+                yield HistoryRow(*row)
+    except sqlite3.Error as error:
+        raise StateError(f"{path}: {error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """What the file says: the version of its tables, when it was saved, what was spent by then.
@@ -396,7 +435,7 @@ def condition_of(folder: Path, *, is_held: bool) -> Condition | None:
     path = folder / FILE
     if not path.exists():
         return None
-    check_kind(path)
+    _check_kind(path)
     # Of a file that was closed well nothing but itself is read: not even SQLite's own small files
     # are made beside it, which might then belong to another user than the gauge's.
     has_log = is_held or path.with_name(f"{FILE}-wal").exists()
@@ -404,10 +443,10 @@ def condition_of(folder: Path, *, is_held: bool) -> Condition | None:
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=1.0)) as db:
             return _read(db, is_held=is_held)
-    except UNREADABLE as error:
+    except _UNREADABLE as error:
         return Condition(damage=f"{type(error).__name__}: {error}")
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
             return Condition(damage=str(error))
         raise StateError(f"{path}: {error}") from error
 
@@ -424,11 +463,71 @@ def _read(db: sqlite3.Connection, *, is_held: bool) -> Condition:
     if version != len(MIGRATIONS):
         return Condition(version)
     saved = db.execute("SELECT value FROM facts WHERE name = 'saved_ms'").fetchone()
+    saved_ms = _moment(saved[0]) if saved else None
+    return Condition(version, saved_ms, _load_spent(db))
+
+
+def _load_spent(db: sqlite3.Connection) -> dict[str, dict[str, Spent]]:
     days: dict[str, dict[str, Spent]] = {}
-    for day, source, requests, posts in db.execute(
-        "SELECT day, source, requests, posts FROM spent"
-    ):
-        days.setdefault(str(day), {})[str(source)] = Spent(
-            parse_number(requests), parse_number(posts)
-        )
-    return Condition(version, parse_moment(saved[0]) if saved else None, days)
+    found = db.execute("SELECT day, source, requests, posts FROM spent")
+    for day, source, requests, posts in found:
+        days.setdefault(str(day), {})[str(source)] = Spent(_number(requests), _number(posts))
+    return days
+
+
+def _moment(value: Any) -> int:
+    """Unix milliseconds of this century."""
+    if not isinstance(value, int) or not 0 <= value < _YEAR_2100_MS:
+        raise ValueError(f"no moment: {value!r}")
+    return value
+
+
+def _salt(value: Any) -> bytes:
+    """The salt of the marks."""
+    if not isinstance(value, bytes) or len(value) > 16:
+        raise ValueError("no salt")
+    return value
+
+
+def _number(value: Any) -> int:
+    """How many there were of something."""
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"no number: {value!r}")
+    return value
+
+
+def _scales(text: Any) -> dict[str, ScaleState]:
+    """Where the automatic scales stood, by dial."""
+    found = {}
+    for dial, (full_scale, roomy_since_ms) in json.loads(text).items():
+        if not isinstance(full_scale, int) or not 0 < full_scale < _LARGEST_SCALE:
+            raise ValueError(f"no full scale: {full_scale!r}")
+        since_ms = None if roomy_since_ms is None else _moment(roomy_since_ms)
+        found[dial] = ScaleState(full_scale, since_ms)
+    return found
+
+
+def _angles(text: Any) -> tuple[float, ...]:
+    """Where the needles were, in degrees."""
+    found = tuple(float(angle) for angle in json.loads(text))
+    if not all(math.isfinite(angle) for angle in found):
+        raise ValueError("no angle")
+    return found
+
+
+def _position(text: Any) -> ArchivePosition | None:
+    """How far the archive had come."""
+    found = json.loads(text)
+    if found is None:
+        return None
+    path, inode, size = found
+    return ArchivePosition(str(path), int(inode), int(size))
+
+
+def _seen(spans: Any, unreadable: Any, heard_ms: Any, floor_ms: int) -> Seen:
+    """What a source had seen after `floor_ms`."""
+    found = [Span(_moment(since), _moment(until)) for since, until in json.loads(spans)]
+    stretches = tuple(
+        Span(max(since, floor_ms), until) for since, until in found if until > floor_ms
+    )
+    return Seen(stretches, tuple(_moment(ms) for ms in json.loads(unreadable)), _moment(heard_ms))

@@ -17,10 +17,9 @@ from tweetdock.core.reading import Reading
 from tweetdock.core.times import duration
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.archive_format import ArchiveLine
-from tweetdock.keep.database import Store
-from tweetdock.keep.history import History, HistoryRow, read_history
+from tweetdock.keep.database import Store, read_history
 from tweetdock.keep.lock import Lock
-from tweetdock.keep.state import Spent, State, StateChanges
+from tweetdock.keep.state import History, HistoryRow, Spent, State, StateChanges
 from tweetdock.retry import TroubleLog
 from tweetdock.settings.gauge import Settings
 
