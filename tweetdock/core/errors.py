@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 
 def plain(text: str) -> str:
@@ -60,6 +61,11 @@ class SourceError(TweetDockError, ConnectionError):
         self.cap = cap
         self.needs_owner = needs_owner
         self.by_choice = by_choice
+
+    @classmethod
+    def for_owner(cls, detail: str) -> Self:
+        """One that will not mend itself: it is tried again, but seldom."""
+        return cls(detail, first=60.0, cap=900.0, needs_owner=True)
 
 
 class RefusedError(TweetDockError, ConnectionError):

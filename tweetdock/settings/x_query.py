@@ -64,7 +64,7 @@ def _split(terms: Sequence[str]) -> Iterator[str]:
     taken: list[str] = []
     for term in terms:
         if _length(_any_of([term])) > LONGEST_QUERY:
-            raise SourceError(f"X takes no term as long as {term:.60}…", cap=900, needs_owner=True)
+            raise SourceError.for_owner(f"X takes no term as long as {term:.60}…")
         if _length(_any_of([*taken, term])) > LONGEST_QUERY:
             yield _any_of(taken)
             taken = []

@@ -169,18 +169,20 @@ def explain(refusal: RefusedError, host: str, token: str, now_ms: int) -> Source
     because = f": {said.replace(token, '...') if token else said}" if said else ""
     match refusal.status:
         case 401 | 403 | 422 if not token and said:
-            return wants_token(host)
+            return _wants_token(host)
         case 401 if token:
-            return owner(f"{host} does not accept its token (401): check {TOKENS}")
+            return SourceError.for_owner(f"{host} does not accept its token (401): check {TOKENS}")
         case 403 if token:
-            return owner(
+            return SourceError.for_owner(
                 f"{host} does not let the token read hashtags (403){because}; it needs the scope "
                 "read:statuses"
             )
         case 401 | 403 | 422 as status:
-            return owner(f"{host} refuses to be read ({status}){because}")
+            return SourceError.for_owner(f"{host} refuses to be read ({status}){because}")
         case 404 | 410 as status:
-            return owner(f"{host} knows no hashtags ({status}): is it a Mastodon server?")
+            return SourceError.for_owner(
+                f"{host} knows no hashtags ({status}): is it a Mastodon server?"
+            )
         case 429:
             return _too_many(refusal, host, now_ms)
         case status if 300 <= status < 400:
@@ -198,19 +200,10 @@ def explain(refusal: RefusedError, host: str, token: str, now_ms: int) -> Source
             )
 
 
-def wants_token(host: str) -> SourceError:
-    """The server shows nothing to strangers."""
-    return owner(f"{host} shows hashtags only to its users: set {TOKENS}={host}=...")
-
-
-def closed(host: str) -> SourceError:
-    """The server shows nothing to anybody."""
-    return owner(f"{host} has closed its hashtag feed: take it out of TWEETDOCK_MASTODON")
-
-
-def owner(sentence: str) -> SourceError:
-    """An error that does not mend itself."""
-    return SourceError(sentence, first=60.0, cap=900.0, needs_owner=True)
+def _wants_token(host: str) -> SourceError:
+    return SourceError.for_owner(
+        f"{host} shows hashtags only to its users: set {TOKENS}={host}=..."
+    )
 
 
 def _too_many(refusal: RefusedError, host: str, now_ms: int) -> SourceError:
@@ -316,9 +309,11 @@ class MastodonClient:
                 raise self._explain(refusal) from refusal
             instance = Instance()
         if instance.is_closed:
-            raise closed(self.host)
+            raise SourceError.for_owner(
+                f"{self.host} has closed its hashtag feed: take it out of TWEETDOCK_MASTODON"
+            )
         if instance.wants_token and not self._token:
-            raise wants_token(self.host)
+            raise _wants_token(self.host)
         self._signs, self._refusals = instance.wants_token, 0
         self._access.learn(instance, self._clock.now_ms())
         return instance
@@ -356,7 +351,9 @@ class MastodonClient:
         instance = self._access.known(self._clock.now_ms()) or self.access()
         base = streaming_base(instance, self._server)
         if base is None:
-            raise owner(f"{self.host} streams without encryption only, which would give the token")
+            raise SourceError.for_owner(
+                f"{self.host} streams without encryption only, which would give the token"
+            )
         place = host_of(base)
         if place != self.host and self._access.is_new_place(place):
             log.info("%s streams from %s, which is sent its token too", self.host, place)

@@ -67,20 +67,24 @@ def explain(refusal: RefusedError, now_ms: int, what: str = "search") -> SourceE
     said = _said(problem) or "no reason given"
     match refusal.status:
         case 400:
-            return _owner(f"X does not accept the {what} (400): {said}")
+            return SourceError.for_owner(f"X does not accept the {what} (400): {said}")
         case 401:
-            return _owner(
+            return SourceError.for_owner(
                 "X does not accept the credentials (401): check X_BEARER_TOKEN and its like"
             )
         case 402:
-            return _owner("X's account is out of credits (402): add some in X's console")
+            return SourceError.for_owner(
+                "X's account is out of credits (402): add some in X's console"
+            )
         case 403 if "spendcap" in words:
             until = f" until {day}" if isinstance(day := problem.get("reset_date"), str) else ""
-            return _owner(f"X's spending cap is reached{until} (403): raise it in X's console")
+            return SourceError.for_owner(
+                f"X's spending cap is reached{until} (403): raise it in X's console"
+            )
         case 403:
-            return _owner(f"X does not let this app {what} (403): {said}")
+            return SourceError.for_owner(f"X does not let this app {what} (403): {said}")
         case 404:
-            return _owner(f"X's address knows no {what} (404): check X_API_URL")
+            return SourceError.for_owner(f"X's address knows no {what} (404): check X_API_URL")
         case 429:
             return _too_many(refusal, words, now_ms)
         case status if 300 <= status < 400:
@@ -93,7 +97,9 @@ def explain(refusal: RefusedError, now_ms: int, what: str = "search") -> SourceE
 
 def _too_many(refusal: RefusedError, words: str, now_ms: int) -> SourceError:
     if "usagecap" in words.replace("-", "") or "usage-cap" in words:
-        return _owner("X says that the plan's posts for this month are used up (429)")
+        return SourceError.for_owner(
+            "X says that the plan's posts for this month are used up (429)"
+        )
     if "connection" in words:
         return SourceError("X says that too many connections are open (429)", first=60.0, cap=900.0)
     limit = RateLimit.from_headers({"x-rate-limit-remaining": "0", **_reset(refusal)})
@@ -108,10 +114,6 @@ def _too_many(refusal: RefusedError, words: str, now_ms: int) -> SourceError:
 def _reset(refusal: RefusedError) -> dict[str, str]:
     name = "x-rate-limit-reset"
     return {name: refusal.headers[name]} if name in refusal.headers else {}
-
-
-def _owner(sentence: str) -> SourceError:
-    return SourceError(sentence, first=60.0, cap=900.0, needs_owner=True)
 
 
 def _problem(body: bytes) -> dict[str, Any]:

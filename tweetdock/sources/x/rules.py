@@ -54,7 +54,7 @@ def reconcile(there: Iterable[Rule], wanted: Sequence[str]) -> RuleChanges:
     delete = [r.id for r in there if r.tag.startswith(TAG) and r.id not in ids.values()]
     add = tuple(value for value in dict.fromkeys(wanted) if value not in ids)
     if len(there) - len(delete) + len(add) > MOST_RULES:
-        raise _owner(
+        raise SourceError.for_owner(
             f"X takes {MOST_RULES} rules, and {len(wanted)} would be needed beside the "
             f"{len(there) - len(delete) - len(ids)} of others: follow fewer accounts"
         )
@@ -81,7 +81,9 @@ def parse_added(body: bytes) -> dict[str, str]:
         if not isinstance(error, dict):
             continue
         if str(error.get("title")).casefold() != "duplicaterule":
-            raise _owner(f"X does not take the rule {error.get('value')!s:.80}: {_said(error)}")
+            raise SourceError.for_owner(
+                f"X does not take the rule {error.get('value')!s:.80}: {_said(error)}"
+            )
         ids |= {rule_key(rule.value): rule.id for rule in _rules([error])}
     return ids
 
@@ -127,10 +129,6 @@ def _said(error: dict[str, Any]) -> str:
     return " ".join(said.split())[:300] if isinstance(said, str) else "no reason given"
 
 
-def _owner(sentence: str) -> SourceError:
-    return SourceError(sentence, first=60.0, cap=900.0, needs_owner=True)
-
-
 class Follow(NamedTuple):
     """Accounts that are followed one by one, and those all of whose followed ones are."""
 
@@ -145,7 +143,7 @@ def parse_follow(words: Iterable[str]) -> Follow:
     for word in words:
         name, _, what = word.removeprefix("@").partition(":")
         if not NAME.fullmatch(name) or what not in ("", FOLLOWING):
-            raise SourceError(f"no account on X: {word!r:.80}", cap=900.0, needs_owner=True)
+            raise SourceError.for_owner(f"no account on X: {word!r:.80}")
         (lists if what else accounts).append(name)
     return Follow(tuple(dict.fromkeys(accounts)), tuple(dict.fromkeys(lists)))
 
@@ -228,8 +226,7 @@ class FollowLists:
         found = self._pay(lambda _: self._users.user(name), 1, now_ms).get("data")
         identity = found.get("id") if isinstance(found, dict) else None
         if not isinstance(identity, str) or not identity.isdecimal():
-            sentence = f"X knows no account @{name}"
-            raise SourceError(sentence, first=60.0, cap=900.0, needs_owner=True)
+            raise SourceError.for_owner(f"X knows no account @{name}")
         return identity
 
     def _page(self, begun: _Begun, now_ms: int) -> bool:
