@@ -82,11 +82,11 @@ class Daemon:
             self._vote = TimeVote([feed.name for feed in feeds])
             self._gauge = Gauge(settings.gauge, feeds, now_ms, self._keeper.recall())
             self._keeper.recall_archive(self._gauge, now_ms)
-            self._needles: NeedleThread | None = None
+            self._needle_thread: NeedleThread | None = None
             self._board = make_board(
                 settings,
                 threads=lambda: tuple(self._threads),
-                needles=lambda: self._needles,
+                needle_thread=lambda: self._needle_thread,
                 cost_usd=lambda: budget.cost_usd(self._clock.now_ms()),
             )
             stack.callback(lambda: self._keeper.close(self._clock.now_ms()))
@@ -110,8 +110,8 @@ class Daemon:
         self._board.past = make_past(self._keeper.past())
         web = open_page(self._settings, self._board, self._start)
         threads = self._start_sources()
-        needles = self._needles = self._start_needles()
-        self._stack.callback(self._stop, needles)
+        needle_thread = self._needle_thread = self._start_needle_thread()
+        self._stack.callback(self._stop, needle_thread)
         self._stack.callback(self._stop_sources, threads)
         if web is not None:
             self._stack.callback(web.stop)
@@ -121,12 +121,12 @@ class Daemon:
         self._stack.callback(systemd.stopping)
         begun = time.monotonic()
         for reading in self._readings():
-            needles.aim([dial.angle for dial in reading.dials.values()])
+            needle_thread.aim([dial.angle for dial in reading.dials.values()])
             journal.note(reading)
             self._board.publish(reading)
             if show is not None:
                 show(self._board)
-            self._check_servos(needles, time.monotonic() - begun)
+            self._check_servos(needle_thread, time.monotonic() - begun)
             systemd.note(reading)
 
     def read_once(self) -> Reading | None:
@@ -244,39 +244,41 @@ class Daemon:
     def _save(self) -> None:
         self._keeper.save(self._gauge, self._clock.now_ms(), self._angles())
 
-    def _start_needles(self) -> NeedleThread:
+    def _start_needle_thread(self) -> NeedleThread:
         dials = (self._settings.tweets, self._settings.tweeters)
         servos = make_servos(self._settings, read_model())
         log.info(
             "needles: %s servos on GPIO %s", servos.name, " and ".join(str(d.pin) for d in dials)
         )
         starts = self._angles()
-        needles = NeedleThread(
+        needle_thread = NeedleThread(
             servos, dials, self._deliver, starts if len(starts) == len(dials) else ()
         )
-        self._threads.append(needles.thread)
-        self._angles = lambda: needles.angles
-        return needles
+        self._threads.append(needle_thread.thread)
+        self._angles = lambda: needle_thread.angles
+        return needle_thread
 
-    def _stop(self, needles: NeedleThread) -> None:
+    def _stop(self, needle_thread: NeedleThread) -> None:
         """Send the needles to zero, and save meanwhile: a slow card must not hold up the end."""
         deadline = time.monotonic() + STOP_SECONDS
-        homes = needles.go_home()
+        homes = needle_thread.go_home()
         now_ms = self._clock.now_ms()
         self._keeper.save(self._gauge, now_ms, homes)
         self._keeper.close(now_ms)
-        if needles.stop(max(0.0, deadline - time.monotonic())) and needles.are_home:
+        if needle_thread.stop(max(0.0, deadline - time.monotonic())) and needle_thread.are_home:
             log.info("needles at rest")
         else:
-            log.warning("needles not at rest: %s", needles.trouble or "there was not enough time")
+            log.warning(
+                "needles not at rest: %s", needle_thread.trouble or "there was not enough time"
+            )
 
-    def _check_servos(self, needles: NeedleThread, seconds: float) -> None:
+    def _check_servos(self, needle_thread: NeedleThread, seconds: float) -> None:
         is_demanded = self._settings.servo_backend in ("pigpio", "lgpio")
-        if needles.was_reached or not needles.trouble or not is_demanded:
+        if needle_thread.was_reached or not needle_thread.trouble or not is_demanded:
             return
         if seconds >= self._settings.servo_start_seconds:
             raise UnavailableError(
-                f"TWEETDOCK_SERVO_BACKEND={self._settings.servo_backend}: {needles.trouble}"
+                f"TWEETDOCK_SERVO_BACKEND={self._settings.servo_backend}: {needle_thread.trouble}"
             )
 
     def _deliver(self, message: Message) -> None:

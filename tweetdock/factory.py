@@ -80,17 +80,17 @@ def make_board(
     settings: Settings,
     *,
     threads: Callable[[], tuple[WatchedThread, ...]],
-    needles: Callable[[], NeedleThread | None],
+    needle_thread: Callable[[], NeedleThread | None],
     cost_usd: Callable[[], float],
 ) -> Board:
-    """The board of a gauge; needles: None while there are none."""
+    """The board of a gauge; needle_thread: None while there is none."""
 
     def angles() -> dict[str, float]:
-        found = needles()
+        found = needle_thread()
         return dict(zip(DIALS, found.angles, strict=True)) if found else {}
 
     def servo_trouble() -> str:
-        found = needles()
+        found = needle_thread()
         return found.trouble if found else ""
 
     pays = settings.is_live and asks_x(settings.sources)
