@@ -76,7 +76,7 @@ def close_file(closed_files: ClosedFiles, number: int) -> Path:
     return path
 
 
-class Ear(logging.Handler):
+class LogListener(logging.Handler):
     """Waits for a sentence in the log."""
 
     def __init__(self) -> None:
@@ -89,26 +89,26 @@ class Ear(logging.Handler):
             self._said.append(record.getMessage())
             self._news.notify_all()
 
-    def hear(self, words: str) -> None:
+    def wait_for(self, words: str) -> None:
         with self._news:
             assert self._news.wait_for(lambda: any(words in said for said in self._said), LIMIT)
 
-    def heard(self, words: str) -> int:
+    def count(self, words: str) -> int:
         with self._news:
             return sum(words in said for said in self._said)
 
 
 @pytest.fixture
-def ear(caplog: pytest.LogCaptureFixture) -> Iterator[Ear]:
+def listener(caplog: pytest.LogCaptureFixture) -> Iterator[LogListener]:
     caplog.set_level(logging.INFO)
-    listener = Ear()
-    logging.getLogger("tweetdock").addHandler(listener)
-    yield listener
-    logging.getLogger("tweetdock").removeHandler(listener)
+    one = LogListener()
+    logging.getLogger("tweetdock").addHandler(one)
+    yield one
+    logging.getLogger("tweetdock").removeHandler(one)
 
 
 def test_every_closed_file_gets_its_manifest_at_the_start(
-    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], listener: LogListener
 ) -> None:
     paths = [close_file(closed_files, number) for number in range(3)]
     fill(closed_files.path, range(9))
@@ -118,7 +118,7 @@ def test_every_closed_file_gets_its_manifest_at_the_start(
     assert [Manifest.read(path) for path in paths] == [Manifest.of(path) for path in paths]
     assert Manifest.read(closed_files.path) is None
     assert not gone.exists()
-    assert ear.heard(
+    assert listener.count(
         "archive: tweets-20261121.jsonl.gz closed: "
         "1 lines, 2026-11-21T06:55:36.001Z to 2026-11-21T06:55:36.001Z"
     )
@@ -153,14 +153,14 @@ def test_a_notice_during_a_turn_is_for_the_next_one(
 
 
 def test_a_manifest_that_is_there_is_not_made_again(
-    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], listener: LogListener
 ) -> None:
     path = close_file(closed_files, 1)
     manifest = replace(Manifest.of(path), offloaded="s3://bucket")
     manifest.write(path)
     watch().turn()
     assert Manifest.read(path) == manifest
-    assert not ear.heard("closed")
+    assert not listener.count("closed")
 
 
 def test_what_is_not_done_is_tried_again_after_the_seconds_that_were_asked_for(
@@ -175,19 +175,19 @@ def test_what_is_not_done_is_tried_again_after_the_seconds_that_were_asked_for(
 
 
 def test_the_oldest_files_beyond_those_to_keep_are_removed(
-    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], listener: LogListener
 ) -> None:
     paths = [close_file(closed_files, number) for number in range(5)]
     watch(keep=2, offloads=False)
-    ear.hear("archive: tweets-20261122.jsonl.gz removed: 2 newer ones are kept")
+    listener.wait_for("archive: tweets-20261122.jsonl.gz removed: 2 newer ones are kept")
     assert closed_files.closed() == paths[3:]
-    assert ear.heard("removed") == 3
+    assert listener.count("removed") == 3
     kept = {path for path in closed_files.path.parent.iterdir() if path.suffix == ".json"}
     assert kept == {manifest_path(path) for path in paths[3:]}
 
 
 def test_a_file_of_which_no_copy_was_seen_is_never_removed(
-    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], listener: LogListener
 ) -> None:
     paths = [close_file(closed_files, number) for number in range(5)]
     watched = watch(keep=1)
@@ -202,12 +202,12 @@ def test_a_file_of_which_no_copy_was_seen_is_never_removed(
     watched.work = offload_two
     watched.closed_files_thread.notice(paths[0])
     watched.turn()
-    ear.hear("tweets-20261122.jsonl.gz removed")
+    listener.wait_for("tweets-20261122.jsonl.gz removed")
     assert closed_files.closed() == [paths[0], *paths[3:]]
 
 
 def test_one_bad_file_hinders_no_other_and_is_told_once(
-    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], listener: LogListener
 ) -> None:
     bad, good = close_file(closed_files, 1), close_file(closed_files, 2)
     # A folder where the manifest's temporary file would be.
@@ -215,38 +215,38 @@ def test_one_bad_file_hinders_no_other_and_is_told_once(
     obstacle.mkdir()
     watched = watch()
     watched.turn()
-    ear.hear("archive files: ")
+    listener.wait_for("archive files: ")
     assert Manifest.read(good) is not None
     watched.closed_files_thread.notice(bad)
     watched.turn()
     obstacle.rmdir()
     watched.closed_files_thread.notice(bad)
     watched.turn()
-    ear.hear("archive files: back")
+    listener.wait_for("archive files: back")
     assert Manifest.read(bad) is not None
-    assert ear.heard("Is a directory") == 1
+    assert listener.count("Is a directory") == 1
 
 
 def test_a_file_that_cannot_be_removed_hinders_no_other(
-    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], listener: LogListener
 ) -> None:
     paths = [close_file(closed_files, number) for number in range(4)]
     # Folders where manifests would be: these cannot be written, nor removed.
     for path in paths[:2]:
         manifest_path(path).mkdir()
     watch(keep=1, offloads=False)
-    ear.hear(", and 3 more; next try in ")
+    listener.wait_for(", and 3 more; next try in ")
     assert closed_files.closed() == paths[3:]
     assert not manifest_path(paths[2]).exists()
 
 
 def test_a_torn_file_is_told_of(
-    closed_files: ClosedFiles, watch: Callable[..., Watched], ear: Ear
+    closed_files: ClosedFiles, watch: Callable[..., Watched], listener: LogListener
 ) -> None:
     path = close_file(closed_files, 1)
     path.write_bytes(path.read_bytes()[:-5])
     watch().turn()
-    assert ear.heard("archive: tweets-20261121.jsonl.gz is damaged at 1 places") == 1
+    assert listener.count("archive: tweets-20261121.jsonl.gz is damaged at 1 places") == 1
 
 
 def test_a_stop_is_at_once_whether_it_waits_or_works(

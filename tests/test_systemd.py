@@ -11,7 +11,7 @@ import pytest
 import standins.pigpiod as standin
 from needs import command_with_lock
 from running import Running, command, run, run_here
-from standins.systemd import LIMIT, Ear
+from standins.systemd import LIMIT, NotifySocket
 from test_journal import reading
 
 from tweetdock.show.journal import sentence
@@ -23,85 +23,95 @@ PING_SECONDS = 0.1
 
 
 @pytest.fixture
-def ear(tmp_path: Path) -> Iterator[Ear]:
-    with Ear(tmp_path / "notify") as one:
+def notify_socket(tmp_path: Path) -> Iterator[NotifySocket]:
+    with NotifySocket(tmp_path / "notify") as one:
         yield one
 
 
-def told(ear: Ear, **more: str) -> dict[str, str]:
-    return DEMO | {"NOTIFY_SOCKET": ear.name} | more
+def told(notify_socket: NotifySocket, **more: str) -> dict[str, str]:
+    return DEMO | {"NOTIFY_SOCKET": notify_socket.name} | more
 
 
 def test_it_is_ready_with_its_first_reading_alive_at_each_turn_and_says_when_it_ends(
-    ear: Ear, tmp_path: Path
+    notify_socket: NotifySocket, tmp_path: Path
 ) -> None:
     # As systemd does it: the pid is that of the program which is started.
     argv = ["sh", "-c", 'WATCHDOG_PID=$$ exec "$@"', "sh", *command()]
-    with Running(folder=tmp_path, env=told(ear, **EACH_TURN), argv=argv) as daemon:
-        ready, _, status = f"{ear.hear()}".partition("\n")
+    with Running(folder=tmp_path, env=told(notify_socket, **EACH_TURN), argv=argv) as daemon:
+        ready, _, status = f"{notify_socket.receive()}".partition("\n")
         assert ready == "READY=1"
         assert status.startswith("STATUS=DEMO, made-up posts: ")
         daemon.wait_for(status.removeprefix("STATUS="))
-        ear.hear_until(lambda: ear.count("WATCHDOG=1") >= 2)
-        assert ear.count("STOPPING=1") == 0
+        notify_socket.receive_until(lambda: notify_socket.count("WATCHDOG=1") >= 2)
+        assert notify_socket.count("STOPPING=1") == 0
         assert daemon.stop() == 0
-        ear.hear_all()
-    assert ear.count("READY=1") == 1
-    assert ear.said[-2:] == [
+        notify_socket.receive_all()
+    assert notify_socket.count("READY=1") == 1
+    assert notify_socket.received[-2:] == [
         "STOPPING=1\nSTATUS=stopping, the needles go to rest",
         "STATUS=stopped",
     ]
 
 
-def test_a_single_reading_and_other_commands_are_no_service(ear: Ear, tmp_path: Path) -> None:
-    assert run("--once", folder=tmp_path, env=told(ear, **EACH_TURN)).returncode == 0
+def test_a_single_reading_and_other_commands_are_no_service(
+    notify_socket: NotifySocket, tmp_path: Path
+) -> None:
+    assert run("--once", folder=tmp_path, env=told(notify_socket, **EACH_TURN)).returncode == 0
     for words in (("--version",), ("face", "--help")):
-        assert run_here(*words, folder=tmp_path, env=told(ear, **EACH_TURN)).returncode == 0
-    done = run_here("--once", folder=tmp_path, env=told(ear, TWEETDOCK_WEB="nowhere"))
+        assert (
+            run_here(*words, folder=tmp_path, env=told(notify_socket, **EACH_TURN)).returncode == 0
+        )
+    done = run_here("--once", folder=tmp_path, env=told(notify_socket, TWEETDOCK_WEB="nowhere"))
     assert done.returncode == 2
-    ear.hear_all()
-    assert ear.said == []
+    notify_socket.receive_all()
+    assert notify_socket.received == []
 
 
-def test_wrong_settings_are_told_without_secrets(ear: Ear, tmp_path: Path) -> None:
-    env = told(ear, TWEETDOCK_WEB="nowhere", TWEETDOCK_POLL="1", X_BEARER_TOKEN="a secret")
+def test_wrong_settings_are_told_without_secrets(
+    notify_socket: NotifySocket, tmp_path: Path
+) -> None:
+    env = told(
+        notify_socket, TWEETDOCK_WEB="nowhere", TWEETDOCK_POLL="1", X_BEARER_TOKEN="a secret"
+    )
     assert run_here(folder=tmp_path, env=env).returncode == 2
-    ear.hear_all()
-    (words,) = ear.said
+    notify_socket.receive_all()
+    (words,) = notify_socket.received
     assert words.startswith("STATUS=cannot start with these settings: TWEETDOCK_")
     assert "TWEETDOCK_WEB=nowhere: an IP address and a port" in words
     assert "TWEETDOCK_POLL" in words
     assert "secret" not in words
 
 
-def test_what_cannot_be_had_is_the_last_that_is_told(ear: Ear, tmp_path: Path) -> None:
+def test_what_cannot_be_had_is_the_last_that_is_told(
+    notify_socket: NotifySocket, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         web = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = run(folder=tmp_path, env=told(ear, TWEETDOCK_WEB=web))
+        done = run(folder=tmp_path, env=told(notify_socket, TWEETDOCK_WEB=web))
     assert done.returncode == 69
     assert f"CRITICAL TWEETDOCK_WEB={web}: another program" in done.stderr
-    ear.hear_all()
-    assert ear.said[-1].startswith(f"STATUS=cannot go on: TWEETDOCK_WEB={web}: ")
+    notify_socket.receive_all()
+    assert notify_socket.received[-1].startswith(f"STATUS=cannot go on: TWEETDOCK_WEB={web}: ")
 
 
-def test_after_a_bug_no_old_reading_stays(ear: Ear, tmp_path: Path) -> None:
+def test_after_a_bug_no_old_reading_stays(notify_socket: NotifySocket, tmp_path: Path) -> None:
     broken = (
         "import sys, tweetdock.sources.demo as demo; demo.posts_in = None\n"
         "from tweetdock.cli import main; sys.exit(main([]))"
     )
     argv = [command()[0], "-c", broken]
-    with Running(folder=tmp_path, env=told(ear), argv=argv) as daemon:
+    with Running(folder=tmp_path, env=told(notify_socket), argv=argv) as daemon:
         assert daemon.process.wait(LIMIT) == 1
-    ear.hear_all()
-    assert ear.said[-1] == "STATUS=ended by a bug in TweetDock, see its log"
+    notify_socket.receive_all()
+    assert notify_socket.received[-1] == "STATUS=ended by a bug in TweetDock, see its log"
 
 
-def test_no_child_can_speak_in_our_name(ear: Ear, tmp_path: Path) -> None:
+def test_no_child_can_speak_in_our_name(notify_socket: NotifySocket, tmp_path: Path) -> None:
     log, programs = tmp_path / "log", tmp_path / "programs"
     programs.mkdir()
     standin.install(programs)
     env = told(
-        ear,
+        notify_socket,
         PATH=f"{programs}{os.pathsep}{os.environ['PATH']}",
         PIGPIO_PORT=str(standin.free_port()),
         STANDIN_PIGPIOD_LOG=str(log),
@@ -132,64 +142,72 @@ def hands(clock: list[float]) -> Callable[[], float]:
     return lambda: clock[0]
 
 
-def test_an_ear_that_is_full_is_not_waited_for_and_told_what_it_has_missed(
-    ear: Ear, log: pytest.LogCaptureFixture
+def test_a_socket_that_is_full_is_not_waited_for_and_told_what_it_has_missed(
+    notify_socket: NotifySocket, log: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, suppress(BlockingIOError):
         while True:
-            other.sendto(b"BUSY=1", socket.MSG_DONTWAIT, ear.name)
+            other.sendto(b"BUSY=1", socket.MSG_DONTWAIT, notify_socket.name)
     clock = [0.0]
-    systemd = Systemd(ear.name, PING_SECONDS, hands(clock))
+    systemd = Systemd(notify_socket.name, PING_SECONDS, hands(clock))
     for count in range(100):
         clock[0] += 1.0
         systemd.note(reading(count))
     assert log.text.count("systemd cannot be told") == 1
-    ear.hear_all()
-    ear.said.clear()
+    notify_socket.receive_all()
+    notify_socket.received.clear()
     systemd.note(reading(100))
-    assert ear.hear() == f"READY=1\nSTATUS={sentence(reading(100))}"
+    assert notify_socket.receive() == f"READY=1\nSTATUS={sentence(reading(100))}"
     clock[0] += 1.0
     systemd.note(reading(101))
-    assert ear.hear() == f"STATUS={sentence(reading(101))}\nWATCHDOG=1"
+    assert notify_socket.receive() == f"STATUS={sentence(reading(101))}\nWATCHDOG=1"
     assert log.text.count("systemd can be told again") == 1
 
 
-def test_an_ear_that_vanishes_and_comes_back_is_told_on(
+def test_a_socket_that_vanishes_and_comes_back_is_told_on(
     tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
     name, clock = tmp_path / "notify", [0.0]
     systemd = Systemd(str(name), PING_SECONDS, hands(clock))
     for _ in range(2):
         log.clear()
-        with Ear(name) as ear:
+        with NotifySocket(name) as notify_socket:
             clock[0] += 1.0
             systemd.note(reading())
-            ear.hear_all()
-        assert ear.said
+            notify_socket.receive_all()
+        assert notify_socket.received
         for _ in range(3):
             clock[0] += 1.0
             systemd.note(reading())
         assert log.text.count("systemd cannot be told how the gauge is: ") == 1
-    assert ear.said == ["WATCHDOG=1"]
+    assert notify_socket.received == ["WATCHDOG=1"]
     assert log.text.count("systemd can be told again how the gauge is") == 1
 
 
 @pytest.mark.parametrize(("process", "pings"), [(os.getpid, 1), (os.getppid, 0)])
 def test_the_watchdog_of_another_is_not_fed(
-    ear: Ear, process: Callable[[], int], pings: int
+    notify_socket: NotifySocket, process: Callable[[], int], pings: int
 ) -> None:
-    env = {"NOTIFY_SOCKET": ear.name, "WATCHDOG_USEC": "4", "WATCHDOG_PID": str(process())}
+    env = {
+        "NOTIFY_SOCKET": notify_socket.name,
+        "WATCHDOG_USEC": "4",
+        "WATCHDOG_PID": str(process()),
+    }
     systemd = Systemd.from_env(env)
     for _ in range(2):
         systemd.note(reading())
-    ear.hear_all()
-    assert ear.lines == ["READY=1", f"STATUS={sentence(reading())}", *["WATCHDOG=1"] * pings]
+    notify_socket.receive_all()
+    assert notify_socket.lines == [
+        "READY=1",
+        f"STATUS={sentence(reading())}",
+        *["WATCHDOG=1"] * pings,
+    ]
 
 
 def test_a_socket_may_be_in_the_abstract() -> None:
-    with Ear(f"@tweetdock/{os.getpid()}") as ear:
-        Systemd(ear.name).leave("one\nline\x1b")
-        assert ear.hear() == "STATUS=one line"
+    with NotifySocket(f"@tweetdock/{os.getpid()}") as notify_socket:
+        Systemd(notify_socket.name).leave("one\nline\x1b")
+        assert notify_socket.receive() == "STATUS=one line"
 
 
 def test_without_a_service_manager_nothing_is_said(log: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from running import command, environment
 from standins.pigpiod import free_port
-from standins.systemd import LIMIT, Ear
+from standins.systemd import LIMIT, NotifySocket
 
 import tweetdock.daemon
 from tweetdock.daemon import Daemon
@@ -28,8 +28,8 @@ STUCK_SECONDS = 60.0  # by then the demo has long had a line for the log
 
 
 @pytest.fixture
-def ear(tmp_path: Path) -> Iterator[Ear]:
-    with Ear(tmp_path / "notify") as one:
+def notify_socket(tmp_path: Path) -> Iterator[NotifySocket]:
+    with NotifySocket(tmp_path / "notify") as one:
         yield one
 
 
@@ -77,35 +77,39 @@ def ended(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 
 @pytest.mark.thorough
-def test_a_loop_that_is_stuck_is_not_alive_though_all_else_is(ear: Ear, tmp_path: Path) -> None:
+def test_a_loop_that_is_stuck_is_not_alive_though_all_else_is(
+    notify_socket: NotifySocket, tmp_path: Path
+) -> None:
     """As by a log that nobody reads any more: the page goes on as if all was well."""
     port = free_port()
     env = DEMO | {"TWEETDOCK_WEB": f"127.0.0.1:{port}"}
-    env |= {"NOTIFY_SOCKET": ear.name, "WATCHDOG_USEC": "1000"}
+    env |= {"NOTIFY_SOCKET": notify_socket.name, "WATCHDOG_USEC": "1000"}
     ours, its = os.pipe()
     process = subprocess.Popen(command(), cwd=tmp_path, env=environment(tmp_path, env), stderr=its)
     with closed(ours, its), ended(process):
-        ear.hear_until(lambda: ear.count("WATCHDOG=1") >= 1)
+        notify_socket.receive_until(lambda: notify_socket.count("WATCHDOG=1") >= 1)
         fill(its)
         # It turns each second, until it has the next line for the log.
-        ear.hear_until_silent(3.0, limit=STUCK_SECONDS)
+        notify_socket.receive_until_silent(3.0, limit=STUCK_SECONDS)
         assert process.poll() is None
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/reading", timeout=10) as page:
             assert json.load(page)["demo"]
-        pings = ear.count("WATCHDOG=1")
+        pings = notify_socket.count("WATCHDOG=1")
         empty(ours)
-        ear.hear_until(lambda: ear.count("WATCHDOG=1") > pings)
+        notify_socket.receive_until(lambda: notify_socket.count("WATCHDOG=1") > pings)
         process.terminate()
         assert process.wait(LIMIT) == 0
 
 
-def test_a_loop_that_is_never_stuck_is_not_listened_to_for_ever(ear: Ear) -> None:
+def test_a_loop_that_is_never_stuck_is_not_listened_to_for_ever(
+    notify_socket: NotifySocket,
+) -> None:
     over = threading.Event()
 
     def speak() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
             for _ in range(500):
-                wire.sendto(b"WATCHDOG=1", ear.name)
+                wire.sendto(b"WATCHDOG=1", notify_socket.name)
                 if over.wait(0.01):
                     break
 
@@ -113,7 +117,7 @@ def test_a_loop_that_is_never_stuck_is_not_listened_to_for_ever(ear: Ear) -> Non
     talker.start()
     try:
         with pytest.raises(AssertionError, match="it still speaks"):
-            ear.hear_until_silent(1.0, limit=0.3)
+            notify_socket.receive_until_silent(1.0, limit=0.3)
     finally:
         over.set()
         talker.join()
@@ -158,24 +162,24 @@ class Gauge:
 
 
 def test_a_loop_that_is_held_up_says_nothing_until_it_is_free(
-    ear: Ear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    notify_socket: NotifySocket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tweetdock.daemon, "READ_SECONDS", PING_SECONDS / 4)
-    gauge = Gauge(tmp_path, Systemd(ear.name, PING_SECONDS))
+    gauge = Gauge(tmp_path, Systemd(notify_socket.name, PING_SECONDS))
     try:
-        ear.hear_until(lambda: ear.count("WATCHDOG=1") >= 3)
+        notify_socket.receive_until(lambda: notify_socket.count("WATCHDOG=1") >= 3)
         gauge.hold()
-        ear.hear_all()
-        assert ear.hear(10 * PING_SECONDS) is None
+        notify_socket.receive_all()
+        assert notify_socket.receive(10 * PING_SECONDS) is None
         assert gauge.board is not None
         threads = gauge.board.health.threads()
         assert set(threads.values()) == {True}
         assert any("demo" in name for name in threads)
-        pings = ear.count("WATCHDOG=1")
+        pings = notify_socket.count("WATCHDOG=1")
         gauge.let_go()
-        ear.hear_until(lambda: ear.count("WATCHDOG=1") >= pings + 3)
-        assert ear.count("READY=1") == 1
+        notify_socket.receive_until(lambda: notify_socket.count("WATCHDOG=1") >= pings + 3)
+        assert notify_socket.count("READY=1") == 1
     finally:
         gauge.stop()
-    ear.hear_all()
-    assert ear.said[-1].startswith("STOPPING=1")
+    notify_socket.receive_all()
+    assert notify_socket.received[-1].startswith("STOPPING=1")

@@ -1,4 +1,4 @@
-"""A stand-in of systemd's ear: the socket of NOTIFY_SOCKET, and what was said to it."""
+"""A stand-in of systemd: the socket of NOTIFY_SOCKET, and what was sent to it."""
 
 import contextlib
 import socket
@@ -10,12 +10,12 @@ from typing import Self
 LIMIT = 15.0
 
 
-class Ear:
+class NotifySocket:
     """Listens at `name`, a path or, with an @ before it, a name in the abstract."""
 
     def __init__(self, name: Path | str) -> None:
         self.name = str(name)
-        self.said: list[str] = []
+        self.received: list[str] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         at = self.name
         self._socket.bind("\0" + at[1:] if at.startswith("@") else at)
@@ -30,41 +30,41 @@ class Ear:
 
     @property
     def lines(self) -> list[str]:
-        """What was heard so far, line by line."""
-        return [line for words in self.said for line in words.split("\n")]
+        """What was received so far, line by line."""
+        return [line for words in self.received for line in words.split("\n")]
 
     def count(self, line: str) -> int:
-        """How often a line was heard so far."""
+        """How often a line was received so far."""
         return self.lines.count(line)
 
-    def hear(self, limit: float = LIMIT) -> str | None:
-        """Wait for the next datagram; None if nothing is said for so long."""
+    def receive(self, limit: float = LIMIT) -> str | None:
+        """Wait for the next datagram; None if nothing comes for so long."""
         self._socket.settimeout(limit)
         try:
             words = self._socket.recv(4097)
         except TimeoutError:
             return None
         assert len(words) <= 4096  # systemd ignores longer ones
-        self.said.append(words.decode())
-        return self.said[-1]
+        self.received.append(words.decode())
+        return self.received[-1]
 
-    def hear_until(self, condition: Callable[[], bool], limit: float = LIMIT) -> None:
-        """Listen until the condition holds."""
+    def receive_until(self, condition: Callable[[], bool], limit: float = LIMIT) -> None:
+        """Receive until the condition holds."""
         end = time.monotonic() + limit
         while not condition():
             left = end - time.monotonic()
-            assert left > 0, self.said
-            assert self.hear(left) is not None, self.said
+            assert left > 0, self.received
+            assert self.receive(left) is not None, self.received
 
-    def hear_until_silent(self, seconds: float, limit: float = LIMIT) -> None:
-        """Listen until nothing is said for so long."""
+    def receive_until_silent(self, seconds: float, limit: float = LIMIT) -> None:
+        """Receive until nothing comes for so long."""
         end = time.monotonic() + limit
-        while self.hear(seconds) is not None:
-            assert time.monotonic() < end, f"it still speaks: {self.said[-3:]}"
+        while self.receive(seconds) is not None:
+            assert time.monotonic() < end, f"it still speaks: {self.received[-3:]}"
 
-    def hear_all(self) -> None:
-        """Take in what waits to be heard."""
+    def receive_all(self) -> None:
+        """Receive what waits."""
         self._socket.settimeout(0)
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.said.append(self._socket.recv(4097).decode())
+                self.received.append(self._socket.recv(4097).decode())
