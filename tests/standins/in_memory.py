@@ -11,12 +11,12 @@ from urllib3 import HTTPResponse
 
 
 class Answer(Protocol):
-    """What a stand-in answers, whole."""
+    """What a stand-in answers: a body as a whole, or one to be read piece by piece."""
 
     @property
     def status(self) -> int: ...
     @property
-    def body(self) -> bytes: ...
+    def body(self) -> bytes | io.RawIOBase: ...
     @property
     def headers(self) -> Mapping[str, str]: ...
 
@@ -31,7 +31,10 @@ class Question(NamedTuple):
 
 
 class InMemory(HTTPAdapter):
-    """Hands a session's requests to a stand-in; what that cannot answer goes by `wire`."""
+    """Hands a session's requests to a stand-in; what that cannot answer goes by `wire`.
+
+    An answer that fails is raised, as what requests raises.
+    """
 
     def __init__(self, answer: Callable[[Question], Answer | None], wire: BaseAdapter) -> None:
         super().__init__()
@@ -55,15 +58,11 @@ class InMemory(HTTPAdapter):
         )
         if answer is None:
             return self._wire.send(request, *args, **kwargs)
-        raw = HTTPResponse(
-            io.BytesIO(answer.body),
-            headers=answer.headers,
-            status=answer.status,
-            preload_content=False,
-        )
+        read = io.BytesIO(answer.body) if isinstance(answer.body, bytes) else answer.body
+        raw = HTTPResponse(read, answer.headers, answer.status, preload_content=False)
         return self.build_response(request, raw)
 
 
 def mount(session: requests.Session, url: str, answer: Callable[[Question], Answer | None]) -> None:
-    """Let a session ask the stand-in at `url` so."""
+    """Let a session ask the stand-ins at addresses that begin with `url` so."""
     session.mount(url, InMemory(answer, session.get_adapter(url)))

@@ -1,50 +1,17 @@
-"""The way to stand-in Mastodon servers without sockets: requests asks them by a call."""
+"""Stand-in Mastodon servers asked without sockets, with their streams."""
 
 import io
 import queue
-from collections.abc import Iterable
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPResponse
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
+from standins import in_memory
+from standins.in_memory import Question
 from standins.mastodon import Answer, Mastodon, Stream
 from tweetdock.sources.http import HttpSession
-
-
-class MemoryAdapter(HTTPAdapter):
-    """Carries questions to the servers of a test, and what they answer back.
-
-    A server that has nothing to send on a stream has fallen silent; one that hangs times out.
-    """
-
-    def __init__(self, servers: Iterable[Mastodon]) -> None:
-        super().__init__()
-        self._servers = {server.host: server for server in servers}
-
-    def send(  # type: ignore[override]
-        self, request: requests.PreparedRequest, **_: Any
-    ) -> requests.Response:
-        """Ask the server that the address names."""
-        url = urlsplit(str(request.url))
-        server = self._servers[url.netloc]
-        target = f"{url.path}?{url.query}" if url.query else url.path
-        found = server.ask(target, request.headers.get("Authorization", ""))
-        match found:
-            case Answer():
-                if found.cut is not None and found.cut < len(found.body):
-                    raise requests.ConnectionError("Connection reset by peer")
-                body: Any = io.BytesIO(found.body)
-                status = found.status
-            case Stream():
-                body, status = _StreamBody(server, found), 200
-            case _:
-                raise requests.ReadTimeout("no answer")
-        answer = HTTPResponse(body, found.headers, status, preload_content=False)
-        return self.build_response(request, answer)
 
 
 class _StreamBody(io.RawIOBase):
@@ -84,8 +51,32 @@ class _StreamBody(io.RawIOBase):
         super().close()
 
 
+class _Opened(NamedTuple):
+    headers: Mapping[str, str]
+    body: _StreamBody
+    status: int = 200
+
+
 def memory_session(servers: Iterable[Mastodon], **options: Any) -> HttpSession:
-    """A session like any other, which reaches these servers and nothing else."""
+    """A session like any other, which reaches these servers and nothing else.
+
+    A server that has nothing to send on a stream has fallen silent; one that hangs times out.
+    """
+    by_host = {server.host: server for server in servers}
+
+    def answer(question: Question) -> Answer | _Opened:
+        server = by_host[question.headers["host"]]
+        found = server.ask(question.target, question.headers.get("authorization", ""))
+        match found:
+            case Answer():
+                if found.cut is not None and found.cut < len(found.body):
+                    raise requests.ConnectionError("Connection reset by peer")
+                return found
+            case Stream():
+                return _Opened(found.headers, _StreamBody(server, found))
+            case _:
+                raise requests.ReadTimeout("no answer")
+
     session = HttpSession(**options)
-    session.mount("http://", MemoryAdapter(servers))
+    in_memory.mount(session, "http://", answer)
     return session
