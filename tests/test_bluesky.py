@@ -624,7 +624,7 @@ def test_an_address_that_swallows_all_is_passed_for_the_next(
     good = ("127.0.0.1", int(network.hosts[0].url.rpartition(":")[2].partition("/")[0]))
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in (full.getsockname(), good)]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    monkeypatch.setattr(websocket, "ADDRESS_SECONDS", 0.2, raising=False)
+    monkeypatch.setattr(websocket, "ONE_ADDRESS_SECONDS", 0.2, raising=False)
     monkeypatch.setattr(websocket, "OPEN_SECONDS", 3.0)
     source = source_at("ws://jetstream.example/subscribe", time)
     network.tick()

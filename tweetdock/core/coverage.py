@@ -8,6 +8,9 @@ from enum import StrEnum
 from tweetdock.core.post import Batch, Span, Trouble
 from tweetdock.core.times import duration
 
+# The gauge forgets its posts a moment later, by its own clock: after a correction so much of a
+# window's beginning is asked for once more.
+SEAM_MS = 2_000
 AHEAD_MS = 60_000  # so much a server's clock may be ahead of ours; its posts are by it, too
 
 

@@ -23,8 +23,8 @@ from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.client import (
     TOKENS,
     Instance,
+    KnownInstance,
     MastodonClient,
-    ServerAccess,
     streaming_base,
 )
 
@@ -69,12 +69,12 @@ class MastodonCheckup:
         client = MastodonClient(
             self._server,
             self._token,
-            ServerAccess(),
+            KnownInstance(),
             clock=self._clock,
             make_session=partial(HttpSession, whole_seconds=whole_seconds),
         )
         try:
-            instance = client.access()
+            instance = client.check_access()
             client.page([self._tag], {})
         except SourceError as error:
             yield from self._failed(error, reached)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Self
 
 from tweetdock.core.errors import SettingsError
+from tweetdock.core.times import DAY_MS
 from tweetdock.settings import parse
 from tweetdock.settings.setting import set_by, table_of
 
-_DAY_MS = 86_400_000
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SMALLEST = 10_000
 _ACCEPTED = "off, a size from 10KB such as 100MB, daily (at midnight UTC), or both: 100MB,daily"
@@ -48,7 +48,7 @@ class Rotation:
         if first_ms is None:
             return False
         # Not merely another day: a clock that was set back begins no new file.
-        is_over = self.is_daily and now_ms // _DAY_MS > first_ms // _DAY_MS
+        is_over = self.is_daily and now_ms // DAY_MS > first_ms // DAY_MS
         return is_over or (self.size_bytes is not None and size_bytes >= self.size_bytes)
 
 

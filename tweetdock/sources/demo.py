@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.post import Batch, Feed, Post, Span
+from tweetdock.core.times import MINUTE_MS
 from tweetdock.sources.polling import Pause
 
 SEED = 7
-MINUTE_MS = 60_000
 TALK_MINUTES = 25  # a talk is quiet, its end and the break after it are not
 NIGHT_RATE, DAY_RATE = 4, 16  # posts a minute, before the talks' rhythm and the bursts
 DOORS_OPEN, DOORS_CLOSE = 7, 20  # hours UTC

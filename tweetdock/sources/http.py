@@ -18,9 +18,9 @@ from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.times import YEAR_2020_MS, YEAR_2100_MS, duration, parse_ms
 
 CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 10.0
+READ_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
-ACCEPTED = (200, 201)
+GOOD_STATUSES = (200, 201)
 LARGEST_LINE = 1024 * 1024
 LARGEST_BODY = 8 * 1024 * 1024  # a page of 100 posts with all its fields is about 200 kB
 
@@ -123,7 +123,7 @@ class HttpSession(requests.Session):
         kwargs |= {
             "timeout": (
                 min(CONNECT_SECONDS, self._whole_seconds),
-                min(SILENCE_SECONDS, self._whole_seconds),
+                min(READ_SECONDS, self._whole_seconds),
             ),
             "allow_redirects": False,  # an API does not redirect; a hotel's Wi-Fi does
             "stream": True,
@@ -133,7 +133,7 @@ class HttpSession(requests.Session):
         with self._in_time(host):
             response = super().request(method, url, **kwargs)
             body = _read(response)
-        if response.status_code not in ACCEPTED:
+        if response.status_code not in GOOD_STATUSES:
             raise RefusedError(response.status_code, response.headers, body)
         response.raw = io.BytesIO(body)
         response.content  # noqa: B018 - read and kept now: tweepy closes what it returns

@@ -13,7 +13,8 @@ from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)
 
-LONGEST_SECONDS = 3600.0
+GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
+LONGEST_RESET_SECONDS = 3600.0
 SPELLINGS = ("x-rate-limit", "x-ratelimit")  # X's and Mastodon's
 
 
@@ -63,7 +64,7 @@ class RateLimit:
     def _seconds_left(self, now_ms: int) -> float:
         left = (self.reset_ms - now_ms) / 1000 + 1
         # X's windows last 15 minutes: a reset in the past or far off is no reset.
-        return left if 0 < left <= LONGEST_SECONDS else 0.0
+        return left if 0 < left <= LONGEST_RESET_SECONDS else 0.0
 
 
 def _reset_ms(reset: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import SEAM_MS, Spans
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
 from tweetdock.core.times import clock_time, duration
@@ -16,13 +16,12 @@ HOLE_MS = 30_000  # the whole network is never silent for so long: the host has 
 LEAST_HOLE_MS = 2_000  # nor are hosts ever so even that a shorter silence proves anything
 SILENCE = 30  # nor, by chance, for so many times the mean between events
 ENOUGH = 50  # so many steps show that mean
-REMEMBERED = 2_000
+REMEMBERED_STEPS = 2_000
 LATE_TIP_MS = 8_000  # what stays further behind our clock is not what is usual
 STEADY_MS = 5_000  # a replay comes nearer by more than that
 STEADY_FOR_MS = 60_000  # in that time
-FUTURE_MS = 2_500  # what is later than now by more is wrong, or our clock is
+EVENT_AHEAD_MS = 2_500  # what is later than now by more is wrong, or our clock is
 AGREEING = 8  # so many events in a row are believed rather than our own clock
-SEAM_MS = 2_000
 REWIND_MS = LATE_MS  # events are not quite in order, and hosts' times differ a little
 SKIP_MS = 600_000  # what was seen already and is longer than that is not worth its replay
 CAUGHT_UP_MS = 10_000
@@ -66,7 +65,7 @@ class EventRate:
         self._holes = 0
         self._steps += steps
         self._passed_us += passed_us
-        while self._steps > REMEMBERED:
+        while self._steps > REMEMBERED_STEPS:
             self._steps //= 2
             self._passed_us //= 2
 
@@ -107,7 +106,7 @@ class EventProgress:
 
     def advance(self, times_us: Iterable[int], now_ms: int) -> None:
         """Go on by the times of the next events (Unix microseconds); now_ms: by our clock."""
-        limit = (now_ms + FUTURE_MS) * 1000
+        limit = (now_ms + EVENT_AHEAD_MS) * 1000
         times = iter(times_us)
         if self.reported_ms is None and not self._begin(times, limit):
             return
@@ -140,7 +139,7 @@ class EventProgress:
         """Whether an event may be so dated that came after `before_ms` and before our position."""
         here = self.ask.since_ms if self.reported_ms is None else self._position_us // 1000
         low = min(here, self.ask.since_ms) if before_ms is None else before_ms
-        return low - HOLE_MS <= time_us // 1000 <= min(here + HOLE_MS, now_ms + FUTURE_MS)
+        return low - HOLE_MS <= time_us // 1000 <= min(here + HOLE_MS, now_ms + EVENT_AHEAD_MS)
 
     def steadily_behind_ms(self, now_ms: int) -> int:
         """How far the newest events are behind our clock if they come no nearer; else 0."""

@@ -8,7 +8,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
-from tweetdock.core.times import duration
+from tweetdock.core.times import HOUR_MS, duration
 from tweetdock.retry import backoff
 from tweetdock.sources.bluesky.events import (
     COLLECTION,
@@ -28,8 +28,7 @@ log = logging.getLogger(__name__)
 LAG_MS = 10_000
 LASTING_MS = 60_000  # a connection that held so long was none that fails again and again
 MOST_CORRECTIONS = 3  # of our clock in an hour; with more, hosts may send us round in circles
-HOUR_MS = 3_600_000
-PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
+LIVE_PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
 REPLAYED_PIECE_MS = 10_000  # nor in these, while a replay is under way
 
 
@@ -207,9 +206,8 @@ class Bluesky:
     def _has_new_spans(self, now_ms: int, *, is_behind: bool) -> bool:
         covered_ms = sum(span.until_ms - span.since_ms for span in self._covers)
         was_lost, self._lost = self._lost, self._plan.lost(now_ms, self._progress)
-        return (
-            covered_ms >= (REPLAYED_PIECE_MS if is_behind else PIECE_MS) or was_lost != self._lost
-        )
+        piece_ms = REPLAYED_PIECE_MS if is_behind else LIVE_PIECE_MS
+        return covered_ms >= piece_ms or was_lost != self._lost
 
     def _find(self, found: "_FrameResults", events: list[Event], number: int, now_ms: int) -> None:
         doubtful, self._doubtful = self._doubtful, []

@@ -22,7 +22,7 @@ from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.times import duration
 
 OPEN_SECONDS = 10.0
-ADDRESS_SECONDS = 3.0  # most for an address but the last: some swallow what comes (IPv6)
+ONE_ADDRESS_SECONDS = 3.0  # most for an address but the last: some swallow what comes (IPv6)
 GLANCE_SECONDS = 0.2
 LARGEST = 4 * 1024 * 1024
 LARGEST_ANSWER = 256 * 1024
@@ -269,7 +269,7 @@ def _share(deadline: float, addresses: int) -> float:
     """The deadline for the next of so many addresses."""
     if addresses == 1:
         return deadline
-    return time.monotonic() + min(ADDRESS_SECONDS, _left(deadline) / addresses)
+    return time.monotonic() + min(ONE_ADDRESS_SECONDS, _left(deadline) / addresses)
 
 
 def _left(deadline: float) -> float:

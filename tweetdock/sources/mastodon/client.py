@@ -17,8 +17,7 @@ from tweetdock.sources.polling import RateLimit
 
 log = logging.getLogger(__name__)
 
-SECURE = {"wss": "https", "https": "https"}
-PLAIN = {"ws": "http", "http": "http"}
+OVER_HTTP = {"wss": "https", "https": "https", "ws": "http", "http": "http"}
 LONGEST_VERSION = 60
 ASK_EVERY_MS = 600_000
 TOKENS = "TWEETDOCK_MASTODON_TOKENS"
@@ -73,8 +72,8 @@ def parse_instance(body: bytes) -> Instance:
     feeds = _part(_part(configuration, "timelines_access"), "hashtag_feeds")
     streaming = _part(configuration, "urls").get("streaming")
     return Instance(
-        _access(feeds.get("local")),
-        _access(feeds.get("remote")),
+        _readers(feeds.get("local")),
+        _readers(feeds.get("remote")),
         streaming if isinstance(streaming, str) else "",
         _version(whole),
     )
@@ -88,14 +87,14 @@ def streaming_base(instance: Instance, server: str) -> str | None:
     """
     try:
         url = urlsplit(instance.streaming_url)
-        is_place = bool(url.hostname) and (url.port or True) and url.scheme in {**SECURE, **PLAIN}
+        is_place = bool(url.hostname) and (url.port or True) and url.scheme in OVER_HTTP
     except ValueError:
         is_place = False
     if not is_place or not instance.streaming_url.isascii():
         return server
-    if url.scheme in PLAIN and not server.startswith("http://"):
+    scheme = OVER_HTTP[url.scheme]
+    if scheme == "http" and not server.startswith("http://"):
         return None
-    scheme = {**SECURE, **PLAIN}[url.scheme]
     host = url.netloc.rpartition("@")[2]
     return f"{scheme}://{host}{url.path}".rstrip("/")
 
@@ -110,11 +109,11 @@ def _version(whole: Any) -> str:
     return " ".join(said.split())[:LONGEST_VERSION] if isinstance(said, str) else ""
 
 
-def _access(value: Any) -> str:
+def _readers(value: Any) -> str:
     return value if value in ("authenticated", "disabled") else "public"
 
 
-class ServerAccess:
+class KnownInstance:
     """What a server last said of itself, and whether a token is needed. Used by several threads."""
 
     def __init__(self) -> None:
@@ -140,7 +139,7 @@ class ServerAccess:
         with self._lock:
             self._is_fresh = False
 
-    def known(self, now_ms: int) -> Instance | None:
+    def if_fresh(self, now_ms: int) -> Instance | None:
         """What it said, if it need not be asked again yet."""
         with self._lock:
             is_young = abs(now_ms - self._learned_ms) < ASK_EVERY_MS
@@ -257,14 +256,14 @@ class MastodonClient:
 
     token: a user's, or none. It goes along only where strangers are not let in: what a user is
     shown may be less, for the people and languages that they do not want to see.
-    access: shared by all who ask this server.
+    known: shared by all who ask this server.
     """
 
     def __init__(
         self,
         server: str,
         token: str,
-        access: ServerAccess,
+        known: KnownInstance,
         *,
         clock: Clock,
         make_session: Callable[[], HttpSession] = HttpSession,
@@ -274,7 +273,7 @@ class MastodonClient:
         self.limit: RateLimit | None = None
         self._server = server.rstrip("/")
         self._token = token
-        self._access = access
+        self._known = known
         self._signs = self._was_signed = False
         self._refusals = 0  # in a row, to us as a stranger, where the token was let in
         self._clock = clock
@@ -287,7 +286,7 @@ class MastodonClient:
     @property
     def remark(self) -> str:
         """What the owner should know of what the server shows."""
-        return self._access.remark
+        return self._known.remark
 
     def server_ms(self) -> int | None:
         """The server's time, once it has said so."""
@@ -298,9 +297,9 @@ class MastodonClient:
         self._session.cut()
         self._streaming.cut()
 
-    def access(self) -> Instance:
-        """What the server says of itself; SourceError if it shows us no hashtags at all."""
-        self._access.forget()
+    def check_access(self) -> Instance:
+        """Ask what the server says of itself; SourceError if it shows us no hashtags at all."""
+        self._known.forget()
         try:
             instance = parse_instance(self._get("/api/v2/instance", []).body)
         except RefusedError as refusal:
@@ -315,7 +314,7 @@ class MastodonClient:
         if instance.wants_token and not self._token:
             raise _wants_token(self.host)
         self._signs, self._refusals = instance.wants_token, 0
-        self._access.learn(instance, self._clock.now_ms())
+        self._known.learn(instance, self._clock.now_ms())
         return instance
 
     def page(self, tags: Sequence[str], bounds: Mapping[str, str]) -> TimelinePage:
@@ -327,7 +326,7 @@ class MastodonClient:
             answer = self._get(path, [*params, *bounds.items()])
         except RefusedError as refusal:
             raise self._explain(refusal) from refusal
-        self._access.set_signed(is_signed=self._was_signed)
+        self._known.set_signed(is_signed=self._was_signed)
         page = parse_page(answer.body, answer.at_ms, self.host, keeps_raw=self._keeps_raw)
         moved_ms = self._correct(answer.server_ms, answer.asked_ms)
         return TimelinePage(page, self._clock.now_ms() - answer.lasted_ms, moved_ms)
@@ -348,14 +347,14 @@ class MastodonClient:
 
     def stream(self, tag: str, silence_seconds: float) -> LineStream:
         """Begin to listen to a tag."""
-        instance = self._access.known(self._clock.now_ms()) or self.access()
+        instance = self._known.if_fresh(self._clock.now_ms()) or self.check_access()
         base = streaming_base(instance, self._server)
         if base is None:
             raise SourceError.for_owner(
                 f"{self.host} streams without encryption only, which would give the token"
             )
         place = host_of(base)
-        if place != self.host and self._access.is_new_place(place):
+        if place != self.host and self._known.is_new_place(place):
             log.info("%s streams from %s, which is sent its token too", self.host, place)
         asked_ms = self._clock.now_ms()
         try:
@@ -378,7 +377,7 @@ class MastodonClient:
             if refusal.status not in ABOUT_ACCESS or not self._token or self._was_signed:
                 raise
             answer = self._ask(path, params, signs=True)
-            # Some let no stranger in and do not say so; that is tried again at the next access().
+            # Some let no stranger in and do not say so; that is tried again when access is checked.
             self._refusals += 1
             self._signs = self._refusals >= REFUSALS_THAT_TELL
         else:

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 FORGET_EVERY_MS = 60_000
 SILENCE_SECONDS = 40.0  # there is a heartbeat about every 15 s
-STEADY_MS = 60_000  # a connection that ends sooner than that has not worked
-FIRST_SECONDS, CAP_SECONDS = 1.0, 60.0
+LASTING_MS = 60_000  # a connection that ends sooner than that has not worked
+RECONNECT_SECONDS, RECONNECT_CAP_SECONDS = 1.0, 60.0
 
 
 class Event(NamedTuple):
@@ -166,7 +166,7 @@ class TagStream:
         self._lines: LineStream | None = None
         self._events = EventDecoder()
         self._opened_ms = 0
-        self._delays = backoff(FIRST_SECONDS, CAP_SECONDS)
+        self._delays = backoff(RECONNECT_SECONDS, RECONNECT_CAP_SECONDS)
         self._unreadable: Counter[str] = Counter()
 
     def poll(self) -> Iterator[Batch]:
@@ -204,8 +204,8 @@ class TagStream:
         self._lines = None
 
     def _delay(self) -> float:
-        if self._clock.now_ms() - self._opened_ms >= STEADY_MS:
-            self._delays = backoff(FIRST_SECONDS, CAP_SECONDS)
+        if self._clock.now_ms() - self._opened_ms >= LASTING_MS:
+            self._delays = backoff(RECONNECT_SECONDS, RECONNECT_CAP_SECONDS)
         return next(self._delays)
 
     def _batch(self, events: list[Event]) -> Batch:

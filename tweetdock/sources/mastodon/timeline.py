@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import SEAM_MS, Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Removal, Span, feed_name
@@ -16,8 +16,8 @@ from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.client import (
     ASK_EVERY_MS,
+    KnownInstance,
     MastodonClient,
-    ServerAccess,
     TimelinePage,
 )
 from tweetdock.sources.mastodon.posts import (
@@ -28,7 +28,7 @@ from tweetdock.sources.mastodon.posts import (
     moment_of,
 )
 from tweetdock.sources.mastodon.stream import SILENCE_SECONDS, Statuses, TagStream
-from tweetdock.sources.polling import Pause, Source
+from tweetdock.sources.polling import GRACE_MS, Pause, Source
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,6 @@ SETTLE_MS = 5_000
 # a minute, nearly all of it in ten (a server in trouble is tried again), the rest now and then.
 LOOK_BACK_MS = 60_000
 LOOK_BACKS_MS = ((60_000, 600_000), (900_000, None))  # how often, and how far; None: the window
-SEAM_MS = 2_000
 MOST_PAGES = 1_000  # 40,000 posts; a server that sends more has no end
 MOST_ASKS = 50
 MOST_CHECKS = 10  # a page; each costs a request
@@ -47,7 +46,6 @@ SOURCE = "mastodon"
 # and says nothing of the rest.
 TAGS_A_REQUEST = 4
 STREAMED_POLL_SECONDS = 60.0  # while posts come by stream, the timeline fills and looks back
-GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
 # By a clock further off than this a post would get a wrong moment, and what is new not be read.
 TOLERATED_MS = 30_000
 # Answers in a row that must agree before another time is believed: a server may have two clocks.
@@ -378,7 +376,7 @@ class TagTimeline:
         if not at_once and known_ms is not None and known_ms <= now_ms < known_ms + ASK_EVERY_MS:
             return
         self._accessed_ms = None
-        self._client.access()
+        self._client.check_access()
         self._accessed_ms = self._clock.now_ms()
 
     def _read(
@@ -511,7 +509,7 @@ def make_mastodon(
             MastodonClient,
             server,
             token,
-            ServerAccess(),
+            KnownInstance(),
             make_session=make_session,
             keeps_raw=keeps_raw,
         )

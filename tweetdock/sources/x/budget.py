@@ -10,29 +10,23 @@ from typing import NamedTuple
 
 from tweetdock.core.errors import SourceError
 from tweetdock.core.fingerprints import Fingerprints, fingerprint, salted
-from tweetdock.core.times import clock_time, rfc3339
+from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS, clock_time, rfc3339
 from tweetdock.sources.x.posts import snowflake_ms
 
 NANO = 1_000_000_000  # money is whole billionths of a dollar: sums must come out even
-MINUTE_MS = 60_000
-HOUR_MS = 3_600_000
-DAY_MS = 86_400_000
 LEAST_MS = 600_000  # what is known of less time tells no rate
 
 # https://docs.x.com/x-api/getting-started/pricing
-COUNTS_USD = 0.005  # a question for counts, whatever the answer
+COUNTS_PRICE = round(0.005 * NANO)  # of a question for counts, whatever the answer
 LARGEST_PAGE = 100
 LEAST_PAGE = 10  # X takes no smaller one
 COUNTING_SHARE = 0.1
 COUNTING_MS = 60_000  # more often than once in that time nobody counts
 
 NEAR_MS = 5_000  # so close to midnight X may already, or still, live on the other day
-LONGEST_SECONDS = 900.0  # the clock may be found wrong meanwhile
+LONGEST_REST_SECONDS = 900.0  # the clock may be found wrong meanwhile
 
 PIECES = 1000  # of a stream, the last ones, whose sizes are remembered
-
-
-COUNTS = round(COUNTS_USD * NANO)
 _PLAIN = salted(b"")
 
 
@@ -185,7 +179,7 @@ class Budget:
             if now_ms < self._stream_spent_until_ms <= midnight_ms:
                 raise BudgetError(
                     "X's budget for today is too far spent for its stream; it goes on at 00:00 UTC",
-                    retry_after=min(LONGEST_SECONDS, (midnight_ms - now_ms) / 1000 + 1),
+                    retry_after=min(LONGEST_REST_SECONDS, (midnight_ms - now_ms) / 1000 + 1),
                     by_choice=True,
                 )
 
@@ -263,7 +257,7 @@ class Budget:
         with self._lock:
             for day in self._near(now_ms):
                 day.counts += 1
-            self._rate.note(COUNTS, now_ms, now_ms)
+            self._rate.note(COUNTS_PRICE, now_ms, now_ms)
 
     def counts_left(self, now_ms: int) -> int:
         """How many questions for counts the day's money still buys; 0 if none is kept for it."""
@@ -271,9 +265,9 @@ class Budget:
             if self._limit is None or self._closed:
                 return 0
             days = self._near(now_ms)
-            kept = [self._counting - day.counts * COUNTS for day in days]
+            kept = [self._counting - day.counts * COUNTS_PRICE for day in days]
             left = [self._limit - self._cost(day) - self._held(day) * self._price for day in days]
-            return max(0, min(kept + left) // COUNTS)
+            return max(0, min(kept + left) // COUNTS_PRICE)
 
     def billed(self, now_ms: int) -> Bill:
         """The bill for the UTC day of that moment: today or yesterday."""
@@ -285,7 +279,7 @@ class Budget:
     def cost_usd(self, now_ms: int) -> float:
         """What the UTC day of that moment has cost."""
         posts, counts = self.billed(now_ms)
-        return (posts * self._price + counts * COUNTS) / NANO
+        return (posts * self._price + counts * COUNTS_PRICE) / NANO
 
     def remark(self, now_ms: int) -> str:
         """What today has cost and will have cost by midnight; empty while it has cost nothing.
@@ -305,12 +299,12 @@ class Budget:
 
     def _check(self, now_ms: int) -> None:
         if self._closed and self.is_limited:
-            raise BudgetError(self._closed, retry_after=LONGEST_SECONDS, by_choice=True)
+            raise BudgetError(self._closed, retry_after=LONGEST_REST_SECONDS, by_choice=True)
         left = self._posts_left(now_ms)
         if left is None or left >= LEAST_PAGE:
             return
         midnight_ms = (_day(now_ms - NEAR_MS) + 1) * DAY_MS
-        seconds = min(LONGEST_SECONDS, (midnight_ms + NEAR_MS - now_ms) / 1000 + 1)
+        seconds = min(LONGEST_REST_SECONDS, (midnight_ms + NEAR_MS - now_ms) / 1000 + 1)
         if any(allowance.lost_ms is None for allowance in self._allowances):
             seconds = min(seconds, 5.0)  # what is under way may cost less than it could
         else:
@@ -340,13 +334,13 @@ class Budget:
         return max(0, min(0 if day.is_closed else self._left(day, now_ms) for day in near))
 
     def _left(self, day: _Day, now_ms: int) -> int:
-        questions = (DAY_MS - now_ms % DAY_MS) // COUNTING_MS * COUNTS
-        kept = max(0, min(self._counting - day.counts * COUNTS, questions))
+        questions = (DAY_MS - now_ms % DAY_MS) // COUNTING_MS * COUNTS_PRICE
+        kept = max(0, min(self._counting - day.counts * COUNTS_PRICE, questions))
         left = (self._limit or 0) - self._cost(day) - kept
         return left // self._price - self._held(day)
 
     def _cost(self, day: _Day) -> int:
-        return day.posts * self._price + day.counts * COUNTS
+        return day.posts * self._price + day.counts * COUNTS_PRICE
 
     def _held(self, day: _Day) -> int:
         return sum(

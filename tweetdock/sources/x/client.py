@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 PORTAL = "X's address leads elsewhere: is the login page of a Wi-Fi in the way?"
 TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
-SEARCH, COUNTS = "search", "counts"
+SEARCH_ENDPOINT, COUNTS_ENDPOINT = "search", "counts"
 LARGEST_ID = (1 << 63) - 1
 MOST_LOST = 100
 # No expansions: what is sent along may be billed too.
@@ -195,7 +195,7 @@ class XClient:
     @property
     def limit(self) -> RateLimit | None:
         """How many searches are left, by X's last answer."""
-        return self._limits.get(SEARCH)
+        return self._limits.get(SEARCH_ENDPOINT)
 
     def server_ms(self) -> int | None:
         """X's time, once it has said so."""
@@ -210,16 +210,16 @@ class XClient:
 
         BudgetError if the day's money does not buy a page; one is never larger than it buys.
         """
-        self._spare_limit(SEARCH)
+        self._spare_limit(SEARCH_ENDPOINT)
         with self._allowed(request.since_ms) as allowance:
             search = partial(self._search, query, request, token, allowance.size)
-            response, asked_ms = self._exchange(SEARCH, search)
+            response, asked_ms = self._exchange(SEARCH_ENDPOINT, search)
             lasted_ms = self._clock.now_ms() - asked_ms
             # Whoever sends a page of posts is X, and not a portal with a clock of its own.
             server_ms = date_ms(response.headers)
             at_ms = self._clock.now_ms() if server_ms is None else server_ms
             page = parse_page(response.content, at_ms, keeps_raw=self._keeps_raw)
-        was_moved = self._note_answer(SEARCH, response, server_ms, asked_ms)
+        was_moved = self._note_answer(SEARCH_ENDPOINT, response, server_ms, asked_ms)
         self._note_unreadable(page)
         billed = self._budget.charge(
             (f"x:{number}" for number in page.ids),
@@ -238,7 +238,7 @@ class XClient:
 
     def count(self, query: str, span: Span) -> int:
         """How many posts there were by X's counts; errors as by `search`."""
-        self._spare_limit(COUNTS)
+        self._spare_limit(COUNTS_ENDPOINT)
         # Whole minutes only: X would give a part of one as if that were its minute.
         count = partial(
             self._client.get_recent_tweets_count,
@@ -248,30 +248,30 @@ class XClient:
             end_time=_moment(span.until_ms),
         )
         try:
-            response, asked_ms = self._exchange(COUNTS, count)
+            response, asked_ms = self._exchange(COUNTS_ENDPOINT, count)
         except SourceError as error:
             if _may_have_come(error):
                 self._budget.counted(self._clock.now_ms())
             raise
         self._budget.counted(self._clock.now_ms())
         number = posts_in(response.content, span)
-        if self._note_answer(COUNTS, response, date_ms(response.headers), asked_ms):
+        if self._note_answer(COUNTS_ENDPOINT, response, date_ms(response.headers), asked_ms):
             raise SourceError("this machine's clock was off", retry_after=1.0)
         return number
 
     def ask_time(self, query: str) -> None:
         """Let X say what time it is, by a search that can find nothing: that costs nothing."""
         request = SearchRequest(since_ms=0, since_id=LARGEST_ID)
-        self._spare_limit(SEARCH)
+        self._spare_limit(SEARCH_ENDPOINT)
         try:
             search = partial(self._search, query, request, None, LEAST_PAGE)
-            response, asked_ms = self._exchange(SEARCH, search)
+            response, asked_ms = self._exchange(SEARCH_ENDPOINT, search)
         except RefusedError as refusal:
             if refusal.status != 400:  # it may not like such an id, but has said the time
                 raise
         else:
             parse_page(response.content, asked_ms)
-            self._note_answer(SEARCH, response, date_ms(response.headers), asked_ms)
+            self._note_answer(SEARCH_ENDPOINT, response, date_ms(response.headers), asked_ms)
 
     @contextmanager
     def _allowed(self, since_ms: int) -> Iterator[Allowance]:

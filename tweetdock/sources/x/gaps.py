@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import SEAM_MS, Spans
 from tweetdock.core.post import Span
-from tweetdock.sources.x.plan import INDEX_LAG_MS, SEAM_MS, SearchRequest
+from tweetdock.sources.x.plan import INDEX_LAG_MS, SearchRequest
 
 # Posts of the last minute may have been on their way when a stream broke. That is more than the
 # gauge is told to wait for (LATENCY_MS): what is later still comes, but not once it has broken.

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import SEAM_MS, Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
@@ -14,7 +14,6 @@ from tweetdock.sources.x.posts import PostPage, since_id_for, snowflake_ms
 # X's search answers for "30 seconds before the time of query", and so do its counts by default.
 INDEX_LAG_MS = 30_000
 LOOK_BACK_EVERY_MS = 60_000
-SEAM_MS = 2_000
 FUTURE_MS = 60_000  # no clock of X's is further ahead than that
 PATIENCE_PAGES = 5  # pages that lead on without leading further back
 

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple, NoReturn
 
 from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Post, Raw, Removal, Span, one_line
-from tweetdock.core.times import parse_ms
+from tweetdock.core.times import DAY_MS, parse_ms
 from tweetdock.settings.x_query import normal
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
-DAY_MS = 86_400_000
 LARGEST_COUNT = 10**12  # more posts than anybody will write in a week
 _NO_COUNTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 _DATA, _RULES = '{"data":{', '"matching_rules":'

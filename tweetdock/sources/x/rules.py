@@ -17,9 +17,9 @@ RULES_AT_ONCE = 25  # of 1,000 characters at the most, that is a small request
 USD_A_USER = 0.010  # https://docs.x.com/x-api/getting-started/pricing
 POSTS_A_USER = 2  # as the budget counts, which knows posts
 OLD_MS = 7 * 86_400_000
-LARGEST_PAGE = 1000
-MOST_PAGES = 50
-NAME = re.compile(r"[A-Za-z0-9_]{1,20}")  # 15 today, and some are older
+MOST_USERS_A_PAGE = 1000
+MOST_USER_PAGES = 50
+USER_NAME = re.compile(r"[A-Za-z0-9_]{1,20}")  # 15 today, and some are older
 FOLLOWING = "following"
 
 
@@ -142,7 +142,7 @@ def parse_follow(words: Iterable[str]) -> Follow:
     lists: list[str] = []
     for word in words:
         name, _, what = word.removeprefix("@").partition(":")
-        if not NAME.fullmatch(name) or what not in ("", FOLLOWING):
+        if not USER_NAME.fullmatch(name) or what not in ("", FOLLOWING):
             raise SourceError.for_owner(f"no account on X: {word!r:.80}")
         (lists if what else accounts).append(name)
     return Follow(tuple(dict.fromkeys(accounts)), tuple(dict.fromkeys(lists)))
@@ -174,7 +174,7 @@ class Followed:
         """What `dump` gave; None if it is none."""
         match entry:
             case [str(of), int(read_ms), str(names)] if 0 <= read_ms < 1 << 60:
-                return cls(of, read_ms, tuple(n for n in names.split() if NAME.fullmatch(n)))
+                return cls(of, read_ms, tuple(n for n in names.split() if USER_NAME.fullmatch(n)))
         return None
 
 
@@ -220,7 +220,7 @@ class FollowLists:
         while self._page(begun, now_ms):
             pass
         del self._begun[name]
-        return Followed(name, now_ms, tuple(n for n in begun.names if NAME.fullmatch(n)))
+        return Followed(name, now_ms, tuple(n for n in begun.names if USER_NAME.fullmatch(n)))
 
     def _identity(self, name: str, now_ms: int) -> str:
         found = self._pay(lambda _: self._users.user(name), 1, now_ms).get("data")
@@ -233,7 +233,7 @@ class FollowLists:
         """Read one page more; whether there is another one."""
         answer = self._pay(
             lambda most: self._users.following(begun.identity, begun.token, most),
-            LARGEST_PAGE,
+            MOST_USERS_A_PAGE,
             now_ms,
         )
         begun.names += [e["username"] for e in _users(answer) if isinstance(e.get("username"), str)]
@@ -243,7 +243,7 @@ class FollowLists:
             return False
         begun.tokens.add(token)
         begun.token = token
-        return len(begun.tokens) < MOST_PAGES
+        return len(begun.tokens) < MOST_USER_PAGES
 
     def _pay(self, ask: Callable[[int], bytes], most: int, now_ms: int) -> dict[str, Any]:
         """An answer with so many users at the most, fewer if the day's money buys fewer."""

@@ -9,16 +9,15 @@ from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Span, Tally
-from tweetdock.core.times import duration
+from tweetdock.core.times import DAY_MS, MINUTE_MS, duration
 from tweetdock.sources.http import WHOLE_SECONDS
-from tweetdock.sources.polling import Pause
-from tweetdock.sources.x.budget import COUNTING_MS, DAY_MS, MINUTE_MS, Budget, BudgetError
+from tweetdock.sources.polling import GRACE_MS, Pause
+from tweetdock.sources.x.budget import COUNTING_MS, Budget, BudgetError
 from tweetdock.sources.x.client import Credentials, XClient, explain
 from tweetdock.sources.x.plan import INDEX_LAG_MS, LOOK_BACK_EVERY_MS, Search, SearchPlan
 
 log = logging.getLogger(__name__)
 
-GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
 OUTAGE_MS = 60_000  # one lost answer is none yet
 
 T = TypeVar("T")

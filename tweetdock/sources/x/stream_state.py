@@ -12,7 +12,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
-from tweetdock.core.times import duration
+from tweetdock.core.times import DAY_MS, duration
 from tweetdock.settings.x_query import Queries, build_queries
 from tweetdock.sources.http import date_ms
 from tweetdock.sources.x.gaps import Gaps, Work
@@ -26,7 +26,6 @@ LASTING_MS = 20_000
 NETWORK_STEP, NETWORK_CAP = 0.25, 16.0
 LIMIT_FIRST, LIMIT_CAP = 60.0, 960.0
 
-DAY_MS = 86_400_000
 RULES_SETTLE_MS = 30_000  # a rule holds after about 20 s
 CHECK_MS = 60_000  # X allows 450 checks in 15 min
 MOST_SEARCHES = 300  # that X's 450 in 15 min read every minute, and a gap besides
