@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_GRADES = frozenset(Grade)
+
 
 def make_keeper(
     settings: Settings,
@@ -73,9 +75,6 @@ def _make_closed_files_thread(settings: Settings, path: Path) -> ClosedFilesThre
     return ClosedFilesThread(closed_files, settings.keep.archive_keep, OffloadJob(make))
 
 
-GRADES = frozenset(Grade)
-
-
 def make_board(
     settings: Settings,
     *,
@@ -108,7 +107,7 @@ def make_past(kept: Iterable[HistoryRow]) -> Past:
 
     def moments() -> Iterator[Moment]:
         for row in kept:
-            if row.grade in GRADES:
+            if row.grade in _GRADES:
                 yield Moment(row.at_ms, row.posts, row.authors, Grade(row.grade))
 
     return Past(moments())

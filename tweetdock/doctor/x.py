@@ -26,7 +26,6 @@ from tweetdock.settings.x_query import (
     LONGEST_QUERY,
     LONGEST_QUERY_OF_ANY_PLAN,
     build_queries,
-    build_query,
 )
 from tweetdock.sources.choice import make_budget
 from tweetdock.sources.http import date_ms
@@ -295,7 +294,7 @@ class XCheckup:
 
 def _query_of(settings: Settings) -> str:
     if settings.x.query or settings.hashtags:
-        return settings.x.query or build_query(settings.hashtags)
+        return settings.x.query_for(settings.hashtags)
     names = [name.removeprefix("@").partition(":")[0] for name in settings.x.follow]
     return build_queries((), names[:1]).searches[0]
 

@@ -16,7 +16,6 @@ from tweetdock.settings.gauge import Settings
 
 ENV_FILE = ".env"  # in the folder where TweetDock is started
 
-
 # A line as dotenv reads it; `=` takes no blanks before a comment, which is none without them.
 _LINE = re.compile(
     r"""

@@ -73,6 +73,10 @@ class XSettings:
         "what a UTC day may cost at X; reading stops before it costs more",
     )
 
+    def query_for(self, hashtags: tuple[str, ...]) -> str:
+        """What X's search is asked: the owner's own query, or one for the hashtags."""
+        return self.query or build_query(hashtags)
+
     def problems(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
         """What of it does not go together, for the sources asked."""
         # A demo replaces the sources, and ignores the other settings.
@@ -82,7 +86,7 @@ class XSettings:
             yield from self._problems_at_x(hashtags, sources)
 
     def _problems_at_x(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
-        query = self.query or build_query(hashtags)
+        query = self.query_for(hashtags)
         limit = LONGEST_QUERY_OF_ANY_PLAN if self.query else LONGEST_QUERY
         if len(query) > limit:
             name = "TWEETDOCK_X_QUERY" if self.query else "TWEETDOCK_HASHTAGS"

@@ -10,7 +10,6 @@ from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import COUNTS, feed_name
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import X_API_URL, called, host_of, replayed_file
-from tweetdock.settings.x_query import build_query
 from tweetdock.sources.polling import Source
 from tweetdock.sources.recordings import Text
 from tweetdock.sources.x.budget import COUNTING_SHARE, Bill, Budget
@@ -33,7 +32,7 @@ def _subjects(name: str, feed: str, settings: Settings) -> Iterator[tuple[str, s
         for server in settings.networks.mastodon:
             yield feed_name(name, host_of(server)), f"{tags} at {servers}"
         return
-    query = settings.x.query or build_query(settings.hashtags)
+    query = settings.x.query_for(settings.hashtags)
     followed = " ".join(settings.x.follow)
     queries = {"x": query, "x-stream": f"{query} {followed}".strip()}
     yield feed, _at(settings, queries[name]) if name in queries else tags
@@ -125,7 +124,7 @@ def _make_x(settings: Settings, clock: Clock, bookmark: Bookmark, budget: Budget
     from tweetdock.sources.x.search import XSearch  # noqa: PLC0415
 
     return XSearch(
-        settings.x.query or build_query(settings.hashtags),
+        settings.x.query_for(settings.hashtags),
         credentials_of(settings),
         clock=clock,
         api_url=settings.x.api_url,

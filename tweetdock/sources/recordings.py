@@ -17,6 +17,9 @@ from tweetdock.sources.x.posts import snowflake_ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+Text = bytes | TornError  # a line of a file, with or without its end; or a damaged place
+Entry = Post | PostError | TornError | None
+
 LARGEST_DOCUMENT = 8 << 20  # bytes: of a file that is one JSON document over many lines
 _BLANK = {b"", b"[", b"]"}  # brackets alone hold together an array with an entry a line
 # What the streaming API of Twitter's version 1.1 sent beside posts:
@@ -86,10 +89,6 @@ class Recording:
         row = self._rows[number]
         key = self._keys[self._ends[row] : self._ends[row + 1]].decode("utf-8", "surrogatepass")
         return Post(key, self._name_of[self._authors[row]], self.times[number])
-
-
-Text = bytes | TornError  # a line of a file, with or without its end; or a damaged place
-Entry = Post | PostError | TornError | None
 
 
 class RecordingSummary:
