@@ -53,7 +53,7 @@ def test_its_hour_goes_on(folder: Path) -> None:
     shown = json.loads(json.dumps(gauge.read(NOW_MS).as_json()))
     assert shown == json.loads((folder / "reading.json").read_text())
     assert keeper.bookmark("x") == Bookmark("100", (SEEN,))
-    assert keeper.bills == {"2026-09-21": {"x": Spent(2, 100)}}
+    assert keeper.spent == {"2026-09-21": {"x": Spent(2, 100)}}
     assert keeper.state is not None
     assert keeper.state.angles == (120.0, 30.5)
     minute = HistoryRow("minute", NOON_MS + 40_000, 80, 17, "exact", 3600.0, "#dockercon")

@@ -206,12 +206,12 @@ def test_a_guest_knows_what_was_spent(tmp_path: Path) -> None:
     """A budget beside a gauge at work began afresh: together they spent twice as much."""
     with house(tmp_path) as owner:
         assert not owner.keeper.is_guest
-        assert owner.keeper.bills == {}
+        assert owner.keeper.spent == {}
         owner.hear(1, 2)
         owner.turn()
         with house(tmp_path, is_guest=True) as guest:
             assert guest.keeper.is_guest
-            assert guest.keeper.bills == {"2026-09-21": {"x": Spent(1, 2)}}
+            assert guest.keeper.spent == {"2026-09-21": {"x": Spent(1, 2)}}
     with house(tmp_path, is_guest=True) as alone:  # no guest where nobody else is
         assert not alone.keeper.is_guest
 
@@ -225,7 +225,7 @@ def test_what_was_spent_is_known_whatever_this_machine_says_which_day_it_is(
         one.turn()
     for days in (-300, 0, 1, 9):
         with house(tmp_path, NOON + days * 24 * HOUR) as wrong:
-            assert wrong.keeper.bills == {"2026-09-21": {"x": Spent(1, 2)}}
+            assert wrong.keeper.spent == {"2026-09-21": {"x": Spent(1, 2)}}
 
 
 @pytest.mark.parametrize(
@@ -242,15 +242,15 @@ def test_bills_that_make_no_sense_do_not_keep_a_gauge_from_its_work(
             db.execute(change)
             db.commit()
         with house(tmp_path, is_guest=True) as guest:
-            assert guest.keeper.bills == {}
+            assert guest.keeper.spent == {}
         assert not list(tmp_path.glob("*.damaged-*"))
     with house(tmp_path) as again:
-        assert again.keeper.bills == {}
+        assert again.keeper.spent == {}
         again.hear(1, 2)
         again.turn()
     assert len(list(tmp_path.glob("state.db.damaged-*"))) == 1
     with house(tmp_path) as healed:
-        assert healed.keeper.bills == {"2026-09-21": {"x": Spent(1, 2)}}
+        assert healed.keeper.spent == {"2026-09-21": {"x": Spent(1, 2)}}
 
 
 def test_only_the_needles_are_saved_until_a_source_has_spoken(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class Daemon:
             self._angles: Callable[[], tuple[float, ...]] = lambda: state.angles if state else ()
             self._clock = Clock(time.time, time.monotonic, saved_ms, settings.networks.speed)
             now_ms = self._clock.now_ms()
-            budget = make_budget(settings, self._keeper.bills, is_guest=self._keeper.is_guest)
+            budget = make_budget(settings, self._keeper.spent, is_guest=self._keeper.is_guest)
             self._sources = make_sources(
                 settings,
                 clock=self._clock,

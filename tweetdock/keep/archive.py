@@ -264,8 +264,29 @@ class Archive:
         return stat and ArchivePosition(str(self._path), stat.st_ino, stat.st_size)
 
     def recent(self, position: ArchivePosition | None, since_ms: int) -> Iterator[str]:
-        """The versions of the lines after `position`; of those since then if that is gone."""
-        return recent(self._closed_files, position, since_ms)
+        """The versions of all lines on disk that were written after `position`.
+
+        If that is in none of the files any more, those of the lines that were received at
+        `since_ms` or later. No more is read than that takes: each file from its end, the newest
+        first. A file that cannot be read is passed over.
+        """
+        paths = _newest_first(self._closed_files)
+        known = None
+        if position and position.path == str(self._path):
+            known = _find(position, paths)
+        for path in paths:
+            is_enough = path == known
+            # Logrotate may remove it meanwhile; and before the first post there is none.
+            try:
+                with suppress(FileNotFoundError), bytes_of(path) as buffer:
+                    if position and known:
+                        yield from _after(buffer, position.size if path == known else 0)
+                    else:
+                        is_enough = yield from _since(buffer, since_ms)
+            except OSError as error:
+                _warn(path, error)
+            if is_enough:
+                return
 
     def close(self, now_ms: int) -> None:
         """Write what waits, also past the disk's cache, and close the file."""
@@ -398,35 +419,6 @@ class Archive:
         if self._dropped:
             log.error("archive: %d posts were not archived, nor noted as seen", self._dropped)
             self._dropped = 0
-
-
-def recent(
-    closed_files: ClosedFiles, position: ArchivePosition | None, since_ms: int
-) -> Iterator[str]:
-    """The versions of all lines on disk that were written after `position`.
-
-    If that is in none of the files any more, those of the lines that were received at `since_ms`
-    or later. No more is read than that takes: each file from its end, the newest first. A file
-    that cannot be read is passed over.
-    """
-    paths = _newest_first(closed_files)
-    known = _find(position, paths) if position and position.path == str(closed_files.path) else None
-    for path in paths:
-        # Logrotate may remove it meanwhile; and before the first post there is none.
-        try:
-            with bytes_of(path) as buffer:
-                if position and known:
-                    yield from _after(buffer, position.size if path == known else 0)
-                    is_enough = path == known
-                else:
-                    is_enough = yield from _since(buffer, since_ms)
-        except FileNotFoundError:
-            is_enough = path == known
-        except OSError as error:
-            _warn(path, error)
-            is_enough = path == known
-        if is_enough:
-            return
 
 
 def _newest_first(closed_files: ClosedFiles) -> list[Path]:

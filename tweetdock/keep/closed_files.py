@@ -1,4 +1,4 @@
-"""The files of one archive in their folder: the open one, and those that were closed."""
+"""The closed files of an archive: their names, what each contains, and what is done with them."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".manifest.json"
+MANIFEST_SUFFIX = ".manifest.json"
 FIRST_SECONDS = 5.0
 CAP_SECONDS = 600.0
 
@@ -44,7 +44,7 @@ def is_untouched(path: Path, stat: os.stat_result) -> bool:
 
 def manifest_path(path: Path) -> Path:
     """Where the manifest of a file is kept."""
-    return path.with_name(path.name + SUFFIX)
+    return path.with_name(path.name + MANIFEST_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,14 +157,14 @@ class ClosedFiles:
 
     Of `tweets.jsonl.gz`, closed ones are named `tweets-20261121T065536Z.jsonl.gz`, by us or by
     logrotate with `dateext` and `extension`, or as a plain logrotate does: `tweets.jsonl.gz.1`,
-    `tweets.jsonl.gz-20261121`.
+    `tweets.jsonl.gz-20261121`. stem: what all names begin with, as `tweets`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._suffix = "".join(path.suffixes[-2:])
-        self._stem = path.name.removesuffix(self._suffix)
-        name, stem, suffix = map(re.escape, (path.name, self._stem, self._suffix))
+        self.stem = path.name.removesuffix(self._suffix)
+        name, stem, suffix = map(re.escape, (path.name, self.stem, self._suffix))
         self._refused: frozenset[str] = frozenset()
         self._closed_name = re.compile(rf"{stem}{_STAMP}{suffix}|{name}({_STAMP}|\.[0-9]+)")
 
@@ -198,7 +198,7 @@ class ClosedFiles:
         stamp = f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%dT%H%M%SZ}"
         for number in count():
             more = f"-{number}" if number else ""
-            path = self.path.with_name(f"{self._stem}-{stamp}{more}{self._suffix}")
+            path = self.path.with_name(f"{self.stem}-{stamp}{more}{self._suffix}")
             if not os.path.lexists(path):
                 return path
         raise AssertionError
@@ -219,8 +219,8 @@ class ClosedFiles:
         failure: OSError | None = None
         names = {entry.name for entry in self._entries()}
         for found in names:
-            name, _, _ = found.partition(SUFFIX)
-            if not found.endswith((SUFFIX, f"{SUFFIX}.tmp")) or name in names:
+            name, _, _ = found.partition(MANIFEST_SUFFIX)
+            if not found.endswith((MANIFEST_SUFFIX, f"{MANIFEST_SUFFIX}.tmp")) or name in names:
                 continue
             if self._closed_name.fullmatch(name):
                 try:

@@ -36,7 +36,11 @@ class Keeper:
     then the gauge runs from memory.
 
     subjects: by feed, what it is asked for. archive: opens it; None if there is none.
-    is_guest: where another TweetDock owns the state, go on from it and keep nothing.
+    is_guest: where another TweetDock owns the state, go on from it and keep nothing; then
+    whether that is so.
+    state: as it was loaded, then as it was to be saved last; None if there is nothing.
+    spent: what was asked, by UTC day and source, up to the start. Of all days that are kept: which
+    one is today, this machine's clock may not know.
     Raises UnavailableError if another TweetDock owns the state and this one is no guest, or if
     the archive cannot be had.
     """
@@ -61,16 +65,16 @@ class Keeper:
         self._lock: Lock | None = None
         self._store: Store | None = None
         self._keeps_nothing = not settings.is_live
-        self._is_guest = False
+        self.is_guest = False
         self._is_behind = False  # the file lacks more than what is collected below
         self._marks: list[SourceMark] = []
         self._rows: deque[HistoryRow] = deque(maxlen=MOST_ROWS)
-        self._spent: defaultdict[tuple[str, str], Spent] = defaultdict(lambda: Spent(0, 0))
+        self._new_spent: defaultdict[tuple[str, str], Spent] = defaultdict(lambda: Spent(0, 0))
         self._has_heard = self._has_changes = False
         self._next_save = monotonic()
-        self.state = None if self._keeps_nothing else self._recall(is_guest=is_guest)
+        self.state = None if self._keeps_nothing else self._load(is_guest=is_guest)
         self._cursors = dict(self.state.cursors) if self.state else {}
-        self._bills = self.state.spent if self.state else {}
+        self.spent = self.state.spent if self.state else {}
         self._salt = self.state.saved.salt if self.state else os.urandom(16)
         self._archive = None if archive is None or self._keeps_nothing else archive()
 
@@ -100,19 +104,6 @@ class Keeper:
         seen = self.state.saved.seen.get(feed) if self.state else None
         return Bookmark(self._cursors[feed], seen.spans) if seen else Bookmark()
 
-    @property
-    def is_guest(self) -> bool:
-        """Whether another TweetDock owns the state, so that nothing is noted of what is spent."""
-        return self._is_guest
-
-    @property
-    def bills(self) -> Mapping[str, Mapping[str, Spent]]:
-        """What was asked, by UTC day and source, up to the last save.
-
-        Of all days that are kept: which one is today, this machine's clock may not know.
-        """
-        return self._bills
-
     def recall_again(self) -> Iterable[SourceMark] | None:
         """The marks as they were saved, for a gauge that a wrong clock has made forget them.
 
@@ -120,10 +111,8 @@ class Keeper:
         """
         if self.state is None or self._has_heard:
             return ()
-        with suppress(StateError), closing(self._open_store(reads_only=True)) as store:
-            state = store.load()
-            return state.saved.marks if state else None
-        return None
+        state = self._read()
+        return state.saved.marks if state else None
 
     def recall_archive(self, gauge: Gauge, now_ms: int) -> None:
         """Let `gauge` know what the archive has received since the last save."""
@@ -170,9 +159,9 @@ class Keeper:
 
     def _note_spent(self, batch: Batch, now_ms: int) -> None:
         of = _day(now_ms), batch.source if batch.tally is None else COUNTS
-        requests, posts = self._spent[of]
+        requests, posts = self._new_spent[of]
         read = len(batch.posts) + len(batch.unreadable) if batch.billed is None else batch.billed
-        self._spent[of] = Spent(requests + 1, posts + read)
+        self._new_spent[of] = Spent(requests + 1, posts + read)
 
     def turn(self, gauge: Gauge, reading: Reading, angles: Sequence[float]) -> None:
         """Do what is due, once in each turn of the loop."""
@@ -214,7 +203,7 @@ class Keeper:
         try:
             store = self._store or self._open()
             marks = gauge.marks() if self._is_behind else self._marks
-            changes = StateChanges(marks, self._rows, self._spent, is_whole=self._is_behind)
+            changes = StateChanges(marks, self._rows, self._new_spent, is_whole=self._is_behind)
             store.save(state, changes)
         except (StateError, UnavailableError) as error:
             self._fail(error)
@@ -222,7 +211,7 @@ class Keeper:
             self._troubles.worked()
             self._is_behind = self._has_changes = False
             self._rows.clear()
-            self._spent.clear()
+            self._new_spent.clear()
             self._next_save = self._monotonic() + self._save_seconds
         self._marks.clear()  # what could not be saved is in the window
 
@@ -237,7 +226,7 @@ class Keeper:
         if lock is not None:
             lock.close()
 
-    def _recall(self, *, is_guest: bool) -> State | None:
+    def _load(self, *, is_guest: bool) -> State | None:
         try:
             store = self._open()
             state = store.load()
@@ -247,14 +236,18 @@ class Keeper:
         except UnavailableError:
             if not is_guest:
                 raise
-            self._keeps_nothing = self._is_guest = True
+            self._keeps_nothing = self.is_guest = True
             log.info("state: another TweetDock keeps it; this one only reads it")
-            with suppress(StateError), closing(self._open_store(reads_only=True)) as guest:
-                return guest.load()
-            return None
+            return self._read()
         if state is not None:
             self._log_state(state)
         return state
+
+    def _read(self) -> State | None:
+        """What was saved last, by whomever; None if that cannot be read."""
+        with suppress(StateError), closing(self._open_store(reads_only=True)) as store:
+            return store.load()
+        return None
 
     def _log_state(self, state: State) -> None:
         ago = duration(max(0.0, time.time() - state.saved_ms / 1000))

@@ -1,6 +1,5 @@
 """Closed files of the archive on their way into a bucket: sent, seen there, then let go."""
 
-import fcntl
 import logging
 import os
 import re
@@ -13,10 +12,16 @@ from io import BufferedReader
 from pathlib import Path
 from secrets import token_hex
 
-from tweetdock.core.errors import ArchiveError, OffloadError
+from tweetdock.core.errors import ArchiveError, OffloadError, UnavailableError
 from tweetdock.keep.bucket import Bucket
-from tweetdock.keep.closed_files import SUFFIX, ClosedFiles, Manifest, is_untouched, manifest_path
-from tweetdock.keep.lock import is_held
+from tweetdock.keep.closed_files import (
+    MANIFEST_SUFFIX,
+    ClosedFiles,
+    Manifest,
+    is_untouched,
+    manifest_path,
+)
+from tweetdock.keep.lock import hold, is_held
 from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)
@@ -57,7 +62,6 @@ class Offload:
         self._bucket = bucket
         self._keeps_local = keeps_local
         self._host = _safe(host, ".")
-        self._stem = closed_files.path.name.removesuffix("".join(closed_files.path.suffixes[-2:]))
 
     def run(self) -> Iterator[Outcome]:
         """Go over the closed files, oldest first; one that fails does not hold up the next.
@@ -82,7 +86,7 @@ class Offload:
 
     def in_use(self) -> list[str]:
         """The names of the files beside the open one that another TweetDock works on now."""
-        name, stem = re.escape(self._closed_files.path.name), re.escape(self._stem)
+        name, stem = map(re.escape, (self._closed_files.path.name, self._closed_files.stem))
         found = []
         for path in self._files_matching(rf"{stem}-[0-9].*|{name}[.-].+"):
             with suppress(OSError):
@@ -189,11 +193,11 @@ class Offload:
         manifest = manifest_path(path)
         with manifest.open("rb") as file:
             size, digest = os.fstat(file.fileno()).st_size, file_digest(file, "sha256").hexdigest()
-        self._send(key + SUFFIX, manifest, size, digest)
+        self._send(key + MANIFEST_SUFFIX, manifest, size, digest)
 
     def _key(self, manifest: Manifest, file: BufferedReader) -> str:
         """The same for the same file whatever logrotate calls it, and never that of another."""
-        stem = _safe(self._stem, "._")
+        stem = _safe(self._closed_files.stem, "._")
         first = manifest.first_ms
         seconds = os.fstat(file.fileno()).st_mtime if first is None else first / 1000
         stamp = f"{datetime.fromtimestamp(int(seconds), UTC):%Y%m%dT%H%M%SZ}"
@@ -242,8 +246,8 @@ def _locked(path: Path) -> Iterator[BufferedReader | None]:
     with path.open("rb") as file:
         is_free = True
         try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            hold(file.fileno(), path)
+        except UnavailableError:
             is_free = False
         yield file if is_free else None
 
