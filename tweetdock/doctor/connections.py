@@ -36,6 +36,8 @@ AGAIN = "try again in a minute; TweetDock itself keeps trying"
 # As the sources say it.
 PORTAL_SIGN, SILENCE_SIGN, LATE_SIGN = "login page", "has said nothing", "does not answer in time"
 
+Answer = TypeVar("Answer")
+
 
 def plainly(trouble: SourceError) -> str:
     """The error without the advice at its end, which a log has no better place for."""
@@ -90,9 +92,6 @@ def limit_finding(
         "check whether another program uses the same credentials or the same address; "
         "TweetDock slows down by itself",
     )
-
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ _HEADING = re.compile(
 END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, which RFC 3339 cannot write
 _MOST_SPANS = 1000  # about 35 bytes each: far from the 65,531 that a note may have
 
+Covers = Mapping[str, tuple[Span, ...]]
+
 
 class Buffer(Protocol):
     """What is read here: bytes in memory, or those of a file."""
@@ -276,9 +278,6 @@ def _text(found: dict[str, Any], name: str) -> str:
     if not isinstance(text := found[name], str):
         raise TypeError(name)
     return text
-
-
-Covers = Mapping[str, tuple[Span, ...]]
 
 
 def write_note(covers: Covers) -> tuple[bytes, Covers]:
