@@ -15,11 +15,9 @@ from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Gauge, Saved, SourceMark
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
+from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS
 from tweetdock.keep.database import FILE, MIGRATIONS, Store, read_history
 from tweetdock.keep.state import (
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
     History,
     HistoryRow,
     Spent,

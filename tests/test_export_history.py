@@ -10,9 +10,9 @@ import pytest
 from running import command, environment, run_here
 
 from tweetdock.core.gauge import Saved
-from tweetdock.core.times import rfc3339
+from tweetdock.core.times import HOUR_MS, MINUTE_MS, rfc3339
 from tweetdock.keep.database import Store
-from tweetdock.keep.state import HOUR_MS, MINUTE_MS, HistoryRow, State, StateChanges
+from tweetdock.keep.state import HistoryRow, State, StateChanges
 
 NOON_MS = 1_795_262_400_000
 SUBJECT = '#one, "#two"'

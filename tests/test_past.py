@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from test_journal import reading
 
 from tweetdock.core.coverage import Grade
-from tweetdock.show.board import DAY_MS, HOUR_MS, MINUTE_MS, STEPS, Moment, Past
+from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS
+from tweetdock.show.board import STEPS, Moment, Past
 
 START = 1_795_230_000_000 // HOUR_MS * HOUR_MS
 

@@ -16,8 +16,9 @@ from test_journal import START, reading
 
 from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import DialReading, Reading, SourceReading
+from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.gauge import DialSettings, Settings
-from tweetdock.show.board import MINUTE_MS, Moment
+from tweetdock.show.board import Moment
 from tweetdock.show.terminal.two_dials import LOG_ROWS, TwoDials
 from tweetdock.show.terminal.two_lines import COLOURS, MARGIN
 

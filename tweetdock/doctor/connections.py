@@ -16,12 +16,11 @@ from urllib.parse import urlsplit
 
 from tweetdock.core.clock import FIRST_YEAR, TRUSTED_MS
 from tweetdock.core.errors import SourceError
-from tweetdock.core.times import clock_time, duration
+from tweetdock.core.times import DAY_MS, clock_time, duration
 from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.sources.http import proxy_of
 from tweetdock.sources.polling import RateLimit
 
-DAY_MS = 86_400_000
 SET_CLOCK = "let a time server set this machine's clock: sudo timedatectl set-ntp true"
 # A limit that allows requests nearly as often as the owner wants them does no harm.
 HARMLESS_SECONDS = 10.0

@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 
 from tweetdock.core.gauge import Saved, SourceMark
 from tweetdock.core.reading import Reading
+from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS
 from tweetdock.keep.archive_format import ArchivePosition
 
-MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 STEPS_MS = {"minute": MINUTE_MS, "hour": HOUR_MS}
 KEPT_MS = {"minute": DAY_MS, "hour": 366 * DAY_MS}
 

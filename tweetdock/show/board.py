@@ -12,8 +12,9 @@ from typing import NamedTuple
 from tweetdock.core.coverage import Grade
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
+from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS
 
-TEN_SECONDS_MS, MINUTE_MS, HOUR_MS, DAY_MS = 10_000, 60_000, 3_600_000, 86_400_000
+TEN_SECONDS_MS = 10_000
 # How far apart moments are, and for how long they are kept so: the chart of an hour has 360.
 STEPS = ((TEN_SECONDS_MS, HOUR_MS), (MINUTE_MS, DAY_MS), (HOUR_MS, 366 * DAY_MS))
 # Upper ends of the delays' buckets, in seconds.

@@ -10,7 +10,7 @@ from pathlib import Path
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError, TornError, UnavailableError
 from tweetdock.core.post import Batch, Feed, Post, Span
-from tweetdock.core.times import clock_time, duration, rfc3339
+from tweetdock.core.times import DAY_MS, clock_time, duration, rfc3339
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.recordings import Entry, Recording, RecordingSummary, Text, counted, entries
 
@@ -22,7 +22,7 @@ STEP_SECONDS = 30.0  # of the clock, so that no fast one takes a pause for silen
 GRACE_SECONDS = 1.0  # a poll may be this late before the lack of it counts as a gap
 PIECE = 5_000  # so many posts, or lines to read, make a batch
 GLANCE = 100_000  # so many lines are searched for a first post before anything starts
-LONG_SILENCE_MS = 86_400_000
+LONG_SILENCE_MS = DAY_MS
 
 
 class Schedule:

@@ -15,9 +15,9 @@ from tweetdock.core.coverage import Grade
 from tweetdock.core.dial import RED, Dial
 from tweetdock.core.errors import plain
 from tweetdock.core.reading import DialReading, Reading, SourceReading
-from tweetdock.core.times import duration
+from tweetdock.core.times import MINUTE_MS, duration
 from tweetdock.settings.gauge import DialSettings
-from tweetdock.show.board import MINUTE_MS, Moment
+from tweetdock.show.board import Moment
 from tweetdock.show.terminal.dial_art import DialArt, bars, steps
 from tweetdock.show.terminal.two_lines import (
     COLOURS,

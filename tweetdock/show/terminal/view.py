@@ -16,8 +16,9 @@ from rich.live import Live
 from rich.text import Text
 
 from tweetdock.core.reading import Reading
+from tweetdock.core.times import HOUR_MS
 from tweetdock.settings.gauge import DialSettings
-from tweetdock.show.board import HOUR_MS, Board
+from tweetdock.show.board import Board
 from tweetdock.show.terminal.two_dials import TwoDials
 from tweetdock.show.terminal.two_lines import TwoLines
 

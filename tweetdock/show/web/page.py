@@ -23,7 +23,7 @@ from tweetdock.core.errors import plain
 from tweetdock.core.motion import ACCELERATION, ARRIVED, SPEED
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.scaler import SMALLEST_FULL_SCALE, make_scale
-from tweetdock.core.times import clock_time, rfc3339
+from tweetdock.core.times import HOUR_MS, clock_time, rfc3339
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.show.web.words import (
     NOTES,
@@ -67,7 +67,7 @@ SORTS = {
 
 RANGES = {"1": "1 h", "6": "6 h", "24": "24 h", "168": "7 d"}  # hours, as they are asked for
 USUAL_RANGE = "6"
-LONG_AGO_MS = 20 * 3_600_000  # from then on a time needs its day
+LONG_AGO_MS = 20 * HOUR_MS  # from then on a time needs its day
 
 
 class Places(NamedTuple):

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.routing import Route, Router
 
 from tweetdock.core.dial import DIALS
+from tweetdock.core.times import HOUR_MS
 from tweetdock.settings.gauge import Settings
-from tweetdock.show.board import HOUR_MS, TEN_SECONDS_MS, Board, Moment
+from tweetdock.show.board import TEN_SECONDS_MS, Board, Moment
 from tweetdock.show.web.answers import (
     JSON,
     Answer,

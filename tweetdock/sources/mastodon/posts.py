@@ -10,7 +10,7 @@ from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Post, Raw, one_line
 from tweetdock.core.times import parse_ms
 
-FIRST_YEAR_MS = 1_450_000_000_000  # no server of Mastodon's kind is older
+FIRST_SERVER_MS = 1_450_000_000_000  # no server of Mastodon's kind is older
 FUTURE_MS = 60_000  # no server's clock is further ahead of its own Date header
 SLACK_MS = 2_000  # an id is made a moment before or after created_at, or anywhere in its second
 LONGEST_NAME = 2048
@@ -175,7 +175,7 @@ def _snowflake(text: str, at_ms: int) -> int | None:
     if not (text.isdecimal() and len(text) <= 19):
         return None
     snowflake = int(text)
-    return snowflake if FIRST_YEAR_MS <= moment_of(snowflake) <= at_ms + FUTURE_MS else None
+    return snowflake if FIRST_SERVER_MS <= moment_of(snowflake) <= at_ms + FUTURE_MS else None
 
 
 def _unreadable(entry: Any, near_ms: int, kind: str, *, keeps_raw: bool) -> UnreadableStatus:

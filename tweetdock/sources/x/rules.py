@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
 from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.times import DAY_MS
 from tweetdock.sources.x.budget import Budget
 
 TAG = "tweetdock"  # by this beginning of a rule's tag we know our own
@@ -16,7 +17,7 @@ RULES_AT_ONCE = 25  # of 1,000 characters at the most, that is a small request
 
 USD_A_USER = 0.010  # https://docs.x.com/x-api/getting-started/pricing
 POSTS_A_USER = 2  # as the budget counts, which knows posts
-OLD_MS = 7 * 86_400_000
+OLD_MS = 7 * DAY_MS
 MOST_USERS_A_PAGE = 1000
 MOST_USER_PAGES = 50
 USER_NAME = re.compile(r"[A-Za-z0-9_]{1,20}")  # 15 today, and some are older
