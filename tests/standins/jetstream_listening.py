@@ -14,7 +14,7 @@ from tweetdock.core.gauge import Bookmark, Gauge, Saved
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
-from tweetdock.sources.bluesky.source import LAG_MS, Bluesky
+from tweetdock.sources.bluesky.source import JETSTREAM_LAG_MS, Bluesky
 from tweetdock.sources.polling import Poller
 
 LIMIT_SECONDS = 60.0
@@ -117,7 +117,9 @@ class Listening:
         reading = self.read()
         since = self.time.ms - WINDOW_SECONDS * 1000
         if reading.grade is Grade.EXACT:
-            assert reading.posts >= self.network.truth.count(since, self.time.ms - LAG_MS)[0]
+            assert (
+                reading.posts >= self.network.truth.count(since, self.time.ms - JETSTREAM_LAG_MS)[0]
+            )
         else:
             assert reading.sources["bluesky"].detail
 

@@ -18,7 +18,7 @@ from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.times import YEAR_2020_MS, YEAR_2100_MS, duration, parse_ms
 
 CONNECT_SECONDS = 5.0
-READ_SECONDS = 10.0
+BETWEEN_BYTES_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
 GOOD_STATUSES = (200, 201)
 LARGEST_LINE = 1024 * 1024
@@ -123,7 +123,7 @@ class HttpSession(requests.Session):
         kwargs |= {
             "timeout": (
                 min(CONNECT_SECONDS, self._whole_seconds),
-                min(READ_SECONDS, self._whole_seconds),
+                min(BETWEEN_BYTES_SECONDS, self._whole_seconds),
             ),
             "allow_redirects": False,  # an API does not redirect; a hotel's Wi-Fi does
             "stream": True,

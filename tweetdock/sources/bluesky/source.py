@@ -25,7 +25,7 @@ from tweetdock.sources.polling import Pause
 
 log = logging.getLogger(__name__)
 
-LAG_MS = 10_000
+JETSTREAM_LAG_MS = 10_000
 LASTING_MS = 60_000  # a connection that held so long was none that fails again and again
 MOST_CORRECTIONS = 3  # of our clock in an hour; with more, hosts may send us round in circles
 LIVE_PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
@@ -89,7 +89,7 @@ class Bluesky:
         keeps_raw: bool = False,
         bookmark: Bookmark = Bookmark(),  # noqa: B008 - it cannot change
     ) -> None:
-        self.feed = Feed("bluesky", LAG_MS)
+        self.feed = Feed("bluesky", JETSTREAM_LAG_MS)
         window_ms = round(window_seconds * 1000)
         self._clock = clock
         self._silence_seconds = silence_seconds

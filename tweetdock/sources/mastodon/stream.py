@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORGET_EVERY_MS = 60_000
-SILENCE_SECONDS = 40.0  # there is a heartbeat about every 15 s
+TAG_SILENCE_SECONDS = 40.0  # there is a heartbeat about every 15 s
 LASTING_MS = 60_000  # a connection that ends sooner than that has not worked
 RECONNECT_SECONDS, RECONNECT_CAP_SECONDS = 1.0, 60.0
 
@@ -153,7 +153,7 @@ class TagStream:
         *,
         clock: Clock,
         keeps_raw: bool = False,
-        silence_seconds: float = SILENCE_SECONDS,
+        silence_seconds: float = TAG_SILENCE_SECONDS,
     ) -> None:
         self.feed = feed
         self.channel = f"#{tag}"

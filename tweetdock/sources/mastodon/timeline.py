@@ -27,7 +27,7 @@ from tweetdock.sources.mastodon.posts import (
     min_id_for,
     moment_of,
 )
-from tweetdock.sources.mastodon.stream import SILENCE_SECONDS, Statuses, TagStream
+from tweetdock.sources.mastodon.stream import TAG_SILENCE_SECONDS, Statuses, TagStream
 from tweetdock.sources.polling import GRACE_MS, Pause, Source
 
 log = logging.getLogger(__name__)
@@ -493,7 +493,7 @@ def make_mastodon(
     keeps_raw: bool,
     bookmark_of: Callable[[str], Bookmark],
     make_session: Callable[[], HttpSession] = HttpSession,
-    silence_seconds: float = SILENCE_SECONDS,
+    silence_seconds: float = TAG_SILENCE_SECONDS,
 ) -> list[Source]:
     """The sources for some hashtags (without `#`) on some servers (`https://fosstodon.org`).
 
