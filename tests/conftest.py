@@ -6,11 +6,9 @@ import os
 import random
 import stat
 import sys
-from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -33,22 +31,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings.load_profile(THOROUGH if config.getoption("thorough") else USUAL)
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Let each of several workers compile its share of all tests, and find the rest compiled.
-
-    pytest's own compiler needs a second for ten files. Who wants no bytecode (as many containers
-    do) would pay for that in every worker and every run.
-    """
+    # pytest needs a second to compile ten files of tests. Where no bytecode is wanted, as in many
+    # containers, each worker would compile all of them in each run.
     sys.dont_write_bytecode = False
-    worker: dict[str, Any] | None = getattr(session.config, "workerinput", None)
-    if worker and session.config.args == session.config.getini("testpaths"):
-        share = slice(int(worker["workerid"].removeprefix("gw")), None, worker["workercount"])
-        for path in sorted(Path(__file__).parent.glob("test_*.py"))[share]:
-            with suppress(Exception):  # it is told when it is collected
-                import_module(path.stem)
+    settings.load_profile(THOROUGH if config.getoption("thorough") else USUAL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
