@@ -153,7 +153,7 @@ class XConnection:
         self._state.prepare()
         queries = self._state.queries
         if queries is None or not queries.rules:
-            raise SourceError("there is nothing to ask X for", cap=900.0, needs_owner=True)
+            raise SourceError.for_owner("there is nothing to ask X for")
         return queries
 
     def _rules(self) -> tuple[Rule, ...]:
