@@ -114,12 +114,7 @@ class Site:
         self.guests: list[Page | BrowserContext] = []
         if first is not None:
             self.board.publish(first)
-        self._web = Web(
-            settings,
-            self.board,
-            lambda name, work: WatchedThread(name, work, self.crashes.append),
-            limits,
-        )
+        self._web = Web(settings, self.board, self._start, limits)
         self.url = self._web.url
 
     @property
@@ -139,8 +134,14 @@ class Site:
         self.board.publish(one)
 
     def close(self) -> None:
-        """End it, as a daemon's end would."""
+        """End it, as a daemon's end would, and see that nothing of it is left to answer."""
         self._web.stop()
+        assert self._thread.join(LIMIT_MS / 1000)
+        assert not self.crashes, self.crashes
+
+    def _start(self, name: str, work: Callable[[], None]) -> WatchedThread:
+        self._thread = WatchedThread(name, work, self.crashes.append)
+        return self._thread
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +151,6 @@ class Site:
         for guest in self.guests:
             guest.close()
         self.close()
-        assert not self.crashes, self.crashes
 
 
 class Windows:

@@ -71,15 +71,15 @@ class Web:
         if self._server is not None:
             self._server.stop()
         self._thread.join(PAGE_STOP_SECONDS)
-        self._listener.close()
 
     def _serve(self) -> None:
-        # Here, not above: it takes a moment, for which the needles need not wait.
-        from tweetdock.show.web.server import Server  # noqa: PLC0415
+        with self._listener:  # closed by this thread only: a server that is slow to end needs it
+            # Here, not above: it takes a moment, for which the needles need not wait.
+            from tweetdock.show.web.server import Server  # noqa: PLC0415
 
-        self._server = Server(self._settings, self._board, self._limits)
-        if not self._is_stopping:
-            self._server.serve(self._listener)
+            self._server = Server(self._settings, self._board, self._limits)
+            if not self._is_stopping:
+                self._server.serve(self._listener)
 
 
 def _listener(host: str, port: int) -> socket.socket:
