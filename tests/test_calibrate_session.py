@@ -151,13 +151,12 @@ class Sitting:
     def _run(self) -> None:
         try:
             self.bench.connect()
-            self._screen.open()
-            self._session.run(self.keyboard, self._screen, self.time.monotonic)
-            self.are_home = self.bench.go_home([one.home_us for one in self.calibrations])
+            with self._screen as screen:
+                self._session.run(self.keyboard, screen, self.time.monotonic)
+                self.are_home = self.bench.go_home([one.home_us for one in self.calibrations])
         except BaseException as error:  # noqa: BLE001 - for the thread of the test
             self._errors.append(error)
         finally:
-            self._screen.end()
             self.bench.close()
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -37,9 +37,13 @@ REMARKS = {"pigpio": ", steps of {:g} µs", "mock": ", no servo moves"}
 GOALS = {"1": DialPoint.LEFT, "2": DialPoint.MIDDLE, "3": DialPoint.RIGHT}
 # What is wrong with the other settings is up to the gauge: there may be no credentials yet.
 _READ = (
-    *("TWEETDOCK_TWEETS_", "TWEETDOCK_TWEETERS_", "TWEETDOCK_SERVO_", "PIGPIO_"),
+    "TWEETDOCK_TWEETS_",
+    "TWEETDOCK_TWEETERS_",
+    "TWEETDOCK_SERVO_",
     "TWEETDOCK_PIGPIOD_",
-    *("TWEETDOCK_STATE_DIR", "XDG_STATE_HOME"),
+    "PIGPIO_",
+    "TWEETDOCK_STATE_DIR",
+    "XDG_STATE_HOME",
 )
 
 
@@ -80,8 +84,11 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         settings, bench, calibrations, saver.save, DIALS.index(arguments.dial)
     )
     try:
-        with _alone(settings.keep.state_dir), _connected(bench):
-            are_home, was_interrupted = _calibrate(session, bench, calibrations)
+        with _alone(settings.keep.state_dir), closing(bench):
+            bench.connect()
+            with Keyboard(0) as keyboard, Screen(sys.stderr, os.environ) as screen:
+                session.run(keyboard, screen, time.monotonic)
+                are_home = bench.go_home([calibration.home_us for calibration in calibrations])
     except (ServoError, UnavailableError) as error:
         complain(error)
         return EXIT_UNAVAILABLE
@@ -93,7 +100,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     except OSError:
         _forget(sys.stdout, sys.stderr)  # the terminal is gone
         return EXIT_INTERRUPTED
-    return code or (EXIT_INTERRUPTED if was_interrupted else 0)
+    return code or (EXIT_INTERRUPTED if session.was_interrupted else 0)
 
 
 class CalibrationSession:
@@ -365,26 +372,3 @@ def _alone(folder: Path) -> Iterator[None]:
     finally:
         if lock is not None:
             lock.close()
-
-
-@contextmanager
-def _connected(bench: "Bench") -> Iterator[None]:
-    try:
-        bench.connect()
-        yield
-    finally:
-        bench.close()
-
-
-def _calibrate(
-    session: CalibrationSession, bench: "Bench", calibrations: list[Calibration]
-) -> tuple[bool, bool]:
-    """Let the owner calibrate; whether the needles came home, and whether it was interrupted."""
-    with ExitStack() as stack:
-        keyboard = stack.enter_context(Keyboard(0))
-        screen = Screen(sys.stderr, os.environ)
-        stack.callback(screen.end)
-        screen.open()
-        session.run(keyboard, screen, time.monotonic)
-        are_home = bench.go_home([calibration.home_us for calibration in calibrations])
-    return are_home, session.was_interrupted

@@ -106,7 +106,8 @@ def _head(view: View, width: int) -> Row:
 
 def _position(view: View) -> Row:
     if view.at_us is None:
-        return [Piece("   not moved yet", "bold"), Piece(f"  {_start(view)}", "dim")]
+        start = f"its first pulse will be {view.calibration.target_us} µs"
+        return [Piece("   not moved yet", "bold"), Piece(f"  {start}", "dim")]
     pulse = Piece(f"   {view.at_us} µs", "bold")
     if view.calibration.is_sweeping:
         return [pulse, Piece("  sweeping; any key stops it", "dim")]
@@ -115,10 +116,6 @@ def _position(view: View) -> Row:
     if view.at_us == view.calibration.target_us:
         return [pulse]
     return [pulse, Piece(f"  on its way to {view.calibration.target_us} µs", "dim")]
-
-
-def _start(view: View) -> str:
-    return f"its first pulse will be {view.calibration.target_us} µs"
 
 
 def _scale(view: View, room: int) -> Iterator[Row]:

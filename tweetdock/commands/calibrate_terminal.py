@@ -13,9 +13,8 @@ from typing import Any, Self, TextIO
 
 from tweetdock.commands.calibrate_panel import Row
 
-ESCAPE, HANG_UP, INTERRUPT, SUSPEND, RESUME, RESIZE = (
-    *("escape", "hang up", "interrupt", "suspend", "resume", "resize"),
-)
+ESCAPE, INTERRUPT, HANG_UP = "escape", "interrupt", "hang up"
+SUSPEND, RESUME, RESIZE = "suspend", "resume", "resize"
 SIGNALS = {
     signal.SIGHUP: HANG_UP,
     signal.SIGTERM: INTERRUPT,
@@ -32,10 +31,7 @@ _NAMES = {"\t": "tab", "\r": "enter", "\n": "enter", " ": "space", "\x13": "s", 
 
 STYLES = {"bold": "1", "dim": "2", "red": "1;31", "yellow": "33"}
 # For a terminal that has no more than ASCII.
-PLAIN = str.maketrans(
-    {"µ": "u", "°": " ", "▼": "v", "━": "=", "─": "-", "·": ".", "←": "<", "→": ">"}
-    | {"↑": "^", "↓": "v"}
-)
+PLAIN = str.maketrans("µ°▼━─·←→↑↓", "u v=-.<>^v")
 CLOSE_SECONDS = 0.5
 
 
@@ -158,7 +154,7 @@ class Keyboard:
 
 
 class Screen:
-    """Shows rows on a terminal, while it is open.
+    """Shows rows on a terminal while it is entered, and leaves the first screen alone.
 
     It never waits: a line that is stuck must not hold up a needle, nor one that is gone.
     """
@@ -175,6 +171,16 @@ class Screen:
             self._fd = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         except OSError:  # in a container it may have no name
             self._fd = os.dup(stream.fileno())
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        self.close()
+        os.close(self._fd)
 
     def size(self) -> tuple[int, int]:
         """Its columns and rows; the usual ones if it does not say."""
@@ -194,11 +200,6 @@ class Screen:
         with suppress(OSError):
             select.select([], [self._fd], [], CLOSE_SECONDS)
         self._write("\x1b[0m\x1b[?25h\x1b[?1049l")
-
-    def end(self) -> None:
-        """Close it for good."""
-        self.close()
-        os.close(self._fd)
 
     def show(self, rows: Sequence[Row]) -> None:
         """Show these rows from the top; those without text go first where there are too many."""

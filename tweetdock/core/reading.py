@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tweetdock.core.coverage import Grade
+from tweetdock.core.coverage import Grade, worst
 from tweetdock.core.times import rfc3339
 
 
@@ -71,6 +71,18 @@ class Reading:
             heard_ms = source.pop("heard_ms")
             source["heard_at"] = None if heard_ms is None else rfc3339(heard_ms)
         return {"at": rfc3339(self.at_ms), **whole}
+
+    @property
+    def kind(self) -> str:
+        """`demo` or `replay`; empty for real posts of now."""
+        return "demo" if self.demo else "replay" if self.replay else ""
+
+    @property
+    def worst_source(self) -> str:
+        """The source that is worth least of those that say something of themselves, or none."""
+        speakers = {name: source for name, source in self.sources.items() if source.detail}
+        low = worst(source.grade for source in speakers.values()) if speakers else None
+        return next((name for name, source in speakers.items() if source.grade is low), "")
 
     @property
     def topics(self) -> tuple[str, ...]:

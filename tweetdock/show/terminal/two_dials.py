@@ -26,7 +26,6 @@ from tweetdock.show.terminal.two_lines import (
     UNICODE,
     TwoLines,
     cut,
-    sort_of,
     worst_detail,
 )
 
@@ -54,8 +53,7 @@ GRADE_MEANINGS = {
 
 def title(reading: Reading, width: int) -> Parts:
     """What is counted, on a line that keeps the log apart."""
-    sort = sort_of(reading)
-    end = f" {sort} ──" if sort else ""
+    end = f" {reading.kind.upper()} ──" if reading.kind else ""
     what = plain(reading.heading)
     begin = f"── last {duration(reading.window_seconds)}{' of ' if what else ' '}"
     what = cut(what, width - len(begin) - len(end) - 3, UNICODE)
@@ -130,7 +128,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, width: int, height: int, sources: int) -> "Layout | None":
-        """The plan for so many columns and rows of a terminal; None: there is too little room."""
+        """The layout for so many columns and rows of a terminal; None: there is too little room."""
         if width < LEAST_COLUMNS or height < LEAST_ROWS:
             return None
         columns = min(MOST_DIAL_COLUMNS, (width - MARGIN - GAP) // 2)
@@ -158,21 +156,21 @@ class TwoDials:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """All rows, for the size and the characters that the terminal has."""
-        plan = Layout.of(options.max_width, options.size.height, len(self.reading.sources))
-        arts = self._arts(plan) if plan and not options.ascii_only else {}
-        if plan is None or not arts:
+        layout = Layout.of(options.max_width, options.size.height, len(self.reading.sources))
+        arts = self._arts(layout) if layout and not options.ascii_only else {}
+        if layout is None or not arts:
             yield TwoLines(self.reading)
             return
         width = options.max_width - MARGIN
         accent = ACCENT if console.color_system == "truecolor" else PLAIN_ACCENT
         rows = [
-            title(self.reading, min(width, 2 * plan.columns + GAP)),
+            title(self.reading, min(width, 2 * layout.columns + GAP)),
             *self._pictures(arts, accent),
-            *self._numbers(plan.columns),
-            *([[]] * min(1, plan.air)),
-            *self._worth(plan, width),
-            *([[]] * max(0, plan.air - 1)),
-            *self._bars(width, plan.bars),
+            *self._numbers(layout.columns),
+            *([[]] * min(1, layout.air)),
+            *self._worth(layout, width),
+            *([[]] * max(0, layout.air - 1)),
+            *self._bars(width, layout.bars),
         ]
         for number, row in enumerate(rows, 1):
             line = Text.assemble(*row, no_wrap=True, end="\n" if number < len(rows) else "")
@@ -180,9 +178,9 @@ class TwoDials:
             line.truncate(width, overflow="ellipsis")
             yield line
 
-    def _arts(self, plan: Layout) -> dict[str, DialArt]:
+    def _arts(self, layout: Layout) -> dict[str, DialArt]:
         arts = {
-            name: _art(self.dials[name], dial.full_scale, plan.columns, plan.rows)
+            name: _art(self.dials[name], dial.full_scale, layout.columns, layout.rows)
             for name, dial in self.reading.dials.items()
         }
         return {name: art for name, art in arts.items() if art} if all(arts.values()) else {}
@@ -222,16 +220,16 @@ class TwoDials:
         yield counts[:-1]
         yield names[:-1]
 
-    def _worth(self, plan: Layout, width: int) -> Iterator[Parts]:
+    def _worth(self, layout: Layout, width: int) -> Iterator[Parts]:
         """The grade, what it means or what is wrong, and the sources."""
         reading, colour = self.reading, COLOURS[self.reading.grade]
-        wrong = "" if plan.lists_sources else worst_detail(reading)
+        wrong = "" if layout.lists_sources else worst_detail(reading)
         trouble = plain(f"servos: {self.trouble}") if self.trouble else ""
         detail = "; ".join(filter(None, [wrong or GRADE_MEANINGS[reading.grade], trouble]))
         grade = f"{reading.grade}{' ' * GAP}"
         first, rest = split(detail, width - len(grade), width)
         yield [(grade, f"bold {colour}"), (first, "")]
-        if plan.lists_sources:
+        if layout.lists_sources:
             yield from source_rows(reading, width)
         else:
             yield [(rest or last_update(reading), "" if rest else "dim")]

@@ -62,8 +62,8 @@ def _lines(reading: Reading, width: int, signs: Signs) -> list[Text]:
     colour, dials = COLOURS[reading.grade], reading.dials
     left = [plain(reading.heading), f"last {duration(reading.window_seconds)}"]
     names, numbers = _flush(list(dials), "<"), _numbers(dials, with_word=True)
-    sort = f"{sort_of(reading)} ".lstrip()
-    grade = Text.assemble((sort, "bold magenta"), (reading.grade, colour))
+    kind = f"{reading.kind.upper()} ".lstrip()
+    grade = Text.assemble((kind, "bold magenta"), (reading.grade, colour))
     detail = worst_detail(reading)
 
     room = width - _wide(names) - _wide(numbers) - 2 * GAP
@@ -139,19 +139,14 @@ def _numbers(dials: dict[str, DialReading], *, with_word: bool) -> list[str]:
     return _flush([f"{count} {sign} {scale}{word}" for count, sign, scale, word in rows], "<")
 
 
-def sort_of(reading: Reading) -> str:
-    """What kind of posts are counted, if they are not those of now."""
-    return "DEMO" if reading.demo else "REPLAY" if reading.replay else ""
-
-
 def worst_detail(reading: Reading) -> str:
     """What the worst source says of itself, with its name where that is not in it."""
-    speakers = [(name, source) for name, source in reading.sources.items() if source.detail]
-    if not speakers:
+    name = reading.worst_source
+    if not name:
         return ""
-    name, source = max(speakers, key=lambda speaker: list(Grade).index(speaker[1].grade))
-    is_clear = len(reading.sources) == 1 or source.detail.startswith(name)
-    return plain(source.detail if is_clear else f"{name}: {source.detail}")
+    detail = reading.sources[name].detail
+    is_clear = len(reading.sources) == 1 or detail.startswith(name)
+    return plain(detail if is_clear else f"{name}: {detail}")
 
 
 def cut(text: str, width: int, signs: Signs) -> str:

@@ -105,8 +105,7 @@ def as_line(reading: Reading) -> bytes:
     """
     tweets, tweeters = reading.dials["tweets"], reading.dials["tweeters"]
     covered = math.floor(reading.covered * 1000) / 1000
-    kind = "demo" if reading.demo else "replay" if reading.replay else "live"
     return (
         f"{reading.posts} {reading.authors} {reading.grade} {tweets.position:.4f} "
-        f"{tweeters.position:.4f} {covered:.3f} {reading.at_ms // 1000} {kind}\n"
+        f"{tweeters.position:.4f} {covered:.3f} {reading.at_ms // 1000} {reading.kind or 'live'}\n"
     ).encode()

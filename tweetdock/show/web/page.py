@@ -26,7 +26,7 @@ from tweetdock.core.scaler import SMALLEST_FULL_SCALE, make_scale
 from tweetdock.core.times import HOUR_MS, clock_time, rfc3339
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.show.web.words import (
-    NOTES,
+    SEPARATOR,
     TITLES,
     WORDS,
     detail_words,
@@ -60,7 +60,7 @@ NAME = "TweetDock"
 LONG_HEADING = 36  # signs in a heading
 LONGEST = 160  # signs of a query; who has a longer one knows it by its beginning
 KIOSK_SIGNS = 90  # of hashtags that a screen on a wall has room for
-SORTS = {
+KIND_MEANINGS = {
     "Demo": "These posts are made up.",
     "Replay": "These posts are from another time.",
 }
@@ -84,11 +84,11 @@ BELOW, WITHIN = Places(56, 129, 159, 76, 15), Places(-50, 84, 106, 40, 12)
 
 
 def draw_dial(
-    name: str, reading: DialReading | None, dial: DialSettings, grade: Grade, sort: str = ""
+    name: str, reading: DialReading | None, dial: DialSettings, grade: Grade, kind: str = ""
 ) -> str:
     """A dial with its needle; reading: None while there is none.
 
-    sort: what a picture that stands by itself says first; empty for real posts of now.
+    kind: what a picture that stands by itself says first; empty for real posts of now.
     The needle is the group `needle`, turned by its bearing: degrees clockwise from straight up.
     `data-straight` is the angle at which it points straight up; by the other data-attributes one
     knows of which scale its ticks are.
@@ -100,8 +100,8 @@ def draw_dial(
     label = dial_words(name, shown, grade) if reading else f"{TITLES[name]}: {WORDS['none_why']}"
     count = number(shown.count) if reading else "\u2013"
     note = notes(shown, grade) if reading else WORDS["at_rest"]
-    if sort:
-        label, note = f"{sort}. {label}", NOTES.join(filter(None, (sort, note)))
+    if kind:
+        label, note = f"{kind}. {label}", SEPARATOR.join(filter(None, (kind, note)))
     is_pegged = shown.pegged and shown.known and grade is not Grade.STALE
     return f"""\
 <svg xmlns="http://www.w3.org/2000/svg" class="dial" viewBox="-200 -200 400 400" role="img"
@@ -174,18 +174,13 @@ def _needle(bearing: float) -> str:
     )
 
 
-def sort_of(reading: Reading) -> str:
-    """What these posts are instead of real ones of now: a demo or a replay; empty if they are."""
-    return "Demo" if reading.demo else "Replay" if reading.replay else ""
-
-
 def title(reading: Reading | None) -> str:
     """The page's name, in plain text; reading: None while there is none."""
     if reading is None:
         return NAME
-    sort = sort_of(reading)
+    kind = reading.kind.capitalize()
     words = " ".join(_parts(reading))
-    return f"{sort}: {words} \u00b7 {NAME}" if sort else f"{words} \u00b7 {NAME}"
+    return f"{kind}: {words} \u00b7 {NAME}" if kind else f"{words} \u00b7 {NAME}"
 
 
 def heading(reading: Reading | None, *, kiosk: bool) -> str:
@@ -198,8 +193,8 @@ def heading(reading: Reading | None, *, kiosk: bool) -> str:
     if len(shown) < len(parts):
         words.append(f"<span>and {len(parts) - len(shown)} more</span>")
     long = ' class="long"' if sum(map(len, parts)) > LONG_HEADING else ""
-    sort = sort_of(reading)
-    said = f'<p class="sort"><strong>{sort}</strong> {SORTS[sort]}</p>' if sort else ""
+    kind = reading.kind.capitalize()
+    said = f'<p class="sort"><strong>{kind}</strong> {KIND_MEANINGS[kind]}</p>' if kind else ""
     return (
         f'<h1{long}>{" ".join(words)}</h1><p class="window">Tweets and tweeters of the '
         f"{window_words(reading.window_seconds)}, each counted once</p>{said}"

@@ -24,7 +24,7 @@ from tweetdock.show.web.answers import (
     as_line,
     refusal,
 )
-from tweetdock.show.web.page import draw_dial, page, sort_of
+from tweetdock.show.web.page import draw_dial, page
 from tweetdock.show.web.watchers import Watchers
 
 LEAST_HOURS, MOST_HOURS = 0.1, 8784.0  # six minutes; a leap year
@@ -145,7 +145,7 @@ class _Answers:
         if reading is None:
             return self._no_reading(request)
         one, dial = reading.dials[name], self._dials[name]
-        text = draw_dial(name, one, dial, reading.grade, sort_of(reading))
+        text = draw_dial(name, one, dial, reading.grade, reading.kind.capitalize())
         # It may be shown elsewhere, in slides; all else is for this page.
         open_to_all = {"cross-origin-resource-policy": "cross-origin"}
         return Answer(text.encode(), "image/svg+xml", headers=open_to_all)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from tweetdock.core.coverage import Grade, worst
+from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import plain
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.times import duration
@@ -38,7 +38,7 @@ WORDS: Mapping[str, str] = {
     "found": "TweetDock is back.",
 }
 TITLES: Mapping[str, str] = {"tweets": "Tweets", "tweeters": "Tweeters"}
-NOTES = " · "
+SEPARATOR = " · "
 _NETWORKS = {
     "x": "X",
     "x-stream": "X",
@@ -82,7 +82,7 @@ def notes(dial: DialReading, grade: Grade) -> str:
         WORDS["pegged"] if dial.pegged and not is_at_rest else "",
         WORDS["at_rest"] if is_at_rest else "",
     )
-    return NOTES.join(filter(None, found))
+    return SEPARATOR.join(filter(None, found))
 
 
 def dial_words(name: str, dial: DialReading, grade: Grade) -> str:
@@ -98,12 +98,10 @@ def dial_words(name: str, dial: DialReading, grade: Grade) -> str:
 
 def reason(reading: Reading) -> str:
     """What the worst source says of itself, with its network's name if there are several."""
-    speakers = {name: source for name, source in reading.sources.items() if source.detail}
-    if not speakers:
+    name = reading.worst_source
+    if not name:
         return ""
-    low = worst(source.grade for source in speakers.values())
-    name = next(name for name, source in speakers.items() if source.grade is low)
-    detail = plain(speakers[name].detail)
+    detail = plain(reading.sources[name].detail)
     if len(reading.sources) > 1:
         return f"{network_names(reading.sources)[name]}: {detail}"
     return detail[:1].upper() + detail[1:]
