@@ -163,6 +163,15 @@ def test_a_removed_post_does_not_count_whether_it_came_before_or_after(
     assert totals(window) == (0, 0)
 
 
+def test_a_removal_outlives_its_post_though_a_clock_dates_it_earlier() -> None:
+    window = SlidingWindow(HOUR, NOON)
+    post = Post("x:1", "x:7", NOON)
+    window.add(post)
+    assert window.remove(post.key, NOON - 2000)
+    window.advance(NOON - 1000 + HOUR)
+    assert not window.add(post)
+
+
 def test_a_removal_outlives_every_edit_of_its_post() -> None:
     """An edited post keeps its key, but a source may date it by its last version."""
     window = SlidingWindow(HOUR, NOON)
