@@ -167,9 +167,13 @@ def test_a_removal_outlives_its_post_though_a_clock_dates_it_earlier() -> None:
     window = SlidingWindow(HOUR, NOON)
     post = Post("x:1", "x:7", NOON)
     window.add(post)
-    assert window.remove(post.key, NOON - 2000)
-    window.advance(NOON - 1000 + HOUR)
-    assert not window.add(post)
+    removal = window.remove(post.key, NOON - 2000)
+    after_restart = SlidingWindow(HOUR, NOON)
+    assert removal
+    after_restart.put(removal)
+    for one in (window, after_restart):
+        one.advance(NOON - 1000 + HOUR)
+        assert not one.add(post)
 
 
 def test_a_removal_outlives_every_edit_of_its_post() -> None:
