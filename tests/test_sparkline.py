@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.show.terminal.dial_art import EIGHTHS, bars, steps
+from tweetdock.show.terminal.two_dials import EIGHTHS, bars, steps
 
 counts = st.lists(st.none() | st.integers(0, 10**10), max_size=80)
 

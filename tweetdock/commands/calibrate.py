@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from tweetdock.commands import calibrate_terminal as keys
 from tweetdock.commands.calibrate_panel import View, help_text, panel
@@ -17,6 +17,7 @@ from tweetdock.commands.output import (
     EXIT_SETTINGS,
     EXIT_UNAVAILABLE,
     complain,
+    discard,
     is_able,
 )
 from tweetdock.core.dial import DIALS
@@ -98,7 +99,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         code = saver.report()
         sys.stderr.flush()
     except OSError:
-        _forget(sys.stdout, sys.stderr)  # the terminal is gone
+        discard(sys.stdout, sys.stderr)  # the terminal is gone
         return EXIT_INTERRUPTED
     return code or (EXIT_INTERRUPTED if session.was_interrupted else 0)
 
@@ -320,17 +321,9 @@ def _is_printed(text: str) -> bool:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError:
-        _forget(sys.stdout)
+        discard(sys.stdout)
         return False
     return True
-
-
-def _forget(*streams: TextIO) -> None:
-    # Python, which writes what is left when it ends, must not fail on what is gone.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in streams:
-        os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
 
 
 def _settings(env: Mapping[str, str]) -> Settings:

@@ -46,19 +46,20 @@ def results() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard_results()
+        discard(sys.stdout)
     except OSError as error:
         if isinstance(error, TweetDockError) or error.filename is not None:
             raise  # a file that is read
-        _discard_results()
+        discard(sys.stdout)
         why = error.strerror or str(error)
         raise UnavailableError(f"standard output cannot be written: {why}") from error
 
 
-def _discard_results() -> None:
-    # Python flushes once more when it ends.
+def discard(*streams: TextIO) -> None:
+    """Discard what is left of streams that are gone, as Python flushes once more when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 

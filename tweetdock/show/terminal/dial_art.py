@@ -1,7 +1,7 @@
-"""A dial in Braille characters, 2 x 4 dots in each so that it is round, and bars in blocks."""
+"""A dial in Braille characters, 2 x 4 dots in each so that it is round."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple, TypeVar
@@ -9,11 +9,9 @@ from typing import NamedTuple, TypeVar
 from tweetdock.core.dial import Dial, Rank, Tick, point
 from tweetdock.core.scaler import LogScale
 
-Value = TypeVar("Value")
 Kind = TypeVar("Kind")
 Dot = tuple[int, int]
 
-EIGHTHS = "▁▂▃▄▅▆▇█"
 # Which bit of a Braille character is which dot, by column and row.
 BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 BLANK = 0x2800
@@ -220,37 +218,3 @@ def _nearest(x: float, y: float) -> Dot:
 
 def _frozen(rows: list[list[Kind]]) -> tuple[tuple[Kind, ...], ...]:
     return tuple(map(tuple, rows))
-
-
-def steps(
-    points: Iterable[tuple[int, Value]], now_ms: int, step_ms: int, count: int
-) -> list[Value | None]:
-    """The last value in each of so many steps of time, the last of which has `now_ms` in it.
-
-    points: times (Unix ms) and values, oldest first. Steps begin at whole multiples of their
-    length, so that what is in one stays together as time goes by.
-    """
-    found: list[Value | None] = [None] * count
-    first = now_ms // step_ms - count + 1
-    for at_ms, value in points:
-        place = at_ms // step_ms - first
-        if 0 <= place < count:
-            found[place] = value
-    return found
-
-
-def bars(counts: Sequence[int | None], rows: int = 1) -> list[str]:
-    """Bars from zero to the highest count, in so many rows, the upper first; None is left open."""
-    most = max((count for count in counts if count is not None), default=0)
-    heights = [None if count is None else _eighths(count, most, rows) for count in counts]
-    return ["".join(_bar_sign(height, row) for height in heights) for row in reversed(range(rows))]
-
-
-def _eighths(count: int, most: int, rows: int) -> int:
-    # What is counted as nothing is known, too, and shows: a line at the ground.
-    return max(1, -(-count * 8 * rows // most)) if most else 1
-
-
-def _bar_sign(height: int | None, row: int) -> str:
-    filled = min(8, (height or 0) - 8 * row)
-    return EIGHTHS[filled - 1] if filled > 0 else " "

@@ -1,11 +1,11 @@
 """A reading as two round dials in a terminal, with what it is worth and how it came about."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -18,7 +18,7 @@ from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.times import MINUTE_MS, duration
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.show.board import Moment
-from tweetdock.show.terminal.dial_art import DialArt, bars, steps
+from tweetdock.show.terminal.dial_art import DialArt
 from tweetdock.show.terminal.two_lines import (
     COLOURS,
     GAP,
@@ -31,6 +31,7 @@ from tweetdock.show.terminal.two_lines import (
 
 GRADE_COLUMNS, AGE_COLUMNS = 7, 11
 
+Value = TypeVar("Value")
 Parts = list[tuple[str, str]]  # texts with their styles
 
 # The needle's red, as on all that shows our dials; where that is not to be had, the terminal's own.
@@ -42,6 +43,7 @@ LEAST_DIAL_ROWS, MOST_DIAL_ROWS = 7, 14
 MOST_DIAL_COLUMNS = 52
 TALL_BARS_ROWS, AIRY_ROWS = 24, 28  # from so many rows on there is room for taller bars, for air
 MOST_MINUTES = 60
+EIGHTHS = "▁▂▃▄▅▆▇█"
 NOTE_COLUMNS = {1: 30, 2: 17}  # beside the bars, by how many rows these have
 GRADE_MEANINGS = {
     Grade.EXACT: "every tweet is counted",
@@ -260,3 +262,37 @@ class TwoDials:
 def _art(dial: DialSettings, full_scale: int, columns: int, rows: int) -> DialArt | None:
     """Drawn anew only if the terminal or the scale has changed: a Pi Zero takes its time."""
     return DialArt.of(Dial.of(dial, full_scale), columns, rows)
+
+
+def steps(
+    points: Iterable[tuple[int, Value]], now_ms: int, step_ms: int, count: int
+) -> list[Value | None]:
+    """The last value in each of so many steps of time, the last of which has `now_ms` in it.
+
+    points: times (Unix ms) and values, oldest first. Steps begin at whole multiples of their
+    length, so that what is in one stays together as time goes by.
+    """
+    found: list[Value | None] = [None] * count
+    first = now_ms // step_ms - count + 1
+    for at_ms, value in points:
+        place = at_ms // step_ms - first
+        if 0 <= place < count:
+            found[place] = value
+    return found
+
+
+def bars(counts: Sequence[int | None], rows: int = 1) -> list[str]:
+    """Bars from zero to the highest count, in so many rows, the upper first; None is left open."""
+    most = max((count for count in counts if count is not None), default=0)
+    heights = [None if count is None else _eighths(count, most, rows) for count in counts]
+    return ["".join(_bar_sign(height, row) for height in heights) for row in reversed(range(rows))]
+
+
+def _eighths(count: int, most: int, rows: int) -> int:
+    # What is counted as nothing is known, too, and shows: a line at the ground.
+    return max(1, -(-count * 8 * rows // most)) if most else 1
+
+
+def _bar_sign(height: int | None, row: int) -> str:
+    filled = min(8, (height or 0) - 8 * row)
+    return EIGHTHS[filled - 1] if filled > 0 else " "
