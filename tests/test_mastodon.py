@@ -24,7 +24,6 @@ from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.timeline import make_mastodon
-from tweetdock.sources.polling import RateLimit
 
 MINUTE = 60.0
 SELDOM = {"TWEETDOCK_POLL_SECONDS": "30"}
@@ -589,37 +588,6 @@ def test_a_429_is_waited_out_by_its_own_word(server: Mastodon, time: Time) -> No
     assert len(server.requests) == 1
     simulation.run(20)
     simulation.assert_true()
-
-
-@pytest.mark.parametrize(
-    ("headers", "limit"),
-    [
-        ({"x-rate-limit-remaining": "7", "x-rate-limit-reset": "1790000100"}, (7, 1_790_000_100)),
-        (
-            {"x-ratelimit-remaining": "7", "x-ratelimit-reset": "2026-09-21T14:15:00.000000Z"},
-            (7, 1_790_000_100),
-        ),
-        ({"x-ratelimit-remaining": "7", "x-ratelimit-reset": "1790000100"}, (7, 1_790_000_100)),
-        ({"x-ratelimit-remaining": "7", "x-ratelimit-reset": "soon"}, None),
-        ({"x-ratelimit-remaining": "many", "x-ratelimit-reset": "1790000100"}, None),
-        ({"x-ratelimit-remaining": "7"}, None),
-        ({}, None),
-    ],
-)
-def test_a_rate_limit_is_read_in_either_spelling(
-    headers: dict[str, str], limit: tuple[int, int] | None
-) -> None:
-    found = RateLimit.from_headers(headers)
-    assert found == (limit and RateLimit(limit[0], limit[1] * 1000))
-
-
-def test_what_is_left_is_spread_over_turns_of_several_requests() -> None:
-    limit = RateLimit(10, 1_790_000_099_000)
-    assert limit.pause_seconds(1_790_000_000_000, 5.0) == 10.0
-    assert limit.pause_seconds(1_790_000_000_000, 5.0, requests=4) == 40.0
-    assert limit.pause_seconds(1_790_000_000_000, 5.0, requests=40) == 100.0
-    assert limit.pause_seconds(1_790_000_000_000, 50.0, requests=2) == 50.0
-    assert RateLimit(0, 1_790_000_099_000).pause_seconds(1_790_000_000_000, 5.0, requests=2) == 100
 
 
 # --- odd posts ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Feed, Trouble
 from tweetdock.retry import backoff
-from tweetdock.sources.polling import Pause, Poller
+from tweetdock.sources.polling import Pause, Poller, RateLimit
 
 Answer = Exception | Pause
 
@@ -119,3 +119,34 @@ def test_an_exchange_that_was_cut_to_stop_is_no_trouble() -> None:
 
     Poller(Scripted(SourceError("cut")), deliver, stopping).run()
     assert [type(word) for word in told] == [Batch]
+
+
+@pytest.mark.parametrize(
+    ("headers", "limit"),
+    [
+        ({"x-rate-limit-remaining": "7", "x-rate-limit-reset": "1790000100"}, (7, 1_790_000_100)),
+        (
+            {"x-ratelimit-remaining": "7", "x-ratelimit-reset": "2026-09-21T14:15:00.000000Z"},
+            (7, 1_790_000_100),
+        ),
+        ({"x-ratelimit-remaining": "7", "x-ratelimit-reset": "1790000100"}, (7, 1_790_000_100)),
+        ({"x-ratelimit-remaining": "7", "x-ratelimit-reset": "soon"}, None),
+        ({"x-ratelimit-remaining": "many", "x-ratelimit-reset": "1790000100"}, None),
+        ({"x-ratelimit-remaining": "7"}, None),
+        ({}, None),
+    ],
+)
+def test_a_rate_limit_is_read_in_either_spelling(
+    headers: dict[str, str], limit: tuple[int, int] | None
+) -> None:
+    found = RateLimit.from_headers(headers)
+    assert found == (limit and RateLimit(limit[0], limit[1] * 1000))
+
+
+def test_what_is_left_is_spread_over_turns_of_several_requests() -> None:
+    limit = RateLimit(10, 1_790_000_099_000)
+    assert limit.pause_seconds(1_790_000_000_000, 5.0) == 10.0
+    assert limit.pause_seconds(1_790_000_000_000, 5.0, requests=4) == 40.0
+    assert limit.pause_seconds(1_790_000_000_000, 5.0, requests=40) == 100.0
+    assert limit.pause_seconds(1_790_000_000_000, 50.0, requests=2) == 50.0
+    assert RateLimit(0, 1_790_000_099_000).pause_seconds(1_790_000_000_000, 5.0, requests=2) == 100
