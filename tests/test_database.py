@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Gauge, Saved, SourceMark
-from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
+from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span, Spent
 from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS
 from tweetdock.keep.database import FILE, MIGRATIONS, Store, read_history
 from tweetdock.keep.state import (
     History,
     HistoryRow,
-    Spent,
     State,
     StateChanges,
 )

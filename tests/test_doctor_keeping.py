@@ -14,13 +14,14 @@ from buckets import S3, SECRET
 
 from tweetdock.core.errors import StateError
 from tweetdock.core.gauge import Saved
+from tweetdock.core.post import Spent
 from tweetdock.core.times import rfc3339
 from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.keeping import keep_checks, spent_of
 from tweetdock.doctor.x import spending_checks
 from tweetdock.keep.database import Store
 from tweetdock.keep.lock import Lock
-from tweetdock.keep.state import Spent, State, StateChanges
+from tweetdock.keep.state import State, StateChanges
 from tweetdock.settings.gauge import Settings
 
 PASS, WARN, FAIL = Verdict

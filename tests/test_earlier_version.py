@@ -15,11 +15,11 @@ import pytest
 from archiving import Watch
 
 from tweetdock.core.gauge import Bookmark, Gauge
-from tweetdock.core.post import Batch, Feed, Post, Raw, Span
+from tweetdock.core.post import Batch, Feed, Post, Raw, Span, Spent
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.archive_reader import opened
 from tweetdock.keep.keeper import Keeper
-from tweetdock.keep.state import HistoryRow, Spent
+from tweetdock.keep.state import HistoryRow
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.keeping import Rotation
 

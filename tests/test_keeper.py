@@ -14,12 +14,11 @@ from archiving import Watch
 
 from tweetdock.core.errors import UnavailableError
 from tweetdock.core.gauge import Gauge
-from tweetdock.core.post import Batch, Feed, Post, Raw, Span
+from tweetdock.core.post import Batch, Feed, Post, Raw, Span, Spent
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.closed_files import Manifest
 from tweetdock.keep.database import read_history
 from tweetdock.keep.keeper import RETRY_SECONDS, Keeper
-from tweetdock.keep.state import Spent
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.keeping import Rotation
 

@@ -257,7 +257,7 @@ def test_common_ground_is_what_all_have_read(
     def points(spans: Any) -> set[int]:
         return {point for since, until in spans for point in range(since + 1, until + 1)}
 
-    assert points(Spans(first).within(span)) == points([span]) & points(first)
+    assert points(Spans(first).overlap(span)) == points([span]) & points(first)
     plans = [TimelinePlan(WINDOW_MS, spans) for spans in (first, second)]
     found = common(span, plans)
     assert points(found) == points([span]) & points(first) & points(second)

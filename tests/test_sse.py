@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.sources.mastodon.stream import Event, EventDecoder
+from tweetdock.sources.mastodon.stream import EventDecoder, StreamEvent
 
 
-def decode(*lines: bytes | None) -> list[Event]:
+def decode(*lines: bytes | None) -> list[StreamEvent]:
     decoder = EventDecoder()
     return [event for line in lines if (event := decoder.feed(line))]
 
@@ -15,30 +15,36 @@ def decode(*lines: bytes | None) -> list[Event]:
 @pytest.mark.parametrize(
     ("lines", "events"),
     [
-        ([b"event: update", b"data: {}", b""], [Event("update", b"{}")]),
-        ([b"data: 7", b"event: delete", b""], [Event("delete", b"7")]),
-        ([b"data: 7", b""], [Event("message", b"7")]),
-        ([b"event:update", b"data:{}", b""], [Event("update", b"{}")]),
-        ([b"event: update", b"data:  two", b""], [Event("update", b" two")]),
-        ([b"event: x", b"data: one", b"data: two", b"data", b""], [Event("x", b"one\ntwo\n")]),
+        ([b"event: update", b"data: {}", b""], [StreamEvent("update", b"{}")]),
+        ([b"data: 7", b"event: delete", b""], [StreamEvent("delete", b"7")]),
+        ([b"data: 7", b""], [StreamEvent("message", b"7")]),
+        ([b"event:update", b"data:{}", b""], [StreamEvent("update", b"{}")]),
+        ([b"event: update", b"data:  two", b""], [StreamEvent("update", b" two")]),
+        (
+            [b"event: x", b"data: one", b"data: two", b"data", b""],
+            [StreamEvent("x", b"one\ntwo\n")],
+        ),
         ([b":)", b":thump", b":", b""], []),
-        ([b"event: a", b":thump", b"data: 1", b""], [Event("a", b"1")]),
+        ([b"event: a", b":thump", b"data: 1", b""], [StreamEvent("a", b"1")]),
         # Without data it is none; its kind does not stay for the next one.
-        ([b"event: a", b"", b"data: 1", b""], [Event("message", b"1")]),
-        ([b"id: 3", b"retry: 5", b"sundry: x", b"data: 1", b""], [Event("message", b"1")]),
-        ([b"\xef\xbb\xbfevent: a", b"data: 1", b""], [Event("a", b"1")]),
-        ([b"event: a\xff", b"data: \xff", b""], [Event("a\ufffd", b"\xff")]),
+        ([b"event: a", b"", b"data: 1", b""], [StreamEvent("message", b"1")]),
+        ([b"id: 3", b"retry: 5", b"sundry: x", b"data: 1", b""], [StreamEvent("message", b"1")]),
+        ([b"\xef\xbb\xbfevent: a", b"data: 1", b""], [StreamEvent("a", b"1")]),
+        ([b"event: a\xff", b"data: \xff", b""], [StreamEvent("a\ufffd", b"\xff")]),
         ([b"event: a", b"data: 1"], []),
         ([b"", b"", b""], []),
         # A line that was too long spoils the event that it belongs to, and no other.
-        ([b"event: a", None, b"", b"data: 1", b""], [Event("a", None), Event("message", b"1")]),
+        (
+            [b"event: a", None, b"", b"data: 1", b""],
+            [StreamEvent("a", None), StreamEvent("message", b"1")],
+        ),
         (
             [b"data: 1", b"", None, b"data: 2", b""],
-            [Event("message", b"1"), Event("message", None)],
+            [StreamEvent("message", b"1"), StreamEvent("message", None)],
         ),
     ],
 )
-def test_lines_make_events(lines: list[bytes | None], events: list[Event]) -> None:
+def test_lines_make_events(lines: list[bytes | None], events: list[StreamEvent]) -> None:
     assert decode(*lines) == events
 
 
@@ -51,7 +57,7 @@ def test_what_is_written_as_events_is_read_as_such(events: list[tuple[str, list[
     for kind, parts in events:
         lines += [b"event: " + kind.encode(), *(b"data: " + part for part in parts)]
         lines += [b":thump", b""]
-    assert decode(*lines) == [Event(kind, b"\n".join(parts)) for kind, parts in events]
+    assert decode(*lines) == [StreamEvent(kind, b"\n".join(parts)) for kind, parts in events]
 
 
 @given(st.lists(st.none() | LINE | st.sampled_from([b"", b"data", b"event: x", b"data: y"])))

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from profiles import examples
 
-from tweetdock.core.times import clock_time, duration, parse_ms, rfc3339, within
+from tweetdock.core.times import clock_time, duration, from_now, parse_ms, rfc3339
 
 FIRST_MS = 0
 LAST_MS = 4_102_444_800_000  # the year 2100
@@ -148,7 +148,7 @@ def test_a_duration_reads_as_a_person_says_it(seconds: float, words: str) -> Non
     ("seconds", "words"), [(0, "at once"), (0.4, "at once"), (0.6, "in 1 s"), (300, "in 5 min")]
 )
 def test_what_is_to_come_is_told_from_now(seconds: float, words: str) -> None:
-    assert within(seconds) == words
+    assert from_now(seconds) == words
 
 
 def test_a_text_longer_than_any_date_is_refused_at_once_and_not_repeated() -> None:

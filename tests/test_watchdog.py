@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import threading
 import urllib.request
@@ -99,28 +98,6 @@ def test_a_loop_that_is_stuck_is_not_alive_though_all_else_is(
         notify_socket.receive_until(lambda: notify_socket.count("WATCHDOG=1") > pings)
         process.terminate()
         assert process.wait(LIMIT) == 0
-
-
-def test_a_loop_that_is_never_stuck_is_not_listened_to_for_ever(
-    notify_socket: NotifySocket,
-) -> None:
-    over = threading.Event()
-
-    def speak() -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
-            for _ in range(500):
-                wire.sendto(b"WATCHDOG=1", notify_socket.name)
-                if over.wait(0.01):
-                    break
-
-    talker = threading.Thread(target=speak)
-    talker.start()
-    try:
-        with pytest.raises(AssertionError, match="it still speaks"):
-            notify_socket.receive_until_silent(1.0, limit=0.3)
-    finally:
-        over.set()
-        talker.join()
 
 
 class Gauge:

@@ -298,7 +298,7 @@ class Counter:
 
 def test_a_tally_is_of_the_window_that_ended_with_a_whole_minute() -> None:
     counter = Counter(Budget(PRICE, 1.0))
-    counting = Counting(counter, counter.budget, ["#a", "#b"], 3600.0)
+    counting = Counting(counter.count, counter.budget, ["#a", "#b"], 3600.0)
     assert counting.ask(NOON_MS + 89_999) == Tally(14, NOON_MS)
     assert counting.ask(NOON_MS + 90_000) == Tally(14, NOON_MS + 60_000)
     window = Span(NOON_MS - 3_600_000, NOON_MS)
@@ -318,7 +318,7 @@ def test_counting_lasts_until_midnight_costs_no_more_than_is_kept_and_is_never_i
 ) -> None:
     budget = Budget(PRICE, daily_usd)
     counter = Counter(budget)
-    counting = Counting(counter, budget, [str(n) for n in range(queries)], window_seconds)
+    counting = Counting(counter.count, budget, [str(n) for n in range(queries)], window_seconds)
     now_ms = MIDNIGHT_MS + start
     budget.charge(versions(min(posts, round(daily_usd / PRICE * 0.9))), now_ms)
     asked: list[int] = []
@@ -340,13 +340,13 @@ def test_counting_lasts_until_midnight_costs_no_more_than_is_kept_and_is_never_i
 
 def test_what_would_be_slower_than_the_window_is_not_asked() -> None:
     budget = Budget(PRICE, 0.5)  # ten questions
-    counting = Counting(Counter(budget), budget, ["#a"], 3600.0)
+    counting = Counting(Counter(budget).count, budget, ["#a"], 3600.0)
     assert counting.due_seconds(MIDNIGHT_MS + 13 * 3_600_000) is None
     assert counting.due_seconds(MIDNIGHT_MS + 15 * 3_600_000) == 0.0
     for said in (([], 3600.0), (["#a"], 59.0)):
-        assert Counting(Counter(budget), budget, *said).due_seconds(NOW_MS) is None
+        assert Counting(Counter(budget).count, budget, *said).due_seconds(NOW_MS) is None
     for free in (Budget(PRICE), Budget(PRICE, 1.0, counting_share=0.0)):
-        assert Counting(Counter(free), free, ["#a"], 3600.0).due_seconds(NOW_MS) is None
+        assert Counting(Counter(free).count, free, ["#a"], 3600.0).due_seconds(NOW_MS) is None
 
 
 # The source that counts once it may not read.

@@ -17,7 +17,7 @@ from x_streaming import Streaming
 from tweetdock.core.coverage import Spans
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
-from tweetdock.sources.x.gaps import Gaps, Reads, Work
+from tweetdock.sources.x.plan import DueSearch, Gaps, ReadSpans
 
 HOUR = 3_600_000
 NOW_MS = 1_790_000_000_000
@@ -29,7 +29,7 @@ def make_gaps(**options: object) -> Gaps:
     return Gaps(**given_)  # type: ignore[arg-type]
 
 
-def span_of(work: Work | None) -> Span | None:
+def span_of(work: DueSearch | None) -> Span | None:
     return Span(work.request.since_ms, work.request.until_ms or 0) if work else None
 
 
@@ -121,7 +121,7 @@ def test_a_corrected_clock_lets_the_stream_begin_anew() -> None:
 def test_a_stretch_is_complete_when_every_query_was_read_for_it(
     queries: int, reads: list[tuple[int, int, int]]
 ) -> None:
-    known = Reads(queries)
+    known = ReadSpans(queries)
     done: list[set[int]] = [set() for _ in range(queries)]
     for query, since, length in reads:
         complete = known.add(query % queries, Span(since, since + length))
@@ -164,7 +164,7 @@ class Model:
             if work:
                 self._search(work)
 
-    def _search(self, work: Work) -> None:
+    def _search(self, work: DueSearch) -> None:
         span = span_of(work)
         assert span
         assert span.until_ms <= self.now_ms - 30_000

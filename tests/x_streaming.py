@@ -111,7 +111,7 @@ class Streaming:
         for session in (
             self.fill._client._session,
             self.fill._stream_client._session,
-            self.fill._stream_client._check_session,
+            self.fill._stream_client._beside_session,
         ):
             in_memory.mount(session, self.api.url, self.api.answer)
         self._count_lines()

@@ -28,7 +28,7 @@ from tweetdock.threads import Crash, WatchedThread
 
 log = logging.getLogger(__name__)
 
-Message = Batch | Trouble | Crash | None  # None: only wakes the loop
+InboxMessage = Batch | Trouble | Crash | None  # None: only wakes the loop
 
 READ_SECONDS = 1.0  # how soon a needle follows posts that leave the window
 INBOX_SIZE = 1000
@@ -57,7 +57,7 @@ class Daemon:
         self._stopping = stopping
         self._reopening = reopening
         # Each with the monotonic time of its arrival.
-        self._inbox: Queue[tuple[Message, float]] = Queue(INBOX_SIZE)
+        self._inbox: Queue[tuple[InboxMessage, float]] = Queue(INBOX_SIZE)
         self._unmendable: set[tuple[str, str]] = set()
         self._answered: set[str] = set()
         with ExitStack() as stack:
@@ -165,11 +165,11 @@ class Daemon:
             yield reading
             self._keeper.turn(self._gauge, reading, self._angles())
 
-    def _messages(self) -> Iterator[tuple[Message, float]]:
+    def _messages(self) -> Iterator[tuple[InboxMessage, float]]:
         """All messages that are waiting, or the first to come; only None when something is due."""
         seconds = min(READ_SECONDS, max(0.0, self._keeper.due_seconds()))
         due = time.monotonic() + seconds
-        first: tuple[Message, float] = (None, due)
+        first: tuple[InboxMessage, float] = (None, due)
         with suppress(Empty):
             first = self._inbox.get(timeout=seconds)
         self._board.note_delay(time.monotonic() - (first[1] or due))
@@ -281,7 +281,7 @@ class Daemon:
                 f"TWEETDOCK_SERVO_BACKEND={self._settings.servo_backend}: {needle_thread.trouble}"
             )
 
-    def _deliver(self, message: Message) -> None:
+    def _deliver(self, message: InboxMessage) -> None:
         """Put a message into the inbox; while that is full, its source has to wait."""
         arrived = time.monotonic()
         while not self._stopping.is_set():

@@ -4,7 +4,7 @@ import logging
 import random
 from collections.abc import Iterator
 
-from tweetdock.core.times import duration, within
+from tweetdock.core.times import duration, from_now
 
 REMIND_SECONDS = 1800.0
 
@@ -34,7 +34,7 @@ class TroubleLog:
         last = self._logged.get(sentence)
         if last is None or self._waited - last >= REMIND_SECONDS:
             level = logging.ERROR if needs_owner else logging.WARNING
-            again = within(next_try)
+            again = from_now(next_try)
             self._log.log(level, "%s: %s; next try %s", self._thing, sentence, again)
             self._logged[sentence] = self._waited
         self._waited += next_try

@@ -22,7 +22,7 @@ from tweetdock.commands.output import (
 )
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import ServoError, UnavailableError
-from tweetdock.keep.lock import Lock
+from tweetdock.keep.lock import STATE_LOCK, Lock
 from tweetdock.servos.calibration import Calibration, DialPoint, Marks
 from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS
 from tweetdock.settings.env_file import ENV_FILE
@@ -347,7 +347,7 @@ def _alone(folder: Path) -> Iterator[None]:
     lock = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = Lock(folder / "lock")
+        lock = Lock(folder / STATE_LOCK)
     except UnavailableError as error:
         raise UnavailableError(
             f"a TweetDock is at work with these servos (its state is in {folder}): stop it first, "

@@ -17,7 +17,7 @@ _FEW_ROWS = 1024  # not worth the work of giving back
 _FOREVER = 1 << 62
 
 
-class Timeline:
+class RowQueue:
     """A queue of rows by time, exact to the millisecond, for four bytes a row.
 
     Time is cut into steps. The rows of one step hang together in a chain, in no order; only the
@@ -283,8 +283,8 @@ class SlidingWindow:
         self._authors_of = array("Q", (NOBODY,))
         self._chain = array("I", (0,))
         step_bits = (self._window_ms // _STEPS).bit_length()
-        self._leaving = Timeline(self._times, self._chain, step_bits)
-        self._coming = Timeline(self._times, self._chain, step_bits)
+        self._leaving = RowQueue(self._times, self._chain, step_bits)
+        self._coming = RowQueue(self._times, self._chain, step_bits)
         # One row an author of a counted post.
         self._authors = Fingerprints()
         self._posts_by = array("I", (0,))

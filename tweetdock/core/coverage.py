@@ -8,8 +8,8 @@ from enum import StrEnum
 from tweetdock.core.post import Batch, Span, Trouble
 from tweetdock.core.times import duration
 
-# The gauge forgets its posts a moment later, by its own clock: after a correction so much of a
-# window's beginning is asked for once more.
+# After a correction of the clock a source and the gauge forget what is too old, each by its own
+# clock and a moment apart: so much of the window's beginning is asked for once more.
 SEAM_MS = 2_000
 AHEAD_MS = 60_000  # so much a server's clock may be ahead of ours; its posts are by it, too
 
@@ -76,7 +76,7 @@ class Spans:
             found.append(Span(start, within.until_ms))
         return found
 
-    def within(self, span: Span) -> list[Span]:
+    def overlap(self, span: Span) -> list[Span]:
         """The stretches of `span` that are in the union, oldest first."""
         return Spans(self.gaps(span)).gaps(span)
 

@@ -42,6 +42,13 @@ class Span(NamedTuple):
     until_ms: int
 
 
+class Spent(NamedTuple):
+    """What was asked of a source in a day, and how many posts it returned."""
+
+    requests: int
+    posts: int
+
+
 @dataclass(frozen=True, slots=True)
 class Removal:
     """A post that is deleted, and since when (Unix milliseconds)."""

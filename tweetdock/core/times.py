@@ -84,6 +84,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h"
 
 
-def within(seconds: float) -> str:
+def from_now(seconds: float) -> str:
     """Seconds to come as a person says them: `at once`, `in 5 min`."""
     return "at once" if seconds < 0.5 else f"in {duration(seconds)}"

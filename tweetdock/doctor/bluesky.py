@@ -12,8 +12,8 @@ from tweetdock.core.times import duration
 from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.connections import (
     AGAIN,
-    CHECK_SECONDS,
     LOG_IN,
+    SERVER_SECONDS,
     Endpoint,
     clock_finding,
     unreachable,
@@ -39,7 +39,7 @@ class HostTimes:
     machine_ms: int
 
 
-Outcome = HostTimes | SourceError
+HostOutcome = HostTimes | SourceError
 
 
 class BlueskyCheckup:
@@ -54,7 +54,7 @@ class BlueskyCheckup:
         *,
         wall: Callable[[], float] = time.time,
         event_seconds: float = EVENT_SECONDS,
-        check_seconds: float = CHECK_SECONDS,
+        check_seconds: float = SERVER_SECONDS,
     ) -> None:
         self._endpoints = [Endpoint("bluesky", host, SETTING) for host in hosts]
         self._wall = wall
@@ -81,10 +81,10 @@ class BlueskyCheckup:
                 yield clock_finding("bluesky", whose, server_ms, outcome.machine_ms)
                 return
 
-    def _listen(self) -> list[Outcome]:
+    def _listen(self) -> list[HostOutcome]:
         until = time.monotonic() + self._check_seconds
         sockets = [WebSocket() for _ in self._endpoints]
-        outcomes: list[Outcome] = [
+        outcomes: list[HostOutcome] = [
             SourceError(f"{endpoint.host} does not answer in time") for endpoint in self._endpoints
         ]
 

@@ -25,7 +25,7 @@ SET_CLOCK = "let a time server set this machine's clock: sudo timedatectl set-nt
 # A limit that allows requests nearly as often as the owner wants them does no harm.
 HARMLESS_SECONDS = 10.0
 
-CHECK_SECONDS = 12.0  # most for all that is asked of one server
+SERVER_SECONDS = 12.0  # most for all that is asked of one server
 NAME_SECONDS = 5.5  # a resolver asks once more after five
 ADDRESS_SECONDS = 2.0
 CONNECT_SECONDS = NAME_SECONDS + ADDRESS_SECONDS
@@ -35,7 +35,7 @@ AGAIN = "try again in a minute; TweetDock itself keeps trying"
 # As the sources say it.
 PORTAL_SIGN, SILENCE_SIGN, LATE_SIGN = "login page", "has said nothing", "does not answer in time"
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 def plainly(trouble: SourceError) -> str:
@@ -196,9 +196,9 @@ def unreachable(endpoint: Endpoint, error: Exception) -> Finding:
     return endpoint.finding(Verdict.FAIL, str(error), LOG_IN if is_portal else AGAIN)
 
 
-def in_time(seconds: float, call: Callable[[], Answer]) -> Answer:
+def in_time(seconds: float, call: Callable[[], Result]) -> Result:
     """The result of a call that cannot be ended; TimeoutError if it takes too long."""
-    answer: Future[Answer] = Future()
+    answer: Future[Result] = Future()
 
     def ask() -> None:
         try:

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from tweetdock.core.errors import OffloadError, StateError
+from tweetdock.core.post import Spent
 from tweetdock.core.times import duration
 from tweetdock.doctor.checks import Check, Finding, Verdict
 from tweetdock.doctor.permissions import cure, file_cure, file_obstacle, nearest, obstacle
 from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.database import FILE, MIGRATIONS, Condition, condition_of
-from tweetdock.keep.lock import is_held
-from tweetdock.keep.state import Spent
+from tweetdock.keep.lock import STATE_LOCK, is_held
 from tweetdock.settings.keeping import KeepSettings
 
 LITTLE_BYTES, LEAST_BYTES = 500_000_000, 50_000_000
@@ -202,7 +202,7 @@ def _has_state(folder: Path) -> bool:
 
 def _is_at_work(folder: Path) -> bool:
     try:
-        return is_held(folder / "lock")
+        return is_held(folder / STATE_LOCK)
     except FileNotFoundError:
         return False
 

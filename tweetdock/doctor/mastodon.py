@@ -9,8 +9,8 @@ from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.connections import (
     AGAIN,
-    CHECK_SECONDS,
     LOG_IN,
+    SERVER_SECONDS,
     Endpoint,
     clock_finding,
     connect_to,
@@ -46,7 +46,7 @@ class MastodonCheckup:
         *,
         poll_seconds: float,
         wall: Callable[[], float] = time.time,
-        check_seconds: float = CHECK_SECONDS,
+        check_seconds: float = SERVER_SECONDS,
     ) -> None:
         self._host = host_of(server)
         self._server = server

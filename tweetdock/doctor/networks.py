@@ -1,4 +1,4 @@
-"""The doctor's checks of the sources, each in a thread of its own; and that of a recording."""
+"""The doctor's checks of the sources: which there are, and that of a recording."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from tweetdock.sources.choice import credentials_of
 from tweetdock.sources.recordings import RecordingSummary, Text, entries
 
 BEGINNING_BYTES = 1 << 20  # unpacked
-CHECK_SECONDS = 10.0
+READING_SECONDS = 10.0
 PATIENCE = 100_000
 PACKED = {
     b"\x1f\x8b": "",  # gzip, which is read as it is
@@ -63,7 +63,7 @@ class ReplayCheckup:
 
     def _beginning(self) -> tuple[int, RecordingSummary, bool]:
         """How many posts its beginning has, what else, and whether that was all of it."""
-        until, findings, posts = time.monotonic() + CHECK_SECONDS, RecordingSummary(), 0
+        until, findings, posts = time.monotonic() + READING_SECONDS, RecordingSummary(), 0
         for entry in entries(self._texts()):
             findings.count(entry)
             posts += isinstance(entry, Post)

@@ -10,8 +10,8 @@ from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.doctor.checks import Check, Finding, Verdict
 from tweetdock.doctor.connections import (
     AGAIN,
-    CHECK_SECONDS,
     LOG_IN,
+    SERVER_SECONDS,
     Endpoint,
     clock_finding,
     connect_to,
@@ -144,7 +144,7 @@ class XCheckup:
 
     def check(self) -> Iterator[Finding]:
         """All findings, from the connection to the price."""
-        until = time.monotonic() + CHECK_SECONDS
+        until = time.monotonic() + SERVER_SECONDS
         reached = connect_to(self._endpoint)
         if reached.verdict is Verdict.FAIL:
             yield reached

@@ -39,7 +39,7 @@ MOST_BYTES = 16_000_000  # of text in memory, while nothing can be written
 FLUSH_SECONDS = 1.0
 NOTE_SECONDS = 300.0
 RETRY_SECONDS = 5.0
-CHECK_SECONDS = 60.0  # between two looks at whether the file is still at its path
+PATH_CHECK_SECONDS = 60.0  # between two looks at whether the file is still at its path
 
 
 class _Waiting(NamedTuple):
@@ -175,7 +175,7 @@ class Archive:
         self._backlog = Backlog()
         self._due = self._note_due = math.inf
         self._retry_at = self._rotate_at = -math.inf
-        self._check_at = monotonic() + CHECK_SECONDS
+        self._check_at = monotonic() + PATH_CHECK_SECONDS
         self._is_away = self._owes_sync = self._has_lost = False
         self._dropped = 0
         self._troubles = TroubleLog(log, "archive")
@@ -361,7 +361,7 @@ class Archive:
             return open_file  # logrotate was quicker; its SIGHUP is on the way
         except OSError as error:
             log.error("archive: %s cannot be renamed (%s)", self._path.name, error.strerror)  # noqa: TRY400 - the owner is to act, not to debug
-            self._rotate_at = self._monotonic() + CHECK_SECONDS
+            self._rotate_at = self._monotonic() + PATH_CHECK_SECONDS
             return open_file
         self._close_file()
         self._closed(target)
@@ -373,7 +373,7 @@ class Archive:
         open_file, now = self._open_file, self._monotonic()
         if open_file is None or (open_file.stat.st_nlink and now < self._check_at):
             return
-        self._check_at = now + CHECK_SECONDS
+        self._check_at = now + PATH_CHECK_SECONDS
         was_away, self._is_away = self._is_away, not open_file.is_in_place
         # Logrotate renames it a moment before it sends SIGHUP: only the second check counts.
         if self._is_away and (was_away or not open_file.stat.st_nlink):

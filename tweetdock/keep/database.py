@@ -16,9 +16,10 @@ from tweetdock.core.counter import Mark
 from tweetdock.core.coverage import Seen
 from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Saved, ScaleState, SourceMark
-from tweetdock.core.post import Span, source_of
+from tweetdock.core.post import Span, Spent, source_of
+from tweetdock.core.times import YEAR_2100_MS
 from tweetdock.keep.archive_format import ArchivePosition
-from tweetdock.keep.state import KEPT_MS, HistoryRow, Per, Spent, State, StateChanges
+from tweetdock.keep.state import KEPT_MS, HistoryRow, Per, State, StateChanges
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # What reading a damaged row raises.
 _UNREADABLE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError)
 _SIGN = 1 << 63  # SQLite's integers have a sign, fingerprints have none
-_YEAR_2100_MS = 4_102_444_800_000
 _LARGEST_SCALE = 10**12
 
 # Each step is run once, in one transaction; a released one is never changed, only followed.
@@ -217,8 +217,7 @@ class Store:
         try:
             return self._connect()
         except sqlite3.Error as error:
-            is_damaged = error.sqlite_errorcode & 0xFF in _DAMAGE
-            if not is_damaged and not _is_unusable(self._path):
+            if not _is_damage(error) and not _is_unusable(self._path):
                 raise StateError(f"{self._path}: {error}") from error
             self._move_aside(str(error))
         try:
@@ -446,9 +445,13 @@ def condition_of(folder: Path, *, is_held: bool) -> Condition | None:
     except _UNREADABLE as error:
         return Condition(damage=f"{type(error).__name__}: {error}")
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+        if _is_damage(error):
             return Condition(damage=str(error))
         raise StateError(f"{path}: {error}") from error
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
 
 
 def _read(db: sqlite3.Connection, *, is_held: bool) -> Condition:
@@ -477,7 +480,7 @@ def _load_spent(db: sqlite3.Connection) -> dict[str, dict[str, Spent]]:
 
 def _moment(value: Any) -> int:
     """Unix milliseconds of this century."""
-    if not isinstance(value, int) or not 0 <= value < _YEAR_2100_MS:
+    if not isinstance(value, int) or not 0 <= value < YEAR_2100_MS:
         raise ValueError(f"no moment: {value!r}")
     return value
 

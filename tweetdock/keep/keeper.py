@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 
 from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Bookmark, Fresh, Gauge, Saved, SourceMark
-from tweetdock.core.post import COUNTS, Batch, source_of
+from tweetdock.core.post import COUNTS, Batch, Spent, source_of
 from tweetdock.core.reading import Reading
 from tweetdock.core.times import duration
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.archive_format import ArchiveLine
 from tweetdock.keep.database import Store, read_history
-from tweetdock.keep.lock import Lock
-from tweetdock.keep.state import History, HistoryRow, Spent, State, StateChanges
+from tweetdock.keep.lock import STATE_LOCK, Lock
+from tweetdock.keep.state import History, HistoryRow, State, StateChanges
 from tweetdock.retry import TroubleLog
 from tweetdock.settings.gauge import Settings
 
@@ -261,7 +261,7 @@ class Keeper:
         """Own the folder and open the file in it."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = self._lock or Lock(self._folder / "lock")
+            self._lock = self._lock or Lock(self._folder / STATE_LOCK)
         except UnavailableError as error:
             raise UnavailableError(
                 f"{error}: TWEETDOCK_STATE_DIR={self._folder} is the state folder of one gauge"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tweetdock.core.errors import UnavailableError
 
+STATE_LOCK = "lock"  # in the folder of the state
+
 
 def hold(fd: int, path: Path) -> None:
     """Lock an open file until it is closed; UnavailableError if another one holds it."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from tweetdock.core.gauge import Saved, SourceMark
+from tweetdock.core.post import Spent
 from tweetdock.core.reading import Reading
 from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS
 from tweetdock.keep.archive_format import ArchivePosition
@@ -13,13 +14,6 @@ STEPS_MS = {"minute": MINUTE_MS, "hour": HOUR_MS}
 KEPT_MS = {"minute": DAY_MS, "hour": 366 * DAY_MS}
 
 Per = Literal["minute", "hour"]
-
-
-class Spent(NamedTuple):
-    """What was asked of a source in a day, and how many posts it returned."""
-
-    requests: int
-    posts: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,10 @@ class KeepSettings:
     """The state, the archive, and where its closed files go. Times in seconds."""
 
     state_dir: Path = set_by(  # noqa: RUF009 - it is field() inside
-        "TWEETDOCK_STATE_DIR", parse.folder, "~/.local/state/tweetdock", "the folder of the state"
+        "TWEETDOCK_STATE_DIR",
+        parse.folder,
+        "~/.local/state/tweetdock",
+        "where the state and the history are saved",
     )
     save_seconds: float = set_by(
         "TWEETDOCK_SAVE_SECONDS",

@@ -13,7 +13,7 @@ from tweetdock.show.face import Arc, FaceError, Layer, Ring, Shape, Sheet, Strai
 
 _FONTS = "Helvetica Neue, Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif"
 _POINTS = 72 / 25.4  # of type, in a millimetre
-_CHORD_DEGREES = 0.5  # degrees; a chord is then nowhere a hundredth of a millimetre off its arc
+_CHORD_DEGREES = 0.5  # a chord is then nowhere a hundredth of a millimetre off its arc
 
 
 def svg(sheet: Sheet) -> str:

@@ -1,1 +1,1 @@
-"""Where posts come from: one file a network, and the thread that asks again."""
+"""Where posts come from: a folder a network, and the thread that asks again."""

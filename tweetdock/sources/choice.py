@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.gauge import Bookmark
-from tweetdock.core.post import COUNTS, feed_name
+from tweetdock.core.post import COUNTS, Spent, feed_name
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import X_API_URL, called, host_of, replayed_file
 from tweetdock.sources.polling import Source
@@ -44,22 +44,8 @@ def _at(settings: Settings, subject: str) -> str:
     return subject if url == X_API_URL else f"{subject} at {url}"
 
 
-class Spending(Protocol):
-    """What was asked of a source in a day."""
-
-    @property
-    def requests(self) -> int:
-        """How many answers it gave."""
-        ...
-
-    @property
-    def posts(self) -> int:
-        """How many posts were in them."""
-        ...
-
-
 def make_budget(
-    settings: Settings, spent: Mapping[str, Mapping[str, Spending]], *, is_guest: bool = False
+    settings: Settings, spent: Mapping[str, Mapping[str, Spent]], *, is_guest: bool = False
 ) -> Budget:
     """The budget of all that ask X.
 

@@ -1,4 +1,4 @@
-"""The thread that asks a source again and again, backs off in trouble and stops at once."""
+"""A source, and the thread that asks it again and again: by its pauses, limits and backoff."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Feed, Trouble
-from tweetdock.core.times import clock_time, parse_ms, within
+from tweetdock.core.times import clock_time, from_now, parse_ms
 from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ class Poller:
             server=self._source.feed.server,
             channel=self._source.channel,
             # Who does not want to ask says itself when that ends.
-            detail=sentence if by_choice else f"{sentence}; next try {within(seconds)}",
+            detail=sentence if by_choice else f"{sentence}; next try {from_now(seconds)}",
             needs_owner=needs_owner,
             by_choice=by_choice,
             server_ms=self._source.server_ms(),

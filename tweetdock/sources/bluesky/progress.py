@@ -337,7 +337,7 @@ class HostPlan:
             return f"its events are {behind} behind our clock: is this machine's clock right?"
         pieces = [Span(now_ms - self._window_ms, now_ms)]
         for known in self._lacking.values():
-            pieces = [part for piece in pieces for part in known.within(piece)]
+            pieces = [part for piece in pieces for part in known.overlap(piece)]
         pieces = [part for piece in pieces for part in self._seen.gaps(piece)]
         if not pieces:
             return ""

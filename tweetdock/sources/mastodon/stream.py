@@ -25,7 +25,7 @@ LASTING_MS = 60_000  # a connection that ends sooner than that has not worked
 RECONNECT_SECONDS, RECONNECT_CAP_SECONDS = 1.0, 60.0
 
 
-class Event(NamedTuple):
+class StreamEvent(NamedTuple):
     """An event; `data` is None if a part of it was too long to be received."""
 
     kind: str
@@ -43,7 +43,7 @@ class EventDecoder:
         self._is_first = True
         self._clear()
 
-    def feed(self, line: bytes | None) -> Event | None:
+    def feed(self, line: bytes | None) -> StreamEvent | None:
         """The event that this line ends, if it ends one.
 
         line: without its end; None for one that was too long.
@@ -63,12 +63,12 @@ class EventDecoder:
             self._data.append(value)
         return None  # a comment has an empty name
 
-    def _finish(self) -> Event | None:
+    def _finish(self) -> StreamEvent | None:
         kind, data, is_spoilt = self._kind or "message", self._data, self._is_spoilt
         self._clear()
         if is_spoilt:
-            return Event(kind, None)
-        return Event(kind, b"\n".join(data)) if data else None
+            return StreamEvent(kind, None)
+        return StreamEvent(kind, b"\n".join(data)) if data else None
 
     def _clear(self) -> None:
         self._kind = ""
@@ -208,7 +208,7 @@ class TagStream:
             self._delays = backoff(RECONNECT_SECONDS, RECONNECT_CAP_SECONDS)
         return next(self._delays)
 
-    def _batch(self, events: list[Event]) -> Batch:
+    def _batch(self, events: list[StreamEvent]) -> Batch:
         """What some events say; a heartbeat alone says that all is well."""
         now_ms = self._clock.now_ms()
         statuses, removals = [], []
@@ -229,7 +229,7 @@ class TagStream:
             remark=self._client.remark,
         )
 
-    def _read(self, event: Event, now_ms: int) -> list[Status]:
+    def _read(self, event: StreamEvent, now_ms: int) -> list[Status]:
         try:
             # What was too long is empty here, and no JSON.
             status = parse_streamed(event.data or b"", now_ms, keeps_raw=self._keeps_raw)
@@ -241,7 +241,7 @@ class TagStream:
             return []
         return [status] if status else []
 
-    def _remove(self, event: Event, now_ms: int) -> list[Removal]:
+    def _remove(self, event: StreamEvent, now_ms: int) -> list[Removal]:
         gone = status_id((event.data or b"").decode(errors="replace").strip())
         removal = self._statuses.remove(gone, now_ms) if gone else None
         return [removal] if removal else []

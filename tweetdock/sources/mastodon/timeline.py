@@ -156,7 +156,7 @@ class TimelinePlan:
         floor = now_ms - self._window_ms
         self._now_ms, self._live_ms, self._asks = now_ms, None, 0
         # Of a time to come, which a wrong clock may have seen, nothing is known.
-        self._known = Spans(self._known.within(Span(floor, now_ms)))
+        self._known = Spans(self._known.overlap(Span(floor, now_ms)))
         self._shown = {one for one in self._shown if moment_of(one) > floor}
         due = Spans(self._due)
         for every, reach in LOOK_BACKS_MS:
@@ -201,11 +201,7 @@ class TimelinePlan:
                 reading.is_done = True
 
     def clock_moved(self, now_ms: int) -> None:
-        """The clock was corrected and says `now_ms`: what it has left behind must be read again.
-
-        Of the same stretch the gauge forgets its posts, a moment later by its own clock; what both
-        can tell is asked for once more.
-        """
+        """The clock was corrected and says `now_ms`: what it has left behind is read again."""
         self._known.forget_before(now_ms - self._window_ms + SEAM_MS)
         self._looked_ms.clear()
 
@@ -235,7 +231,7 @@ class TimelinePlan:
 
     def known(self, span: Span) -> list[Span]:
         """What of a stretch has been read."""
-        return self._known.within(span)
+        return self._known.overlap(span)
 
     def _live_since(self) -> int:
         window = Span(self._now_ms - self._window_ms, self._now_ms)
@@ -251,7 +247,7 @@ class TimelinePlan:
         window = Span(self._now_ms - self._window_ms, until_ms)
         if gaps := self._known.gaps(window):
             return gaps
-        return Spans(self._due).within(window)
+        return Spans(self._due).overlap(window)
 
 
 def common(span: Span, plans: Iterable[TimelinePlan]) -> list[Span]:
@@ -349,7 +345,7 @@ class TagTimeline:
         if seconds * 1000 < self._slow_seconds * 1000 + GRACE_MS:
             return Pause(seconds)
         host = self._client.host
-        return Pause(seconds, f"{host}'s rate limit leaves one look every {duration(seconds)}")
+        return Pause(seconds, f"{host}'s rate limit leaves one search every {duration(seconds)}")
 
     def server_ms(self) -> int | None:
         """The server's time, once it has said so."""

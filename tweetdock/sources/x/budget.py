@@ -197,7 +197,7 @@ class Budget:
     def allow(self, now_ms: int, most: int = LARGEST_PAGE) -> Allowance:
         """Set aside what a page may cost, up to `most` posts; BudgetError as by `check`.
 
-        It is to be ended by `take`, `lose` or `free`.
+        It is to be ended by `charge`, `lose` or `free`.
         """
         with self._lock:
             self._check(now_ms)

@@ -18,7 +18,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.post import Span
-from tweetdock.core.times import clock_time, duration
+from tweetdock.core.times import MINUTE_MS, clock_time, duration
 from tweetdock.sources.http import WHOLE_SECONDS, HttpSession, LineStream, date_ms
 from tweetdock.sources.polling import RateLimit
 from tweetdock.sources.x.budget import LARGEST_PAGE, LEAST_PAGE, Allowance, Budget
@@ -244,7 +244,7 @@ class XClient:
             self._client.get_recent_tweets_count,
             query,
             granularity="minute",
-            start_time=_moment(span.since_ms // 60_000 * 60_000),
+            start_time=_moment(span.since_ms // MINUTE_MS * MINUTE_MS),
             end_time=_moment(span.until_ms),
         )
         try:
@@ -415,9 +415,9 @@ class XStreamClient:
         self._users = tweepy.Client(bearer_token, return_type=requests.Response)
         self._rules.session = self._users.session = self._session
         # For another thread.
-        self._check_session = HttpSession(moved=moved, whole_seconds=whole_seconds)
-        self._rules_check = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
-        self._rules_check.session = self._check_session
+        self._beside_session = HttpSession(moved=moved, whole_seconds=whole_seconds)
+        self._rules_beside = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
+        self._rules_beside.session = self._beside_session
 
     def open(self) -> LineStream:
         """Begin the stream."""
@@ -429,9 +429,9 @@ class XStreamClient:
         response = cast("requests.Response", self._rules.get_rules())
         return response.content, response.headers
 
-    def rules_now(self) -> bytes:
+    def rules_beside_stream(self) -> bytes:
         """The rules while the stream is open; for another thread than the stream's."""
-        return _body(self._rules_check.get_rules())
+        return _body(self._rules_beside.get_rules())
 
     def add_rules(self, values: Sequence[str]) -> bytes:
         """Add rules, as ours."""
@@ -456,9 +456,9 @@ class XStreamClient:
         self._stream_session.cut()
         self._session.cut()
 
-    def cut_check(self) -> None:
-        """End `rules_now` likewise."""
-        self._check_session.cut()
+    def cut_rules_beside_stream(self) -> None:
+        """End `rules_beside_stream` likewise."""
+        self._beside_session.cut()
 
 
 class _OpenedOnly(BaseStream):  # type: ignore[misc]  # tweepy ships no types

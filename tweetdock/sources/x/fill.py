@@ -46,7 +46,7 @@ class XFill:
     def poll(self) -> Iterator[Batch]:
         """One search, a Batch a page, if there is a gap; SourceError when X does not deliver."""
         trouble = self._check_rules()
-        found = self._state.work()
+        found = self._state.due_search()
         if found is None:
             if trouble:
                 self._is_in_trouble = True
@@ -56,18 +56,18 @@ class XFill:
                 yield replace(self._batch(), billed=0)
             return
         self._is_in_trouble = True
-        query, work = found
-        search, token, first_ms = Search(work.request), None, 0
+        query, due = found
+        search, token, first_ms = Search(due.request), None, 0
         while True:
             try:
-                page, served_ms, was_moved, billed = self._client.search(query, work.request, token)
+                page, served_ms, was_moved, billed = self._client.search(query, due.request, token)
             except RefusedError as refusal:
                 raise explain(refusal, self._state.clock.now_ms()) from refusal
             self._is_in_trouble = False
             span = search.add_page(page, served_ms)
             token = page.next_token
             first_ms = first_ms or served_ms
-            known = self._state.read(query, work, span, first_ms)
+            known = self._state.read(query, due, span, first_ms)
             self._settle(known, served_ms)
             has_more = token is not None and not was_moved
             for piece in known[:-1]:
@@ -88,7 +88,7 @@ class XFill:
     def pause(self) -> Pause:
         """A moment, or as long as the rate limit wants it while there is more to ask."""
         limit = self._client.limit
-        if limit is None or self._state.work() is None:
+        if limit is None or self._state.due_search() is None:
             return Pause(IDLE_SECONDS)
         seconds = limit.pause_seconds(self._state.clock.now_ms(), 0.0)
         if seconds < LONG_SECONDS:
@@ -102,7 +102,7 @@ class XFill:
     def cut(self) -> None:
         """End the request under way."""
         self._client.cut()
-        self._stream_client.cut_check()
+        self._stream_client.cut_rules_beside_stream()
 
     def _check_rules(self) -> SourceError | None:
         """Check if the stream's rules are still there, if it is time; here, as it must not wait."""
@@ -110,7 +110,7 @@ class XFill:
         if not self._state.check_is_due(asked_ms):
             return None
         try:
-            there = parse_rules(self._stream_client.rules_now())
+            there = parse_rules(self._stream_client.rules_beside_stream())
         except RefusedError as refusal:
             # Not with the wait that X wants: gaps are to be filled meanwhile.
             return SourceError(str(explain(refusal, asked_ms, "stream")), first=5.0)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
@@ -23,28 +23,25 @@ OUTAGE_MS = 60_000  # one lost answer is none yet
 T = TypeVar("T")
 
 
-class CountsClient(Protocol):
-    """Asks X for counts."""
-
-    def count(self, query: str, span: Span) -> int:
-        """How many posts there were; SourceError or RefusedError when there is no answer."""
-        ...
-
-
 class Counting:
     """Keeps the number of posts known from what is left of a day's money.
 
     It goes round for the rest of the day, so it becomes slower when there is less. Where it would
     be slower than the window it is of no use, and nothing is asked.
 
-    queries: whose posts are added up; it cannot be told which posts are found by two of them.
-    Without any there is no counting.
+    count: asks X for the number of posts of a query in a stretch of time; SourceError or
+    RefusedError when there is no answer. queries: whose posts are added up; it cannot be told
+    which posts are found by two of them. Without any there is no counting.
     """
 
     def __init__(
-        self, client: CountsClient, budget: Budget, queries: Sequence[str], window_seconds: float
+        self,
+        count: Callable[[str, Span], int],
+        budget: Budget,
+        queries: Sequence[str],
+        window_seconds: float,
     ) -> None:
-        self._client = client
+        self._count = count
         self._budget = budget
         self._queries = tuple(queries)
         self._window_ms = round(window_seconds * 1000)
@@ -71,7 +68,7 @@ class Counting:
         self._asked_ms = now_ms
         until_ms = (now_ms - INDEX_LAG_MS) // MINUTE_MS * MINUTE_MS
         window = Span(until_ms - self._window_ms, until_ms)
-        return Tally(sum(self._client.count(query, window) for query in self._queries), until_ms)
+        return Tally(sum(self._count(query, window) for query in self._queries), until_ms)
 
 
 class XSearch:
@@ -123,7 +120,7 @@ class XSearch:
             budget=self._budget,
         )
         queries = [query] if self._client.can_count else []
-        self._counting = Counting(self._client, self._budget, queries, window_seconds)
+        self._counting = Counting(self._client.count, self._budget, queries, window_seconds)
         self._polled_ms = 0
         self._lost_ms: int | None = None  # since when X has not answered, with no money left
         self._read = Spans()

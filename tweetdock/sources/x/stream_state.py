@@ -15,7 +15,7 @@ from tweetdock.core.post import Span
 from tweetdock.core.times import DAY_MS, duration
 from tweetdock.settings.x_query import Queries, build_queries
 from tweetdock.sources.http import date_ms
-from tweetdock.sources.x.gaps import Gaps, Work
+from tweetdock.sources.x.plan import DueSearch, Gaps
 from tweetdock.sources.x.rules import OLD_MS, Followed
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Reconnects:
 
 
 class StreamState:
-    """The one place of what both channels of `x-stream` share; every method takes its lock.
+    """The one place of what both channels of `x-stream` share; what changes it takes its lock.
 
     hashtags, query, accounts: what is asked for; `accounts` are named one by one. lists: whose
     list of followed accounts is asked for, too. bookmark: where to go on from.
@@ -230,7 +230,7 @@ class StreamState:
 
     # What the search is to read, and has read.
 
-    def work(self) -> tuple[str, Work] | None:
+    def due_search(self) -> tuple[str, DueSearch] | None:
         """The query and search that are due; None if there is nothing to ask."""
         with self._lock:
             found = self._gaps.next(self.clock.now_ms()) if self.queries else None
@@ -238,13 +238,13 @@ class StreamState:
                 return None
             return self.queries.searches[found.query], found
 
-    def read(self, query: str, work: Work, span: Span, served_ms: int) -> list[Span]:
+    def read(self, query: str, due: DueSearch, span: Span, served_ms: int) -> list[Span]:
         """A search has read a stretch by `served_ms`; what is complete by that."""
         with self._lock:
             searches = self.queries.searches if self.queries else ()
-            if searches[work.query : work.query + 1] != (query,):
+            if searches[due.query : due.query + 1] != (query,):
                 return []  # whom we follow has changed meanwhile
-            return self._gaps.read(work.query, span, served_ms)
+            return self._gaps.read(due.query, span, served_ms)
 
     # The stream's connections.
 
