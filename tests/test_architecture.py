@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from tweetdock.cli import COMMANDS
+
+pytestmark = pytest.mark.xdist_group("architecture")  # all read the same trees, which are kept
 
 HOUSE = Path(__file__).parent.parent / "tweetdock"
 
