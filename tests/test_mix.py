@@ -196,11 +196,6 @@ def test_a_wrong_clock_is_outvoted_whoever_speaks_last(networks: Networks, tmp_p
     networks.api.takes = lambda: other.wait_for(lambda: bool(other.asked("/api/v1/timelines")))
     reading = once_soon(networks, tmp_path)
     assert abs(parse_ms(reading["at"]) / 1000 - time.time()) < 60
-    for name in ("bluesky", "mastodon"):
-        assert (reading["sources"][name]["posts"], reading["sources"][name]["grade"]) == (
-            20,
-            "exact",
-        )
 
 
 def test_other_servers_are_another_question(networks: Networks, tmp_path: Path) -> None:
