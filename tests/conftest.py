@@ -7,9 +7,11 @@ import os
 import random
 import stat
 import sys
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -36,6 +38,16 @@ def pytest_configure(config: pytest.Config) -> None:
     # containers, each worker would compile all of them in each run.
     sys.dont_write_bytecode = False
     settings.load_profile(THOROUGH if config.getoption("thorough") else USUAL)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let each of several workers compile its share of all tests, and find the rest compiled."""
+    worker: dict[str, Any] | None = getattr(session.config, "workerinput", None)
+    if worker and session.config.args == session.config.getini("testpaths"):
+        share = slice(int(worker["workerid"].removeprefix("gw")), None, worker["workercount"])
+        for path in sorted(Path(__file__).parent.glob("test_*.py"))[share]:
+            with suppress(Exception):  # it is told when it is collected
+                import_module(path.stem)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
