@@ -70,7 +70,7 @@ NOT_RUN = {
     "cd /etc/tweetdock": "nothing is installed there; what follows it begins with sudo",
     "docker": "it needs a Docker engine; test_image.py runs what is in the image",
     "docker-compose": "it needs a Docker engine; compose.yaml is compared with docker run below",
-    ".venv/bin/coverage": "the thorough profile takes half an hour",
+    ".venv/bin/coverage": "the thorough profile takes twenty minutes",
     ".venv/bin/ruff": ".ci/run does it",
     ".venv/bin/mypy": ".ci/run does it",
     ".venv/bin/python -m benchmarks": "it takes minutes",
