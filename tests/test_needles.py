@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from functools import partial
@@ -291,9 +292,16 @@ def outages(no_thread_is_left: None, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(tweetdock.servos.pigpio, "COMMAND_SECONDS", 0.1)
     monkeypatch.setattr(tweetdock.servos.pigpiod, "PROBE_SECONDS", 0.1)
     gauges: Gauges = {}
+    # Pulses go by a time that passes only when somebody asks: no busy machine can cut one.
+    steps = itertools.count()
+
+    def clock() -> float:
+        return next(steps) * 0.00037
+
     for outage, moment in OUTAGES:
-        pigpiod = StandInPigpiod().__enter__()
-        gauge = Moved(PigpioServos(DIALS, "127.0.0.1", pigpiod.port), VirtualTime())
+        pigpiod = StandInPigpiod(clock=clock).__enter__()
+        servos = PigpioServos(DIALS, "127.0.0.1", pigpiod.port, monotonic=clock)
+        gauge = Moved(servos, VirtualTime())
         gauges[outage, moment] = (pigpiod, gauge)
         gauge.time.run(2.0)
         assert rest_at(pigpiod, 0, 0)
@@ -337,7 +345,7 @@ def test_the_needles_come_back_by_themselves_after_every_kind_of_outage(
         {"drop": lambda: None, "kill": pigpiod.revive, "hang": pigpiod.resume}[outage]()
         gauge.time.run(20.0)
         assert rest_at(pigpiod, 24.0, 12.0)
-        assert pigpiod.rash_cuts == 0
+        assert pigpiod.cuts == 0
         began, ended = log.records
         assert began.levelname == "WARNING"
         assert began.getMessage().startswith(f"servos: {trouble};")

@@ -201,7 +201,7 @@ def test_a_plain_detach_cuts_some_pulses() -> None:
         assert 0 < daemon.rash_cuts == daemon.cuts < 50
 
 
-def test_who_read_that_there_is_no_pulse_and_was_kept_waiting_is_not_rash() -> None:
+def test_who_has_read_the_pin_and_was_kept_waiting_is_not_rash() -> None:
     now = [0.015]
     with (
         StandInPigpiod(clock=lambda: now[0]) as daemon,

@@ -58,8 +58,8 @@ SERVO_PERIOD_US = 20_000
 class PulseChange:
     """A moment at which a pin got another pulse length.
 
-    cut: whether that broke a pulse off. is_rash: whether it did so without having read before
-    that there is none; who has, was kept waiting by the machine for the rest of the cycle.
+    cut: whether that broke a pulse off. is_rash: whether it did so without having read the pin
+    just before; who has, did what it could on a machine that kept it waiting.
     """
 
     at_monotonic: float
@@ -88,7 +88,7 @@ class Pin:
     period_us: float = SERVO_PERIOD_US
     odd_cycle: float = -1.0
     odd_us: float = 0.0
-    was_read_low: bool = False
+    was_read: bool = False
 
     def in_pulse(self, now_us: float) -> bool:
         cycle, phase = divmod(now_us, self.period_us)
@@ -133,7 +133,7 @@ class Board:
                 number = self._ask_pin(name, pin, p2)
         except CommandError as error:
             return int(error.args[0])
-        pin.was_read_low = name == "READ" and number == 0
+        pin.was_read = name == "READ"
         return number
 
     def forget(self, client: object) -> None:
@@ -229,7 +229,7 @@ class Board:
         pin.odd_cycle = self.now_us // pin.period_us
         pin.odd_us = max(running_us, pulse_us) if high and not cut else 0.0
         pin.pulse_us = pulse_us
-        is_rash = cut and not pin.was_read_low
+        is_rash = cut and not pin.was_read
         self.report(PulseChange(self.now_us / 1e6, gpio, pulse_us, cut, is_rash))
 
     def _hertz(self, samples: int) -> int:
@@ -467,8 +467,13 @@ class StandInPigpiod:
         self._on_pulse(change)
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """Return a port that nobody listens on, and that stays free while its daemon is dead.
+
+    None is given twice, as a daemon that is dead may come back to it.
 
     pigpiod takes 1024-32000 only, and outgoing connections come from above that: with a higher
     port, a client knocking at a dead daemon's could be given that very port and talk to itself.
@@ -479,7 +484,10 @@ def free_port() -> int:
     first = 20_000 + 1_500 * worker
     while True:
         port = dice.randrange(first, first + 1_500)
+        if port in _given:
+            continue
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _given.add(port)
             return port
 
 
