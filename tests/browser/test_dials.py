@@ -327,7 +327,16 @@ def test_the_demo_is_understood_at_first_sight(look: Callable[..., Page], tmp_pa
         page.wait_for_selector("strong >> text=Demo")
         page.wait_for_selector("#why >> text=Every post of the last hour is counted.")
         page.wait_for_selector("#chart canvas")
-        told = page.evaluate("fetch('/api/reading').then((answer) => answer.json())")
-        wait_for_count(page, told["posts"])
-        wait_for_bearing(page, told["dials"]["tweets"]["angle"] - 90)
+        # Made-up posts go on coming: count and needle are asked for together, until both agree.
+        page.wait_for_function(
+            """async () => {
+                const told = await (await fetch("/api/reading")).json();
+                const dial = document.querySelector("[data-dial=tweets]");
+                const turn = dial.querySelector(".needle").getAttribute("transform");
+                const count = dial.querySelector(".count").textContent.replace(/\\D/g, "");
+                const bearing = Number(/rotate\\((.*)\\)/.exec(turn)[1]);
+                return count === String(told.posts)
+                    && Math.abs(bearing - told.dials.tweets.angle + 90) < 0.01;
+            }"""
+        )
         assert daemon.stop() == 0
