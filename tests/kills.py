@@ -232,9 +232,18 @@ class Archive:
         return lines, wrong
 
     def wrong_manifests(self) -> list[str]:
-        """What is wrong with the manifests of the files that TweetDock itself has closed."""
+        """What is wrong with the manifests of the files that TweetDock itself has closed.
+
+        And of those that are torn, as somebody else has renamed them in the middle of a write.
+        """
         wrong = []
+        torn = self.look()[1]
         for path in self.files:
+            if is_renamed(path) and path in torn:
+                # Nobody mends it; its owner is to be told all the same.
+                manifest = Path(f"{path}.manifest.json")
+                is_told = manifest.exists() and json.loads(manifest.read_bytes())["damaged"] == 1
+                wrong += [] if is_told else [f"{path.name} is torn, and its manifest is silent"]
             if not path.name.startswith("tweets-"):
                 continue
             try:
