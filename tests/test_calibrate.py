@@ -303,7 +303,7 @@ def test_a_pigpiod_of_its_own_that_is_slow_to_end_is_waited_for_once_and_behind_
         "STANDIN_PIGPIOD_LOG": str(log),
         "TWEETDOCK_SERVO_BACKEND": "pigpio",
     }
-    shorter = "import tweetdock.servos.bench; tweetdock.servos.bench.END_SECONDS = 0.3"
+    shorter = "import tweetdock.servos.pigpio as p; p.END_SECONDS = 0.3"
     argv = tuple(command_with_lock(lock, "calibrate", first=shorter))
     try:
         with Sitting(folder=tmp_path, env=env, argv=argv) as sitting:

@@ -135,13 +135,6 @@ def test_auto_makes_the_servos_of_the_model() -> None:
     assert made == [backend for _, backend in TABLE]
 
 
-def test_the_options_for_pigpiod_reach_it() -> None:
-    servos = make_servos(settings(TWEETDOCK_PIGPIOD_OPTIONS="-s 10"), PIGPIO_MODELS[0])
-    assert servos.step_us == 10
-    elsewhere = settings(TWEETDOCK_PIGPIOD_OPTIONS="-s 10", PIGPIO_ADDR="192.0.2.7")
-    assert make_servos(elsewhere, "").step_us == 5
-
-
 SCRIPT = """
 import sys
 from tweetdock.servos.choice import make_servos

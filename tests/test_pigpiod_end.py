@@ -99,7 +99,7 @@ def test_a_pigpiod_that_is_slow_to_end_is_waited_for(installed: Installed) -> No
 
 
 def test_a_pigpiod_that_hangs_is_left_after_a_while_and_told_of(installed: Installed) -> None:
-    shorter = "import tweetdock.servos.needles; tweetdock.servos.needles.END_SECONDS = 0.3"
+    shorter = "import tweetdock.servos.pigpio as p; p.END_SECONDS = 0.3"
     with installed.running(shorter) as tweetdock:
         tweetdock.wait_for("started pigpiod")
         tweetdock.wait_for("exact")
@@ -122,12 +122,12 @@ def test_a_bug_of_ours_ends_pigpiod_in_good_order(installed: Installed) -> None:
 
 
 def test_what_pigpiod_refuses_is_told_with_its_cure_at_the_end(installed: Installed) -> None:
-    said = "2026-11-21 16:51:28 initPeripherals: mmap gpio failed (Operation not permitted)"
+    bind = "bind to port 8888 failed (Address already in use)"
+    said = f"2026-11-21 16:51:28 initInitialise: {bind}"
     more = {"STANDIN_PIGPIOD_REFUSE": said, "TWEETDOCK_SERVO_START_SECONDS": "0"}
     done = installed.run(**more)
     assert done.returncode == 69
     assert done.stderr.splitlines()[-1].endswith(
-        "TWEETDOCK_SERVO_BACKEND=pigpio: pigpiod ended at once: mmap gpio failed (Operation not "
-        "permitted); this kernel keeps the Pi's memory closed: set TWEETDOCK_SERVO_BACKEND=lgpio, "
-        "or run the kernel of Raspberry Pi OS, or start this one with iomem=relaxed"
+        f"TWEETDOCK_SERVO_BACKEND=pigpio: pigpiod ended at once: {bind}; another program has this "
+        "port: set PIGPIO_PORT to a free one, such as 8889"
     )

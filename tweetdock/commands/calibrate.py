@@ -24,7 +24,7 @@ from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import ServoError, UnavailableError
 from tweetdock.keep.lock import STATE_LOCK, Lock
 from tweetdock.servos.calibration import Calibration, DialPoint, Marks
-from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS
+from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS, STEP_US
 from tweetdock.settings.env_file import ENV_FILE
 from tweetdock.settings.gauge import Settings
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PANEL_SECONDS = 0.08  # over a slow line a needle on its way must not outrun its picture
 NUDGES = {"right": 10, "left": -10, "up": 1, "down": -1, ".": 1, ",": -1}
 POINTS = {"l": DialPoint.LEFT, "m": DialPoint.MIDDLE, "r": DialPoint.RIGHT}
-REMARKS = {"pigpio": ", steps of {:g} µs", "mock": ", no servo moves"}
+REMARKS = {"pigpio": f", steps of {STEP_US:g} µs", "mock": ", no servo moves"}
 GOALS = {"1": DialPoint.LEFT, "2": DialPoint.MIDDLE, "3": DialPoint.RIGHT}
 # What is wrong with the other settings is up to the gauge: there may be no credentials yet.
 _READ = (
@@ -244,7 +244,7 @@ class CalibrationSession:
         view = View(
             name=DIALS[number],
             other=DIALS[other],
-            servos=moves_by + REMARKS.get(moves_by, "").format(self._bench.step_us),
+            servos=moves_by + REMARKS.get(moves_by, ""),
             dial=self._dials[number],
             calibration=self._calibration,
             at_us=self._bench.at_us(number) if was_moved else None,

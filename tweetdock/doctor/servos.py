@@ -17,12 +17,14 @@ from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
 from tweetdock.servos.lgpio import installing
 from tweetdock.servos.pigpiod import (
     BOARD,
+    HELD,
     LOOPBACKS,
     PROBE_SECONDS,
+    STOP_OTHER,
     VERSION,
-    PigpiodLock,
     ask,
     host_and_port,
+    is_held,
 )
 from tweetdock.settings.gauge import DialSettings, Settings
 
@@ -46,7 +48,7 @@ def servo_checks(
 
     lock: where pigpiod's lock is, if not at the usual place.
     """
-    check = partial(_check_backend, settings, machine, devices, PigpiodLock(lock))
+    check = partial(_check_backend, settings, machine, devices, lock)
     dials = [
         Check(f"{name} dial", partial(_check_dial, name, getattr(settings, name))) for name in DIALS
     ]
@@ -95,7 +97,7 @@ def _ask_any(addresses: Sequence[str], port: int) -> PigpiodAnswer:
 
 
 def _check_backend(
-    settings: Settings, machine: Machine, devices: Path, lock: PigpiodLock
+    settings: Settings, machine: Machine, devices: Path, lock: Path | None
 ) -> Iterator[Finding]:
     wanted, model = settings.servo_backend, machine.model
     name = choose_backend(wanted, model, settings.pigpio_addr)
@@ -121,7 +123,7 @@ def _mock(settings: Settings, machine: Machine) -> Finding:
     return Finding("servos", Verdict.PASS, f"mock, {why}: the needles move on the page only")
 
 
-def _pigpio(settings: Settings, machine: Machine, devices: Path, lock: PigpiodLock) -> Finding:
+def _pigpio(settings: Settings, machine: Machine, devices: Path, lock: Path | None) -> Finding:
     addresses = (settings.pigpio_addr,) if settings.pigpio_addr else LOOPBACKS
     found = _ask_any(addresses, settings.pigpio_port)
     where = found.where
@@ -143,7 +145,7 @@ def _pigpio(settings: Settings, machine: Machine, devices: Path, lock: PigpiodLo
     return _own_pigpiod(settings, machine, devices, lock)
 
 
-def _own_pigpiod(settings: Settings, machine: Machine, devices: Path, lock: PigpiodLock) -> Finding:
+def _own_pigpiod(settings: Settings, machine: Machine, devices: Path, lock: Path | None) -> Finding:
     program = machine.program("pigpiod")
     if not machine.is_pi:
         says = "pigpio was asked for, but this machine is no Raspberry Pi"
@@ -154,8 +156,8 @@ def _own_pigpiod(settings: Settings, machine: Machine, devices: Path, lock: Pigp
         says = "pigpio: no pigpiod is running, and the program is not installed"
         cure = f"`sudo apt install pigpio` (Raspberry Pi OS 12 and before have it); {_USE_LGPIO}"
         return Finding("servos", Verdict.FAIL, says, cure)
-    if obstacle := lock.obstacle(settings.pigpio_port):
-        return Finding("servos", Verdict.FAIL, f"pigpio: {obstacle.says}", obstacle.cure)
+    if is_held(lock):
+        return Finding("servos", Verdict.FAIL, f"pigpio: {HELD}", STOP_OTHER)
     if os.geteuid() != 0:
         says = "pigpio: no pigpiod is running, and only root can start one"
         cure = f"`sudo systemctl enable --now pigpiod`, or run TweetDock as root; {_USE_LGPIO}"

@@ -10,7 +10,7 @@ from tweetdock.servos.calibration import LAST_US
 from tweetdock.servos.choice import make_servos
 from tweetdock.servos.needle import CHECK_SECONDS, Geometry, Needle
 from tweetdock.servos.needles import Needles
-from tweetdock.servos.servos import END_SECONDS, Servos
+from tweetdock.servos.servos import Servos
 from tweetdock.settings.gauge import DialSettings, Settings
 
 DEGREES_PER_US = 0.09  # of an ordinary servo: half a circle for 2000 us
@@ -70,11 +70,6 @@ class Bench:
     def name(self) -> str:
         """The name of the backend that moves them."""
         return self._servos.name
-
-    @property
-    def step_us(self) -> float:
-        """What a pulse is cut off to."""
-        return self._servos.step_us
 
     def connect(self) -> None:
         """Reserve the pins; raises ServoError if that cannot be done."""
@@ -140,12 +135,9 @@ class Bench:
             self._servos.close()
 
     def close(self) -> None:
-        """Free the pins at once, and end what the backend has started.
-
-        It waits for that END_SECONDS at most, and once however often this is called.
-        """
+        """Free the pins at once, and end what the backend has started."""
         self._servos.close()
-        self._servos.end(END_SECONDS)
+        self._servos.end()
 
     def _reconnect(self, now: float) -> bool:
         if now < self._check_at:

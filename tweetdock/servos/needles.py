@@ -4,13 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from tweetdock.core.errors import ServoError
 from tweetdock.core.motion import SPEED
 from tweetdock.retry import TroubleLog, backoff
 from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS, Geometry, Needle
-from tweetdock.servos.servos import END_SECONDS, Servos
+from tweetdock.servos.servos import Servos
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.threads import Crash, WatchedThread
 
@@ -107,7 +106,7 @@ class NeedleThread:
             servos,
             [
                 Needle(
-                    replace(Geometry.of(dial), step_us=servos.step_us),
+                    Geometry.of(dial),
                     min(max(start, dial.min_angle), dial.max_angle),
                 )
                 for dial, start in zip(dials, starts or self._homes, strict=True)
@@ -149,7 +148,7 @@ class NeedleThread:
         """
         self.go_home()
         has_ended = self.thread.join(seconds)
-        self._servos.end(END_SECONDS)
+        self._servos.end()
         return has_ended
 
     def _work(self) -> None:
@@ -173,7 +172,6 @@ class NeedleThread:
                     self._wait(self._stopping, seconds)
         finally:
             self._servos.close()
-            self._servos.end()
 
     def _follow(self) -> None:
         while not self._stopping.is_set():

@@ -14,9 +14,8 @@ from gpiozero.pins.pigpio import PiGPIOFactory
 
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpiod import LOOPBACK, LOOPBACKS, Pigpiod, find, host_and_port
-from tweetdock.servos.servos import Servos
+from tweetdock.servos.servos import END_SECONDS, Servos
 from tweetdock.settings.gauge import DialSettings
-from tweetdock.settings.pigpiod_options import step_us
 
 COMMAND_SECONDS = 1.0
 THREE_FRAMES_SECONDS = 0.06
@@ -51,7 +50,6 @@ class PigpioServos(Servos):
         self._address = self._addresses[0]
         self._port = port
         self._daemon = None if address else Pigpiod(port, options=options)
-        self.step_us = step_us(() if address else options)
         self._monotonic = monotonic
 
     def close(self) -> None:
@@ -66,10 +64,10 @@ class PigpioServos(Servos):
         if connection is not None:
             atexit.unregister(connection.stop)
 
-    def end(self, seconds: float = 0.0) -> None:
-        """End a pigpiod that was started here, and wait for that so long."""
+    def end(self) -> None:
+        """End a pigpiod that was started here, and wait for that END_SECONDS at most."""
         if self._daemon is not None:
-            self._daemon.end(seconds)
+            self._daemon.end(END_SECONDS)
 
     def _open(self) -> Any:
         # pigpio itself would wait for ever for a daemon that hangs: ask first, with a limit.

@@ -10,7 +10,7 @@ from gpiozero.exc import GPIOZeroError
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from tweetdock.core.errors import ServoError
-from tweetdock.servos.needle import STEP_US, Geometry
+from tweetdock.servos.needle import Geometry
 from tweetdock.settings.gauge import DialSettings
 
 # To what a backend has started: pigpiod gives back the graphics memory of its Pi meanwhile.
@@ -28,8 +28,6 @@ class Servos(ABC):
     foreign: tuple[type[Exception], ...] = (OSError, GPIOZeroError)
     # Added to every pulse: it is cut off to what the pin can do, and not to fall a unit short.
     spare_us: ClassVar[float] = 0.5
-    # What a pulse is cut off to: needles are sent to whole steps only.
-    step_us: float = STEP_US
 
     def __init__(self, dials: Sequence[DialSettings]) -> None:
         self._dials = tuple(dials)
@@ -76,11 +74,8 @@ class Servos(ABC):
             # A servo that could not be made keeps its pin reserved as long as its error lives.
             factory._reservations.clear()  # noqa: SLF001 - there is no public way
 
-    def end(self, seconds: float = 0.0) -> None:  # noqa: B027 - most hold nothing else
-        """Give up what else the backend holds, at the very end, and wait for that so long.
-
-        From any thread, more than once.
-        """
+    def end(self) -> None:  # noqa: B027 - most hold nothing else
+        """Give up what else the backend holds, at the very end, END_SECONDS at most; any thread."""
 
     @abstractmethod
     def _open(self) -> Any:

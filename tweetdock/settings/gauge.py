@@ -20,7 +20,6 @@ from tweetdock.settings.networks import (
     source_problems,
     wants_hashtags,
 )
-from tweetdock.settings.pigpiod_options import parse_options
 from tweetdock.settings.setting import Setting, set_by, table_of
 
 USUAL_PAGE = "127.0.0.1:8080"
@@ -92,7 +91,7 @@ class Settings:
     pigpio_port: int = set_by("PIGPIO_PORT", parse.whole(1, 65535), "8888", "pigpiod's port")
     pigpiod_options: tuple[str, ...] = set_by(
         "TWEETDOCK_PIGPIOD_OPTIONS",
-        parse_options,
+        parse.arguments,
         "",
         "more options for the pigpiod that TweetDock starts, such as -t 0",
     )

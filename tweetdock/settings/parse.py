@@ -1,6 +1,7 @@
 """How the text of one setting becomes a value; each refusal says what is accepted."""
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -64,6 +65,14 @@ def hashtags(value: str) -> tuple[str, ...]:
 def words(value: str) -> tuple[str, ...]:
     """A comma list, in order, doubles left out."""
     return tuple(dict.fromkeys(word for word in re.split(r"\s*,\s*", value.strip()) if word))
+
+
+def arguments(value: str) -> tuple[str, ...]:
+    """The arguments of a program, split as a shell does."""
+    try:
+        return tuple(shlex.split(value))
+    except ValueError as error:
+        raise ValueError("options such as -t 0; a quotation mark is left open") from error
 
 
 def number(low: float, high: float, unit: str = "") -> Callable[[str], float]:
