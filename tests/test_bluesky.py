@@ -394,8 +394,10 @@ def test_a_frame_that_is_no_post_for_certain_is_nothing(
 
 
 def test_an_event_too_large_to_read_is_stepped_over(
-    listening: Listening, network: Network, time: Time
+    posts: None, network: Network, time: Time
 ) -> None:
+    """Even where the host does not answer that we have ended the connection for it."""
+    listening = Listening(network, time, silence_seconds=0.5)
     listening.follow()
     time.seconds += 20
     network.tick()
@@ -413,6 +415,7 @@ def test_an_event_too_large_to_read_is_stepped_over(
     for _ in range(22):
         listening.follow(30)
     listening.assert_true()
+    listening.leave()
 
 
 @contextmanager
@@ -709,6 +712,37 @@ def test_a_certificate_must_be_trusted(
     host.close_all(1001, "")
     source.cut()
     loopback.close()
+
+
+@pytest.mark.parametrize("status", [200, 407])
+def test_a_proxy_of_the_environment_is_used_and_its_password_told_to_nobody(
+    network: Network, time: Time, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    asked: list[bytes] = []
+
+    def serve(wire: socket.socket) -> None:
+        asked.append(wire.recv(65536))
+        wire.sendall(f"HTTP/1.1 {status} So\r\n\r\n".encode())
+        if status == 200:
+            network.hosts[0]._serve(wire)
+
+    proxy = Loopback(serve)
+    proxy.up()
+    monkeypatch.setenv("HTTP_PROXY", f"http://owner:pass-word@127.0.0.1:{proxy.port}")
+    source = source_at("ws://jetstream.example/subscribe", time)
+    network.tick()
+    if status == 200:
+        list(source.poll())
+        network.hosts[0].close_all(1001, "")
+    else:
+        with pytest.raises(
+            SourceError, match=f"through the proxy 127.0.0.1:{proxy.port}"
+        ) as raised:
+            list(source.poll())
+        assert "pass-word" not in str(raised.value)
+    assert asked[0].startswith(b"CONNECT jetstream.example:80 HTTP/1.1\r\n")
+    source.cut()
+    proxy.close()
 
 
 FATE = st.one_of(

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import urlencode
 
 from tweetdock.core.clock import TRUSTED_MS, Clock
 from tweetdock.core.errors import RefusedError, SourceError
@@ -18,9 +17,9 @@ from tweetdock.doctor.connections import (
     clock_finding,
     unreachable,
 )
-from tweetdock.sources.bluesky.events import COLLECTION, Filter
+from tweetdock.sources.bluesky.events import Filter
+from tweetdock.sources.bluesky.progress import ReplayRequest
 from tweetdock.sources.bluesky.websocket import WebSocket
-from tweetdock.sources.http import date_ms, proxy_of
 
 SETTING = "TWEETDOCK_JETSTREAM"
 EVENT_SECONDS = 5.0  # fifty posts a second is usual
@@ -56,7 +55,7 @@ class BlueskyCheckup:
         event_seconds: float = EVENT_SECONDS,
         check_seconds: float = SERVER_SECONDS,
     ) -> None:
-        self._endpoints = [Endpoint("bluesky", host, SETTING) for host in hosts]
+        self._endpoints = [Endpoint.through_proxy("bluesky", host, SETTING) for host in hosts]
         self._wall = wall
         self._event_seconds = event_seconds
         self._check_seconds = check_seconds
@@ -110,9 +109,7 @@ class BlueskyCheckup:
     def _ask(self, endpoint: Endpoint, socket: WebSocket) -> HostTimes:
         filter_, clock = Filter(()), Clock(self._wall, time.monotonic)
         asked_ms = clock.now_ms()
-        mark = "&" if "?" in endpoint.url else "?"
-        headers = socket.open(f"{endpoint.url}{mark}{urlencode({'wantedCollections': COLLECTION})}")
-        server_ms = date_ms({"Date": headers.get("date", "")})
+        server_ms = socket.open(ReplayRequest(endpoint.url, asked_ms, None).url)
         if server_ms is not None:
             clock.correct(server_ms, asked_ms)
         newest_us = self._newest_us(filter_, socket, endpoint.host)
@@ -157,8 +154,6 @@ def _failed(endpoint: Endpoint, error: SourceError, *, others_work: bool) -> Fin
         cure = f"nothing for now: another host is used; if it stays so, remove it from {SETTING}"
     elif wrong := _cure_of_address(error):
         cure = wrong
-    elif proxy := proxy_of(endpoint.url.replace("ws", "http", 1)):
-        cure = f"let this machine connect without the proxy {proxy}, which Bluesky cannot use"
     return endpoint.finding(Verdict.WARN if others_work else Verdict.FAIL, found.says, cure)
 
 

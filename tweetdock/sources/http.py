@@ -248,9 +248,16 @@ def date_ms(headers: Mapping[str, str]) -> int | None:
 
 def proxy_of(url: str) -> str:
     """`host:port` of the proxy through which an address is asked; empty if there is none."""
-    proxies = get_environ_proxies(url, no_proxy=None)
     # What stands before the '@' is a user's name and password.
-    return (select_proxy(url, proxies) or "").rpartition("//")[2].rpartition("@")[2].rstrip("/")
+    return proxy_address(url).rpartition("//")[2].rpartition("@")[2].rstrip("/")
+
+
+def proxy_address(url: str) -> str:
+    """The same proxy as an address, with name and password if it has them."""
+    asked = url.replace("ws", "http", 1) if url.startswith("ws") else url
+    proxies = get_environ_proxies(asked, no_proxy=None)
+    proxy = select_proxy(asked, proxies) or ""
+    return proxy if "//" in proxy or not proxy else f"http://{proxy}"
 
 
 def _host(url: str) -> str:

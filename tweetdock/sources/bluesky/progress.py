@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from tweetdock.core.coverage import SEAM_MS, Spans
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
 from tweetdock.core.times import clock_time, duration
+from tweetdock.sources.bluesky.events import COLLECTION
 
 MARGIN_MS = 2_000  # more than events are ever out of order
 LATE_MS = 5_000  # a host whose first event is later than asked for by more lacks what was before
@@ -37,6 +39,14 @@ class ReplayRequest:
     host: str
     since_ms: int
     cursor_ms: int | None
+
+    @property
+    def url(self) -> str:
+        """The address that asks for it."""
+        wanted = {"wantedCollections": COLLECTION}
+        if self.cursor_ms is not None:
+            wanted["cursor"] = str(self.cursor_ms * 1000)
+        return f"{self.host}{'&' if '?' in self.host else '?'}{urlencode(wanted)}"
 
 
 class EventRate:

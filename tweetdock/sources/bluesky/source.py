@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
@@ -11,7 +11,6 @@ from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.core.times import HOUR_MS, duration
 from tweetdock.retry import backoff
 from tweetdock.sources.bluesky.events import (
-    COLLECTION,
     Event,
     Filter,
     Matched,
@@ -20,7 +19,6 @@ from tweetdock.sources.bluesky.events import (
 )
 from tweetdock.sources.bluesky.progress import AGREEING, EventProgress, EventRate, HostPlan
 from tweetdock.sources.bluesky.websocket import TooLargeError, WebSocket
-from tweetdock.sources.http import date_ms
 from tweetdock.sources.polling import Pause
 
 log = logging.getLogger(__name__)
@@ -139,14 +137,8 @@ class Bluesky:
     def _connect(self) -> EventProgress | None:
         now_ms = self._clock.now_ms()
         ask = self._plan.next(now_ms)
-        wanted = {"wantedCollections": COLLECTION}
-        if ask.cursor_ms is not None:
-            wanted["cursor"] = str(ask.cursor_ms * 1000)
         self._opened_ms = now_ms
-        headers = self._socket.open(
-            f"{ask.host}{'&' if '?' in ask.host else '?'}{urlencode(wanted)}"
-        )
-        if self._believes(date_ms({"Date": headers.get("date", "")}), now_ms):
+        if self._believes(self._socket.open(ask.url), now_ms):
             self._disconnect()
             return None
         self._opened_ms = self._clock.now_ms()
