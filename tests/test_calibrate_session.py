@@ -307,7 +307,7 @@ def test_a_middle_that_was_nearly_halfway_does_not_keep_the_gauge_from_starting(
         sitting.quit()
     assert sitting.path.read_text() == (
         "TWEETDOCK_TWEETS_MIN_PULSE_US=1103\nTWEETDOCK_TWEETS_MAX_PULSE_US=1163\n"
-        "TWEETDOCK_TWEETS_MID_PULSE_US= # by eye\n"
+        "TWEETDOCK_TWEETS_MID_PULSE_US=\n"
     )
     assert Marks.of(saved(sitting.path).tweets).pulse_us(DialPoint.MIDDLE) == 1133
 

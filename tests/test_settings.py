@@ -389,7 +389,9 @@ def test_a_replay_needs_neither_hashtags_nor_credentials() -> None:
 
 def test_followed_accounts_are_enough_for_the_stream() -> None:
     env = {**STREAM, "TWEETDOCK_HASHTAGS": "", "TWEETDOCK_FOLLOW": "docker, @DockerCon:following"}
-    assert Settings.from_env(env).x.follow == ("@docker", "@DockerCon:following")
+    follow = Settings.from_env(env).x.follow
+    assert follow == (("docker", False), ("DockerCon", True))
+    assert [str(account) for account in follow] == ["@docker", "@DockerCon:following"]
 
 
 def test_a_token_belongs_to_its_server() -> None:

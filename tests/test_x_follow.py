@@ -17,7 +17,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.rules import Followed, FollowLists, parse_follow
+from tweetdock.sources.x.rules import Followed, FollowLists
 from tweetdock.sources.x.stream_state import StreamState
 
 DAY = 86_400.0
@@ -33,21 +33,6 @@ def api(time: Time) -> Iterator[XApi]:
     with XApi(now=time, bearer=TOKEN) as api:
         api.users.following = {"7": [str(number) for number in range(100, 100 + 2345)]}
         yield api
-
-
-def test_accounts_and_lists_are_told_apart() -> None:
-    wishes = parse_follow(["@a", "b_2", "@me:following", "@a", "c:following"])
-    assert wishes == (("a", "b_2"), ("me", "c"))
-
-
-@pytest.mark.parametrize("word", ["", "@", "@a b", "@a:followers", "@ä", "@a:", "@" + "a" * 21])
-def test_what_is_no_account_is_named(word: str) -> None:
-    if word == "@a:":
-        assert parse_follow([word]) == (("a",), ())
-        return
-    with pytest.raises(SourceError, match="no account on X") as caught:
-        parse_follow([word])
-    assert caught.value.needs_owner
 
 
 def test_posts_of_followed_accounts_count_whatever_their_tags(api: XApi, time: Time) -> None:

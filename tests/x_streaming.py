@@ -18,6 +18,7 @@ from tweetdock.core.errors import SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Post, Span
 from tweetdock.retry import backoff
+from tweetdock.settings.parse import accounts
 from tweetdock.settings.x_query import build_queries
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.x.budget import Budget
@@ -54,18 +55,19 @@ class Streaming:
         self.api, self.time = api, time
         self._machine_is_off_by = machine_is_off_by
         self.window_ms = round(window_seconds * 1000)
+        followed = accounts(" ".join(follow))
+        names = [account.name for account in followed if not account.is_list]
         self._options = {
             "window_seconds": window_seconds,
             "look_back_seconds": look_back_seconds,
             "silence_seconds": silence_seconds,
             "whole_seconds": whole_seconds,
             "keeps_raw": keeps_raw,
-            "follow": follow,
+            "follow": followed,
             "query": query,
             "budget": budget,
         }
         self._hashtags, self._token = hashtags, token
-        names = [word.removeprefix("@") for word in follow if ":" not in word]
         self.wanted = build_queries(hashtags, names, query).searches
         self._true: list[tuple[int, str]] = []
         self._true_of: tuple[int, tuple[str, ...]] | None = None

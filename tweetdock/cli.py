@@ -167,8 +167,7 @@ def _run(
             # Tens of modules, for a terminal only: a Pi Zero's memory is small.
             from tweetdock.show.terminal.view import LiveView  # noqa: PLC0415
 
-            dials = {"tweets": settings.tweets, "tweeters": settings.tweeters}
-            view = screen.enter_context(LiveView(dials))
+            view = screen.enter_context(LiveView(settings.dials))
             logs.configure(settings.log_level, settings.log_format, view.handler)
             show = view.show
         log.info("TweetDock %s, %s", __version__, _subject(settings))

@@ -25,7 +25,7 @@ from tweetdock.core.errors import ServoError, UnavailableError
 from tweetdock.keep.lock import STATE_LOCK, Lock
 from tweetdock.servos.calibration import Calibration, DialPoint, Marks
 from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS, STEP_US
-from tweetdock.settings.env_file import ENV_FILE
+from tweetdock.settings.env_file import ENV_FILE, save
 from tweetdock.settings.gauge import Settings
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     """Calibrate until the owner leaves; returns the exit code, or raises SettingsError."""
-    settings = _settings(env)
+    settings = Settings.from_env(env, about=_READ)
     if not (os.isatty(0) and is_able(sys.stderr, env)):
         complain("calibrate needs a terminal, for its keys; over ssh: ssh -t")
         return EXIT_SETTINGS
@@ -272,9 +272,6 @@ class Saver:
             self._lines |= values
             message = "Kept. The lines are printed when you leave."
         else:
-            # It brings a library along: only for who saves.
-            from tweetdock.settings.env_file import save  # noqa: PLC0415
-
             try:
                 save(self._path, values)
             except OSError as error:
@@ -324,14 +321,6 @@ def _is_printed(text: str) -> bool:
         discard(sys.stdout)
         return False
     return True
-
-
-def _settings(env: Mapping[str, str]) -> Settings:
-    ours = {name: value for name, value in env.items() if name.startswith(_READ)}
-    # Nothing is counted here, but settings are only whole with something to count.
-    return Settings.from_env(
-        ours | {"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_HASHTAGS": "tweetdock"}
-    )
 
 
 def _overruled(values: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from tweetdock import logs
@@ -36,7 +37,6 @@ from tweetdock.doctor.settings import (
 from tweetdock.doctor.x import spending_checks
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import SETTINGS, Settings
-from tweetdock.settings.keeping import state_dir
 
 # How the names of its settings begin, for each thing.
 _NAMES = {
@@ -100,10 +100,11 @@ def _checks(usable: UsableSettings, written: WrittenSettings) -> Iterator[Check]
     settings = usable.settings
     if settings is None:
         with suppress(SettingsError):
-            yield disk_check(state_dir(written.env))
+            state = Settings.from_env(written.env, about=("TWEETDOCK_STATE_DIR",)).keep.state_dir
+            yield disk_check(state)
         return
     for check in (
-        *(_source_checks(settings) if usable.has_sources else ()),
+        *_source_checks(replace(settings, sources=usable.sources)),
         *servo_checks(settings, machine),
         *(keep_checks(settings.keep) if settings.is_live else [Check("state", _check_no_state)]),
         *page_checks(settings),

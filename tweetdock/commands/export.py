@@ -15,7 +15,7 @@ from tweetdock.keep.database import read_history
 from tweetdock.keep.export import export_posts
 from tweetdock.keep.files import new_file
 from tweetdock.keep.state import HistoryRow
-from tweetdock.settings.keeping import state_dir
+from tweetdock.settings.gauge import Settings
 
 _HEAD = ("at", "per", "posts", "authors", "grade", "window_seconds", "subject")
 
@@ -81,7 +81,8 @@ def _export_posts(arguments: argparse.Namespace) -> None:
 def _export_history(arguments: argparse.Namespace, env: Mapping[str, str]) -> None:
     if arguments.state_dir is not None:
         env = {**env, "TWEETDOCK_STATE_DIR": arguments.state_dir}
-    rows = read_history(state_dir(env), arguments.per)
+    settings = Settings.from_env(env, about=("TWEETDOCK_STATE_DIR",))
+    rows = read_history(settings.keep.state_dir, arguments.per)
     # Asked for before anything is written: without a state there is not even a head.
     first = next(rows, None)
     with _table(arguments.output, force=arguments.force) as file:

@@ -9,14 +9,12 @@ from typing import Any
 
 from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain, results
 from tweetdock.core.dial import DIALS, Dial
-from tweetdock.core.errors import SettingsError, StateError
+from tweetdock.core.errors import StateError
 from tweetdock.core.scaler import make_scale
 from tweetdock.keep.database import Store
 from tweetdock.keep.files import new_file
 from tweetdock.settings import parse
-from tweetdock.settings.gauge import DialSettings, Settings, read_dials
-from tweetdock.settings.keeping import state_dir
-from tweetdock.settings.setting import table_of
+from tweetdock.settings.gauge import DialSettings, Settings
 from tweetdock.show.face import (
     LEAST_RADIUS_MM,
     PAPERS,
@@ -29,6 +27,8 @@ from tweetdock.show.face import (
 from tweetdock.show.face_file import pdf, svg
 
 LARGEST_SCALE = 999_999_999  # that a scale can be set to
+# A dial is built before there are credentials: what is wrong elsewhere is up to the gauge.
+_DIALS = ("TWEETDOCK_TWEETS_", "TWEETDOCK_TWEETERS_")
 _UNITS = {"day": 86_400, "hour": 3600, "minute": 60, "second": 1}
 
 
@@ -90,10 +90,12 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     names = DIALS if arguments.dial == "both" else (arguments.dial,)
     try:
         _check(arguments)
-        dials = read_dials(env)
         subtitle = arguments.subtitle
+        about = _DIALS if subtitle is not None else (*_DIALS, "TWEETDOCK_WINDOW_SECONDS")
+        settings = Settings.from_env(env, about=about)
         if subtitle is None:
-            subtitle = f"in the last {_window(env)}"
+            subtitle = f"in the last {_window(settings.window_seconds)}"
+        dials = settings.dials
         scales = {name: _scale(name, dials[name], arguments, env) for name in names}
         sheets = {
             name: _sheet(name, dials[name], scales[name], subtitle, arguments) for name in names
@@ -139,12 +141,8 @@ def _is_pdf(arguments: argparse.Namespace) -> bool:
     return arguments.output is not None and arguments.output.suffix.lower() == ".pdf"
 
 
-def _window(env: Mapping[str, str]) -> str:
+def _window(seconds: float) -> str:
     """The window as people say it: `hour`, `90 minutes`."""
-    problems: list[str] = []
-    seconds = table_of(Settings)["window_seconds"].read(env, problems)
-    if problems:
-        raise SettingsError(problems)
     unit = next((u for u, length in _UNITS.items() if seconds % length == 0), "second")
     number = seconds / _UNITS[unit]
     return unit if number == 1 else f"{number:g} {unit}s"
@@ -170,7 +168,8 @@ def _scale(
 
 def _automatic(name: str, env: Mapping[str, str]) -> int | None:
     """Where a dial's automatic scale stood when the gauge last saved its state."""
-    with suppress(StateError), closing(Store(state_dir(env), {}, 0, reads_only=True)) as store:
+    folder = Settings.from_env(env, about=("TWEETDOCK_STATE_DIR",)).keep.state_dir
+    with suppress(StateError), closing(Store(folder, {}, 0, reads_only=True)) as store:
         state = store.load()
         scale = state.saved.scales.get(name) if state is not None else None
         if scale is not None and scale.full_scale <= LARGEST_SCALE:

@@ -4,25 +4,17 @@ import argparse
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain, counted, results
-from tweetdock.core.errors import SettingsError
+from tweetdock.core.errors import SettingsError, name_of
 from tweetdock.keep.bucket import Bucket, S3Access
 from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.offload import Offload, Outcome
+from tweetdock.settings.gauge import Settings
 from tweetdock.settings.keeping import KeepSettings
-from tweetdock.settings.setting import table_of
 
 # Errors in the other settings are left for the daemon to report.
-_USED = (
-    *("archive", "offload", "offload_keep"),
-    *("s3_endpoint", "s3_region", "s3_key_id", "s3_secret", "s3_session_token"),
-)
-_WANTED = {
-    "archive": "say which one with --archive FILE",
-    "offload": "say where to, such as s3://my-bucket/tweets",
-}
+_READ = ("TWEETDOCK_ARCHIVE=", "TWEETDOCK_OFFLOAD=", "TWEETDOCK_OFFLOAD_KEEP=", "AWS_")
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -54,9 +46,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     if arguments.keep:
         given["TWEETDOCK_OFFLOAD_KEEP"] = "1"
     try:
-        archive, keep = _used_settings(
-            {**env, **{name: value for name, value in given.items() if value}}
-        )
+        archive, keep = _read({**env, **{name: value for name, value in given.items() if value}})
     except SettingsError as error:
         for problem in error.problems:
             complain(problem)
@@ -70,19 +60,18 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     return code
 
 
-def _used_settings(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
-    found: dict[str, Any] = {}
-    problems: list[str] = []
-    for name, setting in table_of(KeepSettings).items():
-        its_problems: list[str] = []
-        found[name] = setting.read(env, its_problems)
-        if name in _WANTED and not found[name] and not its_problems:
-            its_problems.append(f"{setting.name}: not set; {_WANTED[name]}")
-        if name in _USED:
-            problems += its_problems
-    if problems:
+def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
+    settings, found = Settings.read(env)
+    problems = [problem for problem in found if problem.startswith(_READ)]
+    refused = {name_of(problem) for problem in problems}
+    keep = settings.keep
+    if keep.archive is None and "TWEETDOCK_ARCHIVE" not in refused:
+        problems.append("TWEETDOCK_ARCHIVE: not set; say which one with --archive FILE")
+    if not keep.offload and "TWEETDOCK_OFFLOAD" not in refused:
+        problems.append("TWEETDOCK_OFFLOAD: not set; say where to, such as s3://my-bucket/tweets")
+    if problems or keep.archive is None:
         raise SettingsError(problems)
-    return found["archive"], KeepSettings(**found)
+    return keep.archive, keep
 
 
 def _offload(archive: Path, keep: KeepSettings) -> int:

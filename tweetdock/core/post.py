@@ -1,10 +1,17 @@
 """What a source delivers: posts and the stretch of time that is complete, or why there are none."""
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 COUNTS = "counts"  # what requests for mere numbers are booked as, beside the sources' posts
+
+
+def fold(hashtag: str) -> str:
+    """What hashtags are compared by, whoever wrote them: letters of any case and width are one."""
+    plain = unicodedata.normalize("NFKC", hashtag).casefold()
+    return unicodedata.normalize("NFKC", plain).strip().removeprefix("#")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,39 +2,38 @@
 
 import os
 import pwd
-import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 
-from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import SettingsError, name_of
 from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.permissions import user
 from tweetdock.settings.env_file import ENV_FILE, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
 from tweetdock.settings.networks import REPLAY
-from tweetdock.settings.setting import table_of
 
-_SOURCES = table_of(Settings)["sources"]
 _OURS = frozenset(setting.name for setting in SETTINGS)
 _SECRET = {setting.name for setting in SETTINGS if setting.secret}
 
 
 @dataclass(frozen=True, slots=True)
 class UsableSettings:
-    """Settings as far as they can be used.
+    """Settings as far as they can be used, and what is wrong with the rest.
 
-    settings: None if none can. refused: the names that are treated as if they were not set.
-    has_sources: whether any of the sources that the owner asks for can be used.
+    settings: None if nothing is known of them. sources: those that lack nothing.
     """
 
     settings: Settings | None
     problems: tuple[str, ...] = ()
-    refused: frozenset[str] = frozenset()
-    has_sources: bool = True
+    sources: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """The settings that there are problems with, by name."""
+        return _OURS & set(map(name_of, self.problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +77,16 @@ class WrittenSettings:
 
 def usable_settings(written: WrittenSettings, *, demo: bool) -> UsableSettings:
     """The settings; if some are wrong, the rest."""
-    env = written.env
     if written.file_problems:
         # What seems to be missing may stand in the file.
         return UsableSettings(None, written.file_problems)
-    try:
-        return UsableSettings(Settings.from_env(env, demo=demo))
-    except SettingsError as error:
-        return _without_problems(env, error.problems, demo=demo)
+    settings, problems = Settings.read(written.env, demo=demo)
+    usable = UsableSettings(settings, tuple(problems))
+    if "TWEETDOCK_SOURCES" in usable.refused:
+        return usable
+    # Each by itself: one that lacks its credentials does not hide the others.
+    sources = tuple(one for one in settings.sources if not any(settings.lacks(one)))
+    return replace(usable, sources=sources)
 
 
 def check_settings(written: WrittenSettings, usable: UsableSettings) -> Iterator[Finding]:
@@ -108,57 +109,6 @@ def check_settings(written: WrittenSettings, usable: UsableSettings) -> Iterator
             f"to use {ENV_FILE}, remove it from the environment: unset {' '.join(hidden)}",
         )
     yield from _check_mode(written)
-
-
-def _without_problems(
-    env: Mapping[str, str], problems: tuple[str, ...], *, demo: bool
-) -> UsableSettings:
-    """The settings without what is wrong, and without the sources that lack something."""
-    sources = () if _SOURCES.name in map(name_of, problems) else _SOURCES.read(env, [])
-    settings, refused = None, frozenset[str]()
-    if sources:
-        settings, refused = _settle(env, demo=demo)
-    if settings is None:
-        # Each by itself: one that lacks its credentials does not hide the others.
-        sources = tuple(source for source in sources if _settle(_of(env, [source]))[0] is not None)
-        settings, refused = _settle(_of(env, sources or ["demo"]), demo=demo)
-    if settings is None:
-        return UsableSettings(None, problems, refused, has_sources=False)
-    if not sources:
-        refused |= {_SOURCES.name} & {name_of(problem) for problem in problems}
-        # The demo only takes the place of the sources: nobody has asked for one.
-        settings = replace(settings, demo=False)
-    return UsableSettings(settings, problems, refused, has_sources=bool(sources))
-
-
-def _of(env: Mapping[str, str], sources: Iterable[str]) -> dict[str, str]:
-    return {**env, _SOURCES.name: ",".join(sources)}
-
-
-def _settle(
-    env: Mapping[str, str], *, demo: bool = False
-) -> tuple[Settings | None, frozenset[str]]:
-    """The settings without what is wrong, and its names; None if something is missing."""
-    refused: set[str] = set()
-    while True:
-        try:
-            return Settings.from_env(env, demo=demo), frozenset(refused & _OURS)
-        except SettingsError as error:
-            wrong = {name_of(problem) for problem in error.problems} & set(env)
-            # A default that does not go together with something that is set.
-            wrong = wrong or {name for problem in error.problems for name in _blamed(problem, env)}
-        if not wrong:
-            return None, frozenset(refused & _OURS)
-        refused |= wrong
-        env = {name: value for name, value in env.items() if name not in wrong}
-
-
-def _blamed(problem: str, env: Mapping[str, str]) -> set[str]:
-    """The settings that a problem names beside its own; those of the same dial by short names."""
-    dials = tuple(f"TWEETDOCK_{dial.upper()}_" for dial in DIALS)
-    dial = next((dial for dial in dials if name_of(problem).startswith(dial)), "")
-    words = set(re.findall(r"[A-Z_]{3,}", problem))
-    return {name for name in _OURS & set(env) if words & {name, name.removeprefix(dial)}}
 
 
 def _check_mode(written: WrittenSettings) -> Iterator[Finding]:

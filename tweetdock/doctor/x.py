@@ -26,6 +26,7 @@ from tweetdock.settings.x_query import (
     LONGEST_QUERY,
     LONGEST_QUERY_OF_ANY_PLAN,
     build_queries,
+    length,
 )
 from tweetdock.sources.choice import make_budget
 from tweetdock.sources.http import date_ms
@@ -253,7 +254,11 @@ class XCheckup:
             whole_seconds=seconds,
         )
         try:
-            wanted = build_queries(self._settings.hashtags, _accounts(x.follow), x.query).rules
+            wanted = build_queries(
+                self._settings.hashtags,
+                [account.name for account in x.follow if not account.is_list],
+                x.query,
+            ).rules
             there = parse_rules(client.rules()[0])
             reconcile(there, wanted)
         except RefusedError as refusal:
@@ -295,8 +300,7 @@ class XCheckup:
 def _query_of(settings: Settings) -> str:
     if settings.x.query or settings.hashtags:
         return settings.x.query_for(settings.hashtags)
-    names = [name.removeprefix("@").partition(":")[0] for name in settings.x.follow]
-    return build_queries((), names[:1]).searches[0]
+    return build_queries((), [settings.x.follow[0].name]).searches[0]
 
 
 def _with_random_word(query: str) -> str:
@@ -305,13 +309,9 @@ def _with_random_word(query: str) -> str:
     Letters only, which X reads as one word, and another word each time.
     """
     word = "tweetdock" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(20))
-    most = LONGEST_QUERY if len(query) <= LONGEST_QUERY else LONGEST_QUERY_OF_ANY_PLAN
+    most = LONGEST_QUERY if length(query) <= LONGEST_QUERY else LONGEST_QUERY_OF_ANY_PLAN
     both = f"({query}) {word}"
-    return both if len(both) <= most else word
-
-
-def _accounts(follow: tuple[str, ...]) -> list[str]:
-    return [name.removeprefix("@") for name in follow if ":" not in name]
+    return both if length(both) <= most else word
 
 
 def _counted(rules: int) -> str:

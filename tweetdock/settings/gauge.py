@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Self
 
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import SettingsError, name_of, plain
 from tweetdock.core.gauge import GaugeSettings
 from tweetdock.settings import parse
-from tweetdock.settings.keeping import KeepSettings, settle_state_dir
+from tweetdock.settings.keeping import KeepSettings
 from tweetdock.settings.networks import (
     REPLAY,
     NetworkSettings,
@@ -48,6 +49,22 @@ class DialSettings:
         "the pulse at the middle angle, if that is not halfway",
     )
     reversed: bool = set_by("REVERSED", parse.switch, "0", "1: a higher count is a shorter pulse")
+
+    def problems(self, prefix: str) -> Iterator[str]:
+        """What of it does not go together; prefix: how the names of its settings begin."""
+        for low, high in (("min_angle", "max_angle"), ("min_pulse_us", "max_pulse_us")):
+            least, most = getattr(self, low), getattr(self, high)
+            if least >= most:
+                yield (
+                    f"{prefix}{low.upper()}={least:g}: must be below "
+                    f"{high.upper()}={most:g}; to turn a dial round set REVERSED=1"
+                )
+        middle = self.mid_pulse_us
+        if middle is not None and not self.min_pulse_us < middle < self.max_pulse_us:
+            yield (
+                f"{prefix}MID_PULSE_US={middle}: must be between "
+                f"MIN_PULSE_US={self.min_pulse_us} and MAX_PULSE_US={self.max_pulse_us}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +145,7 @@ class Settings:
         query = self.x.query if asks_x(self.sources) else ""
         followed = self.x.follow if "x-stream" in self.sources else ()
         tags = (f"#{tag}" for tag in self.counted_hashtags)
-        return " ".join(filter(None, [query, *tags, *followed]))
+        return " ".join(filter(None, [query, *tags, *map(str, followed)]))
 
     @property
     def shown_subject(self) -> str:
@@ -170,13 +187,18 @@ class Settings:
         return not (self.demo or self.is_replay)
 
     @property
+    def dials(self) -> dict[str, DialSettings]:
+        """Both dials by name, in the order of their servos."""
+        return {"tweets": self.tweets, "tweeters": self.tweeters}
+
+    @property
     def gauge(self) -> GaugeSettings:
         """The settings of the gauge itself."""
         return GaugeSettings(
             window_seconds=self.window_seconds,
             # In seconds of the person at the dials, however fast a replay runs.
             stale_seconds=self.stale_seconds * self.networks.speed,
-            dials={"tweets": self.tweets, "tweeters": self.tweeters},
+            dials=self.dials,
             hashtags=self.counted_hashtags,
             subject=self.shown_subject,
             demo=self.demo,
@@ -184,44 +206,82 @@ class Settings:
         )
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str], *, demo: bool = False) -> Self:
+    def from_env(
+        cls, env: Mapping[str, str], *, demo: bool = False, about: tuple[str, ...] = ("",)
+    ) -> Self:
         """The settings in `env`; raises SettingsError with all problems at once.
 
-        demo: simulated posts and mock dials, whatever `env` says of sources and servos.
+        demo: simulated posts and mock dials, whatever `env` says of sources and servos. about:
+        what is wrong with settings whose names begin otherwise is up to others.
+        """
+        settings, problems = cls.read(env, demo=demo)
+        if problems := [problem for problem in problems if problem.startswith(about)]:
+            raise SettingsError(problems)
+        return settings
+
+    @classmethod
+    def read(cls, env: Mapping[str, str], *, demo: bool = False) -> tuple[Self, list[str]]:
+        """The settings as far as they can be used, and every problem.
+
+        What is refused has its default, if there is one; what does not go together is as it is.
         """
         problems = list(_unknown_names(env))
         env = dict(env)
         if demo:
             env |= {"TWEETDOCK_SOURCES": "demo", "TWEETDOCK_SERVO_BACKEND": "mock"}
             env["TWEETDOCK_HASHTAGS"] = env.get("TWEETDOCK_HASHTAGS") or "tweetdock"
-        settle_state_dir(env)
+        if env.get("XDG_STATE_HOME") and not env.get("TWEETDOCK_STATE_DIR"):
+            env["TWEETDOCK_STATE_DIR"] = str(Path(env["XDG_STATE_HOME"]) / "tweetdock")
         read: dict[str, Any] = {n: s.read(env, problems) for n, s in table_of(cls).items()}
         for group, part in GROUPS.items():
             read[group] = part(**{n: s.read(env, problems) for n, s in table_of(part).items()})
         read |= {dial: _read_dial(dial, env, problems) for dial in DIALS}
-        settings = cls(**read, demo="demo" in read["sources"])
+        settings = cls(**read, demo=read["sources"] == ("demo",))
         # A refused setting has its default: no second problem about it.
         refused = {name_of(problem) for problem in problems}
-        problems.extend(p for p in _conflicts(settings) if name_of(p) not in refused)
-        if problems:
-            raise SettingsError(problems)
-        return settings
+        conflicts = [p for p in settings._conflicts() if name_of(p) not in refused]
+        return settings, problems + conflicts
 
+    def lacks(self, source: str) -> Iterator[str]:
+        """Without what a source cannot be asked, each as a problem."""
+        if not self.hashtags and wants_hashtags(source, self.x):
+            yield "TWEETDOCK_HASHTAGS: not set; name at least one hashtag, such as dockercon"
+        if asks_x((source,)):
+            yield from self.x.lacks(self.hashtags, self.sources)
+        if source == "mastodon" and not self.networks.mastodon:
+            yield "TWEETDOCK_MASTODON: not set; name at least one server, such as mastodon.social"
 
-def read_dials(env: Mapping[str, str]) -> dict[str, DialSettings]:
-    """Both dials' settings alone, by name; raises SettingsError with all that is wrong with them.
-
-    A dial is built before there are credentials, so all other settings are ignored.
-    """
-    problems: list[str] = []
-    dials = {dial: _read_dial(dial, env, problems) for dial in DIALS}
-    refused = {name_of(problem) for problem in problems}
-    for dial, settings in dials.items():
-        conflicts = _dial_conflicts(f"TWEETDOCK_{dial.upper()}_", settings)
-        problems.extend(p for p in conflicts if name_of(p) not in refused)
-    if problems:
-        raise SettingsError(problems)
-    return dials
+    def _conflicts(self) -> Iterator[str]:
+        sources = self.sources
+        yield from source_problems(sources)
+        yield from dict.fromkeys(lack for source in sources for lack in self.lacks(source))
+        yield from self.x.problems(sources)
+        yield from self.networks.problems(sources, self.window_seconds)
+        if self.window_seconds < 2 * self.poll_seconds + 50:
+            yield (
+                f"TWEETDOCK_WINDOW_SECONDS={self.window_seconds:g}: too short for a search every "
+                f"TWEETDOCK_POLL_SECONDS={self.poll_seconds:g}; at least twice that and 50 more"
+            )
+        quiet = self.networks.quiet_seconds(sources)
+        if self.stale_seconds <= quiet:
+            yield (
+                f"TWEETDOCK_STALE_SECONDS={self.stale_seconds:g}: must be longer than "
+                f"{quiet:g} seconds, for which a working source of these may be silent"
+            )
+        if self.stale_seconds <= self.poll_seconds:
+            yield (
+                f"TWEETDOCK_STALE_SECONDS={self.stale_seconds:g}: must be longer than "
+                f"TWEETDOCK_POLL_SECONDS={self.poll_seconds:g}"
+            )
+        if self.keep.offload and self.keep.archive is None:
+            yield "TWEETDOCK_OFFLOAD: there is nothing to off-load without TWEETDOCK_ARCHIVE"
+        if self.tweets.pin == self.tweeters.pin:
+            yield (
+                f"TWEETDOCK_TWEETERS_PIN={self.tweeters.pin}: the same as TWEETDOCK_TWEETS_PIN; "
+                "each servo needs a GPIO of its own"
+            )
+        yield from self.tweets.problems("TWEETDOCK_TWEETS_")
+        yield from self.tweeters.problems("TWEETDOCK_TWEETERS_")
 
 
 def _read_dial(dial: str, env: Mapping[str, str], problems: list[str]) -> DialSettings:
@@ -250,53 +310,3 @@ def _unknown_names(env: Mapping[str, str]) -> Iterator[str]:
             near = get_close_matches(name.removeprefix("TWEETDOCK_"), known, 1)
             hint = f"; did you mean {known[near[0]]}?" if near else "; .env.example lists all names"
             yield f"{name}: no such setting{hint}"
-
-
-def _conflicts(settings: Settings) -> Iterator[str]:
-    sources = settings.sources
-    yield from source_problems(sources)
-    if not settings.hashtags and wants_hashtags(sources, settings.x):
-        yield "TWEETDOCK_HASHTAGS: not set; name at least one hashtag, such as dockercon"
-    yield from settings.x.problems(settings.hashtags, sources)
-    yield from settings.networks.problems(sources, settings.window_seconds)
-    if settings.window_seconds < 2 * settings.poll_seconds + 50:
-        yield (
-            f"TWEETDOCK_WINDOW_SECONDS={settings.window_seconds:g}: too short for a search every "
-            f"TWEETDOCK_POLL_SECONDS={settings.poll_seconds:g}; at least twice that and 50 more"
-        )
-    quiet = settings.networks.quiet_seconds(sources)
-    if settings.stale_seconds <= quiet:
-        yield (
-            f"TWEETDOCK_STALE_SECONDS={settings.stale_seconds:g}: must be longer than "
-            f"{quiet:g} seconds, for which a working source of these may be silent"
-        )
-    if settings.stale_seconds <= settings.poll_seconds:
-        yield (
-            f"TWEETDOCK_STALE_SECONDS={settings.stale_seconds:g}: must be longer than "
-            f"TWEETDOCK_POLL_SECONDS={settings.poll_seconds:g}"
-        )
-    if settings.keep.offload and settings.keep.archive is None:
-        yield "TWEETDOCK_OFFLOAD: there is nothing to off-load without TWEETDOCK_ARCHIVE"
-    if settings.tweets.pin == settings.tweeters.pin:
-        yield (
-            f"TWEETDOCK_TWEETERS_PIN={settings.tweeters.pin}: the same as TWEETDOCK_TWEETS_PIN; "
-            "each servo needs a GPIO of its own"
-        )
-    for dial in DIALS:
-        yield from _dial_conflicts(f"TWEETDOCK_{dial.upper()}_", getattr(settings, dial))
-
-
-def _dial_conflicts(prefix: str, dial: DialSettings) -> Iterator[str]:
-    for low, high in (("min_angle", "max_angle"), ("min_pulse_us", "max_pulse_us")):
-        least, most = getattr(dial, low), getattr(dial, high)
-        if least >= most:
-            yield (
-                f"{prefix}{low.upper()}={least:g}: must be below "
-                f"{high.upper()}={most:g}; to turn a dial round set REVERSED=1"
-            )
-    middle = dial.mid_pulse_us
-    if middle is not None and not dial.min_pulse_us < middle < dial.max_pulse_us:
-        yield (
-            f"{prefix}MID_PULSE_US={middle}: must be between "
-            f"MIN_PULSE_US={dial.min_pulse_us} and MAX_PULSE_US={dial.max_pulse_us}"
-        )

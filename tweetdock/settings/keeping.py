@@ -1,15 +1,13 @@
 """What can be set of what outlives a restart."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tweetdock.core.errors import SettingsError
 from tweetdock.core.times import DAY_MS
 from tweetdock.settings import parse
-from tweetdock.settings.setting import set_by, table_of
+from tweetdock.settings.setting import set_by
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 _SMALLEST = 10_000
@@ -135,19 +133,3 @@ class KeepSettings:
     s3_session_token: str = set_by(
         "AWS_SESSION_TOKEN", parse.secret, "", "S3: of a key that expires", secret=True
     )
-
-
-def settle_state_dir(env: dict[str, str]) -> None:
-    """Let the state folder in `env` be the one that XDG has for it, unless it is named there."""
-    if env.get("XDG_STATE_HOME") and not env.get("TWEETDOCK_STATE_DIR"):
-        env["TWEETDOCK_STATE_DIR"] = str(Path(env["XDG_STATE_HOME"]) / "tweetdock")
-
-
-def state_dir(env: Mapping[str, str]) -> Path:
-    """The state folder as `env` has it; raises SettingsError if that is none."""
-    env, problems = dict(env), list[str]()
-    settle_state_dir(env)
-    folder: Path = table_of(KeepSettings)["state_dir"].read(env, problems)
-    if problems:
-        raise SettingsError(problems)
-    return folder

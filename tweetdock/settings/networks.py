@@ -11,7 +11,13 @@ from urllib.parse import urlsplit
 from tweetdock.core.errors import plain
 from tweetdock.settings import parse
 from tweetdock.settings.setting import set_by
-from tweetdock.settings.x_query import LONGEST_QUERY, LONGEST_QUERY_OF_ANY_PLAN, build_query
+from tweetdock.settings.x_query import (
+    LONGEST_QUERY,
+    LONGEST_QUERY_OF_ANY_PLAN,
+    Account,
+    build_query,
+    length,
+)
 
 X_API_URL = "https://api.x.com"
 USD_PER_POST = "0.005"  # https://docs.x.com/x-api/getting-started/pricing
@@ -54,7 +60,7 @@ class XSettings:
         "120",
         "how many seconds one search a minute looks back for posts that X indexed late",
     )
-    follow: tuple[str, ...] = set_by(
+    follow: tuple[Account, ...] = set_by(
         "TWEETDOCK_FOLLOW",
         parse.accounts,
         "",
@@ -77,20 +83,22 @@ class XSettings:
         """What X's search is asked: the owner's own query, or one for the hashtags."""
         return self.query or build_query(hashtags)
 
-    def problems(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
+    def lacks(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
+        """Without what X cannot be asked, be it alone or as one of the sources."""
+        characters = length(self.query_for(hashtags))
+        limit = LONGEST_QUERY_OF_ANY_PLAN if self.query else LONGEST_QUERY
+        if characters > limit:
+            name = "TWEETDOCK_X_QUERY" if self.query else "TWEETDOCK_HASHTAGS"
+            yield f"{name}: {characters} characters as a query for X, which takes at most {limit}"
+        yield from self._lacking_credentials(sources)
+
+    def problems(self, sources: tuple[str, ...]) -> Iterator[str]:
         """What of it does not go together, for the sources asked."""
         # A demo replaces the sources, and ignores the other settings.
         if self.follow and not {"x-stream", "demo"} & set(sources):
             yield "TWEETDOCK_FOLLOW: only the source x-stream follows accounts"
-        if asks_x(sources):
-            yield from self._problems_at_x(hashtags, sources)
-
-    def _problems_at_x(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
-        query = self.query_for(hashtags)
-        limit = LONGEST_QUERY_OF_ANY_PLAN if self.query else LONGEST_QUERY
-        if len(query) > limit:
-            name = "TWEETDOCK_X_QUERY" if self.query else "TWEETDOCK_HASHTAGS"
-            yield f"{name}: {len(query)} characters as a query for X, which takes at most {limit}"
+        if not asks_x(sources):
+            return
         if self.follow and self.query:
             yield "TWEETDOCK_FOLLOW: cannot be joined to TWEETDOCK_X_QUERY; write from:name in that"
         if self.daily_usd is not None and not self.usd_per_post:
@@ -98,9 +106,8 @@ class XSettings:
                 f"TWEETDOCK_X_DAILY_BUDGET_USD={self.daily_usd:g}: would never be reached, as "
                 "TWEETDOCK_X_PRICE_PER_POST is 0"
             )
-        yield from self._credential_problems(sources)
 
-    def _credential_problems(self, sources: tuple[str, ...]) -> Iterator[str]:
+    def _lacking_credentials(self, sources: tuple[str, ...]) -> Iterator[str]:
         if self.bearer_token:
             return
         if "x-stream" in sources:
@@ -155,8 +162,6 @@ class NetworkSettings:
 
     def problems(self, sources: tuple[str, ...], window_seconds: float) -> Iterator[str]:
         """What of it does not go together, for the sources asked."""
-        if "mastodon" in sources and not self.mastodon:
-            yield "TWEETDOCK_MASTODON: not set; name at least one server, such as mastodon.social"
         yield from self._server_problems()
         if "bluesky" in sources and window_seconds > JETSTREAM_SECONDS:
             yield (
@@ -186,15 +191,11 @@ class NetworkSettings:
                 )
 
 
-def wants_hashtags(sources: tuple[str, ...], x: XSettings) -> bool:
-    """Whether one of the sources has nothing to look for without a hashtag."""
-    wants = {
-        "x": not x.query,
-        "x-stream": not (x.query or x.follow),
-        "bluesky": True,
-        "mastodon": True,
-    }
-    return any(wants.get(source, False) for source in sources)
+def wants_hashtags(source: str, x: XSettings) -> bool:
+    """Whether a source has nothing to look for without a hashtag."""
+    if source == "x-stream":
+        return not (x.query or x.follow)
+    return source in ("bluesky", "mastodon") or (source == "x" and not x.query)
 
 
 def asks_x(sources: tuple[str, ...]) -> bool:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from tweetdock.core.post import fold
 from tweetdock.core.scaler import make_scale
+from tweetdock.settings.x_query import Account
 
 Parsed = TypeVar("Parsed")
 
@@ -58,7 +60,7 @@ def hashtags(value: str) -> tuple[str, ...]:
                 f"{_quoted(word)} is not a hashtag: letters, digits and '_', at least one letter, "
                 "several separated by space or comma"
             )
-        found.setdefault(unicodedata.normalize("NFKC", tag).casefold(), tag)
+        found.setdefault(fold(tag), tag)
     return tuple(found.values())
 
 
@@ -139,17 +141,18 @@ def optional(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed | None]:
     return lambda value: parse(value) if value else None
 
 
-def accounts(value: str) -> tuple[str, ...]:
-    """Accounts on X, each with `@`; behind one `:following` stands for all whom it follows."""
-    found: dict[str, str] = {}
-    for word in filter(None, re.split(r"[\s,]+", value)):
-        account = f"@{word.removeprefix('@')}"
-        if not re.fullmatch(r"@[A-Za-z0-9_]{1,15}(:following)?", account):
+def accounts(value: str) -> tuple[Account, ...]:
+    """Accounts on X, `@name`, and `@name:following` for all whom one follows."""
+    found: dict[str, Account] = {}
+    for word in _listed(value):
+        parts = re.fullmatch(r"@?([A-Za-z0-9_]{1,15})(:following)?", word)
+        if not parts:
             raise ValueError(
                 f"{_quoted(word)} is not an account: @name, or @name:following for all that it "
                 "follows, several separated by space or comma"
             )
-        found.setdefault(account.casefold(), account)
+        account = Account(parts[1], is_list=parts[2] is not None)
+        found.setdefault(str(account).casefold(), account)
     return tuple(found.values())
 
 

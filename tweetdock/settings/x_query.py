@@ -1,7 +1,6 @@
 """Queries in X's language for what is counted, each short enough for X to take it."""
 
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tweetdock.core.errors import SourceError
@@ -18,6 +17,16 @@ def build_query(hashtags: Sequence[str]) -> str:
     keeps both counting the same. https://docs.x.com/x-api/posts/search/integrate/build-a-query
     """
     return _any_of([f"#{tag}" for tag in hashtags])
+
+
+class Account(NamedTuple):
+    """An account on X that is followed; is_list: not itself, but all whom it follows."""
+
+    name: str
+    is_list: bool = False
+
+    def __str__(self) -> str:
+        return f"@{self.name}{':following' * self.is_list}"
 
 
 class Queries(NamedTuple):
@@ -38,7 +47,7 @@ class Queries(NamedTuple):
 
 
 def build_queries(
-    hashtags: Sequence[str], accounts: Sequence[str] = (), query: str = ""
+    hashtags: Sequence[str], accounts: Iterable[str] = (), query: str = ""
 ) -> Queries:
     """Queries for posts with any of the hashtags, or of any of the accounts (without `@`).
 
@@ -55,17 +64,12 @@ def build_queries(
     )
 
 
-def normal(tag: str) -> str:
-    """A hashtag as it is compared, whoever wrote it."""
-    return unicodedata.normalize("NFKC", tag).casefold()
-
-
 def _split(terms: Sequence[str]) -> Iterator[str]:
     taken: list[str] = []
     for term in terms:
-        if _length(_any_of([term])) > LONGEST_QUERY:
+        if length(_any_of([term])) > LONGEST_QUERY:
             raise SourceError.for_owner(f"X takes no term as long as {term:.60}…")
-        if _length(_any_of([*taken, term])) > LONGEST_QUERY:
+        if length(_any_of([*taken, term])) > LONGEST_QUERY:
             yield _any_of(taken)
             taken = []
         taken.append(term)
@@ -81,10 +85,10 @@ def _any_of(terms: Sequence[str]) -> str:
 def _without_retweets(query: str) -> str:
     longer = f"({query}) {_NO_RETWEETS}"
     # A query that decides on retweets itself stays, and so does one that has no room for more.
-    is_whole = "is:retweet" in query or _length(longer) > LONGEST_QUERY
+    is_whole = "is:retweet" in query or length(longer) > LONGEST_QUERY
     return query if is_whole else longer
 
 
-def _length(query: str) -> int:
-    # In UTF-16 units, where some characters count twice, to be on the safe side.
+def length(query: str) -> int:
+    """A query's length as X may count it, in UTF-16 units: the longest of all ways."""
     return len(query.encode("utf-16-le", "surrogatepass")) // 2

@@ -33,7 +33,7 @@ def _subjects(name: str, feed: str, settings: Settings) -> Iterator[tuple[str, s
             yield feed_name(name, host_of(server)), f"{tags} at {servers}"
         return
     query = settings.x.query_for(settings.hashtags)
-    followed = " ".join(settings.x.follow)
+    followed = " ".join(map(str, settings.x.follow))
     queries = {"x": query, "x-stream": f"{query} {followed}".strip()}
     yield feed, _at(settings, queries[name]) if name in queries else tags
 

@@ -2,12 +2,11 @@
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tweetdock.core.post import one_line
+from tweetdock.core.post import fold, one_line
 
 COLLECTION = "app.bsky.feed.post"
 TAG_FACET = "app.bsky.richtext.facet#tag"
@@ -55,12 +54,6 @@ class UnreadableEvent:
 
 
 Event = Matched | Removed | UnreadableEvent
-
-
-def fold(hashtag: str) -> str:
-    """What hashtags are compared by: letters of any case and width are the same."""
-    plain = unicodedata.normalize("NFKC", hashtag).casefold()
-    return unicodedata.normalize("NFKC", plain).strip().removeprefix("#")
 
 
 class Filter:

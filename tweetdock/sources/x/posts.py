@@ -8,9 +8,8 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, NoReturn
 
 from tweetdock.core.errors import PostError, SourceError
-from tweetdock.core.post import Post, Raw, Removal, Span, one_line
+from tweetdock.core.post import Post, Raw, Removal, Span, fold, one_line
 from tweetdock.core.times import DAY_MS, parse_ms
-from tweetdock.settings.x_query import normal
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
@@ -162,7 +161,7 @@ class Wanted:
     """Which of a stream's posts count: those that one of our rules has matched.
 
     tag_rules: ids of rules that match by hashtag; other_rules: ids of the rest. tags: the
-    hashtags, as `normal` has them. X's stream finds a tag in the post that is quoted, too, its
+    hashtags, as `fold` has them. X's stream finds a tag in the post that is quoted, too, its
     search does not: a quote without the tag of its own is left out.
     """
 
@@ -276,7 +275,7 @@ def _tags(entry: dict[str, Any]) -> set[str]:
         for one in _list(e.get("hashtags"))
         if isinstance(one, dict)
     ]
-    return {normal(tag) for tag in tags if isinstance(tag, str)}
+    return {fold(tag) for tag in tags if isinstance(tag, str)}
 
 
 def _list(thing: Any) -> Iterable[Any]:

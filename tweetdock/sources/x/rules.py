@@ -21,7 +21,6 @@ OLD_MS = 7 * DAY_MS
 MOST_USERS_A_PAGE = 1000
 MOST_USER_PAGES = 50
 USER_NAME = re.compile(r"[A-Za-z0-9_]{1,20}")  # 15 today, and some are older
-FOLLOWING = "following"
 
 
 class Rule(NamedTuple):
@@ -128,25 +127,6 @@ def _said(error: dict[str, Any]) -> str:
     said = details[0] if isinstance(details, list) and details else None
     said = said or error.get("detail") or error.get("message") or error.get("title")
     return " ".join(said.split())[:300] if isinstance(said, str) else "no reason given"
-
-
-class Follow(NamedTuple):
-    """Accounts that are followed one by one, and those all of whose followed ones are."""
-
-    accounts: tuple[str, ...]
-    lists: tuple[str, ...]
-
-
-def parse_follow(words: Iterable[str]) -> Follow:
-    """`@a` is an account, `@me:following` all whom @me follows; SourceError for anything else."""
-    accounts: list[str] = []
-    lists: list[str] = []
-    for word in words:
-        name, _, what = word.removeprefix("@").partition(":")
-        if not USER_NAME.fullmatch(name) or what not in ("", FOLLOWING):
-            raise SourceError.for_owner(f"no account on X: {word!r:.80}")
-        (lists if what else accounts).append(name)
-    return Follow(tuple(dict.fromkeys(accounts)), tuple(dict.fromkeys(lists)))
 
 
 @dataclass(frozen=True, slots=True)

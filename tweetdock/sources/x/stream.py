@@ -10,8 +10,8 @@ from dataclasses import replace
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.gauge import Bookmark
-from tweetdock.core.post import Batch, Feed, Span
-from tweetdock.settings.x_query import Queries, normal
+from tweetdock.core.post import Batch, Feed, Span, fold
+from tweetdock.settings.x_query import Account, Queries
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
@@ -24,7 +24,6 @@ from tweetdock.sources.x.rules import (
     RuleChanges,
     in_parts,
     parse_added,
-    parse_follow,
     parse_rules,
     reconcile,
     rule_key,
@@ -68,7 +67,7 @@ class XConnection:
         self._client = client
         self._lists = lists
         self._monotonic = monotonic
-        self._tags = frozenset(map(normal, tags))
+        self._tags = frozenset(map(fold, tags))
         self._stream: LineStream | None = None
         self._left = 0.0
         self._is_cut = threading.Event()
@@ -352,7 +351,7 @@ def make_x_stream(
     window_seconds: float,
     look_back_seconds: float,
     query: str = "",
-    follow: Sequence[str] = (),
+    follow: Sequence[Account] = (),
     keeps_raw: bool = False,
     bookmark: Bookmark = Bookmark(),  # noqa: B008 - it cannot change
     budget: Budget | None = None,
@@ -362,19 +361,18 @@ def make_x_stream(
 ) -> tuple[XStream, XFill]:
     """The two sources of `x-stream`, each for a thread of its own; nothing is asked yet.
 
-    query: in X's own language, instead of the hashtags. follow: `@name` for an account,
-    `@name:following` for all whom it follows. credentials: the stream takes the bearer token only.
+    query: in X's own language, instead of the hashtags. credentials: the stream takes the bearer
+    token only.
     SourceError for what X would never take.
     """
     feed = Feed("x-stream", LAG_MS)
-    wishes = parse_follow(follow)
     budget = budget or Budget()
     state = StreamState(
         clock,
         hashtags=hashtags,
         query=query,
-        accounts=wishes.accounts,
-        lists=wishes.lists,
+        accounts=[account.name for account in follow if not account.is_list],
+        lists=[account.name for account in follow if account.is_list],
         window_ms=round(window_seconds * 1000),
         look_back_ms=round(look_back_seconds * 1000),
         bookmark=bookmark,
