@@ -40,9 +40,9 @@ IMPURE_CALLS = {"open", "input", "print", "now", "utcnow", "today"}
 # A library is known to the files named here and to no other.
 WALLS = {
     "tweepy": {"sources/x/client"},
-    "requests": {"sources/http", "sources/x/client"},
+    "requests": {"sources/endpoint", "sources/http", "sources/x/client"},
     "websockets": {"sources/bluesky/websocket"},
-    "urllib3": {"sources/http"},
+    "urllib3": {"sources/endpoint", "sources/http"},
     "gpiozero": {"servos/servos", "servos/pigpio", "servos/lgpio"},
     "pigpio": {"servos/pigpio"},
     "lgpio": {"servos/lgpio"},

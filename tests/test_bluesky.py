@@ -205,7 +205,7 @@ def test_a_host_that_refuses_is_passed_over(
     host.faults.refuses = status
     host.faults.redirects = network.hosts[1].url if status == 301 else ""
     assert listening.follow()
-    assert f"127.0.0.1 refuses (HTTP {status})" in listening.troubles[0]
+    assert f" refuses (HTTP {status})" in listening.troubles[0]
     listening.assert_true()
 
 
@@ -245,7 +245,7 @@ def test_a_close_with_any_code_is_a_break(
     listening.follow()
     network.hosts[0].close_all(code, reason)
     assert listening.follow()
-    assert f"127.0.0.1 has closed the connection: {code}" in listening.troubles[0]
+    assert f" has closed the connection: {code}" in listening.troubles[0]
     assert reason.strip() in listening.troubles[0]
     listening.assert_true()
 
@@ -673,9 +673,9 @@ def test_a_host_that_is_no_websocket_is_named_so(data: bytes, sentence: str) -> 
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("ws://127.0.0.1:1/subscribe", "nobody listens there"),
-        ("ws://no-such-host.invalid/subscribe", "the name cannot be looked up"),
-        (f"ws://{'a' * 70}.example/subscribe", "the name cannot be looked up"),
+        ("ws://127.0.0.1:1/subscribe", "nothing listens there"),
+        ("ws://no-such-host.invalid/subscribe", "cannot be found"),
+        (f"ws://{'a' * 70}.example/subscribe", "cannot be found"),
         ("http://127.0.0.1/subscribe", "no WebSocket"),
     ],
 )
@@ -700,7 +700,7 @@ def test_a_certificate_must_be_trusted(
     loopback = Loopback(serve)
     loopback.up()
     url = f"wss://127.0.0.1:{loopback.port}/subscribe"
-    with pytest.raises(SourceError, match="its certificate is not to be trusted"):
+    with pytest.raises(SourceError, match="certificate cannot be trusted"):
         list(source_at(url).poll())
     path = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(path))
@@ -735,9 +735,7 @@ def test_a_proxy_of_the_environment_is_used_and_its_password_told_to_nobody(
         list(source.poll())
         network.hosts[0].close_all(1001, "")
     else:
-        with pytest.raises(
-            SourceError, match=f"through the proxy 127.0.0.1:{proxy.port}"
-        ) as raised:
+        with pytest.raises(SourceError, match=f"the proxy 127.0.0.1:{proxy.port}") as raised:
             list(source.poll())
         assert "pass-word" not in str(raised.value)
     assert asked[0].startswith(b"CONNECT jetstream.example:80 HTTP/1.1\r\n")

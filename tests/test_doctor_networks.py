@@ -16,14 +16,13 @@ from checking import assert_well_said, check
 from replaying import DAY_MS, x_post
 from standins.loopback import Loopback
 
-from tweetdock.core.errors import SourceError
 from tweetdock.doctor import connections
 from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.connections import Endpoint, connect_to, in_time, limit_finding, unreachable
 from tweetdock.doctor.networks import ReplayCheckup, source_checks
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
-from tweetdock.sources.polling import RateLimit
+from tweetdock.sources.http import RateLimit
 
 PASS, WARN, FAIL = Verdict
 ALL = {
@@ -204,19 +203,6 @@ def test_an_address_that_swallows_what_comes_is_told(monkeypatch: pytest.MonkeyP
 def test_each_way_not_to_get_there_has_its_cure(error: OSError, says: str, cure: str) -> None:
     found = unreachable(Endpoint("x", "https://api.x.com", "X_API_URL"), error)
     assert (found.verdict, says in found.says, cure in found.cure) == (FAIL, True, True), found
-
-
-@pytest.mark.parametrize("cause", [ConnectionResetError(), TimeoutError(), None])
-def test_a_server_that_takes_the_call_and_is_mute_is_told_alike_by_every_source(
-    cause: Exception | None,
-) -> None:
-    """What a client has cut itself was taken for a broken connection, to be tried once more."""
-    error = SourceError("api.x.com does not answer in time")
-    error.__cause__ = cause
-    found = unreachable(Endpoint("x", "https://api.x.com", "X_API_URL"), error)
-    assert found.says == "api.x.com does not answer in time"
-    assert "from another machine on this network" in found.cure
-    assert "check X_API_URL" in found.cure
 
 
 @pytest.mark.parametrize(

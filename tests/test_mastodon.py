@@ -281,9 +281,9 @@ REFUSALS: list[tuple[Fault, str, bool]] = [
     (Fault(200, HTML), "is it a Mastodon server", False),
     (Fault(200, b"[" * 100_000), "is it a Mastodon server", False),
     (Fault(200, b'{"data":[]}'), "is it a Mastodon server", False),
-    (Fault(200, b'"' + b"x" * 9_000_000), "it sent more than", False),
+    (Fault(200, b'"' + b"x" * 9_000_000), "sent more than", False),
     (Fault(302, b"", (("Location", "https://hotel.example/login"),)), "leads elsewhere", False),
-    (refusal(429), "rate limit is used up (429)", False),
+    (refusal(429), "rate limit is used up", False),
     (refusal(500), "out of order (500)", False),
     (Fault(503, HTML), "out of order (503)", False),
     (refusal(418, "tea"), "unknown status (418): tea", False),
@@ -404,8 +404,8 @@ def test_a_post_that_is_missing_on_a_page_only_is_not_gone(server: Mastodon, tim
 # --- who may read ---------------------------------------------------------------------------
 
 ACCESS = [
-    (("authenticated", "authenticated"), "shows hashtags only to its users: set "),
-    (("public", "authenticated"), "shows hashtags only to its users: set "),
+    (("authenticated", "authenticated"), "shows hashtags only to its users"),
+    (("public", "authenticated"), "shows hashtags only to its users"),
     (("disabled", "disabled"), "has closed its hashtag feed"),
 ]
 
@@ -517,7 +517,7 @@ def test_a_wrong_token_is_said_to_be_wrong_and_never_shown(
     server.token = "another-one"
     simulation.run(5)
     sentences = " ".join(simulation.troubles)
-    assert f"{server.host} does not accept its token (401): check TWEETDOCK_MASTODON_" in sentences
+    assert f"{server.host} does not accept its token (401)" in sentences
     echo = refusal(403, "no scope for Bearer a-users-token")
     server.fail(echo, echo, echo, echo)
     simulation.run(20 * MINUTE)
@@ -583,7 +583,7 @@ def test_a_429_is_waited_out_by_its_own_word(server: Mastodon, time: Time) -> No
     assert round(START) == 1_790_000_000
     server.fail(refusal(429, "Too many requests", reset))
     simulation.run(0)
-    assert "rate limit is used up until 14:16 UTC (429)" in simulation.troubles[0]
+    assert "rate limit is used up until 14:16 UTC" in simulation.troubles[0]
     simulation.run(199)
     assert len(server.requests) == 1
     simulation.run(20)

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.core.errors import SourceError
+from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Trouble
 from tweetdock.retry import backoff
-from tweetdock.sources.polling import Pause, Poller, RateLimit
+from tweetdock.sources.http import RateLimit
+from tweetdock.sources.polling import Pause, Poller
 
 Answer = Exception | Pause
 
@@ -66,16 +67,16 @@ def test_delays_double_up_to_the_cap_with_jitter(first: float, cap: float, numbe
 
 
 def test_failures_in_a_row_wait_longer_and_success_starts_over() -> None:
-    failure = SourceError("down", first=8.0, cap=64.0)
+    failure = SourceError("down", kind=Kind.STRANGER)
     _, waits = play(*[failure] * 6, Pause(5.0), failure)
-    bounds = [8, 16, 32, 64, 64, 64]
+    bounds = [5, 10, 20, 40, 60, 60]
     assert all(b / 2 <= w <= b for w, b in zip(waits, bounds, strict=False))
     assert waits[6] == 5.0
-    assert 4 <= waits[7] <= 8
+    assert 2.5 <= waits[7] <= 5
 
 
 def test_failures_that_take_turns_do_not_start_each_other_over() -> None:
-    slow, quick = SourceError("slow", first=60.0, cap=900.0), SourceError("quick")
+    slow, quick = SourceError("slow", kind=Kind.LIMIT), SourceError("quick")
     _, waits = play(slow, quick, slow, quick, slow)
     assert waits[1] <= 1.0
     assert 0.5 <= waits[3] <= 2.0
@@ -90,7 +91,7 @@ def test_the_servers_own_word_wins() -> None:
 
 
 def test_what_came_before_a_failure_is_delivered() -> None:
-    told, _ = play(SourceError("down", needs_owner=True))
+    told, _ = play(SourceError("down", kind=Kind.ACCOUNT))
     assert [type(word) for word in told] == [Batch, Trouble]
     assert isinstance(told[1], Trouble)
     assert told[1].needs_owner

@@ -93,7 +93,7 @@ OWNER, SOON, SLOWLY = (60.0, 900.0), (5.0, 320.0), (60.0, 900.0)  # the first wa
 PORTAL = (5.0, 60.0)
 REFUSALS: list[tuple[faults.Status, str, tuple[float, float], bool]] = [
     (faults.status(400, {"title": "?"}), "does not accept the search (400)", OWNER, True),
-    (faults.unauthorized(), "check X_BEARER_TOKEN", OWNER, True),
+    (faults.unauthorized(), "X_BEARER_TOKEN", OWNER, True),
     (faults.credits_depleted(), "out of credits (402)", OWNER, True),
     (faults.credits_depleted("newer"), "out of credits (402)", OWNER, True),
     (faults.client_forbidden(), "(403): This request must be made using an approved", OWNER, True),
@@ -101,16 +101,16 @@ REFUSALS: list[tuple[faults.Status, str, tuple[float, float], bool]] = [
     (faults.status(403, {"errors": None, "detail": 7}), "(403): no reason given", OWNER, True),
     (faults.not_found(), "check X_API_URL", OWNER, True),
     (faults.usage_capped(), "plan's posts for this month are used up (429)", OWNER, True),
-    (faults.rate_limited(), "rate limit is used up (429)", SLOWLY, False),
-    (faults.rate_limited_by_code(), "rate limit is used up (429)", SLOWLY, False),
-    (faults.rate_limited(-500), "rate limit is used up (429)", SLOWLY, False),
-    (faults.status(429, [1, 2]), "rate limit is used up (429)", SLOWLY, False),
-    (faults.too_many_connections(), "too many connections are open (429)", SLOWLY, False),
+    (faults.rate_limited(), "rate limit is used up", SLOWLY, False),
+    (faults.rate_limited_by_code(), "rate limit is used up", SLOWLY, False),
+    (faults.rate_limited(-500), "rate limit is used up", SLOWLY, False),
+    (faults.status(429, [1, 2]), "rate limit is used up", SLOWLY, False),
+    (faults.too_many_connections(), "too many connections", SLOWLY, False),
     (faults.service_unavailable(), "out of order (503)", SOON, False),
     (faults.html_503(), "out of order (503)", SOON, False),
     (faults.status(503, "[" * 100_000), "out of order (503)", SOON, False),
     (faults.redirect("http://127.0.0.1:1/login"), "login page", PORTAL, False),
-    (faults.status(418, "tea"), "unknown status (418)", SLOWLY, False),
+    (faults.status(418, "tea"), "unknown status (418)", SOON, False),
 ]
 
 

@@ -155,7 +155,10 @@ def test_the_list_is_kept_over_a_restart_and_asked_for_anew_after_a_week(
 def test_an_account_that_is_not_there_is_said(api: XApi, time: Time) -> None:
     with Streaming(api, time, follow=["@nobody:following"]) as streaming:
         streaming.run(300)
-        assert streaming.troubles[0] == ("stream", "X knows no account @nobody")
+        assert streaming.troubles[0] == (
+            "stream",
+            "X knows no account @nobody; correct TWEETDOCK_FOLLOW",
+        )
         assert streaming.errors[0].needs_owner
         assert len(streaming.errors) <= 4
         assert api.requests == []

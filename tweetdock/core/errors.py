@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Self
+from enum import StrEnum
+
+LOG_IN = "open any page in a browser on this network and log in, then try again"  # a cure of many
 
 
 def plain(text: str) -> str:
@@ -11,7 +13,15 @@ def plain(text: str) -> str:
 
 
 class TweetDockError(Exception):
-    """Anything that TweetDock itself raises."""
+    """Anything that TweetDock itself raises: what happened, and what its owner can do about it.
+
+    cure: empty if it mends itself, or if nobody knows one. `str()` is both.
+    """
+
+    def __init__(self, what: str = "", cure: str = "") -> None:
+        # Text of others: a line break, an escape or half a surrogate pair would tear a log.
+        self.what, self.cure = plain(what), plain(cure)
+        super().__init__("; ".join(filter(None, (self.what, self.cure))))
 
 
 class SettingsError(TweetDockError, ValueError):
@@ -21,7 +31,7 @@ class SettingsError(TweetDockError, ValueError):
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
+        super().__init__("; ".join(problems))
         self.problems = tuple(problems)
 
 
@@ -35,37 +45,59 @@ class PostError(TweetDockError, ValueError):
     """What a source sent as a post cannot be counted as one; `str()` is what it lacks."""
 
 
+class Kind(StrEnum):
+    """What ails a source: it decides how soon it is asked again, and whether that may help."""
+
+    CONNECTION = "connection"  # there is none, or it has ended
+    STRANGER = "stranger"  # something else answers in the server's place
+    SERVER = "server"  # it is out of order
+    TOO_LARGE = "too large"
+    LIMIT = "limit"  # it was asked too often
+    ADDRESS = "address"
+    CREDENTIALS = "credentials"
+    ACCOUNT = "account"
+    QUERY = "query"
+
+
+FOR_OWNER = frozenset({Kind.ADDRESS, Kind.CREDENTIALS, Kind.ACCOUNT, Kind.QUERY})
+_SELDOM = 60.0, 900.0
+_WAITS = dict.fromkeys((Kind.LIMIT, *FOR_OWNER), _SELDOM)
+_WAITS |= {Kind.STRANGER: (5.0, 60.0), Kind.SERVER: (5.0, 320.0)}
+
+
 class SourceError(TweetDockError, ConnectionError):
-    """A source has no answer now: `str()` is a plain sentence for the owner of the gauge.
+    """A source has no answer now.
 
     retry_after: seconds that the server itself asked for; None leaves it to the backoff,
     which starts at `first` seconds and doubles up to `cap`.
-    needs_owner: it will not mend itself, somebody must act.
     by_choice: it would answer, but is not to be asked now.
+    may_have_come: the request may have reached the server, so that its answer may be billed.
+    server_ms: what time the server said it is (Unix ms), if it did.
     """
 
     def __init__(
         self,
-        detail: str,
+        what: str,
+        cure: str = "",
         *,
+        kind: Kind = Kind.CONNECTION,
         retry_after: float | None = None,
-        first: float = 1.0,
-        cap: float = 30.0,
-        needs_owner: bool = False,
         by_choice: bool = False,
+        may_have_come: bool = False,
+        server_ms: int | None = None,
     ) -> None:
-        # Text of others: a line break, an escape or half a surrogate pair would tear a log.
-        super().__init__(plain(detail))
+        super().__init__(what, cure)
+        self.kind = kind
         self.retry_after = retry_after
-        self.first = first
-        self.cap = cap
-        self.needs_owner = needs_owner
         self.by_choice = by_choice
+        self.may_have_come = may_have_come
+        self.server_ms = server_ms
+        self.first, self.cap = _WAITS.get(kind, (1.0, 30.0))
 
-    @classmethod
-    def for_owner(cls, detail: str) -> Self:
-        """One that will not mend itself: it is tried again, but seldom."""
-        return cls(detail, first=60.0, cap=900.0, needs_owner=True)
+    @property
+    def needs_owner(self) -> bool:
+        """Whether it will not mend itself, and somebody must act."""
+        return self.kind in FOR_OWNER
 
 
 class RefusedError(TweetDockError, ConnectionError):
@@ -103,11 +135,11 @@ class StateError(TweetDockError, OSError):
 
 
 class OffloadError(TweetDockError, OSError):
-    """The bucket cannot be used, or does not hold what it was given: `str()` is a plain sentence.
+    """The bucket cannot be used, or does not hold what it was given.
 
     needs_owner: it will not mend itself, somebody must act.
     """
 
-    def __init__(self, detail: str, *, needs_owner: bool = False) -> None:
-        super().__init__(detail)
+    def __init__(self, what: str, cure: str = "", *, needs_owner: bool = False) -> None:
+        super().__init__(what, cure)
         self.needs_owner = needs_owner

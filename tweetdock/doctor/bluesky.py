@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tweetdock.core.clock import TRUSTED_MS, Clock
-from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.times import duration
 from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.connections import (
-    AGAIN,
-    LOG_IN,
     SERVER_SECONDS,
     Endpoint,
     clock_finding,
@@ -19,14 +17,11 @@ from tweetdock.doctor.connections import (
 )
 from tweetdock.sources.bluesky.events import Filter
 from tweetdock.sources.bluesky.progress import ReplayRequest
-from tweetdock.sources.bluesky.websocket import WebSocket
+from tweetdock.sources.bluesky.websocket import OTHER_ADDRESS, WebSocket
 
 SETTING = "TWEETDOCK_JETSTREAM"
 EVENT_SECONDS = 5.0  # fifty posts a second is usual
 LATE_MS = 30_000
-BUSY = (408, 425, 429)  # refusals that end by themselves
-# Parts of the errors for what answers, but is not a Jetstream host.
-STRANGER_SIGNS = "does not speak WebSocket", "is it a Jetstream host?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +126,11 @@ class BlueskyCheckup:
             event_times, _ = filter_.find(frames)
             if event_times:
                 return event_times[-1]
-        raise SourceError(f"{host} sends nothing with a time: is it a Jetstream host?")
+        raise SourceError(
+            f"{host} sends nothing with a time: is it a Jetstream host?",
+            OTHER_ADDRESS,
+            kind=Kind.STRANGER,
+        )
 
 
 def _working(endpoint: Endpoint, times: HostTimes) -> Finding:
@@ -152,22 +151,7 @@ def _failed(endpoint: Endpoint, error: SourceError, *, others_work: bool) -> Fin
     cure = found.cure
     if others_work:
         cure = f"nothing for now: another host is used; if it stays so, remove it from {SETTING}"
-    elif wrong := _cure_of_address(error):
-        cure = wrong
     return endpoint.finding(Verdict.WARN if others_work else Verdict.FAIL, found.says, cure)
-
-
-def _cure_of_address(error: SourceError) -> str:
-    """What to do if something answers that is not a Jetstream host; else empty."""
-    cause = error.__cause__
-    status = cause.status if isinstance(cause, RefusedError) else 0
-    if 300 <= status < 400:
-        return f"{LOG_IN}; else check {SETTING}"
-    if status in BUSY or status >= 500:
-        return AGAIN
-    if status or any(sign in str(error) for sign in STRANGER_SIGNS):
-        return f"check {SETTING}: the address of a Jetstream is wss://host/subscribe"
-    return ""
 
 
 def _joined(found: Finding, others: Sequence[str]) -> Finding:

@@ -1,27 +1,22 @@
 """Connections to servers: at which step one fails, and what an answer says of clock and limit."""
 
-import errno
-import re
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from tweetdock.core.clock import FIRST_YEAR, TRUSTED_MS
+from tweetdock.core.clock import TRUSTED_MS
 from tweetdock.core.errors import SourceError
 from tweetdock.core.times import DAY_MS, clock_time, duration
 from tweetdock.doctor.checks import Finding, Verdict
-from tweetdock.sources.http import proxy_of
-from tweetdock.sources.polling import RateLimit
+from tweetdock.sources.endpoint import SET_CLOCK, proxy_of
+from tweetdock.sources.endpoint import Endpoint as Asked
+from tweetdock.sources.http import RateLimit
 
-SET_CLOCK = "let a time server set this machine's clock: sudo timedatectl set-ntp true"
 # A limit that allows requests nearly as often as the owner wants them does no harm.
 HARMLESS_SECONDS = 10.0
 
@@ -29,18 +24,9 @@ SERVER_SECONDS = 12.0  # most for all that is asked of one server
 NAME_SECONDS = 5.5  # a resolver asks once more after five
 ADDRESS_SECONDS = 2.0
 CONNECT_SECONDS = NAME_SECONDS + ADDRESS_SECONDS
-TOO_EARLY = 9  # OpenSSL: X509_V_ERR_CERT_NOT_YET_VALID
-LOG_IN = "open any page in a browser on this network and log in, then try again"
 AGAIN = "try again in a minute; TweetDock itself keeps trying"
-# As the sources say it.
-PORTAL_SIGN, SILENCE_SIGN, LATE_SIGN = "login page", "has said nothing", "does not answer in time"
 
 Result = TypeVar("Result")
-
-
-def plainly(trouble: SourceError) -> str:
-    """The error without the advice at its end, which a log has no better place for."""
-    return re.sub(r": (check|add|raise|set|take) .*", "", str(trouble))
 
 
 def clock_finding(source: str, whose: str, server_ms: int, machine_ms: int) -> Finding:
@@ -160,40 +146,9 @@ def connect_to(endpoint: Endpoint) -> Finding:
 
 def unreachable(endpoint: Endpoint, error: Exception) -> Finding:
     """Why it cannot be reached, by the error of a client or of the system."""
-    name = f"the proxy {endpoint.proxy}" if endpoint.proxy else endpoint.host
-    for cause in _causes(error):
-        match cause:
-            case ssl.SSLCertVerificationError():
-                return _untrusted(endpoint, cause)
-            case _ if type(cause).__name__ == "ProxyError" and endpoint.proxy:
-                says = f"the proxy {endpoint.proxy} does not reach {endpoint.host}"
-                cure = f"check HTTPS_PROXY, or name {endpoint.host} in NO_PROXY to do without"
-            case _ if type(cause).__name__ == "InvalidSchema" and endpoint.proxy:
-                says = f"the proxy {endpoint.proxy} uses SOCKS, for which a package is missing here"
-                cure = "pip install pysocks, or name an HTTP proxy in HTTPS_PROXY"
-            case socket.gaierror() | UnicodeError():
-                says = f"{name} cannot be found: is this machine on the network?"
-                cure = (
-                    "check the cable or the Wi-Fi (hostname -I shows this machine's "
-                    f"addresses); if other names are found, check {_setting(endpoint)}"
-                )
-            case ConnectionRefusedError():
-                return _refused(endpoint, name)
-            case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
-                says = f"there is no route to {name}: this machine's network is down"
-                cure = (
-                    "check the cable or the Wi-Fi (ip route shows a default route if there is one)"
-                )
-            case TimeoutError() if SILENCE_SIGN not in str(error):
-                return _late(endpoint, name)
-            case _:
-                continue
-        return endpoint.finding(Verdict.FAIL, says, cure)
-    if LATE_SIGN in str(error):
-        # The client has cut it itself: what it then sees is a connection that broke.
-        return _late(endpoint, endpoint.host)
-    is_portal = PORTAL_SIGN in str(error).lower()
-    return endpoint.finding(Verdict.FAIL, str(error), LOG_IN if is_portal else AGAIN)
+    if not isinstance(error, SourceError):
+        error = Asked(endpoint.url, endpoint.setting, endpoint.proxy).explain(error)
+    return endpoint.finding(Verdict.FAIL, error.what, error.cure or AGAIN)
 
 
 def in_time(seconds: float, call: Callable[[], Result]) -> Result:
@@ -238,68 +193,10 @@ def _connect(addresses: list[Any], until: float) -> list[str]:
     raise failure
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The causes of an error, the first one first: it tells most."""
-    chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    # A proxy's refusal has a broken connection as its cause, too, but it is not the server's.
-    proxies = [each for each in chain if type(each).__name__ == "ProxyError"]
-    yield from (*proxies, *reversed(chain))
-
-
-def _untrusted(endpoint: Endpoint, error: ssl.SSLCertVerificationError) -> Finding:
-    today = datetime.now(UTC)
-    if today.year < FIRST_YEAR or error.verify_code == TOO_EARLY:
-        return endpoint.finding(
-            Verdict.FAIL,
-            f"{endpoint.host}'s certificate is not valid at this machine's time: its clock says "
-            f"{today:%Y-%m-%d}, which is too early",
-            SET_CLOCK,
-        )
-    # OpenSSL's own words, and nothing that a server sent.
-    reason = error.verify_message.rstrip(".")
-    return endpoint.finding(
-        Verdict.FAIL,
-        f"{endpoint.host}'s certificate cannot be trusted ({reason}): another server answers in "
-        f"its place, or the date is wrong ({today:%Y-%m-%d} here)",
-        f"on a guest Wi-Fi, {LOG_IN}; behind a company's proxy, name its certificate in "
-        "REQUESTS_CA_BUNDLE and SSL_CERT_FILE",
-    )
-
-
 def _no_address(endpoint: Endpoint) -> Finding:
     name = f"the proxy {endpoint.proxy}" if endpoint.proxy else endpoint.url
     cure = f"correct {_setting(endpoint)}: http://host:port, with a port up to 65535"
     return endpoint.finding(Verdict.FAIL, f"{name} is not an address", cure)
-
-
-def _late(endpoint: Endpoint, name: str) -> Finding:
-    return endpoint.finding(
-        Verdict.FAIL,
-        f"{name} {LATE_SIGN}",
-        "try to reach it from another machine on this network: if that fails too, a firewall "
-        f"or the router is the cause; else check {_setting(endpoint)}",
-    )
-
-
-def _refused(endpoint: Endpoint, name: str) -> Finding:
-    host, port = endpoint.next_hop
-    try:
-        addresses = {str(found[4][0]) for found in _addresses(host, port)}
-    except (OSError, UnicodeError):
-        addresses = set()
-    if any(ip_address(one.partition("%")[0]).is_unspecified for one in addresses):
-        return endpoint.finding(
-            Verdict.FAIL,
-            f"{name} is blocked in this network: its name points to 0.0.0.0",
-            f"allow {host} in the filter that blocks it, such as Pi-hole",
-        )
-    cure = f"check {_setting(endpoint)}; a firewall, or a server that is down, may be the cause"
-    return endpoint.finding(
-        Verdict.FAIL, f"{name} refuses the connection: nothing listens at port {port}", cure
-    )
 
 
 def _setting(endpoint: Endpoint) -> str:

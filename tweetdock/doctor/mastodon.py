@@ -5,30 +5,27 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.errors import Kind, SourceError
 from tweetdock.doctor.checks import Finding, Verdict
 from tweetdock.doctor.connections import (
-    AGAIN,
-    LOG_IN,
     SERVER_SECONDS,
     Endpoint,
     clock_finding,
     connect_to,
     limit_finding,
-    plainly,
     unreachable,
 )
 from tweetdock.settings.networks import host_of
-from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.client import (
-    TOKENS,
     Instance,
     KnownInstance,
     MastodonClient,
+    new_session,
     streaming_base,
 )
 
 SETTING = "TWEETDOCK_MASTODON"
+PARTS = {Kind.CREDENTIALS: "token", Kind.LIMIT: "limit", Kind.QUERY: "feed"}
 STEPS = 3  # questions, each with a share of the time that is left
 
 
@@ -71,7 +68,7 @@ class MastodonCheckup:
             self._token,
             KnownInstance(),
             clock=self._clock,
-            make_session=partial(HttpSession, whole_seconds=whole_seconds),
+            make_session=partial(new_session, whole_seconds),
         )
         try:
             instance = client.check_access()
@@ -121,67 +118,36 @@ class MastodonCheckup:
         try:
             lines = client.stream(self._tag, seconds)
         except SourceError as error:
-            yield self._token_problem(error) or self._no_stream(host, error)
+            if error.kind is Kind.CREDENTIALS:
+                yield Finding("mastodon token", Verdict.FAIL, error.what, error.cure)
+            else:
+                yield self._no_stream(error)
             return
         yield Finding("mastodon token", Verdict.PASS, f"{self._host} accepts its token")
         try:
             lines.read()
         except SourceError as error:
-            yield self._no_stream(host, error)
+            yield self._no_stream(error)
         else:
             yield Finding("mastodon live", Verdict.PASS, f"{host} opens its stream")
         finally:
             lines.close()
 
-    def _no_stream(self, host: str, error: SourceError) -> Finding:
-        status = error.__cause__.status if isinstance(error.__cause__, RefusedError) else 0
-        says = str(error)
-        if not status:
-            url = f"{self._server.partition('://')[0]}://{host}"
-            found = unreachable(Endpoint.through_proxy("mastodon", url, SETTING), error)
-            says = found.says
+    def _no_stream(self, error: SourceError) -> Finding:
         cure = (
             "nothing for now: it is polled, and posts come some seconds later; if it stays so, "
             f"tell the people who run {self._host}"
         )
-        return Finding("mastodon live", Verdict.WARN, f"no stream: {says}", cure)
+        return Finding("mastodon live", Verdict.WARN, f"no stream: {error.what}", cure)
 
     def _failed(self, error: SourceError, reached: Finding) -> Iterator[Finding]:
-        cause, says = error.__cause__, plainly(error)
-        status = cause.status if isinstance(cause, RefusedError) else 0
-        problem = self._token_problem(error)
-        if problem is not None:
-            yield reached
-            yield problem
-        elif status == 429:
-            yield reached
-            cure = (
-                "try again later, TweetDock waits by itself; does another program use this address?"
-            )
-            yield Finding("mastodon limit", Verdict.WARN, says, cure)
-        elif "closed its hashtag feed" in says:
-            yield reached
-            cure = f"remove it from {SETTING}, and add another server"
-            yield Finding("mastodon feed", Verdict.FAIL, says, cure)
-        elif 300 <= status < 400:
-            cure = f"name the server in {SETTING} as its own page does; or {LOG_IN}"
-            yield self._endpoint.finding(Verdict.FAIL, says, cure)
-        elif status >= 500:
-            yield self._endpoint.finding(Verdict.FAIL, says, AGAIN)
-        elif status:
-            yield self._endpoint.finding(Verdict.FAIL, says, f"check {SETTING}")
-        else:
+        part = PARTS.get(error.kind)
+        if part is None:
             yield unreachable(self._endpoint, error)
-
-    def _token_problem(self, error: SourceError) -> Finding | None:
-        """What is wrong with the token, or the lack of one; None if it is something else."""
-        cause = error.__cause__
-        status = cause.status if isinstance(cause, RefusedError) else 0
-        make = f"at {self._server}/settings/applications, with the scope read:statuses"
-        if not self._token and (TOKENS in str(error) or status in (401, 403, 422)):
-            cure = f"make a token {make}, and set {TOKENS}={self._host}=..."
-        elif self._token and status in (401, 403, 422):
-            cure = f"make a new token {make}, and put it into {TOKENS}"
-        else:
-            return None
-        return Finding("mastodon token", Verdict.FAIL, plainly(error), cure)
+            return
+        yield reached
+        verdict = Verdict.WARN if error.kind is Kind.LIMIT else Verdict.FAIL
+        cure = error.cure or (
+            "try again later, TweetDock waits by itself; does another program use this address?"
+        )
+        yield Finding(f"mastodon {part}", verdict, error.what, cure)

@@ -6,22 +6,20 @@ import time
 from collections.abc import Callable, Iterator
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.errors import Kind, RefusedError, SourceError
 from tweetdock.doctor.checks import Check, Finding, Verdict
 from tweetdock.doctor.connections import (
     AGAIN,
-    LOG_IN,
     SERVER_SECONDS,
     Endpoint,
     clock_finding,
     connect_to,
     limit_finding,
-    plainly,
     unreachable,
 )
 from tweetdock.doctor.keeping import spent_of
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.networks import X_API_URL, asks_x
+from tweetdock.settings.networks import asks_x
 from tweetdock.settings.x_query import (
     LONGEST_QUERY,
     LONGEST_QUERY_OF_ANY_PLAN,
@@ -41,6 +39,7 @@ ANSWER_SECONDS = 4.0
 SEARCHES = 2  # at most: one more by X's time, if it refused the first by a wrong clock
 LEAST_SECONDS = 1.0
 SOON_SPENT = 240  # posts a day: ten an hour
+PARTS = {Kind.QUERY: "query", Kind.CREDENTIALS: "credentials", Kind.LIMIT: "limit"}
 ACCEPTED = (400, 402, 429)  # refusals for other reasons than the credentials
 BUDGET = "TWEETDOCK_X_DAILY_BUDGET_USD"
 
@@ -50,46 +49,16 @@ def is_of_the_connection(status: int) -> bool:
     return 300 <= status < 400 or status == 404 or status >= 500
 
 
-def refused(
-    source: str, status: int, trouble: SourceError, credentials: Credentials, query_name: str
-) -> Finding:
-    """What is wrong, and its cure. trouble: the refusal explained. query_name: its setting."""
-    says = plainly(trouble)
-    match status:
-        case 400:
-            return Finding(f"{source} query", Verdict.FAIL, says, f"change {query_name}")
-        case 401:
-            return Finding(f"{source} credentials", Verdict.FAIL, says, _new_keys(credentials))
-        case 429 if not trouble.needs_owner:
-            cure = (
-                "try again later, TweetDock waits by itself; does another program use the "
-                "same credentials?"
-            )
-            return Finding(f"{source} limit", Verdict.WARN, says, cure)
-        case 402:
-            cure = f"add credits under Billing in {CONSOLE}; TweetDock then continues by itself"
-        case 403 if "spending cap" in says:
-            cure = f"raise the spending limit under Billing in {CONSOLE}, or wait until it ends"
-        case 403:
-            cure = (
-                f"check under Apps in {CONSOLE} that the app belongs to a project whose plan "
-                "includes this"
-            )
-        case 429:
-            cure = f"wait for the next month, or take a larger plan in {CONSOLE}"
-        case _:
-            cure = "try again later; TweetDock keeps trying"
-    return Finding(f"{source} account", Verdict.FAIL, says, cure)
-
-
-def _new_keys(credentials: Credentials) -> str:
-    where = f"under Keys and tokens of the app in {CONSOLE}"
-    if credentials.bearer_token:
-        return f"make a new Bearer Token {where}, and set X_BEARER_TOKEN to it"
-    return (
-        f"make new keys and access tokens {where}, and set X_CONSUMER_KEY, "
-        "X_CONSUMER_SECRET, X_ACCESS_TOKEN and X_ACCESS_TOKEN_SECRET to them"
+def refused(source: str, trouble: SourceError) -> Finding:
+    """What is wrong, and its cure. trouble: the refusal explained."""
+    part = PARTS.get(trouble.kind, "account")
+    verdict = Verdict.WARN if trouble.kind is Kind.LIMIT else Verdict.FAIL
+    cure = (
+        trouble.cure
+        or "try again later, TweetDock waits by itself; does another program use the same "
+        "credentials?"
     )
+    return Finding(f"{source} {part}", verdict, trouble.what, cure)
 
 
 def spending_checks(settings: Settings) -> list[Check]:
@@ -225,12 +194,7 @@ class XCheckup:
         return "the bearer token" if self._credentials.bearer_token else "the OAuth 1.0a keys"
 
     def _unreached(self, refusal: RefusedError) -> Finding:
-        says = plainly(explain(refusal, self._clock.now_ms()))
-        if refusal.status == 404:
-            cure = f"check X_API_URL; X's own is {X_API_URL}"
-        else:
-            cure = LOG_IN if refusal.status < 400 else AGAIN
-        return self._endpoint.finding(Verdict.FAIL, says, cure)
+        return unreachable(self._endpoint, explain(refusal, self._clock.now_ms()))
 
     def _refused(self, refusal: RefusedError) -> Iterator[Finding]:
         if (server_ms := date_ms(refusal.headers)) is not None:
@@ -242,8 +206,7 @@ class XCheckup:
 
     def _refusal(self, source: str, refusal: RefusedError, what: str) -> Finding:
         trouble = explain(refusal, self._clock.now_ms(), what)
-        name = "TWEETDOCK_X_QUERY" if self._settings.x.query else "TWEETDOCK_HASHTAGS"
-        return refused(source, refusal.status, trouble, self._credentials, name)
+        return refused(source, trouble)
 
     def _rules(self, seconds: float) -> Finding:
         x, thing = self._settings.x, "x-stream rules"
@@ -264,8 +227,7 @@ class XCheckup:
         except RefusedError as refusal:
             return self._refusal("x-stream", refusal, "stream")
         except SourceError as error:
-            cure = "change TWEETDOCK_FOLLOW or the hashtags" if error.needs_owner else AGAIN
-            return Finding(thing, Verdict.FAIL, str(error), cure)
+            return Finding(thing, Verdict.FAIL, error.what, error.cure or AGAIN)
         ours = sum(rule.tag.startswith(TAG) for rule in there)
         says = f"X has {_counted(ours)} of TweetDock"
         closed = "the stream was not opened, as X allows only one and a running gauge would lose it"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tweetdock.core.errors import SourceError
+from tweetdock.core.errors import Kind, SourceError
 
 LONGEST_QUERY = 512  # of a search on self-serve plans; a rule may be twice as long
 LONGEST_QUERY_OF_ANY_PLAN = 4096  # X's own description of the search
@@ -68,7 +68,8 @@ def _split(terms: Sequence[str]) -> Iterator[str]:
     taken: list[str] = []
     for term in terms:
         if length(_any_of([term])) > LONGEST_QUERY:
-            raise SourceError.for_owner(f"X takes no term as long as {term:.60}…")
+            what = f"X takes no term as long as {term:.60}…"
+            raise SourceError(what, "shorten it", kind=Kind.QUERY)
         if length(_any_of([*taken, term])) > LONGEST_QUERY:
             yield _any_of(taken)
             taken = []

@@ -5,22 +5,25 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from tweetdock.core.errors import RefusedError, SourceError
-from tweetdock.core.times import YEAR_2020_MS, YEAR_2100_MS, duration, parse_ms
+from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
+from tweetdock.core.times import YEAR_2020_MS, YEAR_2100_MS, clock_time, duration, parse_ms
+from tweetdock.sources.endpoint import Endpoint
 
 CONNECT_SECONDS = 5.0
 BETWEEN_BYTES_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
 GOOD_STATUSES = (200, 201)
+LONGEST_RESET_SECONDS = 3600.0
+SPELLINGS = ("x-rate-limit", "x-ratelimit")  # X's and Mastodon's
 LARGEST_LINE = 1024 * 1024
 LARGEST_BODY = 8 * 1024 * 1024  # a page of 100 posts with all its fields is about 200 kB
 
@@ -94,6 +97,7 @@ class HttpSession(requests.Session):
     moved: beginnings of addresses that are really found elsewhere. They are replaced before
     a request is signed, so that an OAuth 1.0a signature holds at the new place.
     now_ms: the clock that such a signature goes by, instead of the machine's.
+    setting: the one that names the server.
     Every trouble is a SourceError, every answer but 200 and 201 a RefusedError; `cut()` from
     another thread ends it.
     """
@@ -104,9 +108,11 @@ class HttpSession(requests.Session):
         moved: Mapping[str, str] | None = None,
         now_ms: Callable[[], int] | None = None,
         whole_seconds: float = WHOLE_SECONDS,
+        setting: str = "",
     ) -> None:
         super().__init__()
         self._now_ms = now_ms
+        self._setting = setting
         self._moved = dict(moved or {})
         self._whole_seconds = whole_seconds
         self._connections = OpenConnections()
@@ -122,17 +128,18 @@ class HttpSession(requests.Session):
         url = self._place(url)
         kwargs |= {
             "timeout": (
-                min(CONNECT_SECONDS, self._whole_seconds),
+                # Half of it: where IPv6 leads nowhere, another address is still to be tried.
+                min(CONNECT_SECONDS, self._whole_seconds / 2),
                 min(BETWEEN_BYTES_SECONDS, self._whole_seconds),
             ),
             "allow_redirects": False,  # an API does not redirect; a hotel's Wi-Fi does
             "stream": True,
         }
         self._sign(kwargs)
-        host = _host(url)
-        with self._in_time(host):
+        endpoint = Endpoint.at(url, self._setting)
+        with self._in_time(endpoint):
             response = super().request(method, url, **kwargs)
-            body = _read(response)
+            body = _read(response, endpoint.host)
         if response.status_code not in GOOD_STATUSES:
             raise RefusedError(response.status_code, response.headers, body)
         response.raw = io.BytesIO(body)
@@ -150,13 +157,13 @@ class HttpSession(requests.Session):
         # What is packed may wait at the server until there is more to pack.
         kwargs["headers"] = {**(kwargs.get("headers") or {}), "Accept-Encoding": "identity"}
         self._sign(kwargs)
-        host = _host(url)
-        with self._in_time(host):
+        endpoint = Endpoint.at(url, self._setting)
+        with self._in_time(endpoint):
             response = super().request(method, url, **kwargs)
-            body = b"" if response.status_code == 200 else _read(response)
+            body = b"" if response.status_code == 200 else _read(response, endpoint.host)
         if response.status_code != 200:
             raise RefusedError(response.status_code, response.headers, body)
-        return LineStream(response, host, silence_seconds)
+        return LineStream(response, endpoint, silence_seconds)
 
     def _place(self, url: str) -> str:
         for old, new in self._moved.items():
@@ -171,7 +178,7 @@ class HttpSession(requests.Session):
             auth.client.timestamp = str(self._now_ms() // 1000)
 
     @contextmanager
-    def _in_time(self, host: str) -> Iterator[None]:
+    def _in_time(self, endpoint: Endpoint) -> Iterator[None]:
         late = threading.Event()
 
         def end() -> None:
@@ -183,26 +190,98 @@ class HttpSession(requests.Session):
         timer.start()
         try:
             yield
+        except SourceError:
+            raise
         except (requests.RequestException, HTTPError, OSError) as error:
-            if late.is_set() or isinstance(error, requests.Timeout):
-                raise SourceError(f"{host} does not answer in time") from error
-            raise SourceError(_explain(host, error)) from error
+            raise (endpoint.late() if late.is_set() else endpoint.explain(error)) from error
         except ValueError as error:
             # requests reads where a redirect leads, though nobody is to follow.
-            raise SourceError(f"{host} leads to an address that is none") from error
+            what = f"{endpoint.host} leads to an address that is none"
+            raise SourceError(what, LOG_IN, kind=Kind.STRANGER) from error
         finally:
             timer.cancel()
         if late.is_set():
-            raise SourceError(f"{host} does not answer in time")
+            raise endpoint.late()
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What is left of an allowance: `remaining` requests until `reset_ms` (unix).
+
+    allowed: how many there were at first, if the server says so.
+    """
+
+    remaining: int
+    reset_ms: int
+    allowed: int | None = field(default=None, compare=False)
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str], *, is_refused: bool = False) -> Self | None:
+        """From X's `x-rate-limit-*` or Mastodon's `x-ratelimit-*`; None where they are no use.
+
+        is_refused: nothing is left, though another limit may be told of by who refuses.
+        X's reset is in unix seconds, Mastodon's a date by ISO 8601; each may be either.
+        https://docs.x.com/x-api/fundamentals/rate-limits https://docs.joinmastodon.org/api/rate-limits/
+        """
+        for name in SPELLINGS:
+            try:
+                remaining = 0 if is_refused else int(headers[f"{name}-remaining"])
+                reset_ms = _reset_ms(headers[f"{name}-reset"])
+                clock_time(reset_ms)  # which no calendar may go as far as
+            except (KeyError, ValueError, OverflowError, OSError):
+                continue
+            allowed = headers.get(f"{name}-limit", "")
+            is_number = allowed.isascii() and allowed.isdecimal() and len(allowed) < 10
+            return cls(remaining, reset_ms, int(allowed) if is_number else None)
+        return None
+
+    def is_spent(self, now_ms: int) -> bool:
+        """Whether a request now would be refused."""
+        return self.remaining <= 0 and self._seconds_left(now_ms) > 0
+
+    def pause_seconds(self, now_ms: int, wanted: float, requests: int = 1) -> float:
+        """Seconds from one turn to the next that keep inside the allowance, at least `wanted`.
+
+        Spreads what is left evenly over the time left, so that we are never refused.
+        requests: how many of them a turn takes.
+        """
+        left = self._seconds_left(now_ms)
+        return max(wanted, left * requests / max(requests, self.remaining))
+
+    def _seconds_left(self, now_ms: int) -> float:
+        left = (self.reset_ms - now_ms) / 1000 + 1
+        # X's windows last 15 minutes: a reset in the past or far off is no reset.
+        return left if 0 < left <= LONGEST_RESET_SECONDS else 0.0
+
+
+def used_up(limit: RateLimit | None, whose: str, now_ms: int) -> SourceError:
+    """That no request is left, with the time to wait if that is known. whose: as in `X's`."""
+    what = f"{whose} rate limit is used up"
+    if limit is None or not limit.is_spent(now_ms):
+        return SourceError(what, kind=Kind.LIMIT)
+    return SourceError(
+        f"{what} until {clock_time(limit.reset_ms)}",
+        kind=Kind.LIMIT,
+        retry_after=limit.pause_seconds(now_ms, 0.0),
+    )
+
+
+def _reset_ms(reset: str) -> int:
+    try:
+        return int(reset) * 1000
+    except ValueError:
+        return parse_ms(reset)
 
 
 class LineStream:
     """An answer that goes on: its lines as they come."""
 
-    def __init__(self, response: requests.Response, host: str, silence_seconds: float) -> None:
+    def __init__(
+        self, response: requests.Response, endpoint: Endpoint, silence_seconds: float
+    ) -> None:
         self.headers: Mapping[str, str] = response.headers
         self._response = response
-        self._host = host
+        self._endpoint = endpoint
         self._silence_seconds = silence_seconds
         self._rest = b""
         self._is_too_long = False
@@ -217,11 +296,11 @@ class LineStream:
             chunk = self._response.raw.read1(65536, decode_content=True)
         except (requests.Timeout, ReadTimeoutError, TimeoutError) as error:
             silence = duration(self._silence_seconds)
-            raise SourceError(f"{self._host} has said nothing for {silence}") from error
+            raise SourceError(f"{self._endpoint.host} has said nothing for {silence}") from error
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise SourceError(_explain(self._host, error)) from error
+            raise self._endpoint.explain(error) from error
         if not chunk:
-            raise SourceError(f"{self._host} has closed the connection")
+            raise SourceError(f"{self._endpoint.host} has closed the connection")
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         lines: list[bytes | None] = [line.removesuffix(b"\r") for line in whole]
         if lines and self._is_too_long:
@@ -246,50 +325,16 @@ def date_ms(headers: Mapping[str, str]) -> int | None:
     return at_ms if YEAR_2020_MS < at_ms < YEAR_2100_MS else None
 
 
-def proxy_of(url: str) -> str:
-    """`host:port` of the proxy through which an address is asked; empty if there is none."""
-    # What stands before the '@' is a user's name and password.
-    return proxy_address(url).rpartition("//")[2].rpartition("@")[2].rstrip("/")
-
-
-def proxy_address(url: str) -> str:
-    """The same proxy as an address, with name and password if it has them."""
-    asked = url.replace("ws", "http", 1) if url.startswith("ws") else url
-    proxies = get_environ_proxies(asked, no_proxy=None)
-    proxy = select_proxy(asked, proxies) or ""
-    return proxy if "//" in proxy or not proxy else f"http://{proxy}"
-
-
-def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]
-
-
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _read(response: requests.Response) -> bytes:
+def _read(response: requests.Response, host: str) -> bytes:
     body = io.BytesIO()
     with response:
         for chunk in response.raw.stream(65536, decode_content=True):
             body.write(chunk)
             if body.tell() > LARGEST_BODY:
-                raise requests.RequestException(f"sent more than {LARGEST_BODY} bytes")
+                what = f"{host} sent more than {LARGEST_BODY} bytes"
+                raise SourceError(what, kind=Kind.TOO_LARGE, may_have_come=True)
     return body.getvalue()
-
-
-def _explain(host: str, error: Exception) -> str:
-    # str() of a requests error can carry the whole address with its query; a kind is enough.
-    text = str(error)
-    kinds = {
-        "NameResolutionError": "the name cannot be looked up; is the network up?",
-        "Connection refused": "nobody listens there",
-        "CERTIFICATE_VERIFY_FAILED": "its certificate is not to be trusted; "
-        "is the clock right, is this the open internet?",
-        "Network is unreachable": "the network is down",
-        "sent more than": f"it {text}",
-    }
-    for sign, sentence in kinds.items():
-        if sign in text:
-            return f"{host} cannot be reached: {sentence}"
-    return f"{host} cannot be reached: the connection broke ({type(error).__name__})"

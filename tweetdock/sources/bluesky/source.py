@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.errors import SourceError
+from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.core.times import HOUR_MS, duration
@@ -18,7 +18,7 @@ from tweetdock.sources.bluesky.events import (
     UnreadableEvent,
 )
 from tweetdock.sources.bluesky.progress import AGREEING, EventProgress, EventRate, HostPlan
-from tweetdock.sources.bluesky.websocket import TooLargeError, WebSocket
+from tweetdock.sources.bluesky.websocket import WebSocket
 from tweetdock.sources.polling import Pause
 
 log = logging.getLogger(__name__)
@@ -270,7 +270,7 @@ class Bluesky:
 
     def _failed(self, error: SourceError) -> SourceError:
         progress, now_ms = self._progress, self._clock.now_ms()
-        if isinstance(error, TooLargeError) and progress is not None:
+        if error.kind is Kind.TOO_LARGE and progress is not None:
             self._plan.met_too_large(progress)
         if progress is not None and now_ms - self._opened_ms >= LASTING_MS:
             self._failures, self._delays = 0, backoff(1.0, 30.0)
@@ -281,7 +281,7 @@ class Bluesky:
         seconds = 0.0
         if self._failures >= self._rounds:
             seconds = max(next(self._delays), error.retry_after or 0.0)
-        return SourceError(str(error), retry_after=seconds, needs_owner=error.needs_owner)
+        return SourceError(error.what, error.cure, kind=error.kind, retry_after=seconds)
 
 
 def _too_old(host: str, by_ms: int) -> SourceError:

@@ -2,12 +2,10 @@
 
 import logging
 import socket
-import ssl
 import threading
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from websockets.exceptions import (
     ConnectionClosed,
@@ -21,10 +19,14 @@ from websockets.exceptions import (
 from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 
-from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
 from tweetdock.core.times import duration
-from tweetdock.sources.http import date_ms, proxy_address, proxy_of
+from tweetdock.sources.endpoint import Endpoint, proxy_address
+from tweetdock.sources.http import date_ms
 
+SETTING = "TWEETDOCK_JETSTREAM"
+OTHER_ADDRESS = f"check {SETTING}: the address of a Jetstream is wss://host/subscribe"
+BUSY = (408, 425, 429)  # refusals that end by themselves
 OPEN_SECONDS = 10.0
 ONE_ADDRESS_SECONDS = 4.0  # some swallow what comes (IPv6 that leads nowhere)
 END_SECONDS = 0.1
@@ -33,10 +35,6 @@ MOST_MESSAGES = 1000  # of one read
 LONGEST_WAIT_SECONDS = 900.0
 # ValueError: of names; EOFError: its older releases wrap none; ImportError: for SOCKS proxies.
 OPEN_ERRORS = (OSError, WebSocketException, ValueError, EOFError, ImportError)
-
-
-class TooLargeError(SourceError):
-    """The next message is larger than what we read."""
 
 
 class WebSocket:
@@ -68,16 +66,15 @@ class WebSocket:
         attempt = self._attempt = Future()
         if self._is_cut:
             raise SourceError("ended")
-        name = self._host = urlsplit(url).hostname or ""
+        endpoint = Endpoint.at(url, SETTING)
+        self._host = endpoint.host
         # A thread of its own can be left alone; nothing ends the look-up of a name.
         threading.Thread(target=_connect, args=(url, attempt), name="connect", daemon=True).start()
         try:
             response = attempt.result(OPEN_SECONDS).response
         except (CancelledError, *OPEN_ERRORS) as error:
             self.close()
-            if proxy := proxy_of(url):
-                name = f"{name} through the proxy {proxy}"
-            raise _failed(name, error) from error
+            raise _failed(endpoint, error) from error
         return date_ms({"Date": "".join(response.headers.get_all("Date"))}) if response else None
 
     def read(self, silence_seconds: float) -> list[bytes]:
@@ -156,37 +153,44 @@ def _end(connection: ClientConnection) -> None:
     connection.close()
 
 
-def _failed(name: str, error: BaseException) -> SourceError:
-    """Why there is no connection."""
-    if isinstance(error, InvalidURI):
-        return SourceError("the address is no WebSocket's", needs_owner=True)
-    if isinstance(error, RefusedError):
-        wanted = "".join(error.headers.get("retry-after", "").split())
-        is_number = wanted.isascii() and wanted.isdecimal()
-        retry_after = min(float(wanted), LONGEST_WAIT_SECONDS) if is_number else None
-        return SourceError(f"{name} refuses (HTTP {error.status})", retry_after=retry_after)
-    # Not their own words: those of a proxy's may hold its password.
+def _failed(endpoint: Endpoint, error: BaseException) -> SourceError:
+    """Why there is no connection. Their own words are not used: they may hold a password."""
     match error:
-        case socket.gaierror() | UnicodeError():
-            says = "cannot be reached: the name cannot be looked up; is the network up?"
-        case ssl.SSLCertVerificationError():
-            says = (
-                "cannot be reached: its certificate is not to be trusted; "
-                "is the clock right, is this the open internet?"
-            )
-        case ConnectionRefusedError():
-            says = "cannot be reached: nobody listens there"
-        case TimeoutError():
-            says = "does not answer in time"
-        case InvalidProxy() | ProxyError() | ImportError():
-            says = f"cannot be reached: the proxy does not do ({type(error).__name__})"
+        case RefusedError():
+            return _refused(endpoint.host, error)
+        case InvalidURI():
+            what = f"{endpoint.host} is no WebSocket's address"
+            return SourceError(what, OTHER_ADDRESS, kind=Kind.ADDRESS)
+        case InvalidProxy():
+            return endpoint.no_address()
+        case ImportError():
+            return endpoint.no_socks("python-socks")
+        case ProxyError():
+            return endpoint.proxy_fails()
         case EOFError() | InvalidHandshake(__cause__=EOFError()):
-            says = "has closed the connection"
+            return SourceError(f"{endpoint.host} has closed the connection")
         case WebSocketException():
-            says = "does not speak WebSocket"
-        case _:
-            says = f"cannot be reached: the connection broke ({type(error).__name__})"
-    return SourceError(f"{name} {says}")
+            return SourceError(
+                f"{endpoint.host} does not speak WebSocket", OTHER_ADDRESS, kind=Kind.STRANGER
+            )
+    return endpoint.explain(error)
+
+
+def _refused(host: str, refusal: RefusedError) -> SourceError:
+    status = refusal.status
+    wanted = "".join(refusal.headers.get("retry-after", "").split())
+    is_number = wanted.isascii() and wanted.isdecimal()
+    kind, cure = Kind.SERVER, ""
+    if 300 <= status < 400:
+        kind, cure = Kind.STRANGER, f"{LOG_IN}; else check {SETTING}"
+    elif status not in BUSY and status < 500:
+        kind, cure = Kind.STRANGER, OTHER_ADDRESS
+    return SourceError(
+        f"{host} refuses (HTTP {status})",
+        cure,
+        kind=kind,
+        retry_after=min(float(wanted), LONGEST_WAIT_SECONDS) if is_number else None,
+    )
 
 
 def _ended(host: str, error: ConnectionClosed) -> SourceError:
@@ -198,5 +202,5 @@ def _ended(host: str, error: ConnectionClosed) -> SourceError:
     if sent is None:
         return SourceError(f"{host} has closed the connection")
     if sent.code == CloseCode.MESSAGE_TOO_BIG:
-        return TooLargeError(f"{host} sends more than {LARGEST} bytes at once")
+        return SourceError(f"{host} sends more than {LARGEST} bytes at once", kind=Kind.TOO_LARGE)
     return SourceError(f"{host} sends what is no WebSocket message")

@@ -8,18 +8,25 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.errors import RefusedError, SourceError
-from tweetdock.core.times import clock_time, duration
+from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
+from tweetdock.core.times import duration
 from tweetdock.settings.networks import host_of
-from tweetdock.sources.http import HttpSession, LineStream, date_ms
+from tweetdock.sources.http import (
+    WHOLE_SECONDS,
+    HttpSession,
+    LineStream,
+    RateLimit,
+    date_ms,
+    used_up,
+)
 from tweetdock.sources.mastodon.posts import StatusPage, decode, parse_page
-from tweetdock.sources.polling import RateLimit
 
 log = logging.getLogger(__name__)
 
 OVER_HTTP = {"wss": "https", "https": "https", "ws": "http", "http": "http"}
 LONGEST_VERSION = 60
 ASK_EVERY_MS = 600_000
+SETTING = "TWEETDOCK_MASTODON"
 TOKENS = "TWEETDOCK_MASTODON_TOKENS"
 PAGE_SIZE = 40
 AGENT = {"User-Agent": "TweetDock"}  # some servers turn away what does not say what it is
@@ -159,7 +166,7 @@ class KnownInstance:
 
 
 def explain(refusal: RefusedError, host: str, token: str, now_ms: int) -> SourceError:
-    """The refusal as a sentence and a time to wait.
+    """The refusal as what it means, what to do, and a time to wait.
 
     token: the one that went with the request, or none; it is in no sentence. now_ms: by the
     server's clock. https://docs.joinmastodon.org/entities/Error/
@@ -167,64 +174,54 @@ def explain(refusal: RefusedError, host: str, token: str, now_ms: int) -> Source
     said = _said(refusal.body)
     because = f": {said.replace(token, '...') if token else said}" if said else ""
     match refusal.status:
-        case 401 | 403 | 422 if not token and said:
-            return _wants_token(host)
-        case 401 if token:
-            return SourceError.for_owner(f"{host} does not accept its token (401): check {TOKENS}")
-        case 403 if token:
-            return SourceError.for_owner(
-                f"{host} does not let the token read hashtags (403){because}; it needs the scope "
-                "read:statuses"
-            )
         case 401 | 403 | 422 as status:
-            return SourceError.for_owner(f"{host} refuses to be read ({status}){because}")
+            return _no_access(host, status, because, is_signed=token != "")
         case 404 | 410 as status:
-            return SourceError.for_owner(
-                f"{host} knows no hashtags ({status}): is it a Mastodon server?"
+            return SourceError(
+                f"{host} knows no hashtags ({status}): is it a Mastodon server?",
+                f"check {SETTING}",
+                kind=Kind.ADDRESS,
             )
         case 429:
-            return _too_many(refusal, host, now_ms)
+            limit = RateLimit.from_headers(refusal.headers, is_refused=True)
+            return used_up(limit, f"{host}'s", now_ms)
         case status if 300 <= status < 400:
             return SourceError(
-                f"{host} leads elsewhere ({status}): is that the server's own name, is the login "
-                "page of a Wi-Fi in the way?",
-                first=5.0,
-                cap=320.0,
+                f"{host} leads elsewhere ({status})",
+                f"name the server in {SETTING} as its own page does; or {LOG_IN}",
+                kind=Kind.STRANGER,
             )
         case status if status >= 500:
-            return SourceError(f"{host} is out of order ({status})", first=5.0, cap=320.0)
+            return SourceError(f"{host} is out of order ({status})", kind=Kind.SERVER)
         case status:
-            return SourceError(
-                f"{host} answers by an unknown status ({status}){because}", first=60.0, cap=900.0
-            )
+            what = f"{host} answers by an unknown status ({status}){because}"
+            return SourceError(what, f"check {SETTING}", kind=Kind.SERVER)
 
 
-def _wants_token(host: str) -> SourceError:
-    return SourceError.for_owner(
-        f"{host} shows hashtags only to its users: set {TOKENS}={host}=..."
-    )
-
-
-def _too_many(refusal: RefusedError, host: str, now_ms: int) -> SourceError:
-    # A 429 by another part of the server, or by one before it, may tell of another limit.
-    limit = RateLimit.from_headers({"x-ratelimit-remaining": "0", **_reset(refusal)})
-    if limit is None or not limit.is_spent(now_ms):
-        return SourceError(f"{host}'s rate limit is used up (429)", first=60.0, cap=900.0)
-    return SourceError(
-        f"{host}'s rate limit is used up until {clock_time(limit.reset_ms)} (429)",
-        retry_after=limit.pause_seconds(now_ms, 0.0),
-    )
-
-
-def _reset(refusal: RefusedError) -> dict[str, str]:
-    name = "x-ratelimit-reset"
-    return {name: refusal.headers[name]} if name in refusal.headers else {}
+def _no_access(host: str, status: int, because: str, *, is_signed: bool) -> SourceError:
+    make = f"make a new token at https://{host}/settings/applications, with the scope read:statuses"
+    if not is_signed:
+        what = f"{host} shows hashtags only to its users"
+        if not because:
+            what = f"{host} refuses to be read ({status})"
+        return SourceError(what, f"{make}, and set {TOKENS}={host}=...", kind=Kind.CREDENTIALS)
+    what = f"{host} refuses to be read ({status}){because}"
+    if status == 401:
+        what = f"{host} does not accept its token (401)"
+    elif status == 403:
+        what = f"{host} does not let the token read hashtags (403){because}"
+    return SourceError(what, f"{make}, and put it into {TOKENS}", kind=Kind.CREDENTIALS)
 
 
 def _said(body: bytes) -> str:
     problem: Any = decode(body)
     said = problem.get("error") if isinstance(problem, dict) else None
     return " ".join(said.split())[:300] if isinstance(said, str) else ""
+
+
+def new_session(whole_seconds: float = WHOLE_SECONDS) -> HttpSession:
+    """What a server is asked through."""
+    return HttpSession(setting=SETTING, whole_seconds=whole_seconds)
 
 
 class TimelinePage(NamedTuple):
@@ -266,7 +263,7 @@ class MastodonClient:
         known: KnownInstance,
         *,
         clock: Clock,
-        make_session: Callable[[], HttpSession] = HttpSession,
+        make_session: Callable[[], HttpSession] = new_session,
         keeps_raw: bool = False,
     ) -> None:
         self.host = host_of(server)
@@ -308,11 +305,13 @@ class MastodonClient:
                 raise self._explain(refusal) from refusal
             instance = Instance()
         if instance.is_closed:
-            raise SourceError.for_owner(
-                f"{self.host} has closed its hashtag feed: take it out of TWEETDOCK_MASTODON"
+            raise SourceError(
+                f"{self.host} has closed its hashtag feed",
+                f"remove it from {SETTING}, and add another server",
+                kind=Kind.QUERY,
             )
         if instance.wants_token and not self._token:
-            raise _wants_token(self.host)
+            raise _no_access(self.host, 401, "it says so", is_signed=False)
         self._signs, self._refusals = instance.wants_token, 0
         self._known.learn(instance, self._clock.now_ms())
         return instance
@@ -350,9 +349,8 @@ class MastodonClient:
         instance = self._known.if_fresh(self._clock.now_ms()) or self.check_access()
         base = streaming_base(instance, self._server)
         if base is None:
-            raise SourceError.for_owner(
-                f"{self.host} streams without encryption only, which would give the token"
-            )
+            what = f"{self.host} streams without encryption only, which would give the token"
+            raise SourceError(what, f"remove the token from {TOKENS}", kind=Kind.ADDRESS)
         place = host_of(base)
         if place != self.host and self._known.is_new_place(place):
             log.info("%s streams from %s, which is sent its token too", self.host, place)
@@ -412,10 +410,7 @@ class MastodonClient:
     def _spare_limit(self) -> None:
         limit, now_ms = self.limit, self._clock.now_ms()
         if limit and limit.is_spent(now_ms):
-            raise SourceError(
-                f"{self.host}'s rate limit is used up until {clock_time(limit.reset_ms)}",
-                retry_after=limit.pause_seconds(now_ms, 0.0),
-            )
+            raise used_up(limit, f"{self.host}'s", now_ms)
 
     def _correct(self, server_ms: int | None, asked_ms: int) -> int:
         """Correct our clock by the server's time, if it gave one; by how much it moved."""

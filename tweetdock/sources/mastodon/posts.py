@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from tweetdock.core.errors import PostError, SourceError
+from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
 from tweetdock.core.post import Post, Raw, one_line
 from tweetdock.core.times import parse_ms
 
@@ -79,9 +79,8 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
     """
     entries = decode(body)
     if not isinstance(entries, list):
-        raise SourceError(
-            f"{host} answers, but not with posts: is it a Mastodon server?", first=5.0, cap=320.0
-        )
+        what = f"{host} answers, but not with posts: is it a Mastodon server?"
+        raise SourceError(what, f"check TWEETDOCK_MASTODON; or {LOG_IN}", kind=Kind.STRANGER)
     statuses, ids, snowflakes, moments, unreadable = [], [], [], [], []
     for entry in entries:
         status_id = _status_id(entry)

@@ -180,7 +180,8 @@ class TagStream:
         except SourceError as error:
             self._disconnect()
             # It worked until now; but a server that closes at once must not be asked at once again.
-            raise SourceError(str(error), retry_after=self._delay()) from error
+            error.retry_after = self._delay()
+            raise
         if lines:
             self._statuses.set_streaming(self._tag, is_up=True)
             yield self._batch([event for line in lines if (event := self._events.feed(line))])

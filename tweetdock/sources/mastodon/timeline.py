@@ -8,7 +8,7 @@ from functools import partial
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import SEAM_MS, Spans
-from tweetdock.core.errors import SourceError
+from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Removal, Span, feed_name
 from tweetdock.core.times import duration
@@ -19,6 +19,7 @@ from tweetdock.sources.mastodon.client import (
     KnownInstance,
     MastodonClient,
     TimelinePage,
+    new_session,
 )
 from tweetdock.sources.mastodon.posts import (
     SLACK_MS,
@@ -259,9 +260,8 @@ def common(span: Span, plans: Iterable[TimelinePlan]) -> list[Span]:
 
 
 def _endless() -> SourceError:
-    return SourceError(
-        "the server keeps sending pages that bring nothing new", first=5.0, cap=320.0
-    )
+    what = "the server keeps sending pages that bring nothing new"
+    return SourceError(what, kind=Kind.SERVER)
 
 
 class TagTimeline:
@@ -424,7 +424,7 @@ class TagTimeline:
             return False
         if self._disagree:
             host = self._client.host
-            raise SourceError(f"{host}'s clocks disagree on what time it is", first=5.0, cap=60.0)
+            raise SourceError(f"{host}'s clocks disagree on what time it is", kind=Kind.STRANGER)
         self._was_moved = True
         return True
 
@@ -488,7 +488,7 @@ def make_mastodon(
     poll_seconds: float,
     keeps_raw: bool,
     bookmark_of: Callable[[str], Bookmark],
-    make_session: Callable[[], HttpSession] = HttpSession,
+    make_session: Callable[[], HttpSession] = new_session,
     silence_seconds: float = TAG_SILENCE_SECONDS,
 ) -> list[Source]:
     """The sources for some hashtags (without `#`) on some servers (`https://fosstodon.org`).

@@ -16,11 +16,18 @@ from tweepy.streaming import BaseStream
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
 from tweetdock.core.post import Span
-from tweetdock.core.times import MINUTE_MS, clock_time, duration
-from tweetdock.sources.http import WHOLE_SECONDS, HttpSession, LineStream, date_ms
-from tweetdock.sources.polling import RateLimit
+from tweetdock.core.times import MINUTE_MS, duration
+from tweetdock.settings.networks import X_API_URL
+from tweetdock.sources.http import (
+    WHOLE_SECONDS,
+    HttpSession,
+    LineStream,
+    RateLimit,
+    date_ms,
+    used_up,
+)
 from tweetdock.sources.x.budget import LARGEST_PAGE, LEAST_PAGE, Allowance, Budget
 from tweetdock.sources.x.plan import SearchRequest
 from tweetdock.sources.x.posts import PostPage, parse_page, posts_in
@@ -28,9 +35,15 @@ from tweetdock.sources.x.rules import TAG
 
 log = logging.getLogger(__name__)
 
-PORTAL = "X's address leads elsewhere: is the login page of a Wi-Fi in the way?"
+PORTAL = "X's address leads elsewhere, as to the login page of a Wi-Fi"
+CONSOLE = "X's console (https://console.x.com)"
+NEW_KEYS = (
+    f"make new ones under Keys and tokens of the app in {CONSOLE}, and set X_BEARER_TOKEN, or "
+    "X_CONSUMER_KEY, X_CONSUMER_SECRET, X_ACCESS_TOKEN and X_ACCESS_TOKEN_SECRET, to them"
+)
 TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
 SEARCH_ENDPOINT, COUNTS_ENDPOINT = "search", "counts"
+SETTING = "X_API_URL"
 LARGEST_ID = (1 << 63) - 1
 MOST_LOST = 100
 # No expansions: what is sent along may be billed too.
@@ -55,7 +68,7 @@ ARCHIVED_STREAM_FIELDS = [
 
 
 def explain(refusal: RefusedError, now_ms: int, what: str = "search") -> SourceError:
-    """The refusal as a sentence and a time to wait.
+    """The refusal as what it means, what to do, and a time to wait.
 
     now_ms: by the server's clock. what: X was asked for, `search` or `stream`.
 
@@ -64,56 +77,72 @@ def explain(refusal: RefusedError, now_ms: int, what: str = "search") -> SourceE
     """
     problem = _problem(refusal.body)
     words = f"{problem.get('title', '')} {problem.get('type', '')}".casefold()
-    said = _said(problem) or "no reason given"
     match refusal.status:
         case 400:
-            return SourceError.for_owner(f"X does not accept the {what} (400): {said}")
+            return SourceError(
+                f"X does not accept the {what} (400): {_said(problem)}",
+                "change TWEETDOCK_X_QUERY or the hashtags",
+                kind=Kind.QUERY,
+            )
         case 401:
-            return SourceError.for_owner(
-                "X does not accept the credentials (401): check X_BEARER_TOKEN and its like"
+            return SourceError(
+                "X does not accept the credentials (401)", NEW_KEYS, kind=Kind.CREDENTIALS
             )
-        case 402:
-            return SourceError.for_owner(
-                "X's account is out of credits (402): add some in X's console"
-            )
-        case 403 if "spendcap" in words:
-            until = f" until {day}" if isinstance(day := problem.get("reset_date"), str) else ""
-            return SourceError.for_owner(
-                f"X's spending cap is reached{until} (403): raise it in X's console"
-            )
-        case 403:
-            return SourceError.for_owner(f"X does not let this app {what} (403): {said}")
+        case 402 | 403:
+            return _account_refusal(refusal.status, words, problem, what)
         case 404:
-            return SourceError.for_owner(f"X's address knows no {what} (404): check X_API_URL")
+            return SourceError(
+                f"X's address knows no {what} (404)",
+                f"check X_API_URL; X's own is {X_API_URL}",
+                kind=Kind.ADDRESS,
+            )
+        case 409:
+            return SourceError(f"X has no rules for the {what} (409)", kind=Kind.SERVER)
         case 429:
             return _too_many(refusal, words, now_ms)
         case status if 300 <= status < 400:
-            return SourceError(PORTAL, first=5.0, cap=60.0)
+            return SourceError(PORTAL, LOG_IN, kind=Kind.STRANGER)
         case status if status >= 500:
-            return SourceError(f"X is out of order ({status})", first=5.0, cap=320.0)
+            return SourceError(f"X is out of order ({status})", kind=Kind.SERVER)
         case status:
-            return SourceError(f"X answers by an unknown status ({status})", first=60.0, cap=900.0)
+            return SourceError(f"X answers by an unknown status ({status})", kind=Kind.SERVER)
+
+
+def _account_refusal(status: int, words: str, problem: dict[str, Any], what: str) -> SourceError:
+    if status == 402:
+        return SourceError(
+            "X's account is out of credits (402)",
+            f"add credits under Billing in {CONSOLE}; TweetDock then continues by itself",
+            kind=Kind.ACCOUNT,
+        )
+    if "spendcap" in words:
+        until = f" until {day}" if isinstance(day := problem.get("reset_date"), str) else ""
+        return SourceError(
+            f"X's spending cap is reached{until} (403)",
+            f"raise the spending limit under Billing in {CONSOLE}, or wait until it ends",
+            kind=Kind.ACCOUNT,
+        )
+    return SourceError(
+        f"X does not let this app {what} (403): {_said(problem)}",
+        f"check under Apps in {CONSOLE} that the app belongs to a project whose plan includes this",
+        kind=Kind.ACCOUNT,
+    )
 
 
 def _too_many(refusal: RefusedError, words: str, now_ms: int) -> SourceError:
     if "usagecap" in words.replace("-", "") or "usage-cap" in words:
-        return SourceError.for_owner(
-            "X says that the plan's posts for this month are used up (429)"
+        return SourceError(
+            "X says that the plan's posts for this month are used up (429)",
+            f"wait for the next month, or take a larger plan in {CONSOLE}",
+            kind=Kind.ACCOUNT,
         )
     if "connection" in words:
-        return SourceError("X says that too many connections are open (429)", first=60.0, cap=900.0)
-    limit = RateLimit.from_headers({"x-rate-limit-remaining": "0", **_reset(refusal)})
-    if limit is None or not limit.is_spent(now_ms):
-        return SourceError("X's rate limit is used up (429)", first=60.0, cap=900.0)
-    return SourceError(
-        f"X's rate limit is used up until {clock_time(limit.reset_ms)} (429)",
-        retry_after=limit.pause_seconds(now_ms, 0.0),
-    )
-
-
-def _reset(refusal: RefusedError) -> dict[str, str]:
-    name = "x-rate-limit-reset"
-    return {name: refusal.headers[name]} if name in refusal.headers else {}
+        return SourceError(
+            "another program holds the stream of this app on X: too many connections (429)",
+            f"end that program, or give TweetDock an app of its own in {CONSOLE}",
+            kind=Kind.LIMIT,
+        )
+    return used_up(RateLimit.from_headers(refusal.headers, is_refused=True), "X's", now_ms)
 
 
 def _problem(body: bytes) -> dict[str, Any]:
@@ -130,7 +159,7 @@ def _said(problem: dict[str, Any]) -> str:
     first = errors[0] if isinstance(errors, list) and errors else None
     said = first.get("message") if isinstance(first, dict) else None
     said = said or problem.get("detail") or problem.get("title")
-    return " ".join(said.split())[:300] if isinstance(said, str) else ""
+    return " ".join(said.split())[:300] if isinstance(said, str) else "no reason given"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +206,10 @@ class XClient:
         self._moved = moved
         self._budget = budget or Budget()
         self._session = HttpSession(
-            moved={TWEEPY_HOST: api_url}, now_ms=clock.now_ms, whole_seconds=whole_seconds
+            moved={TWEEPY_HOST: api_url},
+            now_ms=clock.now_ms,
+            whole_seconds=whole_seconds,
+            setting=SETTING,
         )
         self._client = _client(credentials, self._session)
         self._user_auth = not credentials.bearer_token
@@ -250,7 +282,7 @@ class XClient:
         try:
             response, asked_ms = self._exchange(COUNTS_ENDPOINT, count)
         except SourceError as error:
-            if _may_have_come(error):
+            if error.may_have_come:
                 self._budget.counted(self._clock.now_ms())
             raise
         self._budget.counted(self._clock.now_ms())
@@ -283,7 +315,7 @@ class XClient:
         try:
             yield allowance
         except (SourceError, RefusedError) as error:
-            if isinstance(error, SourceError) and _may_have_come(error):
+            if isinstance(error, SourceError) and error.may_have_come:
                 now_ms, self._has_answered = self._clock.now_ms(), False
                 self._budget.lose(allowance, now_ms)
                 self._lost = [*self._lost, (Span(since_ms, now_ms), allowance)][-MOST_LOST:]
@@ -311,10 +343,7 @@ class XClient:
     def _spare_limit(self, endpoint: str) -> None:
         limit, now_ms = self._limits.get(endpoint), self._clock.now_ms()
         if limit and limit.is_spent(now_ms):
-            raise SourceError(
-                f"X's rate limit is used up until {clock_time(limit.reset_ms)}",
-                retry_after=limit.pause_seconds(now_ms, 0.0),
-            )
+            raise used_up(limit, "X's", now_ms)
 
     def _note_answer(
         self, endpoint: str, response: requests.Response, server_ms: int | None, asked_ms: int
@@ -374,18 +403,6 @@ def _client(credentials: Credentials, session: HttpSession) -> tweepy.Client:
     return client
 
 
-def _may_have_come(error: SourceError) -> bool:
-    """Whether X may have sent, and so billed, the answer that was not to be had."""
-    cause = error.__cause__
-    never_sent = (requests.ConnectTimeout, requests.exceptions.ProxyError)
-    # What is no JSON is a login page's.
-    if isinstance(
-        cause, (RefusedError, ValueError, RecursionError, requests.exceptions.SSLError, *never_sent)
-    ):
-        return False
-    return not any(sign in str(cause) for sign in ("NewConnectionError", "NameResolutionError"))
-
-
 def _moment(ms: int | None) -> datetime | None:
     return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
 
@@ -406,16 +423,21 @@ class XStreamClient:
         whole_seconds: float = WHOLE_SECONDS,
         keeps_raw: bool = False,
     ) -> None:
-        moved = {TWEEPY_HOST: api_url}
+        make_session = partial(
+            HttpSession,
+            moved={TWEEPY_HOST: api_url},
+            whole_seconds=whole_seconds,
+            setting=SETTING,
+        )
         self._fields = ARCHIVED_STREAM_FIELDS if keeps_raw else STREAM_FIELDS
-        self._stream_session = HttpSession(moved=moved, whole_seconds=whole_seconds)
+        self._stream_session = make_session()
         self._stream = _Stream(bearer_token, self._stream_session, silence_seconds)
-        self._session = HttpSession(moved=moved, whole_seconds=whole_seconds)
+        self._session = make_session()
         self._rules = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
         self._users = tweepy.Client(bearer_token, return_type=requests.Response)
         self._rules.session = self._users.session = self._session
         # For another thread.
-        self._beside_session = HttpSession(moved=moved, whole_seconds=whole_seconds)
+        self._beside_session = make_session()
         self._rules_beside = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
         self._rules_beside.session = self._beside_session
 

@@ -113,7 +113,8 @@ class XFill:
             there = parse_rules(self._stream_client.rules_beside_stream())
         except RefusedError as refusal:
             # Not with the wait that X wants: gaps are to be filled meanwhile.
-            return SourceError(str(explain(refusal, asked_ms, "stream")), first=5.0)
+            trouble = explain(refusal, asked_ms, "stream")
+            return SourceError(trouble.what, trouble.cure)
         except SourceError as error:
             return error
         self._state.rules_are((rule.id for rule in there), asked_ms)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tweetdock.core.coverage import SEAM_MS, Spans
-from tweetdock.core.errors import SourceError
+from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
 from tweetdock.sources.x.posts import PostPage, since_id_for, snowflake_ms
@@ -77,9 +77,8 @@ class Search:
             self._oldest_id = oldest_id
         self._idle_pages = 0 if is_further else self._idle_pages + 1
         if token in self._tokens or self._idle_pages >= PATIENCE_PAGES:
-            raise SourceError(
-                "X keeps announcing further pages that bring nothing new", first=5.0, cap=320.0
-            )
+            what = "X keeps announcing further pages that bring nothing new"
+            raise SourceError(what, kind=Kind.SERVER)
         self._tokens.add(token)
 
 

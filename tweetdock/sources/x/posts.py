@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple, NoReturn
 
-from tweetdock.core.errors import PostError, SourceError
+from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
 from tweetdock.core.post import Post, Raw, Removal, Span, fold, one_line
 from tweetdock.core.times import DAY_MS, parse_ms
 
@@ -128,7 +128,11 @@ def _decode(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise _no_page("but not with JSON: is a login page in the way?") from error
+        raise SourceError(
+            "X's address answers, but not with JSON, as the login page of a Wi-Fi does",
+            LOG_IN,
+            kind=Kind.STRANGER,
+        ) from error
     meta = answer.get("meta") if isinstance(answer, dict) else None
     if not isinstance(meta, dict):
         raise _no_page("but not with a page of posts")
@@ -136,7 +140,8 @@ def _decode(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _no_page(what: str) -> SourceError:
-    return SourceError(f"X's address answers, {what}", first=5.0, cap=60.0)
+    what = f"X's address answers, {what}"
+    return SourceError(what, kind=Kind.STRANGER, may_have_come=True)
 
 
 def _number(entry: dict[str, Any], name: str) -> int:
@@ -316,7 +321,7 @@ def posts_in(body: bytes, window: Span) -> int:
         return round(sum(_share(bucket, window) for bucket in _buckets(json.loads(body))))
     except _NO_COUNTS as error:
         sentence = "X's address answers, but not with counts of posts"
-        raise SourceError(sentence, first=60.0, cap=900.0) from error
+        raise SourceError(sentence, kind=Kind.STRANGER) from error
 
 
 def _buckets(answer: Any) -> list[Any]:

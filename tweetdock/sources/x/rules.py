@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
-from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.errors import Kind, RefusedError, SourceError
 from tweetdock.core.times import DAY_MS
 from tweetdock.sources.x.budget import Budget
 
@@ -54,9 +54,11 @@ def reconcile(there: Iterable[Rule], wanted: Sequence[str]) -> RuleChanges:
     delete = [r.id for r in there if r.tag.startswith(TAG) and r.id not in ids.values()]
     add = tuple(value for value in dict.fromkeys(wanted) if value not in ids)
     if len(there) - len(delete) + len(add) > MOST_RULES:
-        raise SourceError.for_owner(
+        raise SourceError(
             f"X takes {MOST_RULES} rules, and {len(wanted)} would be needed beside the "
-            f"{len(there) - len(delete) - len(ids)} of others: follow fewer accounts"
+            f"{len(there) - len(delete) - len(ids)} of others",
+            "name fewer accounts in TWEETDOCK_FOLLOW, or fewer hashtags",
+            kind=Kind.QUERY,
         )
     return RuleChanges(tuple(delete), add, ids)
 
@@ -81,8 +83,10 @@ def parse_added(body: bytes) -> dict[str, str]:
         if not isinstance(error, dict):
             continue
         if str(error.get("title")).casefold() != "duplicaterule":
-            raise SourceError.for_owner(
-                f"X does not take the rule {error.get('value')!s:.80}: {_said(error)}"
+            raise SourceError(
+                f"X does not take the rule {error.get('value')!s:.80}: {_said(error)}",
+                "change TWEETDOCK_X_QUERY, TWEETDOCK_FOLLOW or the hashtags",
+                kind=Kind.QUERY,
             )
         ids |= {rule_key(rule.value): rule.id for rule in _rules([error])}
     return ids
@@ -112,14 +116,14 @@ def _decode(body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise _no_rules("but not with JSON: is a login page in the way?") from error
+        raise _no_rules("but not with JSON, as the login page of a Wi-Fi does") from error
     if not isinstance(answer, dict) or not answer.keys() & {"data", "meta", "errors"}:
         raise _no_rules("but not with rules")
     return answer
 
 
 def _no_rules(what: str) -> SourceError:
-    return SourceError(f"X's address answers, {what}", first=5.0, cap=60.0)
+    return SourceError(f"X's address answers, {what}", kind=Kind.STRANGER)
 
 
 def _said(error: dict[str, Any]) -> str:
@@ -207,7 +211,9 @@ class FollowLists:
         found = self._pay(lambda _: self._users.user(name), 1, now_ms).get("data")
         identity = found.get("id") if isinstance(found, dict) else None
         if not isinstance(identity, str) or not identity.isdecimal():
-            raise SourceError.for_owner(f"X knows no account @{name}")
+            raise SourceError(
+                f"X knows no account @{name}", "correct TWEETDOCK_FOLLOW", kind=Kind.QUERY
+            )
         return identity
 
     def _page(self, begun: _Begun, now_ms: int) -> bool:
@@ -231,11 +237,11 @@ class FollowLists:
         allowance = self._budget.allow(now_ms, most * POSTS_A_USER)
         try:
             answer = _decode_accounts(ask(allowance.size // POSTS_A_USER))
-        except RefusedError:
-            self._budget.free(allowance)
-            raise
-        except SourceError:
-            self._budget.lose(allowance, now_ms)
+        except (RefusedError, SourceError) as error:
+            if isinstance(error, SourceError) and error.may_have_come:
+                self._budget.lose(allowance, now_ms)
+            else:
+                self._budget.free(allowance)
             raise
         ids = [str(entry.get("id")) for entry in _users(answer)]
         versions = [f"user:{one}/{n}" for one in ids for n in range(POSTS_A_USER)]
@@ -254,5 +260,6 @@ def _decode_accounts(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict) or not isinstance(answer.get("data") or [], list | dict):
-        raise SourceError("X's address answers, but not with accounts", first=5.0, cap=60.0)
+        what = "X's address answers, but not with accounts"
+        raise SourceError(what, kind=Kind.STRANGER, may_have_come=True)
     return answer

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.errors import Kind, RefusedError, SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Span, Tally
 from tweetdock.core.times import DAY_MS, MINUTE_MS, duration
@@ -18,6 +18,7 @@ from tweetdock.sources.x.plan import INDEX_LAG_MS, LOOK_BACK_EVERY_MS, Search, S
 
 log = logging.getLogger(__name__)
 
+SILENCE = (Kind.CONNECTION, Kind.STRANGER, Kind.SERVER)
 OUTAGE_MS = 60_000  # one lost answer is none yet
 
 T = TypeVar("T")
@@ -182,11 +183,10 @@ class XSearch:
                 yield self._batch(billed=0)
         except SourceError as trouble:
             raise SourceError(
-                f"{spent}; until then: {trouble}",
+                f"{spent}; until then: {trouble.what}",
+                trouble.cure,
+                kind=trouble.kind,
                 retry_after=trouble.retry_after,
-                first=trouble.first,
-                cap=trouble.cap,
-                needs_owner=trouble.needs_owner,
                 by_choice=not self._is_outage(trouble),
             ) from trouble
         self._lost_ms = None
@@ -196,9 +196,8 @@ class XSearch:
 
     def _is_outage(self, trouble: SourceError) -> bool:
         """Whether X has been silent for a while: then it is not by choice that it says nothing."""
-        cause, now_ms = trouble.__cause__, self._clock.now_ms()
-        is_refused = isinstance(cause, RefusedError) and 400 <= cause.status < 500
-        if is_refused or trouble.retry_after is not None:
+        now_ms = self._clock.now_ms()
+        if trouble.kind not in SILENCE or trouble.retry_after is not None:
             self._lost_ms = None
             return False
         if self._lost_ms is None or self._lost_ms > now_ms:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Span, fold
 from tweetdock.settings.x_query import Account, Queries
@@ -28,13 +28,12 @@ from tweetdock.sources.x.rules import (
     reconcile,
     rule_key,
 )
-from tweetdock.sources.x.stream_state import CHECK_MS, LIMIT_CAP, LIMIT_FIRST, StreamState
+from tweetdock.sources.x.stream_state import CHECK_MS, StreamState
 
 log = logging.getLogger(__name__)
 
 CONNECTING_MS = 5_000  # what was written so shortly after a connect is left to the search
 STALL_SECONDS = 10.0
-PORTAL_FIRST, PORTAL_CAP = 5.0, 60.0
 SILENCE_SECONDS = 21.0  # X says something every 20 s
 # One post in a hundred takes 6 to 7 s. Of a stream that breaks more is read again (IN_FLIGHT_MS).
 LATENCY_MS = 20_000
@@ -94,7 +93,8 @@ class XConnection:
         except RefusedError as refusal:
             raise self._refused(refusal) from refusal
         except SourceError as error:
-            raise self.broken(error) from error
+            self.end(error)
+            raise
         self.wanted = Wanted(
             tag_rules=frozenset(ids[rule] for rule in queries.tag_rules),
             other_rules=frozenset(ids[rule] for rule in queries.other_rules),
@@ -124,16 +124,15 @@ class XConnection:
         self._is_cut.set()
         self._client.cut()
 
-    def broken(self, error: SourceError) -> SourceError:
-        """Close it; the same error with the wait that X's rules want, unless it has one."""
+    def end(self, error: SourceError) -> None:
+        """Close it; the error gets the wait that X's rules want, unless it has one."""
         self._close()
         now_ms = self._clock.now_ms()
         wait = self._state.broke(now_ms)
-        if error.retry_after is not None:
-            return error
         if error.needs_owner:
             wait = self._state.refused(now_ms, error.first, error.cap)
-        return SourceError(str(error), retry_after=wait, needs_owner=error.needs_owner)
+        if error.retry_after is None:
+            error.retry_after = wait
 
     def _prepare(self, now_ms: int) -> Queries:
         for name in self._state.lists_due(now_ms):
@@ -152,7 +151,8 @@ class XConnection:
         self._state.prepare()
         queries = self._state.queries
         if queries is None or not queries.rules:
-            raise SourceError.for_owner("there is nothing to ask X for")
+            what = "there is nothing to ask X for"
+            raise SourceError(what, "set TWEETDOCK_HASHTAGS", kind=Kind.QUERY)
         return queries
 
     def _rules(self) -> tuple[Rule, ...]:
@@ -187,7 +187,7 @@ class XConnection:
         try:
             stream = self._client.open()
         except SourceError as error:
-            if _never_reached(error):
+            if not error.may_have_come:
                 self._state.not_reached()
             raise
         if self._is_cut.is_set():  # it came too late for what was open then
@@ -196,8 +196,9 @@ class XConnection:
         if "html" in stream.headers.get("Content-Type", ""):
             stream.close()
             self._state.not_reached()
-            wait = self._state.refused(asked_ms, PORTAL_FIRST, PORTAL_CAP)
-            raise SourceError(PORTAL, retry_after=wait)
+            portal = SourceError(PORTAL, LOG_IN, kind=Kind.STRANGER)
+            portal.retry_after = self._state.refused(asked_ms, portal.first, portal.cap)
+            raise portal
         self._state.correct(stream.headers, asked_ms)
         return stream
 
@@ -205,27 +206,14 @@ class XConnection:
         self._close()
         now_ms = self._clock.now_ms()
         trouble = explain(refusal, now_ms, "stream")
-        sentence, first, cap = str(trouble), trouble.first, trouble.cap
-        if refusal.status == 409:
-            sentence, first, cap = "X has no rules for the stream (409)", 5.0, 320.0
-        elif refusal.status == 429 and not trouble.needs_owner:
-            first, cap = LIMIT_FIRST, LIMIT_CAP
-            if "connections" in sentence:
-                sentence = "another program holds the stream of this app on X (429)"
-        wait = self._state.refused(now_ms, first, cap)
-        wait = trouble.retry_after or wait  # the server's own word
-        return SourceError(sentence, retry_after=wait, needs_owner=trouble.needs_owner)
+        wait = self._state.refused(now_ms, trouble.first, trouble.cap)
+        trouble.retry_after = trouble.retry_after or wait  # the server's own word
+        return trouble
 
     def _close(self) -> None:
         if self._stream:
             self._stream.close()
         self._stream = None
-
-
-def _never_reached(error: SourceError) -> bool:
-    cause = str(error.__cause__)
-    kinds = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")
-    return any(kind in cause for kind in kinds)
 
 
 class XStream:
@@ -266,7 +254,8 @@ class XStream:
             yield from self._batches(self._connection.read())
             self._budget.check_stream(self._clock.now_ms())
         except SourceError as error:
-            raise self._connection.broken(error) from error
+            self._connection.end(error)
+            raise
 
     def pause(self) -> Pause:
         """None: the next piece is waited for."""

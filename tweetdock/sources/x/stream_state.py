@@ -24,7 +24,6 @@ MOST_CONNECTS = 45  # X allows 50 in 15 minutes, ours and whoever else's the app
 CONNECTS_MS = 15 * 60_000
 LASTING_MS = 20_000
 NETWORK_STEP, NETWORK_CAP = 0.25, 16.0
-LIMIT_FIRST, LIMIT_CAP = 60.0, 960.0
 
 RULES_SETTLE_MS = 30_000  # a rule holds after about 20 s
 CHECK_MS = 60_000  # X allows 450 checks in 15 min
