@@ -50,7 +50,7 @@ WALLS = {
     "dotenv": {"settings/env_file"},
     "rich": {"show/terminal/view", "show/terminal/two_dials", "show/terminal/two_lines"},
     "fpdf": {"show/face_file"},
-    "starlette": {"show/web/routes"},
+    "starlette": {"show/web/answers", "show/web/routes"},
     "uvicorn": {"show/web/server"},
     "h11": {"show/web/server"},
     "prometheus_client": {"show/web/metrics"},

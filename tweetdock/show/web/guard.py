@@ -17,6 +17,7 @@ POLICY = (
 FEATURES = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 SAFE_HEADERS: Headers = [
+    (b"cache-control", b"no-store"),
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),

@@ -2,10 +2,12 @@
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, Router
 
 from tweetdock.core.dial import DIALS
@@ -14,7 +16,7 @@ from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import TEN_SECONDS_MS, Board, Moment
 from tweetdock.show.web.answers import (
     JSON,
-    Answer,
+    TEXT,
     App,
     Message,
     Receive,
@@ -31,6 +33,12 @@ LEAST_HOURS, MOST_HOURS = 0.1, 8784.0  # six minutes; a leap year
 AT_ONCE = 20  # a year is some hundred kilobytes, and a slow reader keeps them
 KEPT = 4  # the page has as many ranges to choose from
 SOON = {"retry_after": "1"}
+PIECE_BYTES = 16_384
+NOTHING = "There is nothing at this address."
+EVENT_HEADERS = {
+    "content-type": "text/event-stream",
+    "x-accel-buffering": "no",  # nginx would collect events before it passes them on
+}
 STATIC = Path(__file__).parent / "static"
 
 
@@ -40,10 +48,10 @@ class Histories:
     def __init__(self, board: Board, window_seconds: float) -> None:
         self._board = board
         self._window_seconds = window_seconds
-        self._made: dict[float, tuple[int, bytes]] = {}
+        self._body = lru_cache(KEPT)(self._make)
         self._under_way = 0
 
-    def answer(self, path: str, text: str) -> App:
+    def answer(self, path: str, text: str) -> Response:
         """The last hours, as many as `text` says."""
         hours = hours_of(text)
         if hours is None:
@@ -51,29 +59,24 @@ class Histories:
             return refusal(path, 400, why)
         if self._under_way >= AT_ONCE:
             return refusal(path, 503, "Many ask for the history just now.", retry_after="2")
-
-        async def send_history(scope: Message, receive: Receive, send: Send) -> None:
-            self._under_way += 1
-            try:
-                await Answer(self._body(hours), JSON)(scope, receive, send)
-            finally:
-                self._under_way -= 1
-
-        return send_history
-
-    def _body(self, hours: float) -> bytes:
         reading = self._board.reading
         now_ms = round(time.time() * 1000) if reading is None else reading.at_ms
-        stamp, made = now_ms // TEN_SECONDS_MS, self._made.get(hours)
-        if made is not None and made[0] == stamp:
-            return made[1]
-        moments = self._board.past.since(now_ms - round(hours * HOUR_MS))
-        body = as_json(moments, hours, self._window_seconds)
-        self._made.pop(hours, None)
-        self._made[hours] = stamp, body
-        if len(self._made) > KEPT:
-            del self._made[next(iter(self._made))]
-        return body
+        body = self._body(hours, now_ms // TEN_SECONDS_MS)
+        size = {"content-length": str(len(body))}
+        return StreamingResponse(self._pieces(body), headers=size, media_type=JSON)
+
+    async def _pieces(self, body: bytes) -> AsyncIterator[bytes]:
+        """The body in pieces, so that it does not wait in memory for a slow reader."""
+        self._under_way += 1
+        try:
+            for at in range(0, len(body), PIECE_BYTES):
+                yield body[at : at + PIECE_BYTES]
+        finally:
+            self._under_way -= 1
+
+    def _make(self, hours: float, now: int) -> bytes:
+        since_ms = now * TEN_SECONDS_MS - round(hours * HOUR_MS)
+        return as_json(self._board.past.since(since_ms), hours, self._window_seconds)
 
 
 def hours_of(text: str) -> float | None:
@@ -103,7 +106,7 @@ def make_routes(settings: Settings, board: Board, watchers: Watchers) -> App:
     """All that is served, as one ASGI application."""
     answers = _Answers(settings, board, watchers)
     statics = Statics(STATIC)
-    table: dict[str, Callable[[Request], App]] = {
+    table: dict[str, Callable[[Request], Response]] = {
         "/": answers.page,
         "/static/{name:path}": lambda request: statics.answer(
             request.path_params["name"], request.headers.get("if-none-match", "")
@@ -130,17 +133,17 @@ class _Answers:
         self._dials = {name: getattr(settings, name) for name in DIALS}
         self._scrape: Callable[[str], tuple[bytes, str]] | None = None
 
-    def page(self, request: Request) -> App:
+    def page(self, request: Request) -> Response:
         reading = self._board.current_reading
         if reading is None and self._board.reading is not None:
             return self._no_reading(request, refresh="5")
         text = page(reading, self._dials, kiosk="kiosk" in request.query_params)
-        return Answer(text.encode(), "text/html; charset=utf-8")
+        return Response(text, media_type="text/html")
 
-    def dial(self, request: Request) -> App:
+    def dial(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self._dials:
-            return _nothing_there
+            return refusal("", 404, NOTHING)
         reading = self._board.current_reading
         if reading is None:
             return self._no_reading(request)
@@ -148,55 +151,61 @@ class _Answers:
         text = draw_dial(name, one, dial, reading.grade, reading.kind.capitalize())
         # It may be shown elsewhere, in slides; all else is for this page.
         open_to_all = {"cross-origin-resource-policy": "cross-origin"}
-        return Answer(text.encode(), "image/svg+xml", headers=open_to_all)
+        return Response(text, headers=open_to_all, media_type="image/svg+xml")
 
-    def reading(self, request: Request) -> App:
+    def reading(self, request: Request) -> Response:
         reading = self._board.current_reading
-        return self._no_reading(request) if reading is None else Answer(as_bytes(reading), JSON)
+        if reading is None:
+            return self._no_reading(request)
+        return Response(as_bytes(reading), media_type=JSON)
 
-    def line(self, request: Request) -> App:
+    def line(self, request: Request) -> Response:
         reading = self._board.current_reading
-        return self._no_reading(request) if reading is None else Answer(as_line(reading))
+        if reading is None:
+            return self._no_reading(request)
+        return Response(as_line(reading), media_type=TEXT)
 
-    def events(self, request: Request) -> App:
+    def events(self, request: Request) -> Response:
         if not self._watchers.has_room:
             why = "As many watch as there is room for; /api/reading may be asked all the same."
             return refusal(request.scope["path"], 503, why, retry_after="30")
-        return self._watchers.follow
+        if request.method == "HEAD":
+            return Response(headers=EVENT_HEADERS)
+        return StreamingResponse(self._watchers.events(), headers=EVENT_HEADERS)
 
-    def history(self, request: Request) -> App:
+    def history(self, request: Request) -> Response:
         return self._histories.answer(
             request.scope["path"], request.query_params.get("hours", "24")
         )
 
-    def metrics(self, request: Request) -> App:
+    def metrics(self, request: Request) -> Response:
         if self._scrape is None:
             # A megabyte or two, for those who measure.
             from tweetdock.show.web.metrics import Metrics  # noqa: PLC0415
 
             self._scrape = Metrics(self._board, lambda: len(self._watchers)).scrape
         body, kind = self._scrape(request.headers.get("accept", ""))
-        return Answer(body, kind)
+        return Response(body, headers={"content-type": kind})
 
-    def health(self, request: Request) -> App:  # noqa: ARG002 - as all the others
+    def health(self, request: Request) -> Response:  # noqa: ARG002 - as all the others
         trouble = self._board.problem
         if trouble:
             return refusal("", 503, trouble)
-        return Answer(b"ok\n")
+        return Response(b"ok\n", media_type=TEXT)
 
-    def _no_reading(self, request: Request, **headers: str) -> App:
+    def _no_reading(self, request: Request, **headers: str) -> Response:
         why = self._board.why_no_reading
         return refusal(request.scope["path"], 503, why, **SOON, **headers)
 
 
-def _endpoint(answer: Callable[[Request], App]) -> Callable[[Request], Awaitable[App]]:
+def _endpoint(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
     """The answer as a coroutine: Starlette would call a plain function in a thread of its own."""
 
-    async def endpoint(request: Request) -> App:
+    async def endpoint(request: Request) -> Response:
         return answer(request)
 
     return endpoint
 
 
 async def _nothing_there(scope: Message, receive: Receive, send: Send) -> None:
-    await refusal(scope["path"], 404, "There is nothing at this address.")(scope, receive, send)
+    await refusal(scope["path"], 404, NOTHING)(scope, receive, send)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +38,11 @@ CUT_SECONDS = 0.05
 class Connection(H11Protocol):
     """Uvicorn's connection with what it lacks: an end for those who are slow on purpose."""
 
-    def __init__(self, config: Any, *arguments: Any, **named: Any) -> None:
-        super().__init__(config, *arguments, **named)
+    def __init__(self, *arguments: Any, limits: Limits, **named: Any) -> None:
+        super().__init__(*arguments, **named)
         self.logger = log
-        self._limits: Limits = config.limits
-        self.timeout_keep_alive = config.limits.idle_seconds
+        self._limits = limits
+        self.timeout_keep_alive = limits.idle_seconds  # type: ignore[assignment]
         self._asking: TimerHandle | None = None
         self._unread: TimerHandle | None = None
 
@@ -139,25 +140,11 @@ class Server:
         routes = make_routes(settings, board, self._watchers)
         names = names_of(socket.gethostname(), settings.web_hosts)
         guard = Guard(routes, names, limits, is_open=settings.is_page_open)
-        self._uvicorn = _Uvicorn(_Config(guard, limits), self._watchers)
-
-    def serve(self, listener: socket.socket) -> None:
-        """Serve until told to stop."""
-        asyncio.run(self._uvicorn.serve(sockets=[listener]))
-
-    def stop(self) -> None:
-        """Have it end, from any thread, at any time."""
-        self._uvicorn.stop()
-
-
-class _Config(Config):
-    """Nothing from the environment, no log, no name in each answer."""
-
-    def __init__(self, app: Guard, limits: Limits) -> None:
-        super().__init__(
-            app,
+        # Nothing from the environment, no log, no name in each answer.
+        config = Config(
+            guard,
             loop="asyncio",
-            http=Connection,
+            http=partial(Connection, limits=limits),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -168,16 +155,23 @@ class _Config(Config):
             server_header=False,
             date_header=False,
             backlog=limits.connections,
-            timeout_keep_alive=1,
             h11_max_incomplete_event_size=limits.head_bytes,
         )
-        self.limits = limits
+        self._uvicorn = _Uvicorn(config, self._watchers)
+
+    def serve(self, listener: socket.socket) -> None:
+        """Serve until told to stop."""
+        asyncio.run(self._uvicorn.serve(sockets=[listener]))
+
+    def stop(self) -> None:
+        """Have it end, from any thread, at any time."""
+        self._uvicorn.stop()
 
 
 class _Uvicorn(Uvicorn):
     """Uvicorn that sleeps while nothing happens, and waits for nobody at its end."""
 
-    def __init__(self, config: _Config, watchers: Watchers) -> None:
+    def __init__(self, config: Config, watchers: Watchers) -> None:
         super().__init__(config)
         self._watchers = watchers
         self._wake: asyncio.Event | None = None
