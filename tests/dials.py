@@ -11,7 +11,7 @@ from tweetdock.settings.gauge import DialSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TWEETS, TWEETERS = 12, 13
+PINS = TWEETS, TWEETERS = 12, 13
 STEP_US = 5.0
 LIMIT = 10.0
 
@@ -28,6 +28,11 @@ def dials(**changes: Any) -> tuple[DialSettings, DialSettings]:
     usual |= {"min_pulse_us": 1000, "max_pulse_us": 2000}
     tweets, tweeters = (DialSettings(**{"pin": pin} | usual | changes) for pin in (12, 13))
     return tweets, tweeters
+
+
+def us(angle: float) -> float:
+    """The pulse that an angle of a dial as set by default asks for."""
+    return 1000 + angle / 180 * 1000
 
 
 def exact_us(dial: DialSettings, angle: float) -> float:

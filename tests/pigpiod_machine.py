@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dials import LIMIT, dials
+from dials import LIMIT, PINS
 from standins.pigpiod import free_port, install, read_log
 
 from tweetdock.servos.pigpio import PigpioServos
@@ -37,7 +37,7 @@ class Machine:
 
     def servos(self) -> PigpioServos:
         """Servos that start this machine's pigpiod themselves."""
-        servos = PigpioServos(dials(), "", self.port)
+        servos = PigpioServos(PINS, "", self.port)
         servos._daemon = self.pigpiod  # one that knows this machine's lock
         return servos
 

@@ -12,14 +12,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import pytest
-from dials import LIMIT, STEP_US, TWEETERS, TWEETS, comes_true
+from dials import LIMIT, PINS, STEP_US, TWEETERS, TWEETS, comes_true
 from virtual_time import NotingServos, VirtualTime
 
 from tweetdock.commands.calibrate import CalibrationSession, Saver
 from tweetdock.commands.calibrate_terminal import Keyboard, Keys, Screen
 from tweetdock.core.dial import DIALS
 from tweetdock.core.motion import SPEED
-from tweetdock.servos.bench import Bench, full_range
+from tweetdock.servos.bench import Bench
 from tweetdock.servos.calibration import Calibration, DialPoint, Marks
 from tweetdock.servos.needles import FIRST_SPEED
 from tweetdock.settings.env_file import read_env_file
@@ -73,13 +73,11 @@ class Sitting:
     ) -> None:
         self.path = folder / ".env"
         given = Settings.from_env({**read_env_file(self.path), **settings}, demo=True)
-        dials = [full_range(given.tweets), full_range(given.tweeters)]
         self.calibrations = [Calibration(Marks.of(one)) for one in (given.tweets, given.tweeters)]
         self.time = VirtualTime()
-        self.servos = NotingServos(dials, self.time.monotonic)
+        self.servos = NotingServos(PINS, self.time.monotonic)
         self.bench = Bench(
             self.servos,
-            dials,
             [one.target_us for one in self.calibrations],
             monotonic=self.time.monotonic,
             sleep=self.time.sleep,

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.servos.calibration import (
-    LAST_US,
     LEAD_US,
     LEAST_SPAN_US,
     PAUSE_SECONDS,
@@ -18,8 +17,7 @@ from tweetdock.servos.calibration import (
     DialPoint,
     Marks,
 )
-from tweetdock.servos.needle import STEP_US, Geometry
-from tweetdock.servos.servos import MockServos
+from tweetdock.servos.needle import LAST_US, STEP_US, Geometry
 from tweetdock.settings.env_file import read_env_file, save
 from tweetdock.settings.gauge import DialSettings, Settings
 
@@ -157,21 +155,6 @@ def test_a_middle_that_will_not_be_written_is_not_called_unsaved(needle: Calibra
     needle.hold(10, 1)
     needle.calibration.mark(DialPoint.MIDDLE, needle.at_us)
     assert needle.calibration.is_unsaved(DialPoint.MIDDLE)
-
-
-@pytest.mark.parametrize("marks", [Marks(640, 2410, 1390), Marks(2410, 640, 1800)])
-def test_servos_point_to_the_marks(marks: Marks) -> None:
-    values = {f"TWEETDOCK_TWEETS_{name}": value for name, value in marks.settings().items()}
-    settings = Settings.from_env(values, demo=True)
-    servos = MockServos([settings.tweets])
-    servos.connect()
-    for point, angle in zip(
-        (DialPoint.LEFT, DialPoint.MIDDLE, DialPoint.RIGHT), (0, 90, 180), strict=True
-    ):
-        servos.point(0, angle)
-        sent_us = servos._servos[0].pulse_width * 1e6
-        assert sent_us == pytest.approx(marks.pulse_us(point), abs=1)
-    servos.close()
 
 
 def test_a_held_key_stops_at_what_most_servos_can_and_a_new_press_goes_on(

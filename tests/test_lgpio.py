@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import gpiozero.pins
 import gpiozero.pins.local
 import pytest
-from dials import STEP_US, TWEETERS, TWEETS, dials, exact_us
+from dials import PINS, TWEETERS, TWEETS, us
 from standins.lgpio import Pwm, StandInLgpio
 
 import tweetdock.servos.lgpio
@@ -47,7 +47,7 @@ def chip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandInLgp
 
 @pytest.fixture
 def servos(chip: StandInLgpio) -> Iterator[LgpioServos]:
-    servos = LgpioServos(dials())
+    servos = LgpioServos(PINS)
     servos.connect()
     yield servos
     servos.close()
@@ -65,39 +65,13 @@ def test_every_degree_has_a_place_of_its_own(chip: StandInLgpio, servos: LgpioSe
     """A pin of gpiozero's own sends whole per cents: 11 places on a dial."""
     sent = []
     for angle in range(181):
-        servos.point(0, angle)
+        servos.point(0, us(angle))
         sent.append(chip.pwms[-1])
     lengths = [pulse_us(pwm) for pwm in sent]
     assert len({round(length) for length in lengths}) == 181
     for angle, length in enumerate(lengths):
-        assert abs(length - exact_us(dials()[0], angle)) <= 1.0
+        assert abs(length - us(angle)) <= 1.0
     assert {(pwm.gpio, pwm.hertz) for pwm in sent} == {(TWEETS, 50)}
-
-
-def test_a_reversed_dial_runs_the_other_way(chip: StandInLgpio) -> None:
-    both = dials(reversed=True)
-    servos = LgpioServos(both)
-    servos.connect()
-    for angle in (-5.0, 0.0, 45.0, 180.0, 200.0):
-        servos.point(1, angle)
-        wanted = exact_us(both[1], min(max(angle, 0.0), 180.0))
-        assert abs(pulse_us(chip.pwms[-1]) - wanted) < STEP_US
-    servos.close()
-
-
-@pytest.mark.parametrize("is_reversed", [False, True], ids=["as it is", "reversed"])
-def test_a_bent_dial_has_its_middle_pulse_at_its_middle(
-    chip: StandInLgpio, *, is_reversed: bool
-) -> None:
-    both = dials(mid_pulse_us=1620, reversed=is_reversed)
-    servos = LgpioServos(both)
-    servos.connect()
-    ends = (2000, 1000) if is_reversed else (1000, 2000)
-    known = {0.0: ends[0], 45.0: (ends[0] + 1620) / 2, 90.0: 1620, 180.0: ends[1]}
-    for angle, wanted in known.items():
-        servos.point(0, angle)
-        assert abs(pulse_us(chip.pwms[-1]) - wanted) <= 1.0
-    servos.close()
 
 
 def test_nothing_pulses_before_it_is_pointed(chip: StandInLgpio, servos: LgpioServos) -> None:
@@ -110,7 +84,7 @@ def test_pulses_end_by_an_empty_one_first(chip: StandInLgpio, servos: LgpioServo
     """Ended amid a pulse the line would stay high: lg drops its record at once."""
     begun = time.monotonic()
     for angle in (0, 90, 180):
-        servos.point(0, angle)
+        servos.point(0, us(angle))
         servos.rest(0)
         assert calls(chip, TWEETS)[-1].hertz == 0
     lives = [pwm for pwm in calls(chip, TWEETS) if pwm.at > begun]
@@ -124,7 +98,7 @@ def test_pulses_end_by_an_empty_one_first(chip: StandInLgpio, servos: LgpioServo
 def test_a_needle_at_rest_may_rest_again_at_once(
     chip: StandInLgpio, servos: LgpioServos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    servos.point(1, 90)
+    servos.point(1, us(90))
     servos.rest(1)
     before = list(chip.pwms)
     monkeypatch.setattr(tweetdock.servos.lgpio, "TWO_FRAMES_SECONDS", 5.0)
@@ -137,20 +111,20 @@ def test_a_needle_at_rest_may_rest_again_at_once(
 def test_close_ends_the_pulses_and_gives_the_chip_back(
     chip: StandInLgpio, servos: LgpioServos
 ) -> None:
-    servos.point(0, 90)
+    servos.point(0, us(90))
     servos.close()
     assert calls(chip, TWEETS)[-1].hertz == 0
     assert chip.chips == []
     servos.close()
     servos.connect()
-    servos.point(0, 90)
+    servos.point(0, us(90))
     assert pulse_us(chip.pwms[-1]) == pytest.approx(1500, abs=1)
 
 
 def test_a_line_of_somebody_else_is_a_servo_error_until_it_is_free(chip: StandInLgpio) -> None:
     """The error of lgpio is a plain Exception: TweetDock ended as if by a bug."""
     chip.busy.add(TWEETERS)
-    servos = LgpioServos(dials())
+    servos = LgpioServos(PINS)
     for _ in range(3):
         with pytest.raises(ServoError, match="GPIO busy"):
             servos.connect()
@@ -158,16 +132,16 @@ def test_a_line_of_somebody_else_is_a_servo_error_until_it_is_free(chip: StandIn
         assert chip.chips == []
     chip.busy.clear()
     servos.connect()
-    servos.point(1, 90)
+    servos.point(1, us(90))
     assert pulse_us(chip.pwms[-1]) == pytest.approx(1500, abs=1)
     servos.close()
 
 
 def test_a_line_lost_on_the_way_is_a_servo_error(chip: StandInLgpio, servos: LgpioServos) -> None:
-    servos.point(0, 90)
+    servos.point(0, us(90))
     chip.outputs.clear()
     with pytest.raises(ServoError, match="GPIO not set as an output"):
-        servos.point(0, 45)
+        servos.point(0, us(45))
     with pytest.raises(ServoError):
         servos.rest(0)
     chip.outputs.add(TWEETS)
@@ -177,7 +151,7 @@ def test_a_line_lost_on_the_way_is_a_servo_error(chip: StandInLgpio, servos: Lgp
 
 def test_a_chip_that_cannot_be_opened_is_a_servo_error_with_the_cure(chip: StandInLgpio) -> None:
     chip.refused = "can not open gpiochip"
-    servos = LgpioServos(dials())
+    servos = LgpioServos(PINS)
     with pytest.raises(ServoError) as caught:
         servos.connect()
     assert "can not open gpiochip" in str(caught.value)
@@ -204,7 +178,7 @@ def test_a_missing_package_is_a_servo_error_that_says_how_it_is_had(
 ) -> None:
     monkeypatch.setenv("LG_WD", str(tmp_path))
     monkeypatch.setitem(sys.modules, "lgpio", None)
-    servos = LgpioServos(dials())
+    servos = LgpioServos(PINS)
     with pytest.raises(ServoError) as caught:
         servos.connect()
     assert str(caught.value) == f"lgpio: the package is not installed; {installing()}"
@@ -213,13 +187,13 @@ def test_a_missing_package_is_a_servo_error_that_says_how_it_is_had(
 
 SCRIPT = """
 import os
-from dials import dials
+from dials import PINS, us, dials
 import tweetdock.servos.lgpio
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.lgpio import LgpioServos
 
 before = os.getcwd()
-servos = LgpioServos(dials())
+servos = LgpioServos(PINS)
 for _ in range(2):
     try:
         servos.connect()

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dials import LIMIT, STEP_US, TWEETERS, TWEETS, comes_true, dials, exact_us
+from dials import LIMIT, PINS, STEP_US, TWEETERS, TWEETS, comes_true, dials, exact_us, us
 from standins.pigpiod import PulseChange, StandInPigpiod
 from virtual_time import NotingServos, VirtualTime
 
@@ -75,7 +75,7 @@ class Gauge(Moved):
 
     def __init__(self) -> None:
         time = VirtualTime()
-        self.servos = NotingServos(DIALS, time.monotonic)
+        self.servos = NotingServos(PINS, time.monotonic)
         super().__init__(self.servos, time)
 
     def rests_at(self, tweets: float, tweeters: float | None = None) -> bool:
@@ -237,12 +237,12 @@ def test_a_stop_does_not_wait_longer_than_it_may() -> None:
     reached, answered = threading.Event(), threading.Event()
 
     class HungServos(MockServos):
-        def point(self, number: int, angle: float) -> None:
+        def point(self, number: int, pulse_us: float) -> None:
             reached.set()
             answered.wait(LIMIT)
-            super().point(number, angle)
+            super().point(number, pulse_us)
 
-    needles = NeedleThread(HungServos(DIALS), DIALS, lambda _: None)
+    needles = NeedleThread(HungServos(PINS), DIALS, lambda _: None)
     assert reached.wait(LIMIT)
     assert not needles.stop(0.05)
     answered.set()
@@ -300,7 +300,7 @@ def outages(no_thread_is_left: None, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
     for outage, moment in OUTAGES:
         pigpiod = StandInPigpiod(clock=clock).__enter__()
-        servos = PigpioServos(DIALS, "127.0.0.1", pigpiod.port, monotonic=clock)
+        servos = PigpioServos(PINS, "127.0.0.1", pigpiod.port, monotonic=clock)
         gauge = Moved(servos, VirtualTime())
         gauges[outage, moment] = (pigpiod, gauge)
         gauge.time.run(2.0)
@@ -367,7 +367,7 @@ class BuggyServos(MockServos):
     """Servos with a bug of ours in one of their methods."""
 
     def __init__(self, method: str) -> None:
-        super().__init__(DIALS)
+        super().__init__(PINS)
         self.pins: list[Any] = []
         setattr(self, method, self._fail)
 
@@ -398,7 +398,7 @@ def states(servos: MockServos, pin: int) -> list[float]:
 
 
 def test_mock_needles_go_the_very_same_way() -> None:
-    servos = MockServos(DIALS)
+    servos = MockServos(PINS)
     moved = Moved(servos, VirtualTime())
     moved.time.run(2.0)
     moved.aim(SHORT, 9.0)
@@ -418,25 +418,22 @@ def test_mock_needles_go_the_very_same_way() -> None:
 
 
 def test_mock_pins_remember_only_so_much() -> None:
-    servos = MockServos(DIALS)
+    servos = MockServos(PINS)
     servos.connect()
     for turn in range(2 * REMEMBERED):
-        servos.point(0, turn % 180)
+        servos.point(0, us(turn % 180))
     pin = servos._factory.pin(TWEETS)
     assert len(pin.states) == REMEMBERED
     assert pin.states[-1].state * 20_000 == pytest.approx(exact_us(DIAL, 19), abs=STEP_US)
     servos.close()
 
 
-@pytest.mark.parametrize("is_reversed", [False, True], ids=["as it is", "reversed"])
-def test_mock_servos_point_as_exactly_as_the_real_ones(*, is_reversed: bool) -> None:
-    both = dials(reversed=is_reversed)
-    servos = MockServos(both)
+def test_mock_servos_point_as_exactly_as_the_real_ones() -> None:
+    servos = MockServos(PINS)
     servos.connect()
-    for angle in range(-10, 200):
-        servos.point(1, angle)
-        wanted = exact_us(both[1], min(max(angle, 0), 180))
-        assert states(servos, TWEETERS)[-1] == pytest.approx(wanted, abs=1.0)
+    for pulse_us in range(300, 3001):
+        servos.point(1, pulse_us)
+        assert states(servos, TWEETERS)[-1] == pytest.approx(pulse_us, abs=1.0)
     servos.rest(1)
     servos.rest(1)
     assert states(servos, TWEETERS)[-1] == 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pigpio
 import pytest
-from dials import LIMIT, STEP_US, TWEETERS, TWEETS, busy_share, comes_true, dials, exact_us
+from dials import LIMIT, PINS, STEP_US, TWEETERS, TWEETS, busy_share, comes_true, us
 from standins.pigpiod import StandInPigpiod, free_port
 
 import tweetdock.servos.pigpio
@@ -61,7 +61,7 @@ def pigpiod(no_thread_is_left: None) -> Iterator[StandInPigpiod]:
 @pytest.fixture
 def servos(pigpiod: StandInPigpiod) -> Iterator[PigpioServos]:
     """Connected servos of the default dials."""
-    servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+    servos = PigpioServos(PINS, "127.0.0.1", pigpiod.port)
     servos.connect()
     yield servos
     servos.close()
@@ -89,52 +89,26 @@ def assert_quick(call: Callable[[], None]) -> None:
     assert time.monotonic() - begun < QUICK
 
 
-@pytest.mark.parametrize("is_reversed", [False, True], ids=["as it is", "reversed"])
-@pytest.mark.parametrize("changes", GEOMETRIES)
-def test_every_angle_lands_within_a_step_of_its_pulse(
-    pigpiod: StandInPigpiod, changes: dict[str, float], *, is_reversed: bool
-) -> None:
-    both = dials(**changes, reversed=is_reversed)
-    servos = PigpioServos(both, "127.0.0.1", pigpiod.port)
-    servos.connect()
-    for share in range(181):
-        number, dial = share % 2, both[share % 2]
-        angle = dial.min_angle + share / 180 * (dial.max_angle - dial.min_angle)
-        servos.point(number, angle)
-        assert abs(pigpiod.pulse_us(dial.pin) - exact_us(dial, angle)) < STEP_US
-    servos.close()
+def test_every_pulse_lands_within_a_step(pigpiod: StandInPigpiod, servos: PigpioServos) -> None:
+    for pulse_us in range(300, 3001, 7):
+        servos.point(pulse_us % 2, pulse_us)
+        assert abs(pigpiod.pulse_us(PINS[pulse_us % 2]) - pulse_us) < STEP_US
 
 
-@pytest.mark.parametrize("is_reversed", [False, True], ids=["as it is", "reversed"])
 def test_a_pulse_of_whole_steps_is_sent_as_it_is(
-    pigpiod: StandInPigpiod, *, is_reversed: bool
+    pigpiod: StandInPigpiod, servos: PigpioServos
 ) -> None:
     """Cut off by gpiozero to 2 us, by pigpiod to 5, every second step was sent as the one below."""
-    tweets, tweeters = dials(reversed=is_reversed)
-    servos = PigpioServos((tweets, tweeters), "127.0.0.1", pigpiod.port)
-    servos.connect()
-    sent = []
-    for step in range(201):
-        servos.point(0, step * 0.9)
-        sent.append(pigpiod.pulse_us(TWEETS))
-    steps = [1000 + 5.0 * step for step in range(201)]
-    assert sent == (steps[::-1] if is_reversed else steps)
-    servos.close()
-
-
-@pytest.mark.parametrize(("angle", "pulse_us"), [(-0.01, 1000), (-1e6, 1000), (180.01, 2000)])
-def test_an_angle_outside_of_the_dial_is_its_end(
-    pigpiod: StandInPigpiod, servos: PigpioServos, angle: float, pulse_us: float
-) -> None:
-    servos.point(0, angle)
-    assert pigpiod.pulse_us(TWEETS) == pulse_us
+    for pulse_us in range(300, 3001, 5):
+        servos.point(0, pulse_us)
+        assert pigpiod.pulse_us(TWEETS) == pulse_us
 
 
 def test_nothing_pulses_before_it_is_pointed(pigpiod: StandInPigpiod, servos: PigpioServos) -> None:
     servos.check()
     servos.rest(0)
     assert pigpiod.pulses == []
-    servos.point(1, 90)
+    servos.point(1, us(90))
     assert {change.gpio for change in pigpiod.pulses} == {TWEETERS}
 
 
@@ -145,10 +119,10 @@ def test_rest_ends_the_pulses_and_never_cuts_one() -> None:
         return next(steps) * 0.00037
 
     with StandInPigpiod(clock=clock) as pigpiod:
-        servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port, monotonic=clock)
+        servos = PigpioServos(PINS, "127.0.0.1", pigpiod.port, monotonic=clock)
         servos.connect()
         for turn in range(100):
-            servos.point(turn % 2, turn * 1.8)
+            servos.point(turn % 2, us(turn * 1.8))
             servos.rest(turn % 2)
             assert pigpiod.pulse_us(TWEETS) == pigpiod.pulse_us(TWEETERS) == 0
         assert len(pigpiod.pulses) == 200
@@ -165,7 +139,7 @@ def test_rest_cuts_no_pulse_in_real_time_either(
     def rests_in_time() -> bool:
         before = pigpiod.cuts
         for turn in range(25):
-            servos.point(0, 180 - turn)
+            servos.point(0, us(180 - turn))
             servos.rest(0)
         assert pigpiod.pulse_us(TWEETS) == 0
         return pigpiod.cuts == before
@@ -174,7 +148,7 @@ def test_rest_cuts_no_pulse_in_real_time_either(
 
 
 def test_a_needle_at_rest_may_rest_again(pigpiod: StandInPigpiod, servos: PigpioServos) -> None:
-    servos.point(0, 90)
+    servos.point(0, us(90))
     servos.rest(0)
     before = pigpiod.commands
     servos.rest(0)
@@ -185,7 +159,7 @@ def test_a_needle_may_be_pointed_again_after_its_rest(
     pigpiod: StandInPigpiod, servos: PigpioServos
 ) -> None:
     for angle, pulse_us in ((90, 1500), (90, 1500), (45, 1250)):
-        servos.point(0, angle)
+        servos.point(0, us(angle))
         assert pigpiod.pulse_us(TWEETS) == pulse_us
         servos.rest(0)
 
@@ -193,8 +167,8 @@ def test_a_needle_may_be_pointed_again_after_its_rest(
 def test_close_ends_the_pulses_and_both_connections(
     pigpiod: StandInPigpiod, servos: PigpioServos
 ) -> None:
-    servos.point(0, 90)
-    servos.point(1, 90)
+    servos.point(0, us(90))
+    servos.point(1, us(90))
     servos.close()
     assert pigpiod.pulse_us(TWEETS) == pigpiod.pulse_us(TWEETERS) == 0
     assert pigpiod.wait_until(lambda: pigpiod.clients == 0)
@@ -221,14 +195,14 @@ def test_the_thread_for_input_events_ends_at_once(
 
 
 def test_servos_closed_before_they_were_connected_are_no_trouble() -> None:
-    PigpioServos(dials(), "127.0.0.1", 20_000).close()
+    PigpioServos(PINS, "127.0.0.1", 20_000).close()
 
 
 def test_a_port_where_nobody_listens_is_a_servo_error_without_a_banner(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     port = free_port()
-    servos = PigpioServos(dials(), "127.0.0.1", port)
+    servos = PigpioServos(PINS, "127.0.0.1", port)
     for _ in range(3):
         error = assert_refused(servos.connect, QUICK)
         assert str(error) == f"no pigpiod answers at 127.0.0.1:{port}"
@@ -237,14 +211,14 @@ def test_a_port_where_nobody_listens_is_a_servo_error_without_a_banner(
 
 
 def test_a_host_without_an_address_is_a_servo_error() -> None:
-    servos = PigpioServos(dials(), "no.such.host.invalid", 8888)
+    servos = PigpioServos(PINS, "no.such.host.invalid", 8888)
     assert "no.such.host.invalid:8888" in str(assert_refused(servos.connect, LIMIT))
     assert_quick(servos.close)
 
 
 def test_a_daemon_that_does_not_let_us_in_is_a_servo_error() -> None:
     with StandInPigpiod(allowed={"192.0.2.1"}) as pigpiod:
-        servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+        servos = PigpioServos(PINS, "127.0.0.1", pigpiod.port)
         assert_refused(servos.connect, QUICK)
         assert_quick(servos.close)
 
@@ -252,7 +226,7 @@ def test_a_daemon_that_does_not_let_us_in_is_a_servo_error() -> None:
 @pytest.mark.usefixtures("impatient")
 def test_a_daemon_that_hangs_from_the_beginning_is_a_servo_error(pigpiod: StandInPigpiod) -> None:
     pigpiod.hang()
-    servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+    servos = PigpioServos(PINS, "127.0.0.1", pigpiod.port)
     assert_refused(servos.connect)
     assert_quick(servos.close)
     pigpiod.resume()
@@ -264,7 +238,7 @@ def test_a_daemon_that_hangs_from_the_beginning_is_a_servo_error(pigpiod: StandI
 def test_a_pin_that_pigpiod_does_not_give_out_is_a_servo_error() -> None:
     """It is a plain ValueError of gpiozero: TweetDock ended as if by a bug."""
     with StandInPigpiod(mask=1 << TWEETS) as pigpiod:
-        servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+        servos = PigpioServos(PINS, "127.0.0.1", pigpiod.port)
         assert "no permission" in str(assert_refused(servos.connect, QUICK))
         servos.close()
         assert pigpiod.wait_until(lambda: pigpiod.clients == 0)
@@ -275,7 +249,7 @@ def test_a_pin_that_pigpiod_does_not_give_out_is_a_servo_error() -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        pytest.param(lambda servos: servos.point(0, 45), id="point"),
+        pytest.param(lambda servos: servos.point(0, us(45)), id="point"),
         pytest.param(lambda servos: servos.rest(0), id="rest"),
         pytest.param(lambda servos: servos.check(), id="check"),
     ],
@@ -287,18 +261,18 @@ def test_an_outage_is_a_servo_error_and_no_longer_than_it_lasts(
     outage: str,
     call: Callable[[PigpioServos], None],
 ) -> None:
-    servos.point(0, 90)
+    servos.point(0, us(90))
     strike(pigpiod, outage)
     error = assert_refused(lambda: call(servos))
     assert str(error) == f"no pigpiod answers at 127.0.0.1:{pigpiod.port}"
     for _ in range(3):
-        assert_refused(lambda: servos.point(0, 45), QUICK)
+        assert_refused(lambda: servos.point(0, us(45)), QUICK)
         assert_refused(lambda: servos.rest(0), QUICK)
         assert_refused(servos.check, QUICK)
     assert_quick(servos.close)
     mend(pigpiod, outage)
     servos.connect()
-    servos.point(0, 135)
+    servos.point(0, us(135))
     assert pigpiod.pulse_us(TWEETS) == 1750
     servos.close()
     assert pigpiod.wait_until(lambda: pigpiod.clients == 0)
@@ -310,8 +284,8 @@ def test_an_outage_is_a_servo_error_and_no_longer_than_it_lasts(
 def test_an_outage_that_nobody_noticed_does_not_hinder_the_closing(
     pigpiod: StandInPigpiod, servos: PigpioServos, outage: str
 ) -> None:
-    servos.point(0, 90)
-    servos.point(1, 90)
+    servos.point(0, us(90))
+    servos.point(1, us(90))
     strike(pigpiod, outage)
     begun = time.monotonic()
     servos.close()
@@ -322,14 +296,14 @@ def test_an_outage_that_nobody_noticed_does_not_hinder_the_closing(
 def test_late_answers_are_never_taken_for_the_next_ones(
     pigpiod: StandInPigpiod, servos: PigpioServos
 ) -> None:
-    servos.point(0, 90)
+    servos.point(0, us(90))
     pigpiod.hang()
-    assert_refused(lambda: servos.point(0, 45))
+    assert_refused(lambda: servos.point(0, us(45)))
     pigpiod.resume()
-    assert_refused(lambda: servos.point(0, 45), QUICK)
+    assert_refused(lambda: servos.point(0, us(45)), QUICK)
     servos.close()
     servos.connect()
-    servos.point(0, 18)
+    servos.point(0, us(18))
     assert pigpiod.pulse_us(TWEETS) == 1100
     servos.rest(0)
     assert pigpiod.pulse_us(TWEETS) == 0
@@ -341,9 +315,9 @@ def test_nothing_spins_while_the_daemon_is_away() -> None:
         connected = []
         for outage in OUTAGES:
             pigpiod = stack.enter_context(StandInPigpiod())
-            servos = PigpioServos(dials(), "127.0.0.1", pigpiod.port)
+            servos = PigpioServos(PINS, "127.0.0.1", pigpiod.port)
             servos.connect()
-            servos.point(0, 90)
+            servos.point(0, us(90))
             strike(pigpiod, outage)
             connected.append(servos)
         assert busy_share() < 0.2
@@ -356,7 +330,7 @@ def test_nothing_spins_while_the_daemon_is_away() -> None:
 def test_fifty_outages_leave_nothing_behind(pigpiod: StandInPigpiod, servos: PigpioServos) -> None:
     threads = len(threading.enumerate())
     for _ in range(50):
-        servos.point(0, 90)
+        servos.point(0, us(90))
         pigpiod.drop()
         assert_refused(servos.check, QUICK)
         servos.close()
@@ -367,15 +341,15 @@ def test_fifty_outages_leave_nothing_behind(pigpiod: StandInPigpiod, servos: Pig
 
 SCRIPT = """
 import sys
-from dials import dials
+from dials import PINS, us, dials
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpio import PigpioServos
 
 both, ending = [], sys.argv[1]
 for port in sys.argv[2:]:
-    servos = PigpioServos(dials(), "127.0.0.1", int(port))
+    servos = PigpioServos(PINS, "127.0.0.1", int(port))
     servos.connect()
-    servos.point(0, 90)
+    servos.point(0, us(90))
     both.append(servos)
 sys.stderr.write("pointed\\n")
 sys.stderr.flush()

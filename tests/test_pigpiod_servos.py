@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from dials import LIMIT, TWEETS, comes_true, dials
+from dials import LIMIT, PINS, TWEETS, comes_true, dials, us
 from needs import with_ipv6
 from pigpiod_machine import QUICK, Machine, in_time, machine_in, stop_in_its_tracks
 from standins.pigpiod import StandInPigpiod, read_log
@@ -36,7 +36,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def test_servos_start_a_pigpiod_and_end_it(machine: Machine) -> None:
     servos = machine.servos()
     servos.connect()
-    servos.point(0, 90)
+    servos.point(0, us(90))
     servos.rest(0)
     servos.close()
     servos.end()
@@ -50,7 +50,7 @@ def test_servos_use_a_pigpiod_that_runs_already(machine: Machine) -> None:
     with StandInPigpiod(machine.port) as running:
         servos = machine.servos()
         servos.connect()
-        servos.point(0, 90)
+        servos.point(0, us(90))
         assert running.pulse_us(TWEETS) == 1500
         servos.close()
         servos.end()
@@ -63,19 +63,19 @@ def test_servos_use_the_pigpiod_of_the_system_which_listens_at_ipv6_only(machine
     with StandInPigpiod(machine.port, address="::1") as running:
         servos = machine.servos()
         servos.connect()
-        servos.point(0, 90)
+        servos.point(0, us(90))
         assert running.pulse_us(TWEETS) == 1500
         running.drop()
         with pytest.raises(ServoError, match=rf"no pigpiod answers at \[::1\]:{machine.port}$"):
             servos.check()
         servos.close()
         servos.connect()
-        servos.point(0, 45)
+        servos.point(0, us(45))
         assert running.pulse_us(TWEETS) == 1250
         servos.close()
     assert machine.pids == []
     servos.connect()
-    servos.point(0, 45)
+    servos.point(0, us(45))
     assert len(machine.pids) == 1
     servos.close()
     servos.end()
@@ -98,7 +98,7 @@ def test_a_pigpiod_that_was_started_with_l_is_found(machine: Machine) -> None:
 
 
 def test_a_pigpiod_elsewhere_is_never_started_here(machine: Machine) -> None:
-    servos = PigpioServos(dials(), "127.0.0.1", machine.port)
+    servos = PigpioServos(PINS, "127.0.0.1", machine.port)
     with pytest.raises(ServoError, match="no pigpiod answers"):
         servos.connect()
     servos.close()
@@ -110,7 +110,7 @@ def test_a_killed_pigpiod_is_started_again_by_the_next_connect(machine: Machine)
     servos = machine.servos()
     servos.connect()
     for turn in range(1, 3):
-        servos.point(0, 90)
+        servos.point(0, us(90))
         os.kill(machine.pids[-1], signal.SIGKILL)
         os.waitid(os.P_PID, machine.pids[-1], os.WEXITED | os.WNOWAIT)
         with pytest.raises(ServoError):
@@ -119,7 +119,7 @@ def test_a_killed_pigpiod_is_started_again_by_the_next_connect(machine: Machine)
         assert len(machine.pids) == turn
         servos.connect()
         assert len(machine.pids) == turn + 1
-        servos.point(0, 45)
+        servos.point(0, us(45))
     servos.close()
     servos.end()
     assert comes_true(lambda: bool(machine.entries("stop")))
@@ -138,7 +138,7 @@ def test_a_pigpiod_that_hangs_is_killed_and_started_again(
         servos.check()
     in_time(QUICK, servos.close)
     in_time(LIMIT, servos.connect)
-    servos.point(0, 45)
+    servos.point(0, us(45))
     assert len(machine.pids) == 2
     with pytest.raises(ProcessLookupError):
         os.kill(machine.pids[0], 0)

@@ -14,8 +14,6 @@ from tweetdock.servos.servos import MockServos
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tweetdock.settings.gauge import DialSettings
-
 FRAME_SECONDS = 0.02
 
 
@@ -77,8 +75,8 @@ class VirtualTime:
 class NotingServos(MockServos):
     """Servos on mock pins: each change of a pulse with its time; they can be out of reach."""
 
-    def __init__(self, dials: Sequence[DialSettings], monotonic: Callable[[], float]) -> None:
-        super().__init__(dials)
+    def __init__(self, pins: Sequence[int], monotonic: Callable[[], float]) -> None:
+        super().__init__(pins)
         self._monotonic = monotonic
         self.changes: list[PulseChange] = []
         self.checks = 0
@@ -88,9 +86,9 @@ class NotingServos(MockServos):
         self._answer()
         super().connect()
 
-    def point(self, number: int, angle: float) -> None:
+    def point(self, number: int, pulse_us: float) -> None:
         self._answer()
-        super().point(number, angle)
+        super().point(number, pulse_us)
         self._note(number)
 
     def rest(self, number: int) -> None:
@@ -104,7 +102,7 @@ class NotingServos(MockServos):
 
     def close(self) -> None:
         super().close()
-        for number in range(len(self._dials)):
+        for number in range(len(self._pins)):
             self._note(number)
 
     def pulse_us(self, pin: int) -> float:
@@ -129,7 +127,7 @@ class NotingServos(MockServos):
             raise ServoError("the servos are out of reach")
 
     def _note(self, number: int) -> None:
-        pin = self._dials[number].pin
+        pin = self._pins[number]
         width = self._servos[number].pulse_width if self._servos else None
         # gpiozero's own scale of a servo rounds: what the pin does is a whole microsecond.
         pulse_us = round((width or 0) * 1e6 - (self.spare_us if width else 0), 3)

@@ -73,13 +73,12 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         complain("calibrate needs a terminal, for its keys; over ssh: ssh -t")
         return EXIT_SETTINGS
     # They bring the libraries of all servos along: --help does without.
-    from tweetdock.servos.bench import make_bench  # noqa: PLC0415
-    from tweetdock.servos.choice import read_model  # noqa: PLC0415
+    from tweetdock.servos.bench import Bench  # noqa: PLC0415
+    from tweetdock.servos.choice import make_servos, read_model  # noqa: PLC0415
 
-    calibrations = [Calibration(Marks.of(dial)) for dial in (settings.tweets, settings.tweeters)]
-    bench = make_bench(
-        settings, read_model(), [calibration.target_us for calibration in calibrations]
-    )
+    calibrations = [Calibration(Marks.of(dial)) for dial in settings.dials.values()]
+    servos = make_servos(settings, read_model())
+    bench = Bench(servos, [calibration.target_us for calibration in calibrations])
     saver = Saver(None if arguments.prints else Path.cwd() / ENV_FILE, calibrations)
     session = CalibrationSession(
         settings, bench, calibrations, saver.save, DIALS.index(arguments.dial)

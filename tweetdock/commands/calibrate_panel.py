@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tweetdock.servos.calibration import LAST_US, SAFE_US, USUAL_US, Calibration, DialPoint
+from tweetdock.servos.calibration import SAFE_US, USUAL_US, Calibration, DialPoint
+from tweetdock.servos.needle import LAST_US
 from tweetdock.settings.gauge import DialSettings
 
 WIDEST_PANEL = 76

@@ -3,39 +3,23 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from tweetdock.core.errors import ServoError
-from tweetdock.servos.calibration import LAST_US
-from tweetdock.servos.choice import make_servos
-from tweetdock.servos.needle import CHECK_SECONDS, Geometry, Needle
+from tweetdock.servos.needle import CHECK_SECONDS, LAST_US, Geometry, Needle
 from tweetdock.servos.needles import Needles
 from tweetdock.servos.servos import Servos
-from tweetdock.settings.gauge import DialSettings, Settings
 
 DEGREES_PER_US = 0.09  # of an ordinary servo: half a circle for 2000 us
-FINEST_US = 1.0
-
-
-def make_bench(settings: Settings, model: str, starts_us: Sequence[int]) -> "Bench":
-    """The bench of the dials as they are set; nothing is connected yet."""
-    tweets, tweeters = full_range(settings.tweets), full_range(settings.tweeters)
-    servos = make_servos(replace(settings, tweets=tweets, tweeters=tweeters), model)
-    return Bench(servos, [tweets, tweeters], starts_us)
-
-
-def full_range(dial: DialSettings) -> DialSettings:
-    """The same servo with every pulse that there is, and its degrees as an ordinary one turns."""
-    low, high = LAST_US
-    return replace(
-        dial,
-        min_angle=low * DEGREES_PER_US,
-        max_angle=high * DEGREES_PER_US,
-        min_pulse_us=low,
-        max_pulse_us=high,
-        mid_pulse_us=None,
-        reversed=False,
-    )
+# Every pulse that there is, each microsecond, and its degrees as an ordinary servo turns.
+_SHORTEST_US, _LONGEST_US = LAST_US
+RANGE = Geometry(
+    min_angle=_SHORTEST_US * DEGREES_PER_US,
+    max_angle=_LONGEST_US * DEGREES_PER_US,
+    start_us=_SHORTEST_US,
+    middle_us=(_SHORTEST_US + _LONGEST_US) / 2,
+    end_us=_LONGEST_US,
+    step_us=1.0,
+)
 
 
 class Bench:
@@ -49,17 +33,14 @@ class Bench:
     def __init__(
         self,
         servos: Servos,
-        dials: Sequence[DialSettings],
         starts_us: Sequence[int],
         *,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._servos = servos
-        self._geometries = [replace(Geometry.of(dial), step_us=FINEST_US) for dial in dials]
-        pairs = zip(self._geometries, starts_us, strict=True)
         self._needles = Needles(
-            servos, [Needle(geometry, geometry.angle(us), is_idle=True) for geometry, us in pairs]
+            servos, [Needle(RANGE, RANGE.angle(us), is_idle=True) for us in starts_us]
         )
         self._monotonic = monotonic
         self._sleep = sleep
@@ -77,7 +58,7 @@ class Bench:
 
     def at_us(self, number: int) -> int:
         """The pulse at which a needle is."""
-        return round(self._geometries[number].pulse_us(self._needles[number].angle))
+        return round(self._needles[number].pulse_us)
 
     def is_resting(self, number: int) -> bool:
         """Whether a needle stands where it was sent, without pulses."""
@@ -91,7 +72,7 @@ class Bench:
     def send(self, number: int, pulse_us: int) -> None:
         """Send a needle to a pulse; one that has not been moved yet is pointed in any case."""
         needle = self._needles[number]
-        needle.aim(self._geometries[number].angle(pulse_us))
+        needle.aim(RANGE.angle(pulse_us))
         if not self.was_moved(number):
             needle.lose()
 
@@ -123,7 +104,7 @@ class Bench:
         It takes 1.5 seconds at most; what the backend has started is left to `close`.
         """
         homes = {
-            number: self._geometries[number].angle(home_us)
+            number: RANGE.angle(home_us)
             for number, home_us in enumerate(homes_us)
             if self.was_moved(number)
         }

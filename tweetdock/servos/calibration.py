@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tweetdock.servos.needle import STEP_US
+from tweetdock.servos.needle import LAST_US, STEP_US
 from tweetdock.settings.gauge import DialSettings
 
 SAFE_US = (1000, 2000)  # every servo's range
 USUAL_US = (500, 2500)  # most servos'; beyond it many run into their stop, and some break
-LAST_US = (300, 3000)  # the settings take no more
 LEAST_SPAN_US = 50
 LEAD_US = 100  # how far a held key runs ahead of its needle: let go, and it stands soon
 NEAR_US = 10  # from its target a needle counts as arrived

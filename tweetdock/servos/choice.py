@@ -44,17 +44,17 @@ def _text(path: Path) -> str:
 
 def make_servos(settings: Settings, model: str) -> Servos:
     """The backend that the settings and the machine ask for; nothing is connected yet."""
-    dials = (settings.tweets, settings.tweeters)
+    pins = (settings.tweets.pin, settings.tweeters.pin)
     name = choose_backend(settings.servo_backend, model, settings.pigpio_addr)
     # Each brings libraries of its own: only the one in use is imported.
     if name == "pigpio":
         from tweetdock.servos.pigpio import PigpioServos  # noqa: PLC0415
 
         return PigpioServos(
-            dials, settings.pigpio_addr, settings.pigpio_port, settings.pigpiod_options
+            pins, settings.pigpio_addr, settings.pigpio_port, settings.pigpiod_options
         )
     if name == "lgpio":
         from tweetdock.servos.lgpio import LgpioServos  # noqa: PLC0415
 
-        return LgpioServos(dials)
-    return MockServos(dials)
+        return LgpioServos(pins)
+    return MockServos(pins)

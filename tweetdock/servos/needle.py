@@ -9,6 +9,7 @@ FRAME_SECONDS = 0.02  # a servo takes a pulse 50 times a second
 CHECK_SECONDS = 1.0  # how soon servos that were lost while the needles rest are noticed
 SETTLE_SECONDS = 0.4  # a servo hangs behind its pulses; only then may they end
 STEP_US = 5.0  # pigpiod's usual step, and about the dead band of a hobby servo
+LAST_US = (300, 3000)  # no servo takes more, and neither do the settings
 TWITCH = 0.8  # of a step: a target nearer than that to where the needle stands does not move it
 
 
@@ -93,6 +94,11 @@ class Needle:
     def angle(self) -> float:
         """Where the needle is, in degrees."""
         return self._motion.angle
+
+    @property
+    def pulse_us(self) -> float:
+        """The pulse that brings it to where it is."""
+        return self._geometry.pulse_us(self._motion.angle)
 
     @property
     def is_resting(self) -> bool:

@@ -54,11 +54,10 @@ class Needles:
                 needle.start(now)
             if needle.is_resting:
                 continue
-            angle = needle.frame(now, speed or (SPEED if needle.is_sure else FIRST_SPEED))
-            if angle is None:
+            if needle.frame(now, speed or (SPEED if needle.is_sure else FIRST_SPEED)) is None:
                 self._servos.rest(number)
             else:
-                self._servos.point(number, angle)
+                self._servos.point(number, needle.pulse_us)
         return any(not needle.is_resting or needle.wants_to_move for needle in self._needles)
 
     def go_home(

@@ -15,7 +15,6 @@ from gpiozero.pins.pigpio import PiGPIOFactory
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.pigpiod import LOOPBACK, LOOPBACKS, Pigpiod, find, host_and_port
 from tweetdock.servos.servos import END_SECONDS, Servos
-from tweetdock.settings.gauge import DialSettings
 
 COMMAND_SECONDS = 1.0
 THREE_FRAMES_SECONDS = 0.06
@@ -39,13 +38,13 @@ class PigpioServos(Servos):
 
     def __init__(
         self,
-        dials: Sequence[DialSettings],
+        pins: Sequence[int],
         address: str,
         port: int,
         options: Sequence[str] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(dials)
+        super().__init__(pins)
         self._addresses = (address,) if address else LOOPBACKS
         self._address = self._addresses[0]
         self._port = port

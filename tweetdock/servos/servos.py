@@ -10,8 +10,7 @@ from gpiozero.exc import GPIOZeroError
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from tweetdock.core.errors import ServoError
-from tweetdock.servos.needle import Geometry
-from tweetdock.settings.gauge import DialSettings
+from tweetdock.servos.needle import LAST_US
 
 # To what a backend has started: pigpiod gives back the graphics memory of its Pi meanwhile.
 END_SECONDS = 2.2
@@ -19,7 +18,7 @@ REMEMBERED = 1000  # states of a mock pin
 
 
 class Servos(ABC):
-    """Servos by number, pointed in degrees. Every error is a ServoError; then close and connect.
+    """Servos by number, sent to pulses. Every error is a ServoError; then close and connect.
 
     A backend says how a pin factory is opened and how pulses end without a kick.
     """
@@ -29,9 +28,8 @@ class Servos(ABC):
     # Added to every pulse: it is cut off to what the pin can do, and not to fall a unit short.
     spare_us: ClassVar[float] = 0.5
 
-    def __init__(self, dials: Sequence[DialSettings]) -> None:
-        self._dials = tuple(dials)
-        self._geometries = tuple(Geometry.of(dial) for dial in dials)
+    def __init__(self, pins: Sequence[int]) -> None:
+        self._pins = tuple(pins)
         self._factory: Any = None
         self._servos: list[Any] = []
 
@@ -39,22 +37,21 @@ class Servos(ABC):
         """Reserve the pins; no pulse is sent yet."""
         with self._translated():
             self._factory = self._open()
-            for dial in self._dials:
-                self._servos.append(self._servo(dial))
+            for pin in self._pins:
+                self._servos.append(self._servo(pin))
 
-    def point(self, number: int, angle: float) -> None:
-        """Send the pulses of an angle, in degrees; outside of the dial it is its end."""
-        dial, pulse_us = self._dials[number], self._geometries[number].pulse_us(angle)
-        share = (pulse_us - dial.min_pulse_us) / (dial.max_pulse_us - dial.min_pulse_us)
+    def point(self, number: int, pulse_us: float) -> None:
+        """Send pulses of a length within LAST_US."""
+        shortest, longest = LAST_US
         with self._translated():
             # gpiozero's own scale of a servo, from its shortest pulse to its longest.
-            self._servos[number].value = min(max(2 * share - 1, -1.0), 1.0)
+            self._servos[number].value = 2 * (pulse_us - shortest) / (longest - shortest) - 1
 
     def rest(self, number: int) -> None:
         """End the pulses; the needle stays where it is."""
         with self._translated():
             if self._servos[number].value is not None:
-                self._end_pulses(self._servos[number], self._dials[number].pin)
+                self._end_pulses(self._servos[number], self._pins[number])
 
     def check(self) -> None:
         """Raise ServoError if the servos can no longer be reached."""
@@ -87,12 +84,13 @@ class Servos(ABC):
     def _ping(self) -> None:  # noqa: B027 - see below
         """Nothing to ask where the pins are our own."""
 
-    def _servo(self, dial: DialSettings) -> Any:
+    def _servo(self, pin: int) -> Any:
+        shortest, longest = ((us + self.spare_us) / 1e6 for us in LAST_US)
         return Servo(
-            dial.pin,
+            pin,
             initial_value=None,
-            min_pulse_width=(dial.min_pulse_us + self.spare_us) / 1e6,
-            max_pulse_width=(dial.max_pulse_us + self.spare_us) / 1e6,
+            min_pulse_width=shortest,
+            max_pulse_width=longest,
             pin_factory=self._factory,
         )
 
