@@ -1,16 +1,16 @@
 """Checks sources as the doctor does, and what is found by name."""
 
-from tweetdock.doctor.checks import Finding, Verdict
-from tweetdock.doctor.networks import source_checks
+from tweetdock.core.finding import Finding, Verdict
 from tweetdock.doctor.redactor import Redactor
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
+from tweetdock.sources.choice import checks
 
 
 def check(env: dict[str, str]) -> list[Finding]:
     """All that is found with these settings, in order."""
-    checks = source_checks(Settings.from_env(env), read_lines)
-    return [Redactor(env).clean(finding) for check in checks for finding in check.run()]
+    found = [check.run() for check in checks(Settings.from_env(env), read_lines, dict)]
+    return [Redactor(env).clean(finding) for findings in found for finding in findings]
 
 
 def only(findings: list[Finding], thing: str) -> Finding:

@@ -207,6 +207,10 @@ def test_the_command_line_answers_before_anything_heavy_is_loaded() -> None:
     assert not loaded & HEAVY
 
 
+def test_the_doctors_help_is_answered_before_anything_heavy_is_loaded() -> None:
+    assert not modules_after("import tweetdock.commands.doctor") & HEAVY
+
+
 def test_the_daemon_loads_no_backend_and_no_source_that_is_not_in_use() -> None:
     loaded = modules_after("import tweetdock.daemon")
     # gpiozero brings pigpio along by itself, where it is installed.

@@ -244,7 +244,7 @@ def test_without_credentials_it_says_where_they_belong(s3: S3, file: Path) -> No
 @pytest.mark.usefixtures("s3")
 def test_half_of_the_credentials_are_none(file: Path) -> None:
     error = refused(Bucket("s3://posts", S3Access(access_key_id="AKIATEST")), file)
-    assert "not complete: set both" in str(error)
+    assert "not complete; set both" in str(error)
 
 
 def test_a_server_out_of_reach_is_named_without_its_password(s3: S3, file: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_profile_that_does_not_exist_needs_the_owner(
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     error = refused(Bucket("s3://posts", S3Access()), file)
-    assert "(ProfileNotFound): check AWS_PROFILE" in str(error)
+    assert "(ProfileNotFound); check AWS_PROFILE" in str(error)
     assert error.needs_owner
 
 

@@ -8,15 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.doctor.checks import (
-    Check,
-    Finding,
-    Report,
-    Verdict,
-    as_json,
-    run_checks,
-    worst,
-)
+from tweetdock.core.finding import Check, Finding, Verdict
+from tweetdock.doctor.report import Report, as_json, sum_up, worst
+from tweetdock.doctor.round import run as run_checks
 
 PASS, WARN, FAIL = Verdict
 WELL = Finding("state", PASS, "all there")
@@ -88,7 +82,7 @@ def test_foreign_words_cannot_tear_a_line() -> None:
 )
 def test_the_last_line_sums_up(verdicts: list[Verdict], words: str) -> None:
     found = [Finding("state", verdict, "") for verdict in verdicts]
-    assert Report(["state"], 80).sum_up(found) == words
+    assert sum_up(found) == words
 
 
 def test_findings_come_in_the_order_of_the_checks_whichever_is_first() -> None:

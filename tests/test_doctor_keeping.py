@@ -13,16 +13,18 @@ import pytest
 from buckets import S3, SECRET
 
 from tweetdock.core.errors import StateError
+from tweetdock.core.finding import Finding, Verdict
 from tweetdock.core.gauge import Saved
 from tweetdock.core.post import Spent
 from tweetdock.core.times import rfc3339
-from tweetdock.doctor.checks import Finding, Verdict
-from tweetdock.doctor.keeping import keep_checks, spent_of
-from tweetdock.doctor.x import spending_checks
+from tweetdock.doctor.machine import disk
+from tweetdock.keep.archive_reader import read_lines
 from tweetdock.keep.database import Store
 from tweetdock.keep.lock import Lock
+from tweetdock.keep.probe import checks, spent_of
 from tweetdock.keep.state import State, StateChanges
 from tweetdock.settings.gauge import Settings
+from tweetdock.sources import choice
 
 PASS, WARN, FAIL = Verdict
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
@@ -34,8 +36,10 @@ def settings(folder: Path, **more: str) -> Settings:
 
 
 def check(thing: str, folder: Path, **more: str) -> list[Finding]:
-    checks = keep_checks(settings(folder, **more).keep)
-    return [finding for check in checks if check.thing == thing for finding in check.run()]
+    keep = settings(folder, **more).keep
+    if thing == "disk":
+        return list(disk([folder]))
+    return [finding for check in checks(keep) if check.thing == thing for finding in check.run()]
 
 
 def only(found: list[Finding]) -> Finding:
@@ -329,10 +333,10 @@ def test_a_disk_with_little_room_is_told(mount: Callable[[str], Path]) -> None:
 
 def test_a_disk_that_can_only_be_read_is_told(mount: Callable[[str], Path]) -> None:
     folder = mount("size=20m,ro")
-    disk, state = only(check("disk", folder)), only(check("state", folder / "state"))
-    assert disk.verdict is state.verdict is FAIL
-    assert disk.says == f"the file system of {folder} is read-only"
-    assert "SD card" in disk.cure
+    room, state = only(check("disk", folder)), only(check("state", folder / "state"))
+    assert room.verdict is state.verdict is FAIL
+    assert room.says == f"the file system of {folder} is read-only"
+    assert "SD card" in room.cure
     assert "may not be written to" in state.says
 
 
@@ -359,9 +363,9 @@ def test_an_archive_on_a_disk_of_its_own_has_that_checked(
     tmp_path: Path, mount: Callable[[str], Path]
 ) -> None:
     archive = mount("size=20m") / "tweets.jsonl.gz"
-    _, disk = check("archive", tmp_path / "state", TWEETDOCK_ARCHIVE=str(archive))
-    assert disk.verdict is FAIL
-    assert disk.says == f"only 21 MB free at {archive.parent}"
+    _, found = disk([tmp_path / "state", archive.parent])
+    assert found.verdict is FAIL
+    assert found.says == f"only 21 MB free at {archive.parent}"
 
 
 def test_an_off_load_of_an_archive_that_is_never_closed_is_told(tmp_path: Path) -> None:
@@ -423,7 +427,8 @@ def test_a_server_that_refuses_is_told(in_bucket: Callable[..., Finding]) -> Non
 
 
 def spending(folder: Path, **more: str) -> list[Finding]:
-    return [f for check in spending_checks(settings(folder, **more)) for f in check.run()]
+    every = choice.checks(settings(folder, **more), read_lines, lambda: spent_of(folder))
+    return [found for check in every if check.thing == "spending" for found in check.run()]
 
 
 def test_what_x_has_cost_today_is_told_and_what_is_left(tmp_path: Path) -> None:

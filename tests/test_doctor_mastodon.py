@@ -7,8 +7,8 @@ import pytest
 from checking import assert_well_said, check, failed, only
 from standins.mastodon import INSTANCE, STREAM, Fault, Mastodon, refusal
 
-from tweetdock.doctor.checks import Finding, Verdict
-from tweetdock.doctor.mastodon import MastodonCheckup
+from tweetdock.core.finding import Finding, Verdict
+from tweetdock.sources.mastodon.probe import probe
 
 PASS, WARN, FAIL = Verdict
 ODD = "odd%2Ftoken\"with\\odd'signs&more"
@@ -36,13 +36,13 @@ def test_all_is_well_with_a_token(server: Mastodon) -> None:
     findings = ask(server, server.token)
     assert [(finding.thing, finding.verdict) for finding in findings] == [
         ("mastodon reach", PASS),
-        ("mastodon feed", PASS),
+        ("mastodon query", PASS),
         ("mastodon clock", PASS),
         ("mastodon limit", PASS),
-        ("mastodon token", PASS),
+        ("mastodon credentials", PASS),
         ("mastodon live", PASS),
     ]
-    assert "Mastodon 4.5.0, shows #dockercon to everybody" in only(findings, "mastodon feed").says
+    assert "Mastodon 4.5.0, shows #dockercon to everybody" in only(findings, "mastodon query").says
     assert "298 of 300 requests" in only(findings, "mastodon limit").says
     assert [request.is_signed for request in server.requests] == [False, False, True]
 
@@ -52,55 +52,55 @@ def test_without_a_token_nothing_is_missed_but_seconds(server: Mastodon) -> None
     assert not failed(findings)
     assert "is polled" in only(findings, "mastodon live").says
     assert not server.asked(STREAM)
-    assert "mastodon token" not in [finding.thing for finding in findings]
+    assert "mastodon credentials" not in [finding.thing for finding in findings]
 
 
 def test_a_server_for_its_users_only_wants_a_token(server: Mastodon) -> None:
     server.access = ("authenticated", "authenticated")
-    found = only(ask(server), "mastodon token")
+    found = only(ask(server), "mastodon credentials")
     assert found.verdict is FAIL
     assert found.says == f"{server.host} shows hashtags only to its users"
     assert f"{server.host}/settings/applications" in found.cure
     assert f"TWEETDOCK_MASTODON_TOKENS={server.host}=..." in found.cure
     findings = ask(server, server.token)
     assert not failed(findings)
-    assert "to its users; it is read as your account" in only(findings, "mastodon feed").says
+    assert "to its users; it is read as your account" in only(findings, "mastodon query").says
 
 
 def test_one_that_turns_strangers_away_without_a_word_of_it_wants_one_too(
     server: Mastodon,
 ) -> None:
     server.turns_strangers_away = True
-    assert only(ask(server), "mastodon token").verdict is FAIL
+    assert only(ask(server), "mastodon credentials").verdict is FAIL
     assert not failed(ask(server, server.token))
 
 
 def test_a_token_that_is_not_good_is_told(server: Mastodon) -> None:
     findings = ask(server, "a-token-of-yesterday")
-    found = only(findings, "mastodon token")
+    found = only(findings, "mastodon credentials")
     assert (found.verdict, "does not accept its token (401)" in found.says) == (FAIL, True)
     assert "make a new token" in found.cure
-    assert only(findings, "mastodon feed").verdict is PASS
+    assert only(findings, "mastodon query").verdict is PASS
     server.fail(None, None, refusal(403, "This action is outside the authorized scopes"))
-    found = only(ask(server, server.token), "mastodon token")
+    found = only(ask(server, server.token), "mastodon credentials")
     assert "outside the authorized scopes" in found.says
     assert "read:statuses" in found.cure
 
 
 def test_a_feed_of_some_or_of_nobody_is_told(server: Mastodon) -> None:
     server.access = ("public", "disabled")
-    found = only(ask(server, server.token), "mastodon feed")
+    found = only(ask(server, server.token), "mastodon query")
     assert (found.verdict, "posts of its own users only" in found.says) == (WARN, True)
     assert "add another server" in found.cure
     server.access = ("disabled", "disabled")
-    found = only(ask(server, server.token), "mastodon feed")
+    found = only(ask(server, server.token), "mastodon query")
     assert (found.verdict, found.says) == (FAIL, f"{server.host} has closed its hashtag feed")
     assert "remove it from TWEETDOCK_MASTODON" in found.cure
 
 
 def test_a_server_of_before_4_0_is_none_the_worse(server: Mastodon) -> None:
     server.fail(refusal(404))
-    found = only(ask(server), "mastodon feed")
+    found = only(ask(server), "mastodon query")
     assert (found.verdict, "does not say its version" in found.says) == (PASS, True)
 
 
@@ -109,7 +109,7 @@ def test_a_server_of_before_4_0_is_none_the_worse(server: Mastodon) -> None:
     [
         (refusal(503), "mastodon reach", "out of order (503)", "try again"),
         (refusal(404), "mastodon reach", "is it a Mastodon server?", "check TWEETDOCK_MASTODON"),
-        (refusal(429, "Too many"), "mastodon limit", "is used up", "does another program"),
+        (refusal(429, "Too many"), "mastodon limit", "is used up", "another program"),
         (Fault(302, b"", (("Location", "/"),)), "mastodon reach", "leads elsewhere", "log in"),
         (Fault(200, b"<html>", ()), "mastodon reach", "not with posts", "try again"),
         (Fault(status=418), "mastodon reach", "unknown status (418)", "check TWEETDOCK_MASTODON"),
@@ -134,8 +134,7 @@ def test_a_server_that_is_not_there_is_told(server: Mastodon) -> None:
 
 def test_silence_ends_in_time(server: Mastodon) -> None:
     server.fail_always(Fault(hang=True))
-    checkup = MastodonCheckup(server.url, "", "dockercon", poll_seconds=5, check_seconds=1.0)
-    (found,) = checkup.check()
+    (found,) = probe(server.url, "", "dockercon", poll_seconds=5, answer_seconds=0.3)
     assert (found.thing, found.verdict) == ("mastodon reach", FAIL)
     assert "does not answer in time" in found.says
     assert "try to reach it from another machine" in found.cure
@@ -156,7 +155,7 @@ def test_a_stream_at_another_place_that_is_closed_is_no_harm(server: Mastodon) -
         server.streaming_url = elsewhere.url.replace("http", "ws")
         elsewhere.token = server.token
         findings = ask(server, server.token)
-        assert only(findings, "mastodon live").says == f"{elsewhere.host} opens its stream"
+        assert only(findings, "mastodon live").says == f"{elsewhere.host} streams"
         elsewhere.down()
         findings = ask(server, server.token)
     found = only(findings, "mastodon live")
@@ -181,7 +180,7 @@ def test_a_limit_that_is_nearly_used_up_is_a_warning(server: Mastodon) -> None:
 def test_a_version_is_a_strangers_word(server: Mastodon) -> None:
     odd = {"version": "4.5\x1b[31m\n\u202e" + "x" * 999}
     server.fail(Fault(change=lambda answer: answer | odd))
-    found = only(ask(server), "mastodon feed")
+    found = only(ask(server), "mastodon query")
     assert len(found.says) < 200
 
 

@@ -1,28 +1,24 @@
 """The doctor's checks of the sources: which there are, and recordings."""
 
-import errno
 import gzip
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from checking import assert_well_said, check
 from replaying import DAY_MS, x_post
-from standins.loopback import Loopback
 
-from tweetdock.doctor import connections
-from tweetdock.doctor.checks import Finding, Verdict
-from tweetdock.doctor.connections import Endpoint, connect_to, in_time, limit_finding, unreachable
-from tweetdock.doctor.networks import ReplayCheckup, source_checks
+from tweetdock.core.finding import Finding, Verdict
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
+from tweetdock.sources.choice import checks
 from tweetdock.sources.http import RateLimit
+from tweetdock.sources.probing import left_of
+from tweetdock.sources.recording_probe import probe
 
 PASS, WARN, FAIL = Verdict
 ALL = {
@@ -34,8 +30,8 @@ ALL = {
 
 
 def test_every_source_and_every_server_has_a_check() -> None:
-    checks = source_checks(Settings.from_env(ALL), read_lines)
-    assert [check.thing for check in checks] == [
+    found = checks(Settings.from_env(ALL), read_lines, dict)
+    assert [check.thing for check in found] == [
         "x",
         "bluesky",
         "mastodon fosstodon.org",
@@ -49,8 +45,8 @@ def test_no_network_is_loaded_before_it_is_checked() -> None:
     script = (
         "import sys\n"
         "from tweetdock.settings.gauge import Settings\n"
-        "from tweetdock.doctor.networks import ReplayCheckup, source_checks\n"
-        f"assert len(list(source_checks(Settings.from_env({ALL!r}), print))) == 6\n"
+        "from tweetdock.sources.choice import checks\n"
+        f"assert len(list(checks(Settings.from_env({ALL!r}), print, dict))) == 6\n"
         "assert not {'requests', 'tweepy', 'websockets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
@@ -91,13 +87,16 @@ def test_of_a_long_recording_the_beginning_is_enough(tmp_path: Path) -> None:
 
 def test_of_a_recording_without_posts_a_longer_beginning_is_enough(tmp_path: Path) -> None:
     path = tmp_path / "event.jsonl"
-    checkup = ReplayCheckup(
-        "replay:event.jsonl", path, read_lines, beginning_bytes=10_000, patience=1_000
-    )
+
+    def check() -> Finding:
+        name = "replay:event.jsonl"
+        (found,) = probe(name, path, read_lines, beginning_bytes=10_000, patience=1_000)
+        return found
+
     path.write_bytes(b'{"delete":{}}\n' * 900 + lines(1))
-    assert next(checkup.check()).verdict is PASS
+    assert check().verdict is PASS
     path.write_bytes(b'{"delete":{}}\n' * 1_100 + lines(1))
-    assert "1,001 entries are reposts" in next(checkup.check()).says
+    assert "1,001 entries are reposts" in check().says
 
 
 def test_what_is_strange_or_damaged_in_it_is_told(tmp_path: Path) -> None:
@@ -150,70 +149,6 @@ def test_a_file_of_somebody_elses_says_what_to_do(
     assert (found.verdict, found.cure.endswith(f"chmod a+r {path}")) == (FAIL, True)
 
 
-def test_a_question_without_an_answer_is_given_up() -> None:
-    over = threading.Event()
-    with pytest.raises(TimeoutError):
-        in_time(0.05, lambda: over.wait(20))
-    over.set()
-    assert in_time(5, lambda: 7) == 7
-    with pytest.raises(ConnectionRefusedError):
-        in_time(5, lambda: _raise(ConnectionRefusedError()))
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def test_an_address_that_swallows_what_comes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where IPv6 leads nowhere each new connection takes seconds, and nobody knows why."""
-    full = socket.socket()
-    full.bind(("127.0.0.1", 0))
-    full.listen(0)
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.settimeout(0.0)
-        filler.connect_ex(full.getsockname())
-    good = Loopback(lambda _: None)
-    good.up()
-    addresses = [full.getsockname(), ("127.0.0.1", good.port)]
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in addresses]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    monkeypatch.setattr(connections, "ADDRESS_SECONDS", 0.2)
-    endpoint = Endpoint("x", "https://api.x.com", "X_API_URL")
-    reached = connect_to(endpoint)
-    assert reached.verdict is WARN
-    assert "only after its address 127.0.0.1 did not" in reached.says
-    good.close()
-    reached = connect_to(endpoint)
-    assert (reached.verdict, "refuses" in reached.says) == (FAIL, True)
-    for each in (*fillers, full):
-        each.close()
-
-
-@pytest.mark.parametrize(
-    ("error", "says", "cure"),
-    [
-        (OSError(errno.ENETUNREACH, "no"), "this machine's network is down", "cable or the Wi-Fi"),
-        (OSError(errno.EHOSTUNREACH, "no"), "this machine's network is down", "cable"),
-        (socket.gaierror(socket.EAI_AGAIN, "no"), "cannot be found", "hostname -I"),
-        (TimeoutError(), "does not answer in time", "firewall"),
-        (ConnectionResetError(), "", "try again"),
-    ],
-)
-def test_each_way_not_to_get_there_has_its_cure(error: OSError, says: str, cure: str) -> None:
-    found = unreachable(Endpoint("x", "https://api.x.com", "X_API_URL"), error)
-    assert (found.verdict, says in found.says, cure in found.cure) == (FAIL, True, True), found
-
-
-@pytest.mark.parametrize(
-    "proxy", ["127.0.0.1:99999", "127.0.0.1:many", "[::1", ":3128", "127.0.0.1:-1"]
-)
-def test_a_proxy_that_is_no_address_is_told(proxy: str) -> None:
-    reached = connect_to(Endpoint("x", "https://api.x.com", "X_API_URL", proxy))
-    assert (reached.verdict, reached.says) == (FAIL, f"the proxy {proxy} is not an address")
-    assert "HTTPS_PROXY" in reached.cure
-
-
 @pytest.mark.parametrize("name", ["x-rate-limit", "x-ratelimit"])
 @pytest.mark.parametrize(
     "reset",
@@ -230,7 +165,7 @@ def test_a_proxy_that_is_no_address_is_told(proxy: str) -> None:
 def test_a_limit_that_ends_when_no_calendar_goes_so_far_is_none(name: str, reset: str) -> None:
     """Such a date ended the whole check, and asked the owner to report a bug."""
     limit = RateLimit.from_headers({f"{name}-remaining": "3", f"{name}-reset": reset})
-    found = limit_finding("x", limit, 1_790_000_000_000, wanted_seconds=5.0)
+    found = left_of("x", limit, 1_790_000_000_000, wanted_seconds=5.0, what="searches")
     assert (limit, found.verdict) == (None, PASS)
 
 

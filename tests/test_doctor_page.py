@@ -9,19 +9,20 @@ import pytest
 from running import Running
 from standins.loopback import Loopback
 
-import tweetdock.doctor.page
-from tweetdock.doctor.checks import Finding, Verdict
-from tweetdock.doctor.page import page_checks
+import tweetdock.show.web.probe
+from tweetdock.core.finding import Finding, Verdict
 from tweetdock.settings.gauge import Settings
+from tweetdock.show.web.probe import probe
 
 PASS, WARN, FAIL = Verdict
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
+NO_READING = b'{"error": "There is no reading yet."}\n'
 READING = {"grade": "exact", "posts": 412, "authors": 287, "dials": {}}
 
 
 def check(web: str) -> list[Finding]:
     settings = Settings.from_env({**LEAST, "TWEETDOCK_WEB": web})
-    return [finding for check in page_checks(settings) for finding in check.run()]
+    return list(probe(settings))
 
 
 def free_port() -> int:
@@ -80,7 +81,7 @@ def test_no_page_is_nothing_to_check() -> None:
 def test_a_gauge_at_work_is_asked_for_its_grade(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tweetdock.doctor.page, "ANSWER_SECONDS", 30.0)  # on a busy machine
+    monkeypatch.setattr(tweetdock.show.web.probe, "ANSWER_SECONDS", 30.0)  # on a busy machine
     with Running("--demo", folder=tmp_path, env={"TWEETDOCK_WEB": "127.0.0.1:0"}) as gauge:
         gauge.wait_for("page: http://")
         address = gauge.log.partition("page: http://")[2].split()[0]
@@ -94,10 +95,23 @@ def test_a_gauge_at_work_is_asked_for_its_grade(
 def test_a_gauge_that_has_just_begun_is_no_stranger(
     serve: Callable[[dict[str, tuple[int, bytes]]], int],
 ) -> None:
-    port = serve({"/api/reading": (503, b"There is no reading yet.\n")})
+    answers = {"/api/reading": (503, NO_READING), "/healthz": (200, b"ok\n")}
+    port = serve(answers)
     finding = only(check(f"127.0.0.1:{port}"))
     assert finding.verdict is PASS
     assert "just started" in finding.says
+
+
+def test_a_gauge_whose_loop_hangs_is_no_stranger(
+    serve: Callable[[dict[str, tuple[int, bytes]]], int],
+) -> None:
+    """It has no reading that holds, and was called another program."""
+    sick = (503, b"no reading for 40 seconds\n")
+    port = serve({"/api/reading": (503, NO_READING), "/healthz": sick})
+    finding = only(check(f"127.0.0.1:{port}"))
+    assert finding.verdict is FAIL
+    assert finding.says.endswith("but it has a problem: no reading for 40 seconds")
+    assert "restart it" in finding.cure
 
 
 def test_a_gauge_that_hears_nothing_is_told(
@@ -133,7 +147,7 @@ def test_another_program_on_the_address_is_told(
 
 
 def test_a_program_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tweetdock.doctor.page, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(tweetdock.show.web.probe, "ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         finding = only(check(f"127.0.0.1:{silent.getsockname()[1]}"))
     assert finding.verdict is FAIL
@@ -142,7 +156,7 @@ def test_a_program_that_says_nothing_is_not_waited_for(monkeypatch: pytest.Monke
 
 def test_the_usual_address_is_not_counted_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        monkeypatch.setattr(tweetdock.doctor.page, "ANSWER_SECONDS", 0.2)
+        monkeypatch.setattr(tweetdock.show.web.probe, "ANSWER_SECONDS", 0.2)
         usual = f"127.0.0.1:{other.getsockname()[1]}"
         monkeypatch.setattr("tweetdock.settings.gauge.USUAL_PAGE", usual)
         finding = only(check(usual))
@@ -174,7 +188,7 @@ def test_it_is_told_who_can_see_a_page_on_all_addresses(
     cure: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tweetdock.doctor.page, "is_contained", lambda: is_contained)
+    monkeypatch.setattr(tweetdock.show.web.probe, "is_contained", lambda: is_contained)
     port = free_port()
     first, second = check(f"0.0.0.0:{port}")
     assert first.verdict is PASS

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.doctor.checks import Finding, Verdict
+from tweetdock.core.finding import Finding, Verdict
 from tweetdock.doctor.redactor import LEAST_PIECE, Redactor
 from tweetdock.settings.gauge import SETTINGS
 

@@ -15,11 +15,12 @@ from standins.loopback import Loopback
 from standins.pigpiod import StandInPigpiod, free_port
 
 import tweetdock.doctor.machine
-import tweetdock.doctor.servos
-from tweetdock.doctor.checks import Finding, Verdict
+import tweetdock.servos.pigpiod
+import tweetdock.servos.probe
+from tweetdock.core.finding import Finding, Verdict
 from tweetdock.doctor.machine import Machine
-from tweetdock.doctor.servos import servo_checks
 from tweetdock.servos.lgpio import installing
+from tweetdock.servos.probe import checks
 from tweetdock.settings.gauge import Settings
 
 PASS, WARN, FAIL = Verdict
@@ -61,8 +62,8 @@ def check(machine: Machine, thing: str = "servos", **more: str) -> list[Finding]
     settings = Settings.from_env({**LEAST, **more})
     devices = machine._root / "dev"
     lock = machine._root / "run/pigpio.pid"
-    checks = [*servo_checks(settings, machine, devices, lock), *machine.checks()]
-    return [finding for check in checks if check.thing == thing for finding in check.run()]
+    every = [*checks(settings, machine.model, machine.program, devices, lock), *machine.checks()]
+    return [finding for check in every if check.thing == thing for finding in check.run()]
 
 
 def only(found: list[Finding]) -> Finding:
@@ -223,7 +224,7 @@ def test_another_program_on_the_port_is_told_apart(
     monkeypatch: pytest.MonkeyPatch,
     words: bytes,
 ) -> None:
-    monkeypatch.setattr(tweetdock.doctor.servos, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "PROBE_SECONDS", 0.3)
     finding = only(check(board(), PIGPIO_PORT=str(stranger(words))))
     assert finding.verdict is FAIL
     assert "program" in finding.says
@@ -234,20 +235,20 @@ def test_another_program_on_the_port_is_told_apart(
 def test_a_pigpiod_that_hangs_is_told(
     board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tweetdock.doctor.servos, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "PROBE_SECONDS", 0.3)
     with StandInPigpiod() as pigpiod:
         pigpiod.hang()
         finding = only(check(board(), PIGPIO_PORT=str(pigpiod.port)))
         pigpiod.resume()
     assert finding.verdict is FAIL
-    assert "a pigpiod that hangs" in finding.says
+    assert "a pigpiod hangs" in finding.says
     assert "restart it" in finding.cure
 
 
 def test_pigpio_cannot_run_on_a_pi_5(board: Callable[..., Machine]) -> None:
     finding = only(check(board(PI_5), TWEETDOCK_SERVO_BACKEND="pigpio"))
     assert finding.verdict is FAIL
-    assert finding.says == "pigpio cannot run on a Raspberry Pi 5"
+    assert finding.says == "pigpio: it cannot run on a Raspberry Pi 5"
     assert "lgpio" in finding.cure
 
 
@@ -263,7 +264,7 @@ def test_pigpio_on_a_machine_that_is_no_pi_wants_a_pi_elsewhere(
 def test_lgpio_wants_its_package(
     board: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tweetdock.doctor.servos, "find_spec", lambda name: None)
+    monkeypatch.setattr(tweetdock.servos.probe, "find_spec", lambda name: None)
     finding = only(check(board(PI_5)))
     assert finding.verdict is FAIL
     assert "the package is not installed" in finding.says
@@ -320,7 +321,8 @@ def test_mock_on_a_real_pi_is_told(board: Callable[..., Machine]) -> None:
 
 def test_a_demo_moves_no_servo_and_that_is_meant(board: Callable[..., Machine]) -> None:
     settings = Settings.from_env({}, demo=True)
-    first, *_ = servo_checks(settings, board())
+    machine = board()
+    first, *_ = checks(settings, machine.model, machine.program)
     finding = only(list(first.run()))
     assert (finding.verdict, finding.says) == (PASS, "none: a demo moves no servo")
 

@@ -17,13 +17,11 @@ from standins.loopback import Loopback
 from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import make_post
 
-from tweetdock.doctor import x as checkup
-from tweetdock.doctor.checks import Finding, Verdict
-from tweetdock.doctor.connections import in_time
-from tweetdock.doctor.x import XCheckup
+from tweetdock.core.finding import Finding, Verdict
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.x_query import LONGEST_QUERY
 from tweetdock.sources.x.client import Credentials
+from tweetdock.sources.x.probe import probe
 
 KEYS = OAuth1Keys("a-consumer-key", "a-consumer-secret", "an-access-token", "an-access-secret")
 ODD = "odd%2Ftoken\"with\\odd'signs&more=AAAA"
@@ -67,6 +65,7 @@ def test_all_is_well_and_costs_nothing(api: XApi) -> None:
         ("x query", PASS),
         ("x limit", PASS),
         ("x price", PASS),
+        ("spending", PASS),
     ]
     assert "costs nothing" in only(findings, "x credentials").says
     assert "449 of 450 searches" in only(findings, "x limit").says
@@ -120,7 +119,7 @@ REFUSED: list[tuple[faults.Fault, str, Verdict, str, str]] = [
     (faults.credits_depleted("newer"), "x account", FAIL, "out of credits", "add credits"),
     (faults.spend_cap_reached(), "x account", FAIL, "until 2026-12-13", "raise the spending limit"),
     (faults.client_forbidden(), "x account", FAIL, "approved developer", "belongs to a project"),
-    (faults.rate_limited(300), "x limit", WARN, "is used up until", "try again later"),
+    (faults.rate_limited(300), "x limit", WARN, "is used up until", "another program"),
     (faults.rate_limited_by_code(), "x limit", WARN, "is used up", "another program"),
     (faults.usage_capped(), "x account", FAIL, "this month", "a larger plan"),
     (faults.html_200(), "x reach", FAIL, "not with JSON", "log in"),
@@ -130,7 +129,7 @@ REFUSED: list[tuple[faults.Fault, str, Verdict, str, str]] = [
     (faults.html_503(), "x reach", FAIL, "out of order (503)", "try again"),
     (faults.not_found(), "x reach", FAIL, "(404)", "X's own is https://api.x.com"),
     (faults.cut(5), "x reach", FAIL, "the connection broke", "try again"),
-    (faults.status(418, "tea"), "x account", FAIL, "unknown status (418)", "try again"),
+    (faults.status(418, "tea"), "x reach", FAIL, "unknown status (418)", "try again"),
 ]
 
 
@@ -197,25 +196,11 @@ def test_a_limit_that_is_nearly_used_up_is_a_warning(api: XApi) -> None:
 def test_silence_ends_in_time(api: XApi) -> None:
     api.fail_always(faults.hang())
     credentials = Credentials(bearer_token=api.bearer)
-    checkup = XCheckup(Settings.from_env(settings_of(api)), credentials, answer_seconds=0.3)
-    found = only(list(checkup.check()), "x reach")
+    findings = probe(Settings.from_env(settings_of(api)), credentials, answer_seconds=0.3)
+    found = only(list(findings), "x reach")
     assert (found.verdict, "does not answer in time" in found.says) == (FAIL, True)
     assert "try to reach it from another machine" in found.cure
     api.heal()
-
-
-def test_what_the_way_there_took_is_not_spent_on_the_search_again(
-    api: XApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A slow name and two slow searches took longer than a whole check may."""
-    monkeypatch.setattr(checkup, "SERVER_SECONDS", 0.0)
-    monkeypatch.setattr(checkup, "LEAST_SECONDS", 0.2)
-    api.fail_always(faults.hang())
-    settings = Settings.from_env(settings_of(api))
-    patient = XCheckup(settings, Credentials(bearer_token=api.bearer), answer_seconds=60.0)
-    findings = in_time(5.0, lambda: list(patient.check()))
-    api.heal()
-    assert "does not answer in time" in only(findings, "x reach").says
 
 
 def test_a_limit_that_ends_in_a_far_year_hides_nothing_else(api: XApi) -> None:
@@ -329,7 +314,7 @@ def test_a_proxy_with_a_port_that_is_none_hides_no_other_line(
 ) -> None:
     """It ended the check, so that nobody heard of the price, and was called a bug."""
     monkeypatch.setenv("HTTP_PROXY", f"http://owner:pass-word-of-mine@127.0.0.1:{port}")
-    reach, price = ask(api)
+    reach, price, _ = ask(api)
     assert (reach.verdict, price.thing) == (FAIL, "x price")
     assert reach.says == f"the proxy 127.0.0.1:{port} is not an address"
     assert "HTTPS_PROXY" in reach.cure
@@ -369,8 +354,8 @@ def test_the_streams_rules_are_checked_and_the_stream_is_left_alone(api: XApi) -
     ("fault", "thing", "says", "cure"),
     [
         (faults.client_forbidden(), "x-stream account", "does not let this app stream", "project"),
-        (faults.rate_limited(60), "x-stream limit", "is used up", "try again"),
-        (faults.html_200(), "x-stream rules", "not with JSON", "try again"),
+        (faults.rate_limited(60), "x-stream limit", "is used up", "another program"),
+        (faults.html_200(), "x-stream reach", "not with JSON", "try again"),
     ],
 )
 def test_a_stream_that_is_refused_has_its_own_line(

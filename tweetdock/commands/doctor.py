@@ -6,53 +6,19 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tweetdock import logs
 from tweetdock.commands.output import EXIT_PROBLEMS, is_able, results
-from tweetdock.core.errors import SettingsError
-from tweetdock.doctor.checks import (
-    Check,
-    Finding,
-    Report,
-    Verdict,
-    as_json,
-    run_checks,
-    worst,
-)
-from tweetdock.doctor.keeping import disk_check, keep_checks
-from tweetdock.doctor.machine import Machine
-from tweetdock.doctor.page import page_checks
+from tweetdock.core.finding import Check, Finding, Verdict
 from tweetdock.doctor.redactor import Redactor
-from tweetdock.doctor.servos import servo_checks
-from tweetdock.doctor.settings import (
-    UsableSettings,
-    WrittenSettings,
-    check_settings,
-    usable_settings,
-)
-from tweetdock.doctor.x import spending_checks
-from tweetdock.keep.archive_reader import read_lines
-from tweetdock.settings.gauge import SETTINGS, Settings
+from tweetdock.doctor.report import Report, as_json, sum_up, worst
+from tweetdock.doctor.round import checks_of
+from tweetdock.doctor.round import run as run_checks
+from tweetdock.doctor.settings import WrittenSettings, check_settings, usable_settings
+from tweetdock.settings.gauge import SETTINGS
 
-# How the names of its settings begin, for each thing.
-_NAMES = {
-    "x": ("X_", "TWEETDOCK_X_QUERY", "TWEETDOCK_FOLLOW"),
-    "bluesky": ("TWEETDOCK_JETSTREAM",),
-    "mastodon": ("TWEETDOCK_MASTODON",),
-    "spending": ("TWEETDOCK_X_PRICE_PER_POST", "TWEETDOCK_X_DAILY_BUDGET_USD"),
-    "servos": ("TWEETDOCK_SERVO_", "PIGPIO_"),
-    "tweets dial": ("TWEETDOCK_TWEETS_",),
-    "tweeters dial": ("TWEETDOCK_TWEETERS_",),
-    "state": ("TWEETDOCK_STATE_DIR",),
-    "disk": ("TWEETDOCK_STATE_DIR",),
-    "archive": ("TWEETDOCK_ARCHIVE",),
-    "bucket": ("TWEETDOCK_OFFLOAD", "AWS_"),
-    "page": ("TWEETDOCK_WEB",),
-}
 WIDTH = 80  # without a terminal
 
 
@@ -87,45 +53,10 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     usable = usable_settings(written, demo=arguments.demo)
     checks = [
         Check("settings", lambda: check_settings(written, usable)),
-        *_checks(usable, written),
+        *checks_of(usable, written.env),
     ]
     found = map(Redactor(written.env).clean, run_checks(checks))
     return _tell_json(found) if arguments.json else _tell(found, [check.thing for check in checks])
-
-
-def _checks(usable: UsableSettings, written: WrittenSettings) -> Iterator[Check]:
-    """All checks that are possible with these settings, in the order of the lines."""
-    machine = Machine()
-    yield from machine.checks()
-    settings = usable.settings
-    if settings is None:
-        with suppress(SettingsError):
-            state = Settings.from_env(written.env, about=("TWEETDOCK_STATE_DIR",)).keep.state_dir
-            yield disk_check(state)
-        return
-    for check in (
-        *_source_checks(replace(settings, sources=usable.sources)),
-        *servo_checks(settings, machine),
-        *(keep_checks(settings.keep) if settings.is_live else [Check("state", _check_no_state)]),
-        *page_checks(settings),
-    ):
-        # The default of a refused setting is of no interest, and the default server must not be
-        # sent the token of another one.
-        names = _NAMES.get(check.thing.partition(" ")[0], _NAMES.get(check.thing, ()))
-        if not any(name.startswith(names) for name in usable.refused):
-            yield check
-
-
-def _source_checks(settings: Settings) -> Iterator[Check]:
-    # Each network brings libraries of its own.
-    from tweetdock.doctor.networks import source_checks  # noqa: PLC0415
-
-    yield from source_checks(settings, read_lines)
-    yield from spending_checks(settings)
-
-
-def _check_no_state() -> Iterator[Finding]:
-    yield Finding("state", Verdict.PASS, "a demo or a replay saves nothing")
 
 
 def _tell(found: Iterable[Finding], things: Sequence[str]) -> int:
@@ -136,7 +67,7 @@ def _tell(found: Iterable[Finding], things: Sequence[str]) -> int:
         for finding in found:
             findings.append(finding)
             print(*report.lines(finding), sep="\n", flush=True)  # noqa: T201 - what it is for
-        print(f"\n{report.sum_up(findings)}")  # noqa: T201
+        print(f"\n{sum_up(findings)}")  # noqa: T201
     return _code(findings)
 
 

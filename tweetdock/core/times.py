@@ -87,3 +87,12 @@ def duration(seconds: float) -> str:
 def from_now(seconds: float) -> str:
     """Seconds to come as a person says them: `at once`, `in 5 min`."""
     return "at once" if seconds < 0.5 else f"in {duration(seconds)}"
+
+
+def size(number: float) -> str:
+    """Bytes as a person says them."""
+    for unit in ("bytes", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"

@@ -1,21 +1,29 @@
-"""The doctor's checks of the machine: its board, power and heat, and whether its clock is set."""
+"""The doctor's checks of the machine: its board, power, heat, disks, and if its clock is set."""
 
+import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from tweetdock import __version__
 from tweetdock.core.clock import FIRST_YEAR
-from tweetdock.doctor.checks import Check, Finding, Verdict
+from tweetdock.core.finding import Check, Finding
+from tweetdock.core.times import size
+from tweetdock.keep.permissions import nearest
 from tweetdock.servos.choice import read_model
 
 ROOT = Path("/")
+LITTLE_BYTES, LEAST_BYTES = 500_000_000, 50_000_000
+_ROOM = (
+    "make room: TWEETDOCK_ARCHIVE_KEEP and TWEETDOCK_OFFLOAD remove old archive files; "
+    "`sudo apt clean` and `journalctl --vacuum-size=50M` remove old packages and logs"
+)
 ANSWER_SECONDS = 5.0
 HOT_CELSIUS = 80.0  # from here on a Pi slows itself down
 
@@ -40,15 +48,10 @@ class Machine:
         self._path = path
         self.model = read_model(root / "proc/device-tree/model", root / "proc/cpuinfo")
 
-    @property
-    def is_pi(self) -> bool:
-        """Whether it is a Raspberry Pi."""
-        return "Raspberry Pi" in self.model
-
     def checks(self) -> list[Check]:
         """The checks."""
         checks = [Check("machine", self._check_board)]
-        if self.is_pi:
+        if "Raspberry Pi" in self.model:
             checks.append(Check("power", self._check_power))
         return [*checks, Check("heat", self._check_heat), Check("clock", self._check_clock)]
 
@@ -60,7 +63,7 @@ class Machine:
         board = self.model or "no Raspberry Pi"
         python = ".".join(map(str, sys.version_info[:3]))
         says = f"{board}, {platform.machine()}; Python {python}, TweetDock {__version__}"
-        yield Finding("machine", Verdict.PASS, says)
+        yield Finding.well("machine", says)
 
     def _check_power(self) -> Iterator[Finding]:
         flags = self._throttled()
@@ -77,10 +80,10 @@ class Machine:
         for name in sorted(self._root.glob("sys/class/hwmon/*/name")):
             if _text(name) == "rpi_volt":
                 if _text(name.with_name("in0_lcrit_alarm")) == "1":
-                    return Finding("power", Verdict.FAIL, "the voltage is too low", _SUPPLY)
-                return Finding("power", Verdict.PASS, "the voltage is fine")
+                    return Finding.trouble("power", "the voltage is too low", _SUPPLY)
+                return Finding.well("power", "the voltage is fine")
         says = "unknown: neither vcgencmd nor the kernel knows it"
-        return Finding("power", Verdict.PASS, says)
+        return Finding.well("power", says)
 
     def _check_heat(self) -> Iterator[Finding]:
         for zone in sorted(self._root.glob("sys/class/thermal/thermal_zone*")):
@@ -93,17 +96,17 @@ class Machine:
         cure = "`sudo timedatectl set-ntp true`, and let the network reach a time server"
         if time.gmtime().tm_year < FIRST_YEAR:
             says = f"it shows {time.gmtime().tm_year}: the clock was not set since the start"
-            yield Finding("clock", Verdict.FAIL, says, cure)
+            yield Finding.trouble("clock", says, cure)
         elif (self._root / "run/systemd/timesync/synchronized").exists():
-            yield Finding("clock", Verdict.PASS, "set by a time server")
+            yield Finding.well("clock", "set by a time server")
         else:
             # In a container there is no timedatectl: the networks' checks compare the time.
             match self._ask("timedatectl show --property=NTPSynchronized --value"):
                 case "yes":
-                    yield Finding("clock", Verdict.PASS, "set by a time server")
+                    yield Finding.well("clock", "set by a time server")
                 case "no":
                     says = "no time server has set it since the start, so it may be wrong"
-                    yield Finding("clock", Verdict.WARN, says, cure)
+                    yield Finding.warning("clock", says, cure)
 
     def _ask(self, command: str) -> str:
         """What a program says on standard output; nothing if it is not there or fails."""
@@ -125,27 +128,61 @@ class Machine:
         return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
 
 
+def disk(folders: Sequence[Path]) -> Iterator[Finding]:
+    """The room on each disk on which folders are or are to be made."""
+    known = set()
+    for place in map(nearest, folders):
+        try:
+            device, found = place.stat().st_dev, os.statvfs(place)
+        except OSError as error:
+            says = f"the disk of {place} cannot be checked: {error.strerror}"
+            yield Finding.trouble("disk", says, "check the disk: `dmesg` may say more")
+            continue
+        if device not in known:
+            known.add(device)
+            yield _room(place, found)
+
+
+def _room(place: Path, found: os.statvfs_result) -> Finding:
+    if found.f_flag & os.ST_RDONLY:
+        return Finding.trouble(
+            "disk",
+            f"the file system of {place} is read-only",
+            "Linux does that when an SD card fails (see `dmesg`): replace the card; if it was "
+            "mounted so on purpose, choose another folder",
+        )
+    if found.f_blocks == 0:
+        return Finding.well("disk", f"{place} does not say how much is free")
+    free = found.f_bavail * found.f_frsize
+    says = f"{size(free)} free at {place}"
+    if free < LEAST_BYTES:
+        return Finding.trouble("disk", f"only {says}", _ROOM)
+    if free < LITTLE_BYTES:
+        return Finding.warning("disk", f"only {says}", _ROOM)
+    return Finding.well("disk", says)
+
+
 def _power(flags: int) -> Iterator[Finding]:
     if flags & _LOW_NOW:
-        yield Finding("power", Verdict.FAIL, "the voltage is too low right now", _SUPPLY)
+        yield Finding.trouble("power", "the voltage is too low right now", _SUPPLY)
     elif flags & _LOW_BEFORE:
         says = "the voltage was too low at least once since the start"
-        yield Finding("power", Verdict.WARN, says, _SUPPLY)
+        yield Finding.warning("power", says, _SUPPLY)
     # Too low a voltage slows it down, too: that is reported above already.
     elif flags & _SLOWED_NOW:
-        yield Finding("power", Verdict.WARN, "the processor is slowed down right now", _COOLER)
+        yield Finding.warning("power", "the processor is slowed down right now", _COOLER)
     elif flags & _SLOWED_BEFORE:
         says = "the processor was slowed down since the start, because of heat"
-        yield Finding("power", Verdict.WARN, says, _COOLER)
+        yield Finding.warning("power", says, _COOLER)
     else:
-        yield Finding("power", Verdict.PASS, "the voltage was never too low since the start")
+        yield Finding.well("power", "the voltage was never too low since the start")
 
 
 def _heat(celsius: float) -> Finding:
     if celsius >= HOT_CELSIUS:
         says = f"{celsius:.0f} °C: too hot, so the processor slows down"
-        return Finding("heat", Verdict.WARN, says, _COOLER)
-    return Finding("heat", Verdict.PASS, f"{celsius:.0f} °C")
+        return Finding.warning("heat", says, _COOLER)
+    return Finding.well("heat", f"{celsius:.0f} °C")
 
 
 def _text(path: Path) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from urllib.parse import quote, unquote
 
-from tweetdock.doctor.checks import Finding
+from tweetdock.core.finding import Finding
 from tweetdock.settings.gauge import SETTINGS
 
 SHORTEST = 4  # hiding shorter ones would only tear words apart

@@ -9,8 +9,8 @@ from pathlib import Path
 from shlex import quote
 
 from tweetdock.core.errors import SettingsError, name_of
-from tweetdock.doctor.checks import Finding, Verdict
-from tweetdock.doctor.permissions import user
+from tweetdock.core.finding import Finding
+from tweetdock.keep.permissions import user
 from tweetdock.settings.env_file import ENV_FILE, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
 from tweetdock.settings.networks import REPLAY
@@ -92,19 +92,18 @@ def usable_settings(written: WrittenSettings, *, demo: bool) -> UsableSettings:
 def check_settings(written: WrittenSettings, usable: UsableSettings) -> Iterator[Finding]:
     """A line for each problem; without any, what is counted and where that is set."""
     for problem in usable.problems:
-        yield Finding("settings", Verdict.FAIL, problem, _cure(problem, written))
+        yield Finding.trouble("settings", problem, _cure(problem, written))
     if not usable.problems and usable.settings is not None:
         says = f"{_subject(usable.settings)}; {_places(written)}"
-        yield Finding("settings", Verdict.PASS, says)
+        yield Finding.well("settings", says)
     hidden = sorted(
         name
         for name, value in written.file.items()
         if name in _OURS and written.environment.get(name, value) != value
     )
     if hidden:
-        yield Finding(
+        yield Finding.warning(
             "settings",
-            Verdict.WARN,
             f"the environment wins over {ENV_FILE} in {', '.join(hidden)}",
             f"to use {ENV_FILE}, remove it from the environment: unset {' '.join(hidden)}",
         )
@@ -123,9 +122,8 @@ def _check_mode(written: WrittenSettings) -> Iterator[Finding]:
     else:
         return
     if file.st_mode & stat.S_IRWXO or (file.st_mode & stat.S_IRWXG and not _has_own_group(file)):
-        yield Finding(
+        yield Finding.warning(
             "settings",
-            Verdict.WARN,
             f"{written.path} {holds}, and other users may read it",
             _closed(written.path, file),
         )

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from tweetdock.core.errors import ArchiveError, OffloadError
+from tweetdock.core.errors import LOG_IN, ArchiveError, OffloadError
 from tweetdock.settings.keeping import KeepSettings, bucket_and_prefix
 
 LARGEST_PUT = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -58,8 +58,8 @@ class Bucket:
         self._patience_seconds = patience_seconds
         if find_spec("boto3") is None:
             raise OffloadError(
-                "boto3 is not installed, which speaks with S3: pip install 'tweetdock[s3]', or an "
-                "image built with EXTRAS=s3",
+                "boto3 is not installed, which speaks with S3",
+                "pip install 'tweetdock[s3]', or an image built with EXTRAS=s3",
                 needs_owner=True,
             )
 
@@ -175,7 +175,9 @@ def _client(access: S3Access, patience_seconds: float) -> Any:
         )
     except ValueError as error:
         raise OffloadError(
-            "the address of the S3 server cannot be used: check AWS_ENDPOINT_URL", needs_owner=True
+            "the address of the S3 server cannot be used",
+            "check AWS_ENDPOINT_URL",
+            needs_owner=True,
         ) from error
     except BotoCoreError as error:
         raise _failure(error, access.endpoint_url) from error
@@ -200,32 +202,26 @@ def _refusal(error: Any, bucket: str) -> OffloadError:
     said = code if code == str(status) else f"{status} {code}"
     match code:
         case "NoSuchBucket" | "404":
-            sentence = f"there is no bucket {bucket}: make it, or check TWEETDOCK_OFFLOAD"
+            what, cure = f"there is no bucket {bucket}", "make it, or check TWEETDOCK_OFFLOAD"
         case "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "ExpiredToken":
-            sentence = f"S3 does not accept the credentials ({said}): check {_KEYS}"
+            what, cure = f"S3 does not accept the credentials ({said})", f"check {_KEYS}"
         case "RequestTimeTooSkewed":
-            return OffloadError(
-                f"S3 says that this machine's clock is wrong ({said}): is its time synchronised?"
-            )
+            what = f"S3 says that this machine's clock is wrong ({said})"
+            return OffloadError(what, "let a time server set it: sudo timedatectl set-ntp true")
         case "301" | "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IncorrectEndpoint":
-            sentence = (
-                f"the bucket {bucket} lies in another region ({said}): set AWS_DEFAULT_REGION"
-            )
+            what = f"the bucket {bucket} lies in another region ({said})"
+            cure = "set AWS_DEFAULT_REGION"
         case _ if 300 <= status < 400:
-            return OffloadError(
-                f"S3's address leads elsewhere ({said}): check AWS_ENDPOINT_URL; is the login page "
-                "of a Wi-Fi in the way?"
-            )
+            what = f"S3's address leads elsewhere ({said}), as to the login page of a Wi-Fi"
+            return OffloadError(what, f"{LOG_IN}; else check AWS_ENDPOINT_URL")
         case _ if status in (401, 403):
-            sentence = (
-                f"access to the bucket {bucket} is denied ({said}): check {_KEYS}; they need "
-                "s3:PutObject, s3:GetObject and s3:ListBucket"
-            )
+            what = f"access to the bucket {bucket} is denied ({said})"
+            cure = f"check {_KEYS}; they need s3:PutObject, s3:GetObject and s3:ListBucket"
         case _ if status >= 500 or code in ("SlowDown", "RequestTimeout", "BadDigest"):
             return OffloadError(f"S3 is out of order ({said})")
         case _:
-            sentence = f"S3 refuses ({said}): check TWEETDOCK_OFFLOAD and {_KEYS}"
-    return OffloadError(sentence, needs_owner=True)
+            what, cure = f"S3 refuses ({said})", f"check TWEETDOCK_OFFLOAD and {_KEYS}"
+    return OffloadError(what, cure, needs_owner=True)
 
 
 def _failure(error: Exception, endpoint: str) -> OffloadError:
@@ -233,26 +229,26 @@ def _failure(error: Exception, endpoint: str) -> OffloadError:
     from botocore import exceptions as kinds  # noqa: PLC0415 - an extra
 
     where = re.sub(r"//.*@", "//...@", endpoint) or "S3"
+    kind = type(error).__name__
     match error:
         case kinds.NoCredentialsError():
-            sentence = f"there are no credentials for S3: set {_KEYS}, or write ~/.aws/credentials"
+            what = "there are no credentials for S3"
+            cure = f"set {_KEYS}, or write ~/.aws/credentials"
         case kinds.PartialCredentialsError():
-            sentence = f"the credentials for S3 are not complete: set both {_KEYS}"
+            what, cure = "the credentials for S3 are not complete", f"set both {_KEYS}"
         case (
             kinds.CredentialRetrievalError()
             | kinds.ProfileNotFound()
             | kinds.TokenRetrievalError()
             | kinds.SSOError()
         ):
-            name = type(error).__name__
-            sentence = f"boto3 cannot get credentials for S3 ({name}): check AWS_PROFILE and ~/.aws"
+            what = f"boto3 cannot get credentials for S3 ({kind})"
+            cure = "check AWS_PROFILE and ~/.aws"
         case kinds.SSLError():
-            sentence = f"the certificate of {where} is not accepted: check AWS_ENDPOINT_URL"
+            what, cure = f"the certificate of {where} is not accepted", "check AWS_ENDPOINT_URL"
         case kinds.ConnectionError() | kinds.HTTPClientError() | kinds.IncompleteReadError():
-            return OffloadError(
-                f"{where} cannot be reached or breaks off ({type(error).__name__}): "
-                "check the network and AWS_ENDPOINT_URL"
-            )
+            what = f"{where} cannot be reached or breaks off ({kind})"
+            return OffloadError(what, "check the network and AWS_ENDPOINT_URL")
         case _:
-            sentence = f"boto3 cannot speak with {where} ({type(error).__name__})"
-    return OffloadError(sentence, needs_owner=True)
+            what, cure = f"boto3 cannot speak with {where} ({kind})", "check AWS_ENDPOINT_URL"
+    return OffloadError(what, cure, needs_owner=True)

@@ -1,9 +1,12 @@
 """Which backend moves the needles of this machine."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tweetdock.servos.servos import MockServos, Servos
 from tweetdock.settings.gauge import Settings
+
+if TYPE_CHECKING:
+    from tweetdock.servos.servos import Servos
 
 MODEL = Path("/proc/device-tree/model")
 CPUINFO = Path("/proc/cpuinfo")
@@ -42,7 +45,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def make_servos(settings: Settings, model: str) -> Servos:
+def make_servos(settings: Settings, model: str) -> "Servos":
     """The backend that the settings and the machine ask for; nothing is connected yet."""
     pins = (settings.tweets.pin, settings.tweeters.pin)
     name = choose_backend(settings.servo_backend, model, settings.pigpio_addr)
@@ -57,4 +60,6 @@ def make_servos(settings: Settings, model: str) -> Servos:
         from tweetdock.servos.lgpio import LgpioServos  # noqa: PLC0415
 
         return LgpioServos(pins)
+    from tweetdock.servos.servos import MockServos  # noqa: PLC0415
+
     return MockServos(pins)

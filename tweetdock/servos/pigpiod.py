@@ -34,20 +34,18 @@ VERSION, BOARD = 26, 17
 _USAGE = "\npigpio V"  # where it begins to explain all its options; the reason is before
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+:")
 _CONCLUSION = "Can't initialise pigpio library"  # says nothing that was not said before
-_USE_LGPIO = "set TWEETDOCK_SERVO_BACKEND=lgpio"
-HELD = "another pigpiod holds the pins and does not answer"
-STOP_OTHER = (
-    "stop it (sudo systemctl stop pigpiod, or sudo killall pigpiod), or set PIGPIO_PORT to its port"
-)
+USE_LGPIO = "set TWEETDOCK_SERVO_BACKEND=lgpio"
+# -g: in the foreground; -f -m: no pipe, no alerts; -n: only from this machine, IPv4.
+OWN_WORDS = ("-g", "-f", "-m", "-n", LOOPBACK, "-p")
 # What pigpio.c says, and what the owner can do then; all else is shown as it is said.
 _CURES = {
     "does not appear to be a raspberry pi": (
-        f"pigpio knows the Pi Zero to 4 only: on a Pi 5 {_USE_LGPIO}, on what is no Pi auto; an "
+        f"pigpio knows the Pi Zero to 4 only: on a Pi 5 {USE_LGPIO}, on what is no Pi auto; an "
         "older Pi needs the kernel of Raspberry Pi OS and, in a container, --privileged"
     ),
     "you don't have permission to run this program": (
         "in a container it takes --privileged; elsewhere let the system run pigpiod "
-        f"(sudo systemctl enable --now pigpiod), run TweetDock as root, or {_USE_LGPIO}"
+        f"(sudo systemctl enable --now pigpiod), run TweetDock as root, or {USE_LGPIO}"
     ),
     "Can't lock ": (
         "nothing can be written there (docker run --read-only wants --tmpfs /run), or another "
@@ -77,20 +75,12 @@ class Pigpiod:
         """Start it and wait until it answers, START_SECONDS at most; ServoError says why not."""
         program = shutil.which("pigpiod")
         where = host_and_port(LOOPBACK, self._port)
-        if program is None:
-            raise ServoError(
-                f"no pigpiod answers at {where} and the program is not installed; "
-                "on a Pi without it set TWEETDOCK_SERVO_BACKEND=lgpio"
-            )
         self._kill()
-        if is_held(self._lock):
-            raise ServoError(f"pigpiod is not started: {HELD} at {where}: {STOP_OTHER}")
+        command = [check_start(program, self._lock), *OWN_WORDS, str(self._port), *self._options]
         # A new one asks only whether the pid in it is taken: in a container that of a dead one
         # soon is.
         with contextlib.suppress(OSError):  # pigpiod itself reports it
             self._lock.unlink()
-        # -g: in the foreground; -f -m: no pipe, no alerts; -n: only from this machine, IPv4.
-        command = [program, "-g", "-f", "-m", "-n", LOOPBACK, "-p", str(self._port), *self._options]
         with os.fdopen(os.memfd_create("pigpiod"), "w+b") as errors:  # a disk may be full
             with self._starting:
                 if self._is_over:
@@ -134,13 +124,29 @@ class Pigpiod:
                 return
 
 
-def is_held(lock: Path | None = None) -> bool:
+def check_start(program: str | None, lock: Path) -> str:
+    """The program, if one can be started; else ServoError."""
+    if program is None:
+        raise ServoError(
+            "no pigpiod is running, and the program is not installed",
+            f"`sudo apt install pigpio` (Raspberry Pi OS 12 and before have it), or {USE_LGPIO}",
+        )
+    if _is_held(lock):
+        raise ServoError(
+            "another pigpiod holds the pins and does not answer",
+            "stop it (sudo systemctl stop pigpiod, or sudo killall pigpiod), or set PIGPIO_PORT "
+            "to its port",
+        )
+    return program
+
+
+def _is_held(lock: Path) -> bool:
     """Whether a living pigpiod holds its lock, be it in another container.
 
     https://github.com/joan2937/pigpio, initGrabLockFile.
     """
     try:
-        with (lock or LOCK).open("rb") as file:
+        with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -149,8 +155,39 @@ def is_held(lock: Path | None = None) -> bool:
     return False
 
 
-def ask(wire: socket.socket, command: int) -> int:
-    """What pigpiod answers to a command without parameters; ValueError if no pigpiod does."""
+class TakenError(ServoError):
+    """The port of pigpiod is open, but no pigpiod answers there."""
+
+
+def ask(address: str, port: int, *commands: int) -> list[int]:
+    """What a pigpiod answers to commands without parameters, each within PROBE_SECONDS.
+
+    An open port alone is not enough: 8888 is also that of Jupyter. ServoError if none answers.
+    """
+    where = host_and_port(address, port)
+    cure = "stop that, or give pigpiod another port: PIGPIO_PORT=8889; if it is one, restart it"
+    try:
+        wire = socket.create_connection((address, port), PROBE_SECONDS)
+    except (OSError, UnicodeError) as error:
+        is_name = isinstance(error, socket.gaierror | UnicodeError)
+        raise ServoError(
+            f"the host {address} cannot be found" if is_name else f"no pigpiod answers at {where}",
+            "start pigpiod there (`sudo pigpiod -n` and this machine's address lets us in), or "
+            "check PIGPIO_ADDR and PIGPIO_PORT",
+        ) from error
+    with wire:
+        wire.settimeout(PROBE_SECONDS)
+        try:
+            return [_answer(wire, command) for command in commands]
+        except TimeoutError as error:
+            what = f"a pigpiod hangs at {where}, or another program is there (Jupyter uses 8888)"
+            raise TakenError(what, cure) from error
+        except (OSError, ValueError) as error:
+            what = f"another program is at {where} (Jupyter uses 8888, too)"
+            raise TakenError(what, cure) from error
+
+
+def _answer(wire: socket.socket, command: int) -> int:
     question = struct.pack("<3I", command, 0, 0)
     wire.sendall(question + bytes(4))
     answer = wire.recv(16, socket.MSG_WAITALL)
@@ -160,15 +197,10 @@ def ask(wire: socket.socket, command: int) -> int:
 
 
 def is_answering(address: str, port: int) -> bool:
-    """Whether a pigpiod answers there within PROBE_SECONDS; an open port alone is not enough.
-
-    Its port, 8888, is also that of Jupyter: the answer must be pigpiod's own.
-    """
+    """Whether a pigpiod answers there."""
     try:
-        with socket.create_connection((address, port), PROBE_SECONDS) as wire:
-            wire.settimeout(PROBE_SECONDS)
-            ask(wire, VERSION)
-    except (OSError, ValueError):
+        ask(address, port, VERSION)
+    except ServoError:
         return False
     return True
 

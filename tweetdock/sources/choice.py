@@ -2,20 +2,26 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tweetdock.core.clock import Clock
+from tweetdock.core.finding import Check, Finding
 from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import COUNTS, Spent, feed_name
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.networks import X_API_URL, called, host_of, replayed_file
+from tweetdock.settings.networks import REPLAY, X_API_URL, asks_x, called, host_of, replayed_file
 from tweetdock.sources.polling import Source
 from tweetdock.sources.recordings import Text
 from tweetdock.sources.x.budget import COUNTING_SHARE, Bill, Budget
 
 if TYPE_CHECKING:
     from tweetdock.sources.x.client import Credentials
+
+# How the names of the settings begin without which nothing is checked.
+X_NAMES = ("X_", "TWEETDOCK_X_QUERY", "TWEETDOCK_FOLLOW")
+PRICE_NAMES = ("TWEETDOCK_X_PRICE_PER_POST", "TWEETDOCK_X_DAILY_BUDGET_USD")
 
 
 def subjects_of(settings: Settings) -> dict[str, str]:
@@ -199,6 +205,64 @@ def _make_replay(
         speed=settings.networks.speed,
         loops=settings.networks.loop,
     )
+
+
+def checks(
+    settings: Settings,
+    lines: Callable[[Path], Iterator[Text]],
+    spent: Callable[[], Mapping[str, Mapping[str, Spent]]],
+) -> Iterator[Check]:
+    """The checks of the sources, each for a thread of its own; each ends within 15 seconds.
+
+    lines: as of `make_sources`. spent: as of `make_budget`; asked in the check's thread.
+    """
+    sources = settings.sources
+    if asks_x(sources):
+        yield Check("x", lambda: _probe_x(settings), X_NAMES)
+    if "bluesky" in sources:
+        yield Check("bluesky", lambda: _probe_bluesky(settings), ("TWEETDOCK_JETSTREAM",))
+    for server in settings.networks.mastodon if "mastodon" in sources else ():
+        thing = feed_name("mastodon", host_of(server))
+        yield Check(thing, partial(_probe_mastodon, settings, server), ("TWEETDOCK_MASTODON",))
+    if "demo" in sources:
+        made_up = Finding.well("demo", "the posts are made up, so no network is needed")
+        yield Check("demo", lambda: iter([made_up]))
+    for source in sources:
+        if source.startswith(REPLAY):
+            yield Check("replay", partial(_probe_recording, source, lines))
+    if asks_x(sources) and settings.is_live:
+        yield Check("spending", lambda: _spending(make_budget(settings, spent())), PRICE_NAMES)
+
+
+def _probe_x(settings: Settings) -> Iterator[Finding]:
+    from tweetdock.sources.x.probe import probe  # noqa: PLC0415
+
+    yield from probe(settings, credentials_of(settings))
+
+
+def _probe_bluesky(settings: Settings) -> Iterator[Finding]:
+    from tweetdock.sources.bluesky.probe import probe  # noqa: PLC0415
+
+    yield from probe(settings.networks.jetstream)
+
+
+def _probe_mastodon(settings: Settings, server: str) -> Iterator[Finding]:
+    from tweetdock.sources.mastodon.probe import probe  # noqa: PLC0415
+
+    token = settings.networks.mastodon_tokens.get(host_of(server), "")
+    yield from probe(server, token, settings.hashtags[0], poll_seconds=settings.poll_seconds)
+
+
+def _probe_recording(source: str, lines: Callable[[Path], Iterator[Text]]) -> Iterator[Finding]:
+    from tweetdock.sources.recording_probe import probe  # noqa: PLC0415
+
+    yield from probe(source, replayed_file(source), lines)
+
+
+def _spending(budget: Budget) -> Iterator[Finding]:
+    from tweetdock.sources.x.probe import spending  # noqa: PLC0415
+
+    yield spending(budget)
 
 
 def credentials_of(settings: Settings) -> "Credentials":

@@ -3,6 +3,7 @@
 import io
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -39,10 +40,12 @@ class OpenConnections:
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._is_over = False
+        self.slowest_seconds = 0.0
 
-    def add(self, connection: socket.socket | None) -> None:
-        """Keep one more; those closed since are forgotten."""
+    def add(self, connection: socket.socket | None, seconds: float) -> None:
+        """Keep one more, which took so long; those closed since are forgotten."""
         with self._lock:
+            self.slowest_seconds = max(self.slowest_seconds, seconds)
             self._open = [known for known in self._open if known.fileno() >= 0]
             if connection is not None:
                 self._open.append(connection)
@@ -64,13 +67,15 @@ class _WatchedAdapter(HTTPAdapter):
     def __init__(self, connections: OpenConnections) -> None:
         class Plain(HTTPConnection):
             def connect(self) -> None:
+                began = time.monotonic()
                 super().connect()
-                connections.add(self.sock)
+                connections.add(self.sock, time.monotonic() - began)
 
         class Secure(HTTPSConnection):
             def connect(self) -> None:
+                began = time.monotonic()
                 super().connect()
-                connections.add(self.sock)
+                connections.add(self.sock, time.monotonic() - began)
 
         class PlainPool(HTTPConnectionPool):
             ConnectionCls = Plain
@@ -118,6 +123,11 @@ class HttpSession(requests.Session):
         self._connections = OpenConnections()
         for scheme in ("https://", "http://"):
             self.mount(scheme, _WatchedAdapter(self._connections))
+
+    @property
+    def connect_seconds(self) -> float:
+        """How long the slowest connection has taken to come about."""
+        return self._connections.slowest_seconds
 
     def cut(self) -> None:
         """End the exchange under way, from another thread, and all that are still to come."""
@@ -281,6 +291,7 @@ class LineStream:
     ) -> None:
         self.headers: Mapping[str, str] = response.headers
         self._response = response
+        self.host = endpoint.host
         self._endpoint = endpoint
         self._silence_seconds = silence_seconds
         self._rest = b""
@@ -296,11 +307,11 @@ class LineStream:
             chunk = self._response.raw.read1(65536, decode_content=True)
         except (requests.Timeout, ReadTimeoutError, TimeoutError) as error:
             silence = duration(self._silence_seconds)
-            raise SourceError(f"{self._endpoint.host} has said nothing for {silence}") from error
+            raise SourceError(f"{self.host} has said nothing for {silence}") from error
         except (requests.RequestException, HTTPError, OSError) as error:
             raise self._endpoint.explain(error) from error
         if not chunk:
-            raise SourceError(f"{self._endpoint.host} has closed the connection")
+            raise SourceError(f"{self.host} has closed the connection")
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         lines: list[bytes | None] = [line.removesuffix(b"\r") for line in whole]
         if lines and self._is_too_long:

@@ -281,6 +281,11 @@ class Budget:
         posts, counts = self.billed(now_ms)
         return (posts * self._price + counts * COUNTS_PRICE) / NANO
 
+    def cost(self, now_ms: int) -> str:
+        """What today has cost, and of how much; empty while it has cost nothing."""
+        with self._lock:
+            return self._words(self._day(_day(now_ms)))
+
     def remark(self, now_ms: int) -> str:
         """What today has cost and will have cost by midnight; empty while it has cost nothing.
 
@@ -288,14 +293,17 @@ class Budget:
         """
         with self._lock:
             day = self._day(_day(now_ms))
-            cost = self._cost(day)
-            if not cost:
+            cost, words = self._cost(day), self._words(day)
+            if not words:
                 return ""
-            of = "" if self._limit is None else f"of {usd(self._limit)} "
-            words = f"{usd(cost)} {of}USD today"
             is_over = day.is_closed or (self._limit is not None and cost >= self._limit)
             forecast = "" if is_over else self._rate.forecast(cost, self._limit, now_ms)
             return f"{words}, {forecast}" if forecast else words
+
+    def _words(self, day: "_Day") -> str:
+        of = "" if self._limit is None else f"of {usd(self._limit)} "
+        cost = self._cost(day)
+        return f"{usd(cost)} {of}USD today" if cost else ""
 
     def _check(self, now_ms: int) -> None:
         if self._closed and self.is_limited:

@@ -229,6 +229,11 @@ class XClient:
         """How many searches are left, by X's last answer."""
         return self._limits.get(SEARCH_ENDPOINT)
 
+    @property
+    def connect_seconds(self) -> float:
+        """How long the slowest connection has taken to come about."""
+        return self._session.connect_seconds
+
     def server_ms(self) -> int | None:
         """X's time, once it has said so."""
         return self._clock.now_ms() if self._has_server_time else None
@@ -337,7 +342,8 @@ class XClient:
             is_about_time = refusal.status in (400, 401)
             if is_about_time and self._correct(date_ms(refusal.headers), asked_ms):
                 sentence = f"X refuses ({refusal.status}) as this machine's clock was off"
-                raise SourceError(sentence, retry_after=1.0) from refusal
+                server_ms = date_ms(refusal.headers)
+                raise SourceError(sentence, retry_after=1.0, server_ms=server_ms) from refusal
             raise
 
     def _spare_limit(self, endpoint: str) -> None:

@@ -6,6 +6,14 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
+from typing import NamedTuple
+
+
+class Obstacle(NamedTuple):
+    """Why a folder or file cannot be used, and what its owner can do about it."""
+
+    says: str
+    cure: str
 
 
 def nearest(path: Path) -> Path:
@@ -18,36 +26,36 @@ def nearest(path: Path) -> Path:
     return whole
 
 
-def obstacle(folder: Path) -> str:
-    """Why nothing can be written into a folder, or it cannot be made; empty if it can."""
+def folder_obstacle(folder: Path, name: str, *, is_ours: bool = False) -> Obstacle | None:
+    """Why nothing can be written into a folder, or it cannot be made; None if it can.
+
+    name: of its setting. is_ours: nothing but TweetDock's own is in it.
+    """
     place = nearest(folder)
     if not place.is_dir():
-        return f"{place} is no folder"
+        return Obstacle(f"{place} is no folder", _away(name))
     if _may(place, os.W_OK | os.X_OK) and not _is_the_kernels(place):
-        return ""
+        return None
     what = "written to" if place == folder else f"written to, and {folder} is to be made in it"
-    return f"{place} may not be {what}"
+    return Obstacle(f"{place} may not be {what}", cure(folder, name, is_ours=is_ours))
 
 
-def file_obstacle(path: Path) -> str:
-    """Why a file cannot be read and written; empty if it can, or is not there."""
-    if not path.exists():
-        return ""
+def file_obstacle(path: Path, name: str) -> Obstacle | None:
+    """Why a file of TweetDock's cannot be read and written; None if it can, or is not there."""
+    if not path.exists() or (path.is_file() and _may(path, os.R_OK | os.W_OK)):
+        return None
     if not path.is_file():
-        return f"{path} is no file"
-    return "" if _may(path, os.R_OK | os.W_OK) else f"{path} may not be read and written"
+        return Obstacle(f"{path} is no file", _away(name))
+    return Obstacle(f"{path} may not be read and written", cure(path, name, is_ours=True))
 
 
 def cure(path: Path, name: str, *, is_ours: bool = False) -> str:
-    """How this user comes to use a folder or file that is set by a name.
+    """How this user comes to use a folder or file that is there, or to make it.
 
-    is_ours: nothing but TweetDock's own is in it. Of no other folder anybody is told to change
-    the owner: it may be the system's.
+    Of what is not TweetDock's own nobody is told to change the owner: it may be the system's.
     """
     place, me = nearest(path), os.geteuid()
     elsewhere = f"name another place with {name}"
-    if not place.is_dir() and (place != path or not is_ours):
-        return f"move that away, or {elsewhere}"
     if _is_the_kernels(place):
         return elsewhere
     if me == 0:
@@ -57,20 +65,11 @@ def cure(path: Path, name: str, *, is_ours: bool = False) -> str:
     owner = place.stat().st_uid
     if owner == me:
         return f"`chmod -R u+rwX {quote(str(place))}`, or {elsewhere}"
-    theirs = (
+    take = f"`sudo chown -R {me} {quote(str(place))}`" if is_ours else elsewhere
+    return (
         f"it belongs to {user(owner)}, and the doctor is {user(me)}: if TweetDock runs as "
-        f"{user(owner)}, run the doctor so, too, by sudo; else "
+        f"{user(owner)}, run the doctor so, too, by sudo; else {take}"
     )
-    if is_ours:
-        return f"{theirs}`sudo chown -R {me} {quote(str(place))}`"
-    return f"{theirs}{elsewhere}"
-
-
-def file_cure(path: Path, name: str) -> str:
-    """How this user comes to use a file of TweetDock's that is set by a name."""
-    if not path.is_file():
-        return f"move that away, or name another place with {name}"
-    return cure(path, name, is_ours=True)
 
 
 def user(number: int) -> str:
@@ -79,6 +78,10 @@ def user(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return f"user {number}"  # in a container it may have no name
+
+
+def _away(name: str) -> str:
+    return f"move that away, or name another place with {name}"
 
 
 def _may(path: Path, mode: int) -> bool:

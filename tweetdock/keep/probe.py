@@ -1,0 +1,140 @@
+"""State, archive and bucket, as a gauge would find them; nothing is made, written or locked."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from tweetdock.core.errors import OffloadError, StateError
+from tweetdock.core.finding import Check, Finding
+from tweetdock.core.post import Spent
+from tweetdock.core.times import duration, size
+from tweetdock.keep.closed_files import ClosedFiles
+from tweetdock.keep.database import FILE, MIGRATIONS, Condition, condition_of
+from tweetdock.keep.lock import STATE_LOCK, is_held
+from tweetdock.keep.permissions import cure, file_obstacle, folder_obstacle
+from tweetdock.settings.keeping import KeepSettings
+
+BUCKET_SECONDS = 3.0  # each of three tries
+_STATE, _ARCHIVE = "TWEETDOCK_STATE_DIR", "TWEETDOCK_ARCHIVE"
+
+
+def checks(keep: KeepSettings) -> Iterator[Check]:
+    """One for each thing that is kept."""
+    yield Check("state", partial(_state, keep.state_dir), (_STATE,))
+    if keep.archive is not None:
+        yield Check("archive", partial(_archive, keep.archive.absolute(), keep), (_ARCHIVE,))
+    if keep.offload:
+        yield Check("bucket", partial(_bucket, keep), ("TWEETDOCK_OFFLOAD", "AWS_"))
+
+
+def spent_of(folder: Path) -> Mapping[str, Mapping[str, Spent]]:
+    """What each source was asked for, by UTC day, up to the last save; empty if that is unknown."""
+    with suppress(OSError):
+        condition = condition_of(folder, is_held=_is_at_work(folder))
+        return condition.spent if condition else {}
+    return {}
+
+
+def _state(folder: Path) -> Iterator[Finding]:
+    file = folder / FILE
+    has_state = False
+    with suppress(OSError):
+        has_state = file.exists()
+    obstacle = folder_obstacle(folder, _STATE, is_ours=has_state)
+    try:
+        if not folder.is_dir() and obstacle is None:
+            yield Finding.well("state", f"{folder} will be made at the first start")
+            return
+        obstacle = obstacle or file_obstacle(file, _STATE)
+        at_work = _is_at_work(folder)
+        condition = condition_of(folder, is_held=at_work)
+    except (StateError, OSError) as error:
+        says = str(error)
+        if not isinstance(error, StateError):
+            says = f"{error.filename} cannot be read: {error.strerror}"
+        yield Finding.trouble("state", *(obstacle or (says, cure(folder, _STATE, is_ours=True))))
+        return
+    if obstacle:
+        yield Finding.trouble("state", *obstacle)
+    # One line for one cause; but a damaged file gets a line of its own.
+    if not obstacle or (condition and condition.damage):
+        yield _condition(folder, condition, "; a running TweetDock uses it" if at_work else "")
+
+
+def _condition(folder: Path, condition: Condition | None, at_work: str) -> Finding:
+    if condition is None:
+        return Finding.well("state", f"{folder}: nothing is saved yet{at_work}")
+    if condition.damage:
+        return Finding.trouble(
+            "state",
+            f"{folder}/state.db is damaged: {condition.damage}",
+            "put a backup of it there now if you have one; else the next start moves it aside and "
+            "begins a new history. After a power cut that is bad luck; if it happens again, the SD "
+            "card is worn out",
+        )
+    if condition.version > len(MIGRATIONS):
+        return Finding.trouble(
+            "state",
+            f"{folder}/state.db was written by a newer TweetDock",
+            "install that version again, or move the file away to begin a new history",
+        )
+    if condition.version < len(MIGRATIONS):
+        says = f"from an older TweetDock; the next start converts it{at_work}"
+        return Finding.well("state", f"{folder}: {says}")
+    return Finding.well("state", f"{folder}: {_saved(condition.saved_ms)}{at_work}")
+
+
+def _saved(saved_ms: int | None) -> str:
+    if saved_ms is None:
+        return "nothing is saved yet"
+    seconds = time.time() - saved_ms / 1000
+    # In the future: the clock was wrong then, or is now.
+    return f"saved {duration(seconds)} ago" if seconds >= 0 else "saved by a clock that was ahead"
+
+
+def _is_at_work(folder: Path) -> bool:
+    try:
+        return is_held(folder / STATE_LOCK)
+    except FileNotFoundError:
+        return False
+
+
+def _archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
+    obstacle = folder_obstacle(path.parent, _ARCHIVE) or file_obstacle(path, _ARCHIVE)
+    if obstacle:
+        yield Finding.trouble("archive", *obstacle)
+        return
+    try:
+        closed = len(ClosedFiles(path).closed())
+        says = f"{path}, {size(path.stat().st_size)}"
+        if closed:
+            says += f"; {closed} closed file{'s' * (closed != 1)} beside it"
+        if is_held(path):
+            says += "; a running TweetDock uses it"
+        yield Finding.well("archive", says)
+    except FileNotFoundError:
+        yield Finding.well("archive", f"{path} will be made at the first start")
+    except OSError as error:
+        says = f"{path} cannot be checked: {error.strerror}"
+        yield Finding.trouble("archive", says, cure(path, _ARCHIVE))
+    if keep.offload and not (keep.archive_rotate.is_daily or keep.archive_rotate.size_bytes):
+        yield Finding.warning(
+            "archive",
+            "its file is never closed, and only closed files go to the bucket",
+            "TWEETDOCK_ARCHIVE_ROTATE=daily closes it at midnight UTC; logrotate can do that, too",
+        )
+
+
+def _bucket(keep: KeepSettings) -> Iterator[Finding]:
+    # boto3 is an extra, which only the off-load needs.
+    from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
+
+    try:
+        Bucket(keep.offload, S3Access.of(keep), patience_seconds=BUCKET_SECONDS).visit()
+    except OffloadError as error:
+        remedy = error.cure or "nothing: closed files stay here meanwhile"
+        yield Finding.trouble("bucket", error.what, remedy)
+    else:
+        yield Finding.well("bucket", f"{keep.offload} exists and can be used")

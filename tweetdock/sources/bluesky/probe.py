@@ -1,0 +1,143 @@
+"""Connects to every Jetstream host at once, and waits for a first event: who answers, how late."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tweetdock.core.clock import TRUSTED_MS
+from tweetdock.core.errors import Kind, SourceError
+from tweetdock.core.finding import Finding
+from tweetdock.core.times import duration
+from tweetdock.sources.bluesky.events import Filter
+from tweetdock.sources.bluesky.progress import ReplayRequest
+from tweetdock.sources.bluesky.websocket import OTHER_ADDRESS, SETTING, WebSocket
+from tweetdock.sources.endpoint import Endpoint
+from tweetdock.sources.probing import AGAIN, compared
+
+EVENT_SECONDS = 5.0  # fifty posts a second is usual
+ANSWER_SECONDS = 12.0
+LATE_MS = 30_000
+THING = "bluesky reach"
+
+
+@dataclass(frozen=True, slots=True)
+class HostTimes:
+    """The times (Unix ms) of a host, if it sent one, of its newest event, and of this machine."""
+
+    server_ms: int | None
+    event_ms: int
+    machine_ms: int
+
+    @property
+    def known_ms(self) -> int | None:
+        """The host's time; an event from the future shows it, too."""
+        is_ahead = self.event_ms > self.machine_ms + TRUSTED_MS
+        return self.event_ms if self.server_ms is None and is_ahead else self.server_ms
+
+
+def probe(
+    hosts: Sequence[str],
+    *,
+    wall: Callable[[], float] = time.time,
+    event_seconds: float = EVENT_SECONDS,
+    answer_seconds: float = ANSWER_SECONDS,
+) -> Iterator[Finding]:
+    """A line for each host, but one for all with the same error; and one for the clock.
+
+    One host that does not work is no problem while another one does.
+    """
+    endpoints = [Endpoint.at(host, SETTING) for host in hosts]
+    outcomes = _ask_all(endpoints, wall, event_seconds, answer_seconds)
+    working = [(e, times) for e, times in outcomes if isinstance(times, HostTimes)]
+    for endpoint, times in working:
+        yield _working(endpoint, times)
+    failed: dict[object, tuple[SourceError, list[str]]] = {}
+    for endpoint, error in outcomes:
+        if isinstance(error, SourceError):
+            alike = error.kind, repr(error.__cause__)
+            failed.setdefault(alike, (error, []))[1].append(endpoint.host)
+    for error, (_, *others) in failed.values():
+        says = f"{error.what} (the same: {', '.join(others)})" if others else error.what
+        if working:
+            cure = f"nothing: another host is used; if it stays so, remove it from {SETTING}"
+            yield Finding.warning(THING, says, cure)
+        else:
+            yield Finding.trouble(THING, says, error.cure or AGAIN)
+    for endpoint, times in working:
+        if times.known_ms is not None:
+            whose = f"{endpoint.host}'s"
+            yield compared("bluesky", whose, times.known_ms, times.machine_ms)
+            return
+
+
+def _ask_all(
+    endpoints: Sequence[Endpoint],
+    wall: Callable[[], float],
+    event_seconds: float,
+    answer_seconds: float,
+) -> list[tuple[Endpoint, HostTimes | SourceError]]:
+    until = time.monotonic() + answer_seconds
+    outcomes: dict[Endpoint, HostTimes | SourceError] = {e: e.late() for e in endpoints}
+    sockets = {endpoint: WebSocket() for endpoint in endpoints}
+
+    def ask(endpoint: Endpoint) -> None:
+        try:
+            outcomes[endpoint] = _ask(endpoint, sockets[endpoint], wall, event_seconds)
+        except SourceError as error:
+            outcomes[endpoint] = error
+
+    threads = [
+        threading.Thread(target=ask, args=(endpoint,), name="jetstream", daemon=True)
+        for endpoint in endpoints
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    found = list(outcomes.items())
+    for socket in sockets.values():
+        socket.cut()
+    return found
+
+
+def _ask(
+    endpoint: Endpoint, socket: WebSocket, wall: Callable[[], float], event_seconds: float
+) -> HostTimes:
+    server_ms = socket.open(ReplayRequest(endpoint.url, 0, None).url)
+    opened = time.monotonic()
+    event_ms = _newest_us(socket, endpoint.host, opened + event_seconds) // 1000
+    socket.close()
+    if server_ms is not None:
+        server_ms += round((time.monotonic() - opened) * 1000)
+    return HostTimes(server_ms, event_ms, round(wall() * 1000))
+
+
+def _newest_us(socket: WebSocket, host: str, until: float) -> int:
+    filter_, has_heard = Filter(()), False
+    while (left := until - time.monotonic()) > 0:
+        try:
+            frames = socket.read(left)
+        except SourceError:
+            if has_heard:
+                break
+            raise
+        has_heard = True
+        event_times, _ = filter_.find(frames)
+        if event_times:
+            return event_times[-1]
+    what = f"{host} sends nothing with a time: is it a Jetstream host?"
+    raise SourceError(what, OTHER_ADDRESS, kind=Kind.STRANGER)
+
+
+def _working(endpoint: Endpoint, times: HostTimes) -> Finding:
+    now_ms = times.machine_ms if times.server_ms is None else times.server_ms
+    if abs(now_ms - times.machine_ms) <= TRUSTED_MS:
+        now_ms = times.machine_ms  # which is not cut to the second
+    late_ms = now_ms - times.event_ms
+    if late_ms <= LATE_MS:
+        late = f"{max(0, late_ms) / 1000:.1f} s"
+        return Finding.well(THING, f"{endpoint.host} answers; its newest event is {late} old")
+    says = f"{endpoint.host} answers, but is {duration(late_ms / 1000)} behind"
+    cure = f"if it stays so, remove it from {SETTING}; if all are late, check the clock"
+    return Finding.warning(THING, says, cure)
