@@ -3,7 +3,7 @@
 import functools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.request import Request, urlopen
@@ -11,7 +11,9 @@ from urllib.request import Request, urlopen
 import pytest
 from standins.flaky_proxy import FlakyProxy
 
-from tweetdock.keep.bucket import Bucket, S3Access
+from tweetdock.keep.bucket import Bucket
+from tweetdock.settings.gauge import Settings
+from tweetdock.settings.keeping import KeepSettings
 
 SECRET = "wJalrXUtnFEMI-a-secret-nobody-may-see"
 URL = "s3://posts/raw/pi"
@@ -47,6 +49,11 @@ class NoWaiting:
         """Be back at once."""
 
 
+def keep_settings(url: str, env: Mapping[str, str]) -> KeepSettings:
+    """What is set of a bucket by Amazon's own names."""
+    return Settings.read({"TWEETDOCK_OFFLOAD": url, **env}, demo=True)[0].keep
+
+
 class S3:
     """A server that speaks S3, with one bucket, `posts`; `proxy` is the way in for the tested."""
 
@@ -56,12 +63,6 @@ class S3:
         self.client: Any = looker(self._url)
         self.tell("reset")
         self.client.create_bucket(Bucket="posts")
-
-    @property
-    def access(self) -> S3Access:
-        return S3Access(
-            endpoint_url=self.proxy.url, access_key_id="AKIATEST", secret_access_key=SECRET
-        )
 
     @property
     def env(self) -> dict[str, str]:
@@ -74,7 +75,11 @@ class S3:
         }
 
     def bucket(self, url: str = URL, *, patience_seconds: float = 20.0) -> Bucket:
-        return Bucket(url, self.access, patience_seconds=patience_seconds)
+        return Bucket(self.keep(url), patience_seconds=patience_seconds)
+
+    def keep(self, url: str = URL, **changes: str) -> KeepSettings:
+        """What is set of the bucket."""
+        return keep_settings(url, self.env | changes)
 
     def keys(self) -> list[str]:
         """All that is in the bucket."""

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import trustme
-from buckets import S3, SECRET
+from buckets import S3, SECRET, keep_settings
 from standins.flaky_proxy import Answer, Corrupt, Cut, Fault, Hang
 from standins.loopback import Loopback
 
 from tweetdock.core.errors import ArchiveError, OffloadError
-from tweetdock.keep.bucket import LARGEST_PUT, Bucket, S3Access
-from tweetdock.settings.gauge import Settings
+from tweetdock.keep.bucket import LARGEST_PUT, Bucket
 from tweetdock.settings.keeping import bucket_and_prefix
 
 KEY = "raw/pi/one.jsonl.gz"
@@ -114,8 +113,7 @@ def test_a_bucket_needs_no_prefix(s3: S3, file: Path) -> None:
 def test_a_server_may_speak_s3_below_a_path(s3: S3, file: Path, end: str) -> None:
     # As https://<project>.supabase.co/storage/v1/s3. moto takes the path's first step for a bucket.
     s3.client.create_bucket(Bucket="storage")
-    access = replace(s3.access, endpoint_url=f"{s3.proxy.url}/storage/v1/s3{end}")
-    bucket = Bucket("s3://posts/raw/pi", access)
+    bucket = Bucket(s3.keep(AWS_ENDPOINT_URL=f"{s3.proxy.url}/storage/v1/s3{end}"))
     put(bucket, file)
     assert holds(bucket, file)
     found = s3.client.get_object(Bucket="storage", Key=f"v1/s3/posts/{KEY}")["Body"].read()
@@ -236,14 +234,14 @@ def test_credentials_that_the_server_does_not_know_need_the_owner(s3: S3, file: 
 
 
 def test_without_credentials_it_says_where_they_belong(s3: S3, file: Path) -> None:
-    error = refused(Bucket("s3://posts", S3Access(endpoint_url=s3.proxy.url)), file)
+    error = refused(Bucket(keep_settings("s3://posts", {"AWS_ENDPOINT_URL": s3.proxy.url})), file)
     assert "no credentials" in str(error)
     assert error.needs_owner
 
 
 @pytest.mark.usefixtures("s3")
 def test_half_of_the_credentials_are_none(file: Path) -> None:
-    error = refused(Bucket("s3://posts", S3Access(access_key_id="AKIATEST")), file)
+    error = refused(Bucket(keep_settings("s3://posts", {"AWS_ACCESS_KEY_ID": "AKIATEST"})), file)
     assert "not complete; set both" in str(error)
 
 
@@ -260,8 +258,8 @@ def test_a_certificate_that_is_not_accepted_needs_the_owner(s3: S3, file: Path) 
     server = Loopback(lambda connection: context.wrap_socket(connection, server_side=True).close())
     server.up()
     try:
-        access = replace(s3.access, endpoint_url=f"https://127.0.0.1:{server.port}")
-        error = refused(Bucket("s3://posts", access), file)
+        keep = s3.keep(AWS_ENDPOINT_URL=f"https://127.0.0.1:{server.port}")
+        error = refused(Bucket(keep), file)
     finally:
         server.close()
     assert f"certificate of https://127.0.0.1:{server.port} is not accepted" in str(error)
@@ -273,23 +271,25 @@ def test_a_profile_that_does_not_exist_needs_the_owner(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    error = refused(Bucket("s3://posts", S3Access()), file)
+    error = refused(Bucket(keep_settings("s3://posts", {})), file)
     assert "(ProfileNotFound); check AWS_PROFILE" in str(error)
     assert error.needs_owner
 
 
 @pytest.mark.usefixtures("s3")
 def test_a_wrong_address_of_the_server_needs_the_owner(file: Path) -> None:
-    access = S3Access(endpoint_url="http://no such host")
-    error = refused(Bucket("s3://posts", access), file)
+    keep = replace(keep_settings("s3://posts", {}), s3_endpoint="http://no such host")
+    error = refused(Bucket(keep), file)
     assert "AWS_ENDPOINT_URL" in str(error)
     assert error.needs_owner
 
 
 def test_a_bucket_costs_nothing_until_it_is_used() -> None:
     script = (
-        "import sys; from tweetdock.keep.bucket import Bucket, S3Access; "
-        "Bucket('s3://posts', S3Access()); print('boto3' in sys.modules)"
+        "import sys; from tweetdock.keep.bucket import Bucket; "
+        "from tweetdock.settings.gauge import Settings; "
+        "settings, _ = Settings.read({'TWEETDOCK_OFFLOAD': 's3://posts'}, demo=True); "
+        "Bucket(settings.keep); print('boto3' in sys.modules)"
     )
     words = [sys.executable, "-c", script]
     assert subprocess.check_output(words, text=True, timeout=30) == "False\n"
@@ -298,7 +298,7 @@ def test_a_bucket_costs_nothing_until_it_is_used() -> None:
 def test_without_boto3_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(OffloadError, match=r"pip install 'tweetdock\[s3\]'") as caught:
-        Bucket("s3://posts", S3Access())
+        Bucket(keep_settings("s3://posts", {}))
     assert caught.value.needs_owner
 
 
@@ -308,21 +308,3 @@ def test_a_file_too_large_for_one_request_is_refused_before_it_is_sent(s3: S3, f
     with pytest.raises(ArchiveError, match="TWEETDOCK_ARCHIVE_ROTATE"):
         s3.bucket().put("one.jsonl.gz", file, "0" * 64)
     assert s3.proxy.asked("PUT") == []
-
-
-def test_access_comes_from_amazons_own_names_and_never_shows() -> None:
-    settings = Settings.from_env(
-        {
-            "TWEETDOCK_SOURCES": "demo",
-            "AWS_ENDPOINT_URL": "https://minio.example.org",
-            "AWS_ACCESS_KEY_ID": f"id-{SECRET}",
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_SESSION_TOKEN": f"token-{SECRET}",
-            "AWS_DEFAULT_REGION": "eu-central-1",
-        }
-    )
-    access = S3Access.of(settings.keep)
-    assert access.secret_access_key == SECRET
-    assert access.region == "eu-central-1"
-    assert SECRET not in repr(access)
-    assert "minio.example.org" in repr(access)

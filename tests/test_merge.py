@@ -244,13 +244,7 @@ def test_an_archive_cut_after_a_merge_claims_no_more_than_it_has(tmp_path: Path)
     output.write_bytes(content[:-1])
     _, reader = read(output)
     assert reader.summary.damaged == 1
-    (known,) = reader.covers["x"]
-    with_lines = {
-        ArchiveLine.parse(text).at_ms
-        for text in gzip.decompress(content[: content.rindex(b"\x1f\x8b\x08\x04")]).splitlines()
-    }
-    assert known.since_ms == whole.since_ms
-    assert {one.at_ms for one in lines if one.at_ms <= known.until_ms} == with_lines
+    assert not reader.covers
 
 
 def test_more_gaps_than_a_gzip_header_holds_are_kept(tmp_path: Path) -> None:

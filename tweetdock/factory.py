@@ -62,13 +62,11 @@ def _make_closed_files_thread(settings: Settings, path: Path) -> ClosedFilesThre
     if not settings.keep.offload:
         return ClosedFilesThread(closed_files, settings.keep.archive_keep, None)
     # An extra, and only these two know it.
-    from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
+    from tweetdock.keep.bucket import Bucket  # noqa: PLC0415
     from tweetdock.keep.offload import Offload, OffloadJob  # noqa: PLC0415
 
-    access = S3Access.of(settings.keep)
-
     def make() -> Offload:
-        bucket = Bucket(settings.keep.offload, access)
+        bucket = Bucket(settings.keep)
         host = socket.gethostname()
         return Offload(closed_files, bucket, keeps_local=settings.keep.offload_keep, host=host)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain, counted, results
 from tweetdock.core.errors import SettingsError, name_of
-from tweetdock.keep.bucket import Bucket, S3Access
+from tweetdock.keep.bucket import Bucket
 from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.offload import Offload, Outcome
 from tweetdock.settings.gauge import Settings
@@ -75,7 +75,7 @@ def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
 
 
 def _offload(archive: Path, keep: KeepSettings) -> int:
-    bucket = Bucket(keep.offload, S3Access.of(keep))
+    bucket = Bucket(keep)
     host = socket.gethostname()
     offload = Offload(ClosedFiles(archive), bucket, keeps_local=keep.offload_keep, host=host)
     code, has_said = 0, False

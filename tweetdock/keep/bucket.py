@@ -4,12 +4,11 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from tweetdock.core.errors import LOG_IN, ArchiveError, OffloadError
 from tweetdock.settings.keeping import KeepSettings, bucket_and_prefix
@@ -19,42 +18,17 @@ _PIECE = 1 << 16
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class S3Access:
-    """How a bucket is reached; what is empty, boto3 finds itself.
-
-    It does so in the environment, in ~/.aws, and in the role of the machine.
-    """
-
-    endpoint_url: str = ""
-    access_key_id: str = field(default="", repr=False)
-    secret_access_key: str = field(default="", repr=False)
-    session_token: str = field(default="", repr=False)
-    region: str = ""
-
-    @classmethod
-    def of(cls, keep: KeepSettings) -> Self:
-        """What the settings say of it."""
-        return cls(
-            endpoint_url=keep.s3_endpoint,
-            access_key_id=keep.s3_key_id,
-            secret_access_key=keep.s3_secret,
-            session_token=keep.s3_session_token,
-            region=keep.s3_region,
-        )
-
-
 class Bucket:
-    """The part of a bucket below `s3://bucket/prefix`.
+    """The part of a bucket below `s3://bucket/prefix`; what is not set of it, boto3 finds itself.
 
     patience_seconds: how long the server may be silent; each request is tried three times.
     Raises OffloadError without boto3; nothing else is checked until `visit`, `put` or `holds`.
     All of them raise OffloadError if the bucket cannot be used. For one thread at a time.
     """
 
-    def __init__(self, url: str, access: S3Access, *, patience_seconds: float = 60.0) -> None:
-        self._name, self._prefix = bucket_and_prefix(url)
-        self._access = access
+    def __init__(self, keep: KeepSettings, *, patience_seconds: float = 60.0) -> None:
+        self._name, self._prefix = bucket_and_prefix(keep.offload)
+        self._keep = keep
         self._patience_seconds = patience_seconds
         if find_spec("boto3") is None:
             raise OffloadError(
@@ -66,7 +40,7 @@ class Bucket:
     @cached_property
     def _client(self) -> Any:
         # Tens of megabytes, which a daemon with nothing to off-load need not spend.
-        return _client(self._access, self._patience_seconds)
+        return _client(self._keep, self._patience_seconds)
 
     def url(self, key: str) -> str:
         """The address of what lies under a key."""
@@ -148,7 +122,7 @@ class Bucket:
             raise _failure(error, self._client.meta.endpoint_url) from error
 
 
-def _client(access: S3Access, patience_seconds: float) -> Any:
+def _client(keep: KeepSettings, patience_seconds: float) -> Any:
     import boto3  # noqa: PLC0415 - an extra, and heavy
     from botocore.config import Config  # noqa: PLC0415
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
@@ -161,16 +135,16 @@ def _client(access: S3Access, patience_seconds: float) -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         # A server of one's own has no host name for each bucket.
-        s3={"addressing_style": "path"} if access.endpoint_url else None,
+        s3={"addressing_style": "path"} if keep.s3_endpoint else None,
     )
     try:
         return boto3.session.Session().client(
             "s3",
-            endpoint_url=access.endpoint_url or None,
-            aws_access_key_id=access.access_key_id or None,
-            aws_secret_access_key=access.secret_access_key or None,
-            aws_session_token=access.session_token or None,
-            region_name=access.region or None,
+            endpoint_url=keep.s3_endpoint or None,
+            aws_access_key_id=keep.s3_key_id or None,
+            aws_secret_access_key=keep.s3_secret or None,
+            aws_session_token=keep.s3_session_token or None,
+            region_name=keep.s3_region or None,
             config=config,
         )
     except ValueError as error:
@@ -180,7 +154,7 @@ def _client(access: S3Access, patience_seconds: float) -> Any:
             needs_owner=True,
         ) from error
     except BotoCoreError as error:
-        raise _failure(error, access.endpoint_url) from error
+        raise _failure(error, keep.s3_endpoint) from error
 
 
 def _base64(sha256_hex: str) -> str:

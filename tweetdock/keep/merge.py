@@ -153,33 +153,15 @@ def _write(path: Path, lines: Iterable[tuple[int, bytes]], covers: Covers) -> No
     texts: list[bytes] = []
     size = 0
     with path.open("wb") as file:
-        for at_ms, text in lines:
+        for _, text in lines:
             if size >= MEMBER_BYTES:
-                # Each note speaks of what is before it only: what a cut leaves is still true.
-                note, covers = _note_until(covers, at_ms - 1)
-                file.write(pack(b"".join(texts), note))
+                file.write(pack(b"".join(texts), b""))
                 texts, size = [], 0
             texts.append(text + b"\n")
             size += len(text) + 1
+        # A note speaks of what is before it: what a cut leaves claims nothing.
         note, covers = write_note(covers)
         file.write(pack(b"".join(texts), note))
         while covers:
             note, covers = write_note(covers)
             file.write(pack(b"", note))
-
-
-def _note_until(covers: Covers, until_ms: int) -> tuple[bytes, Covers]:
-    """A note of what lies at `until_ms` or earlier, and what is left for later ones."""
-    due = {
-        source: tuple(Span(s, min(u, until_ms)) for s, u in spans if s < until_ms)
-        for source, spans in covers.items()
-    }
-    later = {
-        source: tuple(Span(max(s, until_ms), u) for s, u in spans if u > until_ms)
-        for source, spans in covers.items()
-    }
-    note, rest = write_note(due)
-    left = {
-        source: tuple(Spans((*rest.get(source, ()), *spans))) for source, spans in later.items()
-    }
-    return note, {source: spans for source, spans in left.items() if spans}

@@ -129,10 +129,10 @@ def _archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
 
 def _bucket(keep: KeepSettings) -> Iterator[Finding]:
     # boto3 is an extra, which only the off-load needs.
-    from tweetdock.keep.bucket import Bucket, S3Access  # noqa: PLC0415
+    from tweetdock.keep.bucket import Bucket  # noqa: PLC0415
 
     try:
-        Bucket(keep.offload, S3Access.of(keep), patience_seconds=BUCKET_SECONDS).visit()
+        Bucket(keep, patience_seconds=BUCKET_SECONDS).visit()
     except OffloadError as error:
         remedy = error.cure or "nothing: closed files stay here meanwhile"
         yield Finding.trouble("bucket", error.what, remedy)
