@@ -151,7 +151,7 @@ class Sitting:
             self.bench.connect()
             with self._screen as screen:
                 self._session.run(self.keyboard, screen, self.time.monotonic)
-                self.are_home = self.bench.go_home([one.home_us for one in self.calibrations])
+                self.are_home = self.bench.go_back([one.home_us for one in self.calibrations])
         except BaseException as error:  # noqa: BLE001 - for the thread of the test
             self._errors.append(error)
         finally:

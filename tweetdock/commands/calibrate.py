@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
             bench.connect()
             with Keyboard(0) as keyboard, Screen(sys.stderr, os.environ) as screen:
                 session.run(keyboard, screen, time.monotonic)
-                are_home = bench.go_home([calibration.home_us for calibration in calibrations])
+                are_home = bench.go_back([calibration.home_us for calibration in calibrations])
     except (ServoError, UnavailableError) as error:
         complain(error)
         return EXIT_UNAVAILABLE
@@ -128,17 +128,18 @@ class CalibrationSession:
 
     def run(self, keyboard: Keyboard, screen: Screen, monotonic: Callable[[], float]) -> None:
         """Handle keys, move needles and show both until the owner leaves or somebody ends it."""
-        is_moving = False
+        seconds = CHECK_SECONDS
         self._draw(screen)
         while not self._is_over:
-            pressed = keyboard.wait(FRAME_SECONDS if is_moving else CHECK_SECONDS)
+            pressed = keyboard.wait(seconds)
             now = monotonic()
             for key in pressed:
                 if not self._is_over:
                     self._handle(key, now, keyboard, screen)
-            was_moving, is_moving = is_moving, self._bench.frame(now)
-            is_moving = self._goes_on() or is_moving
-            if pressed or was_moving != is_moving or now - self._drawn_at >= PANEL_SECONDS:
+            seconds = self._bench.turn(now)
+            if self._goes_on():
+                seconds = FRAME_SECONDS
+            if pressed or seconds > FRAME_SECONDS or now - self._drawn_at >= PANEL_SECONDS:
                 self._drawn_at = now
                 self._draw(screen)
         self._message, self._is_helping = "The needles go to zero.", False
@@ -169,18 +170,19 @@ class CalibrationSession:
     def _press(self, key: str, now: float) -> None:
         calibration, number, is_asked = self._calibration, self._number, self._is_leaving
         self._message, self._is_leaving = "", False
+        needle = self._bench[number]
+        at_us = round(needle.pulse_us)
         was_at = calibration.target_us
         if calibration.is_sweeping and key not in ("q", "s", "?"):
-            calibration.halt(self._bench.at_us(number))
+            calibration.halt(at_us)
         elif key in NUDGES:
-            calibration.nudge(NUDGES[key], self._bench.at_us(number), now)
+            calibration.nudge(NUDGES[key], at_us, now)
         elif key in POINTS:
-            is_known = self._bench.was_moved(number)
-            calibration.mark(POINTS[key], self._bench.at_us(number) if is_known else None)
+            calibration.mark(POINTS[key], at_us if needle.was_moved else None)
         elif key in GOALS:
             calibration.go(GOALS[key])
         elif key in ("space", keys.ESCAPE):
-            calibration.halt(self._bench.at_us(number))
+            calibration.halt(at_us)
         elif key == "q":
             self._leave(is_asked=is_asked)
         else:
@@ -227,7 +229,7 @@ class CalibrationSession:
 
     def _goes_on(self) -> bool:
         """Whether a sweep goes on now, from the mark that it has reached to the next one."""
-        if not (self._calibration.is_sweeping and self._bench.is_resting(self._number)):
+        if not (self._calibration.is_sweeping and self._bench[self._number].is_still):
             return False
         self._calibration.arrive()
         self._bench.send(self._number, self._calibration.target_us)
@@ -239,15 +241,15 @@ class CalibrationSession:
             screen.show(help_text(width))
             return
         number, other = self._number, 1 - self._number
-        was_moved, moves_by = self._bench.was_moved(number), self._bench.name
+        needle, moves_by = self._bench[number], self._bench.name
         view = View(
             name=DIALS[number],
             other=DIALS[other],
             servos=moves_by + REMARKS.get(moves_by, ""),
             dial=self._dials[number],
             calibration=self._calibration,
-            at_us=self._bench.at_us(number) if was_moved else None,
-            is_resting=self._bench.is_resting(number),
+            at_us=round(needle.pulse_us) if needle.was_moved else None,
+            is_resting=needle.is_still,
             trouble=self._bench.trouble,
             message=self._message,
             other_is_unsaved=bool(self._calibrations[other].unsaved),

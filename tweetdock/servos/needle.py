@@ -119,9 +119,23 @@ class Needle:
         """Whether the needle stands there, but for less than a step."""
         return self._geometry.is_twitch(angle, self._motion.angle)
 
+    @property
+    def is_still(self) -> bool:
+        """Whether it stands where it was sent, without pulses."""
+        return self.is_resting and not self.wants_to_move
+
+    @property
+    def was_moved(self) -> bool:
+        """Whether it has had a pulse: before, nobody knows where it stands."""
+        return self.is_sure or not self.is_resting
+
+    def insist(self) -> None:
+        """Point it even if the target is where it should stand already."""
+        self._must_point = True
+
     def lose(self) -> None:
         """The pulses have ended without our doing: point again before resting."""
-        self._must_point = True
+        self._must_point = self._must_point or self.was_moved
         self._frame_at = self._settled_at = None
         self._motion = Motion(self._motion.angle)
 

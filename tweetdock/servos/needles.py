@@ -23,12 +23,23 @@ HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one afte
 
 
 class Needles:
-    """A needle for each servo; no clock of its own. Raises ServoError as the servos do."""
+    """A needle for each servo; it survives the servos' outages, and has no clock of its own.
 
-    def __init__(self, servos: Servos, needles: Sequence[Needle]) -> None:
+    trouble: why they cannot be moved; empty if they can. longest_pause: at most so many seconds
+    after a failure the servos are tried again.
+    """
+
+    def __init__(
+        self, servos: Servos, needles: Sequence[Needle], longest_pause: float = 10.0
+    ) -> None:
         self._servos = servos
         self._needles = tuple(needles)
-        self._started_at = float("-inf")
+        self._longest_pause = longest_pause
+        self._pauses = backoff(1.0, longest_pause)
+        self._started_at = self._due_at = float("-inf")
+        self._is_connected = False
+        self.was_reached = False
+        self.trouble = ""
 
     def __iter__(self) -> Iterator[Needle]:
         return iter(self._needles)
@@ -36,29 +47,37 @@ class Needles:
     def __getitem__(self, number: int) -> Needle:
         return self._needles[number]
 
+    def connect(self) -> None:
+        """Reserve the pins; raises ServoError if that cannot be done."""
+        self._servos.connect()
+        self._is_connected = self.was_reached = True
+        self.trouble = ""
+        self._pauses = backoff(1.0, self._longest_pause)
+
     def aim(self, angles: Sequence[float]) -> None:
         """Send each needle to its angle, in degrees."""
         for needle, angle in zip(self._needles, angles, strict=True):
             needle.aim(angle)
 
-    def frame(
-        self, now: float, speed: float | None = None, stagger: float = STAGGER_SECONDS
-    ) -> bool:
-        """One frame of every needle on its way; False if all of them rest.
+    def turn(self, now: float) -> float:
+        """One frame, a look at servos at rest, or a new try to reach them; when the next is due.
 
-        now in seconds, speed in degrees a second: without it, slow while a needle is not sure.
+        now in seconds; it is due after as many as are returned.
         """
-        for number, needle in enumerate(self._needles):
-            if needle.wants_to_move and now - self._started_at >= stagger:
-                self._started_at = now
-                needle.start(now)
-            if needle.is_resting:
-                continue
-            if needle.frame(now, speed or (SPEED if needle.is_sure else FIRST_SPEED)) is None:
-                self._servos.rest(number)
-            else:
-                self._servos.point(number, needle.pulse_us)
-        return any(not needle.is_resting or needle.wants_to_move for needle in self._needles)
+        try:
+            if not self._is_connected:
+                if now < self._due_at:
+                    return self._due_at - now
+                self.connect()
+                return FRAME_SECONDS  # it took its time: `now` is over
+            if self._frame(now):
+                return FRAME_SECONDS
+            self._servos.check()
+        except ServoError as error:
+            self._lose(error)
+            self._due_at = now + (pause := next(self._pauses))
+            return pause
+        return CHECK_SECONDS
 
     def go_home(
         self,
@@ -70,15 +89,46 @@ class Needles:
 
         angles in degrees, by the needles' numbers. It takes HOME_SECONDS at most.
         """
+        if not self._is_connected:
+            return False
         for number, angle in angles.items():
             self._needles[number].aim(angle)
         end = monotonic() + HOME_SECONDS
-        while (now := monotonic()) < end and self.frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
-            sleep(FRAME_SECONDS)
-        for number in angles:
-            self._servos.rest(number)
+        try:
+            while (now := monotonic()) < end and self._frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
+                sleep(FRAME_SECONDS)
+            for number in angles:
+                self._servos.rest(number)
+        except ServoError as error:
+            self._lose(error)
+            return False
         # A needle within a step of home is home: it can be sent to whole steps only.
         return all(self._needles[number].is_near(angle) for number, angle in angles.items())
+
+    def _frame(
+        self, now: float, speed: float | None = None, stagger: float = STAGGER_SECONDS
+    ) -> bool:
+        """One frame of every needle on its way; False if all of them rest.
+
+        speed in degrees a second: without it, slow while a needle is not sure.
+        """
+        for number, needle in enumerate(self._needles):
+            if needle.wants_to_move and now - self._started_at >= stagger:
+                self._started_at = now
+                needle.start(now)
+            if needle.is_resting:
+                continue
+            if needle.frame(now, speed or (SPEED if needle.is_sure else FIRST_SPEED)) is None:
+                self._servos.rest(number)
+            else:
+                self._servos.point(number, needle.pulse_us)
+        return not all(needle.is_still for needle in self._needles)
+
+    def _lose(self, error: ServoError) -> None:
+        self.trouble, self._is_connected = str(error), False
+        for needle in self._needles:
+            needle.lose()
+        self._servos.close()
 
 
 class NeedleThread:
@@ -104,10 +154,7 @@ class NeedleThread:
         self._needles = Needles(
             servos,
             [
-                Needle(
-                    Geometry.of(dial),
-                    min(max(start, dial.min_angle), dial.max_angle),
-                )
+                Needle(Geometry.of(dial), min(max(start, dial.min_angle), dial.max_angle))
                 for dial, start in zip(dials, starts or self._homes, strict=True)
             ],
         )
@@ -116,9 +163,6 @@ class NeedleThread:
         self._wait = wait
         self._stopping = threading.Event()
         self._changed = threading.Event()
-        self._troubles = TroubleLog(log, "servos")
-        self.trouble = ""
-        self.was_reached = False
         self.are_home = False
         self.thread = WatchedThread("needles", self._work, tell)
 
@@ -126,6 +170,16 @@ class NeedleThread:
     def angles(self) -> tuple[float, ...]:
         """Where the needles are now, in degrees."""
         return tuple(needle.angle for needle in self._needles)
+
+    @property
+    def trouble(self) -> str:
+        """Why they cannot be moved; empty if they can."""
+        return self._needles.trouble
+
+    @property
+    def was_reached(self) -> bool:
+        """Whether the servos could be reached at least once."""
+        return self._needles.was_reached
 
     def aim(self, angles: Sequence[float]) -> None:
         """Send the needles to these angles, in degrees."""
@@ -151,41 +205,25 @@ class NeedleThread:
         return has_ended
 
     def _work(self) -> None:
-        delays = backoff(1.0, 10.0)
+        never, troubles = threading.Event(), TroubleLog(log, "servos")
         try:
             while not self._stopping.is_set():
-                try:
-                    self._servos.connect()
-                    self._troubles.worked()
-                    self.was_reached, self.trouble = True, ""
-                    delays = backoff(1.0, 10.0)
-                    self._follow()
-                    self._come_home()
-                except ServoError as error:
-                    self.trouble = str(error)
-                    seconds = next(delays)
-                    self._troubles.failed(str(error), seconds)
-                    for needle in self._needles:
-                        needle.lose()
-                    self._servos.close()
+                self._needles.aim(self._targets)
+                seconds = self._needles.turn(self._monotonic())
+                if self._needles.trouble:
+                    troubles.failed(self._needles.trouble, seconds)
                     self._wait(self._stopping, seconds)
+                    continue
+                troubles.worked()
+                if seconds <= FRAME_SECONDS:
+                    self._wait(self._stopping, seconds)
+                else:
+                    self._wait(self._changed, seconds)
+                    self._changed.clear()
+            self.are_home = self._needles.go_home(
+                dict(enumerate(self._homes)),
+                self._monotonic,
+                lambda seconds: self._wait(never, seconds),
+            )
         finally:
             self._servos.close()
-
-    def _follow(self) -> None:
-        while not self._stopping.is_set():
-            self._needles.aim(self._targets)
-            if self._needles.frame(self._monotonic()):
-                self._wait(self._stopping, FRAME_SECONDS)
-            else:
-                self._servos.check()
-                self._wait(self._changed, CHECK_SECONDS)
-                self._changed.clear()
-
-    def _come_home(self) -> None:
-        never = threading.Event()
-        self.are_home = self._needles.go_home(
-            dict(enumerate(self._homes)),
-            self._monotonic,
-            lambda seconds: self._wait(never, seconds),
-        )
