@@ -345,7 +345,7 @@ def test_wrong_settings_of_a_dial_are_named_and_those_of_others_are_not() -> Non
     with pytest.raises(SettingsError) as caught:
         calibrate.run(ARGUMENTS, env)
     (problem,) = caught.value.problems
-    assert "TWEETDOCK_TWEETS_MIN_PULSE_US=2500" in problem
+    assert "TWEETDOCK_TWEETS_MIN_PULSE_US=2500" in str(problem)
 
 
 def test_without_a_terminal_it_says_that_it_needs_one(capsys: pytest.CaptureFixture[str]) -> None:

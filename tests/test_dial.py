@@ -237,5 +237,5 @@ def test_what_is_wrong_with_the_dials_is_told_at_once() -> None:
     }
     with pytest.raises(SettingsError) as caught:
         Settings.from_env(env, demo=True)
-    names = [problem.partition("=")[0] for problem in caught.value.problems]
+    names = [problem.name for problem in caught.value.problems]
     assert sorted(names) == sorted(env)

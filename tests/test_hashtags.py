@@ -49,7 +49,7 @@ def test_what_is_no_hashtag_is_refused(written: str) -> None:
     with pytest.raises(SettingsError) as refusal:
         read(written)
     (problem,) = refusal.value.problems
-    assert problem.startswith(f"TWEETDOCK_HASHTAGS={written}: ")
+    assert str(problem).startswith(f"TWEETDOCK_HASHTAGS={written}: ")
 
 
 @given(st.text(max_size=30))

@@ -88,7 +88,7 @@ MIXES: list[dict[str, str]] = [
 def problems(env: Mapping[str, str], *, demo: bool = False) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as refusal:
         Settings.from_env(env, demo=demo)
-    return refusal.value.problems
+    return tuple(map(str, refusal.value.problems))
 
 
 def only_problem(env: Mapping[str, str]) -> str:
@@ -690,7 +690,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", no_such_user)
-    assert only_problem(LEAST).startswith("TWEETDOCK_STATE_DIR=: a folder; '~' cannot be resolved")
+    assert only_problem(LEAST).startswith("TWEETDOCK_STATE_DIR: a folder; '~' cannot be resolved")
     assert Settings.from_env({**LEAST, "TWEETDOCK_STATE_DIR": "/state"}).keep.state_dir == Path(
         "/state"
     )

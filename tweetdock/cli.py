@@ -24,7 +24,7 @@ from tweetdock.commands.output import (
     open_streams,
     results,
 )
-from tweetdock.core.errors import SettingsError, UnavailableError
+from tweetdock.core.errors import Problem, SettingsError, UnavailableError
 from tweetdock.settings.env_file import ENV_FILE, load, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
 from tweetdock.settings.networks import REPLAY, replayed_file
@@ -68,7 +68,7 @@ def main(words: Sequence[str] | None = None) -> int:
         settings = _load(arguments)
     except SettingsError as error:
         _print_problems(error)
-        _systemd(arguments).leave(f"cannot start with these settings: {'; '.join(error.problems)}")
+        _systemd(arguments).leave(f"cannot start with these settings: {error}")
         return EXIT_SETTINGS
     # Heavy imports from here on: `--help` and wrong settings are answered at once.
     from tweetdock import logs  # noqa: PLC0415
@@ -119,7 +119,8 @@ def _load(arguments: argparse.Namespace) -> Settings:
     flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
     settings = load(flags, os.environ, Path.cwd(), demo=arguments.demo)
     if arguments.once and settings.is_only_replay:
-        raise SettingsError(["--once: not for a replay, which begins with a single post"])
+        why = "not for a replay, which begins with a single post"
+        raise SettingsError([Problem("--once", why)])
     return settings
 
 

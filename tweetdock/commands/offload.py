@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain, counted, results
-from tweetdock.core.errors import SettingsError, name_of
+from tweetdock.core.errors import Problem, SettingsError
 from tweetdock.keep.bucket import Bucket
 from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.offload import Offload, Outcome
@@ -14,7 +14,7 @@ from tweetdock.settings.gauge import Settings
 from tweetdock.settings.keeping import KeepSettings
 
 # Errors in the other settings are left for the daemon to report.
-_READ = ("TWEETDOCK_ARCHIVE=", "TWEETDOCK_OFFLOAD=", "TWEETDOCK_OFFLOAD_KEEP=", "AWS_")
+_READ = {"TWEETDOCK_ARCHIVE", "TWEETDOCK_OFFLOAD", "TWEETDOCK_OFFLOAD_KEEP"}
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -62,13 +62,16 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
 
 def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
     settings, found = Settings.read(env)
-    problems = [problem for problem in found if problem.startswith(_READ)]
-    refused = {name_of(problem) for problem in problems}
+    # Of what is set: what does not go together may go together with the words of this command.
+    problems = [p for p in found if (p.name in _READ and p.value) or p.name.startswith("AWS_")]
+    refused = {problem.name for problem in problems}
     keep = settings.keep
     if keep.archive is None and "TWEETDOCK_ARCHIVE" not in refused:
-        problems.append("TWEETDOCK_ARCHIVE: not set; say which one with --archive FILE")
+        why = "not set; say which one with --archive FILE"
+        problems.append(Problem("TWEETDOCK_ARCHIVE", why))
     if not keep.offload and "TWEETDOCK_OFFLOAD" not in refused:
-        problems.append("TWEETDOCK_OFFLOAD: not set; say where to, such as s3://my-bucket/tweets")
+        why = "not set; say where to, such as s3://my-bucket/tweets"
+        problems.append(Problem("TWEETDOCK_OFFLOAD", why))
     if problems or keep.archive is None:
         raise SettingsError(problems)
     return keep.archive, keep

@@ -1,7 +1,7 @@
 """What can go wrong: one root, and beside each kind the built-in that fits."""
 
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 LOG_IN = "open any page in a browser on this network and log in, then try again"  # a cure of many
@@ -24,21 +24,29 @@ class TweetDockError(Exception):
         super().__init__("; ".join(filter(None, (self.what, self.cure))))
 
 
-class SettingsError(TweetDockError, ValueError):
-    """Settings that cannot be used; `problems` names all of them, a sentence each.
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a setting: its name, why, the value if it helps, and what to do.
 
-    What is about a setting begins with its name, and behind that `=` or a colon and a space.
+    name: empty if it is about something else. cure: empty if it is to correct the setting.
     """
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
+    name: str
+    why: str
+    value: str = ""
+    cure: str = ""
+
+    def __str__(self) -> str:
+        named = f"{self.name}={self.value}" if self.value else self.name
+        return f"{named}: {self.why}" if named else self.why
+
+
+class SettingsError(TweetDockError, ValueError):
+    """Settings that cannot be used; `problems` are all of them."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
         self.problems = tuple(problems)
-
-
-def name_of(problem: str) -> str:
-    """The setting that a problem is about; empty if it is about something else."""
-    named = re.match(r"([A-Za-z_][^\s=]*?)(?:=|:\s)", problem)
-    return named[1] if named else ""
 
 
 class PostError(TweetDockError, ValueError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 
-from tweetdock.core.errors import SettingsError, name_of
+from tweetdock.core.errors import Problem, SettingsError
 from tweetdock.core.finding import Finding
 from tweetdock.keep.permissions import user
 from tweetdock.settings.env_file import ENV_FILE, read_env_file
@@ -27,13 +27,13 @@ class UsableSettings:
     """
 
     settings: Settings | None
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     sources: tuple[str, ...] = ()
 
     @property
     def refused(self) -> frozenset[str]:
         """The settings that there are problems with, by name."""
-        return _OURS & set(map(name_of, self.problems))
+        return _OURS & {problem.name for problem in self.problems}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class WrittenSettings:
     file: Mapping[str, str]
     environment: Mapping[str, str]
     flags: Mapping[str, str]
-    file_problems: tuple[str, ...] = ()
+    file_problems: tuple[Problem, ...] = ()
 
     @classmethod
     def read(
@@ -92,7 +92,7 @@ def usable_settings(written: WrittenSettings, *, demo: bool) -> UsableSettings:
 def check_settings(written: WrittenSettings, usable: UsableSettings) -> Iterator[Finding]:
     """A line for each problem; without any, what is counted and where that is set."""
     for problem in usable.problems:
-        yield Finding.trouble("settings", problem, _cure(problem, written))
+        yield Finding.trouble("settings", str(problem), _cure(problem, written))
     if not usable.problems and usable.settings is not None:
         says = f"{_subject(usable.settings)}; {_places(written)}"
         yield Finding.well("settings", says)
@@ -147,19 +147,15 @@ def _closed(path: Path, file: os.stat_result) -> str:
     )
 
 
-def _cure(problem: str, written: WrittenSettings) -> str:
-    if problem in written.file_problems:
-        if problem.startswith(f"{written.path}: "):
-            where = quote(str(written.path))
-            return f"make it UTF-8 text that this user may read: `ls -l {where}` shows its owner"
-        return f"correct that line of {written.path}; .env.example shows how it is written"
-    name = name_of(problem)
-    place = written.place_of(name)
+def _cure(problem: Problem, written: WrittenSettings) -> str:
+    if problem.cure:
+        return problem.cure
+    place = written.place_of(problem.name)
     if not place and not written.path.exists():
         return f"there is no {written.path}: start in the folder that has it, or write one"
     if not place:
         return f"write it into {written.path}; .env.example explains it"
-    if name not in _OURS:
+    if problem.name not in _OURS:
         return f"it is set {place}: correct its name, or remove it"
     return f"it is set {place}: correct it there"
 

@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TextIO
 
 from dotenv import set_key
 from dotenv.parser import Binding, parse_stream
 
-from tweetdock.core.errors import SettingsError
+from tweetdock.core.errors import Problem, SettingsError
 from tweetdock.settings.gauge import Settings
 
 ENV_FILE = ".env"  # in the folder where TweetDock is started
@@ -34,27 +35,31 @@ def read_env_file(path: Path) -> dict[str, str]:
     """
     try:
         with path.open(encoding="utf-8-sig") as stream:
-            return dict(_values(stream, path.name))
+            return dict(_values(stream, path))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"{path}: cannot be read: {error}"]) from error
+        shown = f"`ls -l {quote(str(path))}` shows its owner"
+        cure = f"make it UTF-8 text that this user may read: {shown}"
+        raise SettingsError([Problem("", f"{path}: cannot be read: {error}", cure=cure)]) from error
 
 
-def _values(stream: TextIO, name: str) -> Iterator[tuple[str, str]]:
-    problems = []
+def _values(stream: TextIO, path: Path) -> Iterator[tuple[str, str]]:
+    problems, cure = [], f"correct that line of {path}; .env.example shows how it is written"
     for binding in parse_stream(stream):
         # A binding begins with the blank lines before it.
         text = binding.original.string
         line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         if binding.error:
-            problems.append(f"{name} line {line}: not of the form NAME=value")
+            why = f"{path.name} line {line}: not of the form NAME=value"
+            problems.append(Problem("", why, cure=cure))
         elif binding.key is not None:
             if _lost_hashtag(binding):
-                problems.append(
-                    f"{name} line {line}: {binding.key}: ' #' begins a comment "
+                why = (
+                    f"{path.name} line {line}: {binding.key}: ' #' begins a comment "
                     'here; put the value in quotes or leave the # away: "one two"'
                 )
+                problems.append(Problem("", why, cure=cure))
             yield binding.key, binding.value or ""
     if problems:
         raise SettingsError(problems)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tweetdock.core.dial import DIALS
-from tweetdock.core.errors import SettingsError, name_of, plain
+from tweetdock.core.errors import Problem, SettingsError, plain
 from tweetdock.core.gauge import GaugeSettings
 from tweetdock.settings import parse
 from tweetdock.settings.keeping import KeepSettings
@@ -50,20 +50,23 @@ class DialSettings:
     )
     reversed: bool = set_by("REVERSED", parse.switch, "0", "1: a higher count is a shorter pulse")
 
-    def problems(self, prefix: str) -> Iterator[str]:
+    def problems(self, prefix: str) -> Iterator[Problem]:
         """What of it does not go together; prefix: how the names of its settings begin."""
         for low, high in (("min_angle", "max_angle"), ("min_pulse_us", "max_pulse_us")):
             least, most = getattr(self, low), getattr(self, high)
             if least >= most:
-                yield (
-                    f"{prefix}{low.upper()}={least:g}: must be below "
-                    f"{high.upper()}={most:g}; to turn a dial round set REVERSED=1"
+                yield Problem(
+                    f"{prefix}{low.upper()}",
+                    f"must be below {high.upper()}={most:g}; to turn a dial round set REVERSED=1",
+                    f"{least:g}",
                 )
         middle = self.mid_pulse_us
         if middle is not None and not self.min_pulse_us < middle < self.max_pulse_us:
-            yield (
-                f"{prefix}MID_PULSE_US={middle}: must be between "
-                f"MIN_PULSE_US={self.min_pulse_us} and MAX_PULSE_US={self.max_pulse_us}"
+            yield Problem(
+                f"{prefix}MID_PULSE_US",
+                "must be between "
+                f"MIN_PULSE_US={self.min_pulse_us} and MAX_PULSE_US={self.max_pulse_us}",
+                f"{middle}",
             )
 
 
@@ -215,12 +218,12 @@ class Settings:
         what is wrong with settings whose names begin otherwise is up to others.
         """
         settings, problems = cls.read(env, demo=demo)
-        if problems := [problem for problem in problems if problem.startswith(about)]:
+        if problems := [problem for problem in problems if problem.name.startswith(about)]:
             raise SettingsError(problems)
         return settings
 
     @classmethod
-    def read(cls, env: Mapping[str, str], *, demo: bool = False) -> tuple[Self, list[str]]:
+    def read(cls, env: Mapping[str, str], *, demo: bool = False) -> tuple[Self, list[Problem]]:
         """The settings as far as they can be used, and every problem.
 
         What is refused has its default, if there is one; what does not go together is as it is.
@@ -238,53 +241,65 @@ class Settings:
         read |= {dial: _read_dial(dial, env, problems) for dial in DIALS}
         settings = cls(**read, demo=read["sources"] == ("demo",))
         # A refused setting has its default: no second problem about it.
-        refused = {name_of(problem) for problem in problems}
-        conflicts = [p for p in settings._conflicts() if name_of(p) not in refused]
+        refused = {problem.name for problem in problems}
+        conflicts = [found for found in settings._conflicts() if found.name not in refused]
         return settings, problems + conflicts
 
-    def lacks(self, source: str) -> Iterator[str]:
+    def lacks(self, source: str) -> Iterator[Problem]:
         """Without what a source cannot be asked, each as a problem."""
         if not self.hashtags and wants_hashtags(source, self.x):
-            yield "TWEETDOCK_HASHTAGS: not set; name at least one hashtag, such as dockercon"
+            yield Problem(
+                "TWEETDOCK_HASHTAGS", "not set; name at least one hashtag, such as dockercon"
+            )
         if asks_x((source,)):
             yield from self.x.lacks(self.hashtags, self.sources)
         if source == "mastodon" and not self.networks.mastodon:
-            yield "TWEETDOCK_MASTODON: not set; name at least one server, such as mastodon.social"
+            yield Problem(
+                "TWEETDOCK_MASTODON", "not set; name at least one server, such as mastodon.social"
+            )
 
-    def _conflicts(self) -> Iterator[str]:
+    def _conflicts(self) -> Iterator[Problem]:
         sources = self.sources
         yield from source_problems(sources)
         yield from dict.fromkeys(lack for source in sources for lack in self.lacks(source))
         yield from self.x.problems(sources)
         yield from self.networks.problems(sources, self.window_seconds)
         if self.window_seconds < 2 * self.poll_seconds + 50:
-            yield (
-                f"TWEETDOCK_WINDOW_SECONDS={self.window_seconds:g}: too short for a search every "
-                f"TWEETDOCK_POLL_SECONDS={self.poll_seconds:g}; at least twice that and 50 more"
+            yield Problem(
+                "TWEETDOCK_WINDOW_SECONDS",
+                "too short for a search every "
+                f"TWEETDOCK_POLL_SECONDS={self.poll_seconds:g}; at least twice that and 50 more",
+                f"{self.window_seconds:g}",
             )
         quiet = self.networks.quiet_seconds(sources)
         if self.stale_seconds <= quiet:
-            yield (
-                f"TWEETDOCK_STALE_SECONDS={self.stale_seconds:g}: must be longer than "
-                f"{quiet:g} seconds, for which a working source of these may be silent"
+            yield Problem(
+                "TWEETDOCK_STALE_SECONDS",
+                "must be longer than "
+                f"{quiet:g} seconds, for which a working source of these may be silent",
+                f"{self.stale_seconds:g}",
             )
         if self.stale_seconds <= self.poll_seconds:
-            yield (
-                f"TWEETDOCK_STALE_SECONDS={self.stale_seconds:g}: must be longer than "
-                f"TWEETDOCK_POLL_SECONDS={self.poll_seconds:g}"
+            yield Problem(
+                "TWEETDOCK_STALE_SECONDS",
+                f"must be longer than TWEETDOCK_POLL_SECONDS={self.poll_seconds:g}",
+                f"{self.stale_seconds:g}",
             )
         if self.keep.offload and self.keep.archive is None:
-            yield "TWEETDOCK_OFFLOAD: there is nothing to off-load without TWEETDOCK_ARCHIVE"
+            yield Problem(
+                "TWEETDOCK_OFFLOAD", "there is nothing to off-load without TWEETDOCK_ARCHIVE"
+            )
         if self.tweets.pin == self.tweeters.pin:
-            yield (
-                f"TWEETDOCK_TWEETERS_PIN={self.tweeters.pin}: the same as TWEETDOCK_TWEETS_PIN; "
-                "each servo needs a GPIO of its own"
+            yield Problem(
+                "TWEETDOCK_TWEETERS_PIN",
+                "the same as TWEETDOCK_TWEETS_PIN; each servo needs a GPIO of its own",
+                f"{self.tweeters.pin}",
             )
         yield from self.tweets.problems("TWEETDOCK_TWEETS_")
         yield from self.tweeters.problems("TWEETDOCK_TWEETERS_")
 
 
-def _read_dial(dial: str, env: Mapping[str, str], problems: list[str]) -> DialSettings:
+def _read_dial(dial: str, env: Mapping[str, str], problems: list[Problem]) -> DialSettings:
     return DialSettings(**{n: s.read(env, problems) for n, s in _dial_table(dial).items()})
 
 
@@ -302,11 +317,11 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
-def _unknown_names(env: Mapping[str, str]) -> Iterator[str]:
+def _unknown_names(env: Mapping[str, str]) -> Iterator[Problem]:
     # Compared without the prefix, which makes all names similar.
     known = {setting.name.removeprefix("TWEETDOCK_"): setting.name for setting in SETTINGS}
     for name in sorted(env):
         if name.startswith("TWEETDOCK_") and name not in known.values():
             near = get_close_matches(name.removeprefix("TWEETDOCK_"), known, 1)
             hint = f"; did you mean {known[near[0]]}?" if near else "; .env.example lists all names"
-            yield f"{name}: no such setting{hint}"
+            yield Problem(name, f"no such setting{hint}")

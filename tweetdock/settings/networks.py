@@ -8,7 +8,7 @@ from itertools import chain, count
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tweetdock.core.errors import plain
+from tweetdock.core.errors import Problem, plain
 from tweetdock.settings import parse
 from tweetdock.settings.setting import set_by
 from tweetdock.settings.x_query import (
@@ -83,35 +83,40 @@ class XSettings:
         """What X's search is asked: the owner's own query, or one for the hashtags."""
         return self.query or build_query(hashtags)
 
-    def lacks(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[str]:
+    def lacks(self, hashtags: tuple[str, ...], sources: tuple[str, ...]) -> Iterator[Problem]:
         """Without what X cannot be asked, be it alone or as one of the sources."""
         characters = length(self.query_for(hashtags))
         limit = LONGEST_QUERY_OF_ANY_PLAN if self.query else LONGEST_QUERY
         if characters > limit:
             name = "TWEETDOCK_X_QUERY" if self.query else "TWEETDOCK_HASHTAGS"
-            yield f"{name}: {characters} characters as a query for X, which takes at most {limit}"
+            yield Problem(
+                name, f"{characters} characters as a query for X, which takes at most {limit}"
+            )
         yield from self._lacking_credentials(sources)
 
-    def problems(self, sources: tuple[str, ...]) -> Iterator[str]:
+    def problems(self, sources: tuple[str, ...]) -> Iterator[Problem]:
         """What of it does not go together, for the sources asked."""
         # A demo replaces the sources, and ignores the other settings.
         if self.follow and not {"x-stream", "demo"} & set(sources):
-            yield "TWEETDOCK_FOLLOW: only the source x-stream follows accounts"
+            yield Problem("TWEETDOCK_FOLLOW", "only the source x-stream follows accounts")
         if not asks_x(sources):
             return
         if self.follow and self.query:
-            yield "TWEETDOCK_FOLLOW: cannot be joined to TWEETDOCK_X_QUERY; write from:name in that"
+            yield Problem(
+                "TWEETDOCK_FOLLOW", "cannot be joined to TWEETDOCK_X_QUERY; write from:name in that"
+            )
         if self.daily_usd is not None and not self.usd_per_post:
-            yield (
-                f"TWEETDOCK_X_DAILY_BUDGET_USD={self.daily_usd:g}: would never be reached, as "
-                "TWEETDOCK_X_PRICE_PER_POST is 0"
+            yield Problem(
+                "TWEETDOCK_X_DAILY_BUDGET_USD",
+                "would never be reached, as TWEETDOCK_X_PRICE_PER_POST is 0",
+                f"{self.daily_usd:g}",
             )
 
-    def _lacking_credentials(self, sources: tuple[str, ...]) -> Iterator[str]:
+    def _lacking_credentials(self, sources: tuple[str, ...]) -> Iterator[Problem]:
         if self.bearer_token:
             return
         if "x-stream" in sources:
-            yield "X_BEARER_TOKEN: not set; X's stream accepts no other credentials"
+            yield Problem("X_BEARER_TOKEN", "not set; X's stream accepts no other credentials")
             return
         user = {
             "X_CONSUMER_KEY": self.consumer_key,
@@ -121,10 +126,10 @@ class XSettings:
         }
         missing = [name for name, value in user.items() if not value]
         if missing:
-            yield (
-                "X_BEARER_TOKEN: not set, and without it X needs "
-                + ", ".join(missing)
-                + "; to try TweetDock without credentials: python -m tweetdock --demo"
+            yield Problem(
+                "X_BEARER_TOKEN",
+                f"not set, and without it X needs {', '.join(missing)}; to try TweetDock without "
+                "credentials: python -m tweetdock --demo",
             )
 
 
@@ -160,34 +165,41 @@ class NetworkSettings:
         streams = {"x-stream": 25.0, "mastodon": 75.0 if self.mastodon_tokens else 0.0}
         return max((streams.get(source, 0.0) for source in sources), default=0.0)
 
-    def problems(self, sources: tuple[str, ...], window_seconds: float) -> Iterator[str]:
+    def problems(self, sources: tuple[str, ...], window_seconds: float) -> Iterator[Problem]:
         """What of it does not go together, for the sources asked."""
         yield from self._server_problems()
         if "bluesky" in sources and window_seconds > JETSTREAM_SECONDS:
-            yield (
-                f"TWEETDOCK_WINDOW_SECONDS={window_seconds:g}: Bluesky's hosts go back "
-                f"{JETSTREAM_SECONDS} seconds only"
+            yield Problem(
+                "TWEETDOCK_WINDOW_SECONDS",
+                f"Bluesky's hosts go back {JETSTREAM_SECONDS} seconds only",
+                f"{window_seconds:g}",
             )
         if self.speed != 1 and not is_only_replay(sources):
             rest = "a demo runs" if "demo" in sources else "the networks run"
-            yield f"TWEETDOCK_SPEED={self.speed:g}: {rest} at 1; only a replay can be faster"
+            yield Problem(
+                "TWEETDOCK_SPEED", f"{rest} at 1; only a replay can be faster", f"{self.speed:g}"
+            )
         if self.loop and not any(source.startswith(REPLAY) for source in sources):
-            yield "TWEETDOCK_LOOP=1: only a replay can start over"
+            yield Problem("TWEETDOCK_LOOP", "only a replay can start over", "1")
 
-    def _server_problems(self) -> Iterator[str]:
+    def _server_problems(self) -> Iterator[Problem]:
         hosts = [host_of(server) for server in self.mastodon]
         # Not by name: what stands before a '=' may be half a token.
         if set(self.mastodon_tokens) - set(hosts):
-            yield "TWEETDOCK_MASTODON_TOKENS: names a host that is not in TWEETDOCK_MASTODON"
+            yield Problem(
+                "TWEETDOCK_MASTODON_TOKENS", "names a host that is not in TWEETDOCK_MASTODON"
+            )
         # Feeds go by the host alone.
         bare = [re.sub(r":(80|443)\Z", "", host) for host in hosts]
         for host in sorted(host for host in set(bare) if bare.count(host) > 1):
-            yield f"TWEETDOCK_MASTODON: names {host} more than once; one address of it is enough"
+            yield Problem(
+                "TWEETDOCK_MASTODON", f"names {host} more than once; one address of it is enough"
+            )
         for server, host in zip(self.mastodon, hosts, strict=True):
             if host in self.mastodon_tokens and not _hides_tokens(server):
-                yield (
-                    f"TWEETDOCK_MASTODON_TOKENS: no token is sent to {server}, as without https "
-                    "anybody could read it"
+                yield Problem(
+                    "TWEETDOCK_MASTODON_TOKENS",
+                    f"no token is sent to {server}, as without https anybody could read it",
                 )
 
 
@@ -208,19 +220,20 @@ def is_only_replay(sources: tuple[str, ...]) -> bool:
     return bool(sources) and all(source.startswith(REPLAY) for source in sources)
 
 
-def source_problems(sources: tuple[str, ...]) -> Iterator[str]:
+def source_problems(sources: tuple[str, ...]) -> Iterator[Problem]:
     """Which sources do not exist, or do not go together."""
+    known = f"a comma list of {', '.join(AVAILABLE_SOURCES)}"
     if not sources:
-        yield "TWEETDOCK_SOURCES: no source is named; a comma list of " + ", ".join(
-            AVAILABLE_SOURCES
-        )
+        yield Problem("TWEETDOCK_SOURCES", f"no source is named; {known}")
     for source in sources:
         if source == REPLAY:
-            yield f"TWEETDOCK_SOURCES={source}: the file to play is missing: {REPLAY}FILE"
+            yield Problem("TWEETDOCK_SOURCES", f"the file to play is missing: {REPLAY}FILE", source)
         elif source not in AVAILABLE_SOURCES and not source.startswith(REPLAY):
-            yield f"TWEETDOCK_SOURCES={source}: a comma list of " + ", ".join(AVAILABLE_SOURCES)
+            yield Problem("TWEETDOCK_SOURCES", known, source)
     if "demo" in sources and len(sources) > 1:
-        yield "TWEETDOCK_SOURCES: made-up posts cannot be mixed with real ones; demo stands alone"
+        yield Problem(
+            "TWEETDOCK_SOURCES", "made-up posts cannot be mixed with real ones; demo stands alone"
+        )
 
 
 def called(sources: tuple[str, ...]) -> dict[str, str]:

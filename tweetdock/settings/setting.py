@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from tweetdock.core.errors import Problem
 from tweetdock.settings.parse import may_be_secret
 
 
@@ -25,7 +26,7 @@ class Setting:
         """Its flag on the command line; a secret has none that should be used."""
         return "--" + self.name.removeprefix("TWEETDOCK_").lower().replace("_", "-")
 
-    def read(self, env: Mapping[str, str], problems: list[str]) -> Any:
+    def read(self, env: Mapping[str, str], problems: list[Problem]) -> Any:
         """Its value in `env`; a wrong value adds a problem, and the default is used."""
         value = env.get(self.name, "").strip()
         # `docker run --env-file` hands quotes on as they stand; a shell and .env take them off.
@@ -34,8 +35,8 @@ class Setting:
         try:
             return self.parse(value or self.default)
         except ValueError as error:
-            shown = "" if self.secret else f"={_masked(value)}"
-            problems.append(f"{self.name}{shown}: {error}")
+            shown = "" if self.secret else _masked(value)
+            problems.append(Problem(self.name, str(error), shown))
             with suppress(ValueError):  # a default may be wrong too: a '~' without home folder
                 return self.parse(self.default)
             return None
