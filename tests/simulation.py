@@ -3,22 +3,22 @@
 import threading
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from listening import Cursors, Listening
 from standins import in_memory
 from standins.x_api import XApi
 from standins.x_posts import milliseconds
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
-from tweetdock.core.gauge import Bookmark, Gauge, Saved
 from tweetdock.core.post import Batch, Trouble
-from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.x_query import build_query
 from tweetdock.sources.http import WHOLE_SECONDS
-from tweetdock.sources.polling import Poller
+from tweetdock.sources.polling import Poller, Source
+from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.search import XSearch
 
@@ -40,7 +40,7 @@ class Time:
         return round(self.seconds * 1000)
 
 
-class Simulation:
+class Simulation(Listening):
     """One X source, polled, and the gauge that it fills.
 
     by_wire: every exchange takes a socket, not only those in which that is what goes wrong.
@@ -56,62 +56,56 @@ class Simulation:
         answer_seconds: float = 0.0,
         credentials: Credentials | None = None,
         by_wire: bool = False,
+        budget: Budget | None = None,
+        look_back_seconds: float | None = None,
         **env: str,
     ) -> None:
-        self.api, self.time = api, time
+        self.api, self.time, self.budget = api, time, budget
 
         def takes() -> None:
             time.seconds += answer_seconds / 2
 
         api.takes = takes
-        self._settings = Settings.from_env(
+        settings = Settings.from_env(
             {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": TOKEN, **env}
         )
-        self._by_wire = by_wire
-        self._machine_is_off_by = machine_is_off_by
-        self._whole_seconds = whole_seconds
-        self._credentials = credentials or Credentials(bearer_token=TOKEN)
-        self.window_ms = round(self._settings.window_seconds * 1000)
+        self.window_ms = round(settings.window_seconds * 1000)
         self._truth = Truth(api)
-        self.words: list[Batch | Trouble] = []
+        self._stopping = threading.Event()
         self.waits: list[float] = []
-        self.archived: list[str] = []  # versions of posts, as they would stand in an archive
-        self.saves: Callable[[], bool] = lambda: False  # asked after each word
-        self._saved = Saved(salt=b""), Bookmark()
-        self.restart()
+        self.saves: Callable[[], bool] = lambda: False  # asked after each message
 
-    def restart(self) -> None:
-        """End as by a kill, and begin with what was saved last."""
-        saved, bookmark = self._saved
-        self.source = self._make_source(bookmark)
-        if not self._by_wire:
-            in_memory.mount(self.source._client._session, self.api.url, self.api.answer)
-        self.gauge = Gauge(self._settings.gauge, [self.source.feed], self.time.ms, saved)
-        self.gauge.recall_archived("x", self.archived, self.time.ms)
+        def make(clock: Clock, cursor: Cursors) -> list[Source]:
+            source = XSearch(
+                build_query(settings.hashtags),
+                credentials or Credentials(bearer_token=TOKEN),
+                clock=clock,
+                api_url=api.url,
+                window_seconds=settings.window_seconds,
+                poll_seconds=settings.poll_seconds,
+                look_back_seconds=look_back_seconds or settings.x.look_back_seconds,
+                whole_seconds=whole_seconds,
+                keeps_raw=True,
+                cursor=cursor("x"),
+                budget=self.budget,
+            )
+            if not by_wire:
+                in_memory.mount(source._client._session, api.url, api.answer)
+            return [source]
 
-    def _make_source(self, bookmark: Bookmark) -> XSearch:
-        time, settings = self.time, self._settings
-        return XSearch(
-            build_query(settings.hashtags),
-            self._credentials,
-            clock=Clock(wall=lambda: time() + self._machine_is_off_by, monotonic=time),
-            api_url=self.api.url,
-            window_seconds=settings.window_seconds,
-            poll_seconds=settings.poll_seconds,
-            look_back_seconds=settings.x.look_back_seconds,
-            whole_seconds=self._whole_seconds,
-            keeps_raw=True,
-            bookmark=bookmark,
+        super().__init__(
+            settings.gauge, time, make, off_by=machine_is_off_by, stepped=self._stop_polling
         )
 
-    def _save(self, cursor: str) -> None:
-        seen = self.gauge.seen
-        saved = Saved(salt=b"", marks=list(self.gauge.marks()), seen=seen)
-        self._saved = saved, Bookmark(cursor, seen["x"].spans)
+    @property
+    def source(self) -> XSearch:
+        """The source that is polled."""
+        (source,) = self.sources
+        assert isinstance(source, XSearch)
+        return source
 
     def run(self, until: float, after_poll: Callable[[], Any] = lambda: None) -> None:
         """Poll until the time is `until`; `after_poll` is called after each."""
-        stopping = threading.Event()
 
         def wait(seconds: float) -> None:
             after_poll()
@@ -119,22 +113,23 @@ class Simulation:
             # A poll takes some time, too: none would let a retry without pause go unseen.
             self.time.seconds += max(seconds, 0.01)
             if self.time.seconds >= until:
-                stopping.set()
+                self._stop_polling()
 
-        Poller(self.source, self._deliver, stopping, wait).run()
+        while True:
+            self._stopping = threading.Event()
+            Poller(self.source, self, self._stopping, wait).run()
+            if self.time.seconds >= until:
+                return
 
     def poll(self) -> None:
         """Poll once."""
         self.run(self.time.seconds)
 
-    def read(self) -> Reading:
-        """The reading now."""
-        return self.gauge.read(self.time.ms)
-
-    @property
-    def troubles(self) -> list[str]:
-        """What the source said of its troubles."""
-        return [word.detail for word in self.words if isinstance(word, Trouble)]
+    def deliver(self, message: Batch | Trouble) -> None:
+        """Count a message, and save now and then."""
+        super().deliver(message)
+        if isinstance(message, Batch) and self.saves():
+            self.save()
 
     def assert_honest(self) -> None:
         """No count is above the truth, and an exact one is the truth up to the usual lag.
@@ -143,7 +138,7 @@ class Simulation:
         """
         assert len(self.archived) == len(set(self.archived))
         reading = self.read()
-        since = self.time.ms - self.window_ms
+        since = reading.at_ms - self.window_ms  # by a clock as near as a Date header lets it
         most = self._truth.count(since, self.time.ms)
         assert reading.posts <= most[0]
         assert reading.authors <= most[1]
@@ -156,18 +151,11 @@ class Simulation:
 
     def assert_true(self, but_for: str = "") -> None:
         """The counts are the truth of this moment, and said to be; `but_for` excuses the latter."""
-        reading = self.read()
-        if but_for and but_for in reading.sources["x"].detail:
-            reading = replace(reading, grade=Grade.EXACT)
-        truth = self._truth.count(self.time.ms - self.window_ms, self.time.ms)
-        assert (reading.posts, reading.authors, reading.grade) == (*truth, Grade.EXACT)
+        truth = self._truth.count(self.clock.now_ms() - self.window_ms, self.time.ms)
+        self.assert_exact(truth, but_for)
 
-    def _deliver(self, word: Batch | Trouble) -> None:
-        self.words.append(word)
-        fresh = self.gauge.deliver(word, self.time.ms)
-        self.archived += [raw.version for raw in fresh.raw]
-        if isinstance(word, Batch) and self.saves():
-            self._save(word.cursor)
+    def _stop_polling(self) -> None:
+        self._stopping.set()
 
 
 class Truth:

@@ -10,12 +10,8 @@ from standins.x_posts import Post, make_post, snowflake
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
-from tweetdock.core.gauge import Bookmark
-from tweetdock.core.post import Batch
-from tweetdock.settings.x_query import build_query
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials, XClient
-from tweetdock.sources.x.search import XSearch
 
 DAY_MS = 86_400_000
 HOUR = 3600.0
@@ -51,24 +47,8 @@ class Spender(Simulation):
     def __init__(
         self, api: XApi, time: Time, daily_usd: float | None, *, share: float = 0.1, **said: Any
     ) -> None:
-        self.budget = Budget(PRICE, daily_usd, counting_share=share)
-        super().__init__(api, time, **said)
-
-    def _make_source(self, bookmark: Bookmark) -> XSearch:
-        time, chosen = self.time, self._settings
-        return XSearch(
-            build_query(chosen.hashtags),
-            self._credentials,
-            clock=Clock(wall=lambda: time() + self._machine_is_off_by, monotonic=time),
-            api_url=self.api.url,
-            window_seconds=chosen.window_seconds,
-            poll_seconds=chosen.poll_seconds,
-            look_back_seconds=120.0,
-            whole_seconds=self._whole_seconds,
-            keeps_raw=True,
-            bookmark=bookmark,
-            budget=self.budget,
-        )
+        budget = Budget(PRICE, daily_usd, counting_share=share)
+        super().__init__(api, time, budget=budget, look_back_seconds=120.0, **said)
 
     def assert_honest(self) -> None:
         """A number that was counted is of the past, and may be above the truth of now."""
@@ -80,9 +60,4 @@ class Spender(Simulation):
         assert reading.sources["x"].detail
         if reading.grade is Grade.EXACT:  # but for the usual lag, still
             until_ms = self.time.ms - self.source.feed.lag_ms
-            assert reading.posts >= self._truth.count(self.time.ms - self.window_ms, until_ms)[0]
-
-    @property
-    def batches(self) -> list[Batch]:
-        """What the source delivered."""
-        return [word for word in self.words if isinstance(word, Batch)]
+            assert reading.posts >= self._truth.count(reading.at_ms - self.window_ms, until_ms)[0]

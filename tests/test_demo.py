@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from profiles import is_thorough
 
 from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Post, Span
 from tweetdock.sources.demo import Demo, last_burst, posts_in
 
@@ -102,9 +103,9 @@ def test_the_source_brings_the_past_window_at_once_and_then_what_is_new() -> Non
     now = [MIDNIGHT / 1000]
     clock = Clock(wall=lambda: now[0], monotonic=lambda: now[0])
     demo = Demo(clock=clock, window_seconds=3600, poll_seconds=5, seed=3)
-    (past,) = demo.poll()
+    (past,) = demo.poll(Spans())
     now[0] += 60
-    (fresh,) = demo.poll()
+    (fresh,) = demo.poll(Spans([past.covers]))
     assert past.covers == Span(MIDNIGHT - HOUR, MIDNIGHT)
     assert fresh.covers == Span(MIDNIGHT, MIDNIGHT + MINUTE)
     whole = Span(MIDNIGHT - HOUR, MIDNIGHT + MINUTE)

@@ -153,17 +153,6 @@ def test_a_silent_source_beside_one_that_speaks_is_partial_and_the_needles_go_on
     assert reading.dials["tweets"].position == 0.5
 
 
-def test_a_corrected_clock_is_no_silence() -> None:
-    history = History()
-    hours = 10 * WINDOW
-    history.now += hours
-    history.gauge.shift(hours, history.now)
-    assert history.read().grade is Grade.FILLING
-    history.heard["x"] += hours
-    history.say("x", post(1, at=history.now - 1))
-    assert (history.read().grade, history.read().posts) == (Grade.EXACT, 1)
-
-
 def test_a_removed_post_counts_no_more_in_the_whole_and_in_its_source() -> None:
     history = History(LAGS)
     history.say("x", post(1), post(2, author=2))

@@ -17,8 +17,8 @@ from tweetdock.sources.mastodon.posts import StatusPage, parse_page
 from tweetdock.sources.mastodon.timeline import (
     SETTLE_MS,
     PagedSpan,
+    Stretch,
     TimelinePlan,
-    common,
 )
 
 NOW_MS = 1_790_000_000_000
@@ -33,7 +33,7 @@ class Server:
         self.dice = random.Random(seed)
         self.index = Index(ids, seed)
         self.now_ms = NOW_MS
-        self.plan = TimelinePlan(WINDOW_MS, seen)
+        self.plan = TimelinePlan(WINDOW_MS, 1)
         self.known = Spans(seen)
         self.read: set[str] = set()
         self.requests = 0
@@ -47,25 +47,26 @@ class Server:
 
     def poll(self, breaks_after: int | None = None) -> bool:
         """One turn, which may break off after some pages; whether it came to its end."""
-        self.plan.begin(self.now_ms)
+        self.known.forget_before(self.now_ms - WINDOW_MS)
+        self.plan.begin(self.known, self.now_ms)
         pages = 0
-        while reading := self.plan.next():
-            while not reading.is_done:
+        while stretch := self.plan.next():
+            while not stretch.is_done:
                 if breaks_after is not None and pages >= breaks_after:
                     return False
                 pages += 1
-                self.take(reading)
+                self.take(stretch)
         return True
 
-    def take(self, reading: PagedSpan) -> None:
+    def take(self, stretch: Stretch) -> None:
         self.requests += 1
         served_ms = self.now_ms
-        found = self.index.find(["x"], {**reading.bounds, "limit": "40"}, served_ms)
+        (part,) = stretch.parts
+        found = self.index.find(["x"], {**part.bounds, "limit": "40"}, served_ms)
         body = json.dumps([as_status(entry) for entry in found]).encode()
         page = parse_page(body, served_ms, "a.example")
-        span = reading.add_page(page, served_ms)
-        self.plan.learn(reading, page)
-        self.plan.record(reading, span)
+        span = part.add_page(page, served_ms)
+        self.plan.record(stretch, part, page, stretch.read(0, span))
         self.read |= {status.post.key.removeprefix("mastodon:") for status in page.statuses}
         if span.until_ms > span.since_ms:
             assert span.until_ms <= served_ms - SETTLE_MS
@@ -233,31 +234,31 @@ def test_ids_that_stop_telling_the_time_end_the_way_forward() -> None:
     server = Server("snowflakes", 1)
     server.add(NOW_MS - 10_000)
     server.poll()
-    reading = server.plan
-    reading.begin(server.now_ms + 5_000)
-    forward = reading.next()
-    assert forward
+    plan = server.plan
+    plan.begin(server.known, server.now_ms + 5_000)
+    stretch = plan.next()
+    assert stretch
+    (forward,) = stretch.parts
     assert forward.is_forward
-    span = forward.add_page(page(status(NOW_MS, 1, "A1"), status(NOW_MS, 2, "A2")), NOW_MS)
-    assert span.since_ms == span.until_ms
-    reading.record(forward, span)
-    backward = reading.next()
-    assert backward
+    odd = page(status(NOW_MS, 1, "A1"), status(NOW_MS, 2, "A2"))
+    complete = stretch.read(0, forward.add_page(odd, NOW_MS))
+    assert complete is None
+    plan.record(stretch, forward, odd, complete)
+    plan.begin(server.known, server.now_ms + 5_000)
+    stretch = plan.next()
+    assert stretch
+    (backward,) = stretch.parts
     assert not backward.is_forward
     assert backward.bounds == {}
 
 
-SPAN = st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda t: Span(*sorted(t)))
-
-
-@given(SPAN, st.lists(SPAN), st.lists(SPAN))
-def test_common_ground_is_what_all_have_read(
-    span: Span, first: list[Span], second: list[Span]
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50)), max_size=20))
+def test_of_several_groups_a_stretch_is_complete_as_far_as_all_have_read_it(
+    reads: list[tuple[int, int]],
 ) -> None:
-    def points(spans: Any) -> set[int]:
-        return {point for since, until in spans for point in range(since + 1, until + 1)}
-
-    assert points(Spans(first).overlap(span)) == points([span]) & points(first)
-    plans = [TimelinePlan(WINDOW_MS, spans) for spans in (first, second)]
-    found = common(span, plans)
-    assert points(found) == points([span]) & points(first) & points(second)
+    stretch = Stretch([PagedSpan(0, 50, forward=True) for _ in range(3)])
+    reached = [0, 0, 0]
+    for number, until in reads:
+        reached[number] = max(reached[number], until)
+        complete = stretch.read(number, Span(0, reached[number]))
+        assert (complete.until_ms if complete else 0) == min(reached)

@@ -14,8 +14,8 @@ from standins.mastodon_index import Note
 from standins.mastodon_simulation import MastodonSimulation, end, fill
 
 from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
-from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Post, Trouble
 from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.client import Instance, streaming_base
@@ -49,11 +49,10 @@ def make_stream(server: Mastodon, time: Time, silence_seconds: float = 10.0) -> 
         ["dockercon"],
         servers=[server.url],
         tokens={server.host: server.token},
-        make_clock=lambda: Clock(time, time),
+        clock=Clock(time, time),
         window_seconds=3600,
         poll_seconds=5,
         keeps_raw=True,
-        bookmark_of=lambda name: Bookmark(),
         silence_seconds=silence_seconds,
     )
     return stream
@@ -61,7 +60,7 @@ def make_stream(server: Mastodon, time: Time, silence_seconds: float = 10.0) -> 
 
 def hear(stream: Source) -> Batch:
     while True:  # a piece may complete nothing
-        for batch in stream.poll():
+        for batch in stream.poll(Spans()):
             return batch
 
 
@@ -84,7 +83,7 @@ def test_a_streamed_post_counts_at_once(simulation: MastodonSimulation) -> None:
     simulation.fediverse.post(2, "another")
     simulation.tick()
     assert simulation.read().posts == 1
-    assert [word.channel for word in simulation.words[-1:]] == ["#dockercon"]
+    assert [word.channel for word in simulation.messages[-1:]] == ["#dockercon"]
     simulation.run(70)
     simulation.assert_true()
 
@@ -161,7 +160,7 @@ def test_a_deletion_may_overtake_its_post(server: Mastodon, time: Time) -> None:
         return answer
 
     server.fail(Fault(change=keep))
-    list(map(simulation._deliver, simulation.sources[0].poll()))
+    list(map(simulation.deliver, simulation.sources[0].poll(Spans())))
     assert len(page) == 1
     assert simulation.read().posts == 0
     simulation.close()
@@ -379,7 +378,7 @@ def test_a_trouble_of_the_stream_does_not_hide_that_the_timeline_is_whole(
     server.cut_streams_after = 0
     server.end_streams()
     simulation.run(5 * MINUTE, simulation.assert_honest)
-    channels = {word.channel for word in simulation.words if isinstance(word, Trouble)}
+    channels = {word.channel for word in simulation.messages if isinstance(word, Trouble)}
     assert channels == {"#dockercon"}
     simulation.assert_true()
 
@@ -487,7 +486,7 @@ def test_a_streamed_status_is_archived_as_the_timeline_s(
     simulation.fediverse.post(1, "dockercon")
     simulation.tick()
     simulation.run(70)
-    words = [word for word in simulation.words if isinstance(word, Batch)]
+    words = [word for word in simulation.messages if isinstance(word, Batch)]
     raws = {raw for word in words for raw in word.raw}
     assert len(raws) == 1
     assert json.loads(raws.pop().text)["reblog"] is None

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from listening import Unseeing
 
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Trouble
 from tweetdock.retry import backoff
@@ -27,18 +29,15 @@ class Scripted:
         self._answers = iter(answers)
         self._pause = Pause(0.0)
 
-    def poll(self) -> Iterator[Batch]:
+    def poll(self, _: Spans) -> Iterator[Batch]:
         yield Batch(source=self.feed.source)
         answer = next(self._answers)
         if isinstance(answer, Exception):
             raise answer
         self._pause = answer
 
-    def pause(self) -> Pause:
+    def pause(self, _: Spans) -> Pause:
         return self._pause
-
-    def server_ms(self) -> int | None:
-        return 1_790_000_000_000
 
     def cut(self) -> None:
         pass
@@ -55,7 +54,7 @@ def play(*answers: Answer) -> tuple[list[Batch | Trouble], list[float]]:
         if len(waits) == len(answers):
             stopping.set()
 
-    Poller(Scripted(*answers), told.append, stopping, wait).run()
+    Poller(Scripted(*answers), Unseeing(told.append), stopping, wait).run()
     return told, waits
 
 
@@ -91,7 +90,7 @@ def test_the_servers_own_word_wins() -> None:
 
 
 def test_what_came_before_a_failure_is_delivered() -> None:
-    told, _ = play(SourceError("down", kind=Kind.ACCOUNT))
+    told, _ = play(SourceError("down", kind=Kind.ACCOUNT, server_ms=1_790_000_000_000))
     assert [type(word) for word in told] == [Batch, Trouble]
     assert isinstance(told[1], Trouble)
     assert told[1].needs_owner
@@ -118,7 +117,7 @@ def test_an_exchange_that_was_cut_to_stop_is_no_trouble() -> None:
         stopping.set()
         told.append(word)
 
-    Poller(Scripted(SourceError("cut")), deliver, stopping).run()
+    Poller(Scripted(SourceError("cut")), Unseeing(deliver), stopping).run()
     assert [type(word) for word in told] == [Batch]
 
 

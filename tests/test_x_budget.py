@@ -455,7 +455,7 @@ def test_a_clock_that_slept_finds_the_new_day_by_itself(api: XApi, time: Time) -
     spender.poll()
     assert spender.troubles
     time.seconds += 10 * HOUR
-    spender.source._clock.correct(time.ms - round(10 * HOUR * 1000))  # its hours stood still
+    spender.clock.set(time.ms - round(10 * HOUR * 1000))  # its hours stood still
     spender.run(time.seconds + 16 * 60, lambda: None)
     assert api.bill("2026-09-23").posts > 0
 
@@ -466,8 +466,7 @@ LOSSES = [faults.cut(400), faults.cut(3), faults.reset()]
 def test_lost_answers_are_paid_and_asked_for_in_small_pages(api: XApi, time: Time) -> None:
     api.add(*posts_from(time.seconds - HOUR, HOUR - 60, 150))
     spender = Spender(api, time, 1.0, share=0.0)
-    spender.source._client.ask_time("#dockercon")
-    api.fail(*[faults.cut(400)] * 3)
+    api.fail(faults.Changed(lambda payload: payload), *[faults.cut(400)] * 3)
     spender.run(time.seconds + 10)
     sizes = [request.params["max_results"] for request in api.requests[1:]]
     assert sizes[:5] == ["10", "10", "10", "10", "100"]

@@ -15,163 +15,162 @@ from standins.x_posts import make_post, milliseconds
 from x_streaming import Streaming
 
 from tweetdock.core.coverage import Spans
-from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
-from tweetdock.sources.x.plan import DueSearch, Gaps, ReadSpans
+from tweetdock.sources.x.plan import FillPlan, Sweep
 
 HOUR = 3_600_000
 NOW_MS = 1_790_000_000_000
 LOOK_BACK_MS = 120_000
 
 
-def make_gaps(**options: object) -> Gaps:
-    given_ = {"queries": 1, "window_ms": HOUR, "look_back_ms": LOOK_BACK_MS, **options}
-    return Gaps(**given_)  # type: ignore[arg-type]
+class Fill:
+    """What is to be searched, and a book of what was seen as the gauge keeps it."""
 
+    def __init__(self, *seen: Span, window_ms: int = HOUR) -> None:
+        self.plan = FillPlan(window_ms=window_ms, look_back_ms=LOOK_BACK_MS)
+        self.seen = Spans(seen)
+        self._window_ms = window_ms
 
-def span_of(work: DueSearch | None) -> Span | None:
-    return Span(work.request.since_ms, work.request.until_ms or 0) if work else None
+    def next(self, now_ms: int) -> Span | None:
+        return self.plan.next(self.seen, now_ms)
 
+    def read(self, span: Span, now_ms: int) -> None:
+        self.plan.read(span, now_ms)
+        self.seen.add(span)
+        self.seen.forget_before(now_ms - self._window_ms)
 
-def read_all(gaps: Gaps, now_ms: int) -> list[Span]:
-    """Do all the work that there is now."""
-    found = []
-    while work := gaps.next(now_ms):
-        span = span_of(work)
-        assert span
-        found.append(span)
-        gaps.read(work.query, span, now_ms)
-        assert len(found) < 100
-    return found
+    def read_all(self, now_ms: int) -> list[Span]:
+        """Do all the work that there is now."""
+        found: list[Span] = []
+        while span := self.next(now_ms):
+            found.append(span)
+            self.read(span, now_ms)
+            assert len(found) < 100
+        return found
 
 
 def test_at_the_start_the_window_is_asked_for_at_once() -> None:
-    gaps = make_gaps()
-    assert read_all(gaps, NOW_MS) == [Span(NOW_MS - HOUR - 1, NOW_MS - 30_000)]
-    gaps = make_gaps()
-    gaps.stream_begins(NOW_MS + 5_000)
-    assert read_all(gaps, NOW_MS) == [Span(NOW_MS - HOUR - 1, NOW_MS - 30_000)]
+    assert Fill().read_all(NOW_MS) == [Span(NOW_MS - HOUR, NOW_MS - 30_000)]
+    fill = Fill()
+    fill.plan.stream_begins(NOW_MS + 5_000)
+    assert fill.read_all(NOW_MS) == [Span(NOW_MS - HOUR, NOW_MS - 30_000)]
 
 
 def test_the_rest_up_to_the_stream_is_asked_for_when_the_index_has_it() -> None:
-    gaps = make_gaps()
-    gaps.stream_begins(NOW_MS + 5_000)
-    read_all(gaps, NOW_MS)
-    assert gaps.next(NOW_MS + 34_999) is None
-    assert read_all(gaps, NOW_MS + 35_000) == [Span(NOW_MS - 30_001, NOW_MS + 5_000)]
+    fill = Fill()
+    fill.plan.stream_begins(NOW_MS + 5_000)
+    fill.read_all(NOW_MS)
+    assert fill.next(NOW_MS + 34_999) is None
+    assert fill.read_all(NOW_MS + 35_000) == [Span(NOW_MS - 30_000, NOW_MS + 5_000)]
 
 
 def test_what_was_read_soon_is_read_once_more_and_then_never() -> None:
-    gaps = make_gaps()
-    gaps.stream_begins(NOW_MS)
-    found = [s for now in range(NOW_MS, NOW_MS + HOUR, 1000) for s in read_all(gaps, now)]
+    fill = Fill()
+    fill.plan.stream_begins(NOW_MS)
+    found = []
+    for now_ms in range(NOW_MS, NOW_MS + HOUR, 1000):
+        fill.seen.add(Span(NOW_MS, now_ms))  # by the stream
+        found += fill.read_all(now_ms)
     assert found == [
-        Span(NOW_MS - HOUR - 1, NOW_MS - 30_000),
-        Span(NOW_MS - 30_001, NOW_MS),
-        Span(NOW_MS - LOOK_BACK_MS - 1, NOW_MS - 60_000),
-        Span(NOW_MS - 60_001, NOW_MS),
+        Span(NOW_MS - HOUR, NOW_MS - 30_000),
+        Span(NOW_MS - 30_000, NOW_MS),
+        Span(NOW_MS - LOOK_BACK_MS, NOW_MS - 60_000),
+        Span(NOW_MS - 60_000, NOW_MS),
     ]
 
 
 def test_a_gap_of_the_stream_is_asked_for_from_a_minute_before_its_end() -> None:
-    gaps = make_gaps(seen=[Span(NOW_MS - HOUR, NOW_MS + 60_000)])
-    gaps.stream_begins(NOW_MS)
-    gaps.line_came(NOW_MS + 600_000)
-    gaps.stream_ends()
-    gaps.stream_begins(NOW_MS + 599_000)
-    assert gaps.next(NOW_MS + 628_999) is None
-    assert span_of(gaps.next(NOW_MS + 629_000)) == Span(NOW_MS + 539_999, NOW_MS + 599_000)
+    fill = Fill()
+    assert fill.next(NOW_MS)
+    fill.seen.add(Span(NOW_MS - HOUR, NOW_MS))
+    fill.plan.stream_begins(NOW_MS)
+    fill.plan.line_came(NOW_MS + 600_000)
+    fill.seen.add(Span(NOW_MS, NOW_MS + 580_000))
+    fill.plan.stream_ends()
+    fill.plan.stream_begins(NOW_MS + 595_000)
+    assert fill.next(NOW_MS + 624_999) is None
+    assert fill.next(NOW_MS + 625_000) == Span(NOW_MS + 540_000, NOW_MS + 595_000)
 
 
 def test_while_there_is_no_stream_a_minute_is_asked_for_at_a_time() -> None:
-    gaps = make_gaps()
-    read_all(gaps, NOW_MS)
+    fill = Fill()
+    fill.read_all(NOW_MS)
     moments = [
         (now - NOW_MS) // 1000
         for now in range(NOW_MS, NOW_MS + 300_000, 1000)
-        if read_all(gaps, now)
+        if fill.read_all(now)
     ]
     assert moments == [60, 120, 180, 240]
 
 
 def test_the_newest_gap_is_asked_for_first() -> None:
-    seen = [
+    fill = Fill(
         Span(NOW_MS - 3_000_000, NOW_MS - 2_000_000),
         Span(NOW_MS - 1_000_000, NOW_MS - 500_000),
-        Span(NOW_MS - 400_000, NOW_MS + 30_000),
-    ]
-    gaps = make_gaps(seen=seen)
-    assert [span.until_ms for span in read_all(gaps, NOW_MS)] == [
-        *(NOW_MS - 400_000, NOW_MS - 1_000_000, NOW_MS - 3_000_000)
-    ]
-
-
-def test_a_corrected_clock_lets_the_stream_begin_anew() -> None:
-    gaps = make_gaps(seen=[Span(NOW_MS - HOUR, NOW_MS + 60_000)])
-    gaps.stream_begins(NOW_MS)
-    gaps.clock_moved(NOW_MS + HOUR)
-    assert gaps.live_ms == NOW_MS + HOUR
-    assert span_of(gaps.next(NOW_MS + HOUR + 30_000)) == Span(NOW_MS + 29_999, NOW_MS + HOUR)
+        Span(NOW_MS - 400_000, NOW_MS - 20_000),
+    )
+    ends = [span.until_ms for span in fill.read_all(NOW_MS)]
+    assert ends == [NOW_MS - offset for offset in (400_000, 1_000_000, 3_000_000)]
 
 
 @given(
     st.integers(1, 4),
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 30))),
+    st.lists(st.integers(1, 100), max_size=40),
 )
 def test_a_stretch_is_complete_when_every_query_was_read_for_it(
-    queries: int, reads: list[tuple[int, int, int]]
+    queries: int, pages: list[int]
 ) -> None:
-    known = ReadSpans(queries)
-    done: list[set[int]] = [set() for _ in range(queries)]
-    for query, since, length in reads:
-        complete = known.add(query % queries, Span(since, since + length))
-        done[query % queries].update(range(since, since + length))
-        both = set.intersection(*done)
-        whole = {ms for span in known.whole for ms in range(*span)}
-        assert whole == both
-        assert all(set(range(*span)) <= both for span in complete)
-        for gap in known.whole.gaps(Span(0, 90)):
-            found = known.missing(gap)
-            assert found
-            assert done[found[0]].isdisjoint(range(*found[1]))
+    whole = Span(NOW_MS, NOW_MS + 300)
+    sweep = Sweep(whole, queries)
+    done = [Spans() for _ in range(queries)]
+    for length in pages:
+        if (found := sweep.next(0)) is None:
+            break
+        query, request = found
+        assert request.until_ms is not None
+        page = Span(max(NOW_MS, request.until_ms - length), request.until_ms)
+        done[query].add(page)
+        complete = sweep.read(query, page, NOW_MS)
+        for own in done:
+            assert own.gaps(complete) == []
+    assert (sweep.next(0) is None) == all(own.gaps(whole) == [] for own in done)
 
 
 class Model:
-    """Seconds brought by a stream that comes and goes, and how often each query was read."""
+    """Seconds brought by a stream that comes and goes, and how often others were searched."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
-        self.gaps = make_gaps(queries=2, window_ms=600_000)
+        self.fill = Fill(window_ms=600_000)
         self.now_ms = NOW_MS
         self.live_ms: int | None = None
         self.streamed: set[int] = set()
-        self.reads: list[Counter[int]] = [Counter(), Counter()]
+        self.reads: Counter[int] = Counter()
 
     def step(self) -> None:
         """Let a second pass."""
         self.now_ms += 1000
         if self.live_ms is None and self.dice.random() < 0.03:
             self.live_ms = self.now_ms
-            self.gaps.stream_begins(self.now_ms)
+            self.fill.plan.stream_begins(self.now_ms)
         elif self.live_ms is not None and self.dice.random() < 0.01:
-            self.gaps.stream_ends()
+            self.fill.plan.stream_ends()
             self.live_ms = None
         elif self.live_ms is not None:
-            self.gaps.line_came(self.now_ms)
+            self.fill.plan.line_came(self.now_ms)
+            self.fill.seen.add(Span(self.live_ms, self.now_ms - 20_000))
             self.streamed.add(self.now_ms // 1000)
         for _ in range(5):
-            work = self.gaps.next(self.now_ms) if self.dice.random() < 0.9 else None
-            if work:
-                self._search(work)
+            span = self.fill.next(self.now_ms) if self.dice.random() < 0.9 else None
+            if span:
+                self._search(span)
 
-    def _search(self, work: DueSearch) -> None:
-        span = span_of(work)
-        assert span
+    def _search(self, span: Span) -> None:
         assert span.until_ms <= self.now_ms - 30_000
         if self.dice.random() < 0.3:  # its later pages do not come
             span = Span((span.since_ms + span.until_ms) // 2, span.until_ms)
-        self.gaps.read(work.query, span, self.now_ms)
-        self.reads[work.query].update(range(span.since_ms // 1000 + 1, span.until_ms // 1000 + 1))
+        self.fill.read(span, self.now_ms)
+        self.reads.update(range(span.since_ms // 1000 + 1, span.until_ms // 1000 + 1))
 
 
 @settings(max_examples=examples(20))
@@ -180,12 +179,11 @@ def test_whatever_the_stream_does_all_is_asked_for_and_little_twice(seed: int) -
     model = Model(seed)
     for _ in range(1800):
         model.step()
-    for own in model.reads:
-        assert max(own.values()) <= 4  # two, and what lies on seams
-        assert sum(n > 2 for n in own.values()) <= len(own) // 8
+    assert max(model.reads.values()) <= 4  # two, and what lies on seams
+    assert sum(n > 2 for n in model.reads.values()) <= len(model.reads) // 8
     first = model.now_ms // 1000 - 590
     for second in range(first, (model.live_ms or model.now_ms) // 1000 - 120):
-        assert second in model.streamed or all(second in own for own in model.reads)
+        assert second in model.streamed or second in model.reads
 
 
 # With X's search behind it.
@@ -228,7 +226,7 @@ def test_what_was_young_when_a_long_search_began_is_read_once_more(time: Time) -
             time.seconds += 150 if api.requests else 0
 
         api.takes = pass_by
-        *_, last = streaming.fill.poll()
+        *_, last = streaming.fill.poll(streaming.seen("x-stream"))
         api.takes = lambda: None
         assert time.ms > begun_ms + 2 * LOOK_BACK_MS
         assert json.loads(last.cursor)["unsettled"][-1][0] <= begun_ms - LOOK_BACK_MS
@@ -272,7 +270,7 @@ def test_search_alone_carries_the_hour_when_the_stream_is_refused_for_good(time:
                 api.add(make_post(time.ms, time.ms % 97))
 
             streaming.run(900, happen)
-            assert {channel for channel, _ in streaming.troubles} == {"stream"}
+            assert {channel for channel, _ in streaming.told} == {"stream"}
             assert len(api.stream.connects) <= 6
             # A minute is asked for at a time, and once more: two requests a minute.
             assert len(api.requests) <= 4 + 35
@@ -304,7 +302,7 @@ def test_the_rate_limit_is_lived_with_and_admitted(time: Time) -> None:
         streaming.run(4500, streaming.assert_honest, every=60)
         assert {request.status for request in api.requests} == {200}
         streaming.assert_true()
-        assert any("rate limit is used up" in sentence for _, sentence in streaming.troubles)
+        assert any("rate limit is used up" in sentence for _, sentence in streaming.told)
 
 
 def test_a_restart_reads_only_what_was_missed(time: Time) -> None:
@@ -340,9 +338,10 @@ def test_a_restart_reads_only_what_was_missed(time: Time) -> None:
 )
 def test_a_damaged_cursor_costs_requests_and_no_truth(time: Time, cursor: str) -> None:
     with XApi(hour_of(90), now=time, bearer=TOKEN) as api, Streaming(api, time) as streaming:
-        streaming.restart(Bookmark(cursor, (Span(time.ms - 100_000, time.ms - 90_000),)))
+        streaming.cursors["x-stream"] = cursor
+        streaming.restart()
         streaming.run(200)
-        assert Spans(streaming.seen).gaps(Span(time.ms - 3_600_000, time.ms - 50_000)) == []
+        assert streaming.seen("x-stream").gaps(Span(time.ms - 3_600_000, time.ms - 50_000)) == []
 
 
 def test_a_machine_whose_clock_is_off_goes_by_xs(time: Time) -> None:

@@ -15,7 +15,6 @@ from x_streaming import Streaming
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
-from tweetdock.core.gauge import Bookmark
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.rules import Followed, FollowLists
 from tweetdock.sources.x.stream_state import StreamState
@@ -71,7 +70,7 @@ def test_a_list_is_read_no_further_than_the_days_money_reaches(api: XApi, time: 
     budget = Budget(0.005, 0.10, counting_share=0.0)
     with Streaming(api, time, follow=["@u7:following"], budget=budget) as streaming:
         streaming.run(60)
-        assert "budget" in streaming.troubles[0][1]
+        assert "budget" in streaming.told[0][1]
         assert 5 <= api.users.read <= 10
         assert not api.stream.is_open
         read = api.users.read
@@ -114,7 +113,7 @@ def test_more_searches_than_the_rate_limit_allows_are_said_once(
         lists=["me"],
         window_ms=3_600_000,
         look_back_ms=120_000,
-        bookmark=Bookmark(),
+        cursor="",
     )
     state.follow(Followed("me", 5, names))
     for _ in range(3):
@@ -155,7 +154,7 @@ def test_the_list_is_kept_over_a_restart_and_asked_for_anew_after_a_week(
 def test_an_account_that_is_not_there_is_said(api: XApi, time: Time) -> None:
     with Streaming(api, time, follow=["@nobody:following"]) as streaming:
         streaming.run(300)
-        assert streaming.troubles[0] == (
+        assert streaming.told[0] == (
             "stream",
             "X knows no account @nobody; correct TWEETDOCK_FOLLOW",
         )
@@ -169,7 +168,7 @@ def test_a_refused_list_is_explained(api: XApi, time: Time) -> None:
     api.other_faults = [faults.client_forbidden()]
     with Streaming(api, time, follow=["@u7:following"]) as streaming:
         streaming.run(1)
-        assert "approved developer account" in streaming.troubles[0][1]
+        assert "approved developer account" in streaming.told[0][1]
 
 
 class Answers:

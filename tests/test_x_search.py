@@ -260,7 +260,9 @@ def test_every_refusal_has_a_sentence_backs_off_and_heals(
     assert reading.grade is Grade.STALE
     assert sentence in reading.sources["x"].detail
     assert len(api.requests) - before <= (15 if needs_owner else 35)
-    assert [w.needs_owner for w in simulation.words if hasattr(w, "needs_owner")][-1] == needs_owner
+    assert [w.needs_owner for w in simulation.messages if hasattr(w, "needs_owner")][
+        -1
+    ] == needs_owner
     api.heal()
     api.add(make_post(time.ms - 1000, 77))
     simulation.run(time.seconds + 16 * MINUTE, simulation.assert_honest)
@@ -459,7 +461,7 @@ def test_whatever_goes_wrong_no_reading_lies_and_the_end_is_exact(
 
         def happen() -> None:
             # The machine's own clock is wrong before the first word only: judge after it.
-            if any(word.server_ms for word in simulation.words):
+            if any(word.server_ms for word in simulation.messages):
                 simulation.assert_honest()
             for _ in range(dice.choice([0, 1, 20])):
                 late_ms = dice.randrange(12_000)

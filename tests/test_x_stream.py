@@ -14,6 +14,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from profiles import examples
+from listening import Unseeing
 from simulation import START, TOKEN, Time
 from standins import x_faults as faults
 from standins import x_openapi
@@ -22,6 +23,7 @@ from standins.x_posts import Post, make_post, milliseconds
 from standins.x_stream import PATH, CloseAtOnce
 from x_streaming import Streaming
 
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.sources.polling import Poller
@@ -50,7 +52,7 @@ def streaming(api: XApi, time: Time) -> Iterator[Streaming]:
     with Streaming(api, time) as streaming:
         streaming.run(3 * MINUTE, streaming.assert_honest, every=30)
         streaming.assert_true()
-        assert streaming.troubles == []
+        assert streaming.told == []
         yield streaming
 
 
@@ -95,7 +97,7 @@ def test_a_streamed_post_is_there_with_its_piece(streaming: Streaming) -> None:
     assert len(streaming.api.requests) == requests
     streaming.run(10)
     streaming.assert_true()
-    assert streaming.troubles == []
+    assert streaming.told == []
 
 
 def test_posts_late_out_of_order_and_twice_are_counted_once(streaming: Streaming) -> None:
@@ -202,8 +204,8 @@ def test_whatever_ends_a_connection_the_next_is_made_at_once_and_the_gap_filled(
     streaming.run(MINUTE, happen)
     fault(api)
     streaming.run(30, happen)
-    assert len(streaming.troubles) == 1
-    assert sentence in streaming.troubles[0][1]
+    assert len(streaming.told) == 1
+    assert sentence in streaming.told[0][1]
     assert streaming.errors[0].retry_after == 0
     assert len(api.stream.connects) == 2
     assert_filled(streaming)
@@ -231,21 +233,21 @@ def test_a_machine_that_did_not_read_for_long_begins_anew(streaming: Streaming) 
         streaming.time.seconds += 1
         streaming.api.add(post)
     streaming.run(0)
-    assert "too busy" in streaming.troubles[0][1]
+    assert "too busy" in streaming.told[0][1]
     streaming.assert_honest()
     assert_filled(streaming)
 
 
 def test_when_only_old_posts_come_nothing_newer_is_taken_for_known(streaming: Streaming) -> None:
     streaming.run(5)
-    until_ms = streaming.seen.until_ms
+    until_ms = streaming.seen("x-stream").until_ms
     post = make_post(streaming.time.ms - 25_000, 7)
     streaming.api.stream.repeat(post)
     streaming.api.stream.wait_until_open(LIMIT_SECONDS)
-    for batch in streaming.stream.poll():
-        streaming._take(batch)
+    for batch in streaming.stream.poll(Spans()):
+        streaming.deliver(batch)
     assert streaming.batches[-1].posts
-    assert streaming.seen.until_ms == until_ms
+    assert streaming.seen("x-stream").until_ms == until_ms
 
 
 # Lines that are none.
@@ -270,7 +272,7 @@ def test_a_bad_line_is_survived_and_the_search_reads_what_was_in_it(
     streaming.assert_honest()
     streaming.run(MINUTE, posting(streaming))
     assert streaming.unreadable == []
-    assert streaming.troubles == []
+    assert streaming.told == []
     assert len(streaming.api.stream.connects) == 1
     assert sum("cannot be read" in message for message in caplog.messages) == 1
     streaming.run(10)
@@ -323,8 +325,8 @@ def test_every_refusal_has_a_sentence_keeps_to_the_rules_and_heals(
         api.stream.fail_always(fault())
         streaming.run(15 * MINUTE - 1, streaming.assert_honest, every=30)
         assert 3 <= len(api.stream.connects) <= most
-        assert {channel for channel, _ in streaming.troubles} == {"stream"}
-        assert sentence in streaming.troubles[0][1]
+        assert {channel for channel, _ in streaming.told} == {"stream"}
+        assert sentence in streaming.told[0][1]
         assert streaming.errors[0].needs_owner == needs_owner
         api.stream.heal()
         streaming.run(20 * MINUTE, posting(streaming), every=60)
@@ -360,7 +362,7 @@ def test_a_restart_does_not_connect_more_often_than_allowed(api: XApi, time: Tim
             streaming.restart()
         assert len(api.stream.connects) == 45
         streaming.run(1)
-        assert "as often as X allows" in streaming.troubles[-1][1]
+        assert "as often as X allows" in streaming.told[-1][1]
         assert streaming.errors[-1].retry_after is not None
         assert 600 < streaming.errors[-1].retry_after < 900
 
@@ -369,7 +371,7 @@ def test_a_network_that_is_down_uses_up_no_connects(streaming: Streaming) -> Non
     api = streaming.api
     api.down()
     streaming.run(12 * MINUTE, streaming.assert_honest)
-    assert sum(channel == "stream" for channel, _ in streaming.troubles) > 45
+    assert sum(channel == "stream" for channel, _ in streaming.told) > 45
     api.up()
     streaming.run(40, posting(streaming))
     assert api.stream.is_open
@@ -404,10 +406,10 @@ def test_a_second_gauge_of_the_same_app_leaves_the_firsts_rules_alone(
     kept = dict(streaming.api.rules.kept)
     with Streaming(streaming.api, streaming.time, hashtags=["other"]) as other:
         other.run(5)
-        assert "another program" in other.troubles[0][1]
+        assert "another program" in other.told[0][1]
     assert streaming.api.rules.kept == kept
     streaming.run(20, posting(streaming))
-    assert streaming.troubles == []
+    assert streaming.told == []
 
 
 def test_a_rule_that_is_somebody_elses_already_is_used_as_it_is(api: XApi, time: Time) -> None:
@@ -445,9 +447,7 @@ def test_rules_that_are_deleted_while_the_stream_is_open_are_missed_and_made_goo
     """They were checked on connects only: for half an hour `exact` was said of nothing."""
     streaming.api.rules.kept.clear()
     streaming.run(5 * MINUTE, posting(streaming), every=3)
-    assert [channel for channel, sentence in streaming.troubles if "rules" in sentence] == [
-        "stream"
-    ]
+    assert [channel for channel, sentence in streaming.told if "rules" in sentence] == ["stream"]
     assert len(streaming.api.rules.kept) == 1
     assert_filled(streaming)
 
@@ -457,7 +457,7 @@ def test_our_rule_added_anew_by_somebody_is_another_one(streaming: Streaming) ->
     streaming.api.rules.kept.clear()
     streaming.api.rules.put(ours.value, ours.tag, streaming.time())
     streaming.run(3 * MINUTE, posting(streaming))
-    assert len(streaming.troubles) == 1
+    assert len(streaming.told) == 1
     assert_filled(streaming)
 
 
@@ -466,7 +466,7 @@ def test_a_look_at_the_rules_that_fails_proves_nothing_and_is_made_again(
 ) -> None:
     streaming.api.other_faults = [faults.service_unavailable()] * 3
     streaming.run(3 * MINUTE, posting(streaming))
-    assert {channel for channel, _ in streaming.troubles} == {"search"}
+    assert {channel for channel, _ in streaming.told} == {"search"}
     assert len(streaming.api.stream.connects) == 1
     streaming.run(2 * MINUTE, posting(streaming))
     streaming.run(10)
@@ -498,25 +498,8 @@ def test_a_query_that_x_keeps_with_single_spaces_is_known_again(api: XApi, time:
     api.rules.squeezes = True
     with Streaming(api, time, query="#dockercon  -is:retweet") as streaming:
         streaming.run(2 * MINUTE, posting(streaming))
-        assert streaming.troubles == []
+        assert streaming.told == []
         assert api.rules.posts == 1
-
-
-def test_a_corrected_clock_does_not_make_rules_hold_sooner(streaming: Streaming) -> None:
-    """It made the stream begin at once, though its rules were to hold half a minute later."""
-    state, now_ms = streaming.stream._state, streaming.time.ms
-    state.rules_changed(now_ms)
-    state.opened(now_ms, (), now_ms)
-    state.clock_moved(now_ms)
-    assert state.line_came(now_ms).since_ms == now_ms + 30_000
-
-
-def test_a_clock_corrected_by_the_search_is_no_stall_of_the_stream(streaming: Streaming) -> None:
-    """The time since the last read went by a clock that the other thread sets right."""
-    clock = streaming.stream._state.clock
-    assert clock.correct(streaming.time.ms + 15_000)
-    streaming.run(5)
-    assert streaming.troubles == []
 
 
 @pytest.mark.parametrize(
@@ -526,7 +509,7 @@ def test_trouble_with_the_rules_is_waited_out(api: XApi, time: Time, fault: faul
     api.other_faults = [fault] * 3
     with Streaming(api, time) as streaming:
         streaming.run(3 * MINUTE, posting(streaming))
-        assert len(streaming.troubles) == 3
+        assert len(streaming.told) == 3
         streaming.run(2 * MINUTE, posting(streaming))
         streaming.run(10)
         streaming.assert_true()
@@ -541,7 +524,7 @@ def test_a_budget_that_is_spent_closes_the_stream_until_there_is_money(time: Tim
     with XApi(now=time, bearer=TOKEN) as api, Streaming(api, time, budget=budget) as streaming:
         streaming.run(5 * MINUTE, posting(streaming))
         streaming.run(10 * MINUTE)
-        assert "budget" in streaming.troubles[0][1]
+        assert "budget" in streaming.told[0][1]
         assert not api.stream.is_open
         assert 40 <= len(api.stream.delivered) + api.posts_read <= 50 + 5
         assert any("USD today" in batch.remark for batch in streaming.batches)
@@ -566,7 +549,7 @@ def test_a_stream_ends_while_its_next_burst_can_still_be_paid(time: Time) -> Non
         assert budget.billed(time.ms).posts == 100
         assert not api.stream.is_open
         assert len(api.stream.connects) == 1
-        assert "budget" in streaming.troubles[-1][1]
+        assert "budget" in streaming.told[-1][1]
         streaming.run(86_400 - time.seconds % 86_400 + 20 * MINUTE)
         assert api.stream.is_open
 
@@ -584,7 +567,10 @@ def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[
         look_back_seconds=120,
     )
     stopping = threading.Event()
-    threads = [threading.Thread(target=Poller(source, deliver, stopping).run) for source in sources]
+    threads = [
+        threading.Thread(target=Poller(source, Unseeing(deliver), stopping).run)
+        for source in sources
+    ]
     for thread in threads:
         thread.start()
 
@@ -620,7 +606,7 @@ def test_what_was_cut_before_it_began_does_not_begin(api: XApi, time: Time) -> N
     with Streaming(api, time) as streaming:
         streaming.stream.cut()
         with pytest.raises(SourceError, match="was ended"):
-            list(streaming.stream.poll())
+            list(streaming.stream.poll(Spans()))
     assert api.stream.connects == []
 
 

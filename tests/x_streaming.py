@@ -6,6 +6,7 @@ The stream takes a socket; what else is asked is asked in memory, unless the wir
 from collections.abc import Callable, Sequence
 from typing import Self
 
+from listening import Cursors, Listening
 from simulation import TOKEN, Time
 from standins import in_memory
 from standins.x_api import XApi
@@ -15,24 +16,24 @@ from standins.x_query import parse_query
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
-from tweetdock.core.gauge import Bookmark
-from tweetdock.core.post import Batch, Post, Span
+from tweetdock.core.post import Batch, Post, Span, Trouble
 from tweetdock.retry import backoff
+from tweetdock.settings.gauge import Settings
 from tweetdock.settings.parse import accounts
 from tweetdock.settings.x_query import build_queries
 from tweetdock.sources.http import WHOLE_SECONDS
+from tweetdock.sources.polling import Source
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import Credentials
-from tweetdock.sources.x.stream import make_x_stream
+from tweetdock.sources.x.stream import XStream, make_x_stream
 
 BEAT_SECONDS = 8.0
-_FIRST = Bookmark()
 
 
-class Streaming:
-    """Stream and search of `x-stream` in turns, and what a gauge makes of them, kept simply.
+class Streaming(Listening):
+    """Stream and search of `x-stream` in turns, and what a gauge makes of them.
 
-    troubles: their sentences, each with its channel.
+    told: the sentences of their troubles, each with its channel.
     """
 
     def __init__(
@@ -53,32 +54,44 @@ class Streaming:
         budget: Budget | None = None,
     ) -> None:
         self.api, self.time = api, time
-        self._machine_is_off_by = machine_is_off_by
         self.window_ms = round(window_seconds * 1000)
         followed = accounts(" ".join(follow))
         names = [account.name for account in followed if not account.is_list]
-        self._options = {
-            "window_seconds": window_seconds,
-            "look_back_seconds": look_back_seconds,
-            "silence_seconds": silence_seconds,
-            "whole_seconds": whole_seconds,
-            "keeps_raw": keeps_raw,
-            "follow": followed,
-            "query": query,
-            "budget": budget,
-        }
-        self._hashtags, self._token = hashtags, token
+        self._hashtags = hashtags
         self.wanted = build_queries(hashtags, names, query).searches
         self._true: list[tuple[int, str]] = []
         self._true_of: tuple[int, tuple[str, ...]] | None = None
-        self.batches: list[Batch] = []
-        self.troubles: list[tuple[str, str]] = []
+        self.told: list[tuple[str, str]] = []
         self.errors: list[SourceError] = []
-        self.posts: dict[str, Post] = {}
-        self.seen = Spans()
-        self.unreadable: list[int] = []
-        self.cursor = ""
-        self.restart(_FIRST)
+
+        def make(clock: Clock, cursor: Cursors) -> list[Source]:
+            self.stream, self.fill = make_x_stream(
+                hashtags,
+                Credentials(bearer_token=token),
+                clock=clock,
+                api_url=api.url,
+                window_seconds=window_seconds,
+                look_back_seconds=look_back_seconds,
+                silence_seconds=silence_seconds,
+                whole_seconds=whole_seconds,
+                keeps_raw=keeps_raw,
+                follow=followed,
+                query=query,
+                budget=budget,
+                cursor=cursor("x-stream"),
+                monotonic=time,
+            )
+            self._begin()
+            return [self.stream, self.fill]
+
+        settings = Settings.from_env(
+            {
+                "TWEETDOCK_HASHTAGS": "dockercon",
+                "X_BEARER_TOKEN": TOKEN,
+                "TWEETDOCK_WINDOW_SECONDS": str(round(window_seconds)),
+            }
+        )
+        super().__init__(settings.gauge, time, make, off_by=machine_is_off_by)
 
     def __enter__(self) -> Self:
         return self
@@ -88,28 +101,25 @@ class Streaming:
 
     def close(self) -> None:
         """End the stream as at the end of the program."""
-        self.stream.cut()
         self.fill.cut()
+        self._end(self.stream)
+
+    def _end(self, stream: XStream) -> None:
+        stream.cut()
         try:
             while True:  # what lies ready is read to its end
-                list(self.stream.poll())
+                list(stream.poll(Spans()))
         except SourceError:
-            assert not self.stream._connection.is_open
+            assert not stream._connection.is_open
 
-    def restart(self, bookmark: Bookmark | None = None) -> None:
-        """End as by a kill, and begin with what was there last."""
-        time = self.time
-        if bookmark is not _FIRST:
+    def restart(self) -> None:
+        """End as by a kill, and begin with what was saved last, which is all that there was."""
+        if hasattr(self, "stream"):
+            self.save()
             self.close()
-        self.stream, self.fill = make_x_stream(
-            self._hashtags,
-            Credentials(bearer_token=self._token),
-            clock=Clock(wall=lambda: time() + self._machine_is_off_by, monotonic=time),
-            api_url=self.api.url,
-            bookmark=Bookmark(self.cursor, tuple(self.seen)) if bookmark is None else bookmark,
-            monotonic=time,
-            **self._options,  # type: ignore[arg-type]  # by name, above
-        )
+        super().restart()
+
+    def _begin(self) -> None:
         for session in (
             self.fill._client._session,
             self.fill._stream_client._session,
@@ -117,7 +127,7 @@ class Streaming:
         ):
             in_memory.mount(session, self.api.url, self.api.answer)
         self._count_lines()
-        self._stream_due = self._fill_due = time.seconds
+        self._stream_due = self._fill_due = self.time.seconds
         self._fill_waits = backoff(1.0, 30.0)
 
     def _count_lines(self) -> None:
@@ -158,58 +168,82 @@ class Streaming:
                 for wire in self.stream._connection._client._stream_session._connections._open:
                     wire.settimeout(0.05)
         self._stream_due = self.time.seconds + BEAT_SECONDS
+        stream = self.stream
         while True:
             if not self.stream._connection.is_open:
                 self._lines = 0
             try:
-                for batch in self.stream.poll():
-                    self._take(batch)
+                for batch in stream.poll(self.seen("x-stream")):
+                    self.deliver(batch)
+                    if self.stream is not stream:
+                        self._end(stream)
+                        return
             except SourceError as error:
                 self._note("stream", error)
                 if "said nothing" in str(error):
                     self.time.seconds += 21
                 self._stream_due = self.time.seconds + (error.retry_after or 0.0)
                 return
-            assert self.stream.pause().seconds == 0
+            assert self.stream.pause(Spans()).seconds == 0
             if self._lines >= self.api.stream.lines:
                 return
 
     def _search(self) -> None:
         try:
-            for batch in self.fill.poll():
-                self._take(batch)
+            fill = self.fill
+            for batch in fill.poll(self.seen("x-stream")):
+                self.deliver(batch)
+                if self.fill is not fill:
+                    fill.cut()
+                    return
         except SourceError as error:
             self._note("search", error)
             wait = next(self._fill_waits) if error.retry_after is None else error.retry_after
         else:
             self._fill_waits = backoff(1.0, 30.0)
-            wait = self.fill.pause().seconds
+            wait = self.fill.pause(self.seen("x-stream")).seconds
         self._fill_due = self.time.seconds + wait
 
     def _note(self, channel: str, error: SourceError) -> None:
         assert TOKEN not in f"{error} {error.__cause__} {error!r}"
-        self.troubles.append((channel, str(error)))
+        self.told.append((channel, str(error)))
         self.errors.append(error)
         # The stream goes by X's own rules, not by a backoff.
         assert channel == "search" or error.retry_after is not None
 
-    def _take(self, batch: Batch) -> None:
-        self.batches.append(batch)
-        self.cursor = batch.cursor
-        self.unreadable += batch.unreadable
-        for post in batch.posts:
-            self.posts.setdefault(post.key, post)
-        for gone in batch.removals:
-            self.posts.pop(gone.key, None)
-        if batch.covers:
-            assert batch.covers.until_ms <= self.time.ms
-            self.seen.add(batch.covers)
+    def deliver(self, message: Batch | Trouble) -> None:
+        """Count a message."""
+        if isinstance(message, Batch) and message.covers:
+            assert message.covers.until_ms <= self.time.ms
+        super().deliver(message)
 
     @property
     def missing(self) -> list[Span]:
         """What of the window is a gap now."""
-        now_ms = self.time.ms
-        return self.seen.gaps(Span(now_ms - self.window_ms, now_ms - self.stream.feed.lag_ms))
+        now_ms = self.clock.now_ms()
+        due = Span(now_ms - self.window_ms, now_ms - self.stream.feed.lag_ms)
+        return self.seen("x-stream").gaps(due)
+
+    @property
+    def cursor(self) -> str:
+        """Where both left off."""
+        return self.cursors["x-stream"]
+
+    @property
+    def unreadable(self) -> list[int]:
+        """When posts were written that could not be read."""
+        return [moment for batch in self.batches for moment in batch.unreadable]
+
+    @property
+    def posts(self) -> dict[str, Post]:
+        """The posts that were delivered and not removed, by their keys."""
+        found: dict[str, Post] = {}
+        for batch in self.batches:
+            for post in batch.posts:
+                found.setdefault(post.key, post)
+            for gone in batch.removals:
+                found.pop(gone.key, None)
+        return found
 
     def count(self, since_ms: int, until_ms: int) -> tuple[int, int]:
         """Posts and authors in (since, until], as they were told."""

@@ -7,17 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from listening import Cursors, Listening
 from simulation import Time
 
 from standins.mastodon import Fediverse, Mastodon
 from standins.mastodon_index import normal
 from standins.mastodon_memory import memory_session
 from tweetdock.core.clock import Clock
-from tweetdock.core.coverage import Grade
+from tweetdock.core.coverage import Grade, Spans
 from tweetdock.core.errors import SourceError
-from tweetdock.core.gauge import Bookmark, Gauge, Saved
-from tweetdock.core.post import Batch, Trouble
-from tweetdock.core.reading import Reading
+from tweetdock.core.post import Trouble
 from tweetdock.retry import backoff
 from tweetdock.settings.gauge import Settings
 from tweetdock.sources.http import HttpSession
@@ -39,7 +38,7 @@ class _Turn:
     is_listening: bool = False
 
 
-class MastodonSimulation:
+class MastodonSimulation(Listening):
     """The sources for some servers, asked in turn by one thread, and the gauge that they fill.
 
     make_session: makes the way to the servers, which is else one without sockets.
@@ -58,7 +57,7 @@ class MastodonSimulation:
         self.time, self.servers = time, servers
         self.fediverse = Fediverse(servers)
         pairs = " ".join(f"{server.host}={server.token}" for server in servers if tokens)
-        self._settings = Settings.from_env(
+        settings = Settings.from_env(
             {
                 "TWEETDOCK_HASHTAGS": tags,
                 "TWEETDOCK_SOURCES": "mastodon",
@@ -67,43 +66,35 @@ class MastodonSimulation:
                 **(env or {}),
             }
         )
-        self._machine_is_off_by = machine_is_off_by
-        self._make_session = make_session or partial(memory_session, servers)
-        self._tags = set(map(normal, self._settings.hashtags))
-        self.window_ms = round(self._settings.window_seconds * 1000)
-        self.words: list[Batch | Trouble] = []
-        self.archived: list[str] = []
+        self._tags = set(map(normal, settings.hashtags))
+        self.window_ms = round(settings.window_seconds * 1000)
         self._beat_at = -math.inf
         self._turns: list[_Turn] = []
-        self._begin(Saved(salt=b""))
+
+        def make(clock: Clock, _: Cursors) -> list[Source]:
+            self.close()
+            sources = make_mastodon(
+                settings.hashtags,
+                servers=settings.networks.mastodon,
+                tokens=settings.networks.mastodon_tokens,
+                clock=clock,
+                window_seconds=settings.window_seconds,
+                poll_seconds=settings.poll_seconds,
+                keeps_raw=True,
+                make_session=make_session or partial(memory_session, servers),
+                silence_seconds=SILENCE_SECONDS,
+            )
+            self._turns = [_Turn(source, time.seconds) for source in sources]
+            self.lag_ms = max(source.feed.lag_ms for source in sources)
+            return sources
+
+        super().__init__(settings.gauge, time, make, off_by=machine_is_off_by)
 
     def restart(self) -> None:
         """End as by a kill, and begin with what was known last."""
-        self.close()
-        marks = list(self.gauge.marks())
-        self._begin(Saved(salt=b"", marks=marks, seen=self.gauge.seen))
-
-    def _begin(self, saved: Saved) -> None:
-        time = self.time
-        bookmarks = {name: Bookmark("{]", seen.spans) for name, seen in saved.seen.items()}
-        sources = make_mastodon(
-            self._settings.hashtags,
-            servers=self._settings.networks.mastodon,
-            tokens=self._settings.networks.mastodon_tokens,
-            make_clock=lambda: Clock(lambda: time() + self._machine_is_off_by, time),
-            window_seconds=self._settings.window_seconds,
-            poll_seconds=self._settings.poll_seconds,
-            keeps_raw=True,
-            bookmark_of=lambda name: bookmarks.get(name, Bookmark()),
-            make_session=self._make_session,
-            silence_seconds=SILENCE_SECONDS,
-        )
-        self._turns = [_Turn(source, time.seconds) for source in sources]
-        self.sources = sources
-        feeds = {source.feed.name: source.feed for source in sources}.values()
-        self.lag_ms = max(feed.lag_ms for feed in feeds)
-        self.gauge = Gauge(self._settings.gauge, feeds, time.ms, saved)
-        self.gauge.recall_archived("mastodon", self.archived, time.ms)
+        if self._turns:
+            self.save()
+        super().restart()
 
     def close(self) -> None:
         """End the connections."""
@@ -144,22 +135,13 @@ class MastodonSimulation:
                 if server.has(uri):
                     server.delete(uri)
 
-    def read(self) -> Reading:
-        """The reading now."""
-        return self.gauge.read(self.time.ms)
-
     def detail(self) -> str:
         """What is said of the whole."""
         return self.read().sources["mastodon"].detail
 
-    @property
-    def troubles(self) -> list[str]:
-        """What the sources said of their troubles."""
-        return [word.detail for word in self.words if isinstance(word, Trouble)]
-
     def truth(self) -> tuple[int, int]:
         """The posts and authors of the window that the servers show, by brute force."""
-        floor = self.time.ms - self.window_ms
+        floor = self.clock.now_ms() - self.window_ms
         notes = {
             (note.uri, note.author)
             for server in self.servers
@@ -170,8 +152,7 @@ class MastodonSimulation:
 
     def assert_true(self) -> None:
         """The counts are the truth of this moment, and said to be."""
-        reading = self.read()
-        assert (reading.posts, reading.authors, reading.grade) == (*self.truth(), Grade.EXACT)
+        self.assert_exact(self.truth())
 
     def assert_honest(self) -> None:
         """An exact count lacks nothing that has shown long enough to be read.
@@ -183,7 +164,7 @@ class MastodonSimulation:
         if reading.grade is not Grade.EXACT:
             assert reading.sources["mastodon"].detail
             return
-        since, until = self.time.ms - self.window_ms, self.time.ms - self.lag_ms
+        since, until = reading.at_ms - self.window_ms, self.time.ms - self.lag_ms
         shown = {
             note.uri
             for server in self.servers
@@ -194,44 +175,30 @@ class MastodonSimulation:
         assert reading.posts >= len(shown)
 
     def _ask(self, turn: _Turn) -> None:
+        feed = turn.source.feed
+        trouble = partial(
+            Trouble, source=feed.source, server=feed.server, channel=turn.source.channel
+        )
         try:
-            for batch in turn.source.poll():
-                self._deliver(batch)
+            for batch in turn.source.poll(self.seen(feed.name)):
+                self.deliver(batch)
+                if turn not in self._turns:
+                    return
         except SourceError as error:
             row = (error.first, error.cap)
             delays = turn.delays.setdefault(row, backoff(*row))
             wait = next(delays) if error.retry_after is None else error.retry_after
-            feed = turn.source.feed
-            self._deliver(
-                Trouble(
-                    source=feed.source,
-                    server=feed.server,
-                    channel=turn.source.channel,
-                    detail=str(error),
-                    needs_owner=error.needs_owner,
-                )
-            )
             turn.is_listening = False
+            said = {"needs_owner": error.needs_owner, "server_ms": error.server_ms}
+            self.deliver(trouble(detail=str(error), **said))
         else:
             turn.delays.clear()
-            pause = turn.source.pause()
+            pause = turn.source.pause(self.seen(feed.name))
             wait = pause.seconds
             turn.is_listening = isinstance(turn.source, TagStream)
             if pause.reason:
-                feed = turn.source.feed
-                word = Trouble(
-                    source=feed.source,
-                    server=feed.server,
-                    channel=turn.source.channel,
-                    detail=pause.reason,
-                )
-                self._deliver(word)
+                self.deliver(trouble(detail=pause.reason))
         turn.at = self.time.seconds + max(wait, 0.01)
-
-    def _deliver(self, word: Batch | Trouble) -> None:
-        self.words.append(word)
-        fresh = self.gauge.deliver(word, self.time.ms)
-        self.archived += [raw.version for raw in fresh.raw]
 
 
 def end(source: Source) -> None:
@@ -239,7 +206,7 @@ def end(source: Source) -> None:
     source.cut()
     with suppress(SourceError):
         while isinstance(source, TagStream):
-            list(source.poll())
+            list(source.poll(Spans()))
 
 
 def fill(simulation: MastodonSimulation, number: int, *, seed: int = 1, minutes: int = 70) -> None:

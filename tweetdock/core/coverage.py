@@ -8,9 +8,6 @@ from enum import StrEnum
 from tweetdock.core.post import Batch, Span, Trouble
 from tweetdock.core.times import duration
 
-# After a correction of the clock a source and the gauge forget what is too old, each by its own
-# clock and a moment apart: so much of the window's beginning is asked for once more.
-SEAM_MS = 2_000
 AHEAD_MS = 60_000  # so much a server's clock may be ahead of ours; its posts are by it, too
 
 
@@ -76,9 +73,21 @@ class Spans:
             found.append(Span(start, within.until_ms))
         return found
 
-    def overlap(self, span: Span) -> list[Span]:
-        """The stretches of `span` that are in the union, oldest first."""
-        return Spans(self.gaps(span)).gaps(span)
+    def __and__(self, other: Iterable[Span]) -> "Spans":
+        """What is in both."""
+        both = Spans()
+        for since, until in other:
+            first, last = bisect_right(self._until, since), bisect_left(self._since, until)
+            for known_since, known_until in zip(
+                self._since[first:last], self._until[first:last], strict=True
+            ):
+                both.add(Span(max(since, known_since), min(until, known_until)))
+        return both
+
+    def __sub__(self, other: Iterable[Span]) -> "Spans":
+        """What is in this one alone."""
+        others = Spans(other)
+        return Spans(gap for span in self for gap in others.gaps(span))
 
     def __iter__(self) -> Iterator[Span]:
         return map(Span, self._since, self._until)
@@ -135,7 +144,12 @@ class Coverage:
         """What to keep; None while the feed has not delivered."""
         if not self._has_delivered:
             return None
-        return Seen(tuple(self._spans), tuple(sorted(self._unreadable)), self._heard_ms)
+        return Seen(self.spans, tuple(sorted(self._unreadable)), self._heard_ms)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """What the feed has seen."""
+        return tuple(self._spans)
 
     @property
     def heard_ms(self) -> int | None:
@@ -166,10 +180,6 @@ class Coverage:
         """The feed has no answer now; until it has, a gap is not being filled."""
         self._troubles[trouble.channel] = trouble.detail
         (self._resting.add if trouble.by_choice else self._resting.discard)(trouble.channel)
-
-    def shift(self, by_ms: int) -> None:
-        """Our clock was corrected: silence is measured on as if it had always been right."""
-        self._heard_ms += by_ms
 
     def forget_before(self, ms: int) -> None:
         """Forget all that lies at `ms` or earlier."""

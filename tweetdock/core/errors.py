@@ -80,7 +80,7 @@ class SourceError(TweetDockError, ConnectionError):
     which starts at `first` seconds and doubles up to `cap`.
     by_choice: it would answer, but is not to be asked now.
     may_have_come: the request may have reached the server, so that its answer may be billed.
-    server_ms: what time the server said it is (Unix ms), if it did.
+    server_ms: what time the server says it is (Unix ms), if it has just said so.
     """
 
     def __init__(

@@ -40,14 +40,6 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
-class Bookmark:
-    """Where a feed left off: the cursor of its last batch, and what was complete by then."""
-
-    cursor: str = ""
-    seen: tuple[Span, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Fresh:
     """What of a batch was not known before: marks to keep, raw posts for the archive."""
 
@@ -112,6 +104,10 @@ class Gauge:
         """What each feed that has delivered has seen."""
         return {name: seen for name, c in self._coverage.items() if (seen := c.seen)}
 
+    def spans(self, feed: str) -> tuple[Span, ...]:
+        """Which stretches of time a feed has seen completely, oldest first."""
+        return self._coverage[feed].spans
+
     @property
     def scales(self) -> dict[str, ScaleState]:
         """Where the automatic scales stand, by dial."""
@@ -132,11 +128,6 @@ class Gauge:
         for source, mark in marks:
             for window in self._windows_of(source) if source in self._windows else ():
                 window.put(mark)
-
-    def forget(self, now_ms: int) -> None:
-        """Forget what was seen up to now, as its posts are lost."""
-        for coverage in self._coverage.values():
-            coverage.forget_before(now_ms)
 
     def deliver(self, message: Batch | Trouble, now_ms: int) -> Fresh:
         """Count what a feed delivers at `now_ms`; what of it was not known before."""
@@ -173,14 +164,6 @@ class Gauge:
         unknown = [version for version in versions if not self._is_archived(version)]
         marks = [m for version in unknown for m in self._note_archived(source, version, now_ms)]
         return [SourceMark(source, mark) for mark in marks]
-
-    def shift(self, by_ms: int, now_ms: int) -> None:
-        """The clock was corrected by so much and says `now_ms`."""
-        for coverage in self._coverage.values():
-            coverage.shift(by_ms)
-            coverage.forget_before(now_ms - self._window_ms)
-        for window in {id(w): w for w in (self._whole, *self._windows.values())}.values():
-            window.advance(now_ms)
 
     def read(self, now_ms: int) -> Reading:
         """The reading at `now_ms`."""

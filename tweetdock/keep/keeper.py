@@ -5,13 +5,13 @@ import math
 import os
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from tweetdock.core.errors import StateError, UnavailableError
-from tweetdock.core.gauge import Bookmark, Fresh, Gauge, Saved, SourceMark
+from tweetdock.core.gauge import Fresh, Gauge, Saved, SourceMark
 from tweetdock.core.post import COUNTS, Batch, Spent, source_of
 from tweetdock.core.reading import Reading
 from tweetdock.core.times import duration
@@ -39,8 +39,6 @@ class Keeper:
     is_guest: where another TweetDock owns the state, go on from it and keep nothing; then
     whether that is so.
     state: as it was loaded, then as it was to be saved last; None if there is nothing.
-    spent: what was asked, by UTC day and source, up to the start. Of all days that are kept: which
-    one is today, this machine's clock may not know.
     Raises UnavailableError if another TweetDock owns the state and this one is no guest, or if
     the archive cannot be had.
     """
@@ -74,7 +72,6 @@ class Keeper:
         self._next_save = monotonic()
         self.state = None if self._keeps_nothing else self._load(is_guest=is_guest)
         self._cursors = dict(self.state.cursors) if self.state else {}
-        self.spent = self.state.spent if self.state else {}
         self._salt = self.state.saved.salt if self.state else os.urandom(16)
         self._archive = None if archive is None or self._keeps_nothing else archive()
 
@@ -92,6 +89,16 @@ class Keeper:
         self.state = replace(self.state, saved=replace(saved, marks=()))
         return saved
 
+    @property
+    def spent(self) -> Mapping[str, Mapping[str, Spent]]:
+        """What was asked, by UTC day and source, up to the first save."""
+        spent = {day: dict(of) for day, of in (self.state.spent if self.state else {}).items()}
+        for (day, source), new in self._new_spent.items():
+            known = spent.setdefault(day, {}).get(source, Spent(0, 0))
+            total = Spent(known.requests + new.requests, known.posts + new.posts)
+            spent[day][source] = total
+        return spent
+
     def past(self) -> list[HistoryRow]:
         """The readings that were kept of the same subject and window, oldest first."""
         with suppress(StateError):
@@ -99,20 +106,14 @@ class Keeper:
             return [row for row in rows if self._history.is_of(row)]
         return []
 
-    def bookmark(self, feed: str) -> Bookmark:
-        """Where a feed left off."""
-        seen = self.state.saved.seen.get(feed) if self.state else None
-        return Bookmark(self._cursors[feed], seen.spans) if seen else Bookmark()
+    def cursor(self, feed: str) -> str:
+        """Where a feed left off, in its own words; empty if it never was asked."""
+        return self._cursors.get(feed, "")
 
-    def recall_again(self) -> Iterable[SourceMark] | None:
-        """The marks as they were saved, for a gauge that a wrong clock has made forget them.
-
-        None if they cannot be had any more.
-        """
-        if self.state is None or self._has_heard:
-            return ()
-        state = self._read()
-        return state.saved.marks if state else None
+    @property
+    def has_nothing_new(self) -> bool:
+        """Whether no source has delivered since the start."""
+        return not self._has_heard
 
     def recall_archive(self, gauge: Gauge, now_ms: int) -> None:
         """Let `gauge` know what the archive has received since the last save."""
@@ -155,9 +156,10 @@ class Keeper:
         if not self._is_behind:
             self._marks += fresh.marks
         self._cursors[batch.feed] = batch.cursor
-        self._note_spent(batch, now_ms)
+        self.note_spent(batch, now_ms)
 
-    def _note_spent(self, batch: Batch, now_ms: int) -> None:
+    def note_spent(self, batch: Batch, now_ms: int) -> None:
+        """Keep what a batch has cost."""
         of = _day(now_ms), batch.source if batch.tally is None else COUNTS
         requests, posts = self._new_spent[of]
         read = len(batch.posts) + len(batch.unreadable) if batch.billed is None else batch.billed
@@ -196,7 +198,7 @@ class Keeper:
         if self._has_heard or self.state is None:
             saved = Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
             self.state = State(saved_ms=now_ms, saved=saved, cursors=self._cursors)
-        state = replace(self.state, angles=tuple(angles))
+        state = replace(self.state, angles=tuple(angles) or self.state.angles)
         if self._archive is not None:
             blind_until_ms = self._archive.blind_until_ms
             state = replace(state, position=self._archive.position, blind_until_ms=blind_until_ms)

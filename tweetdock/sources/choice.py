@@ -1,6 +1,5 @@
 """The sources by the names that the settings use."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.finding import Check, Finding
-from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import COUNTS, Spent, feed_name
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import REPLAY, X_API_URL, asks_x, called, host_of, replayed_file
@@ -76,31 +74,26 @@ def make_sources(
     settings: Settings,
     *,
     clock: Clock,
-    not_before_ms: int,
-    bookmark: Callable[[str], Bookmark],
+    cursor: Callable[[str], str],
     budget: Budget,
     lines: Callable[[Path], Iterator[Text]],
 ) -> list[Source]:
     """All sources, each for a thread of its own; nothing is asked yet.
 
-    clock: for those without a server to go by; the others get one each, to be corrected by that
-    server alone. not_before_ms: a time known to have passed. bookmark: where a feed left off.
+    clock: shared by all. cursor: where a feed left off, by its name.
     budget: of all that ask X. lines: of a recording, whole or packed.
     """
-
-    def own_clock() -> Clock:
-        return Clock(time.time, time.monotonic, not_before_ms)
 
     def make(name: str) -> list[Source]:
         match name:
             case "x":
-                return [_make_x(settings, own_clock(), bookmark(name), budget)]
+                return [_make_x(settings, clock, cursor(name), budget)]
             case "x-stream":
-                return _make_x_stream(settings, own_clock(), bookmark(name), budget)
+                return _make_x_stream(settings, clock, cursor(name), budget)
             case "bluesky":
-                return [_make_bluesky(settings, own_clock(), bookmark(name))]
+                return [_make_bluesky(settings, clock, cursor(name))]
             case "mastodon":
-                return _make_mastodon(settings, own_clock, bookmark)
+                return _make_mastodon(settings, clock)
             case "demo":
                 return [_make_demo(settings, clock)]
             case _:
@@ -112,7 +105,7 @@ def make_sources(
 # Each network brings libraries of its own: only those in use are imported.
 
 
-def _make_x(settings: Settings, clock: Clock, bookmark: Bookmark, budget: Budget) -> Source:
+def _make_x(settings: Settings, clock: Clock, cursor: str, budget: Budget) -> Source:
     from tweetdock.sources.x.search import XSearch  # noqa: PLC0415
 
     return XSearch(
@@ -124,14 +117,12 @@ def _make_x(settings: Settings, clock: Clock, bookmark: Bookmark, budget: Budget
         poll_seconds=settings.poll_seconds,
         look_back_seconds=settings.x.look_back_seconds,
         keeps_raw=settings.keep.archive is not None,
-        bookmark=bookmark,
+        cursor=cursor,
         budget=budget,
     )
 
 
-def _make_x_stream(
-    settings: Settings, clock: Clock, bookmark: Bookmark, budget: Budget
-) -> list[Source]:
+def _make_x_stream(settings: Settings, clock: Clock, cursor: str, budget: Budget) -> list[Source]:
     from tweetdock.sources.x.stream import make_x_stream  # noqa: PLC0415
 
     return list(
@@ -145,13 +136,13 @@ def _make_x_stream(
             query=settings.x.query,
             follow=settings.x.follow,
             keeps_raw=settings.keep.archive is not None,
-            bookmark=bookmark,
+            cursor=cursor,
             budget=budget,
         )
     )
 
 
-def _make_bluesky(settings: Settings, clock: Clock, bookmark: Bookmark) -> Source:
+def _make_bluesky(settings: Settings, clock: Clock, cursor: str) -> Source:
     from tweetdock.sources.bluesky.source import Bluesky  # noqa: PLC0415
 
     return Bluesky(
@@ -160,24 +151,21 @@ def _make_bluesky(settings: Settings, clock: Clock, bookmark: Bookmark) -> Sourc
         hosts=settings.networks.jetstream,
         window_seconds=settings.window_seconds,
         keeps_raw=settings.keep.archive is not None,
-        bookmark=bookmark,
+        cursor=cursor,
     )
 
 
-def _make_mastodon(
-    settings: Settings, make_clock: Callable[[], Clock], bookmark_of: Callable[[str], Bookmark]
-) -> list[Source]:
+def _make_mastodon(settings: Settings, clock: Clock) -> list[Source]:
     from tweetdock.sources.mastodon.timeline import make_mastodon  # noqa: PLC0415
 
     return make_mastodon(
         settings.hashtags,
         servers=settings.networks.mastodon,
         tokens=settings.networks.mastodon_tokens,
-        make_clock=make_clock,
+        clock=clock,
         window_seconds=settings.window_seconds,
         poll_seconds=settings.poll_seconds,
         keeps_raw=settings.keep.archive is not None,
-        bookmark_of=bookmark_of,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Batch, Feed, Post, Span
 from tweetdock.core.times import MINUTE_MS
 from tweetdock.sources.polling import Pause
@@ -31,21 +32,19 @@ class Demo:
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._seed = seed
-        self._until_ms = clock.now_ms() - round(window_seconds * 1000)
+        self._window_ms = round(window_seconds * 1000)
 
-    def poll(self) -> Iterator[Batch]:
+    def poll(self, seen: Spans) -> Iterator[Batch]:
         """What was made up since the last time."""
-        span = Span(self._until_ms, self._clock.now_ms())
-        self._until_ms = span.until_ms
+        now_ms = self._clock.now_ms()
+        floor_ms = now_ms - self._window_ms
+        span = Span(max(floor_ms, seen.until_ms or floor_ms), now_ms)
         posts = tuple(posts_in(span, seed=self._seed))
         yield Batch(source=self.feed.source, posts=posts, covers=span)
 
-    def pause(self) -> Pause:
+    def pause(self, _: Spans) -> Pause:
         """The usual pause."""
         return Pause(self._poll_seconds)
-
-    def server_ms(self) -> None:
-        """There is no server."""
 
     def cut(self) -> None:
         """There is nothing that could hang."""

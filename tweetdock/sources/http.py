@@ -15,6 +15,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from tweetdock.core.clock import TRUSTED_MS
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
 from tweetdock.core.times import YEAR_2020_MS, YEAR_2100_MS, clock_time, duration, parse_ms
 from tweetdock.sources.endpoint import Endpoint
@@ -334,6 +335,18 @@ def date_ms(headers: Mapping[str, str]) -> int | None:
     except (KeyError, ValueError):
         return None
     return at_ms if YEAR_2020_MS < at_ms < YEAR_2100_MS else None
+
+
+def server_now_ms(headers: Mapping[str, str], asked_ms: int, now_ms: int) -> int | None:
+    """What time it is at a server whose answer is here now (Unix ms); None if it does not say.
+
+    asked_ms: when it was asked, by our clock; it read its own between then and now. If the two
+    clocks agree, it is ours.
+    """
+    said_ms = date_ms(headers)
+    if said_ms is None or asked_ms - TRUSTED_MS <= said_ms <= now_ms + TRUSTED_MS:
+        return said_ms and now_ms
+    return said_ms + (now_ms - asked_ms) // 2
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Feed, Trouble
 from tweetdock.core.times import from_now
@@ -33,23 +34,32 @@ class Source(Protocol):
     feed: Feed
     channel: str
 
-    def poll(self) -> Iterator[Batch]:
+    def poll(self, seen: Spans, /) -> Iterator[Batch]:
         """Ask once, with all pages; or of an answer that goes on, wait for the next piece.
 
-        Raises SourceError when there is no answer.
+        seen: what the feed has seen completely so far, by all its ways: what it lacks of the
+        window is to be asked for. Raises SourceError when there is no answer.
         """
         ...
 
-    def pause(self) -> Pause:
-        """How long to wait before asking again."""
-        ...
-
-    def server_ms(self) -> int | None:
-        """What time the server said it is, carried on to now; None before it said so."""
+    def pause(self, seen: Spans, /) -> Pause:
+        """How long to wait before asking again, given what has been seen by now."""
         ...
 
     def cut(self) -> None:
         """End a question under way, from another thread."""
+        ...
+
+
+class Listener(Protocol):
+    """Whom a source delivers to: what counts, and alone knows what has been seen."""
+
+    def deliver(self, message: Batch | Trouble) -> None:
+        """Take a message in; returns when it is counted."""
+        ...
+
+    def seen(self, feed: str) -> Spans:
+        """What a feed has seen completely."""
         ...
 
 
@@ -59,12 +69,12 @@ class Poller:
     def __init__(
         self,
         source: Source,
-        deliver: Callable[[Batch | Trouble], None],
+        listener: Listener,
         stopping: threading.Event,
         wait: Callable[[float], object] | None = None,
     ) -> None:
         self._source = source
-        self._deliver = deliver
+        self._listener = listener
         self._stopping = stopping
         self._wait = wait or stopping.wait
         thing = f"{source.feed.name} {source.channel}".strip()
@@ -75,8 +85,10 @@ class Poller:
         delays: dict[tuple[float, float], Iterator[float]] = {}
         while not self._stopping.is_set():
             try:
-                for batch in self._source.poll():
-                    self._deliver(batch)
+                for batch in self._source.poll(self._seen()):
+                    self._listener.deliver(batch)
+                    if self._stopping.is_set():
+                        return
             except SourceError as error:
                 if self._stopping.is_set():
                     return  # our own cut
@@ -84,39 +96,31 @@ class Poller:
                 row = delays.setdefault((error.first, error.cap), backoff(error.first, error.cap))
                 seconds = next(row) if error.retry_after is None else error.retry_after
                 self._troubles.failed(str(error), seconds, needs_owner=error.needs_owner)
-                self._tell_trouble(
-                    *(str(error), seconds),
-                    needs_owner=error.needs_owner,
-                    by_choice=error.by_choice,
-                )
+                self._tell_trouble(error, seconds)
             else:
                 delays.clear()
                 self._troubles.worked()
                 seconds = self._rest()
             self._wait(seconds)
 
+    def _seen(self) -> Spans:
+        return self._listener.seen(self._source.feed.name)
+
     def _rest(self) -> float:
-        pause = self._source.pause()
+        pause = self._source.pause(self._seen())
         if pause.reason:
-            self._tell_trouble(pause.reason, pause.seconds)
+            self._tell_trouble(SourceError(pause.reason), pause.seconds)
         return pause.seconds
 
-    def _tell_trouble(
-        self,
-        sentence: str,
-        seconds: float,
-        *,
-        needs_owner: bool = False,
-        by_choice: bool = False,
-    ) -> None:
+    def _tell_trouble(self, error: SourceError, seconds: float) -> None:
         trouble = Trouble(
             source=self._source.feed.source,
             server=self._source.feed.server,
             channel=self._source.channel,
             # Who does not want to ask says itself when that ends.
-            detail=sentence if by_choice else f"{sentence}; next try {from_now(seconds)}",
-            needs_owner=needs_owner,
-            by_choice=by_choice,
-            server_ms=self._source.server_ms(),
+            detail=str(error) if error.by_choice else f"{error}; next try {from_now(seconds)}",
+            needs_owner=error.needs_owner,
+            by_choice=error.by_choice,
+            server_ms=error.server_ms,
         )
-        self._deliver(trouble)
+        self._listener.deliver(trouble)

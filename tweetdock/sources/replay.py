@@ -8,6 +8,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError, TornError, UnavailableError
 from tweetdock.core.post import Batch, Feed, Post, Span
 from tweetdock.core.times import DAY_MS, clock_time, duration, rfc3339
@@ -113,7 +114,6 @@ class Replay:
         self._speed = speed
         self._loops = loops
         self._window_ms = round(window_seconds * 1000)
-        self._until_ms: int | None = None
         self._file = path.name
         self._cut = threading.Event()
         self._recording = Recording()
@@ -121,31 +121,29 @@ class Replay:
         self._reader = RecordingReader(name, path, lines)
         self._reader.read_first(self._recording)
 
-    def poll(self) -> Iterator[Batch]:
+    def poll(self, seen: Spans) -> Iterator[Batch]:
         """What has become due; the first time, after the file has been read."""
         if self._schedule is None:
             yield from self._load()
             self._schedule = Schedule(self._recording, self._clock.now_ms(), loops=self._loops)
         now_ms = self._clock.now_ms()
-        span = self._span(now_ms)
+        floor_ms = now_ms - self._window_ms
+        # Before the first post there is none.
+        span = Span(max(floor_ms, seen.until_ms or floor_ms), now_ms)
         posts = self._schedule.posts_in(span)
         remark = self._remark(self._schedule, now_ms)
         piece = tuple(islice(posts, PIECE))
         while rest := tuple(islice(posts, PIECE)):
             yield Batch(source=self.feed.source, posts=piece, has_more=True, remark=remark)
             piece = rest
-        self._until_ms = now_ms
         yield Batch(source=self.feed.source, posts=piece, covers=span, remark=remark)
 
-    def pause(self) -> Pause:
+    def pause(self, _: Spans) -> Pause:
         """Until the next post is due, within bounds."""
         now_ms = self._clock.now_ms()
         due_ms = self._schedule.next_after(now_ms) if self._schedule else now_ms
         seconds = self._step if due_ms is None else (due_ms - now_ms) / 1000 / self._speed
         return Pause(min(self._step, max(SHORTEST_PAUSE, seconds)))
-
-    def server_ms(self) -> None:
-        """There is no server."""
 
     def cut(self) -> None:
         """End the reading of the file under way."""
@@ -178,13 +176,6 @@ class Replay:
                 "%s: after %s there is no post for %s, nor will there be when it is played",
                 *(self.feed.name, _moment(since_ms), duration(silence_ms / 1000)),
             )
-
-    def _span(self, now_ms: int) -> Span:
-        since_ms = now_ms - self._window_ms
-        # Before the first post there is none; and a clock set back wants the window once more.
-        if self._until_ms is not None and self._until_ms <= now_ms:
-            since_ms = max(since_ms, self._until_ms)
-        return Span(since_ms, now_ms)
 
     def _remark(self, schedule: "Schedule", now_ms: int) -> str:
         file_ms = schedule.file_ms(now_ms)

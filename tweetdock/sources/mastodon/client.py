@@ -9,14 +9,13 @@ from urllib.parse import quote, urlsplit
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
-from tweetdock.core.times import duration
 from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import (
     WHOLE_SECONDS,
     HttpSession,
     LineStream,
     RateLimit,
-    date_ms,
+    server_now_ms,
     used_up,
 )
 from tweetdock.sources.mastodon.posts import StatusPage, decode, parse_page
@@ -225,31 +224,29 @@ def new_session(whole_seconds: float = WHOLE_SECONDS) -> HttpSession:
 
 
 class TimelinePage(NamedTuple):
-    """A page, when the server was asked for it (unix ms), and by how much our clock was off.
+    """A page, and when the server was asked for it by its own time (Unix ms).
 
-    moved_ms: our correction; 0 if there was none.
+    server_ms: what time it was there when the page was here; None if the server did not say.
     """
 
     page: StatusPage
     served_ms: int
-    moved_ms: int
+    server_ms: int | None
 
 
 class _Response(NamedTuple):
-    """A body, when it was asked for and how long it took by our clock, when it came by theirs.
+    """A body, how long it took, and what time it was at the server when it was here.
 
     server_ms: None if the server did not say.
     """
 
     body: bytes
-    asked_ms: int
     lasted_ms: int
-    at_ms: int
     server_ms: int | None
 
 
 class MastodonClient:
-    """Asks one server, and goes by its time.
+    """Asks one server.
 
     token: a user's, or none. It goes along only where strangers are not let in: what a user is
     shown may be less, for the people and languages that they do not want to see.
@@ -275,7 +272,6 @@ class MastodonClient:
         self._refusals = 0  # in a row, to us as a stranger, where the token was let in
         self._clock = clock
         self._keeps_raw = keeps_raw
-        self._has_server_time = False
         self._session = make_session()
         # A stream has connections of its own, so that a question's late end does not cut it.
         self._streaming = make_session()
@@ -284,10 +280,6 @@ class MastodonClient:
     def remark(self) -> str:
         """What the owner should know of what the server shows."""
         return self._known.remark
-
-    def server_ms(self) -> int | None:
-        """The server's time, once it has said so."""
-        return self._clock.now_ms() if self._has_server_time else None
 
     def cut(self) -> None:
         """End what is under way."""
@@ -326,9 +318,11 @@ class MastodonClient:
         except RefusedError as refusal:
             raise self._explain(refusal) from refusal
         self._known.set_signed(is_signed=self._was_signed)
-        page = parse_page(answer.body, answer.at_ms, self.host, keeps_raw=self._keeps_raw)
-        moved_ms = self._correct(answer.server_ms, answer.asked_ms)
-        return TimelinePage(page, self._clock.now_ms() - answer.lasted_ms, moved_ms)
+        now_ms = self._clock.now_ms()
+        at_ms = answer.server_ms or now_ms
+        # Whichever clock is behind must not make a post older than it is.
+        page = parse_page(answer.body, max(at_ms, now_ms), self.host, keeps_raw=self._keeps_raw)
+        return TimelinePage(page, at_ms - answer.lasted_ms, answer.server_ms)
 
     def is_gone(self, status_id: str) -> bool:
         """Whether a post is there no more for anybody; SourceError if there is no telling.
@@ -354,9 +348,8 @@ class MastodonClient:
         place = host_of(base)
         if place != self.host and self._known.is_new_place(place):
             log.info("%s streams from %s, which is sent its token too", self.host, place)
-        asked_ms = self._clock.now_ms()
         try:
-            stream = self._streaming.open(
+            return self._streaming.open(
                 "GET",
                 f"{base}/api/v1/streaming/hashtag",
                 silence_seconds=silence_seconds,
@@ -365,8 +358,6 @@ class MastodonClient:
             )
         except RefusedError as refusal:
             raise self._explain(refusal, self._token) from refusal
-        self._correct(date_ms(stream.headers), asked_ms)
-        return stream
 
     def _get(self, path: str, params: list[tuple[str, str]]) -> _Response:
         try:
@@ -395,9 +386,9 @@ class MastodonClient:
             self.limit = RateLimit.from_headers(refusal.headers)
             raise
         self.limit = RateLimit.from_headers(response.headers)
-        now_ms, server_ms = self._clock.now_ms(), date_ms(response.headers)
-        at_ms = now_ms if server_ms is None else server_ms
-        return _Response(response.content, asked_ms, now_ms - asked_ms, at_ms, server_ms)
+        now_ms = self._clock.now_ms()
+        server_ms = server_now_ms(response.headers, asked_ms, now_ms)
+        return _Response(response.content, now_ms - asked_ms, server_ms)
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}"}
@@ -411,15 +402,3 @@ class MastodonClient:
         limit, now_ms = self.limit, self._clock.now_ms()
         if limit and limit.is_spent(now_ms):
             raise used_up(limit, f"{self.host}'s", now_ms)
-
-    def _correct(self, server_ms: int | None, asked_ms: int) -> int:
-        """Correct our clock by the server's time, if it gave one; by how much it moved."""
-        if server_ms is None:
-            return 0
-        self._has_server_time = True
-        before_ms = self._clock.now_ms()
-        if not self._clock.correct(server_ms, asked_ms):
-            return 0
-        off = duration(abs(server_ms - before_ms) / 1000)
-        log.warning("%s's clock and ours are %s apart; its posts go by its own", self.host, off)
-        return server_ms - before_ms

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Batch, Feed, Removal
 from tweetdock.retry import backoff
@@ -169,7 +170,7 @@ class TagStream:
         self._delays = backoff(RECONNECT_SECONDS, RECONNECT_CAP_SECONDS)
         self._unreadable: Counter[str] = Counter()
 
-    def poll(self) -> Iterator[Batch]:
+    def poll(self, _: Spans) -> Iterator[Batch]:
         """Connect if need be, wait for the next lines, and yield what they bring."""
         if self._lines is None:
             self._lines = self._client.stream(self._tag, self._silence_seconds)
@@ -186,13 +187,9 @@ class TagStream:
             self._statuses.set_streaming(self._tag, is_up=True)
             yield self._batch([event for line in lines if (event := self._events.feed(line))])
 
-    def pause(self) -> Pause:
+    def pause(self, _: Spans) -> Pause:
         """None: the wait is for the server."""
         return Pause(0.0)
-
-    def server_ms(self) -> int | None:
-        """The server's time, once it has said so."""
-        return self._client.server_ms()
 
     def cut(self) -> None:
         """End the wait."""
@@ -225,7 +222,6 @@ class TagStream:
             channel=self.channel,
             posts=tuple(status.post for status in statuses),
             removals=tuple(removals),
-            server_ms=self.server_ms(),
             raw=tuple(status.raw for status in statuses if status.raw),
             remark=self._client.remark,
         )

@@ -14,11 +14,11 @@ import requests
 import tweepy
 from tweepy.streaming import BaseStream
 
-from tweetdock.core.clock import Clock
+from tweetdock.core.clock import Clock, is_off
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
 from tweetdock.core.post import Span
-from tweetdock.core.times import MINUTE_MS, duration
+from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.networks import X_API_URL
 from tweetdock.sources.http import (
     WHOLE_SECONDS,
@@ -26,6 +26,7 @@ from tweetdock.sources.http import (
     LineStream,
     RateLimit,
     date_ms,
+    server_now_ms,
     used_up,
 )
 from tweetdock.sources.x.budget import LARGEST_PAGE, LEAST_PAGE, Allowance, Budget
@@ -174,20 +175,22 @@ class Credentials:
 
 
 class SearchPage(NamedTuple):
-    """A page, when X made it (unix ms), whether our clock was corrected by it, posts billed."""
+    """A page, when X was asked for it by its own time (Unix ms), and how many posts it bills.
+
+    server_ms: what time it was at X when the page was here; None if X did not say.
+    """
 
     page: PostPage
     served_ms: int
-    was_moved: bool
+    server_ms: int | None
     billed: int = 0
 
 
 class XClient:
-    """Asks X's recent search for pages and its counts for numbers, and goes by X's time.
+    """Asks X's recent search for pages and its counts for numbers.
 
     whole_seconds: how long one exchange may take before it is cut. keeps_raw: pages bring the
-    posts as X sent them too. moved: is told when the clock was corrected, and what it says now.
-    budget: what is asked is kept below it, and booked there.
+    posts as X sent them too. budget: what is asked is kept below it, and booked there.
     """
 
     def __init__(
@@ -198,12 +201,10 @@ class XClient:
         api_url: str,
         whole_seconds: float = WHOLE_SECONDS,
         keeps_raw: bool = False,
-        moved: Callable[[int], None] = lambda _: None,
         budget: Budget | None = None,
     ) -> None:
         self._clock = clock
         self._keeps_raw = keeps_raw
-        self._moved = moved
         self._budget = budget or Budget()
         self._session = HttpSession(
             moved={TWEEPY_HOST: api_url},
@@ -213,7 +214,6 @@ class XClient:
         )
         self._client = _client(credentials, self._session)
         self._user_auth = not credentials.bearer_token
-        self._has_server_time = False
         self._unreadable: Counter[str] = Counter()
         self._lost: list[tuple[Span, Allowance]] = []  # answers, and what they were about
         self._has_answered = False
@@ -234,10 +234,6 @@ class XClient:
         """How long the slowest connection has taken to come about."""
         return self._session.connect_seconds
 
-    def server_ms(self) -> int | None:
-        """X's time, once it has said so."""
-        return self._clock.now_ms() if self._has_server_time else None
-
     def cut(self) -> None:
         """End the request under way."""
         self._session.cut()
@@ -250,26 +246,23 @@ class XClient:
         self._spare_limit(SEARCH_ENDPOINT)
         with self._allowed(request.since_ms) as allowance:
             search = partial(self._search, query, request, token, allowance.size)
-            response, asked_ms = self._exchange(SEARCH_ENDPOINT, search)
-            lasted_ms = self._clock.now_ms() - asked_ms
-            # Whoever sends a page of posts is X, and not a portal with a clock of its own.
-            server_ms = date_ms(response.headers)
-            at_ms = self._clock.now_ms() if server_ms is None else server_ms
-            page = parse_page(response.content, at_ms, keeps_raw=self._keeps_raw)
-        was_moved = self._note_answer(SEARCH_ENDPOINT, response, server_ms, asked_ms)
+            response, asked_ms, server_ms = self._exchange(SEARCH_ENDPOINT, search)
+            now_ms = self._clock.now_ms()
+            lasted_ms, now_ms = now_ms - asked_ms, server_ms or now_ms
+            page = parse_page(response.content, now_ms, keeps_raw=self._keeps_raw)
         self._note_unreadable(page)
         billed = self._budget.charge(
             (f"x:{number}" for number in page.ids),
-            self._clock.now_ms(),
+            now_ms,
             nameless=len(page.unreadable),
             lasted_ms=lasted_ms,
             allowance=allowance,
         )
-        return SearchPage(page, self._clock.now_ms() - lasted_ms, was_moved, billed)
+        return SearchPage(page, now_ms - lasted_ms, server_ms, billed)
 
-    def settle(self, read: Spans) -> None:
-        """What is in `read` was read to its end: what lost answers brought of it is known now."""
-        for lost in [lost for lost in self._lost if not read.gaps(lost[0])]:
+    def settle(self, seen: Spans) -> None:
+        """What was seen was read to its end: what lost answers brought of it is known now."""
+        for lost in [lost for lost in self._lost if not seen.gaps(lost[0])]:
             self._lost.remove(lost)
             self._budget.free(lost[1])
 
@@ -285,30 +278,29 @@ class XClient:
             end_time=_moment(span.until_ms),
         )
         try:
-            response, asked_ms = self._exchange(COUNTS_ENDPOINT, count)
+            response, _, server_ms = self._exchange(COUNTS_ENDPOINT, count)
         except SourceError as error:
             if error.may_have_come:
                 self._budget.counted(self._clock.now_ms())
             raise
         self._budget.counted(self._clock.now_ms())
-        number = posts_in(response.content, span)
-        if self._note_answer(COUNTS_ENDPOINT, response, date_ms(response.headers), asked_ms):
-            raise SourceError("this machine's clock was off", retry_after=1.0)
-        return number
+        if server_ms is not None and is_off(server_ms, self._clock.now_ms()):
+            raise _off("X's counts were asked for", server_ms)
+        return posts_in(response.content, span)
 
-    def ask_time(self, query: str) -> None:
-        """Let X say what time it is, by a search that can find nothing: that costs nothing."""
+    def ask_time(self, query: str) -> int | None:
+        """What time it is at X, by a search that can find nothing: that costs nothing."""
         request = SearchRequest(since_ms=0, since_id=LARGEST_ID)
         self._spare_limit(SEARCH_ENDPOINT)
+        search = partial(self._search, query, request, None, LEAST_PAGE)
         try:
-            search = partial(self._search, query, request, None, LEAST_PAGE)
-            response, asked_ms = self._exchange(SEARCH_ENDPOINT, search)
+            response, asked_ms, server_ms = self._exchange(SEARCH_ENDPOINT, search)
         except RefusedError as refusal:
             if refusal.status != 400:  # it may not like such an id, but has said the time
                 raise
-        else:
-            parse_page(response.content, asked_ms)
-            self._note_answer(SEARCH_ENDPOINT, response, date_ms(response.headers), asked_ms)
+            return date_ms(refusal.headers)
+        parse_page(response.content, asked_ms)
+        return server_ms
 
     @contextmanager
     def _allowed(self, since_ms: int) -> Iterator[Allowance]:
@@ -331,32 +323,26 @@ class XClient:
 
     def _exchange(
         self, endpoint: str, send: Callable[[], requests.Response]
-    ) -> tuple[requests.Response, int]:
-        """The answer, and when it was asked for."""
+    ) -> tuple[requests.Response, int, int | None]:
+        """The answer, when it was asked for, and what time it is at X now."""
         asked_ms = self._clock.now_ms()
         try:
-            return send(), asked_ms
+            response = send()
         except RefusedError as refusal:
             self._limits[endpoint] = RateLimit.from_headers(refusal.headers)
+            now_ms = self._clock.now_ms()
+            server_ms = server_now_ms(refusal.headers, asked_ms, now_ms)
             # Of all refusals only these may come of a wrong clock; others may not be X's own.
-            is_about_time = refusal.status in (400, 401)
-            if is_about_time and self._correct(date_ms(refusal.headers), asked_ms):
-                sentence = f"X refuses ({refusal.status}) as this machine's clock was off"
-                server_ms = date_ms(refusal.headers)
-                raise SourceError(sentence, retry_after=1.0, server_ms=server_ms) from refusal
+            if refusal.status in (400, 401) and server_ms and is_off(server_ms, now_ms):
+                raise _off(f"X refuses ({refusal.status})", server_ms) from refusal
             raise
+        self._limits[endpoint] = RateLimit.from_headers(response.headers)
+        return response, asked_ms, server_now_ms(response.headers, asked_ms, self._clock.now_ms())
 
     def _spare_limit(self, endpoint: str) -> None:
         limit, now_ms = self._limits.get(endpoint), self._clock.now_ms()
         if limit and limit.is_spent(now_ms):
             raise used_up(limit, "X's", now_ms)
-
-    def _note_answer(
-        self, endpoint: str, response: requests.Response, server_ms: int | None, asked_ms: int
-    ) -> bool:
-        """Go by what X's answer says of the limit and the time; whether that moved our clock."""
-        self._limits[endpoint] = RateLimit.from_headers(response.headers)
-        return self._correct(server_ms, asked_ms)
 
     def _search(
         self, query: str, request: SearchRequest, token: str | None, size: int
@@ -372,21 +358,6 @@ class XClient:
             next_token=token,
         )
         return cast("requests.Response", response)
-
-    def _correct(self, server_ms: int | None, asked_ms: int) -> bool:
-        """Go by X's time, if it gave one; whether that moved our clock."""
-        if server_ms is None:
-            return False
-        self._has_server_time = True
-        before_ms = self._clock.now_ms()
-        if not self._clock.correct(server_ms, asked_ms):
-            return False
-        log.warning(
-            "this machine's clock is off by %s; going by X's",
-            duration(abs(server_ms - before_ms) / 1000),
-        )
-        self._moved(self._clock.now_ms())
-        return True
 
     def _note_unreadable(self, page: PostPage) -> None:
         for entry in page.unreadable:
@@ -407,6 +378,12 @@ def _client(credentials: Credentials, session: HttpSession) -> tweepy.Client:
     )
     client.session = session
     return client
+
+
+def _off(what: str, server_ms: int) -> SourceError:
+    return SourceError(
+        f"{what} as this machine's clock was off", retry_after=1.0, server_ms=server_ms
+    )
 
 
 def _moment(ms: int | None) -> datetime | None:
@@ -452,10 +429,9 @@ class XStreamClient:
         self._stream.filter(tweet_fields=self._fields)
         return self._stream.pop_opened()
 
-    def rules(self) -> tuple[bytes, Mapping[str, str]]:
-        """The rules that there are, as X sends them, and the answer's headers."""
-        response = cast("requests.Response", self._rules.get_rules())
-        return response.content, response.headers
+    def rules(self) -> bytes:
+        """The rules that there are, as X sends them."""
+        return _body(self._rules.get_rules())
 
     def rules_beside_stream(self) -> bytes:
         """The rules while the stream is open; for another thread than the stream's."""

@@ -1,14 +1,13 @@
 """Which search X is asked next, by itself or beside its stream, so that all is read once."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from tweetdock.core.coverage import SEAM_MS, Spans
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import Kind, SourceError
-from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
 from tweetdock.sources.x.posts import PostPage, since_id_for, snowflake_ms
 
@@ -83,38 +82,32 @@ class Search:
 
 
 class SearchPlan:
-    """What X has been asked, and so what it is to be asked next.
+    """Which search X is asked next, given what has been seen.
 
     First the whole window by time; then what is new since the newest id. That leaves a hole:
     a post that is indexed after a newer one was read. So once a minute the question is what is
     new since `look_back_ms` ago, which closes the holes. What is older than that and was left
     out all the same, by an interrupted search or a restart, is asked for by time.
 
-    bookmark: where an earlier plan left off, to go on from there.
+    cursor: where an earlier plan left off, to go on from there.
     """
 
     def __init__(
-        self,
-        *,
-        window_ms: int,
-        poll_ms: int,
-        look_back_ms: int,
-        bookmark: Bookmark = Bookmark(),  # noqa: B008 - it cannot change
+        self, *, window_ms: int, poll_ms: int, look_back_ms: int, cursor: str = ""
     ) -> None:
         self._window_ms = window_ms
         self._poll_ms = poll_ms
         self._look_back_ms = look_back_ms
-        self._seen = Spans()
         self._newest_id = 0
-        self._caught_up_ms: int | None = None
+        self._caught_up_ms: int | None = None  # up to when X was asked for what is new
+        self._looked_back_ms = 0
         self._asked_new_ms = 0
         self._asked_new = False
-        self._looked_back_ms = 0
         self._by_time = True
         self._id_refusals = 0
         # One that cannot be read costs the window's posts once more, and no truth.
         with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            self._go_on(json.loads(bookmark.cursor), bookmark.seen)
+            self._go_on(json.loads(cursor))
 
     @property
     def cursor(self) -> str:
@@ -126,61 +119,30 @@ class SearchPlan:
         }
         return json.dumps(cursor)
 
-    def next(self, now_ms: int) -> SearchRequest:
+    def next(self, seen: Spans, now_ms: int) -> SearchRequest:
         """The search to make now."""
         floor = now_ms - self._window_ms
-        caught_up = self._caught_up_ms
-        if caught_up is None or not floor < caught_up <= now_ms:
+        reach = self._reach(now_ms)
+        if reach is None:
             self._asked_new, self._asked_new_ms = True, now_ms
-            return _request_by_time(floor)
-        gaps = self._gaps(now_ms)
+            return request_by_time(floor)
+        gaps = seen.gaps(Span(floor, reach))
         # In turns if answers take as long as the pause, so that neither starves the other.
         is_due = now_ms - self._asked_new_ms >= self._poll_ms
         asks_new = not gaps or (is_due and not self._asked_new)
         self._asked_new = asks_new
         if not asks_new:
-            return _request_by_time(gaps[-1].since_ms, gaps[-1].until_ms)
+            return request_by_time(*gaps[-1])
         self._asked_new_ms = now_ms
-        return self._request_new(max(self._reach(caught_up), floor), now_ms)
+        return self._request_new(max(reach, floor), now_ms)
 
-    def clock_moved(self, now_ms: int) -> None:
-        """The clock was corrected and says `now_ms`: what it has left behind is read again."""
-        self._seen.forget_before(now_ms - self._window_ms + SEAM_MS)
-
-    def is_behind(self, now_ms: int) -> bool:
+    def is_behind(self, seen: Spans, now_ms: int) -> bool:
         """Whether a stretch of the window was left out and can be asked for at once."""
-        return bool(self._gaps(now_ms))
+        reach = self._reach(now_ms)
+        return reach is None or bool(seen.gaps(Span(now_ms - self._window_ms, reach)))
 
-    def _go_on(self, cursor: dict[str, Any], seen: tuple[Span, ...]) -> None:
-        newest_id, caught_up_ms = int(cursor["newest_id"]), int(cursor["caught_up_ms"])
-        self._looked_back_ms = int(cursor["looked_back_ms"])
-        self._seen, self._newest_id, self._caught_up_ms = Spans(seen), newest_id, caught_up_ms
-        self._by_time = False
-
-    def _request_new(self, reach: int, now_ms: int) -> SearchRequest:
-        if self._by_time:
-            return _request_by_time(reach)
-        looks_back = now_ms - self._looked_back_ms >= LOOK_BACK_EVERY_MS
-        # A newest id from before the reach would do as well, until X calls it too old.
-        if looks_back or snowflake_ms(self._newest_id) < reach:
-            return SearchRequest(
-                since_ms=reach, since_id=since_id_for(reach + 1), looks_back=looks_back
-            )
-        return SearchRequest(since_ms=snowflake_ms(self._newest_id), since_id=self._newest_id)
-
-    def _reach(self, caught_up: int) -> int:
-        return caught_up + INDEX_LAG_MS - self._look_back_ms
-
-    def _gaps(self, now_ms: int) -> list[Span]:
-        if self._caught_up_ms is None:
-            return [Span(now_ms - self._window_ms, now_ms)]
-        return self._seen.gaps(Span(now_ms - self._window_ms, self._reach(self._caught_up_ms)))
-
-    def record(self, search: Search, span: Span, served_ms: int, *, is_done: bool) -> None:
-        """A page of `search` was read and made `span` complete."""
-        # Not before X has answered: our clock may have been wrong until then.
-        self._seen.forget_before(served_ms - self._window_ms)
-        self._seen.add(span)
+    def record(self, search: Search, served_ms: int, *, is_done: bool) -> None:
+        """A page of `search` was read, the last one if that is done."""
         if search.request.until_ms is not None:
             return
         self._caught_up_ms = search.until_ms
@@ -200,77 +162,80 @@ class SearchPlan:
         self._id_refusals += 1
         return True
 
+    def _go_on(self, cursor: dict[str, Any]) -> None:
+        newest_id, caught_up_ms = int(cursor["newest_id"]), int(cursor["caught_up_ms"])
+        self._looked_back_ms = int(cursor["looked_back_ms"])
+        self._newest_id, self._caught_up_ms, self._by_time = newest_id, caught_up_ms, False
 
-class ReadSpans:
-    """A union of stretches, each complete once every query was read for it."""
+    def _reach(self, now_ms: int) -> int | None:
+        """From when on the next look back would ask; None if nothing of the window was read."""
+        caught_up_ms = self._caught_up_ms
+        if caught_up_ms is None or not now_ms - self._window_ms < caught_up_ms <= now_ms:
+            return None
+        return caught_up_ms + INDEX_LAG_MS - self._look_back_ms
 
-    def __init__(self, queries: int, whole: Iterable[Span] = ()) -> None:
-        self.whole = Spans(whole)
-        self._own = [Spans() for _ in range(queries)]
-
-    def add(self, query: int, span: Span) -> list[Span]:
-        """One query was read for a stretch; what that makes complete."""
-        self._own[query].add(span)
-        missing = Spans(gap for own in self._own for gap in own.gaps(span))
-        complete = missing.gaps(span)
-        for piece in complete:
-            self.whole.add(piece)
-        return complete
-
-    def missing(self, gap: Span) -> tuple[int, Span] | None:
-        """A query that was not read for the whole gap, and the newest stretch that it lacks."""
-        for query, own in enumerate(self._own):
-            if gaps := own.gaps(gap):
-                return query, gaps[-1]
-        return None
-
-    def forget_before(self, ms: int) -> None:
-        """Forget all that lies at `ms` or earlier."""
-        for spans in (self.whole, *self._own):
-            spans.forget_before(ms)
+    def _request_new(self, reach: int, now_ms: int) -> SearchRequest:
+        if self._by_time:
+            return request_by_time(reach)
+        looks_back = now_ms - self._looked_back_ms >= LOOK_BACK_EVERY_MS
+        # A newest id from before the reach would do as well, until X calls it too old.
+        if looks_back or snowflake_ms(self._newest_id) < reach:
+            return SearchRequest(
+                since_ms=reach, since_id=since_id_for(reach + 1), looks_back=looks_back
+            )
+        return SearchRequest(since_ms=snowflake_ms(self._newest_id), since_id=self._newest_id)
 
 
-class DueSearch(NamedTuple):
-    """One search to make: which query, and what of it."""
+class Sweep:
+    """A stretch under way by several queries: each is read from its end down, page by page.
 
-    query: int
-    request: SearchRequest
+    begun_ms: when X gave the first page of it, the one with the newest posts; 0 before.
+    """
+
+    def __init__(self, span: Span, queries: int) -> None:
+        self.span = span
+        self.begun_ms = 0
+        self._read_from = [span.until_ms] * queries
+
+    def next(self, floor_ms: int) -> tuple[int, SearchRequest] | None:
+        """The query that has come least far, and the search for what it lacks; None at the end."""
+        least, since_ms = max(self._read_from), max(self.span.since_ms, floor_ms)
+        if least <= since_ms:
+            return None
+        return self._read_from.index(least), request_by_time(since_ms, least)
+
+    def read(self, query: int, span: Span, served_ms: int) -> Span:
+        """A query was read for a stretch up to where it had come; what is complete by now."""
+        self.begun_ms = self.begun_ms or served_ms
+        self._read_from[query] = min(self._read_from[query], span.since_ms)
+        return Span(max(self._read_from), self.span.until_ms)
 
 
-class Gaps:
-    """What has been seen, and which of the searches is due next, the newest gap first.
+class FillPlan:
+    """Which stretch is to be searched beside a stream, the newest gap first.
 
-    A gap is asked for when X's index has all of it; of one that still grows, a piece at a time.
+    A gap is searched when X's index has all of it; of one that still grows, a piece at a time.
     What was read sooner than `look_back_ms` after it was written may have lacked posts that the
-    index was late with: it is read once more.
+    index was late with, and what a stream brought just before it broke those that were in flight:
+    both are read once more.
 
-    seen: what was complete before a restart. unsettled: what of it is to be read once more.
+    unsettled: what is to be read once more from before a restart.
     """
 
     def __init__(
-        self,
-        *,
-        queries: int,
-        window_ms: int,
-        look_back_ms: int,
-        seen: Sequence[Span] = (),
-        unsettled: Sequence[Span] = (),
+        self, *, window_ms: int, look_back_ms: int, unsettled: Iterable[Span] = ()
     ) -> None:
         self._window_ms = window_ms
         self._look_back_ms = max(look_back_ms, INDEX_LAG_MS)
         self._live_ms: int | None = None
         self._last_line_ms = 0
-        known = Spans(seen)
-        if known.until_ms is not None:
-            # It may have been a stream's, with posts in flight.
-            known = Spans(_without(known, Spans([Span(known.until_ms - IN_FLIGHT_MS, 1 << 60)])))
-        self._seen = ReadSpans(queries, known)
-        self._settled = ReadSpans(queries, _without(known, Spans(unsettled)))
+        self._in_flight: Spans | None = None  # not known before what was seen before a restart
+        self._unsettled = Spans(unsettled)
 
-    def ask_by(self, queries: int) -> None:
-        """From now on there are so many queries, and they are others; what was seen stays so."""
-        self._seen = ReadSpans(queries, self._seen.whole)
-        self._settled = ReadSpans(queries, self._settled.whole)
+    @property
+    def live_ms(self) -> int | None:
+        """Since when a stream brings every post; None while there is none."""
+        return self._live_ms
 
     def stream_begins(self, since_ms: int) -> None:
         """From that moment on a stream brings every post."""
@@ -282,66 +247,47 @@ class Gaps:
 
     def stream_ends(self) -> None:
         """The stream has ended, if there was one; what it brought until shortly before is known."""
-        if self._live_ms is not None:
-            span = Span(self._live_ms, self._last_line_ms - IN_FLIGHT_MS)
-            self._seen.whole.add(span)
-            self._settled.whole.add(span)
+        if self._live_ms is not None and self._in_flight is not None:
+            since_ms = max(self._live_ms, self._last_line_ms - IN_FLIGHT_MS)
+            self._in_flight.add(Span(since_ms, self._last_line_ms))
         self._live_ms = None
 
-    def clock_moved(self, now_ms: int) -> None:
-        """The clock was corrected and says `now_ms`: what it has left behind is read again."""
-        for reads in (self._seen, self._settled):
-            reads.forget_before(now_ms - self._window_ms + SEAM_MS)
-        if self._live_ms is not None:
-            self._live_ms = self._last_line_ms = now_ms
-
-    @property
-    def live_ms(self) -> int | None:
-        """Since when a stream brings every post; None while there is none."""
-        return self._live_ms
-
-    def next(self, now_ms: int) -> DueSearch | None:
-        """The search to make now; None if there is none."""
-        for reads, lag_ms in (
-            (self._seen, INDEX_LAG_MS),
-            (self._settled, self._look_back_ms),
-        ):
+    def next(self, seen: Spans, now_ms: int) -> Span | None:
+        """The stretch to search now; None if there is none."""
+        if self._in_flight is None:
+            # The end of what was seen before a restart may have been a stream's.
+            until_ms = seen.until_ms or 0
+            self._in_flight = Spans([Span(until_ms - IN_FLIGHT_MS, until_ms)])
+        whole = Span(now_ms - self._window_ms, now_ms)
+        gaps = Spans([*seen.gaps(whole), *self._in_flight])
+        for lacking, lag_ms in ((gaps, INDEX_LAG_MS), (self._unsettled, self._look_back_ms)):
             ripe_ms = now_ms - lag_ms
             end_ms = ripe_ms if self._live_ms is None else min(ripe_ms, self._live_ms)
-            within = Span(now_ms - self._window_ms, end_ms)
             is_open = end_ms != self._live_ms
-            for gap in reversed(reads.whole.gaps(within)):
+            for gap in reversed(list(lacking & [Span(whole.since_ms, end_ms)])):
                 grows = is_open and gap.until_ms == end_ms
-                is_due = not grows or gap.until_ms - gap.since_ms >= PIECE_MS
-                if is_due and (found := reads.missing(gap)):
-                    query, lack = found
-                    return DueSearch(query, _request_by_time(lack.since_ms, lack.until_ms))
+                if not grows or gap.until_ms - gap.since_ms >= PIECE_MS:
+                    return gap
         return None
 
-    def read(self, query: int, span: Span, served_ms: int) -> list[Span]:
-        """A search has read a stretch; what is complete by that.
+    def read(self, span: Span, begun_ms: int) -> None:
+        """A stretch was searched; begun_ms: when X gave the first page of that search."""
+        if span.since_ms >= span.until_ms:
+            return
+        self._in_flight = (self._in_flight or Spans()) - [span]
+        self._unsettled = self._unsettled - [span]
+        self._unsettled.add(Span(max(span.since_ms, begun_ms - self._look_back_ms), span.until_ms))
+        for spans in (self._in_flight, self._unsettled):
+            spans.forget_before(begun_ms - self._window_ms)
 
-        served_ms: when X gave the first page of it, the one with the newest posts.
-        """
-        # Not before X has answered: our clock may have been wrong until then.
-        for reads in (self._seen, self._settled):
-            reads.forget_before(served_ms - self._window_ms)
-        late_ms = served_ms - self._look_back_ms
-        self._settled.add(query, Span(span.since_ms, min(span.until_ms, late_ms)))
-        return self._seen.add(query, span)
-
-    def unsettled(self, now_ms: int) -> list[Span]:
-        """What of the window is still to be read, or read once more."""
-        end_ms = now_ms if self._live_ms is None else self._live_ms
-        return self._settled.whole.gaps(Span(now_ms - self._window_ms, end_ms))
+    @property
+    def unsettled(self) -> list[Span]:
+        """What is still to be read once more."""
+        return list(Spans([*self._unsettled, *(self._in_flight or ())]))
 
 
-def _without(spans: Iterable[Span], others: Spans) -> list[Span]:
-    return [piece for span in spans for piece in others.gaps(span)]
-
-
-def _request_by_time(since_ms: int, until_ms: int | None = None) -> SearchRequest:
-    # X takes whole seconds: the start inclusive, the end exclusive.
+def request_by_time(since_ms: int, until_ms: int | None = None) -> SearchRequest:
+    """The search for (since_ms, until_ms] by whole seconds: the start inclusive, the end not."""
     start_ms = since_ms // 1000 * 1000
     end_ms = None if until_ms is None else until_ms // 1000 * 1000 + 1000
     return SearchRequest(since_ms=start_ms - 1, until_ms=until_ms, start_ms=start_ms, end_ms=end_ms)

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import Kind, RefusedError, SourceError
-from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Span, Tally
 from tweetdock.core.times import DAY_MS, MINUTE_MS, duration
 from tweetdock.sources.http import WHOLE_SECONDS
@@ -76,7 +75,7 @@ class XSearch:
     """Recent search on X, as a source to be polled.
 
     Times in seconds. whole_seconds: how long one exchange may take before it is cut.
-    keeps_raw: batches bring the posts as X sent them too. bookmark: where to go on from.
+    keeps_raw: batches bring the posts as X sent them too. cursor: where to go on from.
     budget: what X may cost; once it is spent, the posts are counted instead of read, as far as
     it goes.
     """
@@ -95,7 +94,7 @@ class XSearch:
         look_back_seconds: float,
         whole_seconds: float = WHOLE_SECONDS,
         keeps_raw: bool = False,
-        bookmark: Bookmark = Bookmark(),  # noqa: B008 - it cannot change
+        cursor: str = "",
         budget: Budget | None = None,
     ) -> None:
         poll_ms = round(poll_seconds * 1000)
@@ -109,7 +108,7 @@ class XSearch:
             window_ms=self._window_ms,
             poll_ms=poll_ms,
             look_back_ms=round(look_back_seconds * 1000),
-            bookmark=bookmark,
+            cursor=cursor,
         )
         self._client = XClient(
             credentials,
@@ -117,32 +116,32 @@ class XSearch:
             api_url=api_url,
             whole_seconds=whole_seconds,
             keeps_raw=keeps_raw,
-            moved=self._plan.clock_moved,
             budget=self._budget,
         )
         queries = [query] if self._client.can_count else []
         self._counting = Counting(self._client.count, self._budget, queries, window_seconds)
         self._polled_ms = 0
         self._lost_ms: int | None = None  # since when X has not answered, with no money left
-        self._read = Spans()
+        self._knows_time = False
 
-    def poll(self) -> Iterator[Batch]:
+    def poll(self, seen: Spans) -> Iterator[Batch]:
         """One search, a Batch a page; SourceError when X does not deliver.
 
         When the day's money is spent: a Batch with a tally if one is due, else with nothing, and
         a BudgetError.
         """
-        if self._budget.is_limited and self.server_ms() is None:
+        self._client.settle(seen)
+        if self._budget.is_limited and not self._knows_time:
             # Not by our clock: of which day is what a post costs?
-            self._ask(lambda: self._client.ask_time(self._query))
+            yield self._ask_time()
         try:
-            yield from self._search()
+            yield from self._search(seen)
         except BudgetError as spent:
             yield from self._do_without(spent)
 
-    def _search(self) -> Iterator[Batch]:
+    def _search(self, seen: Spans) -> Iterator[Batch]:
         self._polled_ms = self._clock.now_ms()
-        request = self._plan.next(self._polled_ms)
+        request = self._plan.next(seen, self._polled_ms)
         search, token = Search(request), None
         while True:
             try:
@@ -153,24 +152,26 @@ class XSearch:
                     log.info("%s; going on by time instead of the last id", trouble)
                     return
                 raise trouble from refusal
-            page, served_ms, was_moved, billed = found
-            span = search.add_page(page, served_ms)
+            page = found.page
+            span = search.add_page(page, found.served_ms)
             token = page.next_token
-            self._plan.record(search, span, served_ms, is_done=token is None)
-            self._read.forget_before(served_ms - self._window_ms)
-            self._read.add(span)
-            self._client.settle(self._read)
+            self._plan.record(search, found.served_ms, is_done=token is None)
             yield self._batch(
                 posts=page.posts,
                 covers=span,
                 unreadable=tuple(entry.at_ms for entry in page.unreadable),
                 raw=page.raw,
-                has_more=token is not None and not was_moved,
-                billed=billed,
+                has_more=token is not None,
+                server_ms=found.server_ms,
+                billed=found.billed,
             )
-            # With the time corrected, the stretch to ask for is another.
-            if token is None or was_moved:
+            if token is None:
                 return
+
+    def _ask_time(self) -> Batch:
+        server_ms = self._ask(lambda: self._client.ask_time(self._query))
+        self._knows_time = True
+        return self._batch(server_ms=server_ms, billed=0)
 
     def _do_without(self, spent: BudgetError) -> Iterator[Batch]:
         """Count, if that is due, or at least ask what time it is: a new day has new money."""
@@ -179,8 +180,7 @@ class XSearch:
                 tally = self._ask(lambda: self._counting.ask(self._clock.now_ms()))
                 yield self._batch(billed=0, tally=tally)
             else:
-                self._ask(lambda: self._client.ask_time(self._query))
-                yield self._batch(billed=0)
+                yield self._ask_time()
         except SourceError as trouble:
             raise SourceError(
                 f"{spent}; until then: {trouble.what}",
@@ -188,6 +188,7 @@ class XSearch:
                 kind=trouble.kind,
                 retry_after=trouble.retry_after,
                 by_choice=not self._is_outage(trouble),
+                server_ms=trouble.server_ms,
             ) from trouble
         self._lost_ms = None
         due = self._counting.due_seconds(self._clock.now_ms())
@@ -214,17 +215,16 @@ class XSearch:
         now_ms = self._clock.now_ms()
         return Batch(
             source=self.feed.source,
-            server_ms=self.server_ms(),
             cursor=self._plan.cursor,
             remark=self._budget.remark(now_ms),
             **fields,
         )
 
-    def pause(self) -> Pause:
+    def pause(self, seen: Spans) -> Pause:
         """Until the next poll is due, longer where the rate limit wants it."""
         now_ms = self._clock.now_ms()
         due = self._poll_seconds - max(0, now_ms - self._polled_ms) / 1000
-        wanted = 0.0 if self._plan.is_behind(now_ms) else max(0.0, due)
+        wanted = 0.0 if self._plan.is_behind(seen, now_ms) else max(0.0, due)
         limit = self._client.limit
         if limit is None:
             return Pause(wanted)
@@ -232,10 +232,6 @@ class XSearch:
         if seconds * 1000 < self._poll_seconds * 1000 + GRACE_MS:
             return Pause(seconds)
         return Pause(seconds, f"X's rate limit leaves one search every {duration(seconds)}")
-
-    def server_ms(self) -> int | None:
-        """X's time, once it has said so."""
-        return self._client.server_ms()
 
     def cut(self) -> None:
         """End the request under way."""

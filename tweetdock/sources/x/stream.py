@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
-from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Span, fold
 from tweetdock.settings.x_query import Account, Queries
-from tweetdock.sources.http import WHOLE_SECONDS, LineStream
+from tweetdock.sources.http import WHOLE_SECONDS, LineStream, server_now_ms
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import PORTAL, Credentials, XClient, XStreamClient, explain
@@ -20,7 +20,6 @@ from tweetdock.sources.x.fill import XFill
 from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, snowflake_ms
 from tweetdock.sources.x.rules import (
     FollowLists,
-    Rule,
     RuleChanges,
     in_parts,
     parse_added,
@@ -48,7 +47,8 @@ class XConnection:
 
     tags: the hashtags wanted; none where a query of the owner's own decides.
     lists: reads whom accounts follow. monotonic: seconds that nobody corrects.
-    wanted: which posts count, by the rules of the connection that is open.
+    wanted: which posts count, by the rules of the connection that is open. server_ms: what time
+    it was at X when that was opened; None if X did not say.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class XConnection:
         self._lists = lists
         self._monotonic = monotonic
         self._tags = frozenset(map(fold, tags))
+        self.server_ms: int | None = None
         self._stream: LineStream | None = None
         self._left = 0.0
         self._is_cut = threading.Event()
@@ -83,7 +84,7 @@ class XConnection:
         try:
             queries = self._prepare(self._clock.now_ms())
             checked_ms = self._clock.now_ms()
-            there = self._rules()
+            there = parse_rules(self._client.rules())
             changes = reconcile(there, queries.rules)
             if not there:  # without any rule X gives no stream
                 changes = self._change(changes)
@@ -155,13 +156,6 @@ class XConnection:
             raise SourceError(what, "set TWEETDOCK_HASHTAGS", kind=Kind.QUERY)
         return queries
 
-    def _rules(self) -> tuple[Rule, ...]:
-        asked_ms = self._clock.now_ms()
-        body, headers = self._client.rules()
-        there = parse_rules(body)
-        self._state.correct(headers, asked_ms)
-        return there
-
     def _change(self, changes: RuleChanges) -> RuleChanges:
         """Make the changes; what is left of them, which is nothing but the ids."""
         ids = dict(changes.ids)
@@ -199,7 +193,7 @@ class XConnection:
             portal = SourceError(PORTAL, LOG_IN, kind=Kind.STRANGER)
             portal.retry_after = self._state.refused(asked_ms, portal.first, portal.cap)
             raise portal
-        self._state.correct(stream.headers, asked_ms)
+        self.server_ms = server_now_ms(stream.headers, asked_ms, self._clock.now_ms())
         return stream
 
     def _refused(self, refusal: RefusedError) -> SourceError:
@@ -242,7 +236,7 @@ class XStream:
         self._first_of: dict[str, str] = {}  # the keys of posts by their later versions
         self._unreadable: Counter[str] = Counter()
 
-    def poll(self) -> Iterator[Batch]:
+    def poll(self, _: Spans) -> Iterator[Batch]:
         """Connect if need be, and wait for the next piece: one Batch, if it has a whole line.
 
         SourceError when X does not deliver, with the seconds that X's rules want waited.
@@ -250,6 +244,7 @@ class XStream:
         if not self._connection.is_open:
             self._budget.check_stream(self._clock.now_ms())
             self._connection.open()
+            yield self._batch([], self._clock.now_ms(), server_ms=self._connection.server_ms)
         try:
             yield from self._batches(self._connection.read())
             self._budget.check_stream(self._clock.now_ms())
@@ -257,13 +252,9 @@ class XStream:
             self._connection.end(error)
             raise
 
-    def pause(self) -> Pause:
+    def pause(self, _: Spans) -> Pause:
         """None: the next piece is waited for."""
         return Pause(0.0)
-
-    def server_ms(self) -> int | None:
-        """X's time, once it has said so."""
-        return self._state.server_ms()
 
     def cut(self) -> None:
         """End it for good."""
@@ -284,7 +275,7 @@ class XStream:
         if end:
             raise end
 
-    def _batch(self, read: list[StreamLine], now_ms: int) -> Batch:
+    def _batch(self, read: list[StreamLine], now_ms: int, server_ms: int | None = None) -> Batch:
         odd = [line.unreadable for line in read if line.unreadable]
         if odd:
             # Whatever was in it, the search reads that minute once more.
@@ -304,9 +295,9 @@ class XStream:
             channel=self.channel,
             posts=tuple(line.post for line in read if line.post),
             removals=tuple(replace(r, key=self._first_of.get(r.key, r.key)) for r in gone),
-            covers=self._covers(sent, now_ms),
+            covers=self._covers(sent, now_ms) if read else None,
             raw=tuple(line.raw for line in read if line.raw),
-            server_ms=self.server_ms(),
+            server_ms=server_ms,
             cursor=self._state.cursor(),
             billed=billed + self._state.owed(),
             remark=self._budget.remark(now_ms),
@@ -342,7 +333,7 @@ def make_x_stream(
     query: str = "",
     follow: Sequence[Account] = (),
     keeps_raw: bool = False,
-    bookmark: Bookmark = Bookmark(),  # noqa: B008 - it cannot change
+    cursor: str = "",
     budget: Budget | None = None,
     silence_seconds: float = SILENCE_SECONDS,
     whole_seconds: float = WHOLE_SECONDS,
@@ -364,7 +355,7 @@ def make_x_stream(
         lists=[account.name for account in follow if account.is_list],
         window_ms=round(window_seconds * 1000),
         look_back_ms=round(look_back_seconds * 1000),
-        bookmark=bookmark,
+        cursor=cursor,
     )
     client = XClient(
         credentials,
@@ -372,7 +363,6 @@ def make_x_stream(
         api_url=api_url,
         whole_seconds=whole_seconds,
         keeps_raw=keeps_raw,
-        moved=state.clock_moved,
         budget=budget,
     )
     stream_client = XStreamClient(

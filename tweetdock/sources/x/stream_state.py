@@ -3,19 +3,18 @@
 import json
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
-from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Span
-from tweetdock.core.times import DAY_MS, duration
+from tweetdock.core.times import DAY_MS
 from tweetdock.settings.x_query import Queries, build_queries
-from tweetdock.sources.http import date_ms
-from tweetdock.sources.x.plan import DueSearch, Gaps
+from tweetdock.sources.x.plan import FillPlan, SearchRequest, Sweep
 from tweetdock.sources.x.rules import OLD_MS, Followed
 
 log = logging.getLogger(__name__)
@@ -89,11 +88,19 @@ class Reconnects:
         return max(wait, self.wait_seconds(now_ms))
 
 
+class DueSearch(NamedTuple):
+    """One search to make: by which text, which of the queries that is, and what of it."""
+
+    text: str
+    query: int
+    request: SearchRequest
+
+
 class StreamState:
     """The one place of what both channels of `x-stream` share; what changes it takes its lock.
 
     hashtags, query, accounts: what is asked for; `accounts` are named one by one. lists: whose
-    list of followed accounts is asked for, too. bookmark: where to go on from.
+    list of followed accounts is asked for, too. cursor: where to go on from.
     """
 
     def __init__(
@@ -106,15 +113,14 @@ class StreamState:
         lists: Iterable[str],
         window_ms: int,
         look_back_ms: int,
-        bookmark: Bookmark,
+        cursor: str,
     ) -> None:
         self.clock = clock
         self.window_ms = window_ms
         self._hashtags, self._query = tuple(hashtags), query
         self._accounts, self._lists = tuple(accounts), tuple(lists)
         self._lock = threading.Lock()
-        self._has_server_time = False
-        known = _loaded(bookmark.cursor)
+        known = _loaded(cursor)
         # One that cannot be read costs the window's posts once more, and no truth.
         self._reconnects = Reconnects(_numbers(known.get("connects")))
         self._rules_hold_ms = max(_numbers([known.get("rules_ms")]), default=0)
@@ -126,11 +132,10 @@ class StreamState:
         self._has_lost_rules = False
         self._owed = 0
         self.queries: Queries | None = None  # not known before all lists are
-        self._gaps = Gaps(
-            queries=0,
+        self._sweep: Sweep | None = None
+        self._fill = FillPlan(
             window_ms=window_ms,
             look_back_ms=look_back_ms,
-            seen=bookmark.seen,
             unsettled=_spans(known.get("unsettled")),
         )
         with suppress(SourceError):  # the stream says what X would not take
@@ -149,7 +154,7 @@ class StreamState:
             queries = build_queries(self._hashtags, accounts, self._query)
             if queries != self.queries:
                 self.queries = queries
-                self._gaps.ask_by(len(queries.searches))
+                self._sweep = None
                 if len(queries.searches) > MOST_SEARCHES:
                     log.warning(
                         "x-stream: the accounts followed take %d searches, which X's rate limit "
@@ -179,36 +184,13 @@ class StreamState:
             self._followed[followed.of] = followed
             self._followed_json = ""
 
-    def correct(self, headers: Mapping[str, str], asked_ms: int) -> None:
-        """Go by X's time, as an answer's Date has it."""
-        server_ms = date_ms(headers)
-        if server_ms is None:
-            return
-        with self._lock:
-            self._has_server_time = True
-            before_ms = self.clock.now_ms()
-            if not self.clock.correct(server_ms, asked_ms):
-                return
-            self._move(self.clock.now_ms())
-        off = duration(abs(server_ms - before_ms) / 1000)
-        log.warning("this machine's clock is off by %s; going by X's", off)
-
-    def clock_moved(self, now_ms: int) -> None:
-        """The search has corrected the clock, which says `now_ms`."""
-        with self._lock:
-            self._move(now_ms)
-
-    def server_ms(self) -> int | None:
-        """X's time, once it has told the stream."""
-        return self.clock.now_ms() if self._has_server_time else None
-
     def cursor(self) -> str:
         """What both go on from after a restart, as JSON."""
         with self._lock:
             cursor = {
                 "connects": self._reconnects.connects_ms,
                 "rules_ms": self._rules_hold_ms,
-                "unsettled": self._gaps.unsettled(self.clock.now_ms()),
+                "unsettled": self._fill.unsettled,
             }
             if not self._followed_json:  # thousands of names, which seldom change
                 followed = [one.dump() for one in self._followed.values()]
@@ -229,21 +211,27 @@ class StreamState:
 
     # What the search is to read, and has read.
 
-    def due_search(self) -> tuple[str, DueSearch] | None:
-        """The query and search that are due; None if there is nothing to ask."""
+    def due_search(self, seen: Spans) -> DueSearch | None:
+        """The search that is due, given what has been seen; None if there is nothing to ask."""
+        now_ms = self.clock.now_ms()
         with self._lock:
-            found = self._gaps.next(self.clock.now_ms()) if self.queries else None
-            if found is None or self.queries is None:
+            if not self.queries:
                 return None
-            return self.queries.searches[found.query], found
+            texts = self.queries.searches
+            found = self._sweep and self._sweep.next(now_ms - self.window_ms)
+            if not found and (span := self._fill.next(seen, now_ms)):
+                self._sweep = Sweep(span, len(texts))
+                found = self._sweep.next(now_ms - self.window_ms)
+            return DueSearch(texts[found[0]], *found) if found else None
 
-    def read(self, query: str, due: DueSearch, span: Span, served_ms: int) -> list[Span]:
-        """A search has read a stretch by `served_ms`; what is complete by that."""
+    def read(self, due: DueSearch, span: Span, served_ms: int) -> Span | None:
+        """A search has read a stretch by `served_ms`; what of the window is complete by that."""
         with self._lock:
-            searches = self.queries.searches if self.queries else ()
-            if searches[due.query : due.query + 1] != (query,):
-                return []  # whom we follow has changed meanwhile
-            return self._gaps.read(due.query, span, served_ms)
+            if self._sweep is None:
+                return None  # whom we follow has changed meanwhile
+            complete = self._sweep.read(due.query, span, served_ms)
+            self._fill.read(complete, self._sweep.begun_ms)
+            return complete if complete.until_ms > complete.since_ms else None
 
     # The stream's connections.
 
@@ -270,7 +258,7 @@ class StreamState:
     def check_is_due(self, now_ms: int) -> bool:
         """Whether it is time to see if the open stream's rules are still there."""
         with self._lock:
-            is_open = self._gaps.live_ms is not None and not self._has_lost_rules
+            is_open = self._fill.live_ms is not None and not self._has_lost_rules
             return is_open and now_ms - self._checked_ms >= CHECK_MS
 
     def rules_are(self, ids: Iterable[str], asked_ms: int) -> None:
@@ -300,7 +288,7 @@ class StreamState:
             if known and not self._rule_ids <= known:  # whoever has added it meanwhile
                 self._rules_hold_ms = max(self._rules_hold_ms, self._opened_ms + RULES_SETTLE_MS)
             self._reconnects.opened(self._opened_ms)
-            self._gaps.stream_begins(max(since_ms, self._rules_hold_ms))
+            self._fill.stream_begins(max(since_ms, self._rules_hold_ms))
 
     def line_came(self, now_ms: int) -> Span:
         """The stream has brought a line; since when it brings every post, and until when for sure.
@@ -308,36 +296,27 @@ class StreamState:
         Not until now: its rules may have been deleted after the last check.
         """
         with self._lock:
-            since_ms = self._gaps.live_ms or now_ms
+            since_ms = self._fill.live_ms or now_ms
             until_ms = max(since_ms, min(now_ms, self._checked_ms))
-            self._gaps.line_came(until_ms)
+            self._fill.line_came(until_ms)
             return Span(since_ms, until_ms)
 
     def stumbled(self, now_ms: int) -> None:
         """The stream has brought a line that cannot be read, of just now: the search is to."""
         with self._lock:
-            self._gaps.stream_ends()
-            self._gaps.stream_begins(max(now_ms, self._rules_hold_ms))
+            self._fill.stream_ends()
+            self._fill.stream_begins(max(now_ms, self._rules_hold_ms))
 
     def broke(self, now_ms: int) -> float:
         """The stream has ended, or could not be reached; seconds to wait."""
         with self._lock:
-            self._gaps.stream_ends()
+            self._fill.stream_ends()
             return self._reconnects.broke(now_ms)
 
     def refused(self, now_ms: int, first: float, cap: float) -> float:
         """X has refused; seconds to wait."""
         with self._lock:
             return self._reconnects.refused(now_ms, first, cap)
-
-    def _move(self, now_ms: int) -> None:
-        self._gaps.clock_moved(now_ms)
-        self._checked_ms = min(self._checked_ms, now_ms)
-        self._opened_ms = min(self._opened_ms, now_ms)
-        if self._rules_hold_ms:  # by the clock as it was, and nobody knows how long ago
-            self._rules_hold_ms = now_ms + RULES_SETTLE_MS
-        if self._gaps.live_ms is not None:
-            self._gaps.stream_begins(max(now_ms, self._rules_hold_ms))
 
 
 def _loaded(cursor: str) -> dict[str, Any]:
