@@ -4,26 +4,25 @@ import threading
 import time as real_time
 from collections.abc import Callable
 
+from listening import Cursors, Listening
 from simulation import Time
 
 from standins.jetstream import Jetstream, Network
 from standins.jetstream_events import delete_post, make_post
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
-from tweetdock.core.gauge import Bookmark, Gauge, Saved
 from tweetdock.core.post import Batch, Trouble
-from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
 from tweetdock.sources.bluesky.source import JETSTREAM_LAG_MS, Bluesky
-from tweetdock.sources.polling import Poller
+from tweetdock.sources.polling import Poller, Source
 
 LIMIT_SECONDS = 60.0
 WINDOW_SECONDS = 600
 TAG = "DockerCon"
 
 
-class Listening:
-    """One Bluesky source and the gauge that it fills, in a time that is told.
+class JetstreamListening(Listening):
+    """One Bluesky source and the gauge that it fills, saved after each batch.
 
     off_by: so many seconds is its machine's clock wrong. asleep: so many it did not count.
     """
@@ -31,61 +30,72 @@ class Listening:
     def __init__(
         self, network: Network, time: Time, *, off_by: float = 0.0, silence_seconds: float = 3.0
     ) -> None:
-        self.network, self.time, self.off_by = network, time, off_by
+        self.network, self.time = network, time
         self.asleep = 0.0
-        self._silence_seconds = silence_seconds
-        env = {"TWEETDOCK_HASHTAGS": "dockercon", "TWEETDOCK_SOURCES": "bluesky"}
-        self._settings = Settings.from_env({**env, "TWEETDOCK_WINDOW_SECONDS": str(WINDOW_SECONDS)})
-        self.words: list[Batch | Trouble] = []
         self.waits: list[float] = []
         self.reached_ms = 0
-        self._saved = Saved(salt=b""), Bookmark()
-        self._begin()
+        self._stopping = threading.Event()
+        env = {"TWEETDOCK_HASHTAGS": "dockercon", "TWEETDOCK_SOURCES": "bluesky"}
+        settings = Settings.from_env({**env, "TWEETDOCK_WINDOW_SECONDS": str(WINDOW_SECONDS)})
+
+        def make(clock: Clock, cursor: Cursors) -> list[Source]:
+            source = Bluesky(
+                settings.hashtags,
+                clock=clock,
+                hosts=[host.url for host in network.hosts],
+                window_seconds=WINDOW_SECONDS,
+                silence_seconds=silence_seconds,
+                keeps_raw=True,
+                cursor=cursor("bluesky"),
+            )
+            return [source]
+
+        super().__init__(
+            settings.gauge,
+            time,
+            make,
+            off_by=off_by,
+            monotonic=lambda: time() - self.asleep,
+            stepped=self._stopping.set,
+        )
+
+    @property
+    def source(self) -> Bluesky:
+        """The source that listens."""
+        (source,) = self.sources
+        assert isinstance(source, Bluesky)
+        return source
 
     def restart(self) -> None:
         """End as by a kill, and begin with what was saved last."""
         self.leave()
-        self._begin()
-
-    def _begin(self) -> None:
-        saved, bookmark = self._saved
-        self.source = Bluesky(
-            self._settings.hashtags,
-            clock=Clock(
-                wall=lambda: self.time() + self.off_by,
-                monotonic=lambda: self.time() - self.asleep,
-            ),
-            hosts=[host.url for host in self.network.hosts],
-            window_seconds=WINDOW_SECONDS,
-            silence_seconds=self._silence_seconds,
-            keeps_raw=True,
-            bookmark=bookmark,
-        )
-        self.gauge = Gauge(self._settings.gauge, [self.source.feed], self.time.ms, saved)
+        super().restart()
         self.reached_ms = 0
 
     def leave(self) -> None:
         """End the source."""
-        self.source.cut()
+        for source in getattr(self, "sources", ()):
+            source.cut()
 
     def run(self, until: Callable[[], bool], *, most_errors: int = 100) -> bool:
         """Poll until it is so; whether it was before too many errors."""
-        stopping, limit, errors = threading.Event(), real_time.monotonic() + LIMIT_SECONDS, 0
+        limit, errors = real_time.monotonic() + LIMIT_SECONDS, 0
 
         def wait(seconds: float) -> None:
             nonlocal errors
             self.waits.append(seconds)
-            assert real_time.monotonic() < limit, [w for w in self.words if isinstance(w, Trouble)]
-            is_error = bool(self.words) and isinstance(self.words[-1], Trouble)
+            assert real_time.monotonic() < limit, self.troubles
+            is_error = bool(self.messages) and isinstance(self.messages[-1], Trouble)
             errors += is_error
             if until() or errors > most_errors:
-                stopping.set()
+                self._stopping.set()
             elif is_error:
                 self.time.seconds += seconds
                 self.network.tick()
 
-        if not until():
-            Poller(self.source, self._deliver, stopping, wait).run()
+        while not until() and errors <= most_errors:
+            self._stopping.clear()
+            Poller(self.source, self, self._stopping, wait).run()
         return until()
 
     def follow(self, seconds: float = 5.0, *, most_errors: int = 100) -> bool:
@@ -93,24 +103,6 @@ class Listening:
         self.time.seconds += seconds
         self.network.tick()
         return self.run(lambda: self.reached_ms >= self.time.ms - 4_000, most_errors=most_errors)
-
-    def clock_ms(self) -> int:
-        """The time that the source has learnt from the hosts; 0 if ours was right."""
-        return self.source.server_ms() or 0
-
-    def read(self) -> Reading:
-        """The reading now."""
-        return self.gauge.read(self.time.ms)
-
-    @property
-    def batches(self) -> list[Batch]:
-        """What was delivered."""
-        return [word for word in self.words if isinstance(word, Batch)]
-
-    @property
-    def troubles(self) -> list[str]:
-        """What the source said of its troubles."""
-        return [word.detail for word in self.words if isinstance(word, Trouble)]
 
     def assert_honest(self) -> None:
         """An exact count is the truth up to the usual lag."""
@@ -125,27 +117,26 @@ class Listening:
 
     def assert_true(self) -> None:
         """The counts are the truth of this moment, and said to be."""
-        reading = self.read()
         since = self.time.ms - WINDOW_SECONDS * 1000
-        truth = self.network.truth.count(since, self.time.ms)
-        grade = reading.grade
-        assert (reading.posts, reading.authors, grade) == (*truth, Grade.EXACT), reading
+        self.assert_exact(self.network.truth.count(since, self.time.ms))
 
-    def _deliver(self, word: Batch | Trouble) -> None:
-        self.words.append(word)
-        self.gauge.deliver(word, self.time.ms)
-        if isinstance(word, Batch):
-            if word.covers:
-                self.reached_ms = max(self.reached_ms, word.covers.until_ms)
-            seen = self.gauge.seen
-            saved = Saved(salt=b"", marks=list(self.gauge.marks()), seen=seen)
-            self._saved = saved, Bookmark(word.cursor, seen["bluesky"].spans)
+    def deliver(self, message: Batch | Trouble) -> None:
+        """Count a message, and save."""
+        before = self.source
+        super().deliver(message)
+        if before is not self.source:
+            before.cut()
+            self.reached_ms = 0
+        if isinstance(message, Batch):
+            if message.covers:
+                self.reached_ms = max(self.reached_ms, message.covers.until_ms)
+            self.save()
 
 
 class Fate:
     """What may happen to a listener, its hosts and the network, by name."""
 
-    def __init__(self, listening: Listening) -> None:
+    def __init__(self, listening: JetstreamListening) -> None:
         self._listening, self._network = listening, listening.network
         self._posted = 0
 

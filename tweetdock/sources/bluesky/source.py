@@ -1,31 +1,26 @@
 """Bluesky's posts by Jetstream: the window replayed once, then what is new, whatever breaks."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
-from tweetdock.core.clock import Clock
+from tweetdock.core.clock import Clock, is_off
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import Kind, SourceError
-from tweetdock.core.gauge import Bookmark
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
-from tweetdock.core.times import HOUR_MS, duration
+from tweetdock.core.times import duration
 from tweetdock.retry import backoff
-from tweetdock.sources.bluesky.events import (
-    Event,
-    Filter,
-    Matched,
-    Removed,
-    UnreadableEvent,
-)
-from tweetdock.sources.bluesky.progress import AGREEING, EventProgress, EventRate, HostPlan
+from tweetdock.sources.bluesky.events import Event, Filter, Matched, Removed, UnreadableEvent
+from tweetdock.sources.bluesky.progress import EventProgress, HostPlan
 from tweetdock.sources.bluesky.websocket import WebSocket
+from tweetdock.sources.http import server_now_ms
 from tweetdock.sources.polling import Pause
 
 log = logging.getLogger(__name__)
 
 JETSTREAM_LAG_MS = 10_000
 LASTING_MS = 60_000  # a connection that held so long was none that fails again and again
-MOST_CORRECTIONS = 3  # of our clock in an hour; with more, hosts may send us round in circles
 LIVE_PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
 REPLAYED_PIECE_MS = 10_000  # nor in these, while a replay is under way
 
@@ -56,18 +51,13 @@ class KnownKeys:
             self._turned_ms = now_ms
         return now_ms < self._any_until_ms or hash(key) in self._recent or hash(key) in self._older
 
-    def shift(self, by_ms: int) -> None:
-        """The clock was corrected by so much."""
-        self._turned_ms += by_ms
-        self._any_until_ms += by_ms
-
 
 class Bluesky:
     """Posts with one of the hashtags (given without `#`), as a source that is listened to.
 
     hosts: `wss://host/subscribe`, in order of preference. window_seconds: what is to be complete.
     silence_seconds: a connection without events for so long counts as dead. keeps_raw: batches
-    bring the events too. bookmark: where to go on from.
+    bring the events too. cursor: where to go on from.
 
     A post's time is that of its event (`time_us`): what `createdAt` says is the author's own. A
     post that is changed so that it has none of the hashtags counts as deleted. That an account was
@@ -85,7 +75,7 @@ class Bluesky:
         window_seconds: float,
         silence_seconds: float = 30.0,
         keeps_raw: bool = False,
-        bookmark: Bookmark = Bookmark(),  # noqa: B008 - it cannot change
+        cursor: str = "",
     ) -> None:
         self.feed = Feed("bluesky", JETSTREAM_LAG_MS)
         window_ms = round(window_seconds * 1000)
@@ -93,186 +83,147 @@ class Bluesky:
         self._silence_seconds = silence_seconds
         self._keeps_raw = keeps_raw
         self._filter = Filter(hashtags)
-        self._plan = HostPlan(hosts, window_ms=window_ms, bookmark=bookmark)
+        self._plan = HostPlan(hosts, window_ms=window_ms, cursor=cursor)
         self._rounds = len(hosts)
-        self._known = KnownKeys(window_ms, clock.now_ms(), had_others=bookmark != Bookmark())
+        self._known = KnownKeys(window_ms, clock.now_ms(), had_others=cursor != "")
         self._socket = WebSocket()
         self._progress: EventProgress | None = None
-        self._rate = EventRate()
         self._opened_ms = 0
+        self._agrees = False  # with our clock, and that is still to be told
         self._failures = 0
         self._delays = backoff(1.0, 30.0)
-        self._doubtful: list[tuple[Matched, int]] = []
-        self._covers: list[Span] = []
+        self._events: list[Event] = []
+        self._covers = Spans()
         self._lost = ""
-        self._corrected_ms: list[int] = []
-        self._was_corrected = False
         self._met: set[str] = set()
 
-    def poll(self) -> Iterator[Batch]:
+    def poll(self, seen: Spans) -> Iterator[Batch]:
         """Connect if need be, and wait for events; SourceError when none come."""
         try:
-            progress = self._progress or self._connect()
-            if progress is None:
-                return
-            frames = self._socket.read(self._silence_seconds)
+            if self._progress is None:
+                yield from self._connect(seen)
+            yield from self._read(seen)
         except SourceError as error:
-            if self._covers:
-                yield self._batch(self._clock.now_ms(), has_more=True)
+            if self._covers.until_ms is not None:
+                yield from self._batches(Batch(source=self.feed.source), has_more=True)
             raise self._failed(error) from error
-        yield from self._read_frames(progress, frames)
 
-    def pause(self) -> Pause:
+    def pause(self, _: Spans) -> Pause:
         """None: what comes next is waited for while polling."""
         return Pause(0.0)
-
-    def server_ms(self) -> int | None:
-        """The hosts' time, once they have shown that ours was wrong."""
-        return self._clock.now_ms() if self._was_corrected else None
 
     def cut(self) -> None:
         """End the connection, and all attempts to come."""
         self._socket.cut()
 
-    def _connect(self) -> EventProgress | None:
+    def _connect(self, seen: Spans) -> Iterator[Batch]:
+        asked_ms = self._clock.now_ms()
+        progress = self._plan.begin(seen, asked_ms)
+        headers = self._socket.open(progress.ask.url)
+        now_ms = self._opened_ms = self._clock.now_ms()
+        self._progress = progress
+        server_ms = server_now_ms(headers, asked_ms, now_ms)
+        self._agrees = server_ms is not None and not is_off(server_ms, now_ms)
+        if server_ms is not None and not self._agrees:
+            yield from self._batches(
+                Batch(source=self.feed.source, server_ms=server_ms), has_more=True
+            )
+
+    def _read(self, seen: Spans) -> Iterator[Batch]:
+        frames, progress = self._socket.read(self._silence_seconds), self._progress
+        if progress is None:
+            return
         now_ms = self._clock.now_ms()
-        ask = self._plan.next(now_ms)
-        self._opened_ms = now_ms
-        if self._believes(self._socket.open(ask.url), now_ms):
-            self._disconnect()
-            return None
-        self._opened_ms = self._clock.now_ms()
-        self._progress = EventProgress(ask, self._rate)
-        return self._progress
-
-    def _believes(self, server_ms: int | None, asked_ms: int) -> bool:
-        """Whether a host's Date header has corrected our clock."""
-        before_ms = self._clock.now_ms()
-        if server_ms is None or self._corrections(before_ms) >= MOST_CORRECTIONS:
-            return False
-        if not self._clock.correct(server_ms, asked_ms):
-            return False
-        self._note_correction(before_ms)
-        self._plan.clock_moved(self._clock.now_ms())
-        return True
-
-    def _read_frames(self, progress: EventProgress, frames: list[bytes]) -> Iterator[Batch]:
-        now_ms, before_ms = self._clock.now_ms(), progress.position_ms
         times, events = self._filter.find(frames)
+        self._events += events
         progress.advance(times, now_ms)
-        if progress.ahead_ms is not None:
-            # Events of old only show that it is later than we think: the newest show how late.
-            asked_for_time = self._plan.asks_the_time
-            self._clock.correct(progress.ahead_ms)
-            self._note_correction(now_ms)
-            self._plan.clock_moved(self._clock.now_ms(), by_old_events=not asked_for_time)
-            if self._corrections(self._clock.now_ms()) > MOST_CORRECTIONS:
-                raise self._failed(SourceError("the Jetstream hosts do not agree on the time"))
-            self._disconnect()
-        elif self._plan.asks_the_time:
-            if self._plan.should_leave(progress, now_ms):
-                self._disconnect()
-        elif older_ms := self._plan.older_by_ms(progress):
-            raise self._failed(_too_old(progress.ask.host, older_ms))
-        else:
-            yield from self._deliver(progress, events, len(times), before_ms)
+        if progress.future_ms is not None:
+            server_ms = self._plan.met_the_future(progress, now_ms)
+            name = urlsplit(progress.ask.host).hostname
+            ahead = duration((progress.future_ms - now_ms) / 1000)
+            raise SourceError(
+                f"{name}'s events are {ahead} ahead of our clock", server_ms=server_ms
+            )
+        if not progress.is_doubtful:
+            yield from self._deliver(progress, seen, now_ms)
 
-    def _deliver(
-        self, progress: EventProgress, events: list[Event], number: int, before_ms: int | None
-    ) -> Iterator[Batch]:
-        now_ms = self._clock.now_ms()
-        found = _FrameResults(progress, before_ms, now_ms, keeps_raw=self._keeps_raw)
-        self._find(found, events, number, now_ms)
-        for span in self._plan.record(progress, now_ms):
-            self._cover(span)
-        is_behind = self._plan.is_behind(progress, now_ms)
-        leaves = self._plan.should_leave(progress, now_ms)
-        if found or leaves or self._has_new_spans(now_ms, is_behind=is_behind):
-            # First the posts: what a batch says to be complete must have come in it or before it.
-            yield self._batch(now_ms, found, has_more=is_behind or leaves)
-            while self._covers:
-                yield self._batch(now_ms, has_more=is_behind or leaves)
+    def _deliver(self, progress: EventProgress, seen: Spans, now_ms: int) -> Iterator[Batch]:
+        found, self._events = self._batch(self._events, progress, now_ms), []
+        self._covers = Spans([*self._covers, *progress.new_complete(now_ms)])
+        for span in self._covers:
+            seen.add(span)
+        is_behind = progress.is_behind(now_ms)
+        leaves = self._plan.should_leave(progress, seen, now_ms)
+        was_lost, self._lost = self._lost, self._plan.lost(progress, seen, now_ms)
+        covered_ms = sum(span.until_ms - span.since_ms for span in self._covers)
+        is_piece = covered_ms >= (REPLAYED_PIECE_MS if is_behind else LIVE_PIECE_MS)
+        is_news = bool(found.posts or found.removals or found.unreadable)
+        if is_news or is_piece or leaves or was_lost != self._lost:
+            yield from self._batches(found, has_more=is_behind or leaves)
         if leaves:
             self._disconnect()
 
-    def _has_new_spans(self, now_ms: int, *, is_behind: bool) -> bool:
-        covered_ms = sum(span.until_ms - span.since_ms for span in self._covers)
-        was_lost, self._lost = self._lost, self._plan.lost(now_ms, self._progress)
-        piece_ms = REPLAYED_PIECE_MS if is_behind else LIVE_PIECE_MS
-        return covered_ms >= piece_ms or was_lost != self._lost
-
-    def _find(self, found: "_FrameResults", events: list[Event], number: int, now_ms: int) -> None:
-        doubtful, self._doubtful = self._doubtful, []
-        for matched, patience in doubtful:
-            self._add_matched(found, matched, patience - number)
+    def _batch(self, events: Iterable[Event], progress: EventProgress, now_ms: int) -> Batch:
+        posts: list[Post] = []
+        removals: list[Removal] = []
+        unreadable: list[int] = []
+        raw: list[Raw] = []
         for event in events:
+            at_ms = progress.moment(event.time_us, now_ms)
             match event:
+                case Matched() if at_ms is not None:
+                    posts.append(Post(event.key, event.author, at_ms))
+                    raw.append(Raw(event.version, event.text, posts[-1]))
+                    self._known.add(event.key)
                 case Matched():
-                    self._add_matched(found, event, AGREEING)
+                    raw.append(Raw(event.version, event.text, None))
+                    unreadable.append(progress.position_ms)
+                    self._warn("has no time that can be")
                 case Removed(key) if self._known.may_be_ours(key, now_ms):
-                    found.removals.append(Removal(key, found.moment(event.time_us)))
+                    removals.append(Removal(key, at_ms or progress.position_ms))
                 case UnreadableEvent(lack):
-                    self._note_unreadable(found, lack, event.time_us)
+                    unreadable.append(at_ms or progress.position_ms)
+                    self._warn(lack)
+        return Batch(
+            source=self.feed.source,
+            posts=tuple(posts),
+            removals=tuple(removals),
+            unreadable=tuple(unreadable),
+            raw=tuple(raw) if self._keeps_raw else (),
+        )
 
-    def _add_matched(self, found: "_FrameResults", matched: Matched, patience: int) -> None:
-        if matched.time_us is not None and found.is_plausible(matched.time_us):
-            found.add(matched, matched.time_us)
-            self._known.add(matched.key)
-        elif matched.time_us is not None and patience > 0:
-            # A single event that is far from the others is wrong; if they follow, it was first.
-            self._doubtful.append((matched, patience))
-        else:
-            if self._keeps_raw:
-                found.raw.append(Raw(matched.version, matched.text, None))
-            self._note_unreadable(found, "has no time that can be", None)
+    def _batches(self, found: Batch, *, has_more: bool) -> Iterator[Batch]:
+        """What was found, and all that is complete by now: a stretch a batch."""
+        spans: list[Span | None] = [*self._covers]
+        self._covers = Spans()
+        for span in spans or [None]:
+            server_ms = self._clock.now_ms() if self._agrees else found.server_ms
+            self._agrees = False
+            yield replace(
+                found,
+                covers=span,
+                server_ms=server_ms,
+                has_more=has_more,
+                cursor=self._plan.cursor,
+                lost=self._lost,
+            )
+            found = Batch(source=self.feed.source)
 
-    def _note_unreadable(self, found: "_FrameResults", lack: str, time_us: int | None) -> None:
-        found.unreadable.append(found.moment(time_us))
+    def _warn(self, lack: str) -> None:
         if lack not in self._met:
             self._met.add(lack)
             log.warning("an event that may be a post cannot be counted: it %s", lack)
 
-    def _cover(self, span: Span) -> None:
-        if self._covers and self._covers[-1].until_ms == span.since_ms:
-            span = Span(self._covers.pop().since_ms, span.until_ms)
-        if span.until_ms > span.since_ms:
-            self._covers.append(span)
-
-    def _batch(self, now_ms: int, found: "_FrameResults | None" = None, *, has_more: bool) -> Batch:
-        covers = self._covers.pop(0) if self._covers else None
-        return Batch(
-            source=self.feed.source,
-            posts=tuple(found.posts) if found else (),
-            removals=tuple(found.removals) if found else (),
-            covers=covers,
-            unreadable=tuple(found.unreadable) if found else (),
-            server_ms=self.server_ms(),
-            raw=tuple(found.raw) if found else (),
-            has_more=has_more,
-            cursor=self._plan.cursor,
-            lost=self._plan.lost(now_ms, self._progress),
-        )
-
-    def _corrections(self, now_ms: int) -> int:
-        self._corrected_ms = [ms for ms in self._corrected_ms if now_ms - ms < HOUR_MS]
-        return len(self._corrected_ms)
-
-    def _note_correction(self, before_ms: int) -> None:
-        now_ms, self._was_corrected = self._clock.now_ms(), True
-        moved_ms = now_ms - before_ms
-        self._corrected_ms = [*(ms + moved_ms for ms in self._corrected_ms), now_ms]
-        self._known.shift(moved_ms)
-
     def _disconnect(self) -> None:
         self._socket.close()
         self._progress = None
-        self._doubtful = []
+        self._events = []
 
     def _failed(self, error: SourceError) -> SourceError:
-        progress, now_ms = self._progress, self._clock.now_ms()
-        if error.kind is Kind.TOO_LARGE and progress is not None:
-            self._plan.met_too_large(progress)
-        if progress is not None and now_ms - self._opened_ms >= LASTING_MS:
+        progress = self._progress
+        if progress is not None and error.kind is Kind.TOO_LARGE:
+            progress.met_too_large()
+        if progress is not None and self._clock.now_ms() - self._opened_ms >= LASTING_MS:
             self._failures, self._delays = 0, backoff(1.0, 30.0)
         self._disconnect()
         self._plan.failed()
@@ -281,44 +232,10 @@ class Bluesky:
         seconds = 0.0
         if self._failures >= self._rounds:
             seconds = max(next(self._delays), error.retry_after or 0.0)
-        return SourceError(error.what, error.cure, kind=error.kind, retry_after=seconds)
-
-
-def _too_old(host: str, by_ms: int) -> SourceError:
-    name, older = urlsplit(host).hostname, duration(by_ms / 1000)
-    return SourceError(f"{name} sends what is {older} older than asked for: is our clock right?")
-
-
-class _FrameResults:
-    """What the events of one piece come to."""
-
-    def __init__(
-        self, progress: EventProgress, before_ms: int | None, now_ms: int, *, keeps_raw: bool
-    ) -> None:
-        self._progress, self._before_ms, self._now_ms = progress, before_ms, now_ms
-        self._keeps_raw = keeps_raw
-        self.posts: list[Post] = []
-        self.removals: list[Removal] = []
-        self.unreadable: list[int] = []
-        self.raw: list[Raw] = []
-
-    def __bool__(self) -> bool:
-        return bool(self.posts or self.removals or self.unreadable)
-
-    def is_plausible(self, time_us: int) -> bool:
-        """Whether an event of this piece may have that time."""
-        return self._progress.is_plausible(time_us, self._before_ms, self._now_ms)
-
-    def moment(self, time_us: int | None) -> int:
-        """An event's time, or where we are if it has none that can be."""
-        if time_us is not None and self.is_plausible(time_us):
-            return time_us // 1000
-        position = self._progress.position_ms
-        return self._progress.ask.since_ms if position is None else position
-
-    def add(self, matched: Matched, time_us: int) -> None:
-        """A post to count."""
-        post = Post(matched.key, matched.author, time_us // 1000)
-        self.posts.append(post)
-        if self._keeps_raw:
-            self.raw.append(Raw(matched.version, matched.text, post))
+        return SourceError(
+            error.what,
+            error.cure,
+            kind=error.kind,
+            retry_after=seconds,
+            server_ms=error.server_ms,
+        )

@@ -22,7 +22,6 @@ from websockets.sync.client import ClientConnection, connect
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
 from tweetdock.core.times import duration
 from tweetdock.sources.endpoint import Endpoint, proxy_address
-from tweetdock.sources.http import date_ms
 
 SETTING = "TWEETDOCK_JETSTREAM"
 OTHER_ADDRESS = f"check {SETTING}: the address of a Jetstream is wss://host/subscribe"
@@ -60,8 +59,8 @@ class WebSocket:
         if not attempt.cancel() and attempt.exception() is None:
             _end(attempt.result())
 
-    def open(self, url: str) -> int | None:
-        """Connect; the server's own time (Unix ms), if it says it."""
+    def open(self, url: str) -> dict[str, str]:
+        """Connect; the headers of the answer, `Like-This`."""
         self.close()
         attempt = self._attempt = Future()
         if self._is_cut:
@@ -75,7 +74,8 @@ class WebSocket:
         except (CancelledError, *OPEN_ERRORS) as error:
             self.close()
             raise _failed(endpoint, error) from error
-        return date_ms({"Date": "".join(response.headers.get_all("Date"))}) if response else None
+        said = response.headers.raw_items() if response else ()
+        return {name.title(): value for name, value in said}
 
     def read(self, silence_seconds: float) -> list[bytes]:
         """Wait for a message; it, and those that have come by then.
@@ -115,7 +115,7 @@ class _Connection(ClientConnection):
             super().handshake(*args, **kwargs)
         except InvalidStatus as error:
             response = error.response
-            headers = {name.lower(): value for name, value in response.headers.raw_items()}
+            headers = {name.title(): value for name, value in response.headers.raw_items()}
             raise RefusedError(response.status_code, headers, b"") from error
 
 
@@ -178,7 +178,7 @@ def _failed(endpoint: Endpoint, error: BaseException) -> SourceError:
 
 def _refused(host: str, refusal: RefusedError) -> SourceError:
     status = refusal.status
-    wanted = "".join(refusal.headers.get("retry-after", "").split())
+    wanted = "".join(refusal.headers.get("Retry-After", "").split())
     is_number = wanted.isascii() and wanted.isdecimal()
     kind, cure = Kind.SERVER, ""
     if 300 <= status < 400:
