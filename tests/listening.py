@@ -108,10 +108,9 @@ class Listening:
     def _steps_the_clock(self, message: Batch | Trouble) -> bool:
         assert self._vote is not None
         assert message.server_ms is not None
-        monotonic_ms = round(self._monotonic() * 1000)
+        monotonic_ms = self.clock.monotonic_ms()
         self._vote.cast(message.feed, message.server_ms, monotonic_ms)
-        machine_ms = round((self._time() + self._off_by) * 1000)
-        agreed_ms = self._vote.winner(machine_ms, monotonic_ms)
+        agreed_ms = self._vote.winner(self.clock.machine_ms(), monotonic_ms)
         return is_off(agreed_ms, self.clock.now_ms()) and self.clock.set(agreed_ms)
 
     def _count(self, message: Batch | Trouble) -> None:

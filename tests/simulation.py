@@ -60,7 +60,7 @@ class Simulation(Listening):
         look_back_seconds: float | None = None,
         **env: str,
     ) -> None:
-        self.api, self.time, self.budget = api, time, budget
+        self.api, self.time, self.budget = api, time, budget or Budget()
 
         def takes() -> None:
             time.seconds += answer_seconds / 2

@@ -23,6 +23,7 @@ LAYERS = [
     {"sources", "servos", "keep", "show"},
     {"doctor"},
     {"commands", "factory"},
+    {"counting"},
     {"daemon"},
     {"cli"},
     {"__main__"},

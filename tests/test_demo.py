@@ -105,6 +105,7 @@ def test_the_source_brings_the_past_window_at_once_and_then_what_is_new() -> Non
     demo = Demo(clock=clock, window_seconds=3600, poll_seconds=5, seed=3)
     (past,) = demo.poll(Spans())
     now[0] += 60
+    assert past.covers
     (fresh,) = demo.poll(Spans([past.covers]))
     assert past.covers == Span(MIDNIGHT - HOUR, MIDNIGHT)
     assert fresh.covers == Span(MIDNIGHT, MIDNIGHT + MINUTE)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from archiving import Watch
 
-from tweetdock.core.gauge import Bookmark, Gauge
+from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Feed, Post, Raw, Span, Spent
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.archive_reader import opened
@@ -52,7 +52,8 @@ def test_its_hour_goes_on(folder: Path) -> None:
     keeper, gauge = go_on()
     shown = json.loads(json.dumps(gauge.read(NOW_MS).as_json()))
     assert shown == json.loads((folder / "reading.json").read_text())
-    assert keeper.bookmark("x") == Bookmark("100", (SEEN,))
+    assert keeper.cursor("x") == "100"
+    assert gauge.spans("x") == (SEEN,)
     assert keeper.spent == {"2026-09-21": {"x": Spent(2, 100)}}
     assert keeper.state is not None
     assert keeper.state.angles == (120.0, 30.5)

@@ -266,21 +266,6 @@ def test_only_the_needles_are_saved_until_a_source_has_spoken(tmp_path: Path) ->
         assert one.gauge.read(NOON).posts == 2
 
 
-def test_a_clock_that_was_ahead_at_the_start_costs_nothing(tmp_path: Path) -> None:
-    with house(tmp_path) as one:
-        one.hear(1, 2)
-        one.turn()
-    years = 10 * 365 * 24 * HOUR
-    with house(tmp_path, NOON + years) as wrong:
-        assert wrong.turn() == 0
-        wrong.now_ms = NOON + 5000
-        wrong.gauge.shift(5000 - years, wrong.now_ms)
-        marks = wrong.keeper.recall_again()
-        assert marks is not None
-        wrong.gauge.remember(marks)
-        assert wrong.turn() == 2
-
-
 def test_the_hour_is_not_held_in_memory_twice(tmp_path: Path) -> None:
     with house(tmp_path) as one:
         one.hear(*range(1, 50))

@@ -162,7 +162,7 @@ def test_a_network_that_is_down_makes_it_partial_and_is_named(
     reading = once_soon(networks, tmp_path)
     assert (reading["posts"], reading["grade"]) == (60, "partial")
     assert reading["sources"]["mastodon"]["grade"] == "partial"
-    assert f"{networks.servers[1].host} cannot" in reading["sources"]["mastodon"]["detail"]
+    assert f"{networks.servers[1].host} refuses" in reading["sources"]["mastodon"]["detail"]
 
 
 def test_a_closed_server_needs_the_owner_and_is_not_waited_for(

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from profiles import is_thorough
 from listening import Unseeing
+from profiles import is_thorough
 from replaying import DAY_MS, FORMS, Form, archive_line, as_line, x_post
 from simulation import Time
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tweetdock.commands.output import EXIT_SETTINGS
-from tweetdock.daemon import JOIN_SECONDS, READ_SECONDS, STOP_SECONDS
+from tweetdock.counting import JOIN_SECONDS, READ_SECONDS
+from tweetdock.daemon import STOP_SECONDS
 from tweetdock.servos.servos import END_SECONDS
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.web.web import PAGE_STOP_SECONDS

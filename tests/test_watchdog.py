@@ -14,7 +14,7 @@ from running import command, environment
 from standins.pigpiod import free_port
 from standins.systemd import LIMIT, NotifySocket
 
-import tweetdock.daemon
+import tweetdock.counting
 from tweetdock.daemon import Daemon
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
@@ -141,7 +141,7 @@ class Gauge:
 def test_a_loop_that_is_held_up_says_nothing_until_it_is_free(
     notify_socket: NotifySocket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tweetdock.daemon, "READ_SECONDS", PING_SECONDS / 4)
+    monkeypatch.setattr(tweetdock.counting, "READ_SECONDS", PING_SECONDS / 4)
     gauge = Gauge(tmp_path, Systemd(notify_socket.name, PING_SECONDS))
     try:
         notify_socket.receive_until(lambda: notify_socket.count("WATCHDOG=1") >= 3)

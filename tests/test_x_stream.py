@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from profiles import examples
 from listening import Unseeing
+from profiles import examples
 from simulation import START, TOKEN, Time
 from standins import x_faults as faults
 from standins import x_openapi

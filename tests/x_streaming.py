@@ -169,24 +169,26 @@ class Streaming(Listening):
                     wire.settimeout(0.05)
         self._stream_due = self.time.seconds + BEAT_SECONDS
         stream = self.stream
-        while True:
-            if not self.stream._connection.is_open:
-                self._lines = 0
-            try:
-                for batch in stream.poll(self.seen("x-stream")):
-                    self.deliver(batch)
-                    if self.stream is not stream:
-                        self._end(stream)
-                        return
-            except SourceError as error:
-                self._note("stream", error)
-                if "said nothing" in str(error):
-                    self.time.seconds += 21
-                self._stream_due = self.time.seconds + (error.retry_after or 0.0)
-                return
-            assert self.stream.pause(Spans()).seconds == 0
-            if self._lines >= self.api.stream.lines:
-                return
+        try:
+            while self._listen_once(stream):
+                pass
+        except SourceError as error:
+            self._note("stream", error)
+            if "said nothing" in str(error):
+                self.time.seconds += 21
+            self._stream_due = self.time.seconds + (error.retry_after or 0.0)
+
+    def _listen_once(self, stream: XStream) -> bool:
+        """Read a piece; whether there is more that was sent."""
+        if not stream._connection.is_open:
+            self._lines = 0
+        for batch in stream.poll(self.seen("x-stream")):
+            self.deliver(batch)
+            if self.stream is not stream:  # the clock has stepped
+                self._end(stream)
+                return False
+        assert stream.pause(Spans()).seconds == 0
+        return self._lines < self.api.stream.lines
 
     def _search(self) -> None:
         try:

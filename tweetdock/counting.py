@@ -252,7 +252,7 @@ class Counting:
             return False
         self._vote.cast(message.feed, message.server_ms, round(arrived * 1000))
         now_ms = self._clock.now_ms()
-        agreed_ms = self._vote.winner(round(time.time() * 1000), round(time.monotonic() * 1000))
+        agreed_ms = self._vote.winner(self._clock.machine_ms(), self._clock.monotonic_ms())
         if not is_off(agreed_ms, now_ms):
             return False
         is_step = self._clock.set(agreed_ms)

@@ -69,6 +69,7 @@ class Daemon:
         return self
 
     def __exit__(self, *failure: object) -> None:
+        self._stopping.set()
         self._counting.close()
 
     def run(

@@ -189,8 +189,9 @@ class MastodonSimulation(Listening):
             delays = turn.delays.setdefault(row, backoff(*row))
             wait = next(delays) if error.retry_after is None else error.retry_after
             turn.is_listening = False
-            said = {"needs_owner": error.needs_owner, "server_ms": error.server_ms}
-            self.deliver(trouble(detail=str(error), **said))
+            self.deliver(
+                trouble(detail=str(error), needs_owner=error.needs_owner, server_ms=error.server_ms)
+            )
         else:
             turn.delays.clear()
             pause = turn.source.pause(self.seen(feed.name))

@@ -25,7 +25,7 @@ class Clock:
     def __init__(
         self, wall: Callable[[], float], monotonic: Callable[[], float], speed: float = 1.0
     ) -> None:
-        self._monotonic = monotonic
+        self._wall, self._monotonic = wall, monotonic
         self._speed = speed
         # One tuple, replaced at once: a time, when it was, and the least time from then on.
         self._start = round(wall() * 1000), monotonic(), 0
@@ -34,6 +34,14 @@ class Clock:
         """The time now."""
         unix_ms, since, least_ms = self._start
         return max(least_ms, unix_ms + round((self._monotonic() - since) * 1000 * self._speed))
+
+    def machine_ms(self) -> int:
+        """The time now as the machine itself has it."""
+        return round(self._wall() * 1000)
+
+    def monotonic_ms(self) -> int:
+        """How far the monotonic clock has come."""
+        return round(self._monotonic() * 1000)
 
     def not_before(self, unix_ms: int) -> None:
         """That time is known to have passed."""
