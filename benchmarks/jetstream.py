@@ -17,9 +17,10 @@ from websockets.sync.client import connect
 
 from benchmarks.table import lines, race
 from tweetdock.core.clock import Clock
+from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Batch, Post, Removal
 from tweetdock.sources.bluesky.events import Filter, Matched
-from tweetdock.sources.bluesky.progress import EventProgress, HostPlan, ReplayRequest
+from tweetdock.sources.bluesky.progress import EventProgress, EventRate, ReplayRequest
 from tweetdock.sources.bluesky.source import Bluesky
 
 # The stand-ins are no package of their own: they are found where pytest finds them.
@@ -96,21 +97,20 @@ def decode(frames: list[bytes]) -> None:
 
 def listen(frames: list[bytes]) -> int:
     """Make batches of the frames as the source does; return how many posts they have."""
-    filter_, plan = Filter(["dockercon"]), HostPlan(["wss://host"], window_ms=3_600_000)
+    filter_, found = Filter(["dockercon"]), 0
     ask = ReplayRequest("wss://host", START_US // 1000, START_US // 1000)
-    progress, found = EventProgress(ask), 0
+    progress = EventProgress(ask, Spans(), EventRate())
     for start in range(0, len(frames), PIECE):
         times, events = filter_.find(frames[start : start + PIECE])
         progress.advance(times, NOW_MS)
         posts = [e for e in events if isinstance(e, Matched) and e.time_us]
         gone = [e for e in events if not isinstance(e, Matched)]
-        spans = plan.record(progress, NOW_MS)
+        spans = progress.new_complete(NOW_MS)
         batch = Batch(
             source="bluesky",
             posts=tuple(Post(e.key, e.author, (e.time_us or 0) // 1000) for e in posts),
             removals=tuple(Removal(str(e), NOW_MS) for e in gone),
             covers=spans[0] if spans else None,
-            cursor=plan.cursor,
         )
         found += len(batch.posts)
     return found
@@ -142,10 +142,11 @@ class Firehose:
         clock = Clock(wall=lambda: last_ms / 1000, monotonic=lambda: 0.0)
         window = self._number * STEP_US / 1e6
         source = Bluesky(["dockercon"], clock=clock, hosts=[self._url], window_seconds=window)
-        reached = 0
-        while reached < last_ms - 4_000:
-            for batch in source.poll():
-                reached = max(reached, batch.covers.until_ms if batch.covers else 0)
+        seen = Spans()
+        while (seen.until_ms or 0) < last_ms - 4_000:
+            for batch in source.poll(Spans(seen)):
+                if batch.covers:
+                    seen.add(batch.covers)
         source.cut()
 
     def recv(self) -> None:
