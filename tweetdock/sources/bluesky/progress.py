@@ -237,6 +237,7 @@ class HostPlan:
         self._lacking = {host: Spans() for host in hosts}
         self._left_for_ms: dict[str, int] = {}
         self._at = 0
+        self._late = ""
         self._asks_the_time = False
         self._ahead_ms = EVENT_AHEAD_MS
         with suppress(ValueError, TypeError, KeyError, RecursionError):
@@ -313,7 +314,11 @@ class HostPlan:
         """Why a stretch of the window never will come; empty if all may."""
         if progress and (behind_ms := progress.steadily_behind_ms(now_ms)):
             behind = duration(behind_ms / 1000)
-            return f"its events are {behind} behind our clock: is this machine's clock right?"
+            self._late = f"its events are {behind} behind our clock: is this machine's clock right?"
+        elif progress and not progress.is_behind(now_ms):
+            self._late = ""
+        if self._late:  # another host that was asked for it may be no nearer
+            return self._late
         pieces = Spans([Span(now_ms - self._window_ms, now_ms)]) - seen
         for lacking in self._lacking.values():
             pieces &= lacking
