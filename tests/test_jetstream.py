@@ -205,6 +205,11 @@ def test_no_frame_raises(frames: list[bytes]) -> None:
     assert len(events) <= len(frames)
 
 
+@pytest.mark.parametrize("frame", [b"", b"  ", b"null", b"[]", b"7", b'{"kind":"sync"}'])
+def test_a_frame_that_is_no_post_for_certain_is_nothing(frame: bytes) -> None:
+    assert Filter(["dockercon"]).find([frame]) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("where", "name", "value"),
     [
@@ -478,6 +483,11 @@ def test_after_a_restart_only_what_is_missing_is_asked_for_where_it_was_had() ->
     plan.failed()
     asking = Asking(HOSTS, Span(NOW - WINDOW, NOW - 500_000), cursor=plan.cursor)
     assert asking.ask() == ReplayRequest("wss://b", NOW - 500_000, NOW - 500_000 - REWIND_MS)
+
+
+@pytest.mark.parametrize("cursor", ["{}", "[]", "null", '{"host": 7}', "[" * 99_999, '{"host":'])
+def test_a_damaged_cursor_costs_nothing(cursor: str) -> None:
+    assert Asking(cursor=cursor).ask().host == "wss://a"
 
 
 def test_what_was_seen_already_is_not_replayed_for_the_sake_of_a_gap_before_it() -> None:

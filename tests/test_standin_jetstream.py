@@ -9,7 +9,7 @@ import pytest
 from simulation import Time
 from standins.jetstream import DAY_US, Jetstream, Network
 from standins.jetstream_events import make_identity, make_like, make_post
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 LIMIT_SECONDS = 10.0
@@ -99,26 +99,6 @@ def test_a_cursor_that_is_too_old_is_moved_without_a_word(
 def test_a_cursor_that_is_none_is_refused(host: Jetstream, clients: ExitStack, query: str) -> None:
     with pytest.raises(InvalidStatus, match="400"):
         ask(host, clients, query)
-
-
-def test_a_close_reaches_the_client_with_code_and_reason(
-    host: Jetstream, clients: ExitStack
-) -> None:
-    client = ask(host, clients)
-    host.wait_until_asked(1)
-    host.close_all(1008, "ConsumerTooSlow")
-    with pytest.raises(ConnectionClosed, match="ConsumerTooSlow"):
-        client.recv(LIMIT_SECONDS)
-
-
-def test_fragments_make_the_same_messages(
-    network: Network, host: Jetstream, clients: ExitStack
-) -> None:
-    host.faults.fragments = True
-    client = ask(host, clients, f"cursor={network.now_us}")
-    network.add(make_post(1, "caf\u00e9"))
-    (event,) = read(client, 1)
-    assert event["commit"]["record"]["facets"][0]["features"][0]["tag"] == "caf\u00e9"
 
 
 def test_a_host_dates_events_by_its_own_clock_and_loses_what_it_is_told_to(
