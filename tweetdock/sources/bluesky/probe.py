@@ -13,6 +13,7 @@ from tweetdock.sources.bluesky.events import Filter
 from tweetdock.sources.bluesky.progress import ReplayRequest
 from tweetdock.sources.bluesky.websocket import OTHER_ADDRESS, SETTING, WebSocket
 from tweetdock.sources.endpoint import Endpoint
+from tweetdock.sources.http import date_ms
 from tweetdock.sources.probing import AGAIN, compared
 
 EVENT_SECONDS = 5.0  # fifty posts a second is usual
@@ -104,7 +105,7 @@ def _ask_all(
 def _ask(
     endpoint: Endpoint, socket: WebSocket, wall: Callable[[], float], event_seconds: float
 ) -> HostTimes:
-    server_ms = socket.open(ReplayRequest(endpoint.url, 0, None).url)
+    server_ms = date_ms(socket.open(ReplayRequest(endpoint.url, 0, None).url))
     opened = time.monotonic()
     event_ms = _newest_us(socket, endpoint.host, opened + event_seconds) // 1000
     socket.close()

@@ -42,7 +42,7 @@ def probe(
     way = reached("mastodon", Endpoint.at(server, SETTING))
     try:
         instance = client.check_access()
-        client.page([tag], {})
+        server_ms = client.page([tag], {}).server_ms
     except SourceError as error:
         if error.kind in ANSWERS:
             yield way
@@ -50,7 +50,7 @@ def probe(
         return
     yield reached("mastodon", Endpoint.at(server, SETTING), session.connect_seconds)
     yield _feed(f"{host}, {_software(instance)}, shows #{tag} to", instance, client.remark)
-    if (server_ms := client.server_ms()) is not None:
+    if server_ms is not None:
         yield compared("mastodon", f"{host}'s", server_ms, round(wall() * 1000))
     what = f"requests to {host}"
     yield left_of("mastodon", client.limit, clock.now_ms(), wanted_seconds=poll_seconds, what=what)

@@ -59,7 +59,7 @@ def probe(
     failed, server_ms = None, None
     try:
         found = _search(client, clock, asked)
-        server_ms = client.server_ms()
+        server_ms = found.server_ms
     except SourceError as error:
         failed, server_ms = error, error.server_ms
     if failed is None or failed.kind in ANSWERS:
@@ -111,7 +111,7 @@ def _search(client: XClient, clock: Clock, query: str) -> SearchPage:
             if error.server_ms is None:
                 raise
             # X refused because our clock is wrong.
-            clock.correct(error.server_ms)
+            clock.set(error.server_ms)
             return client.search(query, request, None)
     except RefusedError as refusal:
         trouble = explain(refusal, clock.now_ms())
@@ -136,7 +136,7 @@ def _rules(settings: Settings, credentials: Credentials, answer_seconds: float) 
     )
     accounts = [account.name for account in settings.x.follow if not account.is_list]
     try:
-        there = parse_rules(client.rules()[0])
+        there = parse_rules(client.rules())
         reconcile(there, build_queries(settings.hashtags, accounts, settings.x.query).rules)
     except RefusedError as refusal:
         return refused("x-stream", explain(refusal, round(time.time() * 1000), "stream"))
