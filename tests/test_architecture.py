@@ -49,7 +49,10 @@ WALLS = {
     "lgpio": {"servos/lgpio"},
     "dateutil": {"core/times"},
     "dotenv": {"settings/env_file"},
-    "rich": {"show/terminal/view", "show/terminal/two_dials", "show/terminal/two_lines"},
+    "rich": {
+        *("show/terminal/view", "show/terminal/two_dials", "show/terminal/two_lines"),
+        *("commands/calibrate_panel", "commands/calibrate_terminal"),
+    },
     "fpdf": {"show/face_file"},
     "starlette": {"show/web/answers", "show/web/routes"},
     "uvicorn": {"show/web/server"},

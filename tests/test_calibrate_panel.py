@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 from dials import dials
+from rich.text import Text
 
-from tweetdock.commands.calibrate_panel import Row, View, help_text, panel
+from tweetdock.commands.calibrate_panel import View, help_text, panel
 from tweetdock.servos.calibration import Calibration, DialPoint, Marks
 
 DIAL, _ = dials()
@@ -32,8 +33,8 @@ def calibration() -> Calibration:
     return Calibration(Marks.of(DIAL))
 
 
-def text(rows: list[Row]) -> list[str]:
-    return ["".join(piece.text for piece in row) for row in rows]
+def text(rows: list[Text]) -> list[str]:
+    return [row.plain for row in rows]
 
 
 def row_with(rows: list[str], words: str) -> str:

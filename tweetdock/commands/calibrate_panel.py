@@ -3,7 +3,8 @@
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from rich.text import Text
 
 from tweetdock.servos.calibration import SAFE_US, USUAL_US, Calibration, DialPoint
 from tweetdock.servos.needle import LAST_US
@@ -44,16 +45,6 @@ A needle is best put on its axle while the servo stands in the middle: 2, then p
 angles are those of your face, MIN_ANGLE and MAX_ANGLE in the settings."""
 
 
-class Piece(NamedTuple):
-    """Some text in a style: `bold`, `dim`, `red`, `yellow` or none."""
-
-    text: str
-    style: str = ""
-
-
-Row = list[Piece]
-
-
 @dataclass(frozen=True, slots=True)
 class View:
     """All that is to be seen of one dial; at_us: None before the needle was moved."""
@@ -70,56 +61,59 @@ class View:
     other_is_unsaved: bool
 
 
-def panel(view: View, width: int) -> list[Row]:
+def panel(view: View, width: int) -> list[Text]:
     """The rows of a dial, none wider than `width`."""
     width = max(10, min(width, WIDEST_PANEL) - 1)
     rows = [
         _head(view, width),
-        [],
+        Text(),
         _position(view),
-        [],
+        Text(),
         *_scale(view, width - 2),
-        [],
+        Text(),
         *_marks(view, is_roomy=width >= ROOMY),
-        [],
+        Text(),
         *_messages(view, width),
-        [],
+        Text(),
         *_keys(width),
     ]
-    return [_cut(row, width) for row in rows]
+    for row in rows:
+        row.truncate(width)
+    return rows
 
 
-def help_text(width: int) -> list[Row]:
+def help_text(width: int) -> list[Text]:
     """How to calibrate, in short."""
     width = max(10, min(width, WIDEST_PANEL) - 2)
     title, *lines = _wrapped(HELP, width)
-    return [[Piece(f" {title}", "bold")], *([Piece(f" {line}")] if line else [] for line in lines)]
+    return [Text(f" {title}", "bold"), *(Text(f" {line}" if line else "") for line in lines)]
 
 
-def _head(view: View, width: int) -> Row:
+def _head(view: View, width: int) -> Text:
     begin = f" {view.name}"
     rest = f"  GPIO {view.dial.pin}, {view.servos}"
     other = f"tab: {view.other}{', not saved' * view.other_is_unsaved}"
     gap = width - len(begin) - len(rest) - len(other)
-    row = [Piece(begin, "bold"), Piece(rest, "dim")]
-    return [*row, Piece(" " * gap), Piece(other, "dim")] if gap > 1 else row
+    row = Text.assemble((begin, "bold"), (rest, "dim"))
+    return row.append(" " * gap).append(other, "dim") if gap > 1 else row
 
 
-def _position(view: View) -> Row:
+def _position(view: View) -> Text:
+    calibration = view.calibration
     if view.at_us is None:
-        start = f"its first pulse will be {view.calibration.target_us} µs"
-        return [Piece("   not moved yet", "bold"), Piece(f"  {start}", "dim")]
-    pulse = Piece(f"   {view.at_us} µs", "bold")
-    if view.calibration.is_sweeping:
-        return [pulse, Piece("  sweeping; any key stops it", "dim")]
-    if view.is_resting:
-        return [pulse, Piece("  at rest, no pulses", "dim")]
-    if view.at_us == view.calibration.target_us:
-        return [pulse]
-    return [pulse, Piece(f"  on its way to {view.calibration.target_us} µs", "dim")]
+        where, note = "not moved yet", f"its first pulse will be {calibration.target_us} µs"
+    else:
+        where, note = f"{view.at_us} µs", ""
+        if calibration.is_sweeping:
+            note = "sweeping; any key stops it"
+        elif view.is_resting:
+            note = "at rest, no pulses"
+        elif view.at_us != calibration.target_us:
+            note = f"on its way to {calibration.target_us} µs"
+    return Text.assemble((f"   {where}", "bold"), (f"  {note}" if note else "", "dim"))
 
 
-def _scale(view: View, room: int) -> Iterator[Row]:
+def _scale(view: View, room: int) -> Iterator[Text]:
     """The needle above a line of all pulses, the marks on it, numbers below."""
     marks = view.calibration.marks
     here = view.calibration.target_us if view.at_us is None else view.at_us
@@ -131,17 +125,17 @@ def _scale(view: View, room: int) -> Iterator[Row]:
         return round((us - low) / (high - low) * (room - 1))
 
     needle = " " * column(here)
-    yield [Piece(f"  {needle}"), Piece("▼", "dim" if view.at_us is None else "red")]
-    line: Row = [Piece("  ")]
+    yield Text.assemble(f"  {needle}", ("▼", "dim" if view.at_us is None else "bold red"))
+    line = Text("  ")
     letters = {column(marks.pulse_us(point)): LETTERS[point] for point in DialPoint}
     for cell in range(room):
         us = low + cell / (room - 1) * (high - low)
         if cell in letters:
-            line.append(Piece(letters[cell], "bold"))
+            line.append(letters[cell], "bold")
         elif SAFE_US[0] <= us <= SAFE_US[1]:
-            line.append(Piece("━"))
+            line.append("━")
         else:
-            line.append(Piece("─" if USUAL_US[0] <= us <= USUAL_US[1] else "·", "dim"))
+            line.append("─" if USUAL_US[0] <= us <= USUAL_US[1] else "·", "dim")
     yield line
     numbers = [" "] * (room + 2)
     for us in (low, high, *SAFE_US, 1500, *USUAL_US):
@@ -150,10 +144,10 @@ def _scale(view: View, room: int) -> Iterator[Row]:
         around = numbers[max(0, start - 1) : start + len(text) + 1]
         if not "".join(around).strip():
             numbers[start : start + len(text)] = text
-    yield [Piece("".join(numbers), "dim")]
+    yield Text("".join(numbers), "dim")
 
 
-def _marks(view: View, *, is_roomy: bool) -> Iterator[Row]:
+def _marks(view: View, *, is_roomy: bool) -> Iterator[Text]:
     dial, marks = view.dial, view.calibration.marks
     middle = (dial.min_angle + dial.max_angle) / 2
     angles = {
@@ -165,29 +159,29 @@ def _marks(view: View, *, is_roomy: bool) -> Iterator[Row]:
         is_free = point is DialPoint.MIDDLE and marks.middle is None
         meaning = f"  {POINT_MEANINGS[point]}{', not measured' * is_free}" * is_roomy
         unsaved = "not saved" if view.calibration.is_unsaved(point) else ""
-        yield [
-            Piece(f"   {LETTERS[point]} ", "bold"),
-            Piece(f" {point:<10}  {marks.pulse_us(point):>4} µs"),
-            Piece(f"  {angles[point]:>4g}°", "dim"),
-            Piece(f"{meaning:<{MEANING_COLUMNS if unsaved and is_roomy else 0}}", "dim"),
-            Piece(f"  {unsaved}" if unsaved else "", "yellow"),
-        ]
+        yield Text.assemble(
+            (f"   {LETTERS[point]} ", "bold"),
+            f" {point:<10}  {marks.pulse_us(point):>4} µs",
+            (f"  {angles[point]:>4g}°", "dim"),
+            (f"{meaning:<{MEANING_COLUMNS if unsaved and is_roomy else 0}}", "dim"),
+            (f"  {unsaved}" if unsaved else "", "yellow"),
+        )
 
 
-def _messages(view: View, width: int) -> Iterator[Row]:
+def _messages(view: View, width: int) -> Iterator[Text]:
     """The error or the last message, and what to do next."""
     calibration = view.calibration
     if view.trouble:
-        text, style = f"{view.trouble}; trying again", "red"
+        text, style = f"{view.trouble}; trying again", "bold red"
     elif calibration.note or view.message:
         text, style = calibration.note or view.message, "bold"
     elif calibration.caution:
         text, style = calibration.caution, "yellow"
     else:
         text, style = "", ""
-    rows = [[Piece(f" {line}", style)] for line in _wrapped(text, width - 1)]
-    rows += [[Piece(f" {line}")] for line in _wrapped(_next(view), width - 1)]
-    yield from rows + [[] for _ in range(MESSAGE_ROWS - len(rows))]
+    rows = [Text(f" {line}", style) for line in _wrapped(text, width - 1)]
+    rows += [Text(f" {line}") for line in _wrapped(_next(view), width - 1)]
+    yield from rows + [Text() for _ in range(MESSAGE_ROWS - len(rows))]
 
 
 def _next(view: View) -> str:
@@ -207,20 +201,14 @@ def _next(view: View) -> str:
     return "Next: t sweeps from end to end, s saves."
 
 
-def _keys(width: int) -> Iterator[Row]:
+def _keys(width: int) -> Iterator[Text]:
     for group in KEYS:
-        row, used = list[Piece](), -2
+        row = Text()
         for key, meaning in group:
-            size = len(key) + len(meaning) + 4
-            if used + size > width:
+            if row and len(row) + len(key) + len(meaning) + 4 > width:
                 yield row
-                row, used = [], -2
-            row += [
-                Piece(" " if used < 0 else "   "),
-                Piece(key, "bold"),
-                Piece(f" {meaning}", "dim"),
-            ]
-            used += size
+                row = Text()
+            row.append("   " if row else " ").append(key, "bold").append(f" {meaning}", "dim")
         yield row
 
 
@@ -230,11 +218,3 @@ def _wrapped(text: str, width: int) -> list[str]:
         hang = " " * 3 if line[:3] in STEP_NUMBERS else ""
         lines += textwrap.wrap(line, width, subsequent_indent=hang) or [""]
     return lines
-
-
-def _cut(row: Row, width: int) -> Row:
-    kept: Row = []
-    for piece in row:
-        kept.append(piece._replace(text=piece.text[:width]))
-        width -= len(kept[-1].text)
-    return kept

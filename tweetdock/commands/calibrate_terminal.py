@@ -7,11 +7,11 @@ import signal
 import termios
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import groupby
 from types import FrameType, TracebackType
 from typing import Any, Self, TextIO
 
-from tweetdock.commands.calibrate_panel import Row
+from rich.console import Console
+from rich.text import Text
 
 ESCAPE, INTERRUPT, HANG_UP = "escape", "interrupt", "hang up"
 SUSPEND, RESUME, RESIZE = "suspend", "resume", "resize"
@@ -29,7 +29,6 @@ _BEGUN = re.compile(rb"\x1b(?:\[[0-9;]*|O)?\Z")  # the rest of it may be on its 
 _ARROWS = {b"A": "up", b"B": "down", b"C": "right", b"D": "left"}
 _NAMES = {"\t": "tab", "\r": "enter", "\n": "enter", " ": "space", "\x13": "s", "\x7f": "delete"}
 
-STYLES = {"bold": "1", "dim": "2", "red": "1;31", "yellow": "33"}
 # For a terminal that has no more than ASCII.
 PLAIN = str.maketrans("µ°▼━─·←→↑↓", "u v=-.<>^v")
 CLOSE_SECONDS = 0.5
@@ -161,7 +160,8 @@ class Screen:
 
     def __init__(self, stream: TextIO, env: Mapping[str, str]) -> None:
         self._stream = stream
-        self._has_colours = not env.get("NO_COLOR")
+        colours = None if env.get("NO_COLOR") else "standard"
+        self._console = Console(force_terminal=True, color_system=colours, highlight=False)  # type: ignore[arg-type]
         self._is_plain = "utf" not in (stream.encoding or "").lower()
         self._shown = ""
         self._rest = b""
@@ -201,7 +201,7 @@ class Screen:
             select.select([], [self._fd], [], CLOSE_SECONDS)
         self._write("\x1b[0m\x1b[?25h\x1b[?1049l")
 
-    def show(self, rows: Sequence[Row]) -> None:
+    def show(self, rows: Sequence[Text]) -> None:
         """Show these rows from the top; those without text go first where there are too many."""
         _, height = self.size()
         rows = list(rows)
@@ -217,14 +217,13 @@ class Screen:
         """Draw all of it the next time: its size has changed, or somebody else wrote on it."""
         self._shown = ""
 
-    def _styled(self, row: Row) -> str:
-        parts = []
-        for style, pieces in groupby(row, key=lambda piece: piece.style):
-            text = "".join(piece.text for piece in pieces)
-            shown = text.translate(PLAIN) if self._is_plain else text
-            is_styled = style and shown and self._has_colours
-            parts.append(f"\x1b[{STYLES[style]}m{shown}\x1b[0m" if is_styled else shown)
-        return "".join(parts)
+    def _styled(self, row: Text) -> str:
+        if self._is_plain:
+            row = row.copy()
+            row.plain = row.plain.translate(PLAIN)
+        with self._console.capture() as capture:
+            self._console.print(row, end="", soft_wrap=True)
+        return capture.get()
 
     def _is_free(self) -> bool:
         """Whether all that was written before is on its way."""
