@@ -41,6 +41,14 @@ def test_every_source_and_every_server_has_a_check() -> None:
     ]
 
 
+def test_spending_is_of_no_interest_where_the_state_is_nowhere() -> None:
+    """Without a home folder its check failed by a bug of ours."""
+    env = {"TWEETDOCK_HASHTAGS": "a", "X_BEARER_TOKEN": "token"}
+    found = checks(Settings.from_env(env), read_lines, dict)
+    (names,) = [check.settings for check in found if check.thing == "spending"]
+    assert "TWEETDOCK_STATE_DIR" in names
+
+
 def test_no_network_is_loaded_before_it_is_checked() -> None:
     script = (
         "import sys\n"

@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tweetdock import __version__
 from tweetdock.commands.output import (
@@ -35,18 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("tweetdock")
 
 
-class Command(Protocol):
-    """A file in commands/."""
-
-    def describe(self, parser: argparse.ArgumentParser) -> None:
-        """Add its arguments to the parser."""
-
-    def run(self, arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
-        """Run the command; returns the exit code."""
-        ...
-
-
-# What the first argument may be instead of flags; each is a file in commands/.
+# What the first argument may be instead of flags; each is a file in commands/, with `describe`,
+# which adds its arguments to a parser, and `run`, which returns the exit code.
 COMMANDS = {
     "doctor": "check everything that the gauge needs, and say how to fix each problem",
     "calibrate": "find the pulses for both ends of each dial, with the keyboard",
@@ -125,7 +115,8 @@ def _load(arguments: argparse.Namespace) -> Settings:
 
 
 def _do(name: str, words: Sequence[str]) -> int:
-    command = _command(name)
+    # Each needs libraries of its own: only the one that runs is imported.
+    command = importlib.import_module(f"tweetdock.commands.{name}")
     parser = argparse.ArgumentParser(
         prog=f"tweetdock {name}", description=f"{command.__doc__}", allow_abbrev=False
     )
@@ -136,7 +127,7 @@ def _do(name: str, words: Sequence[str]) -> int:
     try:
         # The doctor reads it itself, and reports what is wrong with it.
         file = {} if name == "doctor" else read_env_file(Path.cwd() / ENV_FILE)
-        return command.run(arguments, {**file, **os.environ})
+        return int(command.run(arguments, {**file, **os.environ}))
     except SettingsError as error:
         _print_problems(error)
         return EXIT_SETTINGS
@@ -145,12 +136,6 @@ def _do(name: str, words: Sequence[str]) -> int:
         return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-
-
-def _command(name: str) -> Command:
-    # Each needs libraries of its own: only the one that runs is imported.
-    command: Command = importlib.import_module(f"tweetdock.commands.{name}")
-    return command
 
 
 def _run(

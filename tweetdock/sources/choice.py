@@ -219,7 +219,8 @@ def checks(
         if source.startswith(REPLAY):
             yield Check("replay", partial(_probe_recording, source, lines))
     if asks_x(sources) and settings.is_live:
-        yield Check("spending", lambda: _spending(make_budget(settings, spent())), PRICE_NAMES)
+        names = (*PRICE_NAMES, "TWEETDOCK_STATE_DIR")  # where it is kept what was spent
+        yield Check("spending", lambda: _spending(make_budget(settings, spent())), names)
 
 
 def _probe_x(settings: Settings) -> Iterator[Finding]:
