@@ -204,7 +204,7 @@ def test_it_is_told_where_settings_come_from(tmp_path: Path) -> None:
     said = checks(tmp_path, "--window-seconds", "600", env={"TWEETDOCK_POLL_SECONDS": "8"}, code=0)
     (_, says), (verdict, hidden) = of("settings", said)
     # Two more of the environment are the test's own.
-    assert says.endswith("5 settings, 1 in .env, 3 in the environment and 1 on the command line")
+    assert says.endswith("set: 1 in .env, 3 in the environment, 1 on the command line")
     assert verdict == "warn"
     assert hidden == "the environment wins over .env in TWEETDOCK_POLL_SECONDS"
 

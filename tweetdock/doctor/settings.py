@@ -3,6 +3,7 @@
 import os
 import pwd
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -169,11 +170,6 @@ def _subject(settings: Settings) -> str:
 
 
 def _places(written: WrittenSettings) -> str:
-    env = written.env
-    places = [written.place_of(name) for name in env if name in _OURS]
-    parts = [f"{places.count(place)} {place}" for place in dict.fromkeys(places)]
-    if not parts:
-        return "nothing is set"
-    if len(parts) == 1:
-        return f"{len(places)} setting{'s' * (len(places) != 1)}, {places[0]}"
-    return f"{len(places)} settings, {', '.join(parts[:-1])} and {parts[-1]}"
+    places = Counter(written.place_of(name) for name in written.env if name in _OURS)
+    parts = [f"{number} {place}" for place, number in places.items()]
+    return f"set: {', '.join(parts)}" if parts else "nothing is set"

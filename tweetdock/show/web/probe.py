@@ -1,18 +1,16 @@
 """The page's address: whether it is free, what answers there, and who sees it."""
 
-import errno
 import http.client
 import json
-import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tweetdock.core.coverage import Grade
+from tweetdock.core.errors import UnavailableError
 from tweetdock.core.finding import Finding
 from tweetdock.settings.gauge import Settings
-from tweetdock.show.web.web import is_contained
+from tweetdock.show.web.web import is_contained, listen
 
 ANSWER_SECONDS = 3.0
 MOST_BYTES = 1 << 18  # of an answer; a reading has some hundred
@@ -26,15 +24,11 @@ def probe(settings: Settings) -> Iterator[Finding]:
         return
     host, port = settings.web
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    near = LOOPBACKS.get(host, host)
     if port == 0:
         yield Finding.well("page", f"at {host}, on any port that is free")
-    elif _is_answered(near, port):
-        yield _running(where, near, port) or _taken(f"another program uses {where}", settings)
-    elif why := _obstacle(host, port):
-        yield _taken(f"{where} cannot be used: {why}", settings)
     else:
-        yield Finding.well("page", f"{where} is free")
+        running = _running(where, LOOPBACKS.get(host, host), port)
+        yield running or _free(where, host, port, is_demanded=settings.is_page_demanded)
     if settings.is_page_open:
         # In a container loopback is the container's alone.
         alone = f"TWEETDOCK_WEB=127.0.0.1:{port}"
@@ -48,52 +42,38 @@ def probe(settings: Settings) -> Iterator[Finding]:
 
 
 def _running(where: str, host: str, port: int) -> Finding | None:
-    """How the TweetDock is that answers there; None if it is another program."""
-    health, reading = _ask(host, port, "/healthz"), _ask(host, port, "/api/reading")
-    says = f"a TweetDock runs at {where}"
+    """How the TweetDock is that answers there; None if nobody does, or another program."""
+    health = _ask(host, port, "/healthz")
+    reading = _ask(host, port, "/api/reading") if health else None
     if health is None or reading is None:
         return None
-    if reading.grade:
-        says = f"{says}, and its reading is {reading.grade}"
-    elif not reading.is_refusal:
+    says, said = f"a TweetDock runs at {where}", reading.said
+    grade = said.get("grade")
+    if {"grade", "posts", "authors", "dials"} <= set(said) and grade in list(Grade):
+        says = f"{says}, and its reading is {grade}"
+    elif reading.status != 503 or set(said) != {"error"}:
         return None
+    else:
+        grade = None
     if health.status != 200:
         says = f"{says}, but it has a problem: {health.line}"
         return Finding.trouble("page", says, "see its log, then restart it")
-    if reading.grade == Grade.STALE:
+    if grade == Grade.STALE:
         return Finding.warning("page", says, "see the lines on its sources")
-    return Finding.well("page", says if reading.grade else f"{says}, and has just started")
+    return Finding.well("page", says if grade else f"{says}, and has just started")
 
 
-def _taken(says: str, settings: Settings) -> Finding:
-    port = settings.web[1] if settings.web else 0
-    other = port + 1 if 1024 <= port < 65535 else 8080
-    cure = f"choose another address, such as TWEETDOCK_WEB=127.0.0.1:{other}, or off"
-    if settings.is_page_demanded:
-        return Finding.trouble("page", says, cure)
-    # The owner has not asked for this address: the gauge runs without a page.
-    return Finding.warning("page", f"{says}; TweetDock would run without a page", cure)
-
-
-def _obstacle(host: str, port: int) -> str:
-    """Why the address cannot be listened at; empty if it can."""
+def _free(where: str, host: str, port: int, *, is_demanded: bool) -> Finding:
+    """Whether the gauge could listen there."""
     try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-    except OSError as error:
-        whys = {
-            errno.EACCES: "ports below 1024 are for root",
-            errno.EADDRNOTAVAIL: "this machine does not have that address",
-        }
-        return whys.get(error.errno or 0, error.strerror or str(error))
-    return ""
-
-
-def _is_answered(host: str, port: int) -> bool:
-    with suppress(OSError), socket.create_connection((host, port), ANSWER_SECONDS):
-        return True
-    return False
+        listen(host, port).close()
+    except UnavailableError as error:
+        if is_demanded:
+            return Finding.trouble("page", error.what, error.cure)
+        # The owner has not asked for this address: the gauge runs without a page.
+        says = f"{error.what}; TweetDock would run without a page"
+        return Finding.warning("page", says, error.cure)
+    return Finding.well("page", f"{where} is free")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +87,8 @@ class _PageAnswer:
         return " ".join(self.body[:300].decode(errors="replace").split())
 
     @property
-    def is_refusal(self) -> bool:
-        """Whether it is a TweetDock's own word that it has no reading now."""
-        return self.status == 503 and set(self._said()) == {"error"}
-
-    @property
-    def grade(self) -> str:
-        """The grade, if this is a reading of TweetDock; else empty."""
-        said = self._said()
-        is_reading = {"grade", "posts", "authors", "dials"} <= set(said)
-        return str(said["grade"]) if is_reading and said["grade"] in set(Grade) else ""
-
-    def _said(self) -> dict[str, Any]:
+    def said(self) -> dict[str, Any]:
+        """What it says as JSON; empty if it is none."""
         try:
             said = json.loads(self.body)
         except (ValueError, RecursionError):

@@ -51,7 +51,7 @@ class Web:
         self._settings = settings
         self._board = board
         self._limits = limits or Limits()
-        self._listener = _listener(*settings.web)
+        self._listener = listen(*settings.web)
         self._is_stopping = False
         self._server: Server | None = None
         host, port = settings.web[0], self._listener.getsockname()[1]
@@ -82,8 +82,8 @@ class Web:
                 self._server.serve(self._listener)
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    """A socket that listens at the address."""
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at the address; UnavailableError if it cannot be had."""
     is_v6 = ":" in host
     listener = None
     try:
@@ -101,26 +101,27 @@ def _listener(host: str, port: int) -> socket.socket:
     except OSError as error:
         if listener is not None:
             listener.close()
-        shown = f"[{host}]:{port}" if is_v6 else f"{host}:{port}"
-        raise UnavailableError(f"TWEETDOCK_WEB={shown}: {_why(error, host, port)}") from error
+        raise _unavailable(error, host, port) from error
     return listener
 
 
-def _why(error: OSError, host: str, port: int) -> str:
+def _unavailable(error: OSError, host: str, port: int) -> UnavailableError:
     """What is wrong with the address, and what to do."""
-    other = f"TWEETDOCK_WEB={f'[{host}]' if ':' in host else host}"
+    where = f"[{host}]" if ":" in host else host
+    what, other = f"TWEETDOCK_WEB={where}:{port}", f"TWEETDOCK_WEB={where}"
     if error.errno == errno.EADDRINUSE:
         next_port = port + 1 if port < 65535 else 8080
-        return (
-            "another program, or another TweetDock, listens there; choose another port such as "
-            f"{other}:{next_port}, or TWEETDOCK_WEB=off"
+        return UnavailableError(
+            f"{what}: another program, or another TweetDock, listens there",
+            f"choose another port such as {other}:{next_port}, or TWEETDOCK_WEB=off",
         )
     if error.errno == errno.EACCES:
-        return f"ports below 1024 are for root; choose another such as {other}:8080"
-    return (
-        f"this machine does not have that address ({error.strerror or error}); choose "
-        f"TWEETDOCK_WEB=127.0.0.1:{port} for this machine alone, TWEETDOCK_WEB=0.0.0.0:{port} "
-        "for all of its addresses, or off"
+        cure = f"choose another such as {other}:8080"
+        return UnavailableError(f"{what}: ports below 1024 are for root", cure)
+    return UnavailableError(
+        f"{what}: this machine does not have that address ({error.strerror or error})",
+        f"choose TWEETDOCK_WEB=127.0.0.1:{port} for this machine alone, "
+        f"TWEETDOCK_WEB=0.0.0.0:{port} for all of its addresses, or off",
     )
 
 
