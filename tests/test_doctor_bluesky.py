@@ -1,15 +1,12 @@
 """The doctor's checks of Bluesky: real WebSockets to stand-in hosts, each trouble with its cure."""
 
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 
 import pytest
-import trustme
 from checking import assert_well_said, failed, only
 from standins.jetstream import Jetstream, Network
 from standins.jetstream_events import make_post
@@ -161,25 +158,6 @@ def test_a_wrong_clock_shows_by_the_hosts_date_or_by_events_to_come(network: Net
     assert not failed(findings)
     assert findings[0].verdict is PASS
     assert only(ask(network), "bluesky clock").verdict is PASS
-
-
-@pytest.mark.parametrize("days", [0, 9])
-def test_certificates_are_told_apart(network: Network, days: int) -> None:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    soon = datetime.now(UTC) + timedelta(days=days)
-    authority = trustme.CA()
-    authority.issue_cert("127.0.0.1", not_before=soon).configure_cert(context)
-
-    def serve(wire: socket.socket) -> None:
-        with context.wrap_socket(wire, server_side=True):
-            pass
-
-    loopback = Loopback(serve)
-    loopback.up()
-    *_, found = ask(network, f"wss://127.0.0.1:{loopback.port}/subscribe")
-    loopback.close()
-    assert found.verdict is WARN
-    assert "cannot be trusted" in found.says
 
 
 def test_a_name_that_is_none_and_a_proxy_that_is_not_there_are_told(

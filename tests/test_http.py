@@ -1,7 +1,6 @@
 """The session under all HTTP sources: requests over real sockets and real TLS."""
 
 import contextlib
-import errno
 import gzip
 import socket
 import ssl
@@ -19,11 +18,8 @@ from profiles import examples
 from standins.loopback import Loopback
 
 from tweetdock.core.errors import RefusedError, SourceError
-from tweetdock.core.finding import Verdict
-from tweetdock.sources import http, probing
-from tweetdock.sources.endpoint import Endpoint
+from tweetdock.sources import http
 from tweetdock.sources.http import HttpSession
-from tweetdock.sources.probing import reached
 
 Serve = Callable[[socket.socket], object]
 # Closed after each answer, and said so: a session must not try the connection once more.
@@ -403,64 +399,3 @@ def test_a_date_that_nobody_lives_in_is_none(date: str) -> None:
     assert http.date_ms({}) is None
     for written in ("Sat, 21 Nov 2026 11:00:00 GMT", "2026-11-21T11:00:00Z"):
         assert http.date_ms({"Date": written}) == 1_795_258_800_500
-
-
-@pytest.mark.parametrize(
-    ("error", "says", "cure", "may_have_come"),
-    [
-        (OSError(errno.ENETUNREACH, "no"), "network is down", "cable or the Wi-Fi", False),
-        (OSError(errno.EHOSTUNREACH, "no"), "network is down", "cable", False),
-        (socket.gaierror(socket.EAI_AGAIN, "no"), "cannot be found", "hostname -I", False),
-        (UnicodeError("label too long"), "cannot be found", "check X_API_URL", False),
-        (ConnectionRefusedError(), "refuses the connection", "check X_API_URL", False),
-        (TimeoutError(), "does not answer in time", "firewall", True),
-        (ConnectionResetError(), "the connection broke", "", True),
-    ],
-)
-def test_each_way_not_to_get_there_has_its_cure(
-    error: OSError, says: str, cure: str, *, may_have_come: bool
-) -> None:
-    whole = RuntimeError("the library's own")
-    whole.__cause__ = error
-    found = Endpoint("https://api.x.com/2?secret", "X_API_URL").explain(whole)
-    assert (says in found.what, cure in found.cure) == (True, True), found
-    assert found.may_have_come == may_have_come
-    assert "secret" not in str(found)
-
-
-def test_a_name_that_a_filter_leads_nowhere_is_told() -> None:
-    found = Endpoint("http://0.0.0.0:9", "X_API_URL").explain(ConnectionRefusedError())
-    assert "is blocked in this network" in found.what
-    assert "Pi-hole" in found.cure
-
-
-def test_where_an_address_swallows_what_comes_the_other_is_used_and_that_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where IPv6 leads nowhere each new connection takes seconds, and nobody knows why."""
-    full = socket.socket()
-    full.bind(("127.0.0.1", 0))
-    full.listen(0)
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.settimeout(0.0)
-        filler.connect_ex(full.getsockname())
-
-    def serve(wire: socket.socket) -> None:
-        wire.recv(65536)
-        wire.sendall(OK % (5, b"posts"))
-
-    good = Loopback(serve)
-    good.up()
-    addresses = [full.getsockname(), ("127.0.0.1", good.port)]
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in addresses]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    monkeypatch.setattr(probing, "SLOW_SECONDS", 0.3)
-    with HttpSession(whole_seconds=1.0) as session:
-        assert session.request("GET", "http://api.x.test/").content == b"posts"
-        way = reached("x", Endpoint("http://api.x.test"), session.connect_seconds)
-    assert way.verdict is Verdict.WARN
-    assert "IPv6" in way.cure
-    good.close()
-    for each in (*fillers, full):
-        each.close()

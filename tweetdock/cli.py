@@ -27,7 +27,6 @@ from tweetdock.commands.output import (
 from tweetdock.core.errors import Problem, SettingsError, UnavailableError
 from tweetdock.settings.env_file import ENV_FILE, load, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
-from tweetdock.settings.networks import REPLAY, replayed_file
 
 if TYPE_CHECKING:
     from tweetdock.show.systemd import Systemd
@@ -156,7 +155,7 @@ def _run(
             view = screen.enter_context(LiveView(settings.dials))
             logs.configure(settings.log_level, settings.log_format, view.handler)
             show = view.show
-        log.info("TweetDock %s, %s", __version__, _subject(settings))
+        log.info("TweetDock %s, %s", __version__, settings.summary)
         with Daemon(settings, stopping, reopening) as daemon:
             daemon.run(show, systemd)
     log.info("stopped")
@@ -182,16 +181,6 @@ def _read_once(settings: Settings, stopping: threading.Event, reopening: threadi
         details = "; ".join(f"{n}: {s.detail}" for n, s in reading.sources.items() if s.detail)
         raise UnavailableError(f"this reading is {reading.grade}: {plain(details)}")
     return 0
-
-
-def _subject(settings: Settings) -> str:
-    if settings.demo:
-        return "a demo: made-up posts"
-    sources = ", ".join(
-        f"a replay of {replayed_file(source).name}" if source.startswith(REPLAY) else source
-        for source in settings.sources
-    )
-    return f"{settings.subject} on {sources}" if settings.subject else sources
 
 
 def _print_problems(error: SettingsError) -> None:

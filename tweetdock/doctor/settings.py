@@ -14,7 +14,6 @@ from tweetdock.core.finding import Finding
 from tweetdock.keep.permissions import user
 from tweetdock.settings.env_file import ENV_FILE, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
-from tweetdock.settings.networks import REPLAY
 
 _OURS = frozenset(setting.name for setting in SETTINGS)
 _SECRET = {setting.name for setting in SETTINGS if setting.secret}
@@ -95,7 +94,7 @@ def check_settings(written: WrittenSettings, usable: UsableSettings) -> Iterator
     for problem in usable.problems:
         yield Finding.trouble("settings", str(problem), _cure(problem, written))
     if not usable.problems and usable.settings is not None:
-        says = f"{_subject(usable.settings)}; {_places(written)}"
+        says = f"{usable.settings.summary}; {_places(written)}"
         yield Finding.well("settings", says)
     hidden = sorted(
         name
@@ -159,14 +158,6 @@ def _cure(problem: Problem, written: WrittenSettings) -> str:
     if problem.name not in _OURS:
         return f"it is set {place}: correct its name, or remove it"
     return f"it is set {place}: correct it there"
-
-
-def _subject(settings: Settings) -> str:
-    if settings.demo:
-        return "a demo with made-up posts"
-    names = ["a replay" if source.startswith(REPLAY) else source for source in settings.sources]
-    sources = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    return f"{settings.subject} on {sources}" if settings.subject else sources
 
 
 def _places(written: WrittenSettings) -> str:

@@ -18,6 +18,7 @@ from tweetdock.settings.networks import (
     asks_x,
     called,
     is_only_replay,
+    replayed_file,
     source_problems,
     wants_hashtags,
 )
@@ -149,6 +150,17 @@ class Settings:
         followed = self.x.follow if "x-stream" in self.sources else ()
         tags = (f"#{tag}" for tag in self.counted_hashtags)
         return " ".join(filter(None, [query, *tags, *map(str, followed)]))
+
+    @property
+    def summary(self) -> str:
+        """What is counted, and where."""
+        if self.demo:
+            return "a demo: made-up posts"
+        sources = ", ".join(
+            f"a replay of {replayed_file(source).name}" if source.startswith(REPLAY) else source
+            for source in self.sources
+        )
+        return f"{self.subject} on {sources}" if self.subject else sources
 
     @property
     def shown_subject(self) -> str:
