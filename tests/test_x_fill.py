@@ -16,7 +16,7 @@ from x_streaming import Streaming
 
 from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Span
-from tweetdock.sources.x.plan import FillPlan, Sweep
+from tweetdock.sources.x.fill import FillPlan, Sweep
 
 HOUR = 3_600_000
 NOW_MS = 1_790_000_000_000

@@ -15,9 +15,11 @@ from x_streaming import Streaming
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
+from tweetdock.settings.parse import accounts
 from tweetdock.sources.x.budget import Budget
+from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.rules import Followed, FollowLists
-from tweetdock.sources.x.stream_state import StreamState
+from tweetdock.sources.x.stream import make_x_stream
 
 DAY = 86_400.0
 
@@ -104,24 +106,19 @@ def test_pages_read_are_kept_when_a_later_one_fails() -> None:
 def test_more_searches_than_the_rate_limit_allows_are_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    names = tuple(f"account_{number:06d}" for number in range(8000))
-    state = StreamState(
-        Clock(wall, monotonic),
-        hashtags=["a"],
-        query="",
-        accounts=[],
-        lists=["me"],
-        window_ms=3_600_000,
-        look_back_ms=120_000,
-        cursor="",
+    names = " ".join(f"account_{number:06d}" for number in range(8000))
+    connected = make_x_stream(
+        ["a"],
+        Credentials(bearer_token="a-bearer-token"),
+        clock=Clock(wall, monotonic),
+        api_url="http://127.0.0.1:9",
+        window_seconds=3600,
+        look_back_seconds=120,
+        follow=accounts("@me:following"),
+        cursor=json.dumps({"followed": [["me", 5, names]]}),
     )
-    state.follow(Followed("me", 5, names))
-    for _ in range(3):
-        state.prepare()
     assert sum("searches" in message for message in caplog.messages) == 1
-    assert json.loads(state.cursor())["followed"] == [["me", 5, " ".join(names)]]
-    state.follow(Followed("me", 6, ("b",)))
-    assert json.loads(state.cursor())["followed"] == [["me", 6, "b"]]
+    assert json.loads(connected[0]._cursor())["followed"] == [["me", 5, names]]
 
 
 def test_the_list_is_kept_over_a_restart_and_asked_for_anew_after_a_week(
@@ -186,7 +183,7 @@ class Answers:
 
 
 def lists_of(*pages: object, budget: Budget | None = None) -> FollowLists:
-    return FollowLists(Answers(*pages), budget or Budget(), lambda billed: billed)
+    return FollowLists(["me"], Answers(*pages), budget or Budget())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.sources.x.stream_state import CONNECTS_MS, MOST_CONNECTS, Reconnects
+from tweetdock.sources.x.stream import CONNECTS_MS, MOST_CONNECTS, Reconnects
 
 NOW_MS = 1_790_000_000_000
 

@@ -1,27 +1,265 @@
 """X's recent search as the other channel of its stream: it reads what the stream did not bring."""
 
-from collections.abc import Iterator
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import RefusedError, SourceError
-from tweetdock.core.post import Batch, Feed
+from tweetdock.core.post import Batch, Feed, Span
 from tweetdock.core.times import duration
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import XClient, XStreamClient, explain
-from tweetdock.sources.x.plan import Search
+from tweetdock.sources.x.plan import INDEX_LAG_MS, Search, SearchRequest, request_by_time
 from tweetdock.sources.x.rules import parse_rules
-from tweetdock.sources.x.stream_state import StreamState
 
 IDLE_SECONDS = 1.0
 LONG_SECONDS = 10.0
+RULES_SETTLE_MS = 30_000  # a rule holds after about 20 s
+CHECK_MS = 60_000  # X allows 450 checks in 15 min
+# Posts of the last minute may have been on their way when a stream broke. That is more than the
+# gauge is told to wait for (LATENCY_MS): what is later still comes, but not once it has broken.
+IN_FLIGHT_MS = 60_000
+# Of a gap that grows, or whose end the index does not have yet, so much is read at a time: with
+# the index's lag still sooner than a missing stretch shows in the grade (LAG_MS).
+PIECE_MS = 60_000
+
+
+class Sweep:
+    """A stretch under way by several queries: each is read from its end down, page by page.
+
+    begun_ms: when X gave the first page of it, the one with the newest posts; 0 before.
+    """
+
+    def __init__(self, span: Span, queries: int) -> None:
+        self.span = span
+        self.begun_ms = 0
+        self._read_from = [span.until_ms] * queries
+
+    def next(self, floor_ms: int) -> tuple[int, SearchRequest] | None:
+        """The query that has come least far, and the search for what it lacks; None at the end."""
+        least, since_ms = max(self._read_from), max(self.span.since_ms, floor_ms)
+        if least <= since_ms:
+            return None
+        return self._read_from.index(least), request_by_time(since_ms, least)
+
+    def read(self, query: int, span: Span, served_ms: int) -> Span:
+        """A query was read for a stretch up to where it had come; what is complete by now."""
+        self.begun_ms = self.begun_ms or served_ms
+        self._read_from[query] = min(self._read_from[query], span.since_ms)
+        return Span(max(self._read_from), self.span.until_ms)
+
+
+class FillPlan:
+    """Which stretch is to be searched beside a stream, the newest gap first.
+
+    A gap is searched when X's index has all of it; of one that still grows, a piece at a time.
+    What was read sooner than `look_back_ms` after it was written may have lacked posts that the
+    index was late with, and what a stream brought just before it broke those that were in flight:
+    both are read once more.
+
+    unsettled: what is to be read once more from before a restart.
+    """
+
+    def __init__(
+        self, *, window_ms: int, look_back_ms: int, unsettled: Iterable[Span] = ()
+    ) -> None:
+        self._window_ms = window_ms
+        self._look_back_ms = max(look_back_ms, INDEX_LAG_MS)
+        self._live_ms: int | None = None
+        self._last_line_ms = 0
+        self._in_flight: Spans | None = None  # not known before what was seen before a restart
+        self._unsettled = Spans(unsettled)
+
+    @property
+    def live_ms(self) -> int | None:
+        """Since when a stream brings every post; None while there is none."""
+        return self._live_ms
+
+    def stream_begins(self, since_ms: int) -> None:
+        """From that moment on a stream brings every post."""
+        self._live_ms = self._last_line_ms = since_ms
+
+    def line_came(self, now_ms: int) -> None:
+        """The stream has brought a line."""
+        self._last_line_ms = now_ms
+
+    def stream_ends(self) -> None:
+        """The stream has ended, if there was one; what it brought until shortly before is known."""
+        if self._live_ms is not None and self._in_flight is not None:
+            since_ms = max(self._live_ms, self._last_line_ms - IN_FLIGHT_MS)
+            self._in_flight.add(Span(since_ms, self._last_line_ms))
+        self._live_ms = None
+
+    def next(self, seen: Spans, now_ms: int) -> Span | None:
+        """The stretch to search now; None if there is none."""
+        if self._in_flight is None:
+            # The end of what was seen before a restart may have been a stream's.
+            until_ms = seen.until_ms or 0
+            self._in_flight = Spans([Span(until_ms - IN_FLIGHT_MS, until_ms)])
+        whole = Span(now_ms - self._window_ms, now_ms)
+        gaps = Spans([*seen.gaps(whole), *self._in_flight])
+        for lacking, lag_ms in ((gaps, INDEX_LAG_MS), (self._unsettled, self._look_back_ms)):
+            ripe_ms = now_ms - lag_ms
+            end_ms = ripe_ms if self._live_ms is None else min(ripe_ms, self._live_ms)
+            is_open = end_ms != self._live_ms
+            for gap in reversed(list(lacking & [Span(whole.since_ms, end_ms)])):
+                grows = is_open and gap.until_ms == end_ms
+                if not grows or gap.until_ms - gap.since_ms >= PIECE_MS:
+                    return gap
+        return None
+
+    def read(self, span: Span, begun_ms: int) -> None:
+        """A stretch was searched; begun_ms: when X gave the first page of that search."""
+        if span.since_ms >= span.until_ms:
+            return
+        self._in_flight = (self._in_flight or Spans()) - [span]
+        self._unsettled = self._unsettled - [span]
+        self._unsettled.add(Span(max(span.since_ms, begun_ms - self._look_back_ms), span.until_ms))
+        for spans in (self._in_flight, self._unsettled):
+            spans.forget_before(begun_ms - self._window_ms)
+
+    @property
+    def unsettled(self) -> list[Span]:
+        """What is still to be read once more."""
+        return list(Spans([*self._unsettled, *(self._in_flight or ())]))
+
+
+class DueSearch(NamedTuple):
+    """One search to make: by which text, which of the queries that is, and what of it."""
+
+    text: str
+    query: int
+    request: SearchRequest
+
+
+class Streamed:
+    """What a stream brings by itself, for the search to leave out; shared by their two threads.
+
+    unsettled, rules_ms: as `dump` gave them before a restart.
+    """
+
+    def __init__(
+        self,
+        *,
+        window_ms: int,
+        look_back_ms: int,
+        unsettled: Iterable[Span] = (),
+        rules_ms: int = 0,
+    ) -> None:
+        self._window_ms = window_ms
+        self._lock = threading.Lock()
+        self._fill = FillPlan(window_ms=window_ms, look_back_ms=look_back_ms, unsettled=unsettled)
+        self._queries: tuple[str, ...] = ()
+        self._sweep: Sweep | None = None
+        self._rules_hold_ms = rules_ms
+        self._rule_ids: frozenset[str] = frozenset()
+        self._checked_ms = self._opened_ms = 0
+        self._has_lost_rules = False
+
+    def dump(self) -> dict[str, Any]:
+        """What a restart goes on from, as JSON has it."""
+        with self._lock:
+            return {"rules_ms": self._rules_hold_ms, "unsettled": self._fill.unsettled}
+
+    # For the stream.
+
+    def ask_by(self, queries: Sequence[str]) -> None:
+        """Search by these from now on: together they find what the stream brings."""
+        with self._lock:
+            self._queries, self._sweep = tuple(queries), None
+
+    def rules_changed(self, now_ms: int) -> None:
+        """Rules were added, and hold a while later."""
+        with self._lock:
+            self._rules_hold_ms = now_ms + RULES_SETTLE_MS
+
+    @property
+    def has_lost_rules(self) -> bool:
+        """Whether the open stream lacks a rule of its own; deleted and added it is another one."""
+        return self._has_lost_rules
+
+    def begins(self, since_ms: int, rule_ids: Iterable[str], checked_ms: int, now_ms: int) -> None:
+        """The stream is there, and brings every post from that moment on, if its rules hold.
+
+        checked_ms: when the rules were there.
+        """
+        with self._lock:
+            known, self._rule_ids = self._rule_ids, frozenset(rule_ids)
+            self._has_lost_rules = False
+            self._checked_ms, self._opened_ms = checked_ms, now_ms
+            if known and not self._rule_ids <= known:  # whoever has added it meanwhile
+                self._rules_hold_ms = max(self._rules_hold_ms, now_ms + RULES_SETTLE_MS)
+            self._fill.stream_begins(max(since_ms, self._rules_hold_ms))
+
+    def line_came(self, now_ms: int) -> Span:
+        """The stream has brought a line; since when it brings every post, and until when for sure.
+
+        Not until now: its rules may have been deleted after the last check.
+        """
+        with self._lock:
+            since_ms = self._fill.live_ms or now_ms
+            until_ms = max(since_ms, min(now_ms, self._checked_ms))
+            self._fill.line_came(until_ms)
+            return Span(since_ms, until_ms)
+
+    def stumbled(self, now_ms: int) -> None:
+        """The stream has brought a line that cannot be read, of just now: the search is to."""
+        with self._lock:
+            self._fill.stream_ends()
+            self._fill.stream_begins(max(now_ms, self._rules_hold_ms))
+
+    def ends(self) -> None:
+        """The stream has ended, if there was one."""
+        with self._lock:
+            self._fill.stream_ends()
+
+    # For the search.
+
+    def due_search(self, seen: Spans, now_ms: int) -> DueSearch | None:
+        """The search that is due, given what has been seen; None if there is nothing to ask."""
+        floor_ms = now_ms - self._window_ms
+        with self._lock:
+            if not self._queries:
+                return None
+            found = self._sweep and self._sweep.next(floor_ms)
+            if not found and (span := self._fill.next(seen, now_ms)):
+                self._sweep = Sweep(span, len(self._queries))
+                found = self._sweep.next(floor_ms)
+            return DueSearch(self._queries[found[0]], *found) if found else None
+
+    def read(self, due: DueSearch, span: Span, served_ms: int) -> Span | None:
+        """A search has read a stretch by `served_ms`; what of the window is complete by that."""
+        with self._lock:
+            if self._sweep is None:
+                return None  # whom we follow has changed meanwhile
+            complete = self._sweep.read(due.query, span, served_ms)
+            self._fill.read(complete, self._sweep.begun_ms)
+            return complete if complete.until_ms > complete.since_ms else None
+
+    def check_is_due(self, now_ms: int) -> bool:
+        """Whether it is time to see if the open stream's rules are still there."""
+        with self._lock:
+            is_open = self._fill.live_ms is not None and not self._has_lost_rules
+            return is_open and now_ms - self._checked_ms >= CHECK_MS
+
+    def rules_are(self, ids: Iterable[str], asked_ms: int) -> None:
+        """X was asked which rules there are: these."""
+        with self._lock:
+            if asked_ms < self._opened_ms:  # of another connection
+                return
+            if self._rule_ids <= set(ids):
+                self._checked_ms = asked_ms
+            else:
+                self._has_lost_rules = True
 
 
 class XFill:
     """Asks X's search for each gap, and for what was read too young once more.
 
-    client: books in the budget what it reads.
+    client: books in the budget what it reads. cursor: where stream and search have come to.
     stream_client: is asked now and then which rules there are, while the stream is open.
     """
 
@@ -30,23 +268,28 @@ class XFill:
     def __init__(
         self,
         feed: Feed,
-        state: StreamState,
+        streamed: Streamed,
         client: XClient,
         stream_client: XStreamClient,
         budget: Budget,
+        *,
+        clock: Clock,
+        cursor: Callable[[], str],
     ) -> None:
         self.feed = feed
-        self._state = state
+        self._streamed = streamed
         self._client = client
         self._stream_client = stream_client
         self._budget = budget
+        self._clock = clock
+        self._cursor = cursor
         self._is_in_trouble = False
 
     def poll(self, seen: Spans) -> Iterator[Batch]:
         """One search, a Batch a page, if there is a gap; SourceError when X does not deliver."""
         self._client.settle(seen)
         trouble = self._check_rules()
-        due = self._state.due_search(seen)
+        due = self._streamed.due_search(seen, self._clock.now_ms())
         if due is None:
             if trouble:
                 self._is_in_trouble = True
@@ -61,18 +304,18 @@ class XFill:
             try:
                 found = self._client.search(due.text, due.request, token)
             except RefusedError as refusal:
-                raise explain(refusal, self._state.clock.now_ms()) from refusal
+                raise explain(refusal, self._clock.now_ms()) from refusal
             self._is_in_trouble = False
             token = found.page.next_token
             span = search.add_page(found.page, found.served_ms)
             yield self._batch(
                 posts=found.page.posts,
-                covers=self._state.read(due, span, found.served_ms),
+                covers=self._streamed.read(due, span, found.served_ms),
                 unreadable=tuple(entry.at_ms for entry in found.page.unreadable),
                 raw=found.page.raw,
                 has_more=token is not None,
                 server_ms=found.server_ms,
-                billed=found.billed + self._state.owed(),
+                billed=found.billed,
             )
             if token is None:
                 return
@@ -81,9 +324,9 @@ class XFill:
     def pause(self, seen: Spans) -> Pause:
         """A moment, or as long as the rate limit wants it while there is more to ask."""
         limit = self._client.limit
-        if limit is None or self._state.due_search(seen) is None:
+        if limit is None or self._streamed.due_search(seen, self._clock.now_ms()) is None:
             return Pause(IDLE_SECONDS)
-        seconds = limit.pause_seconds(self._state.clock.now_ms(), 0.0)
+        seconds = limit.pause_seconds(self._clock.now_ms(), 0.0)
         if seconds < LONG_SECONDS:
             return Pause(seconds)
         return Pause(seconds, f"X's rate limit leaves one search every {duration(seconds)}")
@@ -95,8 +338,8 @@ class XFill:
 
     def _check_rules(self) -> SourceError | None:
         """Check if the stream's rules are still there, if it is time; here, as it must not wait."""
-        asked_ms = self._state.clock.now_ms()
-        if not self._state.check_is_due(asked_ms):
+        asked_ms = self._clock.now_ms()
+        if not self._streamed.check_is_due(asked_ms):
             return None
         try:
             there = parse_rules(self._stream_client.rules_beside_stream())
@@ -106,14 +349,14 @@ class XFill:
             return SourceError(trouble.what, trouble.cure)
         except SourceError as error:
             return error
-        self._state.rules_are((rule.id for rule in there), asked_ms)
+        self._streamed.rules_are((rule.id for rule in there), asked_ms)
         return None
 
     def _batch(self, **fields: Any) -> Batch:
         return Batch(
             source=self.feed.source,
             channel=self.channel,
-            cursor=self._state.cursor(),
-            remark=self._budget.remark(self._state.clock.now_ms()),
+            cursor=self._cursor(),
+            remark=self._budget.remark(self._clock.now_ms()),
             **fields,
         )

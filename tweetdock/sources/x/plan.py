@@ -1,7 +1,6 @@
-"""Which search X is asked next, by itself or beside its stream, so that all is read once."""
+"""Which search X is asked next, so that all is read once."""
 
 import json
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +15,6 @@ INDEX_LAG_MS = 30_000
 LOOK_BACK_EVERY_MS = 60_000
 FUTURE_MS = 60_000  # no clock of X's is further ahead than that
 PATIENCE_PAGES = 5  # pages that lead on without leading further back
-
-# Posts of the last minute may have been on their way when a stream broke. That is more than the
-# gauge is told to wait for (LATENCY_MS): what is later still comes, but not once it has broken.
-IN_FLIGHT_MS = 60_000
-# Of a gap that grows, or whose end the index does not have yet, so much is read at a time: with
-# the index's lag still sooner than a missing stretch shows in the grade (LAG_MS).
-PIECE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,106 +176,6 @@ class SearchPlan:
                 since_ms=reach, since_id=since_id_for(reach + 1), looks_back=looks_back
             )
         return SearchRequest(since_ms=snowflake_ms(self._newest_id), since_id=self._newest_id)
-
-
-class Sweep:
-    """A stretch under way by several queries: each is read from its end down, page by page.
-
-    begun_ms: when X gave the first page of it, the one with the newest posts; 0 before.
-    """
-
-    def __init__(self, span: Span, queries: int) -> None:
-        self.span = span
-        self.begun_ms = 0
-        self._read_from = [span.until_ms] * queries
-
-    def next(self, floor_ms: int) -> tuple[int, SearchRequest] | None:
-        """The query that has come least far, and the search for what it lacks; None at the end."""
-        least, since_ms = max(self._read_from), max(self.span.since_ms, floor_ms)
-        if least <= since_ms:
-            return None
-        return self._read_from.index(least), request_by_time(since_ms, least)
-
-    def read(self, query: int, span: Span, served_ms: int) -> Span:
-        """A query was read for a stretch up to where it had come; what is complete by now."""
-        self.begun_ms = self.begun_ms or served_ms
-        self._read_from[query] = min(self._read_from[query], span.since_ms)
-        return Span(max(self._read_from), self.span.until_ms)
-
-
-class FillPlan:
-    """Which stretch is to be searched beside a stream, the newest gap first.
-
-    A gap is searched when X's index has all of it; of one that still grows, a piece at a time.
-    What was read sooner than `look_back_ms` after it was written may have lacked posts that the
-    index was late with, and what a stream brought just before it broke those that were in flight:
-    both are read once more.
-
-    unsettled: what is to be read once more from before a restart.
-    """
-
-    def __init__(
-        self, *, window_ms: int, look_back_ms: int, unsettled: Iterable[Span] = ()
-    ) -> None:
-        self._window_ms = window_ms
-        self._look_back_ms = max(look_back_ms, INDEX_LAG_MS)
-        self._live_ms: int | None = None
-        self._last_line_ms = 0
-        self._in_flight: Spans | None = None  # not known before what was seen before a restart
-        self._unsettled = Spans(unsettled)
-
-    @property
-    def live_ms(self) -> int | None:
-        """Since when a stream brings every post; None while there is none."""
-        return self._live_ms
-
-    def stream_begins(self, since_ms: int) -> None:
-        """From that moment on a stream brings every post."""
-        self._live_ms = self._last_line_ms = since_ms
-
-    def line_came(self, now_ms: int) -> None:
-        """The stream has brought a line."""
-        self._last_line_ms = now_ms
-
-    def stream_ends(self) -> None:
-        """The stream has ended, if there was one; what it brought until shortly before is known."""
-        if self._live_ms is not None and self._in_flight is not None:
-            since_ms = max(self._live_ms, self._last_line_ms - IN_FLIGHT_MS)
-            self._in_flight.add(Span(since_ms, self._last_line_ms))
-        self._live_ms = None
-
-    def next(self, seen: Spans, now_ms: int) -> Span | None:
-        """The stretch to search now; None if there is none."""
-        if self._in_flight is None:
-            # The end of what was seen before a restart may have been a stream's.
-            until_ms = seen.until_ms or 0
-            self._in_flight = Spans([Span(until_ms - IN_FLIGHT_MS, until_ms)])
-        whole = Span(now_ms - self._window_ms, now_ms)
-        gaps = Spans([*seen.gaps(whole), *self._in_flight])
-        for lacking, lag_ms in ((gaps, INDEX_LAG_MS), (self._unsettled, self._look_back_ms)):
-            ripe_ms = now_ms - lag_ms
-            end_ms = ripe_ms if self._live_ms is None else min(ripe_ms, self._live_ms)
-            is_open = end_ms != self._live_ms
-            for gap in reversed(list(lacking & [Span(whole.since_ms, end_ms)])):
-                grows = is_open and gap.until_ms == end_ms
-                if not grows or gap.until_ms - gap.since_ms >= PIECE_MS:
-                    return gap
-        return None
-
-    def read(self, span: Span, begun_ms: int) -> None:
-        """A stretch was searched; begun_ms: when X gave the first page of that search."""
-        if span.since_ms >= span.until_ms:
-            return
-        self._in_flight = (self._in_flight or Spans()) - [span]
-        self._unsettled = self._unsettled - [span]
-        self._unsettled.add(Span(max(span.since_ms, begun_ms - self._look_back_ms), span.until_ms))
-        for spans in (self._in_flight, self._unsettled):
-            spans.forget_before(begun_ms - self._window_ms)
-
-    @property
-    def unsettled(self) -> list[Span]:
-        """What is still to be read once more."""
-        return list(Spans([*self._unsettled, *(self._in_flight or ())]))
 
 
 def request_by_time(since_ms: int, until_ms: int | None = None) -> SearchRequest:

@@ -1,15 +1,18 @@
 """The rules of X's stream: which of them are ours, which to delete and which to add."""
 
 import json
+import logging
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, Self
 
 from tweetdock.core.errors import Kind, RefusedError, SourceError
 from tweetdock.core.times import DAY_MS
 from tweetdock.sources.x.budget import Budget
+
+log = logging.getLogger(__name__)
 
 TAG = "tweetdock"  # by this beginning of a rule's tag we know our own
 MOST_RULES = 1000  # on self-serve plans
@@ -186,17 +189,63 @@ class _Begun:
 
 
 class FollowLists:
-    """Asks X whom accounts follow, a page at a time, as far as the day's money reaches.
+    """Whom accounts follow: asked of X a page at a time, as far as the day's money reaches.
 
-    What was read of a list is kept when a later page cannot be had. billed: is told of what was
-    paid, in posts. https://docs.x.com/x-api/users/follows/introduction
+    What was read of a list is kept when a later page cannot be had.
+    https://docs.x.com/x-api/users/follows/introduction
+
+    wanted: whose lists. known: of what `dump` gave before a restart; what is odd is left out.
     """
 
-    def __init__(self, users: Users, budget: Budget, billed: Callable[[int], object]) -> None:
+    def __init__(
+        self, wanted: Iterable[str], users: Users, budget: Budget, known: Any = None
+    ) -> None:
+        self._wanted = tuple(wanted)
         self._users = users
         self._budget = budget
-        self._billed = billed
         self._begun: dict[str, _Begun] = {}
+        self._billed = 0
+        self._dumped = ""
+        kept = [Followed.load(entry) for entry in (known if isinstance(known, list) else [])]
+        self._followed = {one.of: one for one in kept if one and one.of in self._wanted}
+
+    @property
+    def names(self) -> list[str] | None:
+        """All who are followed; None while a list is not known."""
+        if self._followed.keys() != set(self._wanted):
+            return None
+        return [name for one in self._followed.values() for name in one.names]
+
+    def dump(self) -> str:
+        """The lists as JSON."""
+        if not self._dumped:  # thousands of names, which seldom change
+            followed = [one.dump() for one in self._followed.values()]
+            self._dumped = json.dumps(followed, separators=(",", ":"))
+        return self._dumped
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether a list is to be read, anew or for the first time."""
+        return bool(self._due(now_ms))
+
+    def read_due(self, now_ms: int) -> None:
+        """Read the lists that are due; SourceError or RefusedError if one never was read."""
+        for name in self._due(now_ms):
+            try:
+                followed = self.read(name, now_ms)
+            except (RefusedError, SourceError) as error:
+                if name not in self._followed:
+                    raise
+                # The old list does for another day.
+                old = self._followed[name]
+                followed = replace(old, read_ms=now_ms - OLD_MS + DAY_MS)
+                log.warning("x-stream: whom @%s follows is not known anew: %s", name, error)
+            else:
+                log.info(
+                    "x-stream: @%s follows %d accounts; to read who they are has cost %.2f USD",
+                    *(name, len(followed.names), followed.usd),
+                )
+            self._followed = {**self._followed, name: followed}
+            self._dumped = ""
 
     def read(self, name: str, now_ms: int) -> Followed:
         """Whom `name` follows; SourceError if X does not tell, BudgetError if it costs too much."""
@@ -206,6 +255,15 @@ class FollowLists:
             pass
         del self._begun[name]
         return Followed(name, now_ms, tuple(n for n in begun.names if USER_NAME.fullmatch(n)))
+
+    def pop_billed(self) -> int:
+        """What was billed, in posts, and was not told yet."""
+        billed, self._billed = self._billed, 0
+        return billed
+
+    def _due(self, now_ms: int) -> list[str]:
+        known = self._followed
+        return [n for n in self._wanted if n not in known or known[n].is_old(now_ms)]
 
     def _identity(self, name: str, now_ms: int) -> str:
         found = self._pay(lambda _: self._users.user(name), 1, now_ms).get("data")
@@ -245,7 +303,7 @@ class FollowLists:
             raise
         ids = [str(entry.get("id")) for entry in _users(answer)]
         versions = [f"user:{one}/{n}" for one in ids for n in range(POSTS_A_USER)]
-        self._billed(self._budget.charge(versions, now_ms, allowance=allowance))
+        self._billed += self._budget.charge(versions, now_ms, allowance=allowance)
         return answer
 
 

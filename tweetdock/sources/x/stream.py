@@ -1,22 +1,25 @@
 """X's filtered stream as a source: posts within moments, by rules of ours, watched over."""
 
+import json
 import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
 from tweetdock.core.post import Batch, Feed, Span, fold
-from tweetdock.settings.x_query import Account, Queries
+from tweetdock.settings.x_query import Account, Queries, build_queries
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream, server_now_ms
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import PORTAL, Credentials, XClient, XStreamClient, explain
-from tweetdock.sources.x.fill import XFill
+from tweetdock.sources.x.fill import CHECK_MS, Streamed, XFill
 from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, snowflake_ms
 from tweetdock.sources.x.rules import (
     FollowLists,
@@ -27,7 +30,6 @@ from tweetdock.sources.x.rules import (
     reconcile,
     rule_key,
 )
-from tweetdock.sources.x.stream_state import CHECK_MS, StreamState
 
 log = logging.getLogger(__name__)
 
@@ -42,35 +44,110 @@ LAG_MS = CHECK_MS + LATENCY_MS + 20_000 + 10_000
 KNOWN_EDITS = 10_000
 
 
+MOST_CONNECTS = 45  # X allows 50 in 15 minutes, ours and whoever else's the app is
+CONNECTS_MS = 15 * 60_000
+LASTING_MS = 20_000
+NETWORK_STEP, NETWORK_CAP = 0.25, 16.0
+MOST_SEARCHES = 300  # that X's 450 in 15 min read every minute, and a gap besides
+
+
+class Reconnects:
+    """The connects made and what became of them.
+
+    After a broken connection the first retry is at once, the next ones 0.25 s later each, up to
+    16 s; a refusal is answered by waits that double. Failures that take turns do not start each
+    other over: only a connection that lasted does. https://docs.x.com/x-api/fundamentals/handling-disconnections
+
+    connects_ms: when connects were made before a restart.
+    """
+
+    def __init__(self, connects_ms: Iterable[int] = ()) -> None:
+        self._connects_ms = sorted(connects_ms)[-MOST_CONNECTS:]
+        self._opened_ms: int | None = None
+        self._network_wait = 0.0
+        self._refusal_waits: dict[tuple[float, float], float] = {}
+
+    @property
+    def connects_ms(self) -> tuple[int, ...]:
+        """When connects were made, as far as they still matter, in unix milliseconds."""
+        return tuple(self._connects_ms)
+
+    def wait_seconds(self, now_ms: int) -> float:
+        """Seconds until one more connect may be made."""
+        # A time to come is from before our clock was corrected.
+        times = (min(at_ms, now_ms) for at_ms in self._connects_ms)
+        self._connects_ms = [at_ms for at_ms in times if at_ms > now_ms - CONNECTS_MS]
+        if len(self._connects_ms) < MOST_CONNECTS:
+            return 0.0
+        return (self._connects_ms[-MOST_CONNECTS] + CONNECTS_MS - now_ms) / 1000
+
+    def connecting(self, now_ms: int) -> None:
+        """A connect is made."""
+        self._connects_ms.append(now_ms)
+
+    def not_reached(self) -> None:
+        """The last connect never came as far as X, and does not count there."""
+        del self._connects_ms[-1:]
+
+    def opened(self, now_ms: int) -> None:
+        """X has let us in."""
+        self._opened_ms = now_ms
+
+    def broke(self, now_ms: int) -> float:
+        """The connection has ended, or none came about; how many seconds to wait."""
+        if self._opened_ms is not None and now_ms - self._opened_ms >= LASTING_MS:
+            self._network_wait = 0.0
+            self._refusal_waits.clear()
+        self._opened_ms = None
+        wait = self._network_wait
+        self._network_wait = min(NETWORK_CAP, wait + NETWORK_STEP)
+        return max(wait, self.wait_seconds(now_ms))
+
+    def refused(self, now_ms: int, first: float, cap: float) -> float:
+        """X has refused; how many seconds to wait: `first`, doubling up to `cap`."""
+        wait = self._refusal_waits.get((first, cap), first)
+        self._refusal_waits[first, cap] = min(cap, wait * 2)
+        return max(wait, self.wait_seconds(now_ms))
+
+
 class XConnection:
     """Opened, read, broken, and opened again; used by one thread, cut by any.
 
-    tags: the hashtags wanted; none where a query of the owner's own decides.
-    lists: reads whom accounts follow. monotonic: seconds that nobody corrects.
+    hashtags, query, accounts: what is asked for, beside those whom `lists` follow. reconnects:
+    those before a restart. monotonic: seconds that nobody corrects.
     wanted: which posts count, by the rules of the connection that is open. server_ms: what time
     it was at X when that was opened; None if X did not say.
     """
 
     def __init__(
         self,
-        state: StreamState,
+        streamed: Streamed,
         client: XStreamClient,
         lists: FollowLists,
+        reconnects: Reconnects,
         *,
-        tags: Iterable[str],
+        clock: Clock,
+        hashtags: Iterable[str],
+        query: str,
+        accounts: Iterable[str],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wanted = Wanted(frozenset())
-        self._state = state
-        self._clock = state.clock
+        self.server_ms: int | None = None
+        self._streamed = streamed
         self._client = client
         self._lists = lists
+        self._reconnects = reconnects
+        self._clock = clock
         self._monotonic = monotonic
-        self._tags = frozenset(map(fold, tags))
-        self.server_ms: int | None = None
+        self._hashtags, self._query = tuple(hashtags), query
+        self._accounts = tuple(accounts)
+        self._queries: Queries | None = None  # not known before all lists are
         self._stream: LineStream | None = None
         self._left = 0.0
         self._is_cut = threading.Event()
+        with suppress(SourceError):  # what X would not take is said on connecting
+            self._build_queries()
 
     @property
     def is_open(self) -> bool:
@@ -99,10 +176,11 @@ class XConnection:
         self.wanted = Wanted(
             tag_rules=frozenset(ids[rule] for rule in queries.tag_rules),
             other_rules=frozenset(ids[rule] for rule in queries.other_rules),
-            tags=self._tags,
+            tags=frozenset(() if self._query else map(fold, self._hashtags)),
         )
         self._left, now_ms = self._monotonic(), self._clock.now_ms()
-        self._state.opened(now_ms + CONNECTING_MS, ids.values(), min(checked_ms, now_ms))
+        self._reconnects.opened(now_ms)
+        self._streamed.begins(now_ms + CONNECTING_MS, ids.values(), min(checked_ms, now_ms), now_ms)
 
     def read(self) -> list[bytes | None]:
         """Wait for the next piece; its lines. SourceError when it is over."""
@@ -112,9 +190,9 @@ class XConnection:
         if self._monotonic() - self._left > STALL_SECONDS:
             # What lies ready may be old, and how much more of it there is nobody knows.
             raise SourceError("this machine was too busy to read X's stream")
-        if self._state.lists_due(now_ms):
+        if self._lists.is_due(now_ms):
             raise SourceError("X is to be asked anew who is followed")
-        if self._state.has_lost_rules:
+        if self._streamed.has_lost_rules:
             raise SourceError("somebody has changed this gauge's rules on X")
         lines = self._stream.read()
         self._left = self._monotonic()
@@ -129,32 +207,39 @@ class XConnection:
         """Close it; the error gets the wait that X's rules want, unless it has one."""
         self._close()
         now_ms = self._clock.now_ms()
-        wait = self._state.broke(now_ms)
+        wait = self._reconnects.broke(now_ms)
         if error.needs_owner:
-            wait = self._state.refused(now_ms, error.first, error.cap)
+            wait = self._reconnects.refused(now_ms, error.first, error.cap)
         if error.retry_after is None:
             error.retry_after = wait
 
     def _prepare(self, now_ms: int) -> Queries:
-        for name in self._state.lists_due(now_ms):
-            try:
-                followed = self._lists.read(name, now_ms)
-            except (RefusedError, SourceError) as error:
-                if not self._state.put_off(name, now_ms):
-                    raise
-                log.warning("x-stream: whom @%s follows is not known anew: %s", name, error)
-            else:
-                self._state.follow(followed)
-                log.info(
-                    "x-stream: @%s follows %d accounts; to read who they are has cost %.2f USD",
-                    *(name, len(followed.names), followed.usd),
-                )
-        self._state.prepare()
-        queries = self._state.queries
-        if queries is None or not queries.rules:
+        self._lists.read_due(now_ms)
+        self._build_queries()
+        if self._queries is None or not self._queries.rules:
             what = "there is nothing to ask X for"
             raise SourceError(what, "set TWEETDOCK_HASHTAGS", kind=Kind.QUERY)
-        return queries
+        return self._queries
+
+    def _build_queries(self) -> None:
+        """Build the queries, if all is known for it; SourceError says what X would not take."""
+        followed = self._lists.names
+        if followed is None:
+            return
+        names = {name.casefold(): name for name in (*self._accounts, *followed)}
+        # In an order of their own: X's may be another one each time.
+        accounts = [names[key] for key in sorted(names)]
+        queries = build_queries(self._hashtags, accounts, self._query)
+        if queries == self._queries:
+            return
+        self._queries = queries
+        self._streamed.ask_by(queries.searches)
+        if len(queries.searches) > MOST_SEARCHES:
+            log.warning(
+                "x-stream: the accounts followed take %d searches, which X's rate limit "
+                "does not allow each minute: gaps are filled slowly, or never",
+                len(queries.searches),
+            )
 
     def _change(self, changes: RuleChanges) -> RuleChanges:
         """Make the changes; what is left of them, which is nothing but the ids."""
@@ -163,7 +248,7 @@ class XConnection:
             self._client.delete_rules(part)
         for values in in_parts(changes.add):
             added = parse_added(self._client.add_rules(values))
-            self._state.rules_changed(self._clock.now_ms())
+            self._streamed.rules_changed(self._clock.now_ms())
             ids |= {value: added[rule_key(value)] for value in values if rule_key(value) in added}
         if changes.add or changes.delete:
             numbers = len(changes.add), len(changes.delete), len(changes.ids)
@@ -174,24 +259,24 @@ class XConnection:
 
     def _open(self) -> LineStream:
         asked_ms = self._clock.now_ms()
-        if wait := self._state.wait_seconds(asked_ms):
+        if wait := self._reconnects.wait_seconds(asked_ms):
             sentence = "X's stream was connected to as often as X allows in 15 min"
             raise SourceError(sentence, retry_after=wait)
-        self._state.connecting(asked_ms)
+        self._reconnects.connecting(asked_ms)
         try:
             stream = self._client.open()
         except SourceError as error:
             if not error.may_have_come:
-                self._state.not_reached()
+                self._reconnects.not_reached()
             raise
         if self._is_cut.is_set():  # it came too late for what was open then
             stream.close()
             raise SourceError("X's stream was ended")
         if "html" in stream.headers.get("Content-Type", ""):
             stream.close()
-            self._state.not_reached()
+            self._reconnects.not_reached()
             portal = SourceError(PORTAL, LOG_IN, kind=Kind.STRANGER)
-            portal.retry_after = self._state.refused(asked_ms, portal.first, portal.cap)
+            portal.retry_after = self._reconnects.refused(asked_ms, portal.first, portal.cap)
             raise portal
         self.server_ms = server_now_ms(stream.headers, asked_ms, self._clock.now_ms())
         return stream
@@ -200,11 +285,12 @@ class XConnection:
         self._close()
         now_ms = self._clock.now_ms()
         trouble = explain(refusal, now_ms, "stream")
-        wait = self._state.refused(now_ms, trouble.first, trouble.cap)
+        wait = self._reconnects.refused(now_ms, trouble.first, trouble.cap)
         trouble.retry_after = trouble.retry_after or wait  # the server's own word
         return trouble
 
     def _close(self) -> None:
+        self._streamed.ends()
         if self._stream:
             self._stream.close()
         self._stream = None
@@ -213,7 +299,8 @@ class XConnection:
 class XStream:
     """The stream of one app on X, one piece a poll; a broken one is connected to anew.
 
-    state: shared with the search that fills what this leaves out.
+    streamed: shared with the search that fills what this leaves out. cursor: where both have come
+    to.
     """
 
     channel = "stream"
@@ -221,18 +308,23 @@ class XStream:
     def __init__(
         self,
         feed: Feed,
-        state: StreamState,
+        streamed: Streamed,
         connection: XConnection,
-        *,
-        keeps_raw: bool = False,
+        lists: FollowLists,
         budget: Budget,
+        *,
+        clock: Clock,
+        cursor: Callable[[], str],
+        keeps_raw: bool = False,
     ) -> None:
         self.feed = feed
-        self._state = state
-        self._clock = state.clock
+        self._streamed = streamed
         self._connection = connection
-        self._keeps_raw = keeps_raw
+        self._lists = lists
         self._budget = budget
+        self._clock = clock
+        self._cursor = cursor
+        self._keeps_raw = keeps_raw
         self._first_of: dict[str, str] = {}  # the keys of posts by their later versions
         self._unreadable: Counter[str] = Counter()
 
@@ -242,9 +334,7 @@ class XStream:
         SourceError when X does not deliver, with the seconds that X's rules want waited.
         """
         if not self._connection.is_open:
-            self._budget.check_stream(self._clock.now_ms())
-            self._connection.open()
-            yield self._batch([], self._clock.now_ms(), server_ms=self._connection.server_ms)
+            yield from self._connect()
         try:
             yield from self._batches(self._connection.read())
             self._budget.check_stream(self._clock.now_ms())
@@ -259,6 +349,21 @@ class XStream:
     def cut(self) -> None:
         """End it for good."""
         self._connection.cut()
+
+    def _connect(self) -> Iterator[Batch]:
+        self._budget.check_stream(self._clock.now_ms())
+        try:
+            self._connection.open()
+        except SourceError:
+            if billed := self._lists.pop_billed():  # by the lists, of which not all were to be had
+                yield self._batch([], self._clock.now_ms(), billed=billed)
+            raise
+        yield self._batch(
+            [],
+            self._clock.now_ms(),
+            server_ms=self._connection.server_ms,
+            billed=self._lists.pop_billed(),
+        )
 
     def _batches(self, lines: list[bytes | None]) -> Iterator[Batch]:
         read: list[StreamLine] = []
@@ -275,15 +380,22 @@ class XStream:
         if end:
             raise end
 
-    def _batch(self, read: list[StreamLine], now_ms: int, server_ms: int | None = None) -> Batch:
+    def _batch(
+        self,
+        read: list[StreamLine],
+        now_ms: int,
+        *,
+        server_ms: int | None = None,
+        billed: int = 0,
+    ) -> Batch:
         odd = [line.unreadable for line in read if line.unreadable]
         if odd:
             # Whatever was in it, the search reads that minute once more.
-            self._state.stumbled(now_ms)
+            self._streamed.stumbled(now_ms)
             self._note_unreadable(odd)
         sent = [line.snowflake for line in read if line.snowflake]
         self._budget.streamed(len(sent) + len(odd))
-        billed = self._budget.charge((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
+        billed += self._budget.charge((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
         for line in read:
             if line.post and line.post.key != f"x:{line.snowflake}":
                 self._first_of[f"x:{line.snowflake}"] = line.post.key
@@ -298,13 +410,13 @@ class XStream:
             covers=self._covers(sent, now_ms) if read else None,
             raw=tuple(line.raw for line in read if line.raw),
             server_ms=server_ms,
-            cursor=self._state.cursor(),
-            billed=billed + self._state.owed(),
+            cursor=self._cursor(),
+            billed=billed,
             remark=self._budget.remark(now_ms),
         )
 
     def _covers(self, sent: list[int], now_ms: int) -> Span | None:
-        known = self._state.line_came(now_ms)
+        known = self._streamed.line_came(now_ms)
         # When only old posts come, newer ones are yet to come.
         is_behind = bool(sent) and snowflake_ms(max(sent)) < now_ms - LATENCY_MS
         if is_behind or known.since_ms >= known.until_ms - LATENCY_MS:
@@ -347,15 +459,12 @@ def make_x_stream(
     """
     feed = Feed("x-stream", LAG_MS)
     budget = budget or Budget()
-    state = StreamState(
-        clock,
-        hashtags=hashtags,
-        query=query,
-        accounts=[account.name for account in follow if not account.is_list],
-        lists=[account.name for account in follow if account.is_list],
+    known = _loaded(cursor)
+    streamed = Streamed(
         window_ms=round(window_seconds * 1000),
         look_back_ms=round(look_back_seconds * 1000),
-        cursor=cursor,
+        unsettled=_spans(known.get("unsettled")),
+        rules_ms=max(_numbers([known.get("rules_ms")]), default=0),
     )
     client = XClient(
         credentials,
@@ -372,12 +481,57 @@ def make_x_stream(
         whole_seconds=whole_seconds,
         keeps_raw=keeps_raw,
     )
+    wanted = [account.name for account in follow if account.is_list]
+    lists = FollowLists(wanted, stream_client, budget, known.get("followed"))
+    reconnects = Reconnects(_numbers(known.get("connects")))
     connection = XConnection(
-        state,
+        streamed,
         stream_client,
-        FollowLists(stream_client, budget, state.owe),
-        tags=() if query else hashtags,
+        lists,
+        reconnects,
+        clock=clock,
+        hashtags=hashtags,
+        query=query,
+        accounts=[account.name for account in follow if not account.is_list],
         monotonic=monotonic,
     )
-    stream = XStream(feed, state, connection, keeps_raw=keeps_raw, budget=budget)
-    return stream, XFill(feed, state, client, stream_client, budget)
+
+    def dump() -> str:
+        parts = {"connects": reconnects.connects_ms, **streamed.dump()}
+        head = json.dumps(parts, separators=(",", ":")).removesuffix("}")
+        return f'{head},"followed":{lists.dump()}}}'
+
+    return (
+        XStream(
+            feed,
+            streamed,
+            connection,
+            lists,
+            budget,
+            clock=clock,
+            cursor=dump,
+            keeps_raw=keeps_raw,
+        ),
+        XFill(feed, streamed, client, stream_client, budget, clock=clock, cursor=dump),
+    )
+
+
+def _loaded(cursor: str) -> dict[str, Any]:
+    with suppress(ValueError, RecursionError):
+        known = json.loads(cursor)
+        if isinstance(known, dict):
+            return known
+    return {}
+
+
+def _list(thing: Any) -> list[Any]:
+    return thing if isinstance(thing, list) else []
+
+
+def _numbers(things: Any) -> list[int]:
+    return [n for n in _list(things) if type(n) is int and 0 <= n < 1 << 60]
+
+
+def _spans(things: Any) -> list[Span]:
+    pairs = [_numbers(thing) for thing in _list(things)]
+    return [Span(*pair) for pair in pairs if len(pair) == 2]
