@@ -63,7 +63,8 @@ class Listening:
         """Count a message, or set the clock by it and begin anew."""
         self.messages.append(message)
         if message.server_ms is not None and self._steps_the_clock(message):
-            self._open(replace(self.saved, seen={}) if self._has_heard else self.saved)
+            seen = {n: of for n, of in self.saved.seen.items() if n not in self._heard}
+            self._open(replace(self.saved, seen=seen))
             if isinstance(message, Batch):
                 self._count(message)
             self._stepped()
@@ -96,7 +97,7 @@ class Listening:
         assert (reading.posts, reading.authors, grade) == (*truth, Grade.EXACT), reading
 
     def _open(self, saved: Saved) -> None:
-        self._has_heard = False
+        self._heard: set[str] = set()
         self.cursors = dict(self._saved_cursors)
         self.sources = self._make(self.clock, lambda feed: self.cursors.get(feed, ""))
         feeds = [source.feed for source in self.sources]
@@ -115,7 +116,7 @@ class Listening:
 
     def _count(self, message: Batch | Trouble) -> None:
         if isinstance(message, Batch):
-            self._has_heard = True
+            self._heard.add(message.feed)
             self.cursors[message.feed] = message.cursor
             if self._vote and not self._vote.is_reliable(message.feed):
                 message = replace(message, covers=None, lost="its answers disagree on the time")

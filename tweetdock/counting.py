@@ -34,12 +34,12 @@ JOIN_SECONDS = 0.1
 class ClockStep:
     """How a count ended: by a message that has set the clock, and what it knows of the time.
 
-    trusts_seen: whether what was saved as seen was so by a clock that was right.
+    heard: the feeds that have delivered by the time that was wrong.
     """
 
     message: Batch | Trouble
     vote: TimeVote
-    trusts_seen: bool
+    heard: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class Counting:
         self._step: ClockStep | None = None
         self._unmendable: set[tuple[str, str]] = set()
         self._answered: set[str] = set()
+        self._heard: set[str] = set()
         self._pollers: list[WatchedThread] = []
         self.threads: list[WatchedThread] = []
         with ExitStack() as stack:
@@ -97,8 +98,9 @@ class Counting:
             saved = self._keeper.recall()
             if step is None:
                 clock.not_before(self._keeper.state.saved_ms if self._keeper.state else 0)
-            elif not step.trusts_seen:
-                saved = replace(saved, seen={})
+            else:
+                seen = {name: of for name, of in saved.seen.items() if name not in step.heard}
+                saved = replace(saved, seen=seen)
             self._vote = step.vote if step else TimeVote(list(subjects))
             now_ms = clock.now_ms()
             first = step.message if step else None
@@ -240,7 +242,7 @@ class Counting:
             raise message.error
         if message is not None:
             if self._steps_the_clock(message, delivery.arrived):
-                self._step = ClockStep(message, self._vote, self._keeper.has_nothing_new)
+                self._step = ClockStep(message, self._vote, frozenset(self._heard))
                 return False
             self._count(message)
         delivery.handled.set()
@@ -273,6 +275,7 @@ class Counting:
         self._seen[message.feed] = self._gauge.spans(message.feed)
         channel = message.feed, message.channel
         if isinstance(message, Batch):
+            self._heard.add(message.feed)
             self._unmendable.discard(channel)
             if not message.has_more:
                 self._answered.add(message.feed)

@@ -110,11 +110,6 @@ class Keeper:
         """Where a feed left off, in its own words; empty if it never was asked."""
         return self._cursors.get(feed, "")
 
-    @property
-    def has_nothing_new(self) -> bool:
-        """Whether no source has delivered since the start."""
-        return not self._has_heard
-
     def recall_archive(self, gauge: Gauge, now_ms: int) -> None:
         """Let `gauge` know what the archive has received since the last save."""
         if self._archive is None:
