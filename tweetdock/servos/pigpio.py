@@ -12,8 +12,9 @@ import pigpio
 from gpiozero.exc import GPIOZeroError
 from gpiozero.pins.pigpio import PiGPIOFactory
 
+from tweetdock.core.address import host_and_port
 from tweetdock.core.errors import ServoError
-from tweetdock.servos.pigpiod import LOOPBACK, LOOPBACKS, Pigpiod, find, host_and_port
+from tweetdock.servos.pigpiod import LOOPBACK, LOOPBACKS, Pigpiod, find
 from tweetdock.servos.servos import END_SECONDS, Servos
 
 COMMAND_SECONDS = 1.0

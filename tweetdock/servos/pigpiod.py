@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from tweetdock.core.address import host_and_port
 from tweetdock.core.errors import ServoError, plain
 
 log = logging.getLogger(__name__)
@@ -208,11 +209,6 @@ def is_answering(address: str, port: int) -> bool:
 def find(addresses: Sequence[str], port: int) -> str:
     """The first of the addresses at which a pigpiod answers; empty if none does."""
     return next((address for address in addresses if is_answering(address, port)), "")
-
-
-def host_and_port(address: str, port: int) -> str:
-    """An address and a port as people write them."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def last_words(said: str) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from tweetdock.core.address import host_and_port
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import ServoError
 from tweetdock.core.finding import Check, Finding
@@ -22,7 +23,6 @@ from tweetdock.servos.pigpiod import (
     TakenError,
     ask,
     check_start,
-    host_and_port,
 )
 from tweetdock.settings.gauge import DialSettings, Settings
 

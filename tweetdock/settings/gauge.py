@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
+from tweetdock.core.address import is_loopback
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import Problem, SettingsError, plain
 from tweetdock.core.gauge import GaugeSettings
@@ -184,7 +185,7 @@ class Settings:
     @property
     def is_page_open(self) -> bool:
         """Whether other machines can see the page."""
-        return self.web is not None and not parse.is_loopback(self.web[0])
+        return self.web is not None and not is_loopback(self.web[0])
 
     @property
     def is_replay(self) -> bool:

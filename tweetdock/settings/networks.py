@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from itertools import chain, count
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tweetdock.core.address import is_loopback
 from tweetdock.core.errors import Problem, plain
 from tweetdock.settings import parse
 from tweetdock.settings.setting import set_by
@@ -261,9 +261,4 @@ def host_of(server: str) -> str:
 
 def _hides_tokens(server: str) -> bool:
     parts = urlsplit(server)
-    if parts.scheme == "https" or parts.hostname == "localhost":
-        return True
-    try:
-        return ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")

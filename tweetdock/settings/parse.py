@@ -4,11 +4,11 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Callable
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from tweetdock.core.address import is_ip
 from tweetdock.core.post import fold
 from tweetdock.core.scaler import make_scale
 from tweetdock.settings.x_query import Account
@@ -233,17 +233,13 @@ def listen_address(value: str) -> tuple[str, int] | None:
         return None
     host, _, port = value.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
+    accepted = "an IP address and a port such as 127.0.0.1:8080, or off"
+    if host != "localhost" and not is_ip(host):
+        raise ValueError(accepted)
     try:
-        if host != "localhost":
-            ip_address(host)
         return host, whole(0, 65535)(port)
     except ValueError as error:
-        raise ValueError("an IP address and a port such as 127.0.0.1:8080, or off") from error
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to an address."""
-    return host == "localhost" or ip_address(host).is_loopback
+        raise ValueError(accepted) from error
 
 
 def folder(value: str) -> Path:

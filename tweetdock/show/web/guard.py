@@ -4,8 +4,8 @@ import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
+from tweetdock.core.address import is_ip
 from tweetdock.show.web.answers import App, Headers, Message, Receive, Send, refusal
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Guard:
         name = found[1]
         if self._is_open and is_local_name(name):
             return True
-        return name in self._names or _is_address(name.strip("[]"))
+        return name in self._names or is_ip(name.strip("[]"))
 
     def _tell(self, path: str, error: Exception) -> None:
         """Log a bug with its traceback, but not again and again."""
@@ -150,14 +150,6 @@ def with_safe_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     own = list(headers)
     present = {name for name, _ in own}
     return own + [header for header in SAFE_HEADERS if header[0] not in present]
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _wrong_host(host: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tweetdock.core.address import host_and_port
 from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import UnavailableError
 from tweetdock.core.finding import Finding
@@ -23,7 +24,7 @@ def probe(settings: Settings) -> Iterator[Finding]:
         yield Finding.well("page", "off")
         return
     host, port = settings.web
-    where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    where = f"http://{host_and_port(host, port)}"
     if port == 0:
         yield Finding.well("page", f"at {host}, on any port that is free")
     else:

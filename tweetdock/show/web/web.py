@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tweetdock.core.address import host_and_port, is_loopback
 from tweetdock.core.errors import UnavailableError
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.parse import is_loopback
 from tweetdock.show.board import Board
 from tweetdock.show.web.guard import Limits
 from tweetdock.threads import WatchedThread
@@ -55,7 +55,7 @@ class Web:
         self._is_stopping = False
         self._server: Server | None = None
         host, port = settings.web[0], self._listener.getsockname()[1]
-        self.url = _url(_own_name() if host in ANYWHERE else host, port)
+        self.url = f"http://{host_and_port(_own_name() if host in ANYWHERE else host, port)}"
         log.info("page: %s", _whereabouts(host, port))
         if is_loopback(host) and is_contained():
             log.info(
@@ -107,16 +107,15 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _unavailable(error: OSError, host: str, port: int) -> UnavailableError:
     """What is wrong with the address, and what to do."""
-    where = f"[{host}]" if ":" in host else host
-    what, other = f"TWEETDOCK_WEB={where}:{port}", f"TWEETDOCK_WEB={where}"
+    what = f"TWEETDOCK_WEB={host_and_port(host, port)}"
     if error.errno == errno.EADDRINUSE:
-        next_port = port + 1 if port < 65535 else 8080
+        other = host_and_port(host, port + 1 if port < 65535 else 8080)
         return UnavailableError(
             f"{what}: another program, or another TweetDock, listens there",
-            f"choose another port such as {other}:{next_port}, or TWEETDOCK_WEB=off",
+            f"choose another port such as TWEETDOCK_WEB={other}, or TWEETDOCK_WEB=off",
         )
     if error.errno == errno.EACCES:
-        cure = f"choose another such as {other}:8080"
+        cure = f"choose another such as TWEETDOCK_WEB={host_and_port(host, 8080)}"
         return UnavailableError(f"{what}: ports below 1024 are for root", cure)
     return UnavailableError(
         f"{what}: this machine does not have that address ({error.strerror or error})",
@@ -128,16 +127,12 @@ def _unavailable(error: OSError, host: str, port: int) -> UnavailableError:
 def _whereabouts(host: str, port: int) -> str:
     """Where people find the page, as far as that is known here."""
     if host not in ANYWHERE:
-        return _url(host, port)
+        return f"http://{host_and_port(host, port)}"
     if is_contained():
         return f"at port {port}; if this container has a network of its own, where -p has put it"
     address = _own_address()
-    name = _url(_own_name(), port)
-    return f"{name} or {_url(address, port)}" if address else name
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    name = f"http://{host_and_port(_own_name(), port)}"
+    return f"{name} or http://{host_and_port(address, port)}" if address else name
 
 
 def _own_name() -> str:
