@@ -40,7 +40,7 @@ _PUT = """
     WHERE (excluded.is_doubtful, excluded.received_ms, excluded.text)
         < (is_doubtful, received_ms, text)
 """
-_IN_ORDER = "SELECT at_ms, text FROM line INDEXED BY in_order ORDER BY at_ms, version"
+_IN_ORDER = "SELECT text FROM line INDEXED BY in_order ORDER BY at_ms, version"
 
 
 class Sorter:
@@ -60,8 +60,8 @@ class Sorter:
         (number,) = self._connection.execute("SELECT count(*) FROM line").fetchone()
         return int(number)
 
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        return iter(self._connection.execute(_IN_ORDER))
+    def __iter__(self) -> Iterator[bytes]:
+        return (text for (text,) in self._connection.execute(_IN_ORDER))
 
 
 @contextmanager
@@ -149,11 +149,11 @@ def _share(source: str, spans: tuple[Span, ...]) -> Shared:
     return Shared(source, whole, tuple(Spans(spans).gaps(whole)))
 
 
-def _write(path: Path, lines: Iterable[tuple[int, bytes]], covers: Covers) -> None:
+def _write(path: Path, lines: Iterable[bytes], covers: Covers) -> None:
     texts: list[bytes] = []
     size = 0
     with path.open("wb") as file:
-        for _, text in lines:
+        for text in lines:
             if size >= MEMBER_BYTES:
                 file.write(pack(b"".join(texts), b""))
                 texts, size = [], 0

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -316,6 +317,7 @@ def _read_dial(dial: str, env: Mapping[str, str], problems: list[Problem]) -> Di
     return DialSettings(**{n: s.read(env, problems) for n, s in _dial_table(dial).items()})
 
 
+@cache
 def _dial_table(dial: str) -> dict[str, Setting]:
     prefix = f"TWEETDOCK_{dial.upper()}_"
     table = {n: replace(s, name=prefix + s.name) for n, s in table_of(DialSettings).items()}
@@ -329,12 +331,15 @@ SETTINGS: tuple[Setting, ...] = (
     *(setting for dial in DIALS for setting in _dial_table(dial).values()),
 )
 
+# Without the prefix, which makes all names similar.
+_KNOWN = {setting.name.removeprefix("TWEETDOCK_"): setting.name for setting in SETTINGS}
+
 
 def _unknown_names(env: Mapping[str, str]) -> Iterator[Problem]:
-    # Compared without the prefix, which makes all names similar.
-    known = {setting.name.removeprefix("TWEETDOCK_"): setting.name for setting in SETTINGS}
     for name in sorted(env):
-        if name.startswith("TWEETDOCK_") and name not in known.values():
-            near = get_close_matches(name.removeprefix("TWEETDOCK_"), known, 1)
-            hint = f"; did you mean {known[near[0]]}?" if near else "; .env.example lists all names"
+        if name.startswith("TWEETDOCK_") and name not in _KNOWN.values():
+            near = get_close_matches(name.removeprefix("TWEETDOCK_"), _KNOWN, 1)
+            hint = (
+                f"; did you mean {_KNOWN[near[0]]}?" if near else "; .env.example lists all names"
+            )
             yield Problem(name, f"no such setting{hint}")

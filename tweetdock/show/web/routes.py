@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -105,12 +105,9 @@ def as_json(moments: Iterable[Moment], hours: float, window_seconds: float) -> b
 def make_routes(settings: Settings, board: Board, watchers: Watchers) -> App:
     """All that is served, as one ASGI application."""
     answers = _Answers(settings, board, watchers)
-    statics = Statics(STATIC)
-    table: dict[str, Callable[[Request], Response]] = {
+    table = {
         "/": answers.page,
-        "/static/{name:path}": lambda request: statics.answer(
-            request.path_params["name"], request.headers.get("if-none-match", "")
-        ),
+        "/static/{name:path}": answers.static,
         "/dial/{name}.svg": answers.dial,
         "/api/reading": answers.reading,
         "/api/reading.txt": answers.line,
@@ -119,7 +116,7 @@ def make_routes(settings: Settings, board: Board, watchers: Watchers) -> App:
         "/metrics": answers.metrics,
         "/healthz": answers.health,
     }
-    routes = [Route(path, _endpoint(answer)) for path, answer in table.items()]
+    routes = [Route(path, answer) for path, answer in table.items()]
     return Router(routes, redirect_slashes=False, default=_nothing_there)
 
 
@@ -129,18 +126,23 @@ class _Answers:
     def __init__(self, settings: Settings, board: Board, watchers: Watchers) -> None:
         self._board = board
         self._watchers = watchers
+        self._statics = Statics(STATIC)
         self._histories = Histories(board, settings.window_seconds)
         self._dials = {name: getattr(settings, name) for name in DIALS}
         self._scrape: Callable[[str], tuple[bytes, str]] | None = None
 
-    def page(self, request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         reading = self._board.current_reading
         if reading is None and self._board.reading is not None:
             return self._no_reading(request, refresh="5")
         text = page(reading, self._dials, kiosk="kiosk" in request.query_params)
         return Response(text, media_type="text/html")
 
-    def dial(self, request: Request) -> Response:
+    async def static(self, request: Request) -> Response:
+        known = request.headers.get("if-none-match", "")
+        return self._statics.answer(request.path_params["name"], known)
+
+    async def dial(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self._dials:
             return refusal("", 404, NOTHING)
@@ -153,19 +155,19 @@ class _Answers:
         open_to_all = {"cross-origin-resource-policy": "cross-origin"}
         return Response(text, headers=open_to_all, media_type="image/svg+xml")
 
-    def reading(self, request: Request) -> Response:
+    async def reading(self, request: Request) -> Response:
         reading = self._board.current_reading
         if reading is None:
             return self._no_reading(request)
         return Response(as_bytes(reading), media_type=JSON)
 
-    def line(self, request: Request) -> Response:
+    async def line(self, request: Request) -> Response:
         reading = self._board.current_reading
         if reading is None:
             return self._no_reading(request)
         return Response(as_line(reading), media_type=TEXT)
 
-    def events(self, request: Request) -> Response:
+    async def events(self, request: Request) -> Response:
         if not self._watchers.has_room:
             why = "As many watch as there is room for; /api/reading may be asked all the same."
             return refusal(request.scope["path"], 503, why, retry_after="30")
@@ -173,12 +175,12 @@ class _Answers:
             return Response(headers=EVENT_HEADERS)
         return StreamingResponse(self._watchers.events(), headers=EVENT_HEADERS)
 
-    def history(self, request: Request) -> Response:
+    async def history(self, request: Request) -> Response:
         return self._histories.answer(
             request.scope["path"], request.query_params.get("hours", "24")
         )
 
-    def metrics(self, request: Request) -> Response:
+    async def metrics(self, request: Request) -> Response:
         if self._scrape is None:
             # A megabyte or two, for those who measure.
             from tweetdock.show.web.metrics import Metrics  # noqa: PLC0415
@@ -187,7 +189,7 @@ class _Answers:
         body, kind = self._scrape(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": kind})
 
-    def health(self, request: Request) -> Response:  # noqa: ARG002 - as all the others
+    async def health(self, request: Request) -> Response:  # noqa: ARG002 - as all the others
         trouble = self._board.problem
         if trouble:
             return refusal("", 503, trouble)
@@ -196,15 +198,6 @@ class _Answers:
     def _no_reading(self, request: Request, **headers: str) -> Response:
         why = self._board.why_no_reading
         return refusal(request.scope["path"], 503, why, **SOON, **headers)
-
-
-def _endpoint(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
-    """The answer as a coroutine: Starlette would call a plain function in a thread of its own."""
-
-    async def endpoint(request: Request) -> Response:
-        return answer(request)
-
-    return endpoint
 
 
 async def _nothing_there(scope: Message, receive: Receive, send: Send) -> None:
