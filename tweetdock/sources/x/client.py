@@ -25,7 +25,6 @@ from tweetdock.sources.http import (
     HttpSession,
     LineStream,
     RateLimit,
-    date_ms,
     server_now_ms,
     used_up,
 )
@@ -239,7 +238,7 @@ class XClient:
         self._session.cut()
 
     def search(self, query: str, request: SearchRequest, token: str | None) -> SearchPage:
-        """A page; RefusedError if X refuses, SourceError if it does not answer.
+        """A page; SourceError if X refuses or does not answer.
 
         BudgetError if the day's money does not buy a page; one is never larger than it buys.
         """
@@ -295,10 +294,10 @@ class XClient:
         search = partial(self._search, query, request, None, LEAST_PAGE)
         try:
             response, asked_ms, server_ms = self._exchange(SEARCH_ENDPOINT, search)
-        except RefusedError as refusal:
-            if refusal.status != 400:  # it may not like such an id, but has said the time
+        except SourceError as error:
+            if error.kind is not Kind.QUERY:  # it may not like such an id, but has said the time
                 raise
-            return date_ms(refusal.headers)
+            return error.server_ms
         parse_page(response.content, asked_ms)
         return server_ms
 
@@ -311,8 +310,8 @@ class XClient:
         )
         try:
             yield allowance
-        except (SourceError, RefusedError) as error:
-            if isinstance(error, SourceError) and error.may_have_come:
+        except SourceError as error:
+            if error.may_have_come:
                 now_ms, self._has_answered = self._clock.now_ms(), False
                 self._budget.lose(allowance, now_ms)
                 self._lost = [*self._lost, (Span(since_ms, now_ms), allowance)][-MOST_LOST:]
@@ -332,10 +331,13 @@ class XClient:
             self._limits[endpoint] = RateLimit.from_headers(refusal.headers)
             now_ms = self._clock.now_ms()
             server_ms = server_now_ms(refusal.headers, asked_ms, now_ms)
+            trouble = explain(refusal, server_ms or now_ms)
             # Of all refusals only these may come of a wrong clock; others may not be X's own.
-            if refusal.status in (400, 401) and server_ms and is_off(server_ms, now_ms):
-                raise _off(f"X refuses ({refusal.status})", server_ms) from refusal
-            raise
+            if trouble.kind in (Kind.QUERY, Kind.CREDENTIALS):
+                if server_ms and is_off(server_ms, now_ms):
+                    raise _off(f"X refuses ({refusal.status})", server_ms) from refusal
+                trouble.server_ms = server_ms
+            raise trouble from refusal
         self._limits[endpoint] = RateLimit.from_headers(response.headers)
         return response, asked_ms, server_now_ms(response.headers, asked_ms, self._clock.now_ms())
 
@@ -393,14 +395,15 @@ def _moment(ms: int | None) -> datetime | None:
 class XStreamClient:
     """Opens the stream, and asks what belongs to it, on connections of their own.
 
-    Every trouble is a SourceError, every refusal a RefusedError. silence_seconds: after so long
-    without a byte the stream is dead. whole_seconds: how long any other exchange may take.
+    Every trouble is a SourceError. silence_seconds: after so long without a byte the stream is
+    dead. whole_seconds: how long any other exchange may take.
     """
 
     def __init__(
         self,
         bearer_token: str,
         *,
+        clock: Clock,
         api_url: str,
         silence_seconds: float,
         whole_seconds: float = WHOLE_SECONDS,
@@ -412,6 +415,7 @@ class XStreamClient:
             whole_seconds=whole_seconds,
             setting=SETTING,
         )
+        self._clock = clock
         self._fields = ARCHIVED_STREAM_FIELDS if keeps_raw else STREAM_FIELDS
         self._stream_session = make_session()
         self._stream = _Stream(bearer_token, self._stream_session, silence_seconds)
@@ -426,34 +430,33 @@ class XStreamClient:
 
     def open(self) -> LineStream:
         """Begin the stream."""
-        self._stream.filter(tweet_fields=self._fields)
+        self._ask(self._stream.filter, tweet_fields=self._fields)
         return self._stream.pop_opened()
 
     def rules(self) -> bytes:
         """The rules that there are, as X sends them."""
-        return _body(self._rules.get_rules())
+        return self._ask(self._rules.get_rules)
 
     def rules_beside_stream(self) -> bytes:
         """The rules while the stream is open; for another thread than the stream's."""
-        return _body(self._rules_beside.get_rules())
+        return self._ask(self._rules_beside.get_rules)
 
     def add_rules(self, values: Sequence[str]) -> bytes:
         """Add rules, as ours."""
-        return _body(self._rules.add_rules([tweepy.StreamRule(v, TAG) for v in values]))
+        return self._ask(self._rules.add_rules, [tweepy.StreamRule(v, TAG) for v in values])
 
     def delete_rules(self, ids: Sequence[str]) -> None:
         """Delete rules."""
-        self._rules.delete_rules(list(ids))
+        self._ask(self._rules.delete_rules, list(ids))
 
     def user(self, name: str) -> bytes:
         """The account of that name."""
-        return _body(self._users.get_user(username=name))
+        return self._ask(self._users.get_user, username=name)
 
     def following(self, identity: str, token: str | None, most: int) -> bytes:
         """A page of the accounts that one follows."""
-        return _body(
-            self._users.get_users_following(identity, max_results=most, pagination_token=token)
-        )
+        ask = self._users.get_users_following
+        return self._ask(ask, identity, max_results=most, pagination_token=token)
 
     def cut(self) -> None:
         """End whatever is under way, from another thread."""
@@ -463,6 +466,14 @@ class XStreamClient:
     def cut_rules_beside_stream(self) -> None:
         """End `rules_beside_stream` likewise."""
         self._beside_session.cut()
+
+    def _ask(self, send: Callable[..., Any], *words: Any, **named: Any) -> bytes:
+        """The body of an answer, if it has one."""
+        try:
+            response: requests.Response | None = send(*words, **named)
+        except RefusedError as refusal:
+            raise explain(refusal, self._clock.now_ms(), "stream") from refusal
+        return b"" if response is None else response.content
 
 
 class _OpenedOnly(BaseStream):  # type: ignore[misc]  # tweepy ships no types
@@ -502,7 +513,3 @@ class _Stream(tweepy.StreamingClient, _OpenedOnly):  # type: ignore[misc]  # lik
         opened, self.opened = self.opened, None
         assert opened is not None  # noqa: S101 - `filter` opens it or raises
         return opened
-
-
-def _body(response: Any) -> bytes:
-    return cast("requests.Response", response).content

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import RefusedError, SourceError
+from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Feed, Span
 from tweetdock.core.times import duration
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import XClient, XStreamClient, explain
+from tweetdock.sources.x.client import XClient, XStreamClient
 from tweetdock.sources.x.plan import INDEX_LAG_MS, Search, SearchRequest, request_by_time
 from tweetdock.sources.x.rules import parse_rules
 
@@ -301,10 +301,7 @@ class XFill:
         self._is_in_trouble = True
         search, token = Search(due.request), None
         while True:
-            try:
-                found = self._client.search(due.text, due.request, token)
-            except RefusedError as refusal:
-                raise explain(refusal, self._clock.now_ms()) from refusal
+            found = self._client.search(due.text, due.request, token)
             self._is_in_trouble = False
             token = found.page.next_token
             span = search.add_page(found.page, found.served_ms)
@@ -343,12 +340,9 @@ class XFill:
             return None
         try:
             there = parse_rules(self._stream_client.rules_beside_stream())
-        except RefusedError as refusal:
-            # Not with the wait that X wants: gaps are to be filled meanwhile.
-            trouble = explain(refusal, asked_ms, "stream")
-            return SourceError(trouble.what, trouble.cure)
         except SourceError as error:
-            return error
+            # Not with the wait that X wants: gaps are to be filled meanwhile.
+            return SourceError(error.what, error.cure)
         self._streamed.rules_are((rule.id for rule in there), asked_ms)
         return None
 

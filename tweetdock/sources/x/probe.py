@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.errors import Kind, RefusedError, SourceError
+from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.finding import Finding
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import XSettings
 from tweetdock.settings.x_query import LONGEST_QUERY, LONGEST_QUERY_OF_ANY_PLAN, build_queries
 from tweetdock.sources.endpoint import Endpoint
-from tweetdock.sources.http import date_ms
 from tweetdock.sources.probing import ANSWERS, compared, left_of, reached, refused
 from tweetdock.sources.x.budget import Budget, BudgetError
 from tweetdock.sources.x.client import (
@@ -22,7 +21,6 @@ from tweetdock.sources.x.client import (
     SearchPage,
     XClient,
     XStreamClient,
-    explain,
 )
 from tweetdock.sources.x.plan import SearchRequest
 from tweetdock.sources.x.rules import TAG, parse_rules, reconcile
@@ -105,18 +103,13 @@ def spending(budget: Budget) -> Finding:
 def _search(client: XClient, clock: Clock, query: str) -> SearchPage:
     request = SearchRequest(since_ms=0)
     try:
-        try:
-            return client.search(query, request, None)
-        except SourceError as error:
-            if error.server_ms is None:
-                raise
-            # X refused because our clock is wrong.
-            clock.set(error.server_ms)
-            return client.search(query, request, None)
-    except RefusedError as refusal:
-        trouble = explain(refusal, clock.now_ms())
-        trouble.server_ms = date_ms(refusal.headers)
-        raise trouble from refusal
+        return client.search(query, request, None)
+    except SourceError as error:
+        if error.server_ms is None or error.kind in ANSWERS:
+            raise
+        # X refused because our clock is wrong.
+        clock.set(error.server_ms)
+        return client.search(query, request, None)
 
 
 def _accepted(keys: str, cost: float, posts: int) -> Finding:
@@ -130,6 +123,7 @@ def _accepted(keys: str, cost: float, posts: int) -> Finding:
 def _rules(settings: Settings, credentials: Credentials, answer_seconds: float) -> Finding:
     client = XStreamClient(
         credentials.bearer_token,
+        clock=Clock(time.time, time.monotonic),
         api_url=settings.x.api_url,
         silence_seconds=SILENCE_SECONDS,
         whole_seconds=answer_seconds,
@@ -138,8 +132,6 @@ def _rules(settings: Settings, credentials: Credentials, answer_seconds: float) 
     try:
         there = parse_rules(client.rules())
         reconcile(there, build_queries(settings.hashtags, accounts, settings.x.query).rules)
-    except RefusedError as refusal:
-        return refused("x-stream", explain(refusal, round(time.time() * 1000), "stream"))
     except SourceError as error:
         return refused("x-stream", error)
     ours = sum(rule.tag.startswith(TAG) for rule in there)

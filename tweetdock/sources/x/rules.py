@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, Self
 
-from tweetdock.core.errors import Kind, RefusedError, SourceError
+from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.times import DAY_MS
 from tweetdock.sources.x.budget import Budget
 
@@ -228,11 +228,11 @@ class FollowLists:
         return bool(self._due(now_ms))
 
     def read_due(self, now_ms: int) -> None:
-        """Read the lists that are due; SourceError or RefusedError if one never was read."""
+        """Read the lists that are due; SourceError if one never was read."""
         for name in self._due(now_ms):
             try:
                 followed = self.read(name, now_ms)
-            except (RefusedError, SourceError) as error:
+            except SourceError as error:
                 if name not in self._followed:
                     raise
                 # The old list does for another day.
@@ -295,8 +295,8 @@ class FollowLists:
         allowance = self._budget.allow(now_ms, most * POSTS_A_USER)
         try:
             answer = _decode_accounts(ask(allowance.size // POSTS_A_USER))
-        except (RefusedError, SourceError) as error:
-            if isinstance(error, SourceError) and error.may_have_come:
+        except SourceError as error:
+            if error.may_have_come:
                 self._budget.lose(allowance, now_ms)
             else:
                 self._budget.free(allowance)

@@ -2,25 +2,23 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import Kind, RefusedError, SourceError
+from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Span, Tally
 from tweetdock.core.times import DAY_MS, MINUTE_MS, duration
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import GRACE_MS, Pause
 from tweetdock.sources.x.budget import COUNTING_MS, Budget, BudgetError
-from tweetdock.sources.x.client import Credentials, XClient, explain
+from tweetdock.sources.x.client import Credentials, XClient
 from tweetdock.sources.x.plan import INDEX_LAG_MS, LOOK_BACK_EVERY_MS, Search, SearchPlan
 
 log = logging.getLogger(__name__)
 
 SILENCE = (Kind.CONNECTION, Kind.STRANGER, Kind.SERVER)
 OUTAGE_MS = 60_000  # one lost answer is none yet
-
-T = TypeVar("T")
 
 
 class Counting:
@@ -29,8 +27,8 @@ class Counting:
     It goes round for the rest of the day, so it becomes slower when there is less. Where it would
     be slower than the window it is of no use, and nothing is asked.
 
-    count: asks X for the number of posts of a query in a stretch of time; SourceError or
-    RefusedError when there is no answer. queries: whose posts are added up; it cannot be told
+    count: asks X for the number of posts of a query in a stretch of time; SourceError
+    when there is no answer. queries: whose posts are added up; it cannot be told
     which posts are found by two of them. Without any there is no counting.
     """
 
@@ -146,12 +144,11 @@ class XSearch:
         while True:
             try:
                 found = self._client.search(self._query, request, token)
-            except RefusedError as refusal:
-                trouble = explain(refusal, self._clock.now_ms())
-                if refusal.status == 400 and self._plan.refused(request):
-                    log.info("%s; going on by time instead of the last id", trouble)
+            except SourceError as error:
+                if error.kind is Kind.QUERY and self._plan.refused(request):
+                    log.info("%s; going on by time instead of the last id", error.what)
                     return
-                raise trouble from refusal
+                raise
             page = found.page
             span = search.add_page(page, found.served_ms)
             token = page.next_token
@@ -169,7 +166,7 @@ class XSearch:
                 return
 
     def _ask_time(self) -> Batch:
-        server_ms = self._ask(lambda: self._client.ask_time(self._query))
+        server_ms = self._client.ask_time(self._query)
         self._knows_time = True
         return self._batch(server_ms=server_ms, billed=0)
 
@@ -177,7 +174,7 @@ class XSearch:
         """Count, if that is due, or at least ask what time it is: a new day has new money."""
         try:
             if self._counting.due_seconds(self._clock.now_ms()) == 0.0:
-                tally = self._ask(lambda: self._counting.ask(self._clock.now_ms()))
+                tally = self._counting.ask(self._clock.now_ms())
                 yield self._batch(billed=0, tally=tally)
             else:
                 yield self._ask_time()
@@ -204,12 +201,6 @@ class XSearch:
         if self._lost_ms is None or self._lost_ms > now_ms:
             self._lost_ms = now_ms
         return now_ms - self._lost_ms >= OUTAGE_MS
-
-    def _ask(self, question: Callable[[], T]) -> T:
-        try:
-            return question()
-        except RefusedError as refusal:
-            raise explain(refusal, self._clock.now_ms()) from refusal
 
     def _batch(self, **fields: Any) -> Batch:
         now_ms = self._clock.now_ms()

@@ -12,13 +12,13 @@ from typing import Any
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
+from tweetdock.core.errors import LOG_IN, Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Span, fold
 from tweetdock.settings.x_query import Account, Queries, build_queries
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream, server_now_ms
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import PORTAL, Credentials, XClient, XStreamClient, explain
+from tweetdock.sources.x.client import PORTAL, Credentials, XClient, XStreamClient
 from tweetdock.sources.x.fill import CHECK_MS, Streamed, XFill
 from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, snowflake_ms
 from tweetdock.sources.x.rules import (
@@ -168,8 +168,6 @@ class XConnection:
             self._stream = self._open()
             # Not before: whom X gives no stream may be beside another gauge, whose rules they are.
             ids = self._change(changes).ids
-        except RefusedError as refusal:
-            raise self._refused(refusal) from refusal
         except SourceError as error:
             self.end(error)
             raise
@@ -207,10 +205,11 @@ class XConnection:
         """Close it; the error gets the wait that X's rules want, unless it has one."""
         self._close()
         now_ms = self._clock.now_ms()
-        wait = self._reconnects.broke(now_ms)
-        if error.needs_owner:
+        if error.kind is Kind.CONNECTION:
+            wait = self._reconnects.broke(now_ms)
+        else:
             wait = self._reconnects.refused(now_ms, error.first, error.cap)
-        if error.retry_after is None:
+        if error.retry_after is None:  # else it is the server's own word
             error.retry_after = wait
 
     def _prepare(self, now_ms: int) -> Queries:
@@ -266,7 +265,7 @@ class XConnection:
         try:
             stream = self._client.open()
         except SourceError as error:
-            if not error.may_have_come:
+            if error.kind in (Kind.CONNECTION, Kind.STRANGER) and not error.may_have_come:
                 self._reconnects.not_reached()
             raise
         if self._is_cut.is_set():  # it came too late for what was open then
@@ -275,19 +274,9 @@ class XConnection:
         if "html" in stream.headers.get("Content-Type", ""):
             stream.close()
             self._reconnects.not_reached()
-            portal = SourceError(PORTAL, LOG_IN, kind=Kind.STRANGER)
-            portal.retry_after = self._reconnects.refused(asked_ms, portal.first, portal.cap)
-            raise portal
+            raise SourceError(PORTAL, LOG_IN, kind=Kind.STRANGER)
         self.server_ms = server_now_ms(stream.headers, asked_ms, self._clock.now_ms())
         return stream
-
-    def _refused(self, refusal: RefusedError) -> SourceError:
-        self._close()
-        now_ms = self._clock.now_ms()
-        trouble = explain(refusal, now_ms, "stream")
-        wait = self._reconnects.refused(now_ms, trouble.first, trouble.cap)
-        trouble.retry_after = trouble.retry_after or wait  # the server's own word
-        return trouble
 
     def _close(self) -> None:
         self._streamed.ends()
@@ -476,6 +465,7 @@ def make_x_stream(
     )
     stream_client = XStreamClient(
         credentials.bearer_token,
+        clock=clock,
         api_url=api_url,
         silence_seconds=silence_seconds,
         whole_seconds=whole_seconds,
