@@ -132,8 +132,11 @@ def _die_with_the_peer(connection: socket.socket, seconds: float) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1000))
 
 
-class Server:
-    """Serves the board at a socket, in the thread that calls `serve`, until `stop`."""
+class Server(Uvicorn):
+    """Serves the board at sockets, in the thread that calls `run`, until `stop`.
+
+    It sleeps while nothing happens, and waits for nobody at its end.
+    """
 
     def __init__(self, settings: Settings, board: Board, limits: Limits) -> None:
         self._watchers = Watchers(board, limits)
@@ -157,23 +160,7 @@ class Server:
             backlog=limits.connections,
             h11_max_incomplete_event_size=limits.head_bytes,
         )
-        self._uvicorn = _Uvicorn(config, self._watchers)
-
-    def serve(self, listener: socket.socket) -> None:
-        """Serve until told to stop."""
-        asyncio.run(self._uvicorn.serve(sockets=[listener]))
-
-    def stop(self) -> None:
-        """Have it end, from any thread, at any time."""
-        self._uvicorn.stop()
-
-
-class _Uvicorn(Uvicorn):
-    """Uvicorn that sleeps while nothing happens, and waits for nobody at its end."""
-
-    def __init__(self, config: Config, watchers: Watchers) -> None:
         super().__init__(config)
-        self._watchers = watchers
         self._wake: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 

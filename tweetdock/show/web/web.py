@@ -79,7 +79,7 @@ class Web:
 
             self._server = Server(self._settings, self._board, self._limits)
             if not self._is_stopping:
-                self._server.serve(self._listener)
+                self._server.run([self._listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
