@@ -12,7 +12,6 @@ from tweetdock.counting import JOIN_SECONDS, READ_SECONDS
 from tweetdock.daemon import STOP_SECONDS
 from tweetdock.servos.servos import END_SECONDS
 from tweetdock.settings.gauge import Settings
-from tweetdock.show.web.web import PAGE_STOP_SECONDS
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 UNIT, PIGPIOD = DEPLOY / "tweetdock.service", DEPLOY / "pigpiod.conf"
@@ -131,8 +130,8 @@ def test_a_loop_that_turns_is_not_taken_for_one_that_is_stuck() -> None:
 
 
 def test_there_is_time_for_the_needles_to_come_home() -> None:
-    """The sources end, the page, the needles, and then a pigpiod of our own."""
-    end = THREADS * JOIN_SECONDS + PAGE_STOP_SECONDS + STOP_SECONDS + END_SECONDS
+    """The sources end, the needles, and then a pigpiod of our own."""
+    end = THREADS * JOIN_SECONDS + STOP_SECONDS + END_SECONDS
     assert end + CARD_SECONDS < seconds(only("TimeoutStopSec"))
     assert only("KillMode") == "mixed"
 

@@ -16,7 +16,7 @@ from tweetdock.core.coverage import Grade
 from tweetdock.core.dial import DIALS
 from tweetdock.core.reading import Reading
 from tweetdock.show.board import Moment
-from tweetdock.show.web import routes, web
+from tweetdock.show.web import routes
 from tweetdock.show.web.answers import as_line
 from tweetdock.show.web.guard import SAFE_HEADERS
 from tweetdock.show.web.page import page
@@ -390,9 +390,8 @@ def test_it_can_be_stopped_before_it_has_begun_and_twice() -> None:
         serving.web.stop()
 
 
-def test_a_server_that_is_slow_to_end_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_watches_is_told_of_the_end() -> None:
     """On a busy machine its socket was closed under it: it failed, and cut no connection."""
-    monkeypatch.setattr(web, "PAGE_STOP_SECONDS", 0.0)
     with Serving() as serving, Events(serving) as events:
         assert events.block() == ["retry: 2000"]
         serving.web.stop()

@@ -12,7 +12,6 @@ from tweetdock.core.errors import UnavailableError
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.web.guard import Limits
-from tweetdock.threads import WatchedThread
 
 if TYPE_CHECKING:
     from tweetdock.show.web.server import Server
@@ -24,7 +23,6 @@ MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not listened at
 # Where packets would go out; documentation's own address, and none are sent.
 OUTSIDE = ("192.0.2.1", 9)
-PAGE_STOP_SECONDS = 0.2
 BUFFER_BYTES = 32_768  # of the system, a connection: who does not read is soon found out
 
 
@@ -43,7 +41,7 @@ class Web:
         self,
         settings: Settings,
         board: Board,
-        start: Callable[[str, Callable[[], None]], WatchedThread],
+        start: Callable[[str, Callable[[], None]], object],
         limits: Limits | None = None,
     ) -> None:
         if settings.web is None:
@@ -63,14 +61,13 @@ class Web:
                 "TWEETDOCK_WEB=0.0.0.0:%d opens it",
                 port,
             )
-        self._thread = start("page", self._serve)
+        start("page", self._serve)
 
     def stop(self) -> None:
-        """End it, with all who watch, in a fifth of a second."""
+        """Have it end at once, with all who watch; its thread need not be waited for."""
         self._is_stopping = True
         if self._server is not None:
             self._server.stop()
-        self._thread.join(PAGE_STOP_SECONDS)
 
     def _serve(self) -> None:
         with self._listener:  # closed by this thread only: a server that is slow to end needs it
