@@ -55,7 +55,7 @@ def hour_of(posts: int, *, has_archive: bool) -> int:
         path = Path(folder) / "tweets.jsonl.gz"
         env = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "t"}
         settings = Settings.from_env(env | {"TWEETDOCK_STATE_DIR": folder})
-        archive = partial(Archive, path, Rotation(), lambda _: None, time.seconds)
+        archive = partial(Archive, path, Rotation(), lambda: None, time.seconds)
         opened = archive if has_archive else None
         keeper = Keeper(settings, SUBJECTS, opened, monotonic=time.seconds)
         gauge = Gauge(settings.gauge, [Feed("x", 105_000)], time.ms, keeper.recall())
@@ -113,7 +113,7 @@ def archived(folder: Path, made: list[ArchiveLine], at_once: int) -> None:
     """Archive the lines, so many at once."""
     path = folder / "ours.jsonl.gz"
     path.unlink(missing_ok=True)
-    archive = Archive(path, Rotation(), lambda _: None)
+    archive = Archive(path, Rotation(), lambda: None)
     for start in range(0, len(made), at_once):
         archive.append(made[start : start + at_once])
         archive.flush(NOON)

@@ -35,7 +35,7 @@ def open_archive(
     path: Path,
     rotate: str = "",
     *,
-    closed: Callable[[Path], None] = lambda _path: None,
+    closed: Callable[[], None] = lambda: None,
     monotonic: Callable[[], float] | None = None,
 ) -> Archive:
     """An archive whose clock stands still, unless the test moves it."""

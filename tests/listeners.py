@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tweetdock.core.post import Post, Raw, Span
-from tweetdock.keep.archive_format import ArchiveLine, pack, write_note
+from tweetdock.keep.archive_format import ArchiveLine, notes, pack
 from tweetdock.keep.archive_reader import ArchiveReader
 from tweetdock.keep.files import bytes_of
 
@@ -37,8 +37,7 @@ def line(
 
 def member(chunk: Chunk) -> bytes:
     """A chunk as the archive has it."""
-    note, rest = write_note(chunk.covers or {})
-    assert not rest
+    note = next(notes(chunk.covers or {}), b"")
     return pack(text_of(chunk.lines), note)
 
 

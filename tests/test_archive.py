@@ -19,8 +19,8 @@ from profiles import is_thorough
 from tweetdock.core.errors import UnavailableError
 from tweetdock.core.post import Span
 from tweetdock.keep.archive import MOST_BYTES
-from tweetdock.keep.archive_format import Member, pack, pieces
-from tweetdock.keep.closed_files import Manifest
+from tweetdock.keep.archive_format import backward, pack
+from tweetdock.keep.closed_files import ClosedFiles, Manifest
 
 DAY_MS = 86_400_000
 MIDNIGHT_MS = START_MS - START_MS % DAY_MS + DAY_MS
@@ -29,6 +29,11 @@ MIDNIGHT_MS = START_MS - START_MS % DAY_MS + DAY_MS
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "tweets.jsonl.gz"
+
+
+def closed(path: Path) -> list[Path]:
+    """The closed files, oldest first."""
+    return ClosedFiles(path).closed()
 
 
 @pytest.fixture
@@ -74,8 +79,7 @@ def test_a_megabyte_of_text_is_due_at_once_and_no_member_is_larger(path: Path) -
     archive.flush(START_MS)
     archive.close(START_MS)
     assert numbers_in(path) == list(range(250))
-    data = path.read_bytes()
-    sizes = [len(piece.read()) for piece in pieces(data) if isinstance(piece, Member)]
+    sizes = [len(text) for _, text in backward(path.read_bytes())]
     assert len(sizes) == 3
     assert max(sizes) <= 1_000_000
 
@@ -109,34 +113,25 @@ def test_a_file_cut_anywhere_is_gone_on_with_and_all_of_it_is_readable(
 ) -> None:
     fill(path, range(3), range(3, 4), range(4, 9))
     whole = path.read_bytes()
-    ends = [piece.end or 0 for piece in pieces(whole) if isinstance(piece, Member)]
+    ends = [member.end or 0 for member, _ in backward(whole)][::-1]
     for length in range(seed, len(whole) + 1, 3):
         path.write_bytes(whole[:length])
         archive = open_archive(path)
         archive.append([line(100)])
         archive.close(START_MS)
         sure = [3, 4, 9][sum(end <= length for end in ends) - 1] if length >= ends[0] else 0
-        *numbers, last = numbers_in(path)
-        assert last == 100
-        assert numbers == list(range(len(numbers)))
-        assert len(numbers) >= sure
+        assert numbers_in(path) == [*range(sure), 100]
         if length % 90 == seed:
             subprocess.run(["gzip", "-t", str(path)], check=True, timeout=30)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_what_can_be_read_of_a_torn_end_is_kept(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_torn_end_is_cut_off_and_told_of(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fill(path, range(10), range(10, 1000))
     path.write_bytes(path.read_bytes()[:-200])
     open_archive(path).close(START_MS)
-    numbers = numbers_in(path)
-    assert numbers == list(range(len(numbers)))
-    assert 900 < len(numbers) < 1000
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert f"{len(numbers) - 10} whole lines of them are kept" in record.getMessage()
+    assert numbers_in(path) == list(range(10))
+    assert "at the end of tweets.jsonl.gz were torn" in caplog.text
 
 
 def test_zeros_that_a_power_cut_has_left_are_cut_off(path: Path) -> None:
@@ -147,42 +142,6 @@ def test_zeros_that_a_power_cut_has_left_are_cut_off(path: Path) -> None:
         fill(path, range(5, 7))
         assert numbers_in(path) == [*whole, 5, 6]
         path.unlink()
-
-
-@pytest.mark.parametrize("is_renamed", [False, True], ids=["in place", "renamed"])
-@pytest.mark.parametrize("written", [None, 0, 30, 10_000], ids=str)
-def test_a_mending_that_was_interrupted_anywhere_is_finished(
-    path: Path, written: int | None, *, is_renamed: bool
-) -> None:
-    """Cutting off the torn end and then dying would have lost what was readable in it."""
-    fill(path, range(3), range(3, 500))
-    torn = path.read_bytes()[:-100]
-    path.write_bytes(torn)
-    aside = path.with_name(path.name + ".salvaged")
-    # Stop it where the file aside has been written, by a disk that takes no more.
-    script = (
-        "import os, sys; from pathlib import Path; from tweetdock.keep import open_file;"
-        "from tweetdock.keep.open_file import OpenFile;"
-        "open_file.os.ftruncate = lambda *_: os._exit(7);"
-        "OpenFile(Path(sys.argv[1]))"
-    )
-    run = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
-    assert run.returncode == 7
-    packed = aside.read_bytes()
-    assert path.read_bytes() == torn
-    kept = [3 + number for number in range(gzip.decompress(packed).count(b"\n"))]
-    assert len(kept) > 400
-    if written is not None:
-        (first,) = (piece.end for piece in pieces(torn) if isinstance(piece, Member))
-        path.write_bytes(torn[:first] + packed[:written])
-    if is_renamed:
-        path.rename(path.with_name("elsewhere"))
-        fill(path, range(1000, 1003))
-        assert sorted(numbers_in(path)) == [*kept, 1000, 1001, 1002]
-    else:
-        open_archive(path).close(START_MS)
-        assert numbers_in(path) == [0, 1, 2, *kept]
-    assert not aside.exists()
 
 
 @pytest.mark.parametrize(
@@ -279,81 +238,77 @@ def test_notes_that_do_not_fit_into_one_member_come_with_the_next(path: Path) ->
 
 
 def test_a_file_of_its_size_is_closed_and_a_new_one_begun(path: Path) -> None:
-    closed: list[Path] = []
-    archive = open_archive(path, "10KB", closed=closed.append)
+    archive = open_archive(path, "10KB")
     for number in range(30):
         archive.append([line(number, padding=random_padding(2000))])
         archive.flush(START_MS)
     archive.close(START_MS)
-    assert closed[0].name == "tweets-20261121T065536Z.jsonl.gz"
-    assert closed[1].name == "tweets-20261121T065536Z-1.jsonl.gz"
-    assert len(closed) > 2
-    assert all(10_000 <= file.stat().st_size < 13_000 for file in closed)
-    assert [number for file in (*closed, path) for number in numbers_in(file)] == list(range(30))
+    files = closed(path)
+    assert files[0].name == "tweets-20261121T065536Z.jsonl.gz"
+    assert files[1].name == "tweets-20261121T065536Z-1.jsonl.gz"
+    assert len(files) > 2
+    assert all(10_000 <= file.stat().st_size < 13_000 for file in files)
+    assert [number for file in (*files, path) for number in numbers_in(file)] == list(range(30))
 
 
 def test_a_day_begins_with_a_new_file(path: Path) -> None:
-    closed: list[Path] = []
-    archive = open_archive(path, "daily", closed=closed.append)
+    archive = open_archive(path, "daily")
     archive.append([line(1, MIDNIGHT_MS - 5)])
     archive.flush(MIDNIGHT_MS - 1)
-    assert closed == []
+    assert closed(path) == []
     archive.append([line(2, MIDNIGHT_MS + 5)])
     archive.flush(MIDNIGHT_MS + 900)
-    assert list(map(numbers_in, [*closed, path])) == [[1], [2]]
+    assert list(map(numbers_in, [*closed(path), path])) == [[1], [2]]
     # A quiet day, with a second in which the day ends.
     archive.append([line(3, MIDNIGHT_MS + DAY_MS - 3), line(4, MIDNIGHT_MS + DAY_MS + 3)])
     archive.flush(MIDNIGHT_MS + DAY_MS + 500)
-    assert [numbers_in(file) for file in closed] == [[1], [2, 3, 4]]
+    assert [numbers_in(file) for file in closed(path)] == [[1], [2, 3, 4]]
     archive.append([line(5, MIDNIGHT_MS + DAY_MS + 800)])
     archive.flush(MIDNIGHT_MS + DAY_MS + 900)
-    assert len(closed) == 2
+    assert len(closed(path)) == 2
     archive.cover("x", Span(1, 2))
     archive.flush(MIDNIGHT_MS + 2 * DAY_MS)
-    assert numbers_in(closed[2]) == [5]
-    assert Manifest.of(closed[2]).covers == {"x": (Span(1, 2),)}
+    assert numbers_in(closed(path)[2]) == [5]
+    assert Manifest.of(closed(path)[2]).covers == {"x": (Span(1, 2),)}
     archive.close(MIDNIGHT_MS + 2 * DAY_MS)
 
 
 def test_a_day_that_ended_while_we_were_away_is_closed_by_the_next_flush(path: Path) -> None:
     fill(path, range(3))
-    closed: list[Path] = []
-    archive = open_archive(path, "daily", closed=closed.append)
+    archive = open_archive(path, "daily")
     archive.flush(MIDNIGHT_MS)
     archive.close(MIDNIGHT_MS)
-    assert list(map(numbers_in, closed)) == [[0, 1, 2]]
+    assert list(map(numbers_in, closed(path))) == [[0, 1, 2]]
 
 
 def test_logrotate_renames_and_a_hup_begins_the_new_file(path: Path) -> None:
-    closed: list[Path] = []
-    archive = open_archive(path, closed=closed.append)
+    archive = open_archive(path)
     archive.append([line(1)])
     renamed = path.rename(path.with_name("tweets-20261121.jsonl.gz"))
     archive.flush(START_MS)
     archive.append([line(2)])
     archive.cover("x", Span(1, 2))
     archive.reopen(START_MS)
-    assert closed == [renamed]
+    assert closed(path) == [renamed]
     assert Manifest.of(renamed).covers == {"x": (Span(1, 2),)}
     archive.append([line(3)])
     archive.reopen(START_MS)
     archive.close(START_MS)
-    assert closed == [renamed]
+    assert closed(path) == [renamed]
     assert (numbers_in(renamed), numbers_in(path)) == ([1, 2], [3])
 
 
 def test_a_file_that_was_deleted_is_begun_anew_without_losing_what_waits(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    closed: list[Path] = []
-    archive = open_archive(path, closed=closed.append)
+    archive = open_archive(path)
     for number, do in enumerate((archive.flush, archive.reopen)):
         archive.append([line(number)])
         path.unlink()
         do(START_MS)
         assert numbers_in(path) == [number]
     archive.close(START_MS)
-    assert closed == []
+    assert closed(path) == []
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -361,23 +316,21 @@ def test_a_rename_that_nobody_tells_us_of_is_noticed_in_time(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     watch = Watch()
-    closed: list[Path] = []
-    archive = open_archive(path, closed=closed.append, monotonic=watch)
+    archive = open_archive(path, monotonic=watch)
     renamed = path.rename(path.with_name("tweets.jsonl.gz.1"))
     for number in range(13):
         watch.now += 10
         archive.append([line(number)])
         archive.flush(START_MS)
     archive.close(START_MS)
-    assert closed == [renamed]
+    assert closed(path) == [renamed]
     assert numbers_in(renamed) + numbers_in(path) == list(range(13))
     assert numbers_in(path)
     assert "was removed or renamed" in caplog.text
 
 
 def test_a_storm_of_renames_and_hups_loses_and_doubles_no_line(path: Path) -> None:
-    closed: list[Path] = []
-    archive = open_archive(path, "10KB", closed=closed.append)
+    archive = open_archive(path, "10KB")
     is_over = threading.Event()
 
     def rename() -> None:
@@ -405,7 +358,6 @@ def test_a_storm_of_renames_and_hups_loses_and_doubles_no_line(path: Path) -> No
     assert len(files) > 200
     found = sorted(number for file in files for number in numbers_in(file))
     assert found == list(range(number))
-    assert len(closed) == len(set(closed))
 
 
 def test_a_full_disk_stops_nothing_and_nothing_is_lost(
@@ -436,28 +388,6 @@ def test_a_full_disk_stops_nothing_and_nothing_is_lost(
     assert begin.levelno == logging.ERROR
     assert "cannot be written: No space left on device; next try in 5 s" in begin.getMessage()
     assert end.levelno == logging.INFO
-
-
-def test_a_disk_that_is_full_at_the_start_is_waited_for(small_disk: Path) -> None:
-    path, watch = small_disk / "tweets.jsonl.gz", Watch()
-    fill(path, range(3), range(3, 100))
-    torn = path.read_bytes()[:-20]
-    path.write_bytes(torn)
-    filler = small_disk / "filler"
-    with pytest.raises(OSError, match="No space"):
-        filler.write_bytes(bytes(1_000_000))
-    archive = open_archive(path, monotonic=watch)
-    archive.append([line(100)])
-    assert not archive.sync(START_MS)
-    assert path.read_bytes() == torn
-    filler.unlink()
-    watch.now += archive.due_seconds()
-    assert archive.sync(START_MS)
-    archive.close(START_MS)
-    *numbers, last = numbers_in(path)
-    assert last == 100
-    assert numbers == list(range(len(numbers)))
-    assert len(numbers) > 90
 
 
 WRITING = """
@@ -596,15 +526,5 @@ def test_a_file_that_cannot_be_renamed_is_gone_on_with(
         watch.now += 5
     archive.close(START_MS)
     assert numbers_in(path) == list(range(20))
-    (first, second) = caplog.messages
-    assert first == second
-    assert "cannot be renamed (File name too long)" in first
-
-
-def test_a_file_aside_that_makes_no_sense_is_no_hindrance(path: Path) -> None:
-    fill(path, range(3))
-    aside = path.with_name(path.name + ".salvaged")
-    for content in (b"", b"nonsense", pack(b"", b"{}"), pack(line(9).as_bytes(), b"[]")):
-        aside.write_bytes(content)
-        open_archive(path).close(START_MS)
-        assert numbers_in(path) == [0, 1, 2]
+    (message,) = caplog.messages
+    assert "cannot be renamed (File name too long)" in message

@@ -5,6 +5,9 @@ import io
 import os
 import subprocess
 import sys
+import tracemalloc
+import zlib
+from collections import Counter
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -15,13 +18,13 @@ from hypothesis import strategies as st
 
 from tweetdock.core.errors import TornError
 from tweetdock.keep.archive_format import (
+    FoundLine,
     Member,
     backward,
-    lines,
+    is_packed,
     may_be_gzip,
     pack,
-    pieces,
-    whole_end,
+    read,
 )
 from tweetdock.keep.files import FileBytes, bytes_of
 
@@ -51,15 +54,9 @@ def test_zcat_shows_the_text_and_not_the_notes(tmp_path: Path) -> None:
 def test_a_member_tells_its_text_its_note_and_its_end(text: bytes, note: bytes) -> None:
     packed = pack(text, note)
     member = Member(b"before" + packed + b"after", 6)
-    assert member.read() == text
+    assert b"".join(member) == text
     assert member.note == note
     assert member.end == 6 + len(packed)
-
-
-def test_a_note_may_be_as_long_as_a_header_can_hold_and_no_longer() -> None:
-    assert Member(pack(b"", b"n" * 65_531), 0).note == b"n" * 65_531
-    with pytest.raises(ValueError, match="65532 bytes does not fit"):
-        pack(b"", b"n" * 65_532)
 
 
 def test_a_file_of_other_people_with_a_name_a_comment_and_a_check_sum_is_read() -> None:
@@ -67,25 +64,34 @@ def test_a_file_of_other_people_with_a_name_a_comment_and_a_check_sum_is_read() 
     with gzip.GzipFile("a name", "wb", fileobj=file) as other:
         other.write(b"theirs\n")
     packed = file.getvalue()
-    assert Member(packed, 0).read() == b"theirs\n"
+    assert b"".join(Member(packed, 0)) == b"theirs\n"
     # Flags: check sum of the header and comment beside the name that is there.
-    odd = packed[:3] + bytes([8 | 16 | 2]) + packed[4:17] + b"comment\0" + b"cc" + packed[17:]
-    assert Member(odd, 0).read() == b"theirs\n"
+    odd = packed[:3] + bytes([8 | 16 | 2]) + packed[4:17] + b"comment\0"
+    odd += (zlib.crc32(odd) & 0xFFFF).to_bytes(2, "little") + packed[17:]
+    assert b"".join(Member(odd, 0)) == b"theirs\n"
     assert Member(odd, 0).note == b""
+
+
+def members_of(buffer: bytes) -> list[Member]:
+    return [found for found in read(buffer) if isinstance(found, Member)]
+
+
+def text_of(buffer: bytes) -> bytes:
+    """All lines that are there, with an end each."""
+    found = [one for one in read(buffer) if isinstance(one, FoundLine)]
+    return b"".join(line.text + b"\n" for line in found)
 
 
 @pytest.mark.parametrize("length", range(len(FILE) + 1))
 def test_a_file_cut_anywhere_is_whole_up_to_its_last_whole_member(length: int) -> None:
     cut = FILE[:length]
     whole = max(end for end in ENDS if end <= length)
-    assert whole_end(cut) == whole
-    found = list(pieces(cut))
-    assert [piece.end for piece in found if isinstance(piece, Member)] == ENDS[
-        1 : ENDS.index(whole) + 1
-    ]
-    assert sum(isinstance(piece, TornError) for piece in found) == (whole < length)
-    text = b"".join(piece for piece in found if isinstance(piece, bytes))
-    assert b"".join(TEXTS).startswith(text)
+    assert next((member.end for member, _ in backward(cut)), 0) == whole
+    assert is_packed(cut[whole:])
+    assert [member.end for member in members_of(cut)] == ENDS[1 : ENDS.index(whole) + 1]
+    torn = [found for found in read(cut) if isinstance(found, TornError)]
+    assert len(torn) == (whole < length)
+    assert b"".join(TEXTS).startswith(text_of(cut))
 
 
 @given(st.integers(0, len(FILE) - 1), st.integers(1, 255))
@@ -93,9 +99,13 @@ def test_one_wrong_byte_hides_no_other_member(place: int, flip: int) -> None:
     wrong = FILE[:place] + bytes([FILE[place] ^ flip]) + FILE[place + 1 :]
     hurt = next(number for number, end in enumerate(ENDS[1:]) if place < end)
     others = {number for number in range(len(MEMBERS)) if number != hurt}
-    forward = {piece.start for piece in pieces(wrong) if isinstance(piece, Member)}
-    assert {ENDS[number] for number in others} <= forward
+    assert {ENDS[number] for number in others} <= {member.start for member in members_of(wrong)}
     assert {ENDS[number] for number in others} <= {member.start for member, _ in backward(wrong)}
+
+
+@pytest.mark.parametrize("theirs", [gzip.compress(b"a"), b"PK\x03\x04", bytes(20)])
+def test_what_others_have_packed_is_known_as_theirs(theirs: bytes) -> None:
+    assert not is_packed(theirs)
 
 
 def test_backward_brings_the_last_member_first() -> None:
@@ -103,51 +113,52 @@ def test_backward_brings_the_last_member_first() -> None:
 
 
 def test_the_text_before_an_error_is_read() -> None:
-    """Up to 64 KB of good text was by zlib when an error came behind it."""
+    """Up to 64 KB of good text was kept by zlib when an error came behind it."""
     text = b"".join(b"line %d\n" % number for number in range(20_000))
     packed = pack(text)
     place = len(packed) * 9 // 10
     zeros = packed[:place] + bytes(len(packed) - place)
-    *good, last = pieces(zeros)
+    *good, last = read(zeros)
     assert isinstance(last, TornError)
-    read = b"".join(piece for piece in good if isinstance(piece, bytes))
-    assert len(read) > len(text) * 8 // 10
-    assert read[: len(text) * 8 // 10] == text[: len(text) * 8 // 10]
+    assert not any(found.is_sound for found in good if isinstance(found, FoundLine))
+    assert text_of(zeros)[: len(text) * 8 // 10] == text[: len(text) * 8 // 10]
 
 
 @given(st.binary(max_size=2000))
 def test_bytes_of_any_kind_are_no_reason_to_fail(data: bytes) -> None:
-    for piece in pieces(b"\x1f\x8b\x08" + data):
-        assert isinstance(piece, bytes | Member | TornError)
+    for found in read(b"\x1f\x8b\x08" + data):
+        assert isinstance(found, FoundLine | Member | TornError)
     list(backward(data))
 
 
 @given(st.lists(st.lists(st.sampled_from([b"", b"a", b"line", b"\n"])).map(b"".join)))
-def test_lines_come_with_their_ends_and_each_member_after_its_own(contents: list[bytes]) -> None:
-    found = list(lines(b"".join(map(pack, contents))))
+def test_lines_come_in_order_and_each_member_after_its_own(contents: list[bytes]) -> None:
+    whole = [content + b"\n" * (not content.endswith(b"\n")) for content in contents]
     expected: list[bytes | None] = []
-    for text in contents:
-        expected += [*text.splitlines(keepends=True), None]
-    assert [line if isinstance(line, bytes) else None for line in found] == expected
+    for text in whole:
+        expected += [*text.splitlines(), None]
+    found = read(b"".join(map(pack, whole)))
+    assert [one.text if isinstance(one, FoundLine) else None for one in found] == expected
 
 
-def test_the_rest_of_a_torn_member_comes_before_its_error() -> None:
+def test_of_a_torn_member_no_half_line_is_given() -> None:
     torn = pack(os.urandom(50).hex().encode() + b"\nrest")[:-9]
-    first, rest, error = lines(torn)
-    assert isinstance(first, bytes)
-    assert first.endswith(b"\n")
-    assert isinstance(rest, bytes)
-    assert b"rest".startswith(rest)
+    line, error = read(torn)
+    assert isinstance(line, FoundLine)
+    assert (len(line.text), line.is_sound) == (100, False)
     assert isinstance(error, TornError)
 
 
-def test_a_line_without_an_end_comes_in_parts() -> None:
-    text = b"x" * 20_000_000
-    *parts, member = lines(pack(text + b"\nlast\n"))
-    texts = [part for part in parts if isinstance(part, bytes)]
-    assert b"".join(texts) == text + b"\nlast\n"
-    assert texts[-1] == b"last\n"
-    assert isinstance(member, Member)
+def test_a_member_of_any_size_is_read_in_little_memory() -> None:
+    """Others pack a whole archive into one member, whose check sum comes last."""
+    line = b"x" * 999 + b"\n"
+    packed = gzip.compress(line * 100_000, 1)
+    tracemalloc.start()
+    found = Counter(type(one) for one in read(packed))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 30_000_000
+    assert found == {FoundLine: 100_000, Member: 1}
 
 
 def test_gzip_is_known_by_as_much_of_its_beginning_as_there_is() -> None:
@@ -195,7 +206,6 @@ def test_a_file_without_a_byte_is_one_too(tmp_path: Path) -> None:
     with bytes_of(path) as found:
         assert (len(found), found[0:10]) == (0, b"")
         assert (found.find(b"x", 0), found.rfind(b"x", 0, 0)) == (-1, -1)
-        assert whole_end(found) == 0
 
 
 def test_a_bad_read_is_an_error_that_names_the_file(tmp_path: Path) -> None:
@@ -204,7 +214,7 @@ def test_a_bad_read_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     fd = os.open(path, os.O_WRONLY)
     try:
         with pytest.raises(OSError, match=f"Bad file descriptor: '{path}'"):
-            list(pieces(FileBytes(fd, path)))
+            list(read(FileBytes(fd, path)))
     finally:
         os.close(fd)
 
@@ -214,13 +224,13 @@ import os, sys
 from pathlib import Path
 from tweetdock.core.errors import TornError
 from tweetdock.keep.files import bytes_of
-from tweetdock.keep.archive_format import Member, backward, pack, pieces
+from tweetdock.keep.archive_format import backward, pack, read
 path = Path(sys.argv[1])
-member = pack(os.urandom(400_000))
+member = pack(os.urandom(400_000).replace(b"\\n", b"") + b"\\n")
 for length in (0, len(member), 3 * len(member) + 1000):
     path.write_bytes(member * 20)
     with bytes_of(path) as forward, bytes_of(path) as back:
-        found = pieces(forward)
+        found = read(forward)
         next(found)
         os.truncate(path, length)
         *_, last = found

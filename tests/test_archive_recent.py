@@ -9,6 +9,7 @@ from archiving import START_MS, fill, line, open_archive
 
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.archive_format import ArchivePosition, pack
+from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.settings.keeping import Rotation
 
 
@@ -26,8 +27,7 @@ def recent(path: Path, position: ArchivePosition | None, since_ms: int) -> list[
 
 
 def test_what_was_received_lately_is_known_again_from_all_files(path: Path) -> None:
-    closed: list[Path] = []
-    archive = open_archive(path, closed=closed.append)
+    archive = open_archive(path)
     for number in range(0, 100, 10):
         archive.append(map(line, range(number, number + 10)))
         archive.flush(START_MS)
@@ -38,7 +38,7 @@ def test_what_was_received_lately_is_known_again_from_all_files(path: Path) -> N
             # Written when its last line was received, as real ones are.
             received_ns = (START_MS + number + 9) * 1_000_000
             os.utime(target, ns=(received_ns, received_ns))
-    assert len(closed) == 3
+    assert len(ClosedFiles(path).closed()) == 3
     for since in (0, 1, 29, 30, 55, 89, 90, 99, 100):
         versions = list(archive.recent(None, START_MS + since))
         assert sorted(versions) == sorted(f"x:{number}" for number in range(since, 100))
@@ -51,7 +51,7 @@ def test_what_was_received_lately_is_known_in_spite_of_damage(path: Path) -> Non
     position = len(pack(b"".join(line(number).as_bytes() for number in range(10)))) + 60
     data[position] ^= 0xFF
     path.write_bytes(data)
-    archive = Archive(path, Rotation(), lambda _path: None)
+    archive = Archive(path, Rotation(), lambda: None)
     found = list(archive.recent(None, START_MS))
     archive.close(START_MS)
     assert sorted(found) == sorted(f"x:{number}" for number in [*range(10), *range(20, 30)])

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from archiving import START_MS, fill, line, open_archive
+from archiving import START_MS, line, open_archive
 
 from tweetdock.core.errors import UnavailableError
 from tweetdock.keep.closed_files import ClosedFiles
@@ -170,24 +170,10 @@ def test_a_file_is_told_of_again_if_it_becomes_bad_again(
     assert said.startswith(f"archive: {CLOSED[0]} is left alone: Too many levels")
 
 
-def test_a_file_is_found_wherever_it_was_moved_in_its_folder(closed_files: ClosedFiles) -> None:
-    fill(closed_files.path, range(3))
-    stat = closed_files.path.stat()
-    assert closed_files.find(stat) == closed_files.path
-    moved = closed_files.path.rename(closed_files.path.with_name("anything"))
-    put(closed_files, closed_files.path.name)
-    assert closed_files.find(stat) == moved
-    moved.rename(closed_files.path)
-    closed_files.path.unlink()
-    assert closed_files.find(stat) is None
-
-
-def test_in_a_folder_that_cannot_be_read_no_file_is_found(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     no_folder = put(ClosedFiles(tmp_path / "a"), "file")
-    closed_files = ClosedFiles(no_folder / "tweets.jsonl.gz")
-    assert closed_files.find(no_folder.stat()) is None
     with pytest.raises(NotADirectoryError):
-        closed_files.closed()
+        ClosedFiles(no_folder / "tweets.jsonl.gz").closed()
 
 
 def test_a_sweep_removes_the_manifests_of_files_that_are_gone_and_nothing_else(

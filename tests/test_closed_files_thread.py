@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from archiving import START_MS, fill, line, open_archive
 
+from tweetdock.core.errors import OffloadError
+from tweetdock.keep import closed_files as closed_files_module
 from tweetdock.keep.closed_files import ClosedFiles, ClosedFilesThread, Manifest, manifest_path
 from tweetdock.threads import Crash, WatchedThread
 
@@ -26,18 +28,20 @@ class Watched:
         self.may_go_on = threading.Event()
         if not waits:
             self.may_go_on.set()
-        self.again: list[float | None] = []
+        self.fails = 0
         self.work: Callable[[], None] = lambda: None
         self.crashes: list[Crash] = []
         offload = self._offload if offloads else None
         self.closed_files_thread = ClosedFilesThread(closed_files, keep, offload)
         self._watched = WatchedThread("archive", self.closed_files_thread.run, self.crashes.append)
 
-    def _offload(self) -> float | None:
+    def _offload(self) -> None:
         self.work()
         self.turns.release()
         assert self.may_go_on.wait(LIMIT)
-        return self.again.pop(0) if self.again else None
+        if self.fails:
+            self.fails -= 1
+            raise OffloadError("there is no bucket posts", needs_owner=True)
 
     def turn(self) -> None:
         assert self.turns.acquire(timeout=LIMIT)
@@ -129,7 +133,7 @@ def test_a_file_that_the_archive_closes_is_noticed(
 ) -> None:
     watched = watch()
     watched.turn()
-    archive = open_archive(closed_files.path, "10KB", closed=watched.closed_files_thread.notice)
+    archive = open_archive(closed_files.path, "10KB", closed=watched.closed_files_thread.wake)
     archive.append([line(1, padding=os.urandom(10_000).hex())])
     archive.flush(START_MS)
     watched.turn()
@@ -146,7 +150,7 @@ def test_a_notice_during_a_turn_is_for_the_next_one(
     watched = watch(waits=True)
     watched.turn()
     path = close_file(closed_files, 1)
-    watched.closed_files_thread.notice(path)
+    watched.closed_files_thread.wake()
     watched.may_go_on.set()
     watched.turn()
     assert Manifest.read(path) is not None
@@ -163,15 +167,17 @@ def test_a_manifest_that_is_there_is_not_made_again(
     assert not listener.count("closed")
 
 
-def test_what_is_not_done_is_tried_again_after_the_seconds_that_were_asked_for(
-    watch: Callable[..., Watched],
+def test_what_fails_is_tried_again_until_it_works(
+    watch: Callable[..., Watched], listener: LogListener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(closed_files_module, "FIRST_SECONDS", 0.01)
     watched = watch(waits=True)
-    watched.turn()
-    watched.again = [0.0, 0.01, None]
+    watched.fails = 3
     watched.may_go_on.set()
-    watched.turn()
-    watched.turn()
+    for _ in range(4):
+        watched.turn()
+    listener.wait_for("archive files: back after")
+    assert listener.count("archive files: there is no bucket posts; next try") == 1
 
 
 def test_the_oldest_files_beyond_those_to_keep_are_removed(
@@ -200,7 +206,7 @@ def test_a_file_of_which_no_copy_was_seen_is_never_removed(
 
     watched.turn()
     watched.work = offload_two
-    watched.closed_files_thread.notice(paths[0])
+    watched.closed_files_thread.wake()
     watched.turn()
     listener.wait_for("tweets-20261122.jsonl.gz removed")
     assert closed_files.closed() == [paths[0], *paths[3:]]
@@ -217,10 +223,10 @@ def test_one_bad_file_hinders_no_other_and_is_told_once(
     watched.turn()
     listener.wait_for("archive files: ")
     assert Manifest.read(good) is not None
-    watched.closed_files_thread.notice(bad)
+    watched.closed_files_thread.wake()
     watched.turn()
     obstacle.rmdir()
-    watched.closed_files_thread.notice(bad)
+    watched.closed_files_thread.wake()
     watched.turn()
     listener.wait_for("archive files: back")
     assert Manifest.read(bad) is not None

@@ -41,7 +41,7 @@ def go_on() -> tuple[Keeper, Gauge]:
     env = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "a-token"}
     kept = {"TWEETDOCK_STATE_DIR": ".", "TWEETDOCK_ARCHIVE": "tweets.jsonl.gz"}
     settings = Settings.from_env(env | kept)
-    archive = partial(Archive, Path("tweets.jsonl.gz"), Rotation(), lambda _: None, Watch())
+    archive = partial(Archive, Path("tweets.jsonl.gz"), Rotation(), lambda: None, Watch())
     keeper = Keeper(settings, {"x": "#dockercon -is:retweet"}, archive)
     gauge = Gauge(settings.gauge, [Feed("x", 105_000)], NOW_MS, keeper.recall())
     keeper.recall_archive(gauge, NOW_MS)

@@ -44,7 +44,7 @@ class House:
         path = folder / "a" / "tweets.jsonl.gz"
         kept = {"TWEETDOCK_STATE_DIR": str(folder), "TWEETDOCK_ARCHIVE": str(path)}
         settings = Settings.from_env(env | kept)
-        archive = partial(Archive, path, Rotation(), lambda _: None, self.watch)
+        archive = partial(Archive, path, Rotation(), lambda: None, self.watch)
         opened = archive if has_archive else None
         subjects = dict.fromkeys(sources, "#dockercon")
         self.keeper = Keeper(settings, subjects, opened, is_guest=is_guest, monotonic=self.watch)

@@ -14,13 +14,7 @@ from hypothesis import strategies as st
 
 from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Span
-from tweetdock.keep.archive_format import (
-    END_OF_TIME_MS,
-    Covers,
-    pack,
-    read_note,
-    write_note,
-)
+from tweetdock.keep.archive_format import END_OF_TIME_MS, notes, pack, read_note
 from tweetdock.keep.archive_reader import ArchiveReader
 from tweetdock.keep.closed_files import Manifest, manifest_path
 from tweetdock.keep.files import bytes_of
@@ -155,7 +149,7 @@ def test_of_a_damaged_file_it_covers_what_a_merge_lists(
     members = []
     for number in range(1, 6):
         since = data.draw(st.integers(0, number)) * 10
-        note, _ = write_note({"x": (Span(START_MS + since, START_MS + number * 10),)})
+        (note,) = notes({"x": (Span(START_MS + since, START_MS + number * 10),)})
         members.append(pack(line(number * 10).as_bytes(), note))
     content = bytearray(b"".join(members))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3)):
@@ -172,8 +166,8 @@ def test_of_a_damaged_file_it_covers_what_a_merge_lists(
 
 
 def test_a_note_that_rests_on_lost_lines_is_not_in_the_manifest(path: Path) -> None:
-    notes = [write_note({"x": (Span(START_MS, START_MS + end),)})[0] for end in (10, 20)]
-    lost, later = (pack(line(n * 10).as_bytes(), note) for n, note in enumerate(notes, 1))
+    some = [note for end in (10, 20) for note in notes({"x": (Span(START_MS, START_MS + end),)})]
+    lost, later = (pack(line(n * 10).as_bytes(), note) for n, note in enumerate(some, 1))
     path.write_bytes(lost[:-20] + later)
     assert Manifest.of(path).covers == {}
     path.write_bytes(lost + later)
@@ -190,22 +184,19 @@ def test_a_manifest_is_no_more_for_everybody_than_the_archive(path: Path) -> Non
 
 @given(covers)
 def test_a_note_is_read_as_it_was_written(some: dict[str, tuple[Span, ...]]) -> None:
-    note, rest = write_note(some)
-    assert rest == {}
-    assert read_note(note) == {source: found for source, found in some.items() if found}
+    wanted = {source: found for source, found in some.items() if found}
+    assert [read_note(note) for note in notes(some)] == [wanted] * bool(wanted)
 
 
-def test_a_long_note_is_written_in_parts_that_each_fit() -> None:
+def test_what_is_too_much_for_one_note_is_written_into_several() -> None:
     late = END_OF_TIME_MS - 10_000
     wanted = {
         source: tuple(Span(late + number, late + number + 1) for number in range(0, 3000, 2))
         for source in ("x", "bluesky", "mastodon")
     }
     found: dict[str, list[Span]] = {source: [] for source in wanted}
-    rest: Covers = wanted
-    while rest:
-        note, rest = write_note(rest)
-        assert 0 < len(note) < 65_000
+    for note in notes(wanted):
+        assert len(note) < 65_000
         for source, some in read_note(note).items():
             found[source].extend(some)
     assert {source: tuple(some) for source, some in found.items()} == wanted

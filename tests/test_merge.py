@@ -240,11 +240,11 @@ def test_an_archive_cut_after_a_merge_claims_no_more_than_it_has(tmp_path: Path)
     path = write(tmp_path / "a.jsonl.gz", [Chunk(lines, {"x": (whole,)})])
     _, output = merged_into([path])
     content = output.read_bytes()
-    assert content.count(b"\x1f\x8b\x08") > 1
-    output.write_bytes(content[:-1])
-    _, reader = read(output)
-    assert reader.summary.damaged == 1
-    assert not reader.covers
+    for length in (len(content) - 1, len(content) // 2):
+        output.write_bytes(content[:length])
+        _, reader = read(output)
+        assert reader.summary.damaged == 1
+        assert reader.covers == {}
 
 
 def test_more_gaps_than_a_gzip_header_holds_are_kept(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tweetdock.core.post import Post, Raw
 from tweetdock.keep.archive_format import ArchiveLine, pack
 from tweetdock.keep.closed_files import ClosedFiles, Manifest, manifest_path
 from tweetdock.keep.lock import hold
-from tweetdock.keep.offload import Offload, OffloadJob, Outcome
+from tweetdock.keep.offload import Offload, Outcome, offload_all
 
 START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z
 DAY_MS = 86_400_000
@@ -393,63 +393,22 @@ def test_what_another_one_has_just_set_aside_is_left_alone(
     assert len(bring(s3, closed_files)) == 1
 
 
-def test_a_job_without_anything_to_do_is_done(s3: S3, closed_files: ClosedFiles) -> None:
-    assert OffloadJob(lambda: offload(s3, closed_files))() is None
-
-
 def test_a_job_says_what_is_safe(
     s3: S3, closed_files: ClosedFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = close(closed_files, 0)
     key = key_of(path, 0)
     with caplog.at_level(logging.INFO, "tweetdock"):
-        assert OffloadJob(lambda: offload(s3, closed_files))() is None
+        offload_all(offload(s3, closed_files))
     assert f"{path.name} (3 lines) is safe at s3://posts/{key}" in caplog.text
 
 
-def test_a_job_that_fails_is_run_again_and_again_ever_later(
-    closed_files: ClosedFiles, caplog: pytest.LogCaptureFixture, s3: S3
-) -> None:
-    path = close(closed_files, 0)
-    is_mended = False
-
-    def make() -> Offload:
-        if is_mended:
-            return offload(s3, closed_files)
-        raise OffloadError("there is no bucket posts", needs_owner=True)
-
-    job = OffloadJob(make)
-    delays = [job() or 0.0 for _ in range(9)]
-    for number, delay in enumerate(delays):
-        whole = min(3600, 60 * 2**number)
-        assert whole / 2 <= delay <= whole
-    said = [r for r in caplog.records if r.name.startswith("tweetdock")]
-    assert "no bucket posts" in said[0].getMessage()
-    assert said[0].levelno == logging.ERROR
-    assert len(said) < len(delays)
-    is_mended = True
-    with caplog.at_level(logging.INFO, "tweetdock"):
-        assert job() is None
-    assert "off-load: back" in caplog.text
-    assert not path.exists()
-
-
-def test_a_job_comes_back_for_one_bad_file(
-    s3: S3, closed_files: ClosedFiles, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_job_fails_in_the_end_for_one_bad_file(s3: S3, closed_files: ClosedFiles) -> None:
     first, second = close(closed_files, 0), close(closed_files, 1)
     manifest_path(first).mkdir()
-    assert OffloadJob(lambda: offload(s3, closed_files))() is not None
+    with pytest.raises(OffloadError, match=f"{first.name}: Is a directory"):
+        offload_all(offload(s3, closed_files))
     assert not second.exists()
-    assert f"{first.name}: Is a directory" in caplog.text
-
-
-def test_a_job_comes_back_for_a_folder_that_cannot_be_read(
-    s3: S3, closed_files: ClosedFiles, caplog: pytest.LogCaptureFixture
-) -> None:
-    no_folder = ClosedFiles(closed_files.path / "tweets.jsonl.gz")
-    assert OffloadJob(lambda: offload(s3, no_folder))() is not None
-    assert "the archive's folder cannot be read" in caplog.text
 
 
 def settings(s3: S3, closed_files: ClosedFiles) -> dict[str, str]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.errors import TornError
-from tweetdock.keep import archive_reader
+from tweetdock.keep import archive_format
 from tweetdock.keep.archive_reader import read_lines
 
 LINES = [b'{"id": 1}', b"", b'{"id": "two"}', b"no JSON }", b'{"id": 3}']
@@ -101,7 +101,7 @@ def test_what_comes_behind_a_torn_member_is_read(path: Path) -> None:
     broken = torn[:-1] + bytes([torn[-1] ^ 1])
     *lines, sentence, last = read(path, broken + good)
     assert lines == [b'{"id": 1}'] * 9
-    assert "wrong check sum" in str(sentence)
+    assert "member at byte 0" in str(sentence)
     # The half line before the damage is not joined to the whole one behind it.
     assert last == b'{"id": 2}'
 
@@ -121,7 +121,7 @@ def test_a_line_longer_than_any_document_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
     is_packed: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    monkeypatch.setattr(archive_reader, "LONGEST_DOCUMENT", 1 << 20)
+    monkeypatch.setattr(archive_format, "LONGEST_LINE", 1 << 20)
     content = b"before\n" + b"x" * (5 << 19) + b"\nafter\n"
     found = read(path, gzip.compress(content, 1) if is_packed else content)
     assert (found[0], found[-1]) == (b"before", b"after")

@@ -48,7 +48,7 @@ def make_keeper(
         return Keeper(settings, subjects, None, is_guest=is_guest)
     closed_files_thread = _make_closed_files_thread(settings, settings.keep.archive)
     archive = partial(
-        Archive, settings.keep.archive, settings.keep.archive_rotate, closed_files_thread.notice
+        Archive, settings.keep.archive, settings.keep.archive_rotate, closed_files_thread.wake
     )
     keeper = Keeper(settings, subjects, archive, is_guest=is_guest)
     if keeper.has_archive:
@@ -63,14 +63,15 @@ def _make_closed_files_thread(settings: Settings, path: Path) -> ClosedFilesThre
         return ClosedFilesThread(closed_files, settings.keep.archive_keep, None)
     # An extra, and only these two know it.
     from tweetdock.keep.bucket import Bucket  # noqa: PLC0415
-    from tweetdock.keep.offload import Offload, OffloadJob  # noqa: PLC0415
+    from tweetdock.keep.offload import Offload, offload_all  # noqa: PLC0415
 
-    def make() -> Offload:
-        bucket = Bucket(settings.keep)
-        host = socket.gethostname()
-        return Offload(closed_files, bucket, keeps_local=settings.keep.offload_keep, host=host)
+    def offload() -> None:
+        # Anew each time, as credentials may have been mended meanwhile.
+        bucket, host = Bucket(settings.keep), socket.gethostname()
+        keeps_local = settings.keep.offload_keep
+        offload_all(Offload(closed_files, bucket, keeps_local=keeps_local, host=host))
 
-    return ClosedFilesThread(closed_files, settings.keep.archive_keep, OffloadJob(make))
+    return ClosedFilesThread(closed_files, settings.keep.archive_keep, offload)
 
 
 def make_board(

@@ -1,12 +1,11 @@
 """The archive of raw posts: one file of gzip members that is readable whatever happens."""
 
-import errno
 import logging
 import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -17,13 +16,12 @@ from tweetdock.core.post import Span
 from tweetdock.keep.archive_format import (
     ArchiveLine,
     ArchivePosition,
-    Buffer,
-    Covers,
+    Heading,
     backward,
     glance,
     may_be_gzip,
+    notes,
     pack,
-    write_note,
 )
 from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.files import bytes_of
@@ -39,112 +37,12 @@ MOST_BYTES = 16_000_000  # of text in memory, while nothing can be written
 FLUSH_SECONDS = 1.0
 NOTE_SECONDS = 300.0
 RETRY_SECONDS = 5.0
-PATH_CHECK_SECONDS = 60.0  # between two looks at whether the file is still at its path
+HUP_SECONDS = 60.0  # in which logrotate, which has renamed the file, says so
 
 
 class _Waiting(NamedTuple):
     received_ms: int
-    latest_ms: int  # the post is not of a later time, wherever our clock is
     text: bytes
-
-
-class Backlog:
-    """Lines and notes in memory, as many as `MOST_BYTES` of text.
-
-    Beyond that new lines are dropped: a hole in the archive is one in its notes too. A source that
-    looks back over it would call it complete, as its posts are known already and never come again;
-    so no stretch is noted that begins before the end of the latest hole.
-
-    blind_until_ms: that end; 0 if there is no hole.
-    """
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.blind_until_ms = 0
-        self._lines: deque[_Waiting] = deque()
-        self._covers: Covers = {}
-        self._unsafe = 0
-        self._unsafe_ms = 0
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    @property
-    def first_ms(self) -> int:
-        """When the line that waits longest was received."""
-        return self._lines[0].received_ms
-
-    @property
-    def has_notes(self) -> bool:
-        """Whether a stretch of time is to be noted."""
-        return bool(self._covers)
-
-    def add(self, lines: Iterable[ArchiveLine]) -> int:
-        """Add lines; how many were dropped."""
-        dropped = 0
-        for line in lines:
-            text = line.as_bytes()
-            latest_ms = max(line.received_ms, line.at_ms)
-            # After one line that found no room, a shorter one might: that would be out of order.
-            if dropped or self.size + len(text) > MOST_BYTES:
-                dropped += 1
-                self.knows_nothing_before(latest_ms)
-                continue
-            self._lines.append(_Waiting(line.received_ms, latest_ms, text))
-            self.size += len(text)
-        return dropped
-
-    def cover(self, source: str, span: Span) -> None:
-        """Note that the lines up to here are all that `source` had in `span`."""
-        spans = tuple(Spans((*self._covers.get(source, ()), self._clipped(span))))
-        if spans:
-            self._covers = {**self._covers, source: spans}
-
-    def knows_nothing_before(self, ms: int) -> None:
-        """Note no stretch, from now on, that begins before."""
-        self.blind_until_ms = max(self.blind_until_ms, ms)
-
-    def next_member(self) -> tuple[int, bytes, bytes]:
-        """What the next member is to hold: a number of lines, their text, and the note.
-
-        The last one only has a note: it speaks of all lines before it.
-        """
-        number = size = 0
-        for line in self._lines:
-            if number and size + len(line.text) > MEMBER_BYTES:
-                break
-            number, size = number + 1, size + len(line.text)
-        text = b"".join(self._lines[index].text for index in range(number))
-        note = write_note(self._covers)[0] if number == len(self._lines) else b""
-        return number, text, note
-
-    def written(self, number: int) -> None:
-        """The next member, of that many lines, has been written."""
-        if number == len(self._lines):
-            self._covers = write_note(self._covers)[1]
-        for _ in range(number):
-            line = self._lines.popleft()
-            self.size -= len(line.text)
-            self._unsafe_ms = max(self._unsafe_ms, line.latest_ms)
-        self._unsafe += number
-
-    def synced(self) -> None:
-        """What was written is past the disk's cache."""
-        self._unsafe = self._unsafe_ms = 0
-
-    def lost(self) -> int:
-        """What was written since then may be gone: how many lines. It is not noted as seen."""
-        number = self._unsafe
-        self.knows_nothing_before(self._unsafe_ms)
-        clipped = {
-            source: tuple(Spans(map(self._clipped, of))) for source, of in self._covers.items()
-        }
-        self._covers = {source: spans for source, spans in clipped.items() if spans}
-        self.synced()
-        return number
-
-    def _clipped(self, span: Span) -> Span:
-        return Span(max(span.since_ms, self.blind_until_ms), span.until_ms)
 
 
 class Archive:
@@ -154,9 +52,11 @@ class Archive:
     came: a kill or a power cut costs that second, which the state, saved only after `sync`, asks
     the sources for again. Trouble with the disk never raises: lines wait in memory, up to 16 MB of
     text; those that come beyond that are dropped and counted, and no stretch of time that reaches
-    back to them is noted as complete. `closed` is called with each file that is not written to any
-    more. All methods belong to one thread.
+    back to them is noted as complete. `closed` is called when a file is not written to any more.
+    All methods belong to one thread.
 
+    blind_until_ms: no stretch is noted that begins before, as posts from then are known to the
+    gauge and so will not come again, but are not here; the next start has to know it, too.
     Raises UnavailableError if it cannot be opened, unless for a full disk, which it waits out.
     """
 
@@ -164,7 +64,7 @@ class Archive:
         self,
         path: Path,
         rotation: Rotation,
-        closed: Callable[[Path], None],
+        closed: Callable[[], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
@@ -172,13 +72,16 @@ class Archive:
         self._closed = closed
         self._monotonic = monotonic
         self._closed_files = ClosedFiles(path)
-        self._backlog = Backlog()
-        self._due = self._note_due = math.inf
-        self._retry_at = self._rotate_at = -math.inf
-        self._check_at = monotonic() + PATH_CHECK_SECONDS
-        self._is_away = self._owes_sync = self._has_lost = False
-        self._dropped = 0
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._covers: dict[str, Spans] = {}
+        self._unsynced = self._dropped = 0  # lines
+        self._unsynced_until_ms = 0
+        self.blind_until_ms = 0
+        self._due = self._leave_at = math.inf
+        self._retry_at = -math.inf
         self._troubles = TroubleLog(log, "archive")
+        self._rename_troubles = TroubleLog(log, "archive")
         self._open_file: OpenFile | None = None
         try:
             self._open_file = OpenFile(path)
@@ -189,35 +92,42 @@ class Archive:
 
     def append(self, lines: Iterable[ArchiveLine]) -> None:
         """Add lines, to be written soon."""
-        dropped = self._backlog.add(lines)
-        if dropped and not self._dropped:
+        for line in lines:
+            text = line.as_bytes()
+            # The post is not of a later time, wherever our clock is.
+            latest_ms = max(line.received_ms, line.at_ms)
+            if self._waiting_bytes + len(text) > MOST_BYTES:
+                self._drop(latest_ms)
+            else:
+                self._waiting.append(_Waiting(line.received_ms, text))
+                self._waiting_bytes += len(text)
+                self._unsynced_until_ms = max(self._unsynced_until_ms, latest_ms)
+        if self._waiting:
+            self._due = min(self._due, self._monotonic() + FLUSH_SECONDS)
+
+    def _drop(self, latest_ms: int) -> None:
+        if not self._dropped:
             size = f"{MOST_BYTES // 1_000_000} MB"
             log.error("archive: %s wait to be written: new posts are not archived", size)
-        self._dropped += dropped
-        if self._backlog:
-            self._due = min(self._due, self._monotonic() + FLUSH_SECONDS)
+        self._dropped += 1
+        self.knows_nothing_before(latest_ms)
 
     def cover(self, source: str, span: Span) -> None:
         """Note that the lines up to here are all that `source` had in `span`."""
-        self._backlog.cover(source, span)
-        if self._backlog.has_notes:
-            self._note_due = min(self._note_due, self._monotonic() + NOTE_SECONDS)
+        span = Span(max(span.since_ms, self.blind_until_ms), span.until_ms)
+        if span.since_ms < span.until_ms:
+            self._covers.setdefault(source, Spans()).add(span)
+            self._due = min(self._due, self._monotonic() + NOTE_SECONDS)
+
+    def knows_nothing_before(self, ms: int) -> None:
+        """The archive lacks posts from before that are known, so that they do not come again."""
+        self.blind_until_ms = max(self.blind_until_ms, ms)
 
     def due_seconds(self) -> float:
         """In how many seconds `flush` is due; infinite while nothing waits."""
         now = self._monotonic()
-        is_due = self._open_file is None or self._backlog.size >= MEMBER_BYTES
-        due = now if is_due else min(self._due, self._note_due)
-        return max(due, self._retry_at, now) - now
-
-    def knows_nothing_before(self, ms: int) -> None:
-        """The archive lacks posts from before that are known, so that they do not come again."""
-        self._backlog.knows_nothing_before(ms)
-
-    @property
-    def blind_until_ms(self) -> int:
-        """No stretch is noted that begins before; the next start has to know it, too."""
-        return self._backlog.blind_until_ms
+        is_due = self._open_file is None or self._waiting_bytes >= MEMBER_BYTES
+        return max(now if is_due else self._due, self._retry_at, now) - now
 
     def flush(self, now_ms: int) -> None:
         """Write all lines that wait, and begin a new file if the rotation says so.
@@ -228,31 +138,29 @@ class Archive:
         now = self._monotonic()
         if now >= self._retry_at:
             with self._noting_failure():
-                self._write(now_ms, with_notes=now >= self._note_due)
+                self._write(now_ms, with_notes=now >= self._due)
 
     def sync(self, now_ms: int) -> bool:
         """Write all lines that wait, past the disk's cache; whether all outlast a power cut.
 
         If some that were written may be lost, it says so once.
         """
-        self._owes_sync = True
         self.flush(now_ms)
-        has_lost, self._has_lost = self._has_lost, False
-        # A file that was closed is past the cache, or was lost.
-        is_safe = self._open_file is None or self._open_file.is_synced
-        return is_safe and not self._backlog and not has_lost
+        with self._noting_failure():
+            if self._open_file is not None:
+                self._sync(self._open_file)
+            return not self._waiting
+        return False
 
     def reopen(self, now_ms: int) -> None:
         """Write what waits, and go on in the file that is at the path now, a new one if none is."""
-        self._is_away = False
         with self._noting_failure():
-            # What is written into a file that was deleted is lost.
-            if self._open_file is not None and self._open_file.stat.st_nlink:
-                self._write(now_ms, with_notes=not self._open_file.is_in_place)
-        with self._noting_failure():
-            if self._open_file is None or not self._open_file.is_in_place:
+            if self._open_file is not None and not self._open_file.is_in_place:
+                # What is written into a file that was deleted is lost.
+                if self._open_file.stat.st_nlink:
+                    self._write_to(self._open_file, now_ms, with_notes=True)
                 self._leave_renamed_file()
-                self._write(now_ms)
+            self._write(now_ms)
 
     @property
     def position(self) -> ArchivePosition | None:
@@ -275,26 +183,33 @@ class Archive:
         if position and position.path == str(self._path):
             known = _find(position, paths)
         for path in paths:
-            is_enough = path == known
             # Logrotate may remove it meanwhile; and before the first post there is none.
             try:
-                with suppress(FileNotFoundError), bytes_of(path) as buffer:
-                    if position and known:
-                        yield from _after(buffer, position.size if path == known else 0)
-                    else:
-                        is_enough = yield from _since(buffer, since_ms)
+                with bytes_of(path) as buffer:
+                    for member, text in backward(buffer):
+                        if position and path == known and member.start < position.size:
+                            return
+                        headings = _headings(text)
+                        latest_ms = max((one.received_ms for one in headings), default=since_ms)
+                        if known is None and latest_ms < since_ms:
+                            return
+                        yield from (
+                            one.version for one in headings if known or one.received_ms >= since_ms
+                        )
+            except FileNotFoundError:
+                pass
             except OSError as error:
                 _warn(path, error)
-            if is_enough:
+            if path == known:
                 return
 
     def close(self, now_ms: int) -> None:
         """Write what waits, also past the disk's cache, and close the file."""
         with self._noting_failure():
             self._write(now_ms, with_notes=True)
-        if self._backlog:
+        if self._waiting:
             # They are asked for again: the state has never been ahead of the archive.
-            log.error("archive: %d posts could not be written", len(self._backlog))
+            log.error("archive: %d posts could not be written", len(self._waiting))
         self._close_file()
 
     @contextmanager
@@ -306,17 +221,61 @@ class Archive:
 
     def _write(self, now_ms: int, *, with_notes: bool = False) -> None:
         self._check_path()
-        open_file = self._open_file = self._open_file or OpenFile(self._path)
-        open_file = self._rotate(open_file, now_ms)
-        while self._backlog:
-            self._write_member(open_file)
-            open_file = self._rotate(open_file, now_ms)
-        if with_notes and self._backlog.has_notes:
-            self._write_member(open_file)
-        if self._owes_sync:
-            self._sync(open_file)
-            self._owes_sync = False
+        self._open_file = self._open_file or OpenFile(self._path)
+        self._write_to(self._open_file, now_ms, with_notes=with_notes)
         self._succeed()
+
+    def _write_to(self, open_file: OpenFile, now_ms: int, *, with_notes: bool) -> None:
+        open_file = self._rotate(open_file, now_ms)
+        while self._waiting:
+            self._write_member(open_file)
+            with_notes = True
+            open_file = self._rotate(open_file, now_ms)
+        if with_notes:
+            self._write_notes(open_file)
+
+    def _write_member(self, open_file: OpenFile) -> None:
+        number = size = 0
+        for line in self._waiting:
+            if number and size + len(line.text) > MEMBER_BYTES:
+                break
+            number, size = number + 1, size + len(line.text)
+        text = b"".join(self._waiting[index].text for index in range(number))
+        open_file.append(pack(text), self._waiting[0].received_ms)
+        for _ in range(number):
+            self._waiting.popleft()
+        self._waiting_bytes -= size
+        self._unsynced += number
+
+    def _write_notes(self, open_file: OpenFile) -> None:
+        """Write the notes; they speak of all lines before them."""
+        for note in notes(self._covers):
+            open_file.append(pack(b"", note))
+        self._covers.clear()
+        self._due = math.inf
+
+    def _rotate(self, open_file: OpenFile, now_ms: int) -> OpenFile:
+        """The file to go on with: a new one if that is due before the line that waits longest."""
+        at_ms = self._waiting[0].received_ms if self._waiting else now_ms
+        is_due = self._rotation.is_due(open_file.stat.st_size, open_file.first_ms, at_ms)
+        if not is_due or not open_file.is_in_place:
+            return open_file
+        if not self._waiting:
+            self._write_notes(open_file)
+        self._sync(open_file)  # a file with the name of a closed one is not synced again
+        try:
+            self._path.rename(self._closed_files.new_name(now_ms))
+        except FileNotFoundError:
+            return open_file  # logrotate was quicker; its SIGHUP is on the way
+        except OSError as error:
+            reason = f"{self._path.name} cannot be renamed ({error.strerror})"
+            self._rename_troubles.failed(reason, FLUSH_SECONDS, needs_owner=True)
+            return open_file
+        self._rename_troubles.worked()
+        self._close_file()
+        self._closed()
+        self._open_file = OpenFile(self._path)
+        return self._open_file
 
     def _sync(self, open_file: OpenFile) -> None:
         try:
@@ -324,72 +283,36 @@ class Archive:
         except OSError as error:
             self._lose(error)
             raise
-        self._backlog.synced()
+        self._unsynced = 0
+        if not self._waiting:
+            self._unsynced_until_ms = 0
 
     def _lose(self, error: OSError) -> None:
-        self._has_lost = True
+        """What was written since the last sync may be gone. It is not noted as seen."""
         # Of the same trouble with nothing written meanwhile, enough was said.
-        if number := self._backlog.lost():
-            reason = error.strerror or error
+        if self._unsynced:
+            number, reason = self._unsynced, error.strerror or error
             log.error("archive: the last %d posts written may be lost (%s)", number, reason)
-
-    def _write_member(self, open_file: OpenFile) -> None:
-        first_ms = self._backlog.first_ms if self._backlog else None
-        number, text, note = self._backlog.next_member()
-        open_file.append(pack(text, note), first_ms)
-        self._backlog.written(number)
-        if not self._backlog:
-            self._due = math.inf
-        if not self._backlog.has_notes:
-            self._note_due = math.inf
-
-    def _rotate(self, open_file: OpenFile, now_ms: int) -> OpenFile:
-        """The file to go on with: a new one if that is due before the line that waits longest."""
-        at_ms = self._backlog.first_ms if self._backlog else now_ms
-        is_due = self._rotation.is_due(open_file.stat.st_size, open_file.first_ms, at_ms)
-        if not is_due or self._monotonic() < self._rotate_at or not open_file.is_in_place:
-            return open_file
-        if not self._backlog and self._backlog.has_notes:
-            self._write_member(open_file)
-        # A file with the name of a closed one is not synced again; a loss is noted.
-        with suppress(OSError):
-            self._sync(open_file)
-        target = self._closed_files.new_name(now_ms)
-        try:
-            self._path.rename(target)
-        except FileNotFoundError:
-            return open_file  # logrotate was quicker; its SIGHUP is on the way
-        except OSError as error:
-            log.error("archive: %s cannot be renamed (%s)", self._path.name, error.strerror)  # noqa: TRY400 - the owner is to act, not to debug
-            self._rotate_at = self._monotonic() + PATH_CHECK_SECONDS
-            return open_file
-        self._close_file()
-        self._closed(target)
-        self._open_file = OpenFile(self._path)
-        return self._open_file
+            self.knows_nothing_before(self._unsynced_until_ms)
+        for spans in self._covers.values():
+            spans.forget_before(self.blind_until_ms)
+        self._unsynced = 0
 
     def _check_path(self) -> None:
-        """Notice that the file was removed or renamed and no SIGHUP came."""
-        open_file, now = self._open_file, self._monotonic()
-        if open_file is None or (open_file.stat.st_nlink and now < self._check_at):
+        """Leave a file that was removed or renamed, though no SIGHUP came."""
+        if self._open_file is None or self._open_file.is_in_place:
+            self._leave_at = math.inf
             return
-        self._check_at = now + PATH_CHECK_SECONDS
-        was_away, self._is_away = self._is_away, not open_file.is_in_place
-        # Logrotate renames it a moment before it sends SIGHUP: only the second check counts.
-        if self._is_away and (was_away or not open_file.stat.st_nlink):
+        now = self._monotonic()
+        self._leave_at = min(self._leave_at, now + HUP_SECONDS)
+        if now >= self._leave_at or not self._open_file.stat.st_nlink:
             log.warning("archive: %s was removed or renamed, a new one is begun", self._path.name)
             self._leave_renamed_file()
 
     def _leave_renamed_file(self) -> None:
-        """Close a file that is not at the path any more, wherever it is now."""
-        self._is_away = False
-        if self._open_file is None:
-            return
-        stat = self._open_file.stat
+        self._leave_at = math.inf
         self._close_file()
-        path = self._closed_files.find(stat)
-        if path is not None:
-            self._closed(path)
+        self._closed()
 
     def _close_file(self) -> None:
         open_file, self._open_file = self._open_file, None
@@ -399,15 +322,11 @@ class Archive:
             open_file.close()
         except OSError as error:
             self._lose(error)
-        else:
-            self._backlog.synced()
+        self._unsynced = 0
 
     def _fail(self, error: OSError) -> None:
         self._retry_at = self._monotonic() + RETRY_SECONDS
-        is_gone = error.errno == errno.ESTALE
-        if self._open_file is not None and (is_gone or not self._open_file.is_whole):
-            # It is mended when it is opened.
-            self._close_file()
+        self._close_file()  # what was torn is cut off when it is opened
         reason = str(error)
         if not isinstance(error, UnavailableError):
             reason = f"{self._path} cannot be written: {os.strerror(error.errno or 0)}"
@@ -447,33 +366,12 @@ def _find(position: ArchivePosition, paths: list[Path]) -> Path | None:
     return None
 
 
-def _after(buffer: Buffer, size: int) -> Iterator[str]:
-    for member, text in backward(buffer):
-        if member.start < size:
-            return
-        for _, version in _glances(text):
-            yield version
-
-
-def _since(buffer: Buffer, since_ms: int) -> Generator[str, None, bool]:
-    """The versions of what was received since; whether the file reaches back far enough."""
-    for _, text in backward(buffer):
-        latest = None
-        for received_ms, version in _glances(text):
-            latest = max(latest or received_ms, received_ms)
-            if received_ms >= since_ms:
-                yield version
-        if latest is not None and latest < since_ms:
-            return True
-    return False
-
-
-def _glances(text: bytes) -> Iterator[tuple[int, str]]:
+def _headings(text: bytes) -> list[Heading]:
+    found = []
     for line in text.split(b"\n"):
-        try:
-            yield glance(line)
-        except LineError:
-            continue
+        with suppress(LineError):
+            found.append(glance(line))
+    return found
 
 
 def _warn(path: Path, error: OSError) -> None:

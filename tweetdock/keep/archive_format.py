@@ -4,25 +4,29 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 from tweetdock.core.errors import LineError, TornError
 from tweetdock.core.post import Post, Raw, Span
 from tweetdock.core.times import parse_ms, rfc3339
+from tweetdock.keep.files import FileBytes
 
-_MAGIC = b"\x1f\x8b\x08"  # gzip, deflated
-_HEAD = struct.Struct("<3sBIBB")  # magic, flags, time, extra flags, system
-_TAIL = struct.Struct("<II")  # CRC-32 and length of the text
-_HEADER_CRC, _EXTRA, _NAME, _COMMENT = 2, 4, 8, 16
-_UNKNOWN_SYSTEM = 255
+MAGIC = b"\x1f\x8b\x08"  # gzip, deflated
+# Flags, no time, no hints, unknown system: what Python's own gzip and the command write differs.
+_PLAIN, _NOTED = (MAGIC + flags + bytes(5) + b"\xff" for flags in (b"\0", b"\4"))
+_NOTE_HEAD = struct.Struct("<H2sH")  # length of the extra field, our mark in it, length of the note
 _NOTE_ID = b"TD"
-_NOTE_HEAD = struct.Struct("<2sH")
-_LONGEST_NOTE = 0xFFFF - _NOTE_HEAD.size
-_PIECE = 1 << 16
-_LONGEST = 1 << 24
+_TAIL = struct.Struct("<II")  # CRC-32 and length of the text
+_PIECE = 1 << 12  # of which at most 4 MB come
+_BLOCK = 1 << 18
+_MOST_HELD = 1 << 22  # of text; we write members of 1 MB
+_MOST_SPANS = 1000  # about 35 bytes each: far from the 65,531 that a gzip header has room for
+
+LONGEST_LINE = 8 << 20  # bytes: a whole document may stand in one line
 
 _HEADING = re.compile(
     rb'\{"received": "(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)", "source": "[^"\\]*", '
@@ -30,61 +34,41 @@ _HEADING = re.compile(
 )
 
 END_OF_TIME_MS = 253_402_300_800_000  # the year 10000, which RFC 3339 cannot write
-_MOST_SPANS = 1000  # about 35 bytes each: far from the 65,531 that a note may have
 
 Covers = Mapping[str, tuple[Span, ...]]
+Buffer = bytes | FileBytes
 
 
-class Buffer(Protocol):
-    """What is read here: bytes in memory, or those of a file."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, where: slice, /) -> bytes: ...
-    def find(self, wanted: bytes, start: int, /) -> int:
-        """Where it is first found at `start` or later; -1 if it is not."""
-
-    def rfind(self, wanted: bytes, start: int, end: int, /) -> int:
-        """Where it is last found, wholly between `start` and `end`; -1 if it is not."""
-
-
-def pack(text: bytes, note: bytes = b"", level: int = 6) -> bytes:
-    """A whole member; `note` goes into its extra field, which `zcat` does not show.
-
-    Raises ValueError if the note is longer than a gzip header can hold, 65,531 bytes.
-    """
-    if len(note) > _LONGEST_NOTE:
-        raise ValueError(f"a note of {len(note)} bytes does not fit into a gzip header")
-    extra = _NOTE_HEAD.pack(_NOTE_ID, len(note)) + note if note else b""
-    head = _HEAD.pack(_MAGIC, _EXTRA if extra else 0, 0, 0, _UNKNOWN_SYSTEM)
-    if extra:
-        head += struct.pack("<H", len(extra)) + extra
-    deflated = zlib.compress(text, level, wbits=-zlib.MAX_WBITS)
+def pack(text: bytes, note: bytes = b"") -> bytes:
+    """A whole member; `note` goes into its extra field, which `zcat` does not show."""
+    head = _PLAIN
+    if note:
+        head = _NOTED + _NOTE_HEAD.pack(len(note) + 4, _NOTE_ID, len(note)) + note
+    deflated = zlib.compress(text, 6, wbits=-zlib.MAX_WBITS)
     return head + deflated + _TAIL.pack(zlib.crc32(text), len(text) & 0xFFFFFFFF)
 
 
-class Member:
-    """The member that begins at `start` of `buffer`; iterating inflates it piece by piece.
+def is_packed(head: bytes) -> bool:
+    """Whether these bytes, as far as they go, may begin a member that `pack` has made."""
+    head = head[: len(_PLAIN)]
+    return _PLAIN.startswith(head) or _NOTED.startswith(head)
 
-    note: what `pack` was given; empty in other people's files.
+
+class Member:
+    """The gzip member that begins at `start`; iterating inflates it piece by piece.
+
     end: where the member ended, known once it has been read to the end.
-    Raises TornError if there is none, and on iterating if it is not whole.
+    Iterating raises TornError where there is no whole member.
     """
 
     def __init__(self, buffer: Buffer, start: int) -> None:
         self._buffer = buffer
         self.start = start
         self.end: int | None = None
-        try:
-            magic, flags, *_ = _HEAD.unpack(buffer[start : start + _HEAD.size])
-            if magic != _MAGIC:
-                raise TornError(f"no gzip member at byte {start}")
-            self.note, self._deflated_at = self._read_options(flags, start + _HEAD.size)
-        except (struct.error, IndexError) as error:
-            raise TornError(f"the gzip member at byte {start} is cut off") from error
 
     def __iter__(self) -> Iterator[bytes]:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        position, crc, length = self._deflated_at, 0, 0
+        inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        position = self.start
         while not inflater.eof:
             piece = self._buffer[position : position + _PIECE]
             if not piece:
@@ -96,33 +80,18 @@ class Member:
                 yield _inflate_up_to_the_error(before, piece)
                 raise TornError(f"the gzip member at byte {self.start}: {error}") from error
             position += len(piece)
-            crc, length = zlib.crc32(text, crc), length + len(text)
-            if text:
-                yield text
-        position -= len(inflater.unused_data)
-        end = position + _TAIL.size
-        if self._buffer[position:end] != _TAIL.pack(crc, length & 0xFFFFFFFF):
-            raise TornError(f"the gzip member at byte {self.start} has a wrong check sum")
-        self.end = end
+            yield text
+        self.end = position - len(inflater.unused_data)
 
-    def read(self) -> bytes:
-        """The whole text."""
-        return b"".join(self)
-
-    def _read_options(self, flags: int, position: int) -> tuple[bytes, int]:
-        note = b""
-        if flags & _EXTRA:
-            (size,) = struct.unpack("<H", self._buffer[position : position + 2])
-            extra = self._buffer[position + 2 : position + 2 + size]
-            if extra[:2] == _NOTE_ID:
-                note = extra[_NOTE_HEAD.size :]
-            position += 2 + size
-        for flag in (_NAME, _COMMENT):
-            if flags & flag:
-                position = self._buffer.find(b"\0", position) + 1
-                if not position:
-                    raise IndexError
-        return note, position + (2 if flags & _HEADER_CRC else 0)
+    @property
+    def note(self) -> bytes:
+        """What `pack` was given; empty in other people's files."""
+        at = self.start + len(_NOTED)
+        if self._buffer[self.start : at] != _NOTED:
+            return b""
+        _, mark, length = _NOTE_HEAD.unpack(self._buffer[at : at + _NOTE_HEAD.size])
+        at += _NOTE_HEAD.size
+        return self._buffer[at : at + length] if mark == _NOTE_ID else b""
 
 
 def _inflate_up_to_the_error(inflater: "zlib._Decompress", piece: bytes) -> bytes:
@@ -136,73 +105,93 @@ def _inflate_up_to_the_error(inflater: "zlib._Decompress", piece: bytes) -> byte
 
 def may_be_gzip(buffer: Buffer) -> bool:
     """Whether it begins as every gzip file does, as far as it goes; an empty one does."""
-    return _MAGIC.startswith(buffer[: len(_MAGIC)])
+    return MAGIC.startswith(buffer[: len(MAGIC)])
 
 
 def backward(buffer: Buffer) -> Iterator[tuple[Member, bytes]]:
     """Whole members with their texts, the last first, wherever they are between torn ones."""
     end = len(buffer)
-    while (start := buffer.rfind(_MAGIC, 0, end)) >= 0:
+    while (start := buffer.rfind(MAGIC, 0, end)) >= 0:
         # Three bytes may be found in anything: it is a member if its check sum is right.
+        member = Member(buffer, start)
         try:
-            member = Member(buffer, start)
-            text = member.read()
+            text = b"".join(member)
         except TornError:
-            end = start + len(_MAGIC) - 1
-            continue
-        yield member, text
-        end = start
-
-
-def whole_end(buffer: Buffer) -> int:
-    """Where the last whole member ends; 0 if there is none.
-
-    What comes after it, torn by a kill, a power cut or a full disk, must be cut off before
-    another member is appended: no gzip reader gets past it.
-    """
-    for member, _ in backward(buffer):
-        return member.end or 0
-    return 0
-
-
-def pieces(buffer: Buffer) -> Iterator[bytes | Member | TornError]:
-    """Everything readable, in order: each member's pieces of text, then the member itself.
-
-    In place of what is torn comes its TornError, and reading goes on at the next member.
-    """
-    position = 0
-    while position < len(buffer):
-        try:
-            member = Member(buffer, position)
-            yield from member
-        except TornError as error:
-            yield error
-            position = buffer.find(_MAGIC, position + 1)
-            if position < 0:
-                return
+            end = start + len(MAGIC) - 1
         else:
-            yield member
+            yield member, text
+            end = start
+
+
+class FoundLine(NamedTuple):
+    """A line without its end; is_sound: the check sum says that it is as it was written."""
+
+    text: bytes
+    is_sound: bool
+
+
+def read(buffer: Buffer, *, is_gzip: bool = True) -> Iterator[FoundLine | Member | TornError]:
+    """Everything readable, in order: the lines of each member, then the member itself.
+
+    In place of what is torn comes its TornError, and reading goes on at the next member; so it
+    does in place of a line that is longer than any document.
+    """
+    rest = b""
+    for text, end in _parts(buffer) if is_gzip else _blocks(buffer):
+        is_sound = not isinstance(end, TornError)
+        *whole, rest = (rest + text).split(b"\n")
+        for line in whole:
+            yield FoundLine(line, is_sound)
+        if len(rest) > LONGEST_LINE:
+            rest = b""
+            yield TornError(f"a line of more than {LONGEST_LINE >> 20} MB")
+        if end is None:
+            continue
+        # Others divide a text anywhere, also amid a line, which goes on in the next member; but
+        # not past a torn one.
+        if _is_document(rest):
+            yield FoundLine(rest, is_sound)
+            rest = b""
+        if not is_sound:
+            rest = b""
+        yield end
+    if rest:
+        yield FoundLine(rest, is_sound=True)
+
+
+def _parts(buffer: Buffer) -> Iterator[tuple[bytes, Member | TornError | None]]:
+    """The text of each member with what it ends in; None: there is more of it than is held."""
+    position = 0
+    while 0 <= position < len(buffer):
+        member, text = Member(buffer, position), bytearray()
+        # Its check sum comes last; a larger member is somebody else's.
+        try:
+            for piece in member:
+                text += piece
+                if len(text) > _MOST_HELD:
+                    yield bytes(text), None
+                    text.clear()
+        except TornError as error:
+            yield bytes(text), error
+            position = buffer.find(MAGIC, position + 1)
+        else:
+            yield bytes(text), member
             position = member.end or len(buffer)
 
 
-def lines(buffer: Buffer) -> Iterator[bytes | Member | TornError]:
-    """The same with the lines of each member, with their ends, in place of its pieces.
+def _blocks(buffer: Buffer) -> Iterator[tuple[bytes, None]]:
+    for start in range(0, len(buffer), _BLOCK):
+        yield buffer[start : start + _BLOCK], None
 
-    The last line of a member may have no end; one of more than 16 MB comes in several parts.
-    """
-    rest = b""
-    for piece in pieces(buffer):
-        if isinstance(piece, bytes):
-            *whole, rest = (rest + piece).split(b"\n")
-            for line in whole:
-                yield line + b"\n"
-            if len(rest) <= _LONGEST:
-                continue
-        if rest:
-            yield rest
-            rest = b""
-        if not isinstance(piece, bytes):
-            yield piece
+
+def _is_document(text: bytes) -> bool:
+    if not text.endswith(b"}"):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,29 +231,50 @@ class ArchiveLine:
         return self.as_text().encode("utf-8", "backslashreplace") + b"\n"
 
     @classmethod
-    def parse(cls, text: str | bytes) -> Self:
+    def parse(cls, text: bytes) -> Self:
         """The line that was written as `text`; raises LineError for what is none."""
         try:
-            found = json.loads(text)
-            raw = Raw(_text(found, "version"), json.dumps(found["post"]), _post(found))
+            found, sent = _parse(text.decode().strip())
+            raw = Raw(_text(found, "version"), sent, _post(found))
             return cls(parse_ms(_text(found, "received")), _text(found, "source"), raw)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise LineError("not a line of a TweetDock archive") from error
 
 
-def glance(text: bytes) -> tuple[int, str]:
-    """When a line was received (Unix ms) and its post's version; raises LineError.
+def _parse(text: str) -> tuple[dict[str, Any], str]:
+    """What a line says beside the post, and the post, to the letter if the line is as we wrote it.
+
+    Raises ValueError, TypeError, KeyError or RecursionError for what is none.
+    """
+    beside, comma, sent = text.partition(', "post": ')
+    if comma:
+        with suppress(ValueError):
+            json.loads(sent[:-1])
+            return json.loads(f"{beside}{text[-1:]}"), sent[:-1]
+    found = json.loads(text)
+    return found, json.dumps(found["post"])
+
+
+class Heading(NamedTuple):
+    """When a line was received (Unix ms), and its post's version."""
+
+    received_ms: int
+    version: str
+
+
+def glance(text: bytes) -> Heading:
+    """What a line begins with; raises LineError.
 
     Of a line as we write it, which need not be whole, the post is not parsed: that takes ten
     times as long.
     """
     try:
         if match := _HEADING.match(text):
-            return parse_ms(match[1].decode()), str(json.loads(match[2]))
+            return Heading(parse_ms(match[1].decode()), str(json.loads(match[2])))
     except ValueError as error:
         raise LineError("not a line of a TweetDock archive") from error
     line = ArchiveLine.parse(text)
-    return line.received_ms, line.raw.version
+    return Heading(line.received_ms, line.raw.version)
 
 
 def _post(found: dict[str, Any]) -> Post | None:
@@ -280,18 +290,14 @@ def _text(found: dict[str, Any], name: str) -> str:
     return text
 
 
-def write_note(covers: Covers) -> tuple[bytes, Covers]:
-    """A note of as much as fits into one, no bytes if there is nothing, and what did not fit."""
-    room = _MOST_SPANS
-    noted: dict[str, tuple[Span, ...]] = {}
-    rest: dict[str, tuple[Span, ...]] = {}
-    for source, spans in covers.items():
-        if spans[:room]:
-            noted[source] = spans[:room]
-        if spans[room:]:
-            rest[source] = spans[room:]
-        room -= len(spans[:room])
-    return json.dumps({"covers": noted}).encode() if noted else b"", rest
+def notes(covers: Mapping[str, Iterable[Span]]) -> Iterator[bytes]:
+    """Which stretches are complete, by source, in as many notes as it takes."""
+    spans = [(source, span) for source, of in covers.items() for span in of]
+    for start in range(0, len(spans), _MOST_SPANS):
+        noted = defaultdict(list)
+        for source, span in spans[start : start + _MOST_SPANS]:
+            noted[source].append(span)
+        yield json.dumps({"covers": noted}).encode()
 
 
 def read_note(note: bytes) -> Covers:

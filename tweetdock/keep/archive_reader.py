@@ -1,13 +1,13 @@
 """What can be read of a file of the archive: its lines, and what is damaged or not ours."""
 
 import errno
-import json
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import TypeVar
 
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import ArchiveError, LineError, TornError
@@ -16,19 +16,18 @@ from tweetdock.keep.archive_format import (
     END_OF_TIME_MS,
     ArchiveLine,
     Buffer,
+    FoundLine,
+    Heading,
     Member,
+    backward,
     glance,
-    lines,
     may_be_gzip,
-    pieces,
+    read,
     read_note,
 )
 from tweetdock.keep.files import bytes_of
 
-LONGEST_DOCUMENT = 8 << 20  # bytes: a whole document may stand in one line
-_LONGEST_LINE = 1 << 24
-_TOO_LONG = b"!"  # begins no line of ours, whatever follows
-_BLOCK = 1 << 16
+_Line = TypeVar("_Line", ArchiveLine, Heading | ArchiveLine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +60,19 @@ class ArchiveReader:
     """A file to be gone through once, line by line; `summary` and `covers` are known after that.
 
     covers: which stretches of time the file still has completely, for each source.
+    first_ms, last_ms: when the first and the last line in time were received (Unix ms); None if
+    there is none.
     """
 
     def __init__(self, path: Path, buffer: Buffer) -> None:
         self.path = path
         self.covers: dict[str, Spans] = defaultdict(Spans)
+        self.first_ms: int | None = None
+        self.last_ms: int | None = None
         self._buffer = buffer
         self._lines = self._foreign = self._damaged = 0
-        self._knows_coverage = False
+        self._knows_coverage = self._is_torn = False
         self._trusted_ms = -inf
-        # A member's check sum comes after its text: read everything once to know beforehand.
-        ends = (piece for piece in pieces(buffer) if not isinstance(piece, bytes))
-        self._are_sound = bytes(isinstance(end, Member) for end in ends)
-
-    @property
-    def is_gzip(self) -> bool:
-        """Whether there is anything of a gzip file in it; an empty file has nothing to object."""
-        return any(self._are_sound) or may_be_gzip(self._buffer)
 
     @property
     def summary(self) -> FileSummary:
@@ -91,77 +86,59 @@ class ArchiveReader:
         )
 
     def __iter__(self) -> Iterator[ReadLine]:
-        for text, is_sound in self._raw_lines():
-            try:
-                line = ArchiveLine.parse(text)
-            except LineError:
-                self._foreign += is_sound
-                continue
-            self._count(line.received_ms, is_sound=is_sound)
-            yield ReadLine(line, text.removesuffix(b"\n"), is_sound)
+        for found, line in self._read(lambda found: ArchiveLine.parse(found.text)):
+            yield ReadLine(line, *found)
 
-    def times(self) -> Iterator[int]:
-        """When each line was received, instead of the lines: ten times as fast."""
-        for text, is_sound in self._raw_lines():
-            try:
-                # Of what may be cut off or garbled, the heading is not enough.
-                if is_sound and text.endswith(b"\n"):
-                    received_ms, _ = glance(text)
-                else:
-                    received_ms = ArchiveLine.parse(text).received_ms
-            except LineError:
-                self._foreign += is_sound
-                continue
-            self._count(received_ms, is_sound=is_sound)
-            yield received_ms
+    def skim(self) -> None:
+        """Go through all of it for `summary`, `covers` and times only: ten times as fast."""
+        deque(self._read(_glance), maxlen=0)
 
-    def _raw_lines(self) -> Iterator[tuple[bytes, bool]]:
-        """What should be lines, with their ends, and whether each is sound."""
-        are_sound = iter(self._are_sound)
-        is_sound, was_sound = bool(next(are_sound, 0)), True
-        rest = b""
-        for piece in lines(self._buffer):
-            if isinstance(piece, bytes):
-                rest += piece
-                if piece.endswith(b"\n"):
-                    if rest.strip():
-                        yield rest, is_sound
-                    rest = b""
-                elif len(rest) > _LONGEST_LINE:
-                    rest = _TOO_LONG
-                continue
-            # Others divide a text anywhere, also amid a line, which goes on in the next member.
-            if rest and (not is_sound or _is_line(rest)):
-                yield rest, is_sound
-                rest = b""
-            if isinstance(piece, Member):
-                self._note(piece.note)
-            elif was_sound:
-                # What looks like a member inside a torn one makes no second damaged place.
-                self._damaged += 1
-                self._trusted_ms = inf
-            is_sound, was_sound = bool(next(are_sound, 0)), is_sound
-        if rest.strip():
-            yield rest, was_sound
+    def _read(self, parse: Callable[[FoundLine], _Line]) -> Iterator[tuple[FoundLine, _Line]]:
+        for found in read(self._buffer):
+            if isinstance(found, Member):
+                self._note(found)
+            elif isinstance(found, TornError):
+                self._note_damage()
+            elif found.text.strip():
+                try:
+                    line = parse(found)
+                except LineError:
+                    self._foreign += found.is_sound
+                    continue
+                self._count(line.received_ms, is_sound=found.is_sound)
+                yield found, line
 
     def _count(self, received_ms: int, *, is_sound: bool) -> None:
         self._lines += 1
+        if 0 <= received_ms < END_OF_TIME_MS:
+            self.first_ms = min(self.first_ms or received_ms, received_ms)
+            self.last_ms = max(self.last_ms or 0, received_ms)
         if is_sound and self._trusted_ms == inf:
             # Nothing that was lost can have been made after this was received; what a later
             # note says of the time before may rest on what was lost.
             self._trusted_ms = received_ms
 
-    def _note(self, note: bytes) -> None:
-        covers = read_note(note)
+    def _note_damage(self) -> None:
+        # What looks like a member inside a torn one makes no second damaged place.
+        self._damaged += not self._is_torn
+        self._is_torn = True
+        self._trusted_ms = inf
+
+    def _note(self, member: Member) -> None:
+        self._is_torn = False
+        covers = read_note(member.note)
         self._knows_coverage |= bool(covers)
         if self._trusted_ms == inf:
             return
         for source, spans in covers.items():
             for since, until in spans:
-                trusted = Span(int(max(since, self._trusted_ms)), until)
-                # A gzip header has no check sum of its own.
-                if 0 <= trusted.since_ms < until < END_OF_TIME_MS:
-                    self.covers[source].add(trusted)
+                if until > self._trusted_ms:
+                    self.covers[source].add(Span(int(max(since, self._trusted_ms)), until))
+
+
+def _glance(found: FoundLine) -> Heading | ArchiveLine:
+    # Of what may be garbled, the heading is not enough.
+    return glance(found.text) if found.is_sound else ArchiveLine.parse(found.text)
 
 
 @contextmanager
@@ -169,12 +146,11 @@ def opened(path: Path) -> Iterator[ArchiveReader]:
     """Open a file of the archive; ArchiveError if it is none or cannot be read, also later on."""
     try:
         with bytes_of(path) as buffer:
-            reader = ArchiveReader(path, buffer)
-            if not reader.is_gzip:
+            if not may_be_gzip(buffer) and not any(backward(buffer)):
                 raise ArchiveError(
                     f"{path} is no gzip file: name archives as TweetDock writes them"
                 )
-            yield reader
+            yield ArchiveReader(path, buffer)
     except OSError as error:
         # What goes wrong with the lines meanwhile is not about this file.
         if str(error.filename) != str(path):
@@ -182,56 +158,17 @@ def opened(path: Path) -> Iterator[ArchiveReader]:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _is_line(text: bytes) -> bool:
-    try:
-        ArchiveLine.parse(text)
-    except LineError:
-        return False
-    return True
-
-
 def read_lines(path: Path) -> Iterator[bytes | TornError]:
-    """The lines of a file, without their ends; a TornError in place of what is damaged.
+    """The lines of any file, packed or not, without their ends; a TornError where it is damaged.
 
-    So is a line that is longer than any document. Raises OSError if the file cannot be read.
+    Raises OSError if the file cannot be read.
     """
     # A pipe that nobody writes into would keep us waiting as soon as it is opened.
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "no file, but a pipe or a device")
     with bytes_of(path) as buffer:
-        rest = bytearray()
-        for piece in pieces(buffer) if may_be_gzip(buffer) else _blocks(buffer):
-            if isinstance(piece, bytes):
-                head, end, tail = piece.rpartition(b"\n")
-                if end:
-                    yield from (bytes(rest) + head).split(b"\n")
-                    rest.clear()
-                rest += tail
-                if len(rest) > LONGEST_DOCUMENT:
-                    rest.clear()
-                    yield TornError(f"a line of more than {LONGEST_DOCUMENT >> 20} MB")
-                continue
-            # A line may go on in the next member, but not past a torn one.
-            if _is_whole(rest):
-                yield bytes(rest)
-                rest.clear()
-            if isinstance(piece, TornError):
-                rest.clear()
-                yield piece
-        if rest:
-            yield bytes(rest)
-
-
-def _blocks(buffer: Buffer) -> Iterator[bytes | Member | TornError]:
-    for start in range(0, len(buffer), _BLOCK):
-        yield buffer[start : start + _BLOCK]
-
-
-def _is_whole(text: bytearray) -> bool:
-    if not text.endswith(b"}"):
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+        for found in read(buffer, is_gzip=may_be_gzip(buffer)):
+            if isinstance(found, TornError):
+                yield found
+            elif isinstance(found, FoundLine):
+                yield found.text

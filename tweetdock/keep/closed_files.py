@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
+from hashlib import file_digest
 from itertools import count
 from pathlib import Path
 from stat import S_ISREG
@@ -18,9 +18,9 @@ from typing import Any, Self
 
 from tweetdock.core.post import Span
 from tweetdock.core.times import parse_ms, rfc3339
-from tweetdock.keep.archive_format import END_OF_TIME_MS, Covers
+from tweetdock.keep.archive_format import Covers
 from tweetdock.keep.archive_reader import ArchiveReader
-from tweetdock.keep.files import bytes_of, replace
+from tweetdock.keep.files import FileBytes, replace
 from tweetdock.keep.lock import is_held
 from tweetdock.retry import TroubleLog, backoff
 
@@ -30,7 +30,6 @@ MANIFEST_SUFFIX = ".manifest.json"
 FIRST_SECONDS = 5.0
 CAP_SECONDS = 600.0
 
-_PIECE = 1 << 18
 _STAMP = r"-[0-9]{8}(T[0-9]{6}Z?)?(-[0-9]+)?"  # in the name of a closed file
 
 
@@ -76,24 +75,18 @@ class Manifest:
     @classmethod
     def of(cls, path: Path) -> Self:
         """Read a file from end to end; raises OSError if it cannot be read."""
-        first_ms = last_ms = None
-        digest = sha256()
-        with bytes_of(path) as buffer:
-            size = len(buffer)
-            for start in range(0, size, _PIECE):
-                digest.update(buffer[start : start + _PIECE])
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+            buffer = FileBytes(file.fileno(), path)
             reader = ArchiveReader(path, buffer)
-            for ms in reader.times():
-                if 0 <= ms < END_OF_TIME_MS:
-                    first_ms = ms if first_ms is None else min(first_ms, ms)
-                    last_ms = ms if last_ms is None else max(last_ms, ms)
+            reader.skim()
         return cls(
             file=path.name,
-            bytes=size,
-            sha256=digest.hexdigest(),
+            bytes=len(buffer),
+            sha256=digest,
             lines=reader.summary.lines,
-            first_ms=first_ms,
-            last_ms=last_ms,
+            first_ms=reader.first_ms,
+            last_ms=reader.last_ms,
             covers={source: tuple(spans) for source, spans in reader.covers.items()},
             host=socket.gethostname(),
             damaged=reader.summary.damaged,
@@ -203,17 +196,6 @@ class ClosedFiles:
                 return path
         raise AssertionError
 
-    def find(self, stat: os.stat_result) -> Path | None:
-        """What a file is called now, wherever logrotate may have moved it in the folder.
-
-        None if it is not there any more, or the folder cannot be read.
-        """
-        with suppress(OSError):
-            for entry in self._entries():
-                if entry.inode() == stat.st_ino and os.path.samestat(entry.stat(), stat):
-                    return self.path.with_name(entry.name)
-        return None
-
     def sweep(self) -> None:
         """Remove the manifests of files that are gone; OSError, in the end, if one remains."""
         failure: OSError | None = None
@@ -245,75 +227,77 @@ def _warn(name: str, error: OSError) -> None:
 class ClosedFilesThread:
     """Describes, off-loads and removes closed files, in a thread of its own.
 
-    `run` is called in that thread, `notice` and `stop` in any other.
+    `run` is called in that thread, `wake` and `stop` in any other. What fails is tried again.
 
     keep: how many closed files stay, the latest; 0 for all. With `offload` only those go of
     which a true copy was seen elsewhere.
-    offload: does what it can, and returns the seconds after which to try again, None if all is
-    done.
+    offload: brings there what it can; raises OSError, in the end, if that is not all.
     """
 
     def __init__(
-        self, closed_files: ClosedFiles, keep: int, offload: Callable[[], float | None] | None
+        self, closed_files: ClosedFiles, keep: int, offload: Callable[[], None] | None
     ) -> None:
         self._closed_files = closed_files
         self._keep = keep
         self._offload = offload
         self._stopping = threading.Event()
-        self._wake = threading.Event()
+        self._waking = threading.Event()
         self._errors: list[OSError] = []
         self._trouble = TroubleLog(log, "archive files")
 
-    def notice(self, path: Path) -> None:
+    def wake(self) -> None:
         """A file was closed."""
-        log.debug("archive: %s is noticed", path.name)
-        self._wake.set()
+        self._waking.set()
 
     def stop(self) -> None:
         """Let `run` come to its end."""
         self._stopping.set()
-        self._wake.set()
+        self._waking.set()
 
     def run(self) -> None:
-        """Do what is to be done with the files now and whenever one is noticed, until stopped."""
+        """Do what is to be done with the files now and whenever one is closed, until stopped."""
         delays = backoff(FIRST_SECONDS, CAP_SECONDS)
         while True:
-            # First of all: what is noticed from here on is for the next time.
-            self._wake.clear()
+            # First of all: a file that is closed from here on is for the next time.
+            self._waking.clear()
             if self._stopping.is_set():
                 return
             self._errors.clear()
+            self._do_all()
             again = None
-            # Not even a folder that cannot be read may end this thread.
-            with self._collecting_errors():
-                again = self._do_all()
             if self._errors:
                 again = next(delays)
-                self._trouble.failed(_sentence(self._errors), again, needs_owner=True)
+                needs_owner = any(getattr(e, "needs_owner", True) for e in self._errors)
+                self._trouble.failed(_sentence(self._errors), again, needs_owner=needs_owner)
             else:
                 delays = backoff(FIRST_SECONDS, CAP_SECONDS)
                 self._trouble.worked()
-            self._wake.wait(again)
+            self._waking.wait(again)
 
-    def _do_all(self) -> float | None:
-        """Do all that is to be done; when to do it again. One bad file hinders no other."""
-        for path in self._closed_files.closed():
-            if self._stopping.is_set():
-                return None
-            with self._collecting_errors():
-                self._describe(path)
+    def _do_all(self) -> None:
+        """Do all that is to be done. One bad file hinders no other."""
         with self._collecting_errors():
+            for path in self._closed_files.closed():
+                if self._stopping.is_set():
+                    return
+                with self._collecting_errors():
+                    self._describe(path)
             self._closed_files.sweep()
-        again = self._offload() if self._offload else None
-        self._prune()
-        return again
+        if self._offload:
+            with self._collecting_errors():
+                self._offload()
+        if self._keep and not self._stopping.is_set():
+            with self._collecting_errors():
+                for path in self._closed_files.closed()[: -self._keep]:
+                    with self._collecting_errors():
+                        self._remove(path)
 
     @contextmanager
     def _collecting_errors(self) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:
-            # Renamed or removed meanwhile: there is nothing to do, or it is noticed anew.
+            # Renamed or removed meanwhile: there is nothing to do, or it is closed anew.
             pass
         except OSError as error:
             self._errors.append(error)
@@ -329,13 +313,6 @@ class ClosedFilesThread:
         log.info("archive: %s closed: %s", path.name, extent)
         if manifest.damaged:
             log.warning("archive: %s is damaged at %d places", path.name, manifest.damaged)
-
-    def _prune(self) -> None:
-        if not self._keep or self._stopping.is_set():
-            return
-        for path in self._closed_files.closed()[: -self._keep]:
-            with self._collecting_errors():
-                self._remove(path)
 
     def _remove(self, path: Path) -> None:
         if self._offload:

@@ -15,7 +15,6 @@ from tweetdock.keep.files import new_file
 _LARGEST = 2**63 - 1  # a column's whole number has 64 bits
 _GROUP_ROWS = 20_000
 _GROUP_BYTES = 32_000_000
-_POST = b', "post": '
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +236,6 @@ def _groups(lines: Iterable[ReadLine]) -> Iterator[list[dict[str, Any]]]:
 
 def _row(found: ReadLine) -> dict[str, Any]:
     line, post = found.line, found.line.raw.post
-    raw, sent = _sent(found)
     row = {
         "source": line.source,
         "key": post and post.key,
@@ -245,21 +243,10 @@ def _row(found: ReadLine) -> dict[str, Any]:
         "author": post and post.author,
         "created": post and post.created_ms,
         "received": line.received_ms,
-        "raw": raw,
-        **asdict(export_fields(line.source, sent)),
+        "raw": line.raw.text,
+        **asdict(export_fields(line.source, json.loads(line.raw.text))),
     }
     return {name: _utf8(value) for name, value in row.items()}
-
-
-def _sent(found: ReadLine) -> tuple[str, Any]:
-    """The post as it was received, to the letter, and what it says."""
-    _, _, rest = found.text.rstrip().partition(_POST)
-    try:
-        text = rest[:-1].decode()
-        return text, json.loads(text)
-    except (ValueError, RecursionError):
-        # A line that others wrote anew, with the same in it.
-        return found.line.raw.text, json.loads(found.line.raw.text)
 
 
 def _utf8(value: Any) -> Any:

@@ -11,7 +11,7 @@ from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import ArchiveError
 from tweetdock.core.post import Span
 from tweetdock.keep.archive import MEMBER_BYTES
-from tweetdock.keep.archive_format import Covers, pack, write_note
+from tweetdock.keep.archive_format import Covers, notes, pack
 from tweetdock.keep.archive_reader import ArchiveReader, FileSummary, ReadLine, opened
 from tweetdock.keep.closed_files import Manifest
 from tweetdock.keep.files import new_file
@@ -155,13 +155,11 @@ def _write(path: Path, lines: Iterable[bytes], covers: Covers) -> None:
     with path.open("wb") as file:
         for text in lines:
             if size >= MEMBER_BYTES:
-                file.write(pack(b"".join(texts), b""))
+                file.write(pack(b"".join(texts)))
                 texts, size = [], 0
             texts.append(text + b"\n")
             size += len(text) + 1
-        # A note speaks of what is before it: what a cut leaves claims nothing.
-        note, covers = write_note(covers)
-        file.write(pack(b"".join(texts), note))
-        while covers:
-            note, covers = write_note(covers)
+        file.write(pack(b"".join(texts)))
+        # After all lines: what a cut leaves claims no more than it has.
+        for note in notes(covers):
             file.write(pack(b"", note))

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,11 +22,9 @@ from tweetdock.keep.closed_files import (
     manifest_path,
 )
 from tweetdock.keep.lock import hold, is_held
-from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)
 
-FIRST_SECONDS, CAP_SECONDS = 60.0, 3600.0
 _LEAVING = ".leaving-"
 
 
@@ -204,40 +202,16 @@ class Offload:
         return f"{stem}-{stamp}-{self._host}-{manifest.sha256[:8]}.jsonl.gz"
 
 
-class OffloadJob:
-    """Off-loads each time it is called; for the thread of the closed files.
-
-    make: builds the Offload anew each time, as credentials may have been mended meanwhile.
-    """
-
-    def __init__(self, make: Callable[[], Offload]) -> None:
-        self._make = make
-        self._troubles = TroubleLog(log, "off-load")
-        self._delays = backoff(FIRST_SECONDS, CAP_SECONDS)
-
-    def __call__(self) -> float | None:
-        """Bring what there is; the seconds after which to try again, None if all is done."""
-        needs_owner, troubles = False, list[str]()
-        try:
-            for outcome in self._make().run():
-                if outcome.trouble:
-                    troubles.append(outcome.trouble)
-                else:
-                    log.info(
-                        "%s (%d lines) is safe at %s", outcome.file, outcome.lines, outcome.url
-                    )
-        except OffloadError as error:
-            troubles.append(str(error))
-            needs_owner = error.needs_owner
-        except OSError as error:
-            troubles.append(f"the archive's folder cannot be read: {error}")
-        if not troubles:
-            self._troubles.worked()
-            self._delays = backoff(FIRST_SECONDS, CAP_SECONDS)
-            return None
-        seconds = next(self._delays)
-        self._troubles.failed("; ".join(troubles), seconds, needs_owner=needs_owner)
-        return seconds
+def offload_all(offload: Offload) -> None:
+    """Bring what there is, and log it; OffloadError, in the end, if something stays behind."""
+    troubles = []
+    for outcome in offload.run():
+        if outcome.trouble:
+            troubles.append(outcome.trouble)
+        else:
+            log.info("%s (%d lines) is safe at %s", outcome.file, outcome.lines, outcome.url)
+    if troubles:
+        raise OffloadError("; ".join(troubles))
 
 
 @contextmanager
