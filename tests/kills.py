@@ -29,6 +29,7 @@ from standins.x_api import Request, XApi, make_post
 from standins.x_posts import Post, milliseconds
 
 from tweetdock.core.times import parse_ms
+from tweetdock.keep.keeper import MANY_POSTS, SOON_SECONDS
 
 TOKEN = "a-bearer-token-of-32-characters!"
 WINDOW_MS = 3_600_000
@@ -53,6 +54,8 @@ class Plan:
     longest_life: float = 3.0
     once_every: int = 5
     has_late: bool = True
+    # With the longer ones the archive runs ahead of the state: it is flushed each second.
+    save_seconds: tuple[float, ...] = (0, 0.2, 2, 30)
 
 
 @dataclass(kw_only=True)
@@ -186,7 +189,7 @@ class Archive:
     def files(self) -> list[Path]:
         """All that have posts in them."""
         found = [path for path in self.folder.iterdir() if ".jsonl" in path.name]
-        return sorted(path for path in found if path.suffix not in (".json", ".tmp", ".salvaged"))
+        return sorted(path for path in found if path.suffix not in (".json", ".tmp"))
 
     def look(self) -> tuple[set[str], list[Path]]:
         """The ids that are there, and which files are torn at their end now.
@@ -286,10 +289,18 @@ def doubles(names: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One process, between moments of Unix time; what X answered later is not saved for sure."""
+    """One process, between moments of Unix time, and how soon it saved what X answered."""
 
     begun: float
-    saved_until: float
+    ended: float
+    save_seconds: float = 0.0
+
+    def has_saved(self, request: Request) -> bool:
+        """Whether it lasted long enough after an answer to save it for sure."""
+        seconds = self.save_seconds
+        if len(request.ids_returned) >= MANY_POSTS:
+            seconds = min(seconds, SOON_SECONDS)
+        return request.time + seconds <= self.ended
 
 
 class Asked:
@@ -307,7 +318,7 @@ class Asked:
     def is_saved(self, request: Request) -> bool:
         """Whether the life that asked lasted long enough after the answer to save it."""
         place = bisect_right(self._lives, request.time, key=lambda life: life.begun)
-        return request.time <= self._lives[place - 1].saved_until
+        return self._lives[place - 1].has_saved(request)
 
     @property
     def saved(self) -> set[str]:
@@ -423,8 +434,7 @@ class Kills:
     def env(self) -> dict[str, str]:
         """The settings of the next life; some of them by the dice."""
         return settings_for(self._api, self._plan.folder) | {
-            # With the longest the archive runs ahead of the state: it is flushed each second.
-            "TWEETDOCK_SAVE_SECONDS": self._dice.choice(("0", "0.2", "2")),
+            "TWEETDOCK_SAVE_SECONDS": str(self._dice.choice(self._plan.save_seconds)),
             "TWEETDOCK_ARCHIVE_ROTATE": self._dice.choice(("off", "off", "10KB", "20KB,daily")),
         }
 
@@ -504,8 +514,9 @@ class Kills:
             daemon.process.wait(self._dice.choice((0.0, 0.05, 0.3)) * self._dice.random())
 
     def _end_life(self, begun: float, ended: float, env: Mapping[str, str]) -> None:
-        lag = IN_FLIGHT_SECONDS * slowness() + float(env["TWEETDOCK_SAVE_SECONDS"])
-        self._lives.append(Life(begun, ended - lag))
+        in_flight = IN_FLIGHT_SECONDS * slowness()
+        save_seconds = float(env["TWEETDOCK_SAVE_SECONDS"])
+        self._lives.append(Life(begun, ended - in_flight, save_seconds))
 
     def _read_log(self, log: str) -> None:
         for line in log.splitlines():
@@ -523,7 +534,7 @@ class Kills:
             self._end_life(begun, time.time(), env)
             return {}
         reading: dict[str, Any] = json.loads(done.stdout)
-        self._end_life(begun, parse_ms(reading["at"]) / 1000, env)
+        self._lives.append(Life(begun, parse_ms(reading["at"]) / 1000))
         self.tally.grades[reading["grade"]] += 1
         return reading
 

@@ -109,6 +109,24 @@ def test_the_state_is_saved_at_first_word_and_then_each_thirty_seconds(tmp_path:
     assert remembered(tmp_path, NOON + 30_000) == 2
 
 
+def test_while_many_posts_come_in_what_is_known_is_saved_each_second(tmp_path: Path) -> None:
+    """A kill in the middle of a first fill had all of the hour read, and billed, again."""
+    saves = set()
+    with house(tmp_path) as one:
+        for page in range(30):
+            one.hear(*range(100 * page, 100 * page + 100))
+            assert one.keeper.due_seconds() <= 1.0
+            one.turn(0.1)
+            assert one.keeper.state is not None
+            saves.add(one.keeper.state.saved_ms)
+        assert len(saves) == 3
+        one.turn(one.keeper.due_seconds())
+        one.hear(5000)
+        one.turn(29.9)
+        assert one.keeper.state.saved_ms == max(saves) + 1000
+    assert remembered(tmp_path, NOON + 33_000) == 3000
+
+
 def test_what_came_after_the_last_save_is_archived_once_all_the_same(tmp_path: Path) -> None:
     with house(tmp_path) as one:
         one.hear(1, 2)

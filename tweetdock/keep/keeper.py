@@ -26,6 +26,8 @@ from tweetdock.settings.gauge import Settings
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 30.0
+MANY_POSTS = 50  # so many not saved yet are worth a save of their own: X bills what is read again
+SOON_SECONDS = 1.0
 MOST_ROWS = 3000  # of the history, while they cannot be saved
 
 
@@ -69,7 +71,8 @@ class Keeper:
         self._rows: deque[HistoryRow] = deque(maxlen=MOST_ROWS)
         self._new_spent: defaultdict[tuple[str, str], Spent] = defaultdict(lambda: Spent(0, 0))
         self._has_heard = self._has_changes = False
-        self._next_save = monotonic()
+        self._saved_at = self._next_save = monotonic()
+        self._unsaved_posts = 0
         self.state = None if self._keeps_nothing else self._load(is_guest=is_guest)
         self._cursors = dict(self.state.cursors) if self.state else {}
         self._salt = self.state.saved.salt if self.state else os.urandom(16)
@@ -144,6 +147,9 @@ class Keeper:
         if self._keeps_nothing:
             return
         self._has_changes = True
+        self._unsaved_posts += len(batch.posts)
+        if self._unsaved_posts >= MANY_POSTS and not self._is_behind:
+            self._next_save = min(self._next_save, self._saved_at + SOON_SECONDS)
         if self._archive is not None:
             self._archive.append(ArchiveLine(now_ms, batch.source, raw) for raw in fresh.raw)
             if batch.covers is not None:
@@ -172,7 +178,8 @@ class Keeper:
 
     def due_seconds(self) -> float:
         """In how many seconds the loop should turn at the latest."""
-        return math.inf if self._archive is None else self._archive.due_seconds()
+        save = self._next_save - self._monotonic() if self._has_changes else math.inf
+        return save if self._archive is None else min(save, self._archive.due_seconds())
 
     def reopen(self, now_ms: int) -> None:
         """Begin a new archive file, if the open one was renamed."""
@@ -189,6 +196,7 @@ class Keeper:
         if self._archive is not None and not self._archive.sync(now_ms):
             self._is_behind = True  # what waits is in the window, too: it is not kept twice
             self._marks.clear()
+            self._next_save = self._monotonic() + SOON_SECONDS
             return
         if self._has_heard or self.state is None:
             saved = Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
@@ -209,7 +217,9 @@ class Keeper:
             self._is_behind = self._has_changes = False
             self._rows.clear()
             self._new_spent.clear()
-            self._next_save = self._monotonic() + self._save_seconds
+            self._unsaved_posts = 0
+            self._saved_at = self._monotonic()
+            self._next_save = self._saved_at + self._save_seconds
         self._marks.clear()  # what could not be saved is in the window
 
     def close(self, now_ms: int) -> None:
