@@ -123,6 +123,7 @@ def test_while_many_posts_come_in_what_is_known_is_saved_each_second(tmp_path: P
         one.turn(one.keeper.due_seconds())
         one.hear(5000)
         one.turn(29.9)
+        assert one.keeper.state is not None
         assert one.keeper.state.saved_ms == max(saves) + 1000
     assert remembered(tmp_path, NOON + 33_000) == 3000
 

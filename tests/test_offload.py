@@ -336,61 +336,34 @@ def test_a_file_that_vanishes_on_the_way_is_no_failure(s3: S3, closed_files: Clo
 
 def test_another_file_in_its_place_is_not_removed(s3: S3, closed_files: ClosedFiles) -> None:
     path = close(closed_files, 0)
-    older = f"{closed_files.path}.9"
+    older = closed_files.path.with_name("tweets.jsonl.gz.9")
     newer = archived(START_MS + DAY_MS)
 
     def rotate(method: str, _path: str) -> None:
-        if method == "PUT" and not Path(older).exists():
+        if method == "PUT" and not older.exists():
             path.rename(older)
             path.write_bytes(newer)
 
     s3.proxy.meanwhile = rotate
     assert bring(s3, closed_files) == []
-    assert path.read_bytes() == newer
-    assert Path(older).exists()
+    assert {file.read_bytes() for file in closed_files.closed()} == {newer, older.read_bytes()}
     s3.proxy.meanwhile = lambda *_: None
     # Both go with the next run, and the one that was sent is not sent again.
     assert {outcome.file: outcome.was_there for outcome in bring(s3, closed_files)} == {
-        path.name: False,
+        "tweets-19700101T000000Z.jsonl.gz": False,
         "tweets.jsonl.gz.9": True,
     }
 
 
-def test_what_a_killed_one_had_set_aside_is_looked_at_anew(
+def test_a_kill_in_the_middle_of_a_removal_is_made_good_by_the_next_run(
     s3: S3, closed_files: ClosedFiles
 ) -> None:
     path = close(closed_files, 0)
-    key, content = key_of(path, 0), path.read_bytes()
-    Manifest.of(path).write(path)
-    aside = path.rename(f"{closed_files.path}.leaving-0123456789abcdef")
-    # Its name has been given to another one since.
-    close(closed_files, 0).write_bytes(archived(START_MS + DAY_MS))
-    assert aside not in closed_files.closed()
-    assert len(bring(s3, closed_files)) == 2
-    assert s3.get(key) == content
+    bring(s3, closed_files, keeps_local=True)
+    manifest_path(path).unlink()
+    path.rename(closed_files.new_name(0))
+    assert [outcome.was_there for outcome in bring(s3, closed_files)] == [True]
     assert list(closed_files.path.parent.iterdir()) == [closed_files.path]
-
-
-def test_a_manifest_that_a_killed_one_left_alone_goes_with_its_file(
-    s3: S3, closed_files: ClosedFiles
-) -> None:
-    path = close(closed_files, 0)
-    Manifest.of(path).write(path)
-    path.rename(f"{closed_files.path}.leaving-0123456789abcdef")
-    (outcome,) = bring(s3, closed_files)
-    assert outcome.url.endswith(".jsonl.gz")
-    assert list(closed_files.path.parent.iterdir()) == [closed_files.path]
-
-
-def test_what_another_one_has_just_set_aside_is_left_alone(
-    s3: S3, closed_files: ClosedFiles
-) -> None:
-    aside = close(closed_files, 0).rename(f"{closed_files.path}.leaving-0123456789abcdef")
-    with aside.open("rb") as held:
-        hold(held.fileno(), aside)
-        assert bring(s3, closed_files) == []
-        assert aside.exists()
-    assert len(bring(s3, closed_files)) == 1
 
 
 def test_a_job_says_what_is_safe(

@@ -154,12 +154,8 @@ class Archive:
 
     def reopen(self, now_ms: int) -> None:
         """Write what waits, and go on in the file that is at the path now, a new one if none is."""
+        self._leave_at = -math.inf
         with self._noting_failure():
-            if self._open_file is not None and not self._open_file.is_in_place:
-                # What is written into a file that was deleted is lost.
-                if self._open_file.stat.st_nlink:
-                    self._write_to(self._open_file, now_ms, with_notes=True)
-                self._leave_renamed_file()
             self._write(now_ms)
 
     @property
@@ -181,7 +177,7 @@ class Archive:
         paths = _newest_first(self._closed_files)
         known = None
         if position and position.path == str(self._path):
-            known = _find(position, paths)
+            known = next((path for path in paths if _is_in(position, path)), None)
         for path in paths:
             # Logrotate may remove it meanwhile; and before the first post there is none.
             try:
@@ -221,18 +217,20 @@ class Archive:
 
     def _write(self, now_ms: int, *, with_notes: bool = False) -> None:
         self._check_path()
-        self._open_file = self._open_file or OpenFile(self._path)
-        self._write_to(self._open_file, now_ms, with_notes=with_notes)
-        self._succeed()
-
-    def _write_to(self, open_file: OpenFile, now_ms: int, *, with_notes: bool) -> None:
-        open_file = self._rotate(open_file, now_ms)
-        while self._waiting:
+        while True:
+            open_file = self._open_file = self._open_file or OpenFile(self._path)
+            # A new day begins with the line that waits longest.
+            at_ms = self._waiting[0].received_ms if self._waiting else now_ms
+            is_full = self._rotation.is_due(open_file.stat.st_size, open_file.first_ms, at_ms)
+            if is_full and open_file.is_in_place and self._rename(open_file, now_ms):
+                continue
+            if not self._waiting:
+                break
             self._write_member(open_file)
             with_notes = True
-            open_file = self._rotate(open_file, now_ms)
         if with_notes:
             self._write_notes(open_file)
+        self._succeed()
 
     def _write_member(self, open_file: OpenFile) -> None:
         number = size = 0
@@ -254,28 +252,23 @@ class Archive:
         self._covers.clear()
         self._due = math.inf
 
-    def _rotate(self, open_file: OpenFile, now_ms: int) -> OpenFile:
-        """The file to go on with: a new one if that is due before the line that waits longest."""
-        at_ms = self._waiting[0].received_ms if self._waiting else now_ms
-        is_due = self._rotation.is_due(open_file.stat.st_size, open_file.first_ms, at_ms)
-        if not is_due or not open_file.is_in_place:
-            return open_file
+    def _rename(self, open_file: OpenFile, now_ms: int) -> bool:
+        """Close a file under the name of a closed one; whether that worked."""
         if not self._waiting:
             self._write_notes(open_file)
         self._sync(open_file)  # a file with the name of a closed one is not synced again
         try:
             self._path.rename(self._closed_files.new_name(now_ms))
         except FileNotFoundError:
-            return open_file  # logrotate was quicker; its SIGHUP is on the way
+            return False  # logrotate was quicker; its SIGHUP is on the way
         except OSError as error:
             reason = f"{self._path.name} cannot be renamed ({error.strerror})"
             self._rename_troubles.failed(reason, FLUSH_SECONDS, needs_owner=True)
-            return open_file
+            return False
         self._rename_troubles.worked()
         self._close_file()
         self._closed()
-        self._open_file = OpenFile(self._path)
-        return self._open_file
+        return True
 
     def _sync(self, open_file: OpenFile) -> None:
         try:
@@ -299,17 +292,22 @@ class Archive:
         self._unsynced = 0
 
     def _check_path(self) -> None:
-        """Leave a file that was removed or renamed, though no SIGHUP came."""
-        if self._open_file is None or self._open_file.is_in_place:
+        """Leave a file that was removed or renamed, on SIGHUP or when that does not come."""
+        open_file, now = self._open_file, self._monotonic()
+        if open_file is None or open_file.is_in_place:
             self._leave_at = math.inf
             return
-        now = self._monotonic()
+        is_told = self._leave_at == -math.inf
         self._leave_at = min(self._leave_at, now + HUP_SECONDS)
-        if now >= self._leave_at or not self._open_file.stat.st_nlink:
+        is_renamed = open_file.stat.st_nlink > 0
+        if is_renamed and now < self._leave_at:
+            return
+        if not is_told:
             log.warning("archive: %s was removed or renamed, a new one is begun", self._path.name)
-            self._leave_renamed_file()
-
-    def _leave_renamed_file(self) -> None:
+        if is_renamed:
+            while self._waiting:
+                self._write_member(open_file)
+            self._write_notes(open_file)
         self._leave_at = math.inf
         self._close_file()
         self._closed()
@@ -348,22 +346,14 @@ def _newest_first(closed_files: ClosedFiles) -> list[Path]:
         return [closed_files.path]
 
 
-def _find(position: ArchivePosition, paths: list[Path]) -> Path | None:
-    for path in paths:
-        try:
-            if path.stat().st_ino != position.inode:
-                continue
-            with bytes_of(path) as buffer:
-                # A removed file's number is given to a new one. Where no member can have ended
-                # it is another file, or it was cut: then only time tells what is newer.
-                is_end = len(buffer) >= position.size
-                head = buffer[position.size : position.size + 3]
-                return path if is_end and may_be_gzip(head) else None
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            _warn(path, error)
-    return None
+def _is_in(position: ArchivePosition, path: Path) -> bool:
+    with suppress(OSError), bytes_of(path) as buffer:
+        # A removed file's number is given to a new one. Where no member can have ended it is
+        # another file, or it was cut: then only time tells what is newer.
+        is_end = len(buffer) >= position.size
+        is_end = is_end and may_be_gzip(buffer[position.size : position.size + 3])
+        return is_end and path.stat().st_ino == position.inode
+    return False
 
 
 def _headings(text: bytes) -> list[Heading]:

@@ -158,32 +158,22 @@ class ClosedFiles:
         self._suffix = "".join(path.suffixes[-2:])
         self.stem = path.name.removesuffix(self._suffix)
         name, stem, suffix = map(re.escape, (path.name, self.stem, self._suffix))
-        self._refused: frozenset[str] = frozenset()
         self._closed_name = re.compile(rf"{stem}{_STAMP}{suffix}|{name}({_STAMP}|\.[0-9]+)")
 
     def closed(self) -> list[Path]:
         """The files that nobody writes to any more, the one written last at the end.
 
-        One that cannot be opened is left out, with one warning. Raises OSError if the folder cannot
-        be read.
+        Raises OSError if the folder cannot be read.
         """
-        found, refused = [], set()
+        found = []
         for entry in self._entries():
-            if not self._closed_name.fullmatch(entry.name) or entry.name == self.path.name:
-                continue
-            try:
-                stat, path = entry.stat(), self.path.with_name(entry.name)
-                # One that logrotate has renamed is held until SIGHUP.
-                if S_ISREG(stat.st_mode) and not is_held(path):
-                    found.append((stat.st_mtime_ns, path))
-            except FileNotFoundError:
-                # It may be renamed or removed meanwhile.
-                continue
-            except OSError as error:
-                refused.add(entry.name)
-                if entry.name not in self._refused:
-                    _warn(entry.name, error)
-        self._refused = frozenset(refused)
+            if self._closed_name.fullmatch(entry.name) and entry.name != self.path.name:
+                path = self.path.with_name(entry.name)
+                # It may be removed meanwhile; one that logrotate has renamed is held until SIGHUP.
+                with suppress(OSError):
+                    stat = entry.stat()
+                    if S_ISREG(stat.st_mode) and _is_free(path):
+                        found.append((stat.st_mtime_ns, path))
         return [path for _, path in sorted(found)]
 
     def new_name(self, now_ms: int) -> Path:
@@ -197,31 +187,25 @@ class ClosedFiles:
         raise AssertionError
 
     def sweep(self) -> None:
-        """Remove the manifests of files that are gone; OSError, in the end, if one remains."""
-        failure: OSError | None = None
+        """Remove the manifests of files that are gone; raises OSError as `closed`."""
         names = {entry.name for entry in self._entries()}
         for found in names:
-            name, _, _ = found.partition(MANIFEST_SUFFIX)
-            if not found.endswith((MANIFEST_SUFFIX, f"{MANIFEST_SUFFIX}.tmp")) or name in names:
-                continue
-            if self._closed_name.fullmatch(name):
-                try:
-                    self.path.with_name(found).unlink(missing_ok=True)
-                except OSError as error:
-                    failure = error
-        if failure:
-            raise failure
+            name, mark, end = found.partition(MANIFEST_SUFFIX)
+            is_manifest = mark and end in ("", ".tmp")
+            if is_manifest and name not in names and self._closed_name.fullmatch(name):
+                with suppress(OSError):
+                    self.path.with_name(found).unlink()
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
         with suppress(FileNotFoundError), os.scandir(self.path.parent) as entries:
             yield from list(entries)
 
 
-def _warn(name: str, error: OSError) -> None:
-    cure = "move it away, and look after the disk"
-    if isinstance(error, PermissionError):
-        cure = "let the user that TweetDock runs as read it"
-    log.warning("archive: %s is left alone: %s; %s", name, error.strerror, cure)
+def _is_free(path: Path) -> bool:
+    try:
+        return not is_held(path)
+    except PermissionError:
+        return True  # whoever wants to read it says so
 
 
 class ClosedFilesThread:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from hashlib import file_digest
 from io import BufferedReader
 from pathlib import Path
-from secrets import token_hex
 
 from tweetdock.core.errors import ArchiveError, OffloadError, UnavailableError
 from tweetdock.keep.bucket import Bucket
@@ -24,8 +23,6 @@ from tweetdock.keep.closed_files import (
 from tweetdock.keep.lock import hold, is_held
 
 log = logging.getLogger(__name__)
-
-_LEAVING = ".leaving-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +64,6 @@ class Offload:
         Files that were sent and marked before, that somebody else works on or that vanish meanwhile
         are passed over. Raises OffloadError if it is the bucket that fails.
         """
-        self._recover_set_aside()
         for path in self._closed_files.closed():
             try:
                 outcome = self._offload_file(path)
@@ -86,9 +82,10 @@ class Offload:
         """The names of the files beside the open one that another TweetDock works on now."""
         name, stem = map(re.escape, (self._closed_files.path.name, self._closed_files.stem))
         found = []
-        for path in self._files_matching(rf"{stem}-[0-9].*|{name}[.-].+"):
+        for path in sorted(self._closed_files.path.parent.glob("*")):
             with suppress(OSError):
-                if path.is_file() and is_held(path):
+                is_one = re.fullmatch(rf"{stem}-[0-9].*|{name}[.-].+", path.name)
+                if is_one and path.is_file() and is_held(path):
                     found.append(path.name)
         return found
 
@@ -136,45 +133,15 @@ class Offload:
         """Remove the file that was sent, and no other; raises FileNotFoundError if it moved on.
 
         logrotate may put another file in its place at any moment. So it is compared under a name
-        that only we know; after a kill in between, `_recover_set_aside` finds it there.
+        that nobody else takes, and which is that of a closed file if it is kept, or after a kill.
         """
-        aside = self._closed_files.path.with_name(
-            f"{self._closed_files.path.name}{_LEAVING}{token_hex(8)}"
-        )
+        # First of all: a manifest that outlived its file would lie about.
+        manifest_path(path).unlink(missing_ok=True)
+        aside = self._closed_files.new_name(0)
         path.rename(aside)
         if not _is_same(aside, file, size):
-            try:
-                os.link(aside, path)
-                aside.unlink()
-            except OSError:  # the name is taken, or the disk has no links
-                self._rename_as_closed(aside)
             raise FileNotFoundError(path)
-        # In this order: a manifest that outlived its file would lie about.
-        manifest_path(path).unlink(missing_ok=True)
         aside.unlink()
-
-    def _recover_set_aside(self) -> None:
-        """Give what a killed TweetDock had set aside the name of a closed file again."""
-        found = self._files_matching(
-            rf"{re.escape(self._closed_files.path.name + _LEAVING)}[0-9a-f]+"
-        )
-        for path in found:
-            with suppress(OSError):  # one that fails does not hold up the others
-                if not is_held(path):
-                    self._rename_as_closed(path)
-        if found:
-            with suppress(OSError):
-                self._closed_files.sweep()
-
-    def _rename_as_closed(self, path: Path) -> None:
-        path.rename(self._closed_files.new_name(path.stat().st_mtime_ns // 1_000_000))
-
-    def _files_matching(self, pattern: str) -> list[Path]:
-        try:
-            entries = list(self._closed_files.path.parent.iterdir())
-        except FileNotFoundError:  # nothing is closed yet
-            return []
-        return sorted(path for path in entries if re.fullmatch(pattern, path.name))
 
     def _send(self, key: str, path: Path, size: int, digest: str) -> bool:
         """See to it that a true copy is in the bucket; whether it was there already."""
