@@ -15,11 +15,11 @@ from tweetdock.core.post import Post, Raw, Span
 from tweetdock.core.times import parse_ms, rfc3339
 from tweetdock.keep.files import FileBytes
 
-MAGIC = b"\x1f\x8b\x08"  # gzip, deflated
+_MAGIC = b"\x1f\x8b\x08"  # gzip, deflated
 # Flags, no time, no hints, unknown system: what Python's own gzip and the command write differs.
-_PLAIN, _NOTED = (MAGIC + flags + bytes(5) + b"\xff" for flags in (b"\0", b"\4"))
-_NOTE_HEAD = struct.Struct("<H2sH")  # length of the extra field, our mark in it, length of the note
-_NOTE_ID = b"TD"
+_PLAIN, _NOTED = (_MAGIC + flags + bytes(5) + b"\xff" for flags in (b"\0", b"\4"))
+# Of the extra field: its length, our mark in it, length of the note.
+_NOTE_HEAD, _NOTE_ID = struct.Struct("<H2sH"), b"TD"
 _TAIL = struct.Struct("<II")  # CRC-32 and length of the text
 _PIECE = 1 << 12  # of which at most 4 MB come
 _BLOCK = 1 << 18
@@ -86,12 +86,11 @@ class Member:
     @property
     def note(self) -> bytes:
         """What `pack` was given; empty in other people's files."""
-        at = self.start + len(_NOTED)
-        if self._buffer[self.start : at] != _NOTED:
+        at = self.start + len(_NOTED) + _NOTE_HEAD.size
+        head = self._buffer[self.start : at]
+        if not head.startswith(_NOTED) or head[12:14] != _NOTE_ID:
             return b""
-        _, mark, length = _NOTE_HEAD.unpack(self._buffer[at : at + _NOTE_HEAD.size])
-        at += _NOTE_HEAD.size
-        return self._buffer[at : at + length] if mark == _NOTE_ID else b""
+        return self._buffer[at : at + int.from_bytes(head[14:], "little")]
 
 
 def _inflate_up_to_the_error(inflater: "zlib._Decompress", piece: bytes) -> bytes:
@@ -105,19 +104,19 @@ def _inflate_up_to_the_error(inflater: "zlib._Decompress", piece: bytes) -> byte
 
 def may_be_gzip(buffer: Buffer) -> bool:
     """Whether it begins as every gzip file does, as far as it goes; an empty one does."""
-    return MAGIC.startswith(buffer[: len(MAGIC)])
+    return _MAGIC.startswith(buffer[: len(_MAGIC)])
 
 
 def backward(buffer: Buffer) -> Iterator[tuple[Member, bytes]]:
     """Whole members with their texts, the last first, wherever they are between torn ones."""
     end = len(buffer)
-    while (start := buffer.rfind(MAGIC, 0, end)) >= 0:
+    while (start := buffer.rfind(_MAGIC, 0, end)) >= 0:
         # Three bytes may be found in anything: it is a member if its check sum is right.
         member = Member(buffer, start)
         try:
             text = b"".join(member)
         except TornError:
-            end = start + len(MAGIC) - 1
+            end = start + len(_MAGIC) - 1
         else:
             yield member, text
             end = start
@@ -173,7 +172,7 @@ def _parts(buffer: Buffer) -> Iterator[tuple[bytes, Member | TornError | None]]:
                     text.clear()
         except TornError as error:
             yield bytes(text), error
-            position = buffer.find(MAGIC, position + 1)
+            position = buffer.find(_MAGIC, position + 1)
         else:
             yield bytes(text), member
             position = member.end or len(buffer)

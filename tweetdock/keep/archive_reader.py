@@ -42,48 +42,43 @@ class ReadLine:
     is_sound: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class FileSummary:
     """How many lines were read from a file, at how many places it is damaged, what is not ours.
 
     knows_coverage: whether it says which stretches of time it has completely.
+    first_ms, last_ms: when the first and the last line in time were received (Unix ms); None if
+    there is none.
     """
 
     path: Path
-    lines: int
-    damaged: int
-    foreign: int
-    knows_coverage: bool
+    lines: int = 0
+    damaged: int = 0
+    foreign: int = 0
+    knows_coverage: bool = False
+    first_ms: int | None = None
+    last_ms: int | None = None
+
+    def count(self, received_ms: int) -> None:
+        """Count one more line."""
+        self.lines += 1
+        if 0 <= received_ms < END_OF_TIME_MS:
+            self.first_ms = min(self.first_ms or received_ms, received_ms)
+            self.last_ms = max(self.last_ms or 0, received_ms)
 
 
 class ArchiveReader:
     """A file to be gone through once, line by line; `summary` and `covers` are known after that.
 
     covers: which stretches of time the file still has completely, for each source.
-    first_ms, last_ms: when the first and the last line in time were received (Unix ms); None if
-    there is none.
     """
 
     def __init__(self, path: Path, buffer: Buffer) -> None:
-        self.path = path
+        self.summary = FileSummary(path)
         self.covers: dict[str, Spans] = defaultdict(Spans)
-        self.first_ms: int | None = None
-        self.last_ms: int | None = None
         self._buffer = buffer
-        self._lines = self._foreign = self._damaged = 0
-        self._knows_coverage = self._is_torn = False
+        self._is_torn = False
         self._trusted_ms = -inf
-
-    @property
-    def summary(self) -> FileSummary:
-        """What was read so far."""
-        return FileSummary(
-            path=self.path,
-            lines=self._lines,
-            damaged=self._damaged,
-            foreign=self._foreign,
-            knows_coverage=self._knows_coverage,
-        )
 
     def __iter__(self) -> Iterator[ReadLine]:
         for found, line in self._read(lambda found: ArchiveLine.parse(found.text)):
@@ -103,31 +98,25 @@ class ArchiveReader:
                 try:
                     line = parse(found)
                 except LineError:
-                    self._foreign += found.is_sound
+                    self.summary.foreign += found.is_sound
                     continue
-                self._count(line.received_ms, is_sound=found.is_sound)
+                self.summary.count(line.received_ms)
+                if found.is_sound and self._trusted_ms == inf:
+                    # Nothing that was lost can have been made after this was received; what a
+                    # later note says of the time before may rest on what was lost.
+                    self._trusted_ms = line.received_ms
                 yield found, line
-
-    def _count(self, received_ms: int, *, is_sound: bool) -> None:
-        self._lines += 1
-        if 0 <= received_ms < END_OF_TIME_MS:
-            self.first_ms = min(self.first_ms or received_ms, received_ms)
-            self.last_ms = max(self.last_ms or 0, received_ms)
-        if is_sound and self._trusted_ms == inf:
-            # Nothing that was lost can have been made after this was received; what a later
-            # note says of the time before may rest on what was lost.
-            self._trusted_ms = received_ms
 
     def _note_damage(self) -> None:
         # What looks like a member inside a torn one makes no second damaged place.
-        self._damaged += not self._is_torn
+        self.summary.damaged += not self._is_torn
         self._is_torn = True
         self._trusted_ms = inf
 
     def _note(self, member: Member) -> None:
         self._is_torn = False
         covers = read_note(member.note)
-        self._knows_coverage |= bool(covers)
+        self.summary.knows_coverage |= bool(covers)
         if self._trusted_ms == inf:
             return
         for source, spans in covers.items():
