@@ -103,7 +103,9 @@ def test_one_wrong_byte_hides_no_other_member(place: int, flip: int) -> None:
     assert {ENDS[number] for number in others} <= {member.start for member, _ in backward(wrong)}
 
 
-@pytest.mark.parametrize("theirs", [gzip.compress(b"a"), b"PK\x03\x04", bytes(20)])
+@pytest.mark.parametrize(
+    "theirs", [gzip.compress(b"a"), b"PK\x03\x04", bytes(20)], ids=["gzip", "zip", "zeros"]
+)
 def test_what_others_have_packed_is_known_as_theirs(theirs: bytes) -> None:
     assert not is_packed(theirs)
 
