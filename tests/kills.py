@@ -317,8 +317,10 @@ class Asked:
 
     def is_saved(self, request: Request) -> bool:
         """Whether the life that asked lasted long enough after the answer to save it."""
-        place = bisect_right(self._lives, request.time, key=lambda life: life.begun)
-        return self._lives[place - 1].has_saved(request)
+        return self._life_of(request).has_saved(request)
+
+    def _life_of(self, request: Request) -> Life:
+        return self._lives[bisect_right(self._lives, request.time, key=lambda life: life.begun) - 1]
 
     @property
     def saved(self) -> set[str]:
@@ -342,7 +344,13 @@ class Asked:
                     self.at_seams += 1
                 else:
                     age = request.time - at_ms / 1000
-                    found.append(f"{post_id}, {age:.0f} s old, by {request.params}")
+                    known = next(one for one in requests if self.is_saved(one))
+                    life = self._life_of(known)
+                    found.append(
+                        f"{post_id}, {age:.0f} s old, by {request.params}, though known by a page "
+                        f"of {len(known.ids_returned)}, {life.ended - known.time:.1f} s before the "
+                        f"end of {life}"
+                    )
                 is_known = is_known or self.is_saved(request)
         return found
 
