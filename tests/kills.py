@@ -294,13 +294,14 @@ class Life:
     begun: float
     ended: float
     save_seconds: float = 0.0
+    in_flight: float = 0.0
 
     def has_saved(self, request: Request) -> bool:
         """Whether it lasted long enough after an answer to save it for sure."""
         seconds = self.save_seconds
         if len(request.ids_returned) >= MANY_POSTS:
             seconds = min(seconds, SOON_SECONDS)
-        return request.time + seconds <= self.ended
+        return request.time + self.in_flight + seconds <= self.ended
 
 
 class Asked:
@@ -321,6 +322,14 @@ class Asked:
 
     def _life_of(self, request: Request) -> Life:
         return self._lives[bisect_right(self._lives, request.time, key=lambda life: life.begun) - 1]
+
+    def why_saved(self, post_id: str) -> str:
+        """By which page, how long before the end of which life, a post ought to be known."""
+        for page in self.returned[post_id]:
+            if self.is_saved(page):
+                life, number = self._life_of(page), len(page.ids_returned)
+                return f"of a page of {number}, {life.ended - page.time:.1f} s before {life} ended"
+        return "of no page that was saved for sure"
 
     @property
     def saved(self) -> set[str]:
@@ -344,13 +353,8 @@ class Asked:
                     self.at_seams += 1
                 else:
                     age = request.time - at_ms / 1000
-                    known = next(one for one in requests if self.is_saved(one))
-                    life = self._life_of(known)
-                    found.append(
-                        f"{post_id}, {age:.0f} s old, by {request.params}, though known by a page "
-                        f"of {len(known.ids_returned)}, {life.ended - known.time:.1f} s before the "
-                        f"end of {life}"
-                    )
+                    known = self.why_saved(post_id)
+                    found.append(f"{post_id}, {age:.0f} s old, by {request.params}, {known}")
                 is_known = is_known or self.is_saved(request)
         return found
 
@@ -360,12 +364,15 @@ class Asked:
         All pages of a search count as its first one does, however long they take.
         """
         reaches = {}
+        reach_from: dict[str, int] = {}
         last = begun = 0.0
         reach_ms = 0
         for request in self._requests:
             if "next_token" not in request.params:
                 begun = request.time
                 reach_ms = round(1000 * (last - LOOK_BACK_SECONDS - SLACK_SECONDS))
+                # What a kill has left of a search begins where that began.
+                reach_ms = reach_from.setdefault(request.params.get("start_time", ""), reach_ms)
             reaches[id(request)] = reach_ms
             if self.is_saved(request) and "end_time" not in request.params:
                 last = begun
@@ -524,7 +531,7 @@ class Kills:
     def _end_life(self, begun: float, ended: float, env: Mapping[str, str]) -> None:
         in_flight = IN_FLIGHT_SECONDS * slowness()
         save_seconds = float(env["TWEETDOCK_SAVE_SECONDS"])
-        self._lives.append(Life(begun, ended - in_flight, save_seconds))
+        self._lives.append(Life(begun, ended, save_seconds, in_flight))
 
     def _read_log(self, log: str) -> None:
         for line in log.splitlines():
@@ -598,6 +605,7 @@ class Kills:
         tally.reread_after_kill, tally.reread_at_seams = asked.after_kill, asked.at_seams
         tally.returned = sum(map(len, asked.returned.values()))
         tally.lost, tally.doubled, tally.reread = len(lost), len(set(twice)), len(rereads)
+        lost = [f"{post_id} {asked.why_saved(post_id)}" for post_id in lost]
         for what, some in (("lost", lost), ("doubled", twice), ("re-read", rereads)):
             if some:
                 self._complain(f"{what}: {'; '.join(some[:5])}")
