@@ -48,7 +48,7 @@ class Bench(Needles):
         needle = self[number]
         needle.aim(RANGE.angle(pulse_us))
         if not needle.was_moved:
-            needle.insist()
+            needle.must_point = True
 
     def pause(self) -> None:
         """End all pulses; needles on their way go on with the next turn."""

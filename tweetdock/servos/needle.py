@@ -86,7 +86,7 @@ class Needle:
         self._motion = Motion(angle)
         self._target = angle
         self.is_sure = False
-        self._must_point = not is_idle
+        self.must_point = not is_idle
         self._settled_at: float | None = None
         self._frame_at: float | None = None
 
@@ -108,7 +108,7 @@ class Needle:
     @property
     def wants_to_move(self) -> bool:
         """Whether it rests but should not."""
-        return self.is_resting and (self._must_point or not self._motion.is_at(self._target))
+        return self.is_resting and (self.must_point or not self._motion.is_at(self._target))
 
     def aim(self, angle: float) -> None:
         """Set a new target; one that no step would show leaves the needle alone."""
@@ -129,13 +129,9 @@ class Needle:
         """Whether it has had a pulse: before, nobody knows where it stands."""
         return self.is_sure or not self.is_resting
 
-    def insist(self) -> None:
-        """Point it even if the target is where it should stand already."""
-        self._must_point = True
-
     def lose(self) -> None:
         """The pulses have ended without our doing: point again before resting."""
-        self._must_point = self._must_point or self.was_moved
+        self.must_point = self.must_point or self.was_moved
         self._frame_at = self._settled_at = None
         self._motion = Motion(self._motion.angle)
 
@@ -159,6 +155,6 @@ class Needle:
             self._settled_at = now + SETTLE_SECONDS
         elif now >= self._settled_at:
             self._frame_at = self._settled_at = None
-            self.is_sure, self._must_point = True, False
+            self.is_sure, self.must_point = True, False
             return None
         return self._motion.angle

@@ -68,6 +68,26 @@ KIND_MEANINGS = {
 RANGES = {"1": "1 h", "6": "6 h", "24": "24 h", "168": "7 d"}  # hours, as they are asked for
 USUAL_RANGE = "6"
 LONG_AGO_MS = 20 * HOUR_MS  # from then on a time needs its day
+_CHOICES = "".join(
+    f'<label><input type="radio" name="hours" value="{hours}"'
+    f"{' checked' if hours == USUAL_RANGE else ''}><span>{label}</span></label>"
+    for hours, label in RANGES.items()
+)
+CHART = f"""\
+<section id="chart" aria-labelledby="chart-title">
+<h2 id="chart-title">History <span></span></h2>
+<fieldset><legend class="unseen">How far back</legend>{_CHOICES}</fieldset>
+<p class="legend"><span class="tweets">Tweets</span><span class="tweeters">Tweeters</span>\
+<span class="doubt">at least</span><output></output></p>
+<div class="plot" role="img" aria-label="The chart is loading."></div>
+</section>"""
+# What the scripts go by at any reading: one truth with the servos' motion and the words.
+DATA = {
+    "speed": f"{SPEED:g}",
+    "acceleration": f"{ACCELERATION:g}",
+    "arrived": f"{ARRIVED:g}",
+    "words": json.dumps(dict(WORDS)),
+}
 
 
 class Places(NamedTuple):
@@ -241,7 +261,7 @@ def page(reading: Reading | None, dials: Mapping[str, DialSettings], *, kiosk: b
 {_grade(reading)}
 </section>
 <div id="more">
-{_chart()}
+{CHART}
 <section id="sources" aria-label="Networks">
 <h2>Networks</h2>
 <ul>
@@ -277,7 +297,7 @@ def _head(reading: Reading | None) -> str:
 
 
 def _data(reading: Reading | None) -> str:
-    """What the scripts go by: one truth with the servos' motion and the words above."""
+    """What the scripts go by."""
     networks = network_names(reading.sources) if reading else {}
     window = window_words(reading.window_seconds) if reading else ""
     shape = (
@@ -292,14 +312,10 @@ def _data(reading: Reading | None) -> str:
         if reading
         else {}
     )
-    values = {
-        "speed": f"{SPEED:g}",
-        "acceleration": f"{ACCELERATION:g}",
-        "arrived": f"{ARRIVED:g}",
+    values = DATA | {
         "window": window,
         "shape": json.dumps(shape),
         "networks": json.dumps(networks),
-        "words": json.dumps(dict(WORDS)),
     }
     return "\n".join(f'data-{name}="{escape(value)}"' for name, value in values.items())
 
@@ -360,22 +376,6 @@ def _source(name: str, title: str, source: SourceReading, most: int, reading: Re
 <p class="detail" dir="auto">{escape(detail_words(source, reading))}</p>
 </li>
 """
-
-
-def _chart() -> str:
-    choices = "".join(
-        f'<label><input type="radio" name="hours" value="{hours}"'
-        f"{' checked' if hours == USUAL_RANGE else ''}><span>{label}</span></label>"
-        for hours, label in RANGES.items()
-    )
-    return f"""\
-<section id="chart" aria-labelledby="chart-title">
-<h2 id="chart-title">History <span></span></h2>
-<fieldset><legend class="unseen">How far back</legend>{choices}</fieldset>
-<p class="legend"><span class="tweets">Tweets</span><span class="tweeters">Tweeters</span>\
-<span class="doubt">at least</span><output></output></p>
-<div class="plot" role="img" aria-label="The chart is loading."></div>
-</section>"""
 
 
 def _footer(*, kiosk: bool) -> str:
