@@ -13,6 +13,7 @@ from standins.jetstream_events import make_post
 from standins.loopback import Loopback
 
 from tweetdock.core.finding import Finding, Verdict
+from tweetdock.sources.bluesky import websocket
 from tweetdock.sources.bluesky.probe import probe
 
 PASS, WARN, FAIL = Verdict
@@ -38,7 +39,7 @@ def network() -> Iterator[Network]:
 def ask(network: Network, *more: str, off_by: float = 0.0) -> list[Finding]:
     hosts = [*(host.url for host in network.hosts), *more]
     wall = lambda: time.time() + off_by  # noqa: E731
-    findings = list(probe(hosts, wall=wall, event_seconds=0.5, answer_seconds=5.0))
+    findings = list(probe(hosts, wall=wall, event_seconds=0.5))
     assert_well_said(findings)
     return findings
 
@@ -88,7 +89,7 @@ def test_a_wrong_address_is_not_a_matter_of_patience(status: int, says: str, cur
 
     loopback = Loopback(serve)
     loopback.up()
-    (found,) = probe([f"ws://127.0.0.1:{loopback.port}/subscribe"], answer_seconds=5.0)
+    (found,) = probe([f"ws://127.0.0.1:{loopback.port}/subscribe"])
     loopback.close()
     assert_well_said([found])
     assert (found.verdict, says in found.says, cure in found.cure) == (FAIL, True, True), found
@@ -118,11 +119,14 @@ def test_hosts_that_fail_in_other_ways_or_work_keep_their_lines(network: Network
     assert refusing.verdict is missing.verdict is FAIL
 
 
-def test_a_host_that_is_mute_or_hangs_does_not_keep_us(network: Network) -> None:
+def test_a_host_that_is_mute_or_hangs_does_not_keep_us(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "OPEN_SECONDS", 0.6)
     network.hosts[0].faults.mute = True
     network.hosts[1].faults.hangs = True
     hosts = [host.url for host in network.hosts]
-    mute, hanging = probe(hosts, event_seconds=0.2, answer_seconds=0.6)
+    mute, hanging = probe(hosts, event_seconds=0.2)
     assert "has said nothing for 0 s" in mute.says
     assert "does not answer in time" in hanging.says
     for host in network.hosts:
@@ -134,7 +138,7 @@ def test_what_sends_no_times_is_no_jetstream_host() -> None:
     with Jetstream(network) as odd:
         odd.insert(b'{"text":"hello"}', network.now_us)
         url = f"{odd.url}?cursor=1"
-        (found,) = probe([url], event_seconds=0.3, answer_seconds=5.0)
+        (found,) = probe([url], event_seconds=0.3)
     assert found.verdict is FAIL
     assert "sends nothing with a time: is it a Jetstream host?" in found.says
 

@@ -1,8 +1,8 @@
 """Connects to every Jetstream host at once, and waits for a first event: who answers, how late."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tweetdock.core.clock import TRUSTED_MS
@@ -16,8 +16,7 @@ from tweetdock.sources.endpoint import Endpoint
 from tweetdock.sources.http import date_ms
 from tweetdock.sources.probing import AGAIN, compared
 
-EVENT_SECONDS = 5.0  # fifty posts a second is usual
-ANSWER_SECONDS = 12.0
+EVENT_SECONDS = 4.0  # fifty posts a second is usual
 LATE_MS = 30_000
 THING = "bluesky reach"
 
@@ -42,14 +41,15 @@ def probe(
     *,
     wall: Callable[[], float] = time.time,
     event_seconds: float = EVENT_SECONDS,
-    answer_seconds: float = ANSWER_SECONDS,
 ) -> Iterator[Finding]:
     """A line for each host, but one for all with the same error; and one for the clock.
 
     One host that does not work is no problem while another one does.
     """
     endpoints = [Endpoint.at(host, SETTING) for host in hosts]
-    outcomes = _ask_all(endpoints, wall, event_seconds, answer_seconds)
+    with ThreadPoolExecutor(len(endpoints)) as pool:
+        answers = pool.map(lambda endpoint: _ask(endpoint, wall, event_seconds), endpoints)
+        outcomes = list(zip(endpoints, answers, strict=True))
     working = [(e, times) for e, times in outcomes if isinstance(times, HostTimes)]
     for endpoint, times in working:
         yield _working(endpoint, times)
@@ -72,43 +72,18 @@ def probe(
             return
 
 
-def _ask_all(
-    endpoints: Sequence[Endpoint],
-    wall: Callable[[], float],
-    event_seconds: float,
-    answer_seconds: float,
-) -> list[tuple[Endpoint, HostTimes | SourceError]]:
-    until = time.monotonic() + answer_seconds
-    outcomes: dict[Endpoint, HostTimes | SourceError] = {e: e.late() for e in endpoints}
-    sockets = {endpoint: WebSocket() for endpoint in endpoints}
-
-    def ask(endpoint: Endpoint) -> None:
-        try:
-            outcomes[endpoint] = _ask(endpoint, sockets[endpoint], wall, event_seconds)
-        except SourceError as error:
-            outcomes[endpoint] = error
-
-    threads = [
-        threading.Thread(target=ask, args=(endpoint,), name="jetstream", daemon=True)
-        for endpoint in endpoints
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
-    found = list(outcomes.items())
-    for socket in sockets.values():
-        socket.cut()
-    return found
-
-
 def _ask(
-    endpoint: Endpoint, socket: WebSocket, wall: Callable[[], float], event_seconds: float
-) -> HostTimes:
-    server_ms = date_ms(socket.open(ReplayRequest(endpoint.url, 0, None).url))
-    opened = time.monotonic()
-    event_ms = _newest_us(socket, endpoint.host, opened + event_seconds) // 1000
-    socket.close()
+    endpoint: Endpoint, wall: Callable[[], float], event_seconds: float
+) -> HostTimes | SourceError:
+    socket = WebSocket()
+    try:
+        server_ms = date_ms(socket.open(ReplayRequest(endpoint.url, 0, None).url))
+        opened = time.monotonic()
+        event_ms = _newest_us(socket, endpoint.host, opened + event_seconds) // 1000
+    except SourceError as error:
+        return error
+    finally:
+        socket.close()
     if server_ms is not None:
         server_ms += round((time.monotonic() - opened) * 1000)
     return HostTimes(server_ms, event_ms, round(wall() * 1000))
