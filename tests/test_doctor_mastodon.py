@@ -108,7 +108,7 @@ def test_a_server_of_before_4_0_is_none_the_worse(server: Mastodon) -> None:
     ("fault", "thing", "says", "cure"),
     [
         (refusal(503), "mastodon reach", "out of order (503)", "try again"),
-        (refusal(404), "mastodon reach", "is it a Mastodon server?", "check TWEETDOCK_MASTODON"),
+        (refusal(404), "mastodon reach", "no Mastodon server", "check TWEETDOCK_MASTODON"),
         (refusal(429, "Too many"), "mastodon limit", "is used up", "another program"),
     ],
 )

@@ -117,7 +117,7 @@ NO_PAGES = [
 
 @pytest.mark.parametrize("body", [*NO_PAGES, b"[" * 100_000])
 def test_what_is_no_page_is_said_to_be_none(body: bytes) -> None:
-    with pytest.raises(SourceError, match=r"fosstodon\.org .*is it a Mastodon server"):
+    with pytest.raises(SourceError, match=r"fosstodon\.org .*no Mastodon server"):
         parse_page(body, NOW_MS, HOST)
 
 

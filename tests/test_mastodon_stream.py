@@ -331,7 +331,7 @@ def test_a_server_that_greets_and_closes_is_not_asked_at_once_either(
 REFUSALS = [
     (refusal(401, "The access token is invalid"), "does not accept its token (401)", True),
     (refusal(403, "outside of scope"), "read:statuses", True),
-    (refusal(404), "is it a Mastodon server", True),
+    (refusal(404), "no Mastodon server", True),
     (Fault(302, b"", (("Location", "https://elsewhere.example"),)), "leads elsewhere", False),
     (refusal(429), "rate limit is used up", False),
     (Fault(502, b"<html>"), "out of order (502)", False),

@@ -118,7 +118,7 @@ class Endpoint:
             return self.no_socks("pysocks")
         if _has(causes, socket.gaierror, UnicodeError):
             return SourceError(
-                f"{self._next} cannot be found: is this machine on the network?",
+                f"{self._next} cannot be found",
                 "check the cable or the Wi-Fi (hostname -I shows this machine's addresses); if "
                 f"other names are found, check {self._set_by}",
             )

@@ -102,7 +102,7 @@ def _newest_us(socket: WebSocket, host: str, until: float) -> int:
         event_times, _ = filter_.find(frames)
         if event_times:
             return event_times[-1]
-    what = f"{host} sends nothing with a time: is it a Jetstream host?"
+    what = f"{host} sends nothing with a time, so it may be no Jetstream host"
     raise SourceError(what, OTHER_ADDRESS, kind=Kind.STRANGER)
 
 

@@ -177,7 +177,7 @@ def explain(refusal: RefusedError, host: str, token: str, now_ms: int) -> Source
             return _no_access(host, status, because, is_signed=token != "")
         case 404 | 410 as status:
             return SourceError(
-                f"{host} knows no hashtags ({status}): is it a Mastodon server?",
+                f"{host} knows no hashtags ({status}), so it may be no Mastodon server",
                 f"check {SETTING}",
                 kind=Kind.ADDRESS,
             )

@@ -79,7 +79,7 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
     """
     entries = decode(body)
     if not isinstance(entries, list):
-        what = f"{host} answers, but not with posts: is it a Mastodon server?"
+        what = f"{host} answers, but not with posts, so it may be no Mastodon server"
         raise SourceError(what, f"check TWEETDOCK_MASTODON; or {LOG_IN}", kind=Kind.STRANGER)
     statuses, ids, snowflakes, moments, unreadable = [], [], [], [], []
     for entry in entries:
