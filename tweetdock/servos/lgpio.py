@@ -41,7 +41,7 @@ class LgpioServos(Servos):
                 lgpio = importlib.import_module("lgpio")
             pins = importlib.import_module("gpiozero.pins.lgpio")
         except ImportError as error:
-            raise ServoError(f"lgpio: the package is not installed; {installing()}") from error
+            raise ServoError("lgpio: the package is not installed", installing()) from error
         self.foreign = (*Servos.foreign, lgpio.error)
         try:
             factory = pins.LGPIOFactory()

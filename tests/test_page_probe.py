@@ -1,4 +1,4 @@
-"""The doctor's checks of the page's address: free, ours, or somebody else's."""
+"""The probe of the page's address: free, ours, or somebody else's."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""The doctor's checks of X: real requests, each trouble with its cure, and nothing is billed."""
+"""The probe of X: real requests, each trouble with its cure, and nothing is billed."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The doctor's checks of state, disk, archive and bucket, each as it may be found."""
+"""The probe of state, archive and bucket, and of disks, each as it may be found."""
 
 import os
 import shutil

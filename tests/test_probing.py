@@ -1,4 +1,4 @@
-"""The doctor's checks of the sources: which there are, and recordings."""
+"""Which sources are probed, the probe of a recording, and what is left of a limit."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The doctor's checks of Bluesky: real WebSockets to stand-in hosts, each trouble with its cure."""
+"""The probe of Bluesky: real WebSockets to stand-in hosts, each trouble with its cure."""
 
 import socket
 import threading

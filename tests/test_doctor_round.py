@@ -1,4 +1,4 @@
-"""The doctor's checks with their time limit, and the lines and the JSON of its report."""
+"""The doctor's round with its time limit, and the lines and the JSON of its report."""
 
 import json
 import threading

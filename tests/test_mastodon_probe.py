@@ -1,4 +1,4 @@
-"""The doctor's checks of Mastodon: real requests to a stand-in, each trouble with its cure."""
+"""The probe of a Mastodon server: real requests to a stand-in, each trouble with its cure."""
 
 import json
 from collections.abc import Callable, Iterator
