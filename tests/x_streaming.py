@@ -120,11 +120,7 @@ class Streaming(Listening):
         super().restart()
 
     def _begin(self) -> None:
-        for session in (
-            self.fill._client._session,
-            self.fill._stream_client._session,
-            self.fill._stream_client._beside_session,
-        ):
+        for session in (self.fill._client._session, self.stream._connection._client._session):
             in_memory.mount(session, self.api.url, self.api.answer)
         self._count_lines()
         self._stream_due = self._fill_due = self.time.seconds

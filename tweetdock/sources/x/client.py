@@ -42,7 +42,8 @@ NEW_KEYS = (
     "X_CONSUMER_KEY, X_CONSUMER_SECRET, X_ACCESS_TOKEN and X_ACCESS_TOKEN_SECRET, to them"
 )
 TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
-SEARCH_ENDPOINT, COUNTS_ENDPOINT = "search", "counts"
+SEARCH_ENDPOINT, COUNTS_ENDPOINT, STREAM_ENDPOINT = "search", "counts", "stream"
+SILENCE_SECONDS = 21.0  # X says something every 20 s
 SETTING = "X_API_URL"
 LARGEST_ID = (1 << 63) - 1
 MOST_LOST = 100
@@ -186,10 +187,13 @@ class SearchPage(NamedTuple):
 
 
 class XClient:
-    """Asks X's recent search for pages and its counts for numbers.
+    """Asks X: its search for pages, its counts for numbers, its stream and what belongs to that.
 
-    whole_seconds: how long one exchange may take before it is cut. keeps_raw: pages bring the
-    posts as X sent them too. budget: what is asked is kept below it, and booked there.
+    For one thread; `cut` is for any. Every trouble is a SourceError.
+
+    silence_seconds: after so long without a byte the stream is dead. whole_seconds: how long any
+    other exchange may take before it is cut. keeps_raw: posts come as X sent them too.
+    budget: what is searched and counted is kept below it, and booked there.
     """
 
     def __init__(
@@ -198,6 +202,7 @@ class XClient:
         *,
         clock: Clock,
         api_url: str,
+        silence_seconds: float = SILENCE_SECONDS,
         whole_seconds: float = WHOLE_SECONDS,
         keeps_raw: bool = False,
         budget: Budget | None = None,
@@ -205,13 +210,20 @@ class XClient:
         self._clock = clock
         self._keeps_raw = keeps_raw
         self._budget = budget or Budget()
-        self._session = HttpSession(
+        make_session = partial(
+            HttpSession,
             moved={TWEEPY_HOST: api_url},
             now_ms=clock.now_ms,
             whole_seconds=whole_seconds,
             setting=SETTING,
         )
+        self._session = make_session()
         self._client = _client(credentials, self._session)
+        # On a connection of its own, so that no other exchange's late end cuts it.
+        self._stream_session = make_session()
+        self._stream = _Stream(credentials.bearer_token, return_type=requests.Response)
+        self._stream.session = self._session
+        self._stream.open = partial(self._stream_session.open, silence_seconds=silence_seconds)
         self._user_auth = not credentials.bearer_token
         self._unreadable: Counter[str] = Counter()
         self._lost: list[tuple[Span, Allowance]] = []  # answers, and what they were about
@@ -234,8 +246,9 @@ class XClient:
         return self._session.connect_seconds
 
     def cut(self) -> None:
-        """End the request under way."""
+        """End whatever is under way."""
         self._session.cut()
+        self._stream_session.cut()
 
     def search(self, query: str, request: SearchRequest, token: str | None) -> SearchPage:
         """A page; SourceError if X refuses or does not answer.
@@ -320,26 +333,65 @@ class XClient:
             raise
         self._has_answered = True
 
+    def open(self) -> LineStream:
+        """Begin the stream."""
+        with self._explained(STREAM_ENDPOINT):
+            fields = ARCHIVED_STREAM_FIELDS if self._keeps_raw else STREAM_FIELDS
+            self._stream.filter(tweet_fields=fields)
+        return self._stream.pop_opened()
+
+    def rules(self) -> bytes:
+        """The rules that there are, as X sends them."""
+        return self._ask(self._stream.get_rules)
+
+    def add_rules(self, values: Sequence[str]) -> bytes:
+        """Add rules, as ours."""
+        return self._ask(self._stream.add_rules, [tweepy.StreamRule(v, TAG) for v in values])
+
+    def delete_rules(self, ids: Sequence[str]) -> None:
+        """Delete rules."""
+        self._ask(self._stream.delete_rules, list(ids))
+
+    def user(self, name: str) -> bytes:
+        """The account of that name."""
+        return self._ask(self._client.get_user, username=name)
+
+    def following(self, identity: str, token: str | None, most: int) -> bytes:
+        """A page of the accounts that one follows, of so many at the most."""
+        ask = self._client.get_users_following
+        return self._ask(ask, identity, max_results=most, pagination_token=token)
+
+    def _ask(self, send: Callable[..., Any], *words: Any, **named: Any) -> bytes:
+        response, _, _ = self._exchange(STREAM_ENDPOINT, partial(send, *words, **named))
+        return response.content
+
     def _exchange(
         self, endpoint: str, send: Callable[[], requests.Response]
     ) -> tuple[requests.Response, int, int | None]:
         """The answer, when it was asked for, and what time it is at X now."""
         asked_ms = self._clock.now_ms()
-        try:
+        with self._explained(endpoint):
             response = send()
+        self._limits[endpoint] = RateLimit.from_headers(response.headers)
+        return response, asked_ms, server_now_ms(response.headers, asked_ms, self._clock.now_ms())
+
+    @contextmanager
+    def _explained(self, endpoint: str) -> Iterator[None]:
+        asked_ms = self._clock.now_ms()
+        try:
+            yield
         except RefusedError as refusal:
             self._limits[endpoint] = RateLimit.from_headers(refusal.headers)
             now_ms = self._clock.now_ms()
             server_ms = server_now_ms(refusal.headers, asked_ms, now_ms)
-            trouble = explain(refusal, server_ms or now_ms)
+            what = "stream" if endpoint == STREAM_ENDPOINT else "search"
+            trouble = explain(refusal, server_ms or now_ms, what)
             # Of all refusals only these may come of a wrong clock; others may not be X's own.
             if trouble.kind in (Kind.QUERY, Kind.CREDENTIALS):
                 if server_ms and is_off(server_ms, now_ms):
                     raise _off(f"X refuses ({refusal.status})", server_ms) from refusal
                 trouble.server_ms = server_ms
             raise trouble from refusal
-        self._limits[endpoint] = RateLimit.from_headers(response.headers)
-        return response, asked_ms, server_now_ms(response.headers, asked_ms, self._clock.now_ms())
 
     def _spare_limit(self, endpoint: str) -> None:
         limit, now_ms = self._limits.get(endpoint), self._clock.now_ms()
@@ -392,95 +444,11 @@ def _moment(ms: int | None) -> datetime | None:
     return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
 
 
-class XStreamClient:
-    """Opens the stream, and asks what belongs to it, on connections of their own.
-
-    Every trouble is a SourceError. silence_seconds: after so long without a byte the stream is
-    dead. whole_seconds: how long any other exchange may take.
-    """
-
-    def __init__(
-        self,
-        bearer_token: str,
-        *,
-        clock: Clock,
-        api_url: str,
-        silence_seconds: float,
-        whole_seconds: float = WHOLE_SECONDS,
-        keeps_raw: bool = False,
-    ) -> None:
-        make_session = partial(
-            HttpSession,
-            moved={TWEEPY_HOST: api_url},
-            whole_seconds=whole_seconds,
-            setting=SETTING,
-        )
-        self._clock = clock
-        self._fields = ARCHIVED_STREAM_FIELDS if keeps_raw else STREAM_FIELDS
-        self._stream_session = make_session()
-        self._stream = _Stream(bearer_token, self._stream_session, silence_seconds)
-        self._session = make_session()
-        self._rules = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
-        self._users = tweepy.Client(bearer_token, return_type=requests.Response)
-        self._rules.session = self._users.session = self._session
-        # For another thread.
-        self._beside_session = make_session()
-        self._rules_beside = tweepy.StreamingClient(bearer_token, return_type=requests.Response)
-        self._rules_beside.session = self._beside_session
-
-    def open(self) -> LineStream:
-        """Begin the stream."""
-        self._ask(self._stream.filter, tweet_fields=self._fields)
-        return self._stream.pop_opened()
-
-    def rules(self) -> bytes:
-        """The rules that there are, as X sends them."""
-        return self._ask(self._rules.get_rules)
-
-    def rules_beside_stream(self) -> bytes:
-        """The rules while the stream is open; for another thread than the stream's."""
-        return self._ask(self._rules_beside.get_rules)
-
-    def add_rules(self, values: Sequence[str]) -> bytes:
-        """Add rules, as ours."""
-        return self._ask(self._rules.add_rules, [tweepy.StreamRule(v, TAG) for v in values])
-
-    def delete_rules(self, ids: Sequence[str]) -> None:
-        """Delete rules."""
-        self._ask(self._rules.delete_rules, list(ids))
-
-    def user(self, name: str) -> bytes:
-        """The account of that name."""
-        return self._ask(self._users.get_user, username=name)
-
-    def following(self, identity: str, token: str | None, most: int) -> bytes:
-        """A page of the accounts that one follows."""
-        ask = self._users.get_users_following
-        return self._ask(ask, identity, max_results=most, pagination_token=token)
-
-    def cut(self) -> None:
-        """End whatever is under way, from another thread."""
-        self._stream_session.cut()
-        self._session.cut()
-
-    def cut_rules_beside_stream(self) -> None:
-        """End `rules_beside_stream` likewise."""
-        self._beside_session.cut()
-
-    def _ask(self, send: Callable[..., Any], *words: Any, **named: Any) -> bytes:
-        """The body of an answer, if it has one."""
-        try:
-            response: requests.Response | None = send(*words, **named)
-        except RefusedError as refusal:
-            raise explain(refusal, self._clock.now_ms(), "stream") from refusal
-        return b"" if response is None else response.content
-
-
 class _OpenedOnly(BaseStream):  # type: ignore[misc]  # tweepy ships no types
     """Stands where tweepy would connect, loop and sleep; the request is all that it takes."""
 
-    opened: LineStream | None = None
-    silence_seconds: float
+    open: Callable[..., LineStream]
+    _opened: LineStream | None = None
 
     def _connect(
         self,
@@ -490,26 +458,16 @@ class _OpenedOnly(BaseStream):  # type: ignore[misc]  # tweepy ships no types
         headers: Mapping[str, str] | None = None,
         **_: Any,
     ) -> None:
-        self.session.headers["User-Agent"] = self.user_agent
-        self.opened = self.session.open(
-            method,
-            url,
-            silence_seconds=self.silence_seconds,
-            params=params,
-            headers=headers,
-        )
+        token = self.session.headers.pop("Authorization")  # where tweepy has put it
+        named = {"User-Agent": self.user_agent, "Authorization": token, **(headers or {})}
+        self._opened = self.open(method, url, params=params, headers=named)
+
+    def pop_opened(self) -> LineStream:
+        """What was opened last."""
+        opened, self._opened = self._opened, None
+        assert opened is not None  # noqa: S101 - `filter` opens it or raises
+        return opened
 
 
 class _Stream(tweepy.StreamingClient, _OpenedOnly):  # type: ignore[misc]  # likewise
     """tweepy's client, which builds the address and the token's header before it connects."""
-
-    def __init__(self, bearer_token: str, session: HttpSession, silence_seconds: float) -> None:
-        super().__init__(bearer_token)
-        self.session = session
-        self.silence_seconds = silence_seconds
-
-    def pop_opened(self) -> LineStream:
-        """What was opened last."""
-        opened, self.opened = self.opened, None
-        assert opened is not None  # noqa: S101 - `filter` opens it or raises
-        return opened

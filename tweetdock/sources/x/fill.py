@@ -11,7 +11,7 @@ from tweetdock.core.post import Batch, Feed, Span
 from tweetdock.core.times import duration
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import XClient, XStreamClient
+from tweetdock.sources.x.client import XClient
 from tweetdock.sources.x.plan import INDEX_LAG_MS, Search, SearchRequest, request_by_time
 from tweetdock.sources.x.rules import parse_rules
 
@@ -259,8 +259,7 @@ class Streamed:
 class XFill:
     """Asks X's search for each gap, and for what was read too young once more.
 
-    client: books in the budget what it reads. cursor: where stream and search have come to.
-    stream_client: is asked now and then which rules there are, while the stream is open.
+    It also sees now and then, while the stream is open, if its rules are still there.
     """
 
     channel = "search"
@@ -270,7 +269,6 @@ class XFill:
         feed: Feed,
         streamed: Streamed,
         client: XClient,
-        stream_client: XStreamClient,
         budget: Budget,
         *,
         clock: Clock,
@@ -279,7 +277,6 @@ class XFill:
         self.feed = feed
         self._streamed = streamed
         self._client = client
-        self._stream_client = stream_client
         self._budget = budget
         self._clock = clock
         self._cursor = cursor
@@ -331,7 +328,6 @@ class XFill:
     def cut(self) -> None:
         """End the request under way."""
         self._client.cut()
-        self._stream_client.cut_rules_beside_stream()
 
     def _check_rules(self) -> SourceError | None:
         """Check if the stream's rules are still there, if it is time; here, as it must not wait."""
@@ -339,7 +335,7 @@ class XFill:
         if not self._streamed.check_is_due(asked_ms):
             return None
         try:
-            there = parse_rules(self._stream_client.rules_beside_stream())
+            there = parse_rules(self._client.rules())
         except SourceError as error:
             # Not with the wait that X wants: gaps are to be filled meanwhile.
             return SourceError(error.what, error.cure)

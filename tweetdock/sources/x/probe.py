@@ -20,11 +20,9 @@ from tweetdock.sources.x.client import (
     Credentials,
     SearchPage,
     XClient,
-    XStreamClient,
 )
 from tweetdock.sources.x.plan import SearchRequest
 from tweetdock.sources.x.rules import TAG, parse_rules, reconcile
-from tweetdock.sources.x.stream import SILENCE_SECONDS
 
 ANSWER_SECONDS = 4.0  # for each of three questions at most
 SOON_SPENT = 240  # posts a day: ten an hour
@@ -77,7 +75,7 @@ def probe(
             yield Finding.well("x credentials", f"X accepts {keys}")
         yield refused("x", failed)
     if "x-stream" in settings.sources and (failed is None or failed.kind in MAY_STREAM):
-        yield _rules(settings, credentials, answer_seconds)
+        yield _rules(settings, client)
     yield _price(settings.x)
 
 
@@ -120,14 +118,7 @@ def _accepted(keys: str, cost: float, posts: int) -> Finding:
     return Finding.warning("x credentials", says, f"check {SETTING}: is that really X?")
 
 
-def _rules(settings: Settings, credentials: Credentials, answer_seconds: float) -> Finding:
-    client = XStreamClient(
-        credentials.bearer_token,
-        clock=Clock(time.time, time.monotonic),
-        api_url=settings.x.api_url,
-        silence_seconds=SILENCE_SECONDS,
-        whole_seconds=answer_seconds,
-    )
+def _rules(settings: Settings, client: XClient) -> Finding:
     accounts = [account.name for account in settings.x.follow if not account.is_list]
     try:
         there = parse_rules(client.rules())

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tweetdock.core.clock import Clock
@@ -18,7 +19,7 @@ from tweetdock.settings.x_query import Account, Queries, build_queries
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream, server_now_ms
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import PORTAL, Credentials, XClient, XStreamClient
+from tweetdock.sources.x.client import PORTAL, SILENCE_SECONDS, Credentials, XClient
 from tweetdock.sources.x.fill import CHECK_MS, Streamed, XFill
 from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, snowflake_ms
 from tweetdock.sources.x.rules import (
@@ -35,7 +36,6 @@ log = logging.getLogger(__name__)
 
 CONNECTING_MS = 5_000  # what was written so shortly after a connect is left to the search
 STALL_SECONDS = 10.0
-SILENCE_SECONDS = 21.0  # X says something every 20 s
 # One post in a hundred takes 6 to 7 s. Of a stream that breaks more is read again (IN_FLIGHT_MS).
 LATENCY_MS = 20_000
 # Only what the rules were there for is claimed, and they are checked once a minute; it is
@@ -122,7 +122,7 @@ class XConnection:
     def __init__(
         self,
         streamed: Streamed,
-        client: XStreamClient,
+        client: XClient,
         lists: FollowLists,
         reconnects: Reconnects,
         *,
@@ -455,28 +455,23 @@ def make_x_stream(
         unsettled=_spans(known.get("unsettled")),
         rules_ms=max(_numbers([known.get("rules_ms")]), default=0),
     )
-    client = XClient(
+    make_client = partial(
+        XClient,
         credentials,
-        clock=clock,
-        api_url=api_url,
-        whole_seconds=whole_seconds,
-        keeps_raw=keeps_raw,
-        budget=budget,
-    )
-    stream_client = XStreamClient(
-        credentials.bearer_token,
         clock=clock,
         api_url=api_url,
         silence_seconds=silence_seconds,
         whole_seconds=whole_seconds,
         keeps_raw=keeps_raw,
+        budget=budget,
     )
+    client = make_client()
     wanted = [account.name for account in follow if account.is_list]
-    lists = FollowLists(wanted, stream_client, budget, known.get("followed"))
+    lists = FollowLists(wanted, client, budget, known.get("followed"))
     reconnects = Reconnects(_numbers(known.get("connects")))
     connection = XConnection(
         streamed,
-        stream_client,
+        client,
         lists,
         reconnects,
         clock=clock,
@@ -502,7 +497,7 @@ def make_x_stream(
             cursor=dump,
             keeps_raw=keeps_raw,
         ),
-        XFill(feed, streamed, client, stream_client, budget, clock=clock, cursor=dump),
+        XFill(feed, streamed, make_client(), budget, clock=clock, cursor=dump),
     )
 
 
