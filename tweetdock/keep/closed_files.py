@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import file_digest
 from itertools import count
@@ -123,20 +123,12 @@ class Manifest:
 
     def as_json(self) -> str:
         """The manifest as text, with times in RFC 3339."""
-        found = {
-            "file": self.file,
-            "bytes": self.bytes,
-            "sha256": self.sha256,
-            "lines": self.lines,
-            "first": None if self.first_ms is None else rfc3339(self.first_ms),
-            "last": None if self.last_ms is None else rfc3339(self.last_ms),
-            "covers": {
-                source: [[rfc3339(since), rfc3339(until)] for since, until in spans]
-                for source, spans in self.covers.items()
-            },
-            "host": self.host,
-            "damaged": self.damaged,
-            "offloaded": self.offloaded,
+        found = {name.removesuffix("_ms"): value for name, value in asdict(self).items()}
+        for name in ("first", "last"):
+            found[name] = None if found[name] is None else rfc3339(found[name])
+        found["covers"] = {
+            source: [[rfc3339(ms) for ms in span] for span in spans]
+            for source, spans in self.covers.items()
         }
         return json.dumps(found, indent=2) + "\n"
 
