@@ -50,10 +50,9 @@ def _state(folder: Path) -> Iterator[Finding]:
         obstacle = obstacle or file_obstacle(file, _STATE)
         at_work = _is_at_work(folder)
         condition = condition_of(folder, is_held=at_work)
-    except (StateError, OSError) as error:
-        says = str(error)
-        if not isinstance(error, StateError):
-            says = f"{error.filename} cannot be read: {error.strerror}"
+    except OSError as error:
+        is_known = isinstance(error, StateError)
+        says = str(error) if is_known else f"{error.filename} cannot be read: {error.strerror}"
         yield Finding.trouble("state", *(obstacle or (says, cure(folder, _STATE, is_ours=True))))
         return
     if obstacle:

@@ -39,16 +39,16 @@ def probe(
     client = MastodonClient(
         server, token, KnownInstance(), clock=clock, make_session=lambda: next(sessions)
     )
-    way = reached("mastodon", Endpoint.at(server, SETTING))
+    endpoint = Endpoint.at(server, SETTING)
     try:
         instance = client.check_access()
         server_ms = client.page([tag], {}).server_ms
     except SourceError as error:
         if error.kind in ANSWERS:
-            yield way
+            yield reached("mastodon", endpoint)
         yield refused("mastodon", error)
         return
-    yield reached("mastodon", Endpoint.at(server, SETTING), session.connect_seconds)
+    yield reached("mastodon", endpoint, session.connect_seconds)
     yield _feed(f"{host}, {_software(instance)}, shows #{tag} to", instance, client.remark)
     if server_ms is not None:
         yield compared("mastodon", f"{host}'s", server_ms, round(wall() * 1000))

@@ -25,6 +25,7 @@ from tweetdock.sources.x.plan import SearchRequest
 from tweetdock.sources.x.rules import TAG, parse_rules, reconcile
 
 ANSWER_SECONDS = 4.0  # for each of three questions at most
+MAY_STREAM = ANSWERS - {Kind.CREDENTIALS}
 SOON_SPENT = 240  # posts a day: ten an hour
 BUDGET = "TWEETDOCK_X_DAILY_BUDGET_USD"
 
@@ -77,9 +78,6 @@ def probe(
     if "x-stream" in settings.sources and (failed is None or failed.kind in MAY_STREAM):
         yield _rules(settings, client)
     yield _price(settings.x)
-
-
-MAY_STREAM = ANSWERS - {Kind.CREDENTIALS}
 
 
 def spending(budget: Budget) -> Finding:
