@@ -146,7 +146,7 @@ def test_servers_of_other_software_are_read_by_their_own_ids(time: Time, ids: An
         simulation.fediverse.post(1, "dockercon")
         simulation.run(10)
         simulation.assert_true()
-        assert not [r for r in server.requests if r.get("min_id")]
+        assert not [r for r in server.requests if r.get("since_id")]
 
 
 def test_a_restart_reads_no_gap_and_asks_for_the_window_once(server: Mastodon, time: Time) -> None:

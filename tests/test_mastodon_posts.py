@@ -11,10 +11,10 @@ from profiles import examples
 from standins.mastodon_index import Entry, Index, Note, as_status
 
 from tweetdock.core.errors import PostError, SourceError
-from tweetdock.core.post import Post
+from tweetdock.core.post import Post, Span
 from tweetdock.sources.mastodon.posts import (
     SLACK_MS,
-    min_id_for,
+    ids_of,
     moment_of,
     parse_page,
     parse_status,
@@ -171,7 +171,7 @@ def test_other_software_s_ids_tell_no_time(scheme: Any) -> None:
     seed=st.integers(0, 2**32),
     is_own=st.booleans(),
 )
-def test_the_made_up_id_lets_through_every_post_since(
+def test_the_made_up_ids_let_through_every_post_between(
     since: int, later: int, seed: int, *, is_own: bool
 ) -> None:
     """A post from elsewhere has a random millisecond of its second in its id."""
@@ -181,12 +181,15 @@ def test_the_made_up_id_lets_through_every_post_since(
     # A server's transaction begins a little before or after.
     shows_ms = created_ms + (dice.randrange(-500, 500) if is_own else dice.randrange(10**6))
     made = Index("snowflakes", seed).add(note, shows_ms, is_own=is_own)
-    assert int(made.id) > min_id_for(NOW_MS + since)
+    since_id, max_id = ids_of(Span(NOW_MS + since, created_ms))
+    assert since_id < int(made.id) < max_id
     assert abs(moment_of(int(made.id)) - created_ms) < 1000
 
 
-def test_the_made_up_id_is_near() -> None:
-    assert moment_of(min_id_for(NOW_MS)) >= NOW_MS - SLACK_MS - 1000
+def test_the_made_up_ids_are_near() -> None:
+    since_id, max_id = ids_of(Span(NOW_MS, NOW_MS))
+    assert moment_of(since_id) >= NOW_MS - SLACK_MS - 1000
+    assert moment_of(max_id) <= NOW_MS + SLACK_MS + 1000
 
 
 TEXT = st.text(st.characters(exclude_categories=()))  # half surrogate pairs, too

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
-from tweetdock.core.post import Post, Raw, one_line
+from tweetdock.core.post import Post, Raw, Span, one_line
 from tweetdock.core.times import parse_ms
 
 FIRST_SERVER_MS = 1_450_000_000_000  # no server of Mastodon's kind is older
@@ -27,9 +27,10 @@ def moment_of(snowflake: int) -> int:
     return snowflake >> 16
 
 
-def min_id_for(since_ms: int) -> int:
-    """The `min_id` (an exclusive bound) that lets through all posts created after `since_ms`."""
-    return max(0, ((since_ms // 1000 * 1000 - SLACK_MS) << 16) - 1)
+def ids_of(span: Span) -> tuple[int, int]:
+    """The `since_id` and `max_id` (exclusive bounds) that let through all posts of a stretch."""
+    since_s, until_s = span.since_ms // 1000, span.until_ms // 1000 + 1
+    return max(0, ((since_s * 1000 - SLACK_MS) << 16) - 1), (until_s * 1000 + SLACK_MS) << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,17 @@ class StatusPage:
     """A page of a timeline, newest first, boosts left out of `statuses`.
 
     size: how many entries it had. ids: of all that had one. snowflakes: those among them that
-    can be believed to tell the time. newest_ms: when the newest one was created.
+    can be believed to tell the time. served_ms: when the server was asked for it, by its own time.
+    server_ms: what time it was there when the page was here; None if the server did not say.
     """
 
     size: int = 0
     statuses: tuple[Status, ...] = ()
     ids: tuple[str, ...] = ()
     snowflakes: tuple[int, ...] = ()
-    newest_ms: int | None = None
     unreadable: tuple[UnreadableStatus, ...] = ()
+    served_ms: int = 0
+    server_ms: int | None = None
 
     @property
     def is_by_time(self) -> bool:
@@ -81,7 +84,7 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
     if not isinstance(entries, list):
         what = f"{host} answers, but not with posts, so it may be no Mastodon server"
         raise SourceError(what, f"check TWEETDOCK_MASTODON; or {LOG_IN}", kind=Kind.STRANGER)
-    statuses, ids, snowflakes, moments, unreadable = [], [], [], [], []
+    statuses, ids, snowflakes, unreadable = [], [], [], []
     for entry in entries:
         status_id = _status_id(entry)
         snowflake = _snowflake(status_id, at_ms)
@@ -94,7 +97,6 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
             if post is not None:
                 raw = as_received(entry, post) if keeps_raw else None
                 statuses.append(Status(status_id, post, raw))
-                moments.append(post.created_ms)
         if status_id:
             ids.append(status_id)
         if snowflake is not None:
@@ -104,7 +106,6 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
         statuses=tuple(statuses),
         ids=tuple(ids),
         snowflakes=tuple(snowflakes),
-        newest_ms=max(moments, default=None),
         unreadable=tuple(unreadable),
     )
 

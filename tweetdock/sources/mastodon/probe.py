@@ -8,13 +8,7 @@ from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.finding import Finding
 from tweetdock.settings.networks import host_of
 from tweetdock.sources.endpoint import Endpoint
-from tweetdock.sources.mastodon.client import (
-    SETTING,
-    Instance,
-    KnownInstance,
-    MastodonClient,
-    new_session,
-)
+from tweetdock.sources.mastodon.client import SETTING, Instance, MastodonClient, new_session
 from tweetdock.sources.probing import ANSWERS, compared, left_of, reached, refused
 
 ANSWER_SECONDS = 4.0  # for each of three questions
@@ -34,11 +28,8 @@ def probe(
     token: a user's, or none; the stream shows whether it is accepted.
     """
     clock, host = Clock(wall, time.monotonic), host_of(server)
-    session, streaming = new_session(answer_seconds), new_session(answer_seconds)
-    sessions = iter((session, streaming))
-    client = MastodonClient(
-        server, token, KnownInstance(), clock=clock, make_session=lambda: next(sessions)
-    )
+    session = new_session(answer_seconds)
+    client = MastodonClient(server, token, clock=clock, session=session)
     endpoint = Endpoint.at(server, SETTING)
     try:
         instance = client.check_access()
@@ -77,7 +68,7 @@ def _feed(shows: str, instance: Instance, remark: str) -> Finding:
 
 def _stream(client: MastodonClient, host: str, tag: str, seconds: float) -> Iterator[Finding]:
     try:
-        lines = client.stream(tag, seconds)
+        lines = client.stream(new_session(seconds), tag, seconds)
         yield Finding.well("mastodon credentials", f"{host} accepts its token")
         try:
             lines.read()

@@ -1,10 +1,7 @@
 """A Mastodon server's timeline of hashtags as a source: all that is new, missing, or late."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
@@ -13,17 +10,12 @@ from tweetdock.core.post import Batch, Feed, Removal, Span
 from tweetdock.core.times import duration
 from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import HttpSession
-from tweetdock.sources.mastodon.client import (
-    ASK_EVERY_MS,
-    KnownInstance,
-    MastodonClient,
-    new_session,
-)
+from tweetdock.sources.mastodon.client import MastodonClient, new_session
 from tweetdock.sources.mastodon.posts import (
     SLACK_MS,
     StatusPage,
     UnreadableStatus,
-    min_id_for,
+    ids_of,
     moment_of,
 )
 from tweetdock.sources.mastodon.stream import TAG_SILENCE_SECONDS, Statuses, TagStream
@@ -39,6 +31,7 @@ LOOK_BACK_MS = 60_000
 LOOK_BACKS_MS = ((60_000, 600_000), (900_000, None))  # how often, and how far; None: the window
 MOST_PAGES = 1_000  # 40,000 posts; a server that sends more has no end
 MOST_CHECKS = 10  # a page; each costs a request
+MOST_ID = 1 << 63
 SOURCE = "mastodon"
 # The documentation says one tag and four more; the server's code takes the first four of them all
 # and says nothing of the rest.
@@ -47,80 +40,71 @@ STREAMED_POLL_SECONDS = 60.0  # while posts come by stream, the timeline fills a
 
 
 class PagedSpan:
-    """A stretch under way, (since, until], by its pages; until None: to the present.
+    """A stretch under way, (since, until], by its pages, newest first; until None: to the present.
 
-    Forward from an id that is made up for its start, or where ids tell no time backward from the
-    newest post of all.
+    by_time: whether ids tell the time, so that bounds can be made up.
+    read: what is complete so far; None until a page is read.
     """
 
-    def __init__(self, since_ms: int, until_ms: int | None, *, forward: bool) -> None:
-        self.since_ms = since_ms
-        self.is_forward = forward
+    def __init__(self, since_ms: int, until_ms: int | None, *, by_time: bool) -> None:
         self.is_live = until_ms is None
-        self.is_done = False
-        self.is_odd = False
-        self._end_ms = until_ms
-        self._until_ms: int | None = None
-        self.min_id = min_id_for(since_ms)
-        self._max_id = ""
-        self._ids: set[str] = set()
+        self.is_done = self.is_odd = False
         self.pages = 0
+        self.read: Span | None = None
+        self._since_ms, self._until_ms = since_ms, until_ms
+        self._since_id = self._max_id = ""
+        if by_time:
+            since_id, max_id = ids_of(Span(since_ms, until_ms or since_ms))
+            self._since_id, self._max_id = str(since_id), "" if self.is_live else str(max_id)
+        self._ids: set[str] = set()
 
     @property
     def bounds(self) -> dict[str, str]:
         """The parameters that ask for the next page."""
-        if self.is_forward:
-            return {"min_id": str(self.min_id)}
-        return {"max_id": self._max_id} if self._max_id else {}
+        bounds = {"since_id": self._since_id, "max_id": self._max_id}
+        return {name: bound for name, bound in bounds.items() if bound}
 
-    def add_page(self, page: StatusPage, served_ms: int) -> Span:
-        """The stretch that is complete once `page` is read; SourceError if it leads nowhere.
+    def add_page(self, page: StatusPage) -> range:
+        """Take in the next page; SourceError if it leads nowhere.
 
-        served_ms: the server's time when it was asked for the page.
+        Returns the ids of which it has all that show, as far as ids tell the time.
         """
         self.pages += 1
-        if self._until_ms is None:
+        if self.pages == 1:
             # All pages count as read when the first one was: what shows up between two of them
             # may lie below both.
-            settled_ms = served_ms - SETTLE_MS
-            self._until_ms = settled_ms if self._end_ms is None else min(self._end_ms, settled_ms)
-        if not page.size:
-            return self._finish()
-        if self.pages >= MOST_PAGES:
-            raise _endless()
-        add = self._add_forward if self.is_forward else self._add_backward
-        return add(page, self._until_ms)
-
-    def _add_forward(self, page: StatusPage, until_ms: int) -> Span:
-        if not page.is_by_time:
-            self.is_odd = self.is_done = True
-            return Span(self.since_ms, self.since_ms)
-        newest = max(page.snowflakes)
-        if newest <= self.min_id:
-            raise _endless()
-        self.min_id = newest
-        reached_ms = moment_of(newest) // 1000 * 1000 - SLACK_MS
-        if self._end_ms is not None and reached_ms > self._end_ms:
-            return self._finish()
-        return Span(self.since_ms, min(until_ms, reached_ms))
-
-    def _add_backward(self, page: StatusPage, until_ms: int) -> Span:
-        if not page.ids or self._ids.issuperset(page.ids):
-            raise _endless()
+            settled_ms = page.served_ms - SETTLE_MS
+            self._until_ms = min(settled_ms, self._until_ms or settled_ms)
+        if page.size and (
+            self.pages >= MOST_PAGES or not page.ids or self._ids.issuperset(page.ids)
+        ):
+            what = "the server keeps sending pages that bring nothing new"
+            raise SourceError(what, kind=Kind.SERVER)
         self._ids.update(page.ids)
-        self._max_id = page.ids[-1]
-        if page.is_by_time:
-            reached_ms = moment_of(min(page.snowflakes)) + 1000 + SLACK_MS
-            if reached_ms <= self.since_ms:
-                return self._finish()
-            return Span(max(self.since_ms, reached_ms), until_ms)
-        if page.newest_ms is not None and page.newest_ms <= self.since_ms:
-            return self._finish()
-        return Span(until_ms, until_ms)
+        if not page.size or page.is_by_time:
+            return self._add_by_time(page)
+        if self._since_id:
+            self.is_odd = self.is_done = True
+        else:
+            self._max_id = page.ids[-1]
+            is_old = [status.post.created_ms <= self._since_ms for status in page.statuses]
+            if is_old and all(is_old):
+                self._reach(self._since_ms)
+        return range(0)
 
-    def _finish(self) -> Span:
-        self.is_done = True
-        return Span(self.since_ms, self._until_ms or self.since_ms)
+    def _add_by_time(self, page: StatusPage) -> range:
+        below = int(self._max_id) if self._max_id.isdecimal() else MOST_ID
+        if not page.size:
+            self._reach(self._since_ms)
+            return range(int(self._since_id or below), below)
+        oldest = min(page.snowflakes)
+        self._max_id = str(oldest)
+        self._reach(moment_of(oldest) + 1000 + SLACK_MS)
+        return range(oldest, below)
+
+    def _reach(self, ms: int) -> None:
+        self.is_done = ms <= self._since_ms
+        self.read = Span(max(self._since_ms, ms), self._until_ms or 0)
 
 
 class Stretch:
@@ -128,22 +112,19 @@ class Stretch:
 
     def __init__(self, parts: Sequence[PagedSpan]) -> None:
         self.parts = parts
-        self._read = [Span(parts[0].since_ms, parts[0].since_ms)] * len(parts)
 
     @property
     def is_done(self) -> bool:
         """Whether all is read, or there is another way to read it."""
         return all(part.is_done for part in self.parts)
 
-    def end(self) -> None:
-        """Read no more of it."""
-        for part in self.parts:
-            part.is_done = True
-
-    def read(self, number: int, span: Span) -> Span | None:
-        """A group was read for a stretch so far; what all of them were read for."""
-        self._read[number] = span
-        whole = Span(max(s.since_ms for s in self._read), min(s.until_ms for s in self._read))
+    @property
+    def complete(self) -> Span | None:
+        """What all groups were read for."""
+        read = [part.read for part in self.parts if part.read]
+        if len(read) < len(self.parts):
+            return None
+        whole = Span(max(s.since_ms for s in read), min(s.until_ms for s in read))
         return whole if whole.until_ms > whole.since_ms else None
 
 
@@ -160,19 +141,16 @@ class TimelinePlan:
         self._window_ms = window_ms
         self._groups = groups
         self._window = Span(0, 0)
-        self._gaps: list[Span] = []
-        self._due = Spans()
-        self._is_live_asked = False
+        self._gaps = self._due = Spans()
         self._live_ms = 0  # up to when the present was read
         self._looked_ms: dict[int, int] = {}
-        self._is_by_time = False  # until a page has shown it
-        self._may_be_by_time = True
+        self._is_by_time: bool | None = None  # until a page has shown it
 
-    def begin(self, seen: Spans, now_ms: int) -> None:
-        """A new turn, given what has been seen."""
+    def turn(self, seen: Spans, now_ms: int) -> Iterator[Stretch]:
+        """What to read, a stretch after the other, the present first."""
         self._window = Span(now_ms - self._window_ms, now_ms)
-        self._gaps = seen.gaps(self._window)
-        self._is_live_asked, self._live_ms = False, 0
+        self._gaps = Spans(seen.gaps(self._window))
+        self._live_ms = 0
         self._due &= [self._window]
         for every, reach in LOOK_BACKS_MS:
             looked_ms = self._looked_ms.get(every)
@@ -180,148 +158,96 @@ class TimelinePlan:
                 self._looked_ms[every] = now_ms
                 since_ms = now_ms - (reach or self._window_ms)
                 self._due.add(Span(max(self._window.since_ms, since_ms), now_ms))
-
-    def next(self) -> Stretch | None:
-        """What to read now; None when the turn is over."""
-        if not self._is_live_asked:
-            self._is_live_asked = True
-            return self._stretch(Span(self._live_since(), 0), is_live=True)
-        return self._stretch(rest[-1]) if (rest := self._rest()) else None
+        yield self._stretch(self._live_since(), None)
+        while rest := self.rest:
+            yield self._stretch(*rest[-1])
 
     @property
-    def is_done(self) -> bool:
-        """Whether this turn has read all that there is to read."""
-        return self._is_live_asked and not self._rest()
-
-    def record(
-        self, stretch: Stretch, part: PagedSpan, page: StatusPage, complete: Span | None
-    ) -> None:
-        """A page of a part was read, which has made so much of the stretch complete."""
-        if complete:
-            self._due -= [complete]
-            self._gaps = list(Spans(self._gaps) - [complete])
-            if part.is_live:
-                self._live_ms = complete.until_ms
-        if part.is_odd:
-            self._is_by_time = self._may_be_by_time = False
-        elif not self._is_by_time and self._may_be_by_time and page.size and page.is_by_time:
-            # Forward from now on: what it has read stays, the rest is read from its start.
-            self._is_by_time, self._is_live_asked = True, False
-            stretch.end()
-
-    def _live_since(self) -> int:
-        floor, now_ms = self._window
-        since_ms = now_ms
-        if not self._is_by_time:
-            # Backward there is but one way, so all is read on it.
-            since_ms = min([now_ms, *(span.since_ms for span in (*self._gaps, *self._due))])
-        elif self._gaps and self._gaps[-1].until_ms == now_ms:
-            since_ms = self._gaps[-1].since_ms
-        return max(floor, min(since_ms, now_ms - LOOK_BACK_MS))
-
-    def _rest(self) -> list[Span]:
-        """What is to be read beside the present, oldest first."""
+    def rest(self) -> list[Span]:
+        """What is to be read in this turn beside the present, oldest first."""
         if not self._is_by_time:
             return []
         past = [Span(self._window.since_ms, self._live_ms)]
-        return list(Spans(self._gaps) & past) or list(self._due & past)
+        return list(self._gaps & past) or list(self._due & past)
 
-    def _stretch(self, span: Span, *, is_live: bool = False) -> Stretch:
-        until_ms = None if is_live else span.until_ms
+    def record(self, stretch: Stretch, part: PagedSpan, page: StatusPage) -> None:
+        """A page of a part was read."""
+        if complete := stretch.complete:
+            self._due -= [complete]
+            self._gaps -= [complete]
+            if part.is_live:
+                self._live_ms = complete.until_ms
+        if part.is_odd:
+            self._is_by_time = False
+        elif self._is_by_time is None and page.is_by_time:
+            self._is_by_time = True
+
+    def _live_since(self) -> int:
+        floor, now_ms = self._window
+        since_ms, gaps = now_ms, list(self._gaps)
+        if not self._is_by_time:
+            # Without bounds there is but one way, so all is read on it.
+            since_ms = min([now_ms, *(span.since_ms for span in (*gaps, *self._due))])
+        elif gaps and gaps[-1].until_ms == now_ms:
+            since_ms = gaps[-1].since_ms
+        return max(floor, min(since_ms, now_ms - LOOK_BACK_MS))
+
+    def _stretch(self, since_ms: int, until_ms: int | None) -> Stretch:
+        by_time = self._is_by_time is True
         return Stretch(
-            [
-                PagedSpan(span.since_ms, until_ms, forward=self._is_by_time)
-                for _ in range(self._groups)
-            ]
+            [PagedSpan(since_ms, until_ms, by_time=by_time) for _ in range(self._groups)]
         )
-
-
-class ShownStatuses:
-    """Which posts a timeline has shown, to notice those that it shows no more."""
-
-    def __init__(self) -> None:
-        self._shown: set[int] = set()
-
-    def note(self, part: PagedSpan, page: StatusPage, above: int, now_ms: int) -> list[int]:
-        """Ids that were shown before and are not among those of a page that should have them.
-
-        above: where the page begins. A young one may only not have reached the server's replica.
-        """
-        found: list[int] = []
-        if part.is_forward and not part.is_odd:
-            upto = part.min_id if page.size else None
-            found = [
-                one
-                for one in self._shown.difference(page.snowflakes)
-                if above < one
-                and (upto is None or one <= upto)
-                and moment_of(one) < now_ms - LOOK_BACK_MS
-            ]
-        self._shown.update(page.snowflakes)
-        return sorted(found)[:MOST_CHECKS]
-
-    def forget(self, snowflake: int) -> None:
-        """That post is gone, or at least no more in this timeline."""
-        self._shown.discard(snowflake)
-
-    def forget_before(self, ms: int) -> None:
-        """Forget all that is of that moment (Unix ms) or earlier."""
-        self._shown = {one for one in self._shown if moment_of(one) > ms}
-
-
-def _endless() -> SourceError:
-    what = "the server keeps sending pages that bring nothing new"
-    return SourceError(what, kind=Kind.SERVER)
 
 
 class TagTimeline:
     """One server's timeline of some hashtags, as a source to be polled.
 
     It alone says what is complete: all that the server shows, which is what has reached it.
+
+    streams: those of the same tags, if there are any: while they are up it is asked every
+    `slow_seconds`.
     """
 
     channel = "timeline"
 
     def __init__(
         self,
+        feed: Feed,
         hashtags: Sequence[str],
         client: MastodonClient,
         statuses: Statuses,
+        streams: Sequence[TagStream],
         *,
         clock: Clock,
-        is_streamed: bool,
         window_ms: int,
         poll_seconds: float,
+        slow_seconds: float,
     ) -> None:
-        self._poll_seconds = poll_seconds
-        self._slow_seconds = max(poll_seconds, STREAMED_POLL_SECONDS if is_streamed else 0.0)
-        lag_ms = SETTLE_MS + round(self._slow_seconds * 1000) + GRACE_MS
-        self.feed = Feed(SOURCE, lag_ms, client.host)
-        self._hashtags = tuple(hashtags)
+        self.feed = feed
         self._client = client
         self._statuses = statuses
+        self._streams = streams
         self._clock = clock
         self._window_ms = window_ms
+        self._poll_seconds, self._slow_seconds = poll_seconds, slow_seconds
         starts = range(0, len(hashtags), TAGS_A_REQUEST)
         self._groups = [tuple(hashtags[start : start + TAGS_A_REQUEST]) for start in starts]
         self._plan = TimelinePlan(window_ms, len(self._groups))
-        self._shown = [ShownStatuses() for _ in self._groups]
-        self._accessed_ms: int | None = None
+        self._shown: list[set[int]] = [set() for _ in self._groups]  # to notice what is gone
+        self._showing: set[int] = set()  # groups that had posts lately
         self._polled_ms = 0
         self._is_behind = False
-        self._showing: set[int] = set()
         self._unreadable: dict[str, int] = {}
-        self._kinds: Counter[str] = Counter()
+        self._kinds: set[str] = set()
 
     def poll(self, seen: Spans) -> Iterator[Batch]:
         """Read what is new, missing, or to be read again; a Batch a page."""
         self._polled_ms = self._clock.now_ms()
         self._is_behind = False
-        self._check_access()
-        for shown in self._shown:
-            shown.forget_before(self._polled_ms - self._window_ms)
-        self._plan.begin(seen, self._polled_ms)
-        while stretch := self._plan.next():
+        self._forget_before(self._polled_ms - self._window_ms)
+        # To some whom it does not let in a server answers with an empty page, as if all was well.
+        self._client.check_access()
+        for stretch in self._plan.turn(seen, self._polled_ms):
             yield from self._read(stretch)
             if not stretch.is_done:
                 self._is_behind = True
@@ -330,8 +256,7 @@ class TagTimeline:
     def pause(self, _: Spans) -> Pause:
         """Until the next poll is due, longer where the rate limit wants it."""
         now_ms = self._clock.now_ms()
-        is_streaming = self._statuses.all_streaming(self._hashtags)
-        usual = self._slow_seconds if is_streaming else self._poll_seconds
+        usual = self._slow_seconds if all(s.is_up for s in self._streams) else self._poll_seconds
         due = 0.0 if self._is_behind else usual - max(0, now_ms - self._polled_ms) / 1000
         wanted = max(0.0, due)
         limit = self._client.limit
@@ -348,92 +273,91 @@ class TagTimeline:
         """End the request under way."""
         self._client.cut()
 
-    def _has_dried_up(self, group: int, part: PagedSpan, page: StatusPage) -> bool:
-        """Whether there are no new posts at all, and there were some when it was asked before."""
-        if not part.is_live or part.pages:
-            return False
-        was_showing = group in self._showing
-        if page.size:
-            self._showing.add(group)
-        else:
-            self._showing.discard(group)
-        return was_showing and not page.size
-
-    def _check_access(self, *, at_once: bool = False) -> None:
-        # To some whom it does not let in a server answers with an empty page, as if all was well.
-        now_ms, known_ms = self._clock.now_ms(), self._accessed_ms
-        if not at_once and known_ms is not None and known_ms <= now_ms < known_ms + ASK_EVERY_MS:
-            return
-        self._accessed_ms = None
-        self._client.check_access()
-        self._accessed_ms = self._clock.now_ms()
+    def _forget_before(self, ms: int) -> None:
+        self._statuses.forget_before(ms)
+        self._shown = [{one for one in shown if moment_of(one) > ms} for shown in self._shown]
+        self._unreadable = {name: at for name, at in self._unreadable.items() if at > ms}
 
     def _read(self, stretch: Stretch) -> Iterator[Batch]:
         while not stretch.is_done:
             for number, part in enumerate(stretch.parts):
-                # What is new must not wait for what is old; of that at least a page is read a turn.
-                if part.pages and not part.is_live and self._is_late():
+                # What is new must not wait for what is old; of that at least a page is read a turn,
+                # and the empty one behind it, without which the rest of a stretch is never known.
+                lasted_ms = self._clock.now_ms() - self._polled_ms
+                is_late = lasted_ms > self._poll_seconds * 1000
+                if part.pages > 1 and not part.is_live and is_late:
                     return
                 if not part.is_done:
                     yield from self._read_page(stretch, number, part)
 
     def _read_page(self, stretch: Stretch, number: int, part: PagedSpan) -> Iterator[Batch]:
-        found = self._client.page(self._groups[number], part.bounds)
-        page, shown = found.page, self._shown[number]
-        if self._has_dried_up(number, part, page):
-            self._check_access(at_once=True)
-        above = part.min_id
-        complete = stretch.read(number, part.add_page(page, found.served_ms))
-        self._plan.record(stretch, part, page, complete)
-        absent = shown.note(part, page, above, self._clock.now_ms())
-        has_more = not (stretch.is_done and self._plan.is_done)
-        batch = self._batch(page, has_more=has_more or bool(absent))
-        yield replace(batch, covers=complete, server_ms=found.server_ms)
+        page = self._client.page(self._groups[number], part.bounds)
+        if part.is_live and not part.pages:
+            if number in self._showing and not page.size:
+                self._client.check_access(at_once=True)
+            (self._showing.add if page.size else self._showing.discard)(number)
+        ids = part.add_page(page)
+        self._plan.record(stretch, part, page)
+        absent = self._absent(number, page, ids)
+        has_more = not stretch.is_done or self._plan.rest != []
+        more = has_more or absent != []
+        yield self._batch(page, covers=stretch.complete, has_more=more)
         for snowflake in absent:
-            gone = self._check_deleted(shown, snowflake)
-            is_more = has_more or snowflake != absent[-1]
-            yield replace(self._batch(StatusPage(), has_more=is_more), removals=gone)
+            more = has_more or snowflake != absent[-1]
+            yield self._batch(
+                StatusPage(), removals=self._removals(number, snowflake), has_more=more
+            )
 
-    def _is_late(self) -> bool:
-        """Whether this poll has taken as long as the pause between two."""
-        return self._clock.now_ms() - self._polled_ms > self._poll_seconds * 1000
+    def _absent(self, number: int, page: StatusPage, ids: range) -> list[int]:
+        """Those of a group that were shown before, and that the page should have and has not."""
+        # A young one may only not have reached the server's replica.
+        young_ms = self._clock.now_ms() - LOOK_BACK_MS
+        shown = self._shown[number]
+        absent = [one for one in shown.difference(page.snowflakes) if one in ids]
+        shown.update(page.snowflakes)
+        return sorted(one for one in absent if moment_of(one) < young_ms)[:MOST_CHECKS]
 
-    def _check_deleted(self, shown: ShownStatuses, snowflake: int) -> tuple[Removal, ...]:
+    def _removals(self, number: int, snowflake: int) -> tuple[Removal, ...]:
         # Only a stream reports a deletion, and once: without one, or while it is broken, a post
         # that is missing where it was is asked for by itself.
         name = str(snowflake)
         is_newly_gone = not self._statuses.is_gone(name) and self._client.is_gone(name)
-        shown.forget(snowflake)
-        removal = self._statuses.remove(name, self._clock.now_ms()) if is_newly_gone else None
-        return (removal,) if removal else ()
+        self._shown[number].discard(snowflake)
+        return self._statuses.remove(name, self._clock.now_ms()) if is_newly_gone else ()
 
-    def _batch(self, page: StatusPage, *, has_more: bool) -> Batch:
-        removals = self._statuses.note(page.statuses, self._clock.now_ms())
-        floor = self._clock.now_ms() - self._window_ms
-        if page.unreadable:
-            self._unreadable = {name: ms for name, ms in self._unreadable.items() if ms > floor}
-        fresh = [entry for entry in page.unreadable if self._is_new(entry, floor)]
+    def _batch(
+        self,
+        page: StatusPage,
+        *,
+        covers: Span | None = None,
+        removals: tuple[Removal, ...] = (),
+        has_more: bool,
+    ) -> Batch:
+        fresh = [entry for entry in page.unreadable if self._is_new(entry)]
         raws = [status.raw for status in page.statuses] + [entry.raw for entry in fresh]
         return Batch(
             source=self.feed.source,
             server=self.feed.server,
             channel=self.channel,
+            server_ms=page.server_ms,
             posts=tuple(status.post for status in page.statuses),
-            removals=removals,
+            removals=(*removals, *self._statuses.note(page.statuses)),
+            covers=covers,
             unreadable=tuple(entry.at_ms for entry in fresh),
             raw=tuple(raw for raw in raws if raw),
             has_more=has_more,
             remark=self._client.remark,
         )
 
-    def _is_new(self, entry: UnreadableStatus, floor: int) -> bool:
+    def _is_new(self, entry: UnreadableStatus) -> bool:
         """Whether it is met for the first time; the same is read again and again."""
+        floor = self._clock.now_ms() - self._window_ms
         if entry.version in self._unreadable or entry.at_ms <= floor:
             return False
         self._unreadable[entry.version] = entry.at_ms
-        self._kinds[entry.kind] += 1
-        if self._kinds[entry.kind] == 1:
+        if entry.kind not in self._kinds:
             log.warning("%s: an entry is left out, and all like it: %s", self.feed.name, entry.kind)
+        self._kinds.add(entry.kind)
         return True
 
 
@@ -455,39 +379,37 @@ def make_mastodon(
     silence_seconds: after which a stream is dead.
     """
     sources: list[Source] = []
-    window_ms = round(window_seconds * 1000)
     for server in servers:
-        host = host_of(server)
-        token, statuses = tokens.get(host, ""), Statuses(window_ms)
-        make_client = partial(
-            MastodonClient,
-            server,
-            token,
-            KnownInstance(),
-            make_session=make_session,
-            clock=clock,
-            keeps_raw=keeps_raw,
+        host, statuses = host_of(server), Statuses()
+        token = tokens.get(host, "")
+        slow_seconds = max(poll_seconds, STREAMED_POLL_SECONDS if token else 0.0)
+        feed = Feed(SOURCE, SETTLE_MS + round(slow_seconds * 1000) + GRACE_MS, host)
+        client = MastodonClient(
+            server, token, clock=clock, session=make_session(), keeps_raw=keeps_raw
         )
-        timeline = TagTimeline(
-            hashtags,
-            make_client(),
-            statuses,
-            clock=clock,
-            is_streamed=bool(token),
-            window_ms=window_ms,
-            poll_seconds=poll_seconds,
-        )
-        sources.append(timeline)
-        sources += [
+        streams = [
             TagStream(
-                timeline.feed,
+                feed,
                 tag,
-                make_client(),
+                client,
                 statuses,
+                session=make_session(),
                 clock=clock,
                 keeps_raw=keeps_raw,
                 silence_seconds=silence_seconds,
             )
             for tag in (hashtags if token else ())
         ]
+        timeline = TagTimeline(
+            feed,
+            hashtags,
+            client,
+            statuses,
+            streams,
+            clock=clock,
+            window_ms=round(window_seconds * 1000),
+            poll_seconds=poll_seconds,
+            slow_seconds=slow_seconds,
+        )
+        sources += [timeline, *streams]
     return sources
