@@ -12,7 +12,6 @@ from typing import Any, Self
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from tweetdock.core.clock import TRUSTED_MS
@@ -66,35 +65,24 @@ class OpenConnections:
 
 class _WatchedAdapter(HTTPAdapter):
     def __init__(self, connections: OpenConnections) -> None:
-        class Plain(HTTPConnection):
-            def connect(self) -> None:
-                began = time.monotonic()
-                super().connect()
-                connections.add(self.sock, time.monotonic() - began)
-
-        class Secure(HTTPSConnection):
-            def connect(self) -> None:
-                began = time.monotonic()
-                super().connect()
-                connections.add(self.sock, time.monotonic() - began)
-
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class SecurePool(HTTPSConnectionPool):
-            ConnectionCls = Secure
-
-        self._pools = {"http": PlainPool, "https": SecurePool}
+        kinds = {"http": HTTPConnection, "https": HTTPSConnection}
+        self._watched = {scheme: _watched(kind, connections) for scheme, kind in kinds.items()}
         super().__init__()
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = self._watched[pool.scheme]
+        return pool
 
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
+
+def _watched(kind: type[HTTPConnection], connections: OpenConnections) -> type[HTTPConnection]:
+    class Watched(kind):  # type: ignore[valid-type, misc]
+        def connect(self) -> None:
+            began = time.monotonic()
+            super().connect()
+            connections.add(self.sock, time.monotonic() - began)
+
+    return Watched
 
 
 class HttpSession(requests.Session):
@@ -136,45 +124,37 @@ class HttpSession(requests.Session):
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """One exchange, with the body read to its end."""
-        url = self._place(url)
-        kwargs |= {
-            "timeout": (
-                # Half of it: where IPv6 leads nowhere, another address is still to be tried.
-                min(CONNECT_SECONDS, self._whole_seconds / 2),
-                min(BETWEEN_BYTES_SECONDS, self._whole_seconds),
-            ),
-            "allow_redirects": False,  # an API does not redirect; a hotel's Wi-Fi does
-            "stream": True,
-        }
-        self._sign(kwargs)
-        endpoint = Endpoint.at(url, self._setting)
-        with self._in_time(endpoint):
-            response = super().request(method, url, **kwargs)
-            body = _read(response, endpoint.host)
-        if response.status_code not in GOOD_STATUSES:
-            raise RefusedError(response.status_code, response.headers, body)
+        timeout = min(BETWEEN_BYTES_SECONDS, self._whole_seconds)
+        response, body, _ = self._exchange(method, url, timeout, **kwargs)
         response.raw = io.BytesIO(body)
         response.content  # noqa: B018 - read and kept now: tweepy closes what it returns
         return response
 
     def open(self, method: str, url: str, *, silence_seconds: float, **kwargs: Any) -> "LineStream":
         """Begin an exchange whose answer goes on; it ends after so long a silence."""
-        url = self._place(url)
-        kwargs |= {
-            "timeout": (CONNECT_SECONDS, silence_seconds),
-            "allow_redirects": False,
-            "stream": True,
-        }
         # What is packed may wait at the server until there is more to pack.
         kwargs["headers"] = {**(kwargs.get("headers") or {}), "Accept-Encoding": "identity"}
+        response, _, endpoint = self._exchange(method, url, silence_seconds, goes_on=True, **kwargs)
+        return LineStream(response, endpoint, silence_seconds)
+
+    def _exchange(
+        self, method: str, url: str, timeout: float, *, goes_on: bool = False, **kwargs: Any
+    ) -> tuple[requests.Response, bytes, Endpoint]:
+        """An answer that is good, its body, unless that goes on, and who gave it."""
+        url = self._place(url)
+        # Half of it: where IPv6 leads nowhere, another address is still to be tried.
+        kwargs["timeout"] = min(CONNECT_SECONDS, self._whole_seconds / 2), timeout
+        # An API does not redirect; a hotel's Wi-Fi does.
+        kwargs |= {"allow_redirects": False, "stream": True}
         self._sign(kwargs)
         endpoint = Endpoint.at(url, self._setting)
         with self._in_time(endpoint):
             response = super().request(method, url, **kwargs)
-            body = b"" if response.status_code == 200 else _read(response, endpoint.host)
-        if response.status_code != 200:
+            is_good = response.status_code in GOOD_STATUSES
+            body = b"" if goes_on and is_good else _read(response, endpoint.host)
+        if not is_good:
             raise RefusedError(response.status_code, response.headers, body)
-        return LineStream(response, endpoint, silence_seconds)
+        return response, body, endpoint
 
     def _place(self, url: str) -> str:
         for old, new in self._moved.items():
