@@ -12,6 +12,7 @@ from tweetdock.core.errors import PostError, TornError
 from tweetdock.core.fingerprints import Fingerprints, fingerprint, salted
 from tweetdock.core.post import Post
 from tweetdock.core.times import YEAR_2000_MS, YEAR_2100_MS, parse_ms
+from tweetdock.sources.mastodon.posts import parse_status
 from tweetdock.sources.x.posts import snowflake_ms
 
 if TYPE_CHECKING:
@@ -187,7 +188,10 @@ def post_of(entry: Any) -> Post | None:
         raise PostError("no object")
     for marks, read in _FORMS:
         if marks <= entry.keys():
-            return read(entry)
+            post = read(entry)
+            if post and not YEAR_2000_MS <= post.created_ms < YEAR_2100_MS:
+                raise PostError("no sensible date")
+            return post
     if entry.keys() & _NOTICES:
         return None
     raise PostError("nothing that a network sends")
@@ -262,19 +266,11 @@ def _of_jetstream(event: dict[str, Any]) -> Post | None:
     did, time_us = _text(event, "did"), event["time_us"]
     if not isinstance(time_us, int):
         raise PostError("no time_us")
-    at_ms = _sensible(time_us // 1000, "time_us")
-    return Post(f"bluesky:{did}/{_text(commit, 'rkey')}", f"bluesky:{did}", at_ms)
+    return Post(f"bluesky:{did}/{_text(commit, 'rkey')}", f"bluesky:{did}", time_us // 1000)
 
 
 def _of_mastodon(status: dict[str, Any]) -> Post | None:
-    # https://docs.joinmastodon.org/entities/Status/
-    if status.get("reblog") is not None:
-        return None
-    account = status["account"]
-    if not isinstance(account, dict):
-        raise PostError("no account")
-    author = f"mastodon:{_text(account, 'url')}"
-    return Post(f"mastodon:{_text(status, 'uri')}", author, _date(status, "created_at"))
+    return parse_status(status, YEAR_2100_MS)
 
 
 def _of_x(entry: dict[str, Any]) -> Post | None:
@@ -289,7 +285,12 @@ def _of_x(entry: dict[str, Any]) -> Post | None:
     first = _number(history[0] if isinstance(history, list) else None, "edit history")
     if first > number:
         raise PostError("no edit history")
-    return _x_post(number, first, author, _date(entry, "created_at"))
+    created_ms = _date(entry, "created_at")
+    # created_at is cut to the second and an edit has its own; the first version's id knows the
+    # millisecond. Ids from before November 2010 know nothing, and contradict.
+    if 0 <= snowflake_ms(number) - created_ms < 1000:
+        created_ms = snowflake_ms(first)
+    return Post(f"x:{first}", f"x:{author}", created_ms)
 
 
 def _of_twitter(status: dict[str, Any]) -> Post | None:
@@ -299,17 +300,9 @@ def _of_twitter(status: dict[str, Any]) -> Post | None:
     user = status["user"]
     if not isinstance(user, dict):
         raise PostError("no user")
-    number = _number(status.get("id_str", status.get("id")), "id")
-    author = _number(user.get("id_str", user.get("id")), "user id")
-    return _x_post(number, number, author, _date(status, "created_at"))
-
-
-def _x_post(number: int, first: int, author: int, created_ms: int) -> Post:
-    # created_at is cut to the second and an edit has its own; the first version's id knows the
-    # millisecond. Ids from before November 2010 know nothing, and contradict.
-    if 0 <= snowflake_ms(number) - created_ms < 1000:
-        created_ms = snowflake_ms(first)
-    return Post(f"x:{first}", f"x:{author}", created_ms)
+    renamed = {"id": status.get("id_str", status.get("id"))}
+    renamed["author_id"] = user.get("id_str", user.get("id"))
+    return _of_x(renamed | {"created_at": status.get("created_at")})
 
 
 # What each form has that no other has, the surest first.
@@ -337,15 +330,7 @@ def _number(value: Any, name: str) -> int:
 
 
 def _date(entry: dict[str, Any], name: str) -> int:
-    text = _text(entry, name)
     try:
-        ms = parse_ms(text)
+        return parse_ms(_text(entry, name))
     except ValueError as error:
         raise PostError(f"no {name}") from error
-    return _sensible(ms, name)
-
-
-def _sensible(ms: int, name: str) -> int:
-    if not YEAR_2000_MS <= ms < YEAR_2100_MS:
-        raise PostError(f"no sensible {name}")
-    return ms
