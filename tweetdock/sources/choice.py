@@ -83,116 +83,83 @@ def make_sources(
     clock: shared by all. cursor: where a feed left off, by its name.
     budget: of all that ask X. lines: of a recording, whole or packed.
     """
+    keeps_raw, seconds = settings.keep.archive is not None, settings.window_seconds
 
-    def make(name: str) -> list[Source]:
+    def make(name: str) -> Iterator[Source]:
+        # Each network brings libraries of its own: only those in use are imported.
         match name:
             case "x":
-                return [_make_x(settings, clock, cursor(name), budget)]
+                from tweetdock.sources.x.search import XSearch  # noqa: PLC0415
+
+                yield XSearch(
+                    settings.x.query_for(settings.hashtags),
+                    credentials_of(settings),
+                    clock=clock,
+                    api_url=settings.x.api_url,
+                    window_seconds=seconds,
+                    poll_seconds=settings.poll_seconds,
+                    look_back_seconds=settings.x.look_back_seconds,
+                    keeps_raw=keeps_raw,
+                    cursor=cursor(name),
+                    budget=budget,
+                )
             case "x-stream":
-                return _make_x_stream(settings, clock, cursor(name), budget)
+                from tweetdock.sources.x.stream import make_x_stream  # noqa: PLC0415
+
+                yield from make_x_stream(
+                    settings.hashtags,
+                    credentials_of(settings),
+                    clock=clock,
+                    api_url=settings.x.api_url,
+                    window_seconds=seconds,
+                    look_back_seconds=settings.x.look_back_seconds,
+                    query=settings.x.query,
+                    follow=settings.x.follow,
+                    keeps_raw=keeps_raw,
+                    cursor=cursor(name),
+                    budget=budget,
+                )
             case "bluesky":
-                return [_make_bluesky(settings, clock, cursor(name))]
+                from tweetdock.sources.bluesky.source import Bluesky  # noqa: PLC0415
+
+                yield Bluesky(
+                    settings.hashtags,
+                    clock=clock,
+                    hosts=settings.networks.jetstream,
+                    window_seconds=seconds,
+                    keeps_raw=keeps_raw,
+                    cursor=cursor(name),
+                )
             case "mastodon":
-                return _make_mastodon(settings, clock)
+                from tweetdock.sources.mastodon.timeline import make_mastodon  # noqa: PLC0415
+
+                yield from make_mastodon(
+                    settings.hashtags,
+                    servers=settings.networks.mastodon,
+                    tokens=settings.networks.mastodon_tokens,
+                    clock=clock,
+                    window_seconds=seconds,
+                    poll_seconds=settings.poll_seconds,
+                    keeps_raw=keeps_raw,
+                )
             case "demo":
-                return [_make_demo(settings, clock)]
+                from tweetdock.sources.demo import Demo  # noqa: PLC0415
+
+                yield Demo(clock=clock, window_seconds=seconds, poll_seconds=settings.poll_seconds)
             case _:
-                return [_make_replay(name, settings, clock, lines)]
+                from tweetdock.sources.replay import Replay  # noqa: PLC0415
+
+                yield Replay(
+                    called(settings.sources)[name],
+                    replayed_file(name),
+                    clock=clock,
+                    window_seconds=seconds,
+                    lines=lines,
+                    speed=settings.networks.speed,
+                    loops=settings.networks.loop,
+                )
 
     return [source for name in settings.sources for source in make(name)]
-
-
-# Each network brings libraries of its own: only those in use are imported.
-
-
-def _make_x(settings: Settings, clock: Clock, cursor: str, budget: Budget) -> Source:
-    from tweetdock.sources.x.search import XSearch  # noqa: PLC0415
-
-    return XSearch(
-        settings.x.query_for(settings.hashtags),
-        credentials_of(settings),
-        clock=clock,
-        api_url=settings.x.api_url,
-        window_seconds=settings.window_seconds,
-        poll_seconds=settings.poll_seconds,
-        look_back_seconds=settings.x.look_back_seconds,
-        keeps_raw=settings.keep.archive is not None,
-        cursor=cursor,
-        budget=budget,
-    )
-
-
-def _make_x_stream(settings: Settings, clock: Clock, cursor: str, budget: Budget) -> list[Source]:
-    from tweetdock.sources.x.stream import make_x_stream  # noqa: PLC0415
-
-    return list(
-        make_x_stream(
-            settings.hashtags,
-            credentials_of(settings),
-            clock=clock,
-            api_url=settings.x.api_url,
-            window_seconds=settings.window_seconds,
-            look_back_seconds=settings.x.look_back_seconds,
-            query=settings.x.query,
-            follow=settings.x.follow,
-            keeps_raw=settings.keep.archive is not None,
-            cursor=cursor,
-            budget=budget,
-        )
-    )
-
-
-def _make_bluesky(settings: Settings, clock: Clock, cursor: str) -> Source:
-    from tweetdock.sources.bluesky.source import Bluesky  # noqa: PLC0415
-
-    return Bluesky(
-        settings.hashtags,
-        clock=clock,
-        hosts=settings.networks.jetstream,
-        window_seconds=settings.window_seconds,
-        keeps_raw=settings.keep.archive is not None,
-        cursor=cursor,
-    )
-
-
-def _make_mastodon(settings: Settings, clock: Clock) -> list[Source]:
-    from tweetdock.sources.mastodon.timeline import make_mastodon  # noqa: PLC0415
-
-    return make_mastodon(
-        settings.hashtags,
-        servers=settings.networks.mastodon,
-        tokens=settings.networks.mastodon_tokens,
-        clock=clock,
-        window_seconds=settings.window_seconds,
-        poll_seconds=settings.poll_seconds,
-        keeps_raw=settings.keep.archive is not None,
-    )
-
-
-def _make_demo(settings: Settings, clock: Clock) -> Source:
-    from tweetdock.sources.demo import Demo  # noqa: PLC0415
-
-    return Demo(
-        clock=clock,
-        window_seconds=settings.window_seconds,
-        poll_seconds=settings.poll_seconds,
-    )
-
-
-def _make_replay(
-    name: str, settings: Settings, clock: Clock, lines: Callable[[Path], Iterator[Text]]
-) -> Source:
-    from tweetdock.sources.replay import Replay  # noqa: PLC0415
-
-    return Replay(
-        called(settings.sources)[name],
-        replayed_file(name),
-        clock=clock,
-        window_seconds=settings.window_seconds,
-        lines=lines,
-        speed=settings.networks.speed,
-        loops=settings.networks.loop,
-    )
 
 
 def checks(
@@ -204,54 +171,38 @@ def checks(
 
     lines: as of `make_sources`. spent: as of `make_budget`; asked in the check's thread.
     """
+    # Libraries, as above.
     sources = settings.sources
     if asks_x(sources):
-        yield Check("x", lambda: _probe_x(settings), X_NAMES)
+        from tweetdock.sources.x import probe as x  # noqa: PLC0415
+
+        yield Check("x", lambda: x.probe(settings, credentials_of(settings)), X_NAMES)
     if "bluesky" in sources:
-        yield Check("bluesky", lambda: _probe_bluesky(settings), ("TWEETDOCK_JETSTREAM",))
-    for server in settings.networks.mastodon if "mastodon" in sources else ():
-        thing = feed_name("mastodon", host_of(server))
-        yield Check(thing, partial(_probe_mastodon, settings, server), ("TWEETDOCK_MASTODON",))
+        from tweetdock.sources.bluesky import probe as bluesky  # noqa: PLC0415
+
+        hosts = settings.networks.jetstream
+        yield Check("bluesky", lambda: bluesky.probe(hosts), ("TWEETDOCK_JETSTREAM",))
+    if "mastodon" in sources:
+        from tweetdock.sources.mastodon import probe as mastodon  # noqa: PLC0415
+
+        for server in settings.networks.mastodon:
+            host, tag = host_of(server), settings.hashtags[0]
+            token = settings.networks.mastodon_tokens.get(host, "")
+            seconds = settings.poll_seconds
+            probe = partial(mastodon.probe, server, token, tag, poll_seconds=seconds)
+            yield Check(feed_name("mastodon", host), probe, ("TWEETDOCK_MASTODON",))
     if "demo" in sources:
         made_up = Finding.well("demo", "the posts are made up, so no network is needed")
         yield Check("demo", lambda: iter([made_up]))
     for source in sources:
         if source.startswith(REPLAY):
-            yield Check("replay", partial(_probe_recording, source, lines))
+            from tweetdock.sources import recording_probe  # noqa: PLC0415
+
+            read = partial(recording_probe.probe, source, replayed_file(source), lines)
+            yield Check("replay", read)
     if asks_x(sources) and settings.is_live:
         names = (*PRICE_NAMES, "TWEETDOCK_STATE_DIR")  # where it is kept what was spent
-        yield Check("spending", lambda: _spending(make_budget(settings, spent())), names)
-
-
-def _probe_x(settings: Settings) -> Iterator[Finding]:
-    from tweetdock.sources.x.probe import probe  # noqa: PLC0415
-
-    yield from probe(settings, credentials_of(settings))
-
-
-def _probe_bluesky(settings: Settings) -> Iterator[Finding]:
-    from tweetdock.sources.bluesky.probe import probe  # noqa: PLC0415
-
-    yield from probe(settings.networks.jetstream)
-
-
-def _probe_mastodon(settings: Settings, server: str) -> Iterator[Finding]:
-    from tweetdock.sources.mastodon.probe import probe  # noqa: PLC0415
-
-    token = settings.networks.mastodon_tokens.get(host_of(server), "")
-    yield from probe(server, token, settings.hashtags[0], poll_seconds=settings.poll_seconds)
-
-
-def _probe_recording(source: str, lines: Callable[[Path], Iterator[Text]]) -> Iterator[Finding]:
-    from tweetdock.sources.recording_probe import probe  # noqa: PLC0415
-
-    yield from probe(source, replayed_file(source), lines)
-
-
-def _spending(budget: Budget) -> Iterator[Finding]:
-    from tweetdock.sources.x.probe import spending  # noqa: PLC0415
-
-    yield spending(budget)
+        yield Check("spending", lambda: iter([x.spending(make_budget(settings, spent()))]), names)
 
 
 def credentials_of(settings: Settings) -> "Credentials":
