@@ -7,7 +7,6 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,13 +38,11 @@ def env(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def keep(folder: Path, *rows: HistoryRow) -> None:
     with closing(sqlite3.connect(folder / "state" / "state.db")) as db, db:
-        for row in rows:
-            places = (row.per, row.at_ms, row.posts, row.authors, row.grade)
-            db.execute(
-                "INSERT INTO history (per, at_ms, posts, authors, grade, window_seconds, subject)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*places, row.window_seconds, row.subject),
-            )
+        db.executemany(
+            "INSERT INTO history (per, at_ms, posts, authors, grade, window_seconds, subject)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
 
 
 def asked(daemon: Running, path: str) -> str:
@@ -58,7 +55,7 @@ def asked(daemon: Running, path: str) -> str:
 
 
 def test_a_grade_that_nobody_knows_is_left_out_of_the_past() -> None:
-    odd = replace(ROW, at_ms=AT_MS + 3_600_000, grade="superb")
+    odd = ROW._replace(at_ms=AT_MS + 3_600_000, grade="superb")
     (moment,) = make_past([ROW, odd]).since(0)
     assert (moment.at_ms, moment.posts, moment.grade) == (AT_MS, 412, Grade.EXACT)
 
@@ -67,7 +64,7 @@ def test_an_odd_row_of_the_history_does_not_end_the_gauge(
     env: dict[str, str], tmp_path: Path
 ) -> None:
     """One was enough to end it at each start, as a bug of TweetDock."""
-    keep(tmp_path, ROW, replace(ROW, at_ms=AT_MS + 3_600_000, grade="superb"))
+    keep(tmp_path, ROW, ROW._replace(at_ms=AT_MS + 3_600_000, grade="superb"))
     with Running(folder=tmp_path, env=env | {"TWEETDOCK_WEB": "127.0.0.1:0"}) as daemon:
         daemon.wait_for("#dockercon 0 tweets", "exact")
         found = json.loads(asked(daemon, "/api/history?hours=8784"))

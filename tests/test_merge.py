@@ -91,7 +91,7 @@ def test_all_posts_of_all_listeners_are_there_once_and_in_order(
     lines = [one for chunks in heard for chunk in chunks for one in chunk.lines]
     expected = union_in_order(lines)
     assert gzip.decompress(output.read_bytes()).splitlines() == expected
-    assert (merged.lines, merged.doubles) == (len(expected), len(lines) - len(expected))
+    assert merged.manifest.lines == len(expected)
     counts = [sum(len(chunk.lines) for chunk in chunks) for chunks in heard]
     assert [summary.lines for summary in merged.inputs] == counts
     assert not any(summary.damaged or summary.foreign for summary in merged.inputs)
@@ -109,13 +109,9 @@ def test_the_gaps_are_what_no_listener_has_seen(tmp_path: Path, heard: list[list
             for chunk in chunks
             for span in (chunk.covers or {}).get(source, ())
         ]
-        shared = [shared for shared in merged.shared if shared.source == source]
-        assert len(shared) == bool(found)
-        for one in shared:
-            assert one.whole == Span(min(s for s, _ in found), max(u for _, u in found))
-            assert milliseconds(one.gaps) == milliseconds([one.whole]) - milliseconds(found)
-            assert list(one.gaps) == sorted(one.gaps)
-        assert milliseconds(reader.covers.get(source, ())) == milliseconds(found)
+        together = merged.manifest.covers.get(source, ())
+        assert milliseconds(together) == milliseconds(found)
+        assert tuple(reader.covers.get(source, ())) == together
     knows = [any(chunk.covers for chunk in chunks) for chunks in heard]
     assert [summary.knows_coverage for summary in merged.inputs] == knows
 
@@ -138,7 +134,7 @@ def test_merging_again_changes_nothing(tmp_path: Path, heard: list[list[Chunk]])
     first, output = merged_into(paths)
     second, again = merged_into([output, *paths, output])
     assert again.read_bytes() == output.read_bytes()
-    assert second.shared == first.shared
+    assert second.manifest.covers == first.manifest.covers
     by_steps = merged_into([output, merged_into(paths[1:] or paths)[1]])[1]
     assert by_steps.read_bytes() == output.read_bytes()
 
@@ -215,7 +211,7 @@ def test_a_sound_copy_goes_before_one_that_may_be_garbled(tmp_path: Path) -> Non
     sound = write(tmp_path / "sound.jsonl.gz", [Chunk((late,))])
     merged, output = merged_into([garbled, sound])
     assert read(output)[0] == [late.as_text().encode()]
-    assert (merged.inputs[0].lines, merged.inputs[0].damaged, merged.doubles) == (1, 1, 1)
+    assert (merged.inputs[0].lines, merged.inputs[0].damaged) == (1, 1)
 
 
 def test_a_note_after_a_damaged_place_says_nothing_of_the_time_before_it(tmp_path: Path) -> None:
@@ -228,8 +224,7 @@ def test_a_note_after_a_damaged_place_says_nothing_of_the_time_before_it(tmp_pat
     head[20:] = bytes(len(head) - 20)
     path.write_bytes(bytes(head) + member(later) + member(last))
     merged, _ = merged_into([path])
-    (shared,) = merged.shared
-    assert shared.whole == Span(START_MS + 20, START_MS + 30)
+    assert merged.manifest.covers == {"x": (Span(START_MS + 20, START_MS + 30),)}
     assert merged.inputs[0].knows_coverage
 
 
@@ -317,7 +312,7 @@ def test_a_version_of_half_a_letter_is_a_version(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(text.encode() + b"\n"))
     merged, output = merged_into([path, path])
-    assert (merged.lines, merged.doubles) == (1, 1)
+    assert merged.manifest.lines == 1
     assert read(output)[0] == [text.encode()]
 
 
@@ -335,7 +330,7 @@ def test_a_note_that_makes_no_sense_covers_nothing(tmp_path: Path, note: bytes) 
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(pack(text_of([line(1, at=5)]), note))
     merged, _ = merged_into([path])
-    assert (merged.lines, merged.shared) == (1, ())
+    assert (merged.manifest.lines, merged.manifest.covers) == (1, {})
 
 
 def test_an_archive_that_cannot_be_read_any_more_is_named(tmp_path: Path) -> None:
@@ -355,18 +350,17 @@ def test_an_empty_archive_is_one(tmp_path: Path) -> None:
     assert [summary.lines for summary in merged.inputs] == [0, 1]
     assert len(read(output)[0]) == 1
     nothing, output = merged_into([empty])
-    assert nothing.lines == 0
+    assert nothing.manifest.lines == 0
     assert gzip.decompress(output.read_bytes()) == b""
 
 
 def test_the_manifest_lies_beside_the_output(tmp_path: Path) -> None:
     covers = {"x": (Span(START_MS, START_MS + 50),)}
-    _, output = merged_into(
+    merged, output = merged_into(
         [write(tmp_path / "a.jsonl.gz", [Chunk((line(1, at=5), line(2, at=6)), covers)])]
     )
     manifest = Manifest.read(output)
-    assert manifest == Manifest.of(output)
-    assert manifest is not None
+    assert manifest == merged.manifest
     assert (manifest.file, manifest.lines, manifest.covers) == (output.name, 2, covers)
 
 

@@ -9,7 +9,15 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-from tweetdock.commands.output import EXIT_UNAVAILABLE, complain, counted, results, warn_of
+from tweetdock.commands.output import (
+    EXIT_UNAVAILABLE,
+    add_archives,
+    add_output,
+    complain,
+    counted,
+    results,
+    warn_of,
+)
 from tweetdock.core.times import rfc3339
 from tweetdock.keep.database import read_history
 from tweetdock.keep.export import export_posts
@@ -35,7 +43,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     history.add_argument(
         "--state-dir", metavar="DIR", help="where the state is, if not where the settings say"
     )
-    _describe_output(history, "the file to write; standard output if not given")
+    add_output(history, "the file to write; standard output if not given")
     posts = kinds.add_parser(
         "posts",
         help="the posts of archives, as Parquet",
@@ -43,10 +51,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "Merge archives that overlap first: a double stays a double here.",
         allow_abbrev=False,
     )
-    posts.add_argument(
-        "archives", nargs="+", type=Path, metavar="ARCHIVE", help="such as tweets.jsonl.gz"
-    )
-    _describe_output(posts, "the file to write, such as posts.parquet", is_required=True)
+    add_archives(posts)
+    add_output(posts, "the file to write, such as posts.parquet", required=True)
 
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
@@ -62,20 +68,12 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     return 0
 
 
-def _describe_output(
-    parser: argparse.ArgumentParser, meaning: str, *, is_required: bool = False
-) -> None:
-    parser.add_argument(
-        "-o", "--output", type=Path, required=is_required, metavar="FILE", help=meaning
-    )
-    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
-
-
 def _export_posts(arguments: argparse.Namespace) -> None:
-    exported = export_posts(arguments.archives, arguments.output, force=arguments.force)
-    warn_of(exported.inputs)
+    inputs = export_posts(arguments.archives, arguments.output, force=arguments.force)
+    warn_of(inputs)
     with results():
-        print(f"{exported.output}: {counted(exported.lines, 'post')}")  # noqa: T201
+        lines = sum(summary.lines for summary in inputs)
+        print(f"{arguments.output}: {counted(lines, 'post')}")  # noqa: T201
 
 
 def _export_history(arguments: argparse.Namespace, env: Mapping[str, str]) -> None:
@@ -104,13 +102,6 @@ def _table(output: Path | None, *, force: bool) -> Iterator[TextIO]:
         yield file
 
 
-def _cells(row: HistoryRow) -> tuple[str | int | float, ...]:
-    return (
-        rfc3339(row.at_ms),
-        row.per,
-        row.posts,
-        row.authors,
-        row.grade,
-        row.window_seconds,
-        row.subject,
-    )
+def _cells(row: HistoryRow) -> tuple[object, ...]:
+    per, at_ms, *rest = row
+    return rfc3339(at_ms), per, *rest

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain,
 from tweetdock.core.dial import DIALS, Dial
 from tweetdock.core.errors import StateError
 from tweetdock.core.scaler import make_scale
-from tweetdock.keep.database import Store
+from tweetdock.keep.database import read_state
 from tweetdock.keep.files import new_file
 from tweetdock.settings import parse
 from tweetdock.settings.gauge import DialSettings, Settings
@@ -169,8 +169,8 @@ def _scale(
 def _automatic(name: str, env: Mapping[str, str]) -> int | None:
     """Where a dial's automatic scale stood when the gauge last saved its state."""
     folder = Settings.from_env(env, about=("TWEETDOCK_STATE_DIR",)).keep.state_dir
-    with suppress(StateError), closing(Store(folder, {}, 0, reads_only=True)) as store:
-        state = store.load()
+    with suppress(StateError):
+        state = read_state(folder, {}, 0)
         scale = state.saved.scales.get(name) if state is not None else None
         if scale is not None and scale.full_scale <= LARGEST_SCALE:
             return scale.full_scale

@@ -1,15 +1,25 @@
 """The command `merge`: archives of listeners that ran side by side become one."""
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tweetdock.commands.output import EXIT_UNAVAILABLE, complain, counted, results, warn_of
+from tweetdock.commands.output import (
+    EXIT_UNAVAILABLE,
+    add_archives,
+    add_output,
+    complain,
+    counted,
+    results,
+    warn_of,
+)
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import ArchiveError
 from tweetdock.core.post import Span
 from tweetdock.core.times import duration, rfc3339
 from tweetdock.keep.archive_reader import FileSummary
-from tweetdock.keep.merge import Merged, Shared, merge
+from tweetdock.keep.closed_files import Manifest
+from tweetdock.keep.merge import merge
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -18,13 +28,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "Make one archive of several: each post once, in order of time, "
         "with the gaps that all of them share."
     )
-    parser.add_argument(
-        "archives", nargs="+", type=Path, metavar="ARCHIVE", help="such as tweets.jsonl.gz"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="the archive to write"
-    )
-    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    add_archives(parser)
+    add_output(parser, "the archive to write", required=True)
 
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:  # noqa: ARG001 - as all commands
@@ -36,23 +41,24 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:  # noqa: 
         return EXIT_UNAVAILABLE
     warn_of(merged.inputs)
     with results():
-        for line in _summary(merged):
+        for line in _summary(arguments.output, merged.manifest, merged.inputs):
             print(line)  # noqa: T201 - what it is for
     return 0
 
 
-def _summary(merged: Merged) -> Iterator[str]:
-    yield f"{merged.output}: {counted(merged.lines, 'post')}, each once and in order"
-    names = [str(summary.path) for summary in merged.inputs]
-    width = max(map(len, names))
-    for name, summary in zip(names, merged.inputs, strict=True):
-        yield f"  from {name:<{width}}  {_describe_file(summary)}"
-    yield f"  {counted(merged.doubles, 'double')} left out"
-    for shared in merged.shared:
-        yield from _gaps(shared, len(merged.inputs))
-    for name, summary in zip(names, merged.inputs, strict=True):
+def _summary(output: Path, manifest: Manifest, inputs: Sequence[FileSummary]) -> Iterator[str]:
+    yield f"{output}: {counted(manifest.lines, 'post')}, each once and in order"
+    width = max(len(str(summary.path)) for summary in inputs)
+    for summary in inputs:
+        yield f"  from {summary.path!s:<{width}}  {_describe_file(summary)}"
+    doubles = sum(summary.lines for summary in inputs) - manifest.lines
+    yield f"  {counted(doubles, 'double')} left out"
+    whose = "gaps that all share" if len(inputs) > 1 else "gaps"
+    for source, spans in manifest.covers.items():
+        yield from _gaps(source, spans, whose)
+    for summary in inputs:
         if not summary.knows_coverage:
-            yield f"unknown: {name} does not say which times it covers"
+            yield f"unknown: {summary.path} does not say which times it covers"
 
 
 def _describe_file(summary: FileSummary) -> str:
@@ -64,19 +70,18 @@ def _describe_file(summary: FileSummary) -> str:
     return ", ".join(parts)
 
 
-def _gaps(shared: Shared, listeners: int) -> Iterator[str]:
-    since, until = shared.whole
-    yield f"{shared.source}: {rfc3339(since)} to {rfc3339(until)}, {_length(shared.whole)}"
-    if not shared.gaps:
+def _gaps(source: str, spans: Sequence[Span], whose: str) -> Iterator[str]:
+    whole = Span(spans[0].since_ms, spans[-1].until_ms)
+    yield f"{source}: {rfc3339(whole.since_ms)} to {rfc3339(whole.until_ms)}, {_length(whole)}"
+    gaps = Spans(spans).gaps(whole)
+    if not gaps:
         yield "  no gap"
         return
-    missing = sum(gap.until_ms - gap.since_ms for gap in shared.gaps)
-    whose = "gaps that all share" if listeners > 1 else "gaps"
-    yield f"  {whose}: {len(shared.gaps):,}, {_length(Span(0, missing))} in all"
-    for gap in shared.gaps:
+    yield f"  {whose}: {len(gaps):,}, {_length(*gaps)} in all"
+    for gap in gaps:
         yield f"    {rfc3339(gap.since_ms)} to {rfc3339(gap.until_ms)}  {_length(gap)}"
 
 
-def _length(span: Span) -> str:
-    seconds = (span.until_ms - span.since_ms) / 1000
+def _length(*spans: Span) -> str:
+    seconds = sum(until - since for since, until in spans) / 1000
     return duration(seconds) if seconds >= 1 else "under 1 s"

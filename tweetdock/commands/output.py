@@ -1,9 +1,11 @@
 """How commands answer: results on standard output, problems on standard error, an exit code."""
 
+import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from tweetdock.core.errors import TweetDockError, UnavailableError
@@ -18,6 +20,21 @@ EXIT_UNAVAILABLE = 69
 EXIT_INTERRUPTED = 130
 
 _LAST_STREAM = 2  # standard error's number
+
+
+def add_archives(parser: argparse.ArgumentParser) -> None:
+    """Add which archives are to be read."""
+    parser.add_argument(
+        "archives", nargs="+", type=Path, metavar="ARCHIVE", help="such as tweets.jsonl.gz"
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, meaning: str, *, required: bool = False) -> None:
+    """Add which file is to be written."""
+    parser.add_argument(
+        "-o", "--output", type=Path, required=required, metavar="FILE", help=meaning
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
 
 def open_streams() -> None:

@@ -2,7 +2,7 @@
 
 import errno
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
@@ -145,6 +145,17 @@ def opened(path: Path) -> Iterator[ArchiveReader]:
         if str(error.filename) != str(path):
             raise
         raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_archives(paths: Iterable[Path], readers: list[ArchiveReader]) -> Iterator[ReadLine]:
+    """The lines of files of archives, one after the other; `readers` is added the reader of each.
+
+    Raises ArchiveError as `opened`.
+    """
+    for path in paths:
+        with opened(path) as reader:
+            yield from reader
+            readers.append(reader)
 
 
 def read_lines(path: Path) -> Iterator[bytes | TornError]:

@@ -2,193 +2,123 @@
 
 import importlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tweetdock import __version__
 from tweetdock.core.errors import ArchiveError
-from tweetdock.keep.archive_reader import FileSummary, ReadLine, opened
+from tweetdock.keep.archive_reader import ArchiveReader, FileSummary, ReadLine, read_archives
 from tweetdock.keep.files import new_file
 
 _LARGEST = 2**63 - 1  # a column's whole number has 64 bits
-_GROUP_ROWS = 20_000
-_GROUP_BYTES = 32_000_000
+_GROUP_ROWS = 10_000
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportFields:
-    """What is exported of a post of any network; None where the network did not send it.
-
-    `conversation`, `reply_to`, `repost_of` and `quote_of` are the network's own ids. `text` and
-    `hashtags` are as written.
-    """
-
-    text: str | None = None
-    lang: str | None = None
-    conversation: str | None = None
-    reply_to: str | None = None
-    repost_of: str | None = None
-    quote_of: str | None = None
-    hashtags: tuple[str, ...] | None = None
-    likes: int | None = None
-    reposts: int | None = None
-    replies: int | None = None
-    quotes: int | None = None
-
-
-def export_fields(source: str, post: Any) -> ExportFields:
-    """The fields of a post of a source; all None for a source that is not known here."""
-    read = _READERS.get(source)
-    return read(post) if read and isinstance(post, dict) else ExportFields()
-
-
-def _x(post: dict[str, Any]) -> ExportFields:
-    """A post of X's API v2, in the vocabulary of tweets or in the one of posts."""
-    metrics = _object(post.get("public_metrics"))
-    referenced = _references(post.get("referenced_tweets"), post.get("referenced_posts"))
-    return ExportFields(
-        text=_text(post.get("text")),
-        lang=_text(post.get("lang")),
-        conversation=_text(post.get("conversation_id")),
-        reply_to=referenced.get("replied_to"),
-        repost_of=referenced.get("retweeted", referenced.get("reposted")),
-        quote_of=referenced.get("quoted"),
-        hashtags=_tags(_object(post.get("entities")).get("hashtags")),
-        likes=_number(metrics, "like_count"),
-        reposts=_number(metrics, "retweet_count", "repost_count"),
-        replies=_number(metrics, "reply_count"),
-        quotes=_number(metrics, "quote_count"),
-    )
-
-
-def _bluesky(event: dict[str, Any]) -> ExportFields:
-    """A post in an event of Jetstream; it comes too soon to be liked.
-
-    https://github.com/bluesky-social/atproto/blob/main/lexicons/app/bsky/feed/post.json
-    """
-    record = _object(_object(event.get("commit")).get("record"))
-    reply, embed = _object(record.get("reply")), _object(record.get("embed"))
-    # A quote with pictures has the quoted post one deeper.
-    quoted = _object(embed.get("record"))
-    quoted = _object(quoted.get("record")) or quoted
-    langs = record.get("langs")
-    facets = [_object(facet).get("features") for facet in _list(record.get("facets"))]
-    features = [_object(feature) for each in facets for feature in _list(each)]
-    tags = [_text(feature.get("tag")) for feature in features]
-    tags += [_text(tag) for tag in _list(record.get("tags"))]
-    return ExportFields(
-        text=_text(record.get("text")),
-        lang=_text(langs[0]) if isinstance(langs, list) and langs else None,
-        conversation=_text(_object(reply.get("root")).get("uri")),
-        reply_to=_text(_object(reply.get("parent")).get("uri")),
-        quote_of=_text(quoted.get("uri")),
-        hashtags=tuple(tag for tag in tags if tag is not None) if record else None,
-    )
-
-
-def _mastodon(status: dict[str, Any]) -> ExportFields:
-    """A status of Mastodon's API; the text is HTML, as it sends it.
-
-    https://docs.joinmastodon.org/entities/Status/
-    """
-    tags = status.get("tags")
-    names = [_text(_object(tag).get("name")) for tag in _list(tags)]
-    return ExportFields(
-        text=_text(status.get("content")),
-        lang=_text(status.get("language")),
-        reply_to=_text(status.get("in_reply_to_id")),
-        repost_of=_text(_object(status.get("reblog")).get("uri")),
-        quote_of=_text(_object(_object(status.get("quote")).get("quoted_status")).get("uri")),
-        hashtags=tuple(name for name in names if name is not None)
-        if isinstance(tags, list)
-        else None,
-        likes=_number(status, "favourites_count"),
-        reposts=_number(status, "reblogs_count"),
-        replies=_number(status, "replies_count"),
-        quotes=_number(status, "quotes_count"),
-    )
-
-
-_READERS: dict[str, Callable[[dict[str, Any]], ExportFields]] = {
-    "x": _x,
-    "x-stream": _x,
-    "bluesky": _bluesky,
-    "mastodon": _mastodon,
+# What is exported of a post of any network: a text, several, or a number. `conversation` to
+# `quote_of` are the network's own ids; `text` and `hashtags` are as written.
+FIELDS: dict[str, type] = {
+    **dict.fromkeys(("text", "lang", "conversation", "reply_to", "repost_of", "quote_of"), str),
+    "hashtags": list,
+    **dict.fromkeys(("likes", "reposts", "replies", "quotes"), int),
 }
 
-
-def _list(found: Any) -> list[Any]:
-    return found if isinstance(found, list) else []
-
-
-def _references(*lists: Any) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for entries in lists:
-        for entry in map(_object, entries if isinstance(entries, list) else []):
-            kind, post_id = _text(entry.get("type")), _text(entry.get("id"))
-            if kind is not None and post_id is not None:
-                found.setdefault(kind, post_id)
-    return found
-
-
-def _tags(entries: Any) -> tuple[str, ...] | None:
-    if not isinstance(entries, list):
-        return None
-    tags = (_text(_object(entry).get("tag")) for entry in entries)
-    return tuple(tag for tag in tags if tag is not None)
-
-
-def _object(found: Any) -> dict[str, Any]:
-    return found if isinstance(found, dict) else {}
-
-
-def _text(found: Any) -> str | None:
-    return found if isinstance(found, str) else None
-
-
-def _number(found: dict[str, Any], *names: str) -> int | None:
-    for name in names:
-        number = found.get(name)
-        # True is a number to Python.
-        if isinstance(number, int) and not isinstance(number, bool) and abs(number) <= _LARGEST:
-            return number
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """What was written: a row for each of `lines`."""
-
-    output: Path
-    lines: int
-    inputs: tuple[FileSummary, ...]
+# Where it stands in what a network sends: names, one in the other; `a|b`: in whichever it is;
+# `*`: in each of a list; `type=a`: if that is so. After a space comes where else it may stand.
+# Without `tagged`, it is not known that there are no hashtags.
+_X = {  # API v2, in the vocabulary of tweets or in the one of posts
+    "text": "text",
+    "lang": "lang",
+    "conversation": "conversation_id",
+    "reply_to": "referenced_tweets|referenced_posts.*.type=replied_to.id",
+    "repost_of": "referenced_tweets|referenced_posts.*.type=retweeted|reposted.id",
+    "quote_of": "referenced_tweets|referenced_posts.*.type=quoted.id",
+    "tagged": "entities.hashtags",
+    "hashtags": "entities.hashtags.*.tag",
+    "likes": "public_metrics.like_count",
+    "reposts": "public_metrics.retweet_count|repost_count",
+    "replies": "public_metrics.reply_count",
+    "quotes": "public_metrics.quote_count",
+}
+# https://github.com/bluesky-social/atproto/blob/main/lexicons/app/bsky/feed/post.json
+_BLUESKY = {  # in an event of Jetstream; it comes too soon to be liked
+    "text": "commit.record.text",
+    "lang": "commit.record.langs.*",
+    "conversation": "commit.record.reply.root.uri",
+    "reply_to": "commit.record.reply.parent.uri",
+    # A quote with pictures has the quoted post one deeper.
+    "quote_of": "commit.record.embed.record.record.uri commit.record.embed.record.uri",
+    "tagged": "commit.record",
+    "hashtags": "commit.record.facets.*.features.*.tag commit.record.tags.*",
+}
+# https://docs.joinmastodon.org/entities/Status/
+_MASTODON = {
+    "text": "content",  # as HTML
+    "lang": "language",
+    "reply_to": "in_reply_to_id",
+    "repost_of": "reblog.uri",
+    "quote_of": "quote.quoted_status.uri",
+    "tagged": "tags",
+    "hashtags": "tags.*.name",
+    "likes": "favourites_count",
+    "reposts": "reblogs_count",
+    "replies": "replies_count",
+    "quotes": "quotes_count",
+}
+_PLACES = {"x": _X, "x-stream": _X, "bluesky": _BLUESKY, "mastodon": _MASTODON}
 
 
-def export_posts(paths: Sequence[Path], output: Path, *, force: bool = False) -> Exported:
+def export_fields(source: str, post: Any) -> dict[str, Any]:
+    """The fields of a post of a source; None where its network did not send it."""
+    places = _PLACES.get(source, {})
+
+    def found(name: str, kind: type) -> Iterator[Any]:
+        for place in places.get(name, "").split():
+            # Not isinstance: True is a number to Python.
+            yield from (value for value in _find(post, place.split(".")) if type(value) is kind)
+
+    fields = {name: next(found(name, kind), None) for name, kind in FIELDS.items()}
+    is_known = [*found("tagged", list), *found("tagged", dict)]
+    return {**fields, "hashtags": list(found("hashtags", str)) if is_known else None}
+
+
+def _find(found: Any, place: Sequence[str]) -> Iterator[Any]:
+    """All that stands at a place, in order."""
+    if not place:
+        if not isinstance(found, int) or abs(found) <= _LARGEST:
+            yield found
+        return
+    step, *rest = place
+    if step == "*":
+        for entry in found if isinstance(found, list) else ():
+            yield from _find(entry, rest)
+    elif isinstance(found, dict):
+        name, is_condition, wanted = step.partition("=")
+        if not is_condition:
+            for one in name.split("|"):
+                yield from _find(found.get(one), rest)
+        elif found.get(name) in wanted.split("|"):
+            yield from _find(found, rest)
+
+
+def export_posts(paths: Sequence[Path], output: Path, *, force: bool = False) -> list[FileSummary]:
     """Write every line of some archives as a row, in their order, doubles and all.
 
-    force: `output` may exist and is replaced. Raises ArchiveError, and leaves nothing behind, if
-    an archive cannot be read, `output` cannot be written, or pyarrow is not installed.
+    Returns what was read from each. force: `output` may exist and is replaced. Raises ArchiveError,
+    and leaves nothing behind, if an archive cannot be read, `output` cannot be written, or pyarrow
+    is not installed.
     """
     arrow, parquet = _library()
     schema = _schema(arrow)
-    inputs: list[FileSummary] = []
+    readers: list[ArchiveReader] = []
+    lines = read_archives(paths, readers)
     with (
         new_file(output, paths, force=force) as fresh,
         parquet.ParquetWriter(fresh, schema, compression="zstd") as writer,
     ):
-        for rows in _groups(_lines(paths, inputs)):
+        while rows := [_row(found) for found in islice(lines, _GROUP_ROWS)]:
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
-    return Exported(output, sum(summary.lines for summary in inputs), tuple(inputs))
-
-
-def _lines(paths: Iterable[Path], inputs: list[FileSummary]) -> Iterator[ReadLine]:
-    for path in paths:
-        with opened(path) as archive:
-            yield from archive
-            inputs.append(archive.summary)
+    return [reader.summary for reader in readers]
 
 
 def _library() -> tuple[Any, Any]:
@@ -202,15 +132,12 @@ def _library() -> tuple[Any, Any]:
 
 
 def _schema(arrow: Any) -> Any:
-    text, number = arrow.string(), arrow.int64()
-    moment = arrow.timestamp("ms", tz="UTC")
-    fields = {
+    text, moment = arrow.string(), arrow.timestamp("ms", tz="UTC")
+    kinds = {str: text, list: arrow.list_(text), int: arrow.int64()}
+    columns = {
         **dict.fromkeys(("source", "key", "version", "author"), text),
         **dict.fromkeys(("created", "received"), moment),
-        **dict.fromkeys(("text", "lang", "conversation"), text),
-        **dict.fromkeys(("reply_to", "repost_of", "quote_of"), text),
-        "hashtags": arrow.list_(text),
-        **dict.fromkeys(("likes", "reposts", "replies", "quotes"), number),
+        **{name: kinds[kind] for name, kind in FIELDS.items()},
         "raw": text,
     }
     about = {
@@ -218,20 +145,7 @@ def _schema(arrow: Any) -> Any:
         "software": f"TweetDock {__version__}",
         "raw": "the post as its network sent it, JSON; the other columns were read from it",
     }
-    return arrow.schema(list(fields.items()), metadata=about)
-
-
-def _groups(lines: Iterable[ReadLine]) -> Iterator[list[dict[str, Any]]]:
-    rows: list[dict[str, Any]] = []
-    size = 0
-    for found in lines:
-        rows.append(_row(found))
-        size += len(found.text)
-        if len(rows) >= _GROUP_ROWS or size >= _GROUP_BYTES:
-            yield rows
-            rows, size = [], 0
-    if rows:
-        yield rows
+    return arrow.schema(list(columns.items()), metadata=about)
 
 
 def _row(found: ReadLine) -> dict[str, Any]:
@@ -244,7 +158,7 @@ def _row(found: ReadLine) -> dict[str, Any]:
         "created": post and post.created_ms,
         "received": line.received_ms,
         "raw": line.raw.text,
-        **asdict(export_fields(line.source, json.loads(line.raw.text))),
+        **export_fields(line.source, json.loads(line.raw.text)),
     }
     return {name: _utf8(value) for name, value in row.items()}
 
@@ -253,4 +167,4 @@ def _utf8(value: Any) -> Any:
     # JSON may name half a surrogate pair, which is no text outside of it.
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return [_utf8(tag) for tag in value] if isinstance(value, tuple) else value
+    return [_utf8(tag) for tag in value] if isinstance(value, list) else value

@@ -3,73 +3,60 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tweetdock.core.errors import ArchiveError, TweetDockError
 
-_BLOCK = 1 << 18
-_BLOCKS_KEPT = 4
-_OVERLAP = 16  # what is looked for may lie across the end of a block
+_BLOCK = 1 << 16  # so much is searched at once
 
 
 class FileBytes:
     """The bytes of an open file, of which little is held in memory; its size is taken once.
 
     Where the file was cut meanwhile, slices are short; a bad read raises OSError. A map of the file
-    would kill the process in either case. What is looked for has 16 bytes at most.
+    would kill the process in either case.
     """
 
     def __init__(self, fd: int, path: Path | None = None) -> None:
+        self._fd = fd
+        self._path = path
         self._size = os.fstat(fd).st_size
-        self._block = lru_cache(_BLOCKS_KEPT)(partial(_read_block, fd, path))
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, where: slice) -> bytes:
         start, stop, _ = where.indices(self._size)
-        parts = []
-        while start < stop:
-            number, within = divmod(start, _BLOCK)
-            end = min(_BLOCK, within + stop - start)
-            parts.append(self._block(number)[within:end])
-            start += end - within
-        return b"".join(parts)
+        found = b""
+        try:
+            # Before a bad place, the system gives less than was asked for; it fails when asked
+            # again.
+            while part := os.pread(self._fd, max(0, stop - start), start):
+                found += part
+                start += len(part)
+        except OSError as error:
+            error.filename = self._path and str(self._path)
+            raise
+        return found
 
     def find(self, wanted: bytes, start: int) -> int:
         """Where it is first found at `start` or later; -1 if it is not."""
-        for number in range(start // _BLOCK, -(-self._size // _BLOCK)):
-            before = number * _BLOCK
-            found = self._block(number).find(wanted, max(start - before, 0))
+        for begin in range(start, self._size, _BLOCK):
+            # It may lie across the end of a block.
+            found = self[begin : begin + _BLOCK + len(wanted) - 1].find(wanted)
             if found >= 0:
-                return before + found
+                return begin + found
         return -1
 
     def rfind(self, wanted: bytes, start: int, end: int) -> int:
         """Where it is last found, wholly between `start` and `end`; -1 if it is not."""
-        for number in range((end - 1) // _BLOCK, start // _BLOCK - 1, -1):
-            before = number * _BLOCK
-            found = self._block(number).rfind(wanted, max(start - before, 0), end - before)
+        for stop in range(end, start, -_BLOCK):
+            begin = max(start, stop - _BLOCK)
+            found = self[begin : min(end, stop + len(wanted) - 1)].rfind(wanted)
             if found >= 0:
-                return before + found
+                return begin + found
         return -1
-
-
-def _read_block(fd: int, path: Path | None, number: int) -> bytes:
-    block = b""
-    try:
-        # Before a bad place, the system gives less than was asked for; it fails when asked again.
-        while missing := _BLOCK + _OVERLAP - len(block):
-            part = os.pread(fd, missing, number * _BLOCK + len(block))
-            if not part:
-                break
-            block += part
-    except OSError as error:
-        error.filename = path and str(path)
-        raise
-    return block
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ from tweetdock.core.reading import Reading
 from tweetdock.core.times import duration
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.archive_format import ArchiveLine
-from tweetdock.keep.database import Store, read_history
+from tweetdock.keep.database import Store, read_history, read_state
 from tweetdock.keep.lock import STATE_LOCK, Lock
 from tweetdock.keep.state import History, HistoryRow, State, StateChanges
 from tweetdock.retry import TroubleLog
@@ -252,8 +252,8 @@ class Keeper:
 
     def _read(self) -> State | None:
         """What was saved last, by whomever; None if that cannot be read."""
-        with suppress(StateError), closing(self._open_store(reads_only=True)) as store:
-            return store.load()
+        with suppress(StateError):
+            return read_state(self._folder, self._subjects, self._window_ms)
         return None
 
     def _log_state(self, state: State) -> None:
@@ -275,11 +275,8 @@ class Keeper:
             ) from error
         except OSError as error:
             raise StateError(f"{self._folder} cannot be used: {error.strerror}") from error
-        self._store = self._open_store()
+        self._store = Store(self._folder, self._subjects, self._window_ms)
         return self._store
-
-    def _open_store(self, *, reads_only: bool = False) -> Store:
-        return Store(self._folder, self._subjects, self._window_ms, reads_only=reads_only)
 
     def _fail(self, error: OSError) -> None:
         self._close_store()

@@ -6,12 +6,12 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from tweetdock.core.errors import OffloadError, StateError
+from tweetdock.core.errors import OffloadError, TweetDockError
 from tweetdock.core.finding import Check, Finding
 from tweetdock.core.post import Spent
 from tweetdock.core.times import duration, size
 from tweetdock.keep.closed_files import ClosedFiles
-from tweetdock.keep.database import FILE, MIGRATIONS, Condition, condition_of
+from tweetdock.keep.database import FILE, DamagedError, condition_of
 from tweetdock.keep.lock import STATE_LOCK, is_held
 from tweetdock.keep.permissions import cure, file_obstacle, folder_obstacle
 from tweetdock.settings.keeping import KeepSettings
@@ -32,8 +32,7 @@ def checks(keep: KeepSettings) -> Iterator[Check]:
 def spent_of(folder: Path) -> Mapping[str, Mapping[str, Spent]]:
     """What each source was asked for, by UTC day, up to the last save; empty if that is unknown."""
     with suppress(OSError):
-        condition = condition_of(folder, is_held=_is_at_work(folder))
-        return condition.spent if condition else {}
+        return condition_of(folder).spent
     return {}
 
 
@@ -48,41 +47,32 @@ def _state(folder: Path) -> Iterator[Finding]:
             yield Finding.well("state", f"{folder} will be made at the first start")
             return
         obstacle = obstacle or file_obstacle(file, _STATE)
-        at_work = _is_at_work(folder)
-        condition = condition_of(folder, is_held=at_work)
+        at_work = "; a running TweetDock uses it" if _is_at_work(folder) else ""
+        saved_ms = condition_of(folder).saved_ms if file.exists() else None
     except OSError as error:
-        is_known = isinstance(error, StateError)
-        says = str(error) if is_known else f"{error.filename} cannot be read: {error.strerror}"
-        yield Finding.trouble("state", *(obstacle or (says, cure(folder, _STATE, is_ours=True))))
+        # One line for one cause; but a damaged file gets a line of its own.
+        if obstacle:
+            yield Finding.trouble("state", *obstacle)
+        if isinstance(error, DamagedError) or not obstacle:
+            yield Finding.trouble("state", *_explain(error, folder))
         return
     if obstacle:
         yield Finding.trouble("state", *obstacle)
-    # One line for one cause; but a damaged file gets a line of its own.
-    if not obstacle or (condition and condition.damage):
-        yield _condition(folder, condition, "; a running TweetDock uses it" if at_work else "")
+    else:
+        yield Finding.well("state", f"{folder}: {_saved(saved_ms)}{at_work}")
 
 
-def _condition(folder: Path, condition: Condition | None, at_work: str) -> Finding:
-    if condition is None:
-        return Finding.well("state", f"{folder}: nothing is saved yet{at_work}")
-    if condition.damage:
-        return Finding.trouble(
-            "state",
-            f"{folder}/state.db is damaged: {condition.damage}",
+def _explain(error: OSError, folder: Path) -> tuple[str, str]:
+    if isinstance(error, DamagedError):
+        return error.what, (
             "put a backup of it there now if you have one; else the next start moves it aside and "
             "begins a new history. After a power cut that is bad luck; if it happens again, the SD "
-            "card is worn out",
+            "card is worn out"
         )
-    if condition.version > len(MIGRATIONS):
-        return Finding.trouble(
-            "state",
-            f"{folder}/state.db was written by a newer TweetDock",
-            "install that version again, or move the file away to begin a new history",
-        )
-    if condition.version < len(MIGRATIONS):
-        says = f"from an older TweetDock; the next start converts it{at_work}"
-        return Finding.well("state", f"{folder}: {says}")
-    return Finding.well("state", f"{folder}: {_saved(condition.saved_ms)}{at_work}")
+    if isinstance(error, TweetDockError):
+        return error.what, error.cure or cure(folder, _STATE, is_ours=True)
+    says = f"{error.filename} cannot be read: {error.strerror}"
+    return says, cure(folder, _STATE, is_ours=True)
 
 
 def _saved(saved_ms: int | None) -> str:

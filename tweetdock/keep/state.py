@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tweetdock.core.gauge import Saved, SourceMark
 from tweetdock.core.post import Spent
@@ -16,8 +16,7 @@ KEPT_MS = {"minute": DAY_MS, "hour": 366 * DAY_MS}
 Per = Literal["minute", "hour"]
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryRow:
+class HistoryRow(NamedTuple):
     """The reading at a full minute or hour, `at_ms` (Unix ms), of the window that ended there."""
 
     per: str
@@ -79,17 +78,9 @@ class History:
         for per, step_ms in STEPS_MS.items():
             step = reading.at_ms // step_ms
             if step > self._step.setdefault(per, step):
-                rows.append(self._row(per, step * step_ms, reading))
+                of = reading.posts, reading.authors, reading.grade
+                rows.append(
+                    HistoryRow(per, step * step_ms, *of, self._window_seconds, self._subject)
+                )
             self._step[per] = step
         return rows
-
-    def _row(self, per: str, at_ms: int, reading: Reading) -> HistoryRow:
-        return HistoryRow(
-            per,
-            at_ms,
-            reading.posts,
-            reading.authors,
-            reading.grade,
-            self._window_seconds,
-            self._subject,
-        )
