@@ -78,9 +78,8 @@ def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
 
 
 def _offload(archive: Path, keep: KeepSettings) -> int:
-    bucket = Bucket(keep)
-    host = socket.gethostname()
-    offload = Offload(ClosedFiles(archive), bucket, keeps_local=keep.offload_keep, host=host)
+    closed_files, bucket, host = ClosedFiles(archive), Bucket(keep), socket.gethostname()
+    offload = Offload(closed_files, bucket, keeps_local=keep.offload_keep, host=host)
     code, has_said = 0, False
     for outcome in offload.run():
         has_said = True
@@ -89,9 +88,9 @@ def _offload(archive: Path, keep: KeepSettings) -> int:
             code = EXIT_UNAVAILABLE
         else:
             _print(outcome)
-    for name in offload.in_use():
+    for path in closed_files.in_use():
         has_said = True
-        print(f"{name} is in use by another TweetDock; left to that")  # noqa: T201
+        print(f"{path.name} is in use by another TweetDock; left to that")  # noqa: T201
     if not has_said:
         print(f"no closed file of {archive} is waiting")  # noqa: T201
     return code

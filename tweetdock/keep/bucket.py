@@ -3,9 +3,9 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
-from hashlib import sha256
+from hashlib import file_digest
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from tweetdock.core.errors import LOG_IN, ArchiveError, OffloadError
 from tweetdock.settings.keeping import KeepSettings, bucket_and_prefix
 
 LARGEST_PUT = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-_PIECE = 1 << 16
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -37,19 +36,13 @@ class Bucket:
                 needs_owner=True,
             )
 
-    @cached_property
-    def _client(self) -> Any:
-        # Tens of megabytes, which a daemon with nothing to off-load need not spend.
-        return _client(self._keep, self._patience_seconds)
-
     def url(self, key: str) -> str:
         """The address of what lies under a key."""
         return f"s3://{self._name}/{self._full(key)}"
 
     def visit(self) -> None:
         """See that the bucket is there and lets us in; nothing is read or written."""
-        client = self._client
-        with self._explained():
+        with self._connected() as client:
             client.head_bucket(Bucket=self._name)
 
     def put(self, key: str, path: Path, sha256_hex: str) -> None:
@@ -57,104 +50,88 @@ class Bucket:
 
         Raises ArchiveError if it is too large for that, another OSError if it cannot be read.
         """
-        with path.open("rb") as body:
-            size = body.seek(0, 2)
-            body.seek(0)
-            if size > LARGEST_PUT:
-                raise ArchiveError(
-                    f"{path.name} is larger than the 5 GB that S3 takes in one piece: "
-                    "set TWEETDOCK_ARCHIVE_ROTATE to less, and send this one by hand"
-                )
-            client = self._client
-            with self._explained():
-                client.put_object(
-                    Bucket=self._name,
-                    Key=self._full(key),
-                    Body=body,
-                    ContentLength=size,
-                    ContentType="application/json" if key.endswith(".json") else "application/gzip",
-                    # The name of the sum beside it: servers that do not look for it by itself.
-                    ChecksumAlgorithm="SHA256",
-                    ChecksumSHA256=_base64(sha256_hex),
-                    Metadata={"sha256": sha256_hex},
-                )
+        if path.stat().st_size > LARGEST_PUT:
+            raise ArchiveError(
+                f"{path.name} is larger than the 5 GB that S3 takes in one piece: "
+                "set TWEETDOCK_ARCHIVE_ROTATE to less, and send this one by hand"
+            )
+        with path.open("rb") as body, self._connected() as client:
+            client.put_object(
+                Bucket=self._name,
+                Key=self._full(key),
+                Body=body,
+                ContentType="application/json" if key.endswith(".json") else "application/gzip",
+                # The name of the sum beside it: servers that do not look for it by itself.
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=_base64(sha256_hex),
+                Metadata={"sha256": sha256_hex},
+            )
 
-    def holds(self, key: str, size: int, sha256_hex: str) -> bool:
+    def holds(self, key: str, sha256_hex: str) -> bool:
         """Whether a true copy lies under the key, by the server's own sum or by reading it back."""
-        client = self._client
-        with self._explained():
+        where = {"Bucket": self._name, "Key": self._full(key)}
+        with self._connected() as client:
             try:
-                head = client.head_object(
-                    Bucket=self._name, Key=self._full(key), ChecksumMode="ENABLED"
-                )
-                if head.get("ContentLength") != size:
-                    return False
+                head = client.head_object(**where, ChecksumMode="ENABLED")
                 given = head.get("ChecksumSHA256", "")
                 # A sum of the sums of parts ends in the number of parts, and is none of the whole.
-                if given and head.get("ChecksumType") != "COMPOSITE" and "-" not in given:
+                if given and "-" not in given:
                     return bool(given == _base64(sha256_hex))
-                return self._read_back(key) == sha256_hex
+                with closing(client.get_object(**where)["Body"]) as body:
+                    return file_digest(body, "sha256").hexdigest() == sha256_hex
             except client.exceptions.ClientError as error:
                 if _status(error) == 404:
                     return False
                 raise
 
-    def _read_back(self, key: str) -> str:
-        digest = sha256()
-        body = self._client.get_object(Bucket=self._name, Key=self._full(key))["Body"]
-        with body:
-            for piece in body.iter_chunks(_PIECE):
-                digest.update(piece)
-        return digest.hexdigest()
-
     def _full(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _connected(self) -> Iterator[Any]:
+        """boto3's client; what goes wrong with it is explained."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
+        endpoint = self._keep.s3_endpoint
         try:
-            yield
+            client = self._client
+            endpoint = client.meta.endpoint_url
+            yield client
         except ClientError as error:
             raise _refusal(error, self._name) from error
         except BotoCoreError as error:
-            raise _failure(error, self._client.meta.endpoint_url) from error
+            raise _failure(error, endpoint) from error
 
+    @cached_property
+    def _client(self) -> Any:
+        # Tens of megabytes, which a daemon with nothing to off-load need not spend.
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
 
-def _client(keep: KeepSettings, patience_seconds: float) -> Any:
-    import boto3  # noqa: PLC0415 - an extra, and heavy
-    from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-
-    config = Config(
-        connect_timeout=min(10.0, patience_seconds),
-        read_timeout=patience_seconds,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        # By default newer botocores send and expect sums in a form that older servers refuse.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        # A server of one's own has no host name for each bucket.
-        s3={"addressing_style": "path"} if keep.s3_endpoint else None,
-    )
-    try:
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=keep.s3_endpoint or None,
-            aws_access_key_id=keep.s3_key_id or None,
-            aws_secret_access_key=keep.s3_secret or None,
-            aws_session_token=keep.s3_session_token or None,
-            region_name=keep.s3_region or None,
-            config=config,
+        keep = self._keep
+        config = Config(
+            connect_timeout=min(10.0, self._patience_seconds),
+            read_timeout=self._patience_seconds,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            # By default newer botocores send and expect sums in a form that older servers refuse.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            # A server of one's own has no host name for each bucket.
+            s3={"addressing_style": "path"} if keep.s3_endpoint else None,
         )
-    except ValueError as error:
-        raise OffloadError(
-            "the address of the S3 server cannot be used",
-            "check AWS_ENDPOINT_URL",
-            needs_owner=True,
-        ) from error
-    except BotoCoreError as error:
-        raise _failure(error, keep.s3_endpoint) from error
+        try:
+            return boto3.session.Session().client(
+                "s3",
+                endpoint_url=keep.s3_endpoint or None,
+                aws_access_key_id=keep.s3_key_id or None,
+                aws_secret_access_key=keep.s3_secret or None,
+                aws_session_token=keep.s3_session_token or None,
+                region_name=keep.s3_region or None,
+                config=config,
+            )
+        except ValueError as error:
+            what, cure = "the address of the S3 server cannot be used", "check AWS_ENDPOINT_URL"
+            raise OffloadError(what, cure, needs_owner=True) from error
 
 
 def _base64(sha256_hex: str) -> str:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from hashlib import file_digest
 from itertools import count
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any, Self
 
 from tweetdock.core.post import Span
@@ -157,15 +156,19 @@ class ClosedFiles:
 
         Raises OSError if the folder cannot be read.
         """
+        return [path for path in self._named() if _is_free(path)]
+
+    def in_use(self) -> list[Path]:
+        """Those that a TweetDock works on; raises OSError as `closed`."""
+        return [path for path in self._named() if not _is_free(path)]
+
+    def _named(self) -> list[Path]:
         found = []
         for entry in self._entries():
             if self._closed_name.fullmatch(entry.name) and entry.name != self.path.name:
-                path = self.path.with_name(entry.name)
-                # It may be removed meanwhile; one that logrotate has renamed is held until SIGHUP.
-                with suppress(OSError):
-                    stat = entry.stat()
-                    if S_ISREG(stat.st_mode) and _is_free(path):
-                        found.append((stat.st_mtime_ns, path))
+                with suppress(OSError):  # it may be removed meanwhile
+                    if entry.is_file():
+                        found.append((entry.stat().st_mtime_ns, self.path.with_name(entry.name)))
         return [path for _, path in sorted(found)]
 
     def new_name(self, now_ms: int) -> Path:
@@ -194,10 +197,9 @@ class ClosedFiles:
 
 
 def _is_free(path: Path) -> bool:
-    try:
-        return not is_held(path)
-    except PermissionError:
-        return True  # whoever wants to read it says so
+    with suppress(OSError):  # whoever wants to read it says so
+        return not is_held(path)  # one that logrotate has renamed is held until SIGHUP
+    return True
 
 
 class ClosedFilesThread:

@@ -4,11 +4,9 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import file_digest
-from io import BufferedReader
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from tweetdock.core.errors import ArchiveError, OffloadError, UnavailableError
@@ -20,7 +18,7 @@ from tweetdock.keep.closed_files import (
     is_untouched,
     manifest_path,
 )
-from tweetdock.keep.lock import hold, is_held
+from tweetdock.keep.lock import hold
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +67,8 @@ class Offload:
                 outcome = self._offload_file(path)
             except OffloadError:
                 raise
-            except FileNotFoundError:
-                continue  # logrotate has removed or renamed it
+            except (FileNotFoundError, UnavailableError):
+                continue  # logrotate has removed or renamed it, or somebody else works on it
             except ArchiveError as error:
                 outcome = Outcome(file=path.name, trouble=str(error))
             except OSError as error:
@@ -78,58 +76,45 @@ class Offload:
             if outcome:
                 yield outcome
 
-    def in_use(self) -> list[str]:
-        """The names of the files beside the open one that another TweetDock works on now."""
-        name, stem = map(re.escape, (self._closed_files.path.name, self._closed_files.stem))
-        found = []
-        for path in sorted(self._closed_files.path.parent.glob("*")):
-            with suppress(OSError):
-                is_one = re.fullmatch(rf"{stem}-[0-9].*|{name}[.-].+", path.name)
-                if is_one and path.is_file() and is_held(path):
-                    found.append(path.name)
-        return found
-
     def _offload_file(self, path: Path) -> Outcome | None:
-        with _locked(path) as file:
-            if not file:
+        with path.open("rb") as file:
+            hold(file.fileno(), path)
+            stat = os.fstat(file.fileno())
+            manifest = Manifest.read(path)
+            if manifest and self._is_marked(manifest, stat) and is_untouched(path, stat):
                 return None
-            noted = Manifest.read(path)
-            if (
-                noted
-                and self._is_marked(noted, file)
-                and is_untouched(path, os.fstat(file.fileno()))
-            ):
-                return None
-            manifest = _verified(noted, path, file)
-            key = self._key(manifest, file)
-            url = self._bucket.url(key)
-            if self._is_marked(manifest, file):
+            if not manifest or manifest.sha256 != file_digest(file, "sha256").hexdigest():
+                manifest = Manifest.of(path)
+                manifest.write(path)
+            if self._is_marked(manifest, stat):
                 os.utime(manifest_path(path))  # newer than the file: not to be read again
                 return None
-            was_there = self._send(key, path, manifest.bytes, manifest.sha256)
-            self._send_manifest(key, path)
+            key = self._key(manifest, stat)
+            was_there = self._send(key, path, manifest.sha256)
+            described = manifest_path(path)
+            digest = sha256(described.read_bytes()).hexdigest()
+            self._send(key + MANIFEST_SUFFIX, described, digest)
             if not self._keeps_local:
-                self._remove(path, file, manifest.bytes)
-            elif _is_same(path, file, manifest.bytes):
-                replace(manifest, offloaded=url).write(path)
-            else:
+                self._remove(path, stat)
+            elif not _is_same(path, stat):
                 return None
+            else:
+                replace(manifest, offloaded=self._bucket.url(key)).write(path)
             return Outcome(
                 file=path.name,
                 bytes=manifest.bytes,
                 lines=manifest.lines,
-                url=url,
+                url=self._bucket.url(key),
                 was_there=was_there,
                 is_kept=self._keeps_local,
             )
 
-    def _is_marked(self, manifest: Manifest, file: BufferedReader) -> bool:
+    def _is_marked(self, manifest: Manifest, stat: os.stat_result) -> bool:
         """Whether the file is to stay here and was sent to where it would be sent now."""
-        if not self._keeps_local:
-            return False
-        return manifest.offloaded == self._bucket.url(self._key(manifest, file))
+        url = self._bucket.url(self._key(manifest, stat))
+        return self._keeps_local and manifest.offloaded == url
 
-    def _remove(self, path: Path, file: BufferedReader, size: int) -> None:
+    def _remove(self, path: Path, stat: os.stat_result) -> None:
         """Remove the file that was sent, and no other; raises FileNotFoundError if it moved on.
 
         logrotate may put another file in its place at any moment. So it is compared under a name
@@ -139,32 +124,26 @@ class Offload:
         manifest_path(path).unlink(missing_ok=True)
         aside = self._closed_files.new_name(0)
         path.rename(aside)
-        if not _is_same(aside, file, size):
+        if not _is_same(aside, stat):
             raise FileNotFoundError(path)
         aside.unlink()
 
-    def _send(self, key: str, path: Path, size: int, digest: str) -> bool:
+    def _send(self, key: str, path: Path, digest: str) -> bool:
         """See to it that a true copy is in the bucket; whether it was there already."""
-        if self._bucket.holds(key, size, digest):
+        if self._bucket.holds(key, digest):
             return True
         self._bucket.put(key, path, digest)
-        if not self._bucket.holds(key, size, digest):
+        if not self._bucket.holds(key, digest):
             raise OffloadError(
                 f"{self._bucket.url(key)} is not what was sent there; {path.name} stays here"
             )
         return False
 
-    def _send_manifest(self, key: str, path: Path) -> None:
-        manifest = manifest_path(path)
-        with manifest.open("rb") as file:
-            size, digest = os.fstat(file.fileno()).st_size, file_digest(file, "sha256").hexdigest()
-        self._send(key + MANIFEST_SUFFIX, manifest, size, digest)
-
-    def _key(self, manifest: Manifest, file: BufferedReader) -> str:
+    def _key(self, manifest: Manifest, stat: os.stat_result) -> str:
         """The same for the same file whatever logrotate calls it, and never that of another."""
         stem = _safe(self._closed_files.stem, "._")
         first = manifest.first_ms
-        seconds = os.fstat(file.fileno()).st_mtime if first is None else first / 1000
+        seconds = stat.st_mtime if first is None else first / 1000
         stamp = f"{datetime.fromtimestamp(int(seconds), UTC):%Y%m%dT%H%M%SZ}"
         return f"{stem}-{stamp}-{self._host}-{manifest.sha256[:8]}.jsonl.gz"
 
@@ -181,30 +160,9 @@ def offload_all(offload: Offload) -> None:
         raise OffloadError("; ".join(troubles))
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[BufferedReader | None]:
-    """The file, ours until the end; None if somebody else works on it."""
-    with path.open("rb") as file:
-        is_free = True
-        try:
-            hold(file.fileno(), path)
-        except UnavailableError:
-            is_free = False
-        yield file if is_free else None
-
-
-def _verified(noted: Manifest | None, path: Path, file: BufferedReader) -> Manifest:
-    """What is in the file: as noted beside it if that is true, else found by reading all of it."""
-    if noted and noted.sha256 == file_digest(file, "sha256").hexdigest():
-        return noted
-    found = Manifest.of(path)
-    found.write(path)
-    return found
-
-
-def _is_same(path: Path, file: BufferedReader, size: int) -> bool:
+def _is_same(path: Path, stat: os.stat_result) -> bool:
     now = path.stat()
-    return os.path.samestat(now, os.fstat(file.fileno())) and now.st_size == size
+    return os.path.samestat(now, stat) and now.st_size == stat.st_size
 
 
 def _safe(text: str, marks: str) -> str:
