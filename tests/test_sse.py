@@ -4,12 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.sources.mastodon.stream import EventDecoder, StreamEvent
+from tweetdock.sources.mastodon.stream import StreamEvent, parse_events
 
 
 def decode(*lines: bytes | None) -> list[StreamEvent]:
-    decoder = EventDecoder()
-    return [event for line in lines if (event := decoder.feed(line))]
+    """The events of lines that come one by one, which are those of all at once."""
+    block: list[bytes | None] = []
+    events = [event for line in lines for event in parse_events([line], block)]
+    assert parse_events(lines, []) == events
+    return events
 
 
 @pytest.mark.parametrize(
@@ -29,18 +32,17 @@ def decode(*lines: bytes | None) -> list[StreamEvent]:
         # Without data it is none; its kind does not stay for the next one.
         ([b"event: a", b"", b"data: 1", b""], [StreamEvent("message", b"1")]),
         ([b"id: 3", b"retry: 5", b"sundry: x", b"data: 1", b""], [StreamEvent("message", b"1")]),
-        ([b"\xef\xbb\xbfevent: a", b"data: 1", b""], [StreamEvent("a", b"1")]),
         ([b"event: a\xff", b"data: \xff", b""], [StreamEvent("a\ufffd", b"\xff")]),
         ([b"event: a", b"data: 1"], []),
         ([b"", b"", b""], []),
         # A line that was too long spoils the event that it belongs to, and no other.
         (
             [b"event: a", None, b"", b"data: 1", b""],
-            [StreamEvent("a", None), StreamEvent("message", b"1")],
+            [StreamEvent("a", b""), StreamEvent("message", b"1")],
         ),
         (
             [b"data: 1", b"", None, b"data: 2", b""],
-            [StreamEvent("message", b"1"), StreamEvent("message", None)],
+            [StreamEvent("message", b"1"), StreamEvent("message", b"")],
         ),
     ],
 )

@@ -13,7 +13,7 @@ from tweetdock.core.errors import SourceError, TornError, UnavailableError
 from tweetdock.core.post import Batch, Feed, Post, Span
 from tweetdock.core.times import DAY_MS, clock_time, duration, rfc3339
 from tweetdock.sources.polling import Pause
-from tweetdock.sources.recordings import Entry, Recording, RecordingSummary, Text, counted, entries
+from tweetdock.sources.recordings import Recording, RecordingSummary, Text, counted, entries
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +118,10 @@ class Replay:
         self._cut = threading.Event()
         self._recording = Recording()
         self._schedule: Schedule | None = None
-        self._reader = RecordingReader(name, path, lines)
-        self._reader.read_first(self._recording)
+        self._reading = self._read(path, lines)
+        for count in self._reading:
+            if len(self._recording) or count == GLANCE:
+                break
 
     def poll(self, seen: Spans) -> Iterator[Batch]:
         """What has become due; the first time, after the file has been read."""
@@ -149,8 +151,23 @@ class Replay:
         """End the reading of the file under way."""
         self._cut.set()
 
+    def _read(self, path: Path, lines: Callable[[Path], Iterator[Text]]) -> Iterator[int]:
+        """Read the file, counting its entries; UnavailableError if there was no post in the end."""
+        summary = RecordingSummary()
+        for entry in entries(_texts(path, lines)):
+            summary.count(entry)
+            if isinstance(entry, Post):
+                self._recording.add(entry)
+            yield summary.entries
+        if not len(self._recording):
+            found = "; ".join((*summary.sentences, *summary.others))
+            reason = f"has no posts to count: {found}" if found else "is empty"
+            raise UnavailableError(f"{path} {reason}")
+        for sentence in summary.sentences:
+            log.warning("%s: %s", self.feed.name, sentence)
+
     def _load(self) -> Iterator[Batch]:
-        for count in self._reader.read(self._recording):
+        for count in self._reading:
             if self._cut.is_set():
                 raise SourceError(f"the reading of {self._file} was ended")
             if count % PIECE == 0:
@@ -185,46 +202,17 @@ class Replay:
         return f"{_moment(file_ms)}{pace}"
 
 
-class RecordingReader:
-    """Reads a file into a recording, entry by entry."""
-
-    def __init__(self, name: str, path: Path, lines: Callable[[Path], Iterator[Text]]) -> None:
-        self._name = name
-        self._path = path
-        self._summary = RecordingSummary()
-        self._entries: Iterator[Entry] = entries(self._texts(lines))
-
-    def read_first(self, recording: Recording) -> None:
-        """Read up to the first post; UnavailableError if it is clear that there is none."""
-        for count in self.read(recording):
-            if len(recording) or count == GLANCE:
-                return
-
-    def read(self, recording: Recording) -> Iterator[int]:
-        """Read on, counting the entries; UnavailableError if there was no post in the end."""
-        for entry in self._entries:
-            self._summary.count(entry)
-            if isinstance(entry, Post):
-                recording.add(entry)
-            yield self._summary.entries
-        if not len(recording):
-            found = "; ".join((*self._summary.sentences, *self._summary.others))
-            reason = f"has no posts to count: {found}" if found else "is empty"
-            raise UnavailableError(f"{self._path} {reason}")
-        for sentence in self._summary.sentences:
-            log.warning("%s: %s", self._name, sentence)
-
-    def _texts(self, lines: Callable[[Path], Iterator[Text]]) -> Iterator[Text]:
-        has_begun = False
-        try:
-            for text in lines(self._path):
-                has_begun = True
-                yield text
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror or error}"
-            if not has_begun:
-                raise UnavailableError(f"{self._path} {reason}") from error
-            yield TornError(f"the rest {reason}")
+def _texts(path: Path, lines: Callable[[Path], Iterator[Text]]) -> Iterator[Text]:
+    has_begun = False
+    try:
+        for text in lines(path):
+            has_begun = True
+            yield text
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        if not has_begun:
+            raise UnavailableError(f"{path} {reason}") from error
+        yield TornError(f"the rest {reason}")
 
 
 def _moment(ms: int) -> str:

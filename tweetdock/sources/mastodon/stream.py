@@ -25,54 +25,45 @@ RECONNECT_SECONDS, RECONNECT_CAP_SECONDS = 1.0, 60.0
 
 
 class StreamEvent(NamedTuple):
-    """An event; `data` is None if a part of it was too long to be received."""
+    """An event; its data are empty if a part of them was too long to be received."""
 
     kind: str
-    data: bytes | None
+    data: bytes
 
 
-class EventDecoder:
-    """Makes events of the lines of one connection.
+def parse_events(lines: Iterable[bytes | None], block: list[bytes | None]) -> list[StreamEvent]:
+    """The events that some lines end, without `id` and `retry`.
 
-    https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation,
-    but for `id` and `retry`, which go by unnoticed.
+    lines: without their ends; None for one that was too long. block: the lines of the event that
+    has begun, kept from call to call; comments are not among them.
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
     """
+    events = []
+    for line in lines:
+        if line is None or not line.startswith(b":"):
+            block.append(line)
+        if line == b"":
+            events += _event(block)
+            block.clear()
+    return events
 
-    def __init__(self) -> None:
-        self._is_first = True
-        self._clear()
 
-    def feed(self, line: bytes | None) -> StreamEvent | None:
-        """The event that this line ends, if it ends one.
-
-        line: without its end; None for one that was too long.
-        """
-        if line is None:
-            self._is_spoilt = True
-            return None
-        if self._is_first:
-            line, self._is_first = line.removeprefix(b"\xef\xbb\xbf"), False
-        if not line:
-            return self._finish()
-        name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
+def _event(block: Iterable[bytes | None]) -> list[StreamEvent]:
+    kind, data, is_whole = b"", [], True
+    for line in block:
+        name, _, value = (line or b"").partition(b":")
+        value, is_whole = value.removeprefix(b" "), is_whole and line is not None
         if name == b"event":
-            self._kind = value.decode(errors="replace")
+            kind = value
         elif name == b"data":
-            self._data.append(value)
-        return None  # a comment has an empty name
-
-    def _finish(self) -> StreamEvent | None:
-        kind, data, is_spoilt = self._kind or "message", self._data, self._is_spoilt
-        self._clear()
-        if is_spoilt:
-            return StreamEvent(kind, None)
-        return StreamEvent(kind, b"\n".join(data)) if data else None
-
-    def _clear(self) -> None:
-        self._kind = ""
-        self._data: list[bytes] = []
-        self._is_spoilt = False
+            data.append(value)
+    if is_whole and not data:
+        return []
+    return [
+        StreamEvent(
+            kind.decode(errors="replace") or "message", b"\n".join(data) if is_whole else b""
+        )
+    ]
 
 
 class Statuses:
@@ -153,7 +144,7 @@ class TagStream:
         self._keeps_raw = keeps_raw
         self._silence_seconds = silence_seconds
         self._lines: LineStream | None = None
-        self._events = EventDecoder()
+        self._block: list[bytes | None] = []  # of an event that has begun
         self._opened_ms = 0
         self._delays = backoff(RECONNECT_SECONDS, RECONNECT_CAP_SECONDS)
         self._unreadable: set[str] = set()  # kinds
@@ -162,7 +153,7 @@ class TagStream:
         """Connect if need be, wait for the next lines, and yield what they bring."""
         if self._lines is None:
             self._lines = self._client.stream(self._session, self._tag, self._silence_seconds)
-            self._events = EventDecoder()
+            self._block = []
             self._opened_ms = self._clock.now_ms()
         try:
             lines = self._lines.read()
@@ -175,7 +166,7 @@ class TagStream:
             raise
         if lines:
             self.is_up = True
-            yield self._batch([event for line in lines if (event := self._events.feed(line))])
+            yield self._batch(parse_events(lines, self._block))
 
     def pause(self, _: Spans) -> Pause:
         """None: the wait is for the server."""
@@ -197,12 +188,11 @@ class TagStream:
         statuses: list[Status] = []
         removals: list[Removal] = []
         for event in events:
-            # What was too long is empty here: no JSON, and no id.
-            data = event.data or b""
+            # What was too long is empty: no JSON, and no id.
             if event.kind in ("update", "status.update"):
-                statuses += self._read(data, now_ms)
+                statuses += self._read(event.data, now_ms)
             elif event.kind == "delete":
-                gone = status_id(data.decode(errors="replace").strip())
+                gone = status_id(event.data.decode(errors="replace").strip())
                 removals += self._statuses.remove(gone, now_ms) if gone else ()
         removals += self._statuses.note(statuses)
         return Batch(
