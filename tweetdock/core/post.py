@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 COUNTS = "counts"  # what requests for mere numbers are booked as, beside the sources' posts
@@ -155,6 +156,13 @@ class Trouble(_Message):
     detail: str
     needs_owner: bool = False
     by_choice: bool = False
+
+
+def unreadable_raw(source: str, entry: Any) -> Raw:
+    """What no post could be made of, under a name that whoever received the same gives it, too."""
+    text = one_line(entry)
+    mark = blake2b(text.encode(), digest_size=8).hexdigest()
+    return Raw(f"{source}:unreadable:{mark}", text, None)
 
 
 def one_line(entry: Any) -> str:

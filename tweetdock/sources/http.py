@@ -29,29 +29,28 @@ LARGEST_LINE = 1024 * 1024
 LARGEST_BODY = 8 * 1024 * 1024  # a page of 100 posts with all its fields is about 200 kB
 
 
-class OpenConnections:
-    """The open connections of one session, to be cut from another thread.
+class CuttableAdapter(HTTPAdapter):
+    """Knows its open connections, to be cut from another thread.
 
     Only a shut-down socket wakes a thread that waits in it; a time limit on single reads does
     not end a server that sends a byte now and then.
+    slowest_seconds: how long the slowest of them has taken to come about.
     """
 
     def __init__(self) -> None:
+        kinds = {"http": HTTPConnection, "https": HTTPSConnection}
+        self._kinds = {scheme: _told(kind, self._add) for scheme, kind in kinds.items()}
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._is_over = False
         self.slowest_seconds = 0.0
+        super().__init__()
 
-    def add(self, connection: socket.socket | None, seconds: float) -> None:
-        """Keep one more, which took so long; those closed since are forgotten."""
-        with self._lock:
-            self.slowest_seconds = max(self.slowest_seconds, seconds)
-            self._open = [known for known in self._open if known.fileno() >= 0]
-            if connection is not None:
-                self._open.append(connection)
-            is_over = self._is_over
-        if is_over:
-            self.cut()
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Where requests takes a connection from."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = self._kinds[pool.scheme]
+        return pool
 
     def cut(self, *, for_good: bool = False) -> None:
         """End all of them now, and for good those to come; whoever waits in one gets an error."""
@@ -62,27 +61,28 @@ class OpenConnections:
                     # Not SSLSocket's own shutdown: it pulls the TLS state from under the reader.
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
+    def _add(self, connection: socket.socket | None, seconds: float) -> None:
+        with self._lock:
+            self.slowest_seconds = max(self.slowest_seconds, seconds)
+            # Those closed since are forgotten.
+            self._open = [known for known in self._open if known.fileno() >= 0]
+            if connection is not None:
+                self._open.append(connection)
+            is_over = self._is_over
+        if is_over:
+            self.cut()
 
-class _WatchedAdapter(HTTPAdapter):
-    def __init__(self, connections: OpenConnections) -> None:
-        kinds = {"http": HTTPConnection, "https": HTTPSConnection}
-        self._watched = {scheme: _watched(kind, connections) for scheme, kind in kinds.items()}
-        super().__init__()
 
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = self._watched[pool.scheme]
-        return pool
-
-
-def _watched(kind: type[HTTPConnection], connections: OpenConnections) -> type[HTTPConnection]:
-    class Watched(kind):  # type: ignore[valid-type, misc]
+def _told(
+    kind: type[HTTPConnection], opened: Callable[[socket.socket | None, float], None]
+) -> type[HTTPConnection]:
+    class Told(kind):  # type: ignore[valid-type, misc]
         def connect(self) -> None:
             began = time.monotonic()
             super().connect()
-            connections.add(self.sock, time.monotonic() - began)
+            opened(self.sock, time.monotonic() - began)
 
-    return Watched
+    return Told
 
 
 class HttpSession(requests.Session):
@@ -109,9 +109,9 @@ class HttpSession(requests.Session):
         self._setting = setting
         self._moved = dict(moved or {})
         self._whole_seconds = whole_seconds
-        self._connections = OpenConnections()
+        self._connections = CuttableAdapter()
         for scheme in ("https://", "http://"):
-            self.mount(scheme, _WatchedAdapter(self._connections))
+            self.mount(scheme, self._connections)
 
     @property
     def connect_seconds(self) -> float:

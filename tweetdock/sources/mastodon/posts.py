@@ -1,20 +1,17 @@
 """Posts as Mastodon writes them, which it calls statuses: ids that tell the time, uris, boosts."""
 
 import json
-import re
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
-from tweetdock.core.post import Post, Raw, Span, one_line
+from tweetdock.core.post import Post, Raw, Span, one_line, unreadable_raw
 from tweetdock.core.times import parse_ms
 
 FIRST_SERVER_MS = 1_450_000_000_000  # no server of Mastodon's kind is older
 FUTURE_MS = 60_000  # no server's clock is further ahead of its own Date header
 SLACK_MS = 2_000  # an id is made a moment before or after created_at, or anywhere in its second
 LONGEST_NAME = 2048
-_STATUS_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 
 
 def moment_of(snowflake: int) -> int:
@@ -44,12 +41,11 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableStatus:
-    """An entry that is no post: about when it was written, what it lacks, what names it."""
+    """An entry that is no post: about when it was written, what it lacks, and as it came."""
 
     at_ms: int
     kind: str
-    version: str
-    raw: Raw | None
+    raw: Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +85,18 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
         status_id = _status_id(entry)
         snowflake = _snowflake(status_id, at_ms)
         try:
-            post = parse_status(entry, at_ms)
+            statuses.append(_status(entry, at_ms, keeps_raw=keeps_raw))
         except PostError as error:
             near_ms = at_ms if snowflake is None else moment_of(snowflake)
-            unreadable.append(_unreadable(entry, near_ms, str(error), keeps_raw=keeps_raw))
-        else:
-            if post is not None:
-                raw = as_received(entry, post) if keeps_raw else None
-                statuses.append(Status(status_id, post, raw))
+            raw = unreadable_raw("mastodon", entry)
+            unreadable.append(UnreadableStatus(near_ms, str(error), raw))
         if status_id:
             ids.append(status_id)
         if snowflake is not None:
             snowflakes.append(snowflake)
     return StatusPage(
         size=len(entries),
-        statuses=tuple(statuses),
+        statuses=tuple(filter(None, statuses)),
         ids=tuple(ids),
         snowflakes=tuple(snowflakes),
         unreadable=tuple(unreadable),
@@ -112,7 +105,10 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
 
 def parse_streamed(data: bytes, at_ms: int, *, keeps_raw: bool = False) -> Status | None:
     """A streamed status; None if it is a boost, PostError says what it lacks to be one."""
-    entry = decode(data)
+    return _status(decode(data), at_ms, keeps_raw=keeps_raw)
+
+
+def _status(entry: Any, at_ms: int, *, keeps_raw: bool) -> Status | None:
     post = parse_status(entry, at_ms)
     if post is None:
         return None
@@ -130,15 +126,15 @@ def parse_status(entry: Any, at_ms: int) -> Post | None:
         raise PostError("no object")
     if entry.get("reblog") is not None:
         return None
-    uri, account = _name(entry.get("uri")), entry.get("account")
+    uri, account = name_of(entry.get("uri")), entry.get("account")
     if not uri:
         raise PostError("no uri")
-    author = _name(account.get("url")) if isinstance(account, dict) else ""
+    author = name_of(account.get("url")) if isinstance(account, dict) else ""
     if not author:
         raise PostError("no account")
     created_at = entry.get("created_at")
     try:
-        created_ms = parse_ms(_name(created_at))
+        created_ms = parse_ms(name_of(created_at))
     except (TypeError, ValueError, OverflowError) as error:
         raise PostError("no created_at") from error
     snowflake = _snowflake(_status_id(entry), at_ms)
@@ -149,13 +145,8 @@ def parse_status(entry: Any, at_ms: int) -> Post | None:
 
 def as_received(entry: dict[str, Any], post: Post) -> Raw:
     """The status as it came, on one line, under a name of its own for each edit of it."""
-    edited = _name(entry.get("edited_at"))
+    edited = name_of(entry.get("edited_at"))
     return Raw(f"{post.key}@{edited}" if edited else post.key, one_line(entry), post)
-
-
-def status_id(text: str) -> str:
-    """What a server may have given as a status' id; empty if it is none."""
-    return text if _STATUS_ID.fullmatch(text) else ""
 
 
 def decode(body: bytes) -> Any:
@@ -167,25 +158,17 @@ def decode(body: bytes) -> Any:
 
 
 def _status_id(entry: Any) -> str:
-    text = entry.get("id") if isinstance(entry, dict) else None
-    return status_id(text) if isinstance(text, str) else ""
+    return name_of(entry.get("id")) if isinstance(entry, dict) else ""
 
 
 def _snowflake(text: str, at_ms: int) -> int | None:
-    if not (text.isdecimal() and len(text) <= 19):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19):
         return None
     snowflake = int(text)
     return snowflake if FIRST_SERVER_MS <= moment_of(snowflake) <= at_ms + FUTURE_MS else None
 
 
-def _unreadable(entry: Any, near_ms: int, kind: str, *, keeps_raw: bool) -> UnreadableStatus:
-    text = one_line(entry)
-    # Listeners side by side must give the same thing the same name.
-    version = f"mastodon:unreadable:{blake2b(text.encode(), digest_size=8).hexdigest()}"
-    return UnreadableStatus(near_ms, kind, version, Raw(version, text, None) if keeps_raw else None)
-
-
-def _name(value: Any) -> str:
+def name_of(value: Any) -> str:
     """A text that can be kept and compared, or an empty one."""
     if not isinstance(value, str) or len(value) > LONGEST_NAME:
         return ""

@@ -11,7 +11,7 @@ from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Batch, Feed, Post, Removal
 from tweetdock.retry import backoff
 from tweetdock.sources.mastodon.client import MastodonClient
-from tweetdock.sources.mastodon.posts import Status, parse_streamed, status_id
+from tweetdock.sources.mastodon.posts import Status, name_of, parse_streamed
 from tweetdock.sources.polling import Pause
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class TagStream:
             if event.kind in ("update", "status.update"):
                 statuses += self._read(event.data, now_ms)
             elif event.kind == "delete":
-                gone = status_id(event.data.decode(errors="replace").strip())
+                gone = name_of(event.data.decode(errors="replace").strip())
                 removals += self._statuses.remove(gone, now_ms) if gone else ()
         removals += self._statuses.note(statuses)
         return Batch(

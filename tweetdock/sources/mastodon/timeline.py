@@ -352,9 +352,9 @@ class TagTimeline:
     def _is_new(self, entry: UnreadableStatus) -> bool:
         """Whether it is met for the first time; the same is read again and again."""
         floor = self._clock.now_ms() - self._window_ms
-        if entry.version in self._unreadable or entry.at_ms <= floor:
+        if entry.raw.version in self._unreadable or entry.at_ms <= floor:
             return False
-        self._unreadable[entry.version] = entry.at_ms
+        self._unreadable[entry.raw.version] = entry.at_ms
         if entry.kind not in self._kinds:
             log.warning("%s: an entry is left out, and all like it: %s", self.feed.name, entry.kind)
         self._kinds.add(entry.kind)

@@ -4,11 +4,10 @@ import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, NamedTuple, NoReturn
 
 from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
-from tweetdock.core.post import Post, Raw, Removal, Span, fold, one_line
+from tweetdock.core.post import Post, Raw, Removal, Span, fold, one_line, unreadable_raw
 from tweetdock.core.times import DAY_MS, parse_ms
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
@@ -116,12 +115,9 @@ def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
 
 def as_received(entry: Any, snowflake: int | None, post: Post | None) -> Raw:
     """An entry for the archive, by the id of its version, if that could be read."""
-    text = one_line(entry)
     if snowflake is None:
-        # Listeners side by side must give the same thing the same name.
-        mark = blake2b(text.encode(), digest_size=8).hexdigest()
-        return Raw(f"x:unreadable:{mark}", text, None)
-    return Raw(f"x:{snowflake}", text, post)
+        return unreadable_raw("x", entry)
+    return Raw(f"x:{snowflake}", one_line(entry), post)
 
 
 def _decode(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
