@@ -1,7 +1,6 @@
 """Makes the parts of the daemon that depend on several folders: keeper, board and page."""
 
 import logging
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -67,9 +66,8 @@ def _make_closed_files_thread(settings: Settings, path: Path) -> ClosedFilesThre
 
     def offload() -> None:
         # Anew each time, as credentials may have been mended meanwhile.
-        bucket, host = Bucket(settings.keep), socket.gethostname()
-        keeps_local = settings.keep.offload_keep
-        offload_all(Offload(closed_files, bucket, keeps_local=keeps_local, host=host))
+        bucket = Bucket(settings.keep)
+        offload_all(Offload(closed_files, bucket, keeps_local=settings.keep.offload_keep))
 
     return ClosedFilesThread(closed_files, settings.keep.archive_keep, offload)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain, results
 from tweetdock.core.dial import DIALS, Dial
-from tweetdock.core.errors import StateError
 from tweetdock.core.scaler import make_scale
 from tweetdock.keep.database import read_state
 from tweetdock.keep.files import new_file
@@ -169,7 +168,7 @@ def _scale(
 def _automatic(name: str, env: Mapping[str, str]) -> int | None:
     """Where a dial's automatic scale stood when the gauge last saved its state."""
     folder = Settings.from_env(env, about=("TWEETDOCK_STATE_DIR",)).keep.state_dir
-    with suppress(StateError):
+    with suppress(OSError):
         state = read_state(folder, {}, 0)
         scale = state.saved.scales.get(name) if state is not None else None
         if scale is not None and scale.full_scale <= LARGEST_SCALE:

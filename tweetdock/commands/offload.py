@@ -1,7 +1,6 @@
 """The command `offload`: closed files of the archive go into an S3 bucket, verified there."""
 
 import argparse
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -78,8 +77,8 @@ def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
 
 
 def _offload(archive: Path, keep: KeepSettings) -> int:
-    closed_files, bucket, host = ClosedFiles(archive), Bucket(keep), socket.gethostname()
-    offload = Offload(closed_files, bucket, keeps_local=keep.offload_keep, host=host)
+    closed_files = ClosedFiles(archive)
+    offload = Offload(closed_files, Bucket(keep), keeps_local=keep.offload_keep)
     code, has_said = 0, False
     for outcome in offload.run():
         has_said = True

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tweetdock.core.counter import Mark
 from tweetdock.core.coverage import Seen, Spans
@@ -97,10 +97,15 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def read_state(folder: Path, subjects: Mapping[str, str], window_ms: int) -> State | None:
-    """What was saved last, by whomever; None if that is nothing. Raises StateError."""
+    """What was saved last, by whomever; None if that is nothing.
+
+    Raises StateError if it cannot be read, DamagedError if the next start moves it aside, and
+    UnavailableError if a newer TweetDock has written it.
+    """
     with _reading(folder) as db:
-        if _version(db) != _VERSION:
-            raise StateError(f"{folder / FILE}: of another version of TweetDock")
+        if not _version(db, folder / FILE):
+            return None  # begun, and broken off: the next start makes it whole
+        _check(db)
         return _load(db, subjects, _find_outdated(db, subjects), window_ms)
 
 
@@ -118,33 +123,6 @@ def read_history(folder: Path, per: Per | None = None) -> Iterator[HistoryRow]:
     )
     with _reading(folder) as db:
         yield from map(HistoryRow._make, db.execute(query, (per,)))
-
-
-class Condition(NamedTuple):
-    """When the file was saved (Unix ms), None for never, and what was spent by then.
-
-    spent: by UTC day and source.
-    """
-
-    saved_ms: int | None
-    spent: Mapping[str, Mapping[str, Spent]]
-
-
-def condition_of(folder: Path) -> Condition:
-    """How the file of a state folder is.
-
-    Raises StateError if it cannot be read, DamagedError if the next start moves it aside, and
-    UnavailableError if a newer TweetDock has written it.
-    """
-    with _reading(folder) as db:
-        _check(db)
-        version = _version(db)
-        if version > _VERSION:
-            raise _newer(folder / FILE)
-        if version == 0:
-            return Condition(None, {})  # begun, and broken off: the next start makes it whole
-        saved = db.execute("SELECT value FROM facts WHERE name = 'saved_ms'").fetchone()
-        return Condition(_whole(saved[0]) if saved else None, _load_spent(db))
 
 
 class Store:
@@ -214,10 +192,7 @@ class Store:
         # Nothing that was saved is lost by a kill; by a power cut the last moments may be, and
         # are read again. Only a checkpoint waits for the card.
         db.execute("PRAGMA synchronous=NORMAL")
-        version = _version(db)
-        if version > _VERSION:
-            raise _newer(self._path)
-        if version == 0:
+        if not _version(db, self._path):
             db.executescript(_TABLES)
         _check(db)
 
@@ -295,15 +270,14 @@ def _is_unusable(path: Path) -> bool:
     return path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK))
 
 
-def _newer(path: Path) -> UnavailableError:
-    return UnavailableError(
-        f"{path} was written by a newer TweetDock",
-        "install that version again, or move the file away to begin a new history",
-    )
-
-
-def _version(db: sqlite3.Connection) -> int:
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    """Of the tables; 0 as long as there are none."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > _VERSION:
+        raise UnavailableError(
+            f"{path} was written by a newer TweetDock",
+            "install that version again, or move the file away to begin a new history",
+        )
     return int(version)
 
 

@@ -252,7 +252,7 @@ class Keeper:
 
     def _read(self) -> State | None:
         """What was saved last, by whomever; None if that cannot be read."""
-        with suppress(StateError):
+        with suppress(OSError):
             return read_state(self._folder, self._subjects, self._window_ms)
         return None
 

@@ -3,8 +3,9 @@
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -41,6 +42,7 @@ class Outcome:
     trouble: str = ""
 
 
+@dataclass(frozen=True, slots=True)
 class Offload:
     """Brings the closed files of an archive into a bucket.
 
@@ -48,13 +50,10 @@ class Offload:
     host: of this machine, for the names in the bucket.
     """
 
-    def __init__(
-        self, closed_files: ClosedFiles, bucket: Bucket, *, keeps_local: bool, host: str
-    ) -> None:
-        self._closed_files = closed_files
-        self._bucket = bucket
-        self._keeps_local = keeps_local
-        self._host = _safe(host, ".")
+    closed_files: ClosedFiles
+    bucket: Bucket
+    keeps_local: bool
+    host: str = field(default_factory=socket.gethostname)
 
     def run(self) -> Iterator[Outcome]:
         """Go over the closed files, oldest first; one that fails does not hold up the next.
@@ -62,7 +61,7 @@ class Offload:
         Files that were sent and marked before, that somebody else works on or that vanish meanwhile
         are passed over. Raises OffloadError if it is the bucket that fails.
         """
-        for path in self._closed_files.closed():
+        for path in self.closed_files.closed():
             try:
                 outcome = self._offload_file(path)
             except OffloadError:
@@ -94,25 +93,25 @@ class Offload:
             described = manifest_path(path)
             digest = sha256(described.read_bytes()).hexdigest()
             self._send(key + MANIFEST_SUFFIX, described, digest)
-            if not self._keeps_local:
+            if not self.keeps_local:
                 self._remove(path, stat)
             elif not _is_same(path, stat):
                 return None
             else:
-                replace(manifest, offloaded=self._bucket.url(key)).write(path)
+                replace(manifest, offloaded=self.bucket.url(key)).write(path)
             return Outcome(
                 file=path.name,
                 bytes=manifest.bytes,
                 lines=manifest.lines,
-                url=self._bucket.url(key),
+                url=self.bucket.url(key),
                 was_there=was_there,
-                is_kept=self._keeps_local,
+                is_kept=self.keeps_local,
             )
 
     def _is_marked(self, manifest: Manifest, stat: os.stat_result) -> bool:
         """Whether the file is to stay here and was sent to where it would be sent now."""
-        url = self._bucket.url(self._key(manifest, stat))
-        return self._keeps_local and manifest.offloaded == url
+        url = self.bucket.url(self._key(manifest, stat))
+        return self.keeps_local and manifest.offloaded == url
 
     def _remove(self, path: Path, stat: os.stat_result) -> None:
         """Remove the file that was sent, and no other; raises FileNotFoundError if it moved on.
@@ -122,7 +121,7 @@ class Offload:
         """
         # First of all: a manifest that outlived its file would lie about.
         manifest_path(path).unlink(missing_ok=True)
-        aside = self._closed_files.new_name(0)
+        aside = self.closed_files.new_name(0)
         path.rename(aside)
         if not _is_same(aside, stat):
             raise FileNotFoundError(path)
@@ -130,22 +129,22 @@ class Offload:
 
     def _send(self, key: str, path: Path, digest: str) -> bool:
         """See to it that a true copy is in the bucket; whether it was there already."""
-        if self._bucket.holds(key, digest):
+        if self.bucket.holds(key, digest):
             return True
-        self._bucket.put(key, path, digest)
-        if not self._bucket.holds(key, digest):
+        self.bucket.put(key, path, digest)
+        if not self.bucket.holds(key, digest):
             raise OffloadError(
-                f"{self._bucket.url(key)} is not what was sent there; {path.name} stays here"
+                f"{self.bucket.url(key)} is not what was sent there; {path.name} stays here"
             )
         return False
 
     def _key(self, manifest: Manifest, stat: os.stat_result) -> str:
         """The same for the same file whatever logrotate calls it, and never that of another."""
-        stem = _safe(self._closed_files.stem, "._")
+        stem = _safe(self.closed_files.stem, "._")
         first = manifest.first_ms
         seconds = stat.st_mtime if first is None else first / 1000
         stamp = f"{datetime.fromtimestamp(int(seconds), UTC):%Y%m%dT%H%M%SZ}"
-        return f"{stem}-{stamp}-{self._host}-{manifest.sha256[:8]}.jsonl.gz"
+        return f"{stem}-{stamp}-{_safe(self.host, '.')}-{manifest.sha256[:8]}.jsonl.gz"
 
 
 def offload_all(offload: Offload) -> None:

@@ -11,9 +11,10 @@ from tweetdock.core.finding import Check, Finding
 from tweetdock.core.post import Spent
 from tweetdock.core.times import duration, size
 from tweetdock.keep.closed_files import ClosedFiles
-from tweetdock.keep.database import FILE, DamagedError, condition_of
+from tweetdock.keep.database import FILE, DamagedError, read_state
 from tweetdock.keep.lock import STATE_LOCK, is_held
 from tweetdock.keep.permissions import cure, file_obstacle, folder_obstacle
+from tweetdock.keep.state import State
 from tweetdock.settings.keeping import KeepSettings
 
 BUCKET_SECONDS = 3.0  # each of three tries
@@ -32,7 +33,8 @@ def checks(keep: KeepSettings) -> Iterator[Check]:
 def spent_of(folder: Path) -> Mapping[str, Mapping[str, Spent]]:
     """What each source was asked for, by UTC day, up to the last save; empty if that is unknown."""
     with suppress(OSError):
-        return condition_of(folder).spent
+        if state := read_state(folder, {}, 0):
+            return state.spent
     return {}
 
 
@@ -48,7 +50,7 @@ def _state(folder: Path) -> Iterator[Finding]:
             return
         obstacle = obstacle or file_obstacle(file, _STATE)
         at_work = "; a running TweetDock uses it" if _is_at_work(folder) else ""
-        saved_ms = condition_of(folder).saved_ms if file.exists() else None
+        state = read_state(folder, {}, 0) if file.exists() else None
     except OSError as error:
         # One line for one cause; but a damaged file gets a line of its own.
         if obstacle:
@@ -59,7 +61,7 @@ def _state(folder: Path) -> Iterator[Finding]:
     if obstacle:
         yield Finding.trouble("state", *obstacle)
     else:
-        yield Finding.well("state", f"{folder}: {_saved(saved_ms)}{at_work}")
+        yield Finding.well("state", f"{folder}: {_saved(state)}{at_work}")
 
 
 def _explain(error: OSError, folder: Path) -> tuple[str, str]:
@@ -75,10 +77,10 @@ def _explain(error: OSError, folder: Path) -> tuple[str, str]:
     return says, cure(folder, _STATE, is_ours=True)
 
 
-def _saved(saved_ms: int | None) -> str:
-    if saved_ms is None:
+def _saved(state: State | None) -> str:
+    if state is None:
         return "nothing is saved yet"
-    seconds = time.time() - saved_ms / 1000
+    seconds = time.time() - state.saved_ms / 1000
     # In the future: the clock was wrong then, or is now.
     return f"saved {duration(seconds)} ago" if seconds >= 0 else "saved by a clock that was ahead"
 
