@@ -1,6 +1,5 @@
 """Posts of the archive as Parquet, read again by another reader than its writer."""
 
-import argparse
 import gzip
 import json
 import sys
@@ -8,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,9 +15,11 @@ from hypothesis import strategies as st
 from listeners import START_MS, Chunk, line, member, write
 from running import run, run_here
 
-from tweetdock.commands import export as command
 from tweetdock.core.errors import ArchiveError
 from tweetdock.keep import export as parquet
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 POST = {
@@ -50,10 +51,8 @@ def moment(ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=ms)
 
 
-def words(*given: object) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    command.describe(parser)
-    return parser.parse_args(["posts", *map(str, given)])
+def export(folder: Path, *given: object) -> "CompletedProcess[str]":
+    return run_here("export", "posts", *map(str, given), folder=folder)
 
 
 def test_a_line_is_a_row_of_what_was_received(tmp_path: Path) -> None:
@@ -149,37 +148,31 @@ def test_a_line_that_others_wrote_anew_has_the_same_in_it(tmp_path: Path, first:
     assert json.loads(row["raw"]) == json.loads(raw)
 
 
-def test_of_a_damaged_archive_all_that_can_be_read_is_taken(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_of_a_damaged_archive_all_that_can_be_read_is_taken(tmp_path: Path) -> None:
     torn = tmp_path / "a.jsonl.gz"
     torn.write_bytes(member(Chunk((line(1, at=5),))) + member(Chunk((line(2, at=6),)))[:30])
     output = tmp_path / "posts.parquet"
-    assert command.run(words(torn, "-o", output), {}) == 0
-    said = capsys.readouterr()
-    assert said.out == f"{output}: 1 post\n"
-    assert said.err == f"tweetdock: {torn} is damaged; what can be read of it was used\n"
+    done = export(tmp_path, torn, "-o", output)
+    assert (done.returncode, done.stdout) == (0, f"{output}: 1 post\n")
+    assert done.stderr == f"tweetdock: {torn} is damaged; what can be read of it was used\n"
 
 
-def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
     a = write(tmp_path / "a.jsonl.gz", [Chunk((line(1, at=5),))])
     there = tmp_path / "there.parquet"
     there.write_bytes(b"old")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    for given_words, reason in (
+    for words, reason in (
         ((a, "-o", there), "--force"),
         ((a, "--force", "-o", a), "one of the files"),
         ((there, "-o", tmp_path / "new.parquet"), "no gzip file"),
         ((tmp_path / "none", "-o", tmp_path / "new.parquet"), "does not exist"),
     ):
-        assert command.run(words(*given_words), {}) == 69
-        said = capsys.readouterr()
-        assert reason in said.err
-        assert said.out == ""
+        done = export(tmp_path, *words)
+        assert (done.returncode, done.stdout) == (69, "")
+        assert reason in done.stderr
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert command.run(words(a, "--force", "-o", there), {}) == 0
+    assert export(tmp_path, a, "--force", "-o", there).returncode == 0
     assert arrow_parquet().read_table(there).num_rows == 1
 
 

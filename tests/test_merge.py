@@ -1,6 +1,5 @@
 """Archives of several listeners made one, against brute force, and with all that may be wrong."""
 
-import argparse
 import gzip
 import json
 import os
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from listeners import START_MS, Chunk, line, member, read, text_of, write
 from running import run, run_here
 
-from tweetdock.commands import merge as command
 from tweetdock.core.errors import ArchiveError
 from tweetdock.core.post import Span
 from tweetdock.keep.archive_format import ArchiveLine, pack
@@ -364,49 +362,39 @@ def test_the_manifest_lies_beside_the_output(tmp_path: Path) -> None:
     assert (manifest.file, manifest.lines, manifest.covers) == (output.name, 2, covers)
 
 
-def words(*given: object) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    command.describe(parser)
-    return parser.parse_args([str(word) for word in given])
-
-
-def refused(capsys: pytest.CaptureFixture[str], *given: object) -> str:
+def refused(folder: Path, *given: object) -> str:
     """What the command says when it refuses; whatever is there must stay as it is."""
-    folder = Path(str(given[-1])).parent
-    before = files_of(folder)
-    assert command.run(words(*given), {}) == 69
-    assert files_of(folder) == before
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("tweetdock: ")
-    assert said.err.count("\n") == 1
-    return said.err
+    output = folder / Path(str(given[-1])).parent
+    before = files_of(output) if output.is_dir() else {}
+    done = run_here("merge", *map(str, given), folder=folder)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert (files_of(output) if output.is_dir() else {}) == before
+    assert done.stderr.startswith("tweetdock: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_what_cannot_be_read_or_written_is_refused_in_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_read_or_written_is_refused_in_a_sentence(tmp_path: Path) -> None:
     a = write(tmp_path / "a.jsonl.gz", [Chunk((line(1, at=5),))])
     other = tmp_path / "notes.txt"
     other.write_text("no gzip")
     c = tmp_path / "c.jsonl.gz"
-    assert "does not exist" in refused(capsys, a, tmp_path / "b.jsonl.gz", "-o", c)
-    assert "no gzip file" in refused(capsys, a, other, "-o", c)
-    assert "is no file" in refused(capsys, tmp_path, "-o", c)
-    assert "one of the files" in refused(capsys, a, "--force", "-o", a)
+    assert "does not exist" in refused(tmp_path, a, tmp_path / "b.jsonl.gz", "-o", c)
+    assert "no gzip file" in refused(tmp_path, a, other, "-o", c)
+    assert "is no file" in refused(tmp_path, tmp_path, "-o", c)
+    assert "one of the files" in refused(tmp_path, a, "--force", "-o", a)
     linked = tmp_path / "linked.jsonl.gz"
     os.link(a, linked)
-    assert "one of the files" in refused(capsys, a, "--force", "-o", linked)
-    assert "--force" in refused(capsys, a, "-o", other)
+    assert "one of the files" in refused(tmp_path, a, "--force", "-o", linked)
+    assert "--force" in refused(tmp_path, a, "-o", other)
     (tmp_path / "folder").mkdir()
-    assert "is a folder" in refused(capsys, a, "-o", tmp_path / "folder")
+    assert "is a folder" in refused(tmp_path, a, "-o", tmp_path / "folder")
     nowhere = tmp_path / "nowhere" / "c.jsonl.gz"
-    assert command.run(words(a, "-o", nowhere), {}) == 69
-    assert "make it first" in capsys.readouterr().err
+    assert "make it first" in refused(tmp_path, a, "-o", nowhere)
 
 
 @contextmanager
@@ -425,24 +413,22 @@ def nobody_special(*owned: Path) -> Iterator[None]:
 
 
 def test_a_folder_that_may_not_be_written_to_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     a = write(Path("a.jsonl.gz"), [Chunk((line(1, at=5),))])
     locked = Path("locked")
     locked.mkdir(mode=0o500)
-    with nobody_special(tmp_path, locked):
-        assert "ermission" in refused(capsys, a, "-o", locked / "c.jsonl.gz")
+    with nobody_special(tmp_path, locked), pytest.raises(ArchiveError, match="ermission"):
+        merge([a], locked / "c.jsonl.gz")
 
 
-def test_an_output_is_replaced_by_force_only(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_output_is_replaced_by_force_only(tmp_path: Path) -> None:
     a = write(tmp_path / "a.jsonl.gz", [Chunk((line(1, at=5),))])
     c = tmp_path / "c.jsonl.gz"
     c.write_bytes(b"old")
-    refused(capsys, a, "-o", c)
-    assert command.run(words(a, "--force", "-o", c), {}) == 0
+    refused(tmp_path, a, "-o", c)
+    assert run_here("merge", str(a), "--force", "-o", str(c), folder=tmp_path).returncode == 0
     assert len(read(c)[0]) == 1
     assert set(files_of(tmp_path)) == {a.name, c.name, manifest_path(c).name}
     assert len(list(tmp_path.iterdir())) == 3
@@ -456,15 +442,8 @@ def test_an_error_amid_the_work_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [a.name]
 
 
-def test_a_wrong_word_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        words("a.jsonl.gz")
-    assert ended.value.code == 2
-    assert "-o" in capsys.readouterr().err
-
-
 def test_the_summary_tells_what_came_of_each_archive_and_which_gaps_are_left(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -479,10 +458,10 @@ def test_the_summary_tells_what_came_of_each_archive_and_which_gaps_are_left(
     with Path("garage.jsonl.gz").open("ab") as file:
         file.write(member(garage[0])[:40])
     Path("old.jsonl.gz").write_bytes(gzip.compress(b"{}\n"))
-    given = words("attic.jsonl.gz", "garage.jsonl.gz", "old.jsonl.gz", "-o", "all.jsonl.gz")
-    assert command.run(given, {}) == 0
-    said = capsys.readouterr()
-    assert said.out.splitlines() == [
+    archives = "attic.jsonl.gz", "garage.jsonl.gz", "old.jsonl.gz"
+    done = run_here("merge", *archives, "-o", "all.jsonl.gz", folder=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
         "all.jsonl.gz: 4 posts, each once and in order",
         "  from attic.jsonl.gz   3 lines",
         "  from garage.jsonl.gz  3 lines, 1 damaged place",
@@ -493,7 +472,7 @@ def test_the_summary_tells_what_came_of_each_archive_and_which_gaps_are_left(
         "    2026-11-21T03:12:00.000Z to 2026-11-21T03:15:00.000Z  3 min",
         "unknown: old.jsonl.gz does not say which times it covers",
     ]
-    assert said.err.splitlines() == [
+    assert done.stderr.splitlines() == [
         "tweetdock: garage.jsonl.gz is damaged; what can be read of it was used",
         "tweetdock: old.jsonl.gz has 1 line that TweetDock did not write; they were left out",
     ]

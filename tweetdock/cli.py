@@ -130,7 +130,7 @@ def _do(name: str, words: Sequence[str]) -> int:
     except SettingsError as error:
         _print_problems(error)
         return EXIT_SETTINGS
-    except UnavailableError as error:
+    except OSError as error:  # what cannot be had, read or written
         complain(error)
         return EXIT_UNAVAILABLE
     except KeyboardInterrupt:

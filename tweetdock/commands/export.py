@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from tweetdock.commands.output import (
-    EXIT_UNAVAILABLE,
     add_archives,
     add_output,
-    complain,
     counted,
     results,
     warn_of,
@@ -56,15 +54,11 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
-    """Export; returns the exit code, or raises SettingsError."""
-    try:
-        if arguments.what == "posts":
-            _export_posts(arguments)
-        else:
-            _export_history(arguments, env)
-    except OSError as error:
-        complain(error)
-        return EXIT_UNAVAILABLE
+    """Export; returns the exit code, or raises SettingsError or OSError."""
+    if arguments.what == "posts":
+        _export_posts(arguments)
+    else:
+        _export_history(arguments, env)
     return 0
 
 

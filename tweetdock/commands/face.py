@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain, results
+from tweetdock.commands.output import EXIT_SETTINGS, complain, results
 from tweetdock.core.dial import DIALS, Dial
 from tweetdock.core.scaler import make_scale
 from tweetdock.keep.database import read_state
@@ -85,7 +85,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
-    """Draw and write the faces; returns the exit code, or raises SettingsError."""
+    """Draw and write the faces; returns the exit code, or raises SettingsError or OSError."""
     names = DIALS if arguments.dial == "both" else (arguments.dial,)
     try:
         _check(arguments)
@@ -103,9 +103,6 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     except FaceError as error:
         complain(error)
         return EXIT_SETTINGS
-    except OSError as error:  # also what cannot be had, or not be written
-        complain(error)
-        return EXIT_UNAVAILABLE
     for name, scale in scales.items():
         if not _is_same(scale, dials[name].scale):
             complain(

@@ -5,16 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tweetdock.commands.output import (
-    EXIT_UNAVAILABLE,
     add_archives,
     add_output,
-    complain,
     counted,
     results,
     warn_of,
 )
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import ArchiveError
 from tweetdock.core.post import Span
 from tweetdock.core.times import duration, rfc3339
 from tweetdock.keep.archive_reader import FileSummary
@@ -33,12 +30,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:  # noqa: ARG001 - as all commands
-    """Merge and say what came of it; returns the exit code."""
-    try:
-        merged = merge(arguments.archives, arguments.output, force=arguments.force)
-    except ArchiveError as error:
-        complain(error)
-        return EXIT_UNAVAILABLE
+    """Merge and say what came of it; returns the exit code, or raises OSError."""
+    merged = merge(arguments.archives, arguments.output, force=arguments.force)
     warn_of(merged.inputs)
     with results():
         for line in _summary(arguments.output, merged.manifest, merged.inputs):

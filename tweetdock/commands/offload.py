@@ -40,7 +40,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
-    """Off-load once and say what became of each file; returns the exit code."""
+    """Off-load once and say what became of each file; returns the exit code, or raises OSError."""
     given = {"TWEETDOCK_OFFLOAD": arguments.url, "TWEETDOCK_ARCHIVE": arguments.archive}
     if arguments.keep:
         given["TWEETDOCK_OFFLOAD_KEEP"] = "1"
@@ -50,13 +50,9 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         for problem in error.problems:
             complain(problem)
         return EXIT_SETTINGS
-    code = EXIT_UNAVAILABLE  # it ends early if nobody reads the results any more
-    try:
-        with results():
-            code = _offload(archive, keep)
-    except OSError as error:
-        complain(error)
-    return code
+    with results():
+        return _offload(archive, keep)
+    return EXIT_UNAVAILABLE  # it ends early if nobody reads the results any more
 
 
 def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:

@@ -141,9 +141,7 @@ class Store:
         self._tidied_ms = 0
         try:
             self._db = self._open()
-        except StateError as error:
-            if not isinstance(error, DamagedError) and not _is_unusable(self._path):
-                raise
+        except DamagedError as error:
             self._db = self._begin_anew(error)
 
     def load(self) -> State | None:
@@ -174,13 +172,16 @@ class Store:
         self._db.close()
 
     def _open(self) -> sqlite3.Connection:
+        path = self._path
+        if path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
+            raise DamagedError(f"{path} is no file that can be read and written")
         with suppress(OSError):  # as private as the archive; what is wrong, SQLite will say
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-        with _explained(self._path):
-            db = sqlite3.connect(self._path, isolation_level="IMMEDIATE", timeout=1.0)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        with _explained(path):
+            db = sqlite3.connect(path, isolation_level="IMMEDIATE", timeout=1.0)
             try:
                 self._prepare(db)
-                self._stat = self._path.stat()
+                self._stat = path.stat()
             except BaseException:
                 db.close()
                 raise
@@ -196,7 +197,7 @@ class Store:
             db.executescript(_TABLES)
         _check(db)
 
-    def _begin_anew(self, reason: StateError) -> sqlite3.Connection:
+    def _begin_anew(self, reason: DamagedError) -> sqlite3.Connection:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         aside = self._path.with_name(f"{self._path.name}.damaged-{stamp}")
         try:
@@ -264,10 +265,6 @@ class Store:
             self._db.execute(sql, (per, now_ms - kept_ms))
         year_ago = datetime.fromtimestamp((now_ms - KEPT_MS["hour"]) / 1000, UTC)
         self._db.execute("DELETE FROM spent WHERE day < ?", (f"{year_ago:%Y-%m-%d}",))
-
-
-def _is_unusable(path: Path) -> bool:
-    return path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK))
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
