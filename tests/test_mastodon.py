@@ -645,7 +645,9 @@ def test_raw_posts_come_only_if_they_are_wanted(server: Mastodon, time: Time) ->
         poll_seconds=5,
         keeps_raw=False,
     )
+    server.fail(None, Fault(change=lambda page: [{}, *page]))
     batches = list(plain.poll(Spans()))
+    assert any(batch.unreadable for batch in batches)
     assert sum(len(batch.posts) for batch in batches) >= len(server.truth(0, time.ms))
     assert not any(batch.raw for batch in batches)
     assert [batch.has_more for batch in batches] == [True] * (len(batches) - 1) + [False]

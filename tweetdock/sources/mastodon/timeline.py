@@ -222,6 +222,7 @@ class TagTimeline:
         window_ms: int,
         poll_seconds: float,
         slow_seconds: float,
+        keeps_raw: bool,
     ) -> None:
         self.feed = feed
         self._client = client
@@ -229,6 +230,7 @@ class TagTimeline:
         self._streams = streams
         self._clock = clock
         self._window_ms = window_ms
+        self._keeps_raw = keeps_raw
         self._poll_seconds, self._slow_seconds = poll_seconds, slow_seconds
         starts = range(0, len(hashtags), TAGS_A_REQUEST)
         self._groups = [tuple(hashtags[start : start + TAGS_A_REQUEST]) for start in starts]
@@ -334,7 +336,9 @@ class TagTimeline:
         has_more: bool,
     ) -> Batch:
         fresh = [entry for entry in page.unreadable if self._is_new(entry)]
-        raws = [status.raw for status in page.statuses] + [entry.raw for entry in fresh]
+        raws = [status.raw for status in page.statuses] + [
+            entry.raw for entry in fresh if self._keeps_raw
+        ]
         return Batch(
             source=self.feed.source,
             server=self.feed.server,
@@ -410,6 +414,7 @@ def make_mastodon(
             window_ms=round(window_seconds * 1000),
             poll_seconds=poll_seconds,
             slow_seconds=slow_seconds,
+            keeps_raw=keeps_raw,
         )
         sources += [timeline, *streams]
     return sources
