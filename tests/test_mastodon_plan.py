@@ -18,8 +18,8 @@ from tweetdock.sources.mastodon.posts import StatusPage, parse_page
 from tweetdock.sources.mastodon.timeline import (
     SETTLE_MS,
     PagedSpan,
-    Stretch,
     TimelinePlan,
+    complete,
 )
 
 NOW_MS = 1_790_000_000_000
@@ -50,27 +50,26 @@ class Server:
         """One turn, which may break off after some pages; whether it came to its end."""
         self.known.forget_before(self.now_ms - WINDOW_MS)
         pages = 0
-        for stretch in self.plan.turn(self.known, self.now_ms):
-            while not stretch.is_done:
+        for (part,) in self.plan.turn(self.known, self.now_ms):
+            while not part.is_done:
                 if breaks_after is not None and pages >= breaks_after:
                     return False
                 pages += 1
-                self.take(stretch)
+                self.take(part)
         return True
 
-    def take(self, stretch: Stretch) -> None:
+    def take(self, part: PagedSpan) -> None:
         self.requests += 1
         served_ms = self.now_ms
-        (part,) = stretch.parts
         found = self.index.find(["x"], {**part.bounds, "limit": "40"}, served_ms)
         body = json.dumps([as_status(entry) for entry in found]).encode()
         page = replace(parse_page(body, served_ms, "a.example"), served_ms=served_ms)
         ids = part.add_page(page)
         shown = (entry for entry in self.index.entries if entry.shows(served_ms))
         assert {int(entry.id) for entry in shown if entry.order in ids} <= set(page.snowflakes)
-        self.plan.record(stretch, part, page)
+        self.plan.record([part], part, page)
         self.read |= {status.post.key.removeprefix("mastodon:") for status in page.statuses}
-        if span := stretch.complete:
+        if span := complete([part]):
             assert span.until_ms <= served_ms - SETTLE_MS
             self.known.add(span)
             self.check(span, served_ms)
@@ -236,15 +235,14 @@ def test_ids_that_stop_telling_the_time_are_bounds_no_more() -> None:
     server = Server("snowflakes", 1)
     server.add(NOW_MS - 10_000)
     server.poll()
-    stretch = next(server.plan.turn(server.known, server.now_ms + 5_000))
-    (bounded,) = stretch.parts
+    (bounded,) = next(server.plan.turn(server.known, server.now_ms + 5_000))
     assert bounded.bounds.keys() == {"since_id"}
     odd = page(status(NOW_MS, 1, "A1"), status(NOW_MS, 2, "A2"))
     bounded.add_page(odd)
-    assert stretch.is_done
-    assert stretch.complete is None
-    server.plan.record(stretch, bounded, odd)
-    (free,) = next(server.plan.turn(server.known, server.now_ms + 5_000)).parts
+    assert bounded.is_done
+    assert complete([bounded]) is None
+    server.plan.record([bounded], bounded, odd)
+    (free,) = next(server.plan.turn(server.known, server.now_ms + 5_000))
     assert free.bounds == {}
 
 
@@ -255,12 +253,12 @@ READ = st.none() | st.builds(Span, st.integers(0, 20), st.integers(10, 50))
 def test_of_several_groups_a_stretch_is_complete_as_far_as_all_have_read_it(
     reads: list[Span | None],
 ) -> None:
-    stretch = Stretch([PagedSpan(0, 50, by_time=True) for _ in reads])
-    for part, read in zip(stretch.parts, reads, strict=True):
+    parts = [PagedSpan(0, 50, by_time=True) for _ in reads]
+    for part, read in zip(parts, reads, strict=True):
         part.read = read
     moments = range(50)
-    if stretch.complete:
-        since, until = stretch.complete
+    if whole := complete(parts):
+        since, until = whole
         assert all(read and read.since_ms <= since < until <= read.until_ms for read in reads)
     else:
         assert not any(all(r and r.since_ms <= m < r.until_ms for r in reads) for m in moments)

@@ -183,7 +183,7 @@ class MastodonClient:
 
     token: a user's, or none. It goes along only where strangers are not let in: what a user is
     shown may be less, for the people and languages that they do not want to see.
-    limit: as the last answer told it.
+    limit: as the last answer told it. clock, keeps_raw: for all that read from the server.
     """
 
     def __init__(
@@ -199,9 +199,9 @@ class MastodonClient:
         self.limit: RateLimit | None = None
         self._server = server.rstrip("/")
         self._token = token
-        self._clock = clock
+        self.clock = clock
         self._session = session
-        self._keeps_raw = keeps_raw
+        self.keeps_raw = keeps_raw
         self._signs = self._was_signed = False
         self._refusals = 0  # in a row, to us as a stranger, where the token was let in
         self._access = threading.Lock()
@@ -225,11 +225,11 @@ class MastodonClient:
         It is asked now and then, or at once.
         """
         with self._access:
-            now_ms, checked_ms = self._clock.now_ms(), self._checked_ms
+            now_ms, checked_ms = self.clock.now_ms(), self._checked_ms
             if checked_ms is None or at_once or not 0 <= now_ms - checked_ms < ASK_EVERY_MS:
                 self._checked_ms = None
                 self._instance = self._ask_access()
-                self._checked_ms = self._clock.now_ms()
+                self._checked_ms = self.clock.now_ms()
             return self._instance
 
     def _ask_access(self) -> Instance:
@@ -256,8 +256,8 @@ class MastodonClient:
         answer = self._get(path, [*params, *bounds.items()])
         self._was_signed = answer.is_signed
         # Whichever clock is behind must not make a post older than it is.
-        at_ms = max(answer.server_ms or 0, self._clock.now_ms())
-        page = parse_page(answer.body, at_ms, self.host, keeps_raw=self._keeps_raw)
+        at_ms = max(answer.server_ms or 0, self.clock.now_ms())
+        page = parse_page(answer.body, at_ms, self.host, keeps_raw=self.keeps_raw)
         return replace(page, served_ms=answer.served_ms, server_ms=answer.server_ms)
 
     def is_gone(self, status_id: str) -> bool:
@@ -294,7 +294,7 @@ class MastodonClient:
                 headers={**_headers(self._token), "Accept": "text/event-stream"},
             )
         except RefusedError as refusal:
-            raise explain(refusal, self.host, self._token, self._clock.now_ms()) from refusal
+            raise explain(refusal, self.host, self._token, self.clock.now_ms()) from refusal
 
     def _get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> _Answer:
         signs = self._signs
@@ -313,22 +313,22 @@ class MastodonClient:
         return answer
 
     def _ask(self, path: str, params: Sequence[tuple[str, str]], token: str) -> _Answer:
-        asked_ms = self._clock.now_ms()
+        asked_ms = self.clock.now_ms()
         try:
             response = self._session.get(
                 f"{self._server}{path}", params=list(params), headers=_headers(token)
             )
         except RefusedError as refusal:
             self.limit = RateLimit.from_headers(refusal.headers)
-            raise explain(refusal, self.host, token, self._clock.now_ms()) from refusal
+            raise explain(refusal, self.host, token, self.clock.now_ms()) from refusal
         self.limit = RateLimit.from_headers(response.headers)
-        now_ms = self._clock.now_ms()
+        now_ms = self.clock.now_ms()
         server_ms = server_now_ms(response.headers, asked_ms, now_ms)
         served_ms = (server_ms or now_ms) - (now_ms - asked_ms)
         return _Answer(response.content, token != "", served_ms, server_ms)
 
     def _spare_limit(self) -> None:
-        limit, now_ms = self.limit, self._clock.now_ms()
+        limit, now_ms = self.limit, self.clock.now_ms()
         if limit and limit.is_spent(now_ms):
             raise used_up(limit, f"{self.host}'s", now_ms)
 

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Batch, Feed, Post, Removal
@@ -129,8 +128,6 @@ class TagStream:
         statuses: Statuses,
         *,
         session: "HttpSession",
-        clock: Clock,
-        keeps_raw: bool = False,
         silence_seconds: float = TAG_SILENCE_SECONDS,
     ) -> None:
         self.feed = feed
@@ -140,8 +137,6 @@ class TagStream:
         self._client = client
         self._statuses = statuses
         self._session = session
-        self._clock = clock
-        self._keeps_raw = keeps_raw
         self._silence_seconds = silence_seconds
         self._lines: LineStream | None = None
         self._block: list[bytes | None] = []  # of an event that has begun
@@ -154,7 +149,7 @@ class TagStream:
         if self._lines is None:
             self._lines = self._client.stream(self._session, self._tag, self._silence_seconds)
             self._block = []
-            self._opened_ms = self._clock.now_ms()
+            self._opened_ms = self._client.clock.now_ms()
         try:
             lines = self._lines.read()
         except SourceError as error:
@@ -178,13 +173,13 @@ class TagStream:
         self._session.cut()
 
     def _delay(self) -> float:
-        if self._clock.now_ms() - self._opened_ms >= LASTING_MS:
+        if self._client.clock.now_ms() - self._opened_ms >= LASTING_MS:
             self._delays = backoff(RECONNECT_SECONDS, RECONNECT_CAP_SECONDS)
         return next(self._delays)
 
     def _batch(self, events: list[StreamEvent]) -> Batch:
         """What some events say; a heartbeat alone says that all is well."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._client.clock.now_ms()
         statuses: list[Status] = []
         removals: list[Removal] = []
         for event in events:
@@ -207,7 +202,7 @@ class TagStream:
 
     def _read(self, data: bytes, now_ms: int) -> list[Status]:
         try:
-            status = parse_streamed(data, now_ms, keeps_raw=self._keeps_raw)
+            status = parse_streamed(data, now_ms, keeps_raw=self._client.keeps_raw)
         except PostError as error:
             if str(error) not in self._unreadable:
                 log.warning("%s: an entry of the stream is left out: %s", self.feed.name, error)

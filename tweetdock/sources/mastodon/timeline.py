@@ -107,25 +107,13 @@ class PagedSpan:
         self.read = Span(max(self._since_ms, ms), self._until_ms or 0)
 
 
-class Stretch:
-    """A stretch under way, by a page of each group of tags in turns."""
-
-    def __init__(self, parts: Sequence[PagedSpan]) -> None:
-        self.parts = parts
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all is read, or there is another way to read it."""
-        return all(part.is_done for part in self.parts)
-
-    @property
-    def complete(self) -> Span | None:
-        """What all groups were read for."""
-        read = [part.read for part in self.parts if part.read]
-        if len(read) < len(self.parts):
-            return None
-        whole = Span(max(s.since_ms for s in read), min(s.until_ms for s in read))
-        return whole if whole.until_ms > whole.since_ms else None
+def complete(parts: Sequence[PagedSpan]) -> Span | None:
+    """What all groups of tags were read for, whose parts of a stretch these are."""
+    read = [part.read for part in parts if part.read]
+    if len(read) < len(parts):
+        return None
+    whole = Span(max(s.since_ms for s in read), min(s.until_ms for s in read))
+    return whole if whole.until_ms > whole.since_ms else None
 
 
 class TimelinePlan:
@@ -146,8 +134,8 @@ class TimelinePlan:
         self._looked_ms: dict[int, int] = {}
         self._is_by_time: bool | None = None  # until a page has shown it
 
-    def turn(self, seen: Spans, now_ms: int) -> Iterator[Stretch]:
-        """What to read, a stretch after the other, the present first."""
+    def turn(self, seen: Spans, now_ms: int) -> Iterator[list[PagedSpan]]:
+        """What to read, a stretch after the other, the present first; of each a part a group."""
         self._window = Span(now_ms - self._window_ms, now_ms)
         self._gaps = Spans(seen.gaps(self._window))
         self._live_ms = 0
@@ -170,13 +158,13 @@ class TimelinePlan:
         past = [Span(self._window.since_ms, self._live_ms)]
         return list(self._gaps & past) or list(self._due & past)
 
-    def record(self, stretch: Stretch, part: PagedSpan, page: StatusPage) -> None:
-        """A page of a part was read."""
-        if complete := stretch.complete:
-            self._due -= [complete]
-            self._gaps -= [complete]
+    def record(self, parts: Sequence[PagedSpan], part: PagedSpan, page: StatusPage) -> None:
+        """A page of one of the parts of a stretch was read."""
+        if whole := complete(parts):
+            self._due -= [whole]
+            self._gaps -= [whole]
             if part.is_live:
-                self._live_ms = complete.until_ms
+                self._live_ms = whole.until_ms
         if part.is_odd:
             self._is_by_time = False
         elif self._is_by_time is None and page.is_by_time:
@@ -192,11 +180,9 @@ class TimelinePlan:
             since_ms = gaps[-1].since_ms
         return max(floor, min(since_ms, now_ms - LOOK_BACK_MS))
 
-    def _stretch(self, since_ms: int, until_ms: int | None) -> Stretch:
+    def _stretch(self, since_ms: int, until_ms: int | None) -> list[PagedSpan]:
         by_time = self._is_by_time is True
-        return Stretch(
-            [PagedSpan(since_ms, until_ms, by_time=by_time) for _ in range(self._groups)]
-        )
+        return [PagedSpan(since_ms, until_ms, by_time=by_time) for _ in range(self._groups)]
 
 
 class TagTimeline:
@@ -218,19 +204,16 @@ class TagTimeline:
         statuses: Statuses,
         streams: Sequence[TagStream],
         *,
-        clock: Clock,
         window_ms: int,
         poll_seconds: float,
         slow_seconds: float,
-        keeps_raw: bool,
     ) -> None:
         self.feed = feed
         self._client = client
         self._statuses = statuses
         self._streams = streams
-        self._clock = clock
+        self._clock = client.clock
         self._window_ms = window_ms
-        self._keeps_raw = keeps_raw
         self._poll_seconds, self._slow_seconds = poll_seconds, slow_seconds
         starts = range(0, len(hashtags), TAGS_A_REQUEST)
         self._groups = [tuple(hashtags[start : start + TAGS_A_REQUEST]) for start in starts]
@@ -249,9 +232,9 @@ class TagTimeline:
         self._forget_before(self._polled_ms - self._window_ms)
         # To some whom it does not let in a server answers with an empty page, as if all was well.
         self._client.check_access()
-        for stretch in self._plan.turn(seen, self._polled_ms):
-            yield from self._read(stretch)
-            if not stretch.is_done:
+        for parts in self._plan.turn(seen, self._polled_ms):
+            yield from self._read(parts)
+            if _are_open(parts):
                 self._is_behind = True
                 return
 
@@ -280,9 +263,9 @@ class TagTimeline:
         self._shown = [{one for one in shown if moment_of(one) > ms} for shown in self._shown]
         self._unreadable = {name: at for name, at in self._unreadable.items() if at > ms}
 
-    def _read(self, stretch: Stretch) -> Iterator[Batch]:
-        while not stretch.is_done:
-            for number, part in enumerate(stretch.parts):
+    def _read(self, parts: list[PagedSpan]) -> Iterator[Batch]:
+        while _are_open(parts):
+            for number, part in enumerate(parts):
                 # What is new must not wait for what is old; of that at least a page is read a turn,
                 # and the empty one behind it, without which the rest of a stretch is never known.
                 lasted_ms = self._clock.now_ms() - self._polled_ms
@@ -290,20 +273,21 @@ class TagTimeline:
                 if part.pages > 1 and not part.is_live and is_late:
                     return
                 if not part.is_done:
-                    yield from self._read_page(stretch, number, part)
+                    yield from self._read_page(parts, number)
 
-    def _read_page(self, stretch: Stretch, number: int, part: PagedSpan) -> Iterator[Batch]:
+    def _read_page(self, parts: list[PagedSpan], number: int) -> Iterator[Batch]:
+        part = parts[number]
         page = self._client.page(self._groups[number], part.bounds)
         if part.is_live and not part.pages:
             if number in self._showing and not page.size:
                 self._client.check_access(at_once=True)
             (self._showing.add if page.size else self._showing.discard)(number)
         ids = part.add_page(page)
-        self._plan.record(stretch, part, page)
+        self._plan.record(parts, part, page)
         absent = self._absent(number, page, ids)
-        has_more = not stretch.is_done or self._plan.rest != []
+        has_more = _are_open(parts) or self._plan.rest != []
         more = has_more or absent != []
-        yield self._batch(page, covers=stretch.complete, has_more=more)
+        yield self._batch(page, covers=complete(parts), has_more=more)
         for snowflake in absent:
             more = has_more or snowflake != absent[-1]
             yield self._batch(
@@ -337,7 +321,7 @@ class TagTimeline:
     ) -> Batch:
         fresh = [entry for entry in page.unreadable if self._is_new(entry)]
         raws = [status.raw for status in page.statuses] + [
-            entry.raw for entry in fresh if self._keeps_raw
+            entry.raw for entry in fresh if self._client.keeps_raw
         ]
         return Batch(
             source=self.feed.source,
@@ -363,6 +347,10 @@ class TagTimeline:
             log.warning("%s: an entry is left out, and all like it: %s", self.feed.name, entry.kind)
         self._kinds.add(entry.kind)
         return True
+
+
+def _are_open(parts: Sequence[PagedSpan]) -> bool:
+    return not all(part.is_done for part in parts)
 
 
 def make_mastodon(
@@ -398,8 +386,6 @@ def make_mastodon(
                 client,
                 statuses,
                 session=make_session(),
-                clock=clock,
-                keeps_raw=keeps_raw,
                 silence_seconds=silence_seconds,
             )
             for tag in (hashtags if token else ())
@@ -410,11 +396,9 @@ def make_mastodon(
             client,
             statuses,
             streams,
-            clock=clock,
             window_ms=round(window_seconds * 1000),
             poll_seconds=poll_seconds,
             slow_seconds=slow_seconds,
-            keeps_raw=keeps_raw,
         )
         sources += [timeline, *streams]
     return sources
