@@ -434,11 +434,11 @@ def test_history_is_read_by_the_hour_until_the_minutes_begin(store: Store, tmp_p
         HistoryRow("minute", begun + n * MINUTE_MS, n, n, "partial", 3600.0, "#a") for n in range(3)
     ]
     store.save(state_of(full_gauge(), NOON), StateChanges(rows=[*hours, *minutes]))
-    assert list(read_history(tmp_path)) == [*hours[:3], *minutes]
-    assert list(read_history(tmp_path, "hour")) == hours
-    assert list(read_history(tmp_path, "minute")) == minutes
+    assert read_history(tmp_path) == [*hours[:3], *minutes]
+    assert read_history(tmp_path, "hour") == hours
+    assert read_history(tmp_path, "minute") == minutes
 
 
 def test_history_without_a_state_says_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(StateError, match=str(tmp_path)):
-        list(read_history(tmp_path))
+        read_history(tmp_path)

@@ -300,7 +300,7 @@ def test_readings_are_kept_by_the_minute(tmp_path: Path) -> None:
         for seconds in range(180):
             one.hear(seconds)
             one.turn(1)
-    kept = list(read_history(tmp_path))
+    kept = read_history(tmp_path)
     assert [(row.per, row.posts, row.subject) for row in kept] == [
         ("minute", row.posts, "#dockercon") for row in kept
     ]

@@ -5,7 +5,6 @@ import csv
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -75,12 +74,10 @@ def _export_history(arguments: argparse.Namespace, env: Mapping[str, str]) -> No
         env = {**env, "TWEETDOCK_STATE_DIR": arguments.state_dir}
     settings = Settings.from_env(env, about=("TWEETDOCK_STATE_DIR",))
     rows = read_history(settings.keep.state_dir, arguments.per)
-    # Asked for before anything is written: without a state there is not even a head.
-    first = next(rows, None)
     with _table(arguments.output, force=arguments.force) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_HEAD)
-        writer.writerows(map(_cells, chain([first] if first else [], rows)))
+        writer.writerows(map(_cells, rows))
 
 
 @contextmanager

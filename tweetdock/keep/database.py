@@ -109,7 +109,7 @@ def read_state(folder: Path, subjects: Mapping[str, str], window_ms: int) -> Sta
         return _load(db, subjects, _find_outdated(db, subjects), window_ms)
 
 
-def read_history(folder: Path, per: Per | None = None) -> Iterator[HistoryRow]:
+def read_history(folder: Path, per: Per | None = None) -> list[HistoryRow]:
     """The rows kept in a state folder, oldest first.
 
     per: those only. None: by the hour as far as there is nothing finer, then by the minute.
@@ -122,7 +122,7 @@ def read_history(folder: Path, per: Per | None = None) -> Iterator[HistoryRow]:
         " ORDER BY at_ms, per"
     )
     with _reading(folder) as db:
-        yield from map(HistoryRow._make, db.execute(query, (per,)))
+        return [HistoryRow(*row) for row in db.execute(query, (per,))]
 
 
 class Store:
