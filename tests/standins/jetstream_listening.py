@@ -28,7 +28,7 @@ class JetstreamListening(Listening):
     """
 
     def __init__(
-        self, network: Network, time: Time, *, off_by: float = 0.0, silence_seconds: float = 3.0
+        self, network: Network, time: Time, *, off_by: float = 0.0, silence_seconds: float = 20.0
     ) -> None:
         self.network, self.time = network, time
         self.asleep = 0.0
