@@ -23,7 +23,6 @@ def view(calibration: Calibration, at_us: int | None = None) -> View:
         at_us=at_us,
         is_resting=True,
         trouble="",
-        message="",
         other_is_unsaved=False,
     )
 
@@ -48,12 +47,11 @@ def test_no_row_is_wider_than_the_terminal(
 ) -> None:
     calibration.mark(DialPoint.LEFT, 1000)
     seen = view(calibration, at_us)
-    for one in (
-        seen,
-        replace(seen, trouble="no pigpiod answers " * 9),
-        replace(seen, message="a" * 90),
-    ):
-        assert all(len(row) < width for row in text(panel(one, width)))
+    for note in ("", "a" * 90):
+        calibration.note = note
+        assert all(len(row) < width for row in text(panel(seen, width)))
+    in_trouble = replace(seen, trouble="no pigpiod answers " * 9)
+    assert all(len(row) < width for row in text(panel(in_trouble, width)))
     assert all(len(row) < width for row in text(help_text(width)))
 
 

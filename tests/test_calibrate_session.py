@@ -19,9 +19,8 @@ from tweetdock.commands.calibrate import CalibrationSession, Saver
 from tweetdock.commands.calibrate_terminal import Keyboard, Keys, Screen
 from tweetdock.core.dial import DIALS
 from tweetdock.core.motion import SPEED
-from tweetdock.servos.bench import Bench
 from tweetdock.servos.calibration import Calibration, DialPoint, Marks
-from tweetdock.servos.needles import FIRST_SPEED
+from tweetdock.servos.needles import FIRST_SPEED, Bench
 from tweetdock.settings.env_file import read_env_file
 from tweetdock.settings.gauge import Settings
 

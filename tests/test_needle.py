@@ -73,6 +73,7 @@ class Turning:
 def turning() -> Turning:
     """A needle that has made its first move and rests at 0."""
     turning = Turning(Needle(DIAL, 0.0))
+    turning.needle.aim(0.0)
     turning.until_rest()
     return turning
 
@@ -110,7 +111,7 @@ def test_an_angle_has_the_pulse_of_its_piece(geometry: Geometry, share: float) -
 def test_both_ends_and_the_middle_are_exact(geometry: Geometry) -> None:
     known = {
         geometry.min_angle: geometry.start_us,
-        geometry.middle_angle: geometry.middle_us,
+        at(geometry, 0.5): geometry.middle_us,
         geometry.max_angle: geometry.end_us,
     }
     for angle, pulse_us in known.items():
@@ -162,7 +163,8 @@ def test_no_angle_leads_out_of_the_dial(geometry: Geometry, angle: float) -> Non
 
 def test_the_first_move_is_made_even_to_where_it_should_stand_already() -> None:
     needle = Needle(DIAL, 0.0)
-    assert needle.is_resting
+    assert needle.is_still
+    needle.aim(0.0)
     assert needle.wants_to_move
     assert not needle.is_sure
     turning = Turning(needle)

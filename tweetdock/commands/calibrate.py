@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tweetdock.commands import calibrate_terminal as keys
 from tweetdock.commands.calibrate_panel import View, help_text, panel
@@ -24,12 +23,11 @@ from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import ServoError, UnavailableError
 from tweetdock.keep.lock import STATE_LOCK, Lock
 from tweetdock.servos.calibration import Calibration, DialPoint, Marks
+from tweetdock.servos.choice import make_servos, read_model
 from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS, STEP_US
+from tweetdock.servos.needles import Bench
 from tweetdock.settings.env_file import ENV_FILE, save
 from tweetdock.settings.gauge import Settings
-
-if TYPE_CHECKING:
-    from tweetdock.servos.bench import Bench
 
 PANEL_SECONDS = 0.08  # over a slow line a needle on its way must not outrun its picture
 NUDGES = {"right": 10, "left": -10, "up": 1, "down": -1, ".": 1, ",": -1}
@@ -72,10 +70,6 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     if not (os.isatty(0) and is_able(sys.stderr, env)):
         complain("calibrate needs a terminal, for its keys; over ssh: ssh -t")
         return EXIT_SETTINGS
-    # They bring the libraries of all servos along: --help does without.
-    from tweetdock.servos.bench import Bench  # noqa: PLC0415
-    from tweetdock.servos.choice import make_servos, read_model  # noqa: PLC0415
-
     calibrations = [Calibration(Marks.of(dial)) for dial in settings.dials.values()]
     servos = make_servos(settings, read_model())
     bench = Bench(servos, [calibration.target_us for calibration in calibrations])
@@ -109,7 +103,7 @@ class CalibrationSession:
     def __init__(
         self,
         settings: Settings,
-        bench: "Bench",
+        bench: Bench,
         calibrations: Sequence[Calibration],
         save: Callable[[], str],
         number: int,
@@ -119,7 +113,6 @@ class CalibrationSession:
         self._calibrations = calibrations
         self._save = save
         self._number = number
-        self._message = ""
         self._is_helping = False
         self._is_leaving = False
         self._is_over = False
@@ -142,7 +135,7 @@ class CalibrationSession:
             if pressed or seconds > FRAME_SECONDS or now - self._drawn_at >= PANEL_SECONDS:
                 self._drawn_at = now
                 self._draw(screen)
-        self._message, self._is_helping = "The needles go to zero.", False
+        self._calibration.note, self._is_helping = "The needles go to zero.", False
         self._draw(screen)
 
     @property
@@ -169,7 +162,7 @@ class CalibrationSession:
 
     def _press(self, key: str, now: float) -> None:
         calibration, number, is_asked = self._calibration, self._number, self._is_leaving
-        self._message, self._is_leaving = "", False
+        calibration.note, self._is_leaving = "", False
         needle = self._bench[number]
         at_us = round(needle.pulse_us)
         was_at = calibration.target_us
@@ -200,10 +193,10 @@ class CalibrationSession:
         elif key == "u":
             calibration.undo()
         elif key == "s":
-            self._message = self._saved()
+            calibration.note = self._saved()
         elif key == "tab":
-            calibration.note = ""
             self._number = 1 - self._number
+            self._calibration.note = ""
         elif key == "?":
             self._is_helping = True
         else:
@@ -211,11 +204,8 @@ class CalibrationSession:
 
     def _saved(self) -> str:
         for dial, calibration in zip(DIALS, self._calibrations, strict=True):
-            calibration.note = ""
             if calibration.unsaved and calibration.marks.trouble:
                 return f"Not saved, {dial}: {calibration.marks.trouble}"
-        if not any(calibration.unsaved for calibration in self._calibrations):
-            return "There is nothing to save: all is as it was."
         return self._save()
 
     def _leave(self, *, is_asked: bool) -> None:
@@ -223,9 +213,8 @@ class CalibrationSession:
             calibration.unsaved for calibration in self._calibrations
         )
         self._is_leaving = True
-        self._calibration.note = ""
         if not self._is_over:
-            self._message = "Not all is saved: s saves it, q again leaves without."
+            self._calibration.note = "Not all is saved: s saves it, q again leaves without."
 
     def _goes_on(self) -> bool:
         """Whether a sweep goes on now, from the mark that it has reached to the next one."""
@@ -251,57 +240,56 @@ class CalibrationSession:
             at_us=round(needle.pulse_us) if needle.was_moved else None,
             is_resting=needle.is_still,
             trouble=self._bench.trouble,
-            message=self._message,
             other_is_unsaved=bool(self._calibrations[other].unsaved),
         )
         screen.show(panel(view, width))
 
 
 class Saver:
-    """Saves what is marked in `.env`, or keeps the lines to be printed; path: None to print."""
+    """Saves what is marked in `.env`, and keeps the lines that are not to be, or cannot be saved.
+
+    path: None to print all of them.
+    """
 
     def __init__(self, path: Path | None, calibrations: list[Calibration]) -> None:
         self._path = path
         self._calibrations = calibrations
         self._lines: dict[str, str] = {}
-        self._has_failed = False
 
     def save(self) -> str:
         """Save the marks of all dials; what to show the owner."""
-        values = self._unsaved()
-        if self._path is None:
-            self._lines |= values
-            message = "Kept. The lines are printed when you leave."
-        else:
-            try:
-                save(self._path, values)
-            except OSError as error:
-                self._has_failed = True
-                why = error.strerror or str(error)
-                return f"{ENV_FILE} cannot be written: {why}. The lines are printed when you leave."
-            self._has_failed = False
-            message = f"Saved in {ENV_FILE}.{_overruled(values)}"
+        self._lines |= self._unsaved()
+        if not self._lines:
+            return "There is nothing to save: all is as it was."
         for calibration in self._calibrations:
             calibration.save()
+        if self._path is None:
+            return "Kept. The lines are printed when you leave."
+        try:
+            save(self._path, self._lines)
+        except OSError as error:
+            why = error.strerror or str(error)
+            return f"{ENV_FILE} cannot be written: {why}. The lines are printed when you leave."
+        message = f"Saved in {ENV_FILE}.{_overruled(self._lines)}"
+        self._lines.clear()
         return message
 
     def report(self) -> int:
-        """Print the lines that could not be, or should not be saved; the exit code for that.
+        """Print the lines that are not saved; the exit code for that.
 
         Raises OSError if the terminal is gone.
         """
-        unsaved = self._unsaved()
-        lines = self._lines | (unsaved if self._has_failed else {})
-        text = "".join(f"{name}={value}\n" for name, value in lines.items())
+        text = "".join(f"{name}={value}\n" for name, value in self._lines.items())
         is_printed = not text or _is_printed(text)
         if not is_printed:
             complain("the lines cannot be printed to standard output; they are")
             sys.stderr.write(text)
-        if self._has_failed:
+        has_failed = bool(text) and self._path is not None
+        if has_failed:
             complain(f"{ENV_FILE} cannot be written; put these lines into it yourself")
-        elif unsaved:
+        if unsaved := self._unsaved():
             complain("left without saving " + " ".join(f"{n}={v}" for n, v in unsaved.items()))
-        return EXIT_UNAVAILABLE if self._has_failed or not is_printed else 0
+        return EXIT_UNAVAILABLE if has_failed or not is_printed else 0
 
     def _unsaved(self) -> dict[str, str]:
         return {

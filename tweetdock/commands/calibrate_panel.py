@@ -57,7 +57,6 @@ class View:
     at_us: int | None
     is_resting: bool
     trouble: str
-    message: str
     other_is_unsaved: bool
 
 
@@ -169,16 +168,14 @@ def _marks(view: View, *, is_roomy: bool) -> Iterator[Text]:
 
 
 def _messages(view: View, width: int) -> Iterator[Text]:
-    """The error or the last message, and what to do next."""
+    """The error or the last note, and what to do next."""
     calibration = view.calibration
     if view.trouble:
         text, style = f"{view.trouble}; trying again", "bold red"
-    elif calibration.note or view.message:
-        text, style = calibration.note or view.message, "bold"
-    elif calibration.caution:
-        text, style = calibration.caution, "yellow"
+    elif calibration.note:
+        text, style = calibration.note, "bold"
     else:
-        text, style = "", ""
+        text, style = calibration.caution, "yellow"
     rows = [Text(f" {line}", style) for line in _wrapped(text, width - 1)]
     rows += [Text(f" {line}") for line in _wrapped(_next(view), width - 1)]
     yield from rows + [Text() for _ in range(MESSAGE_ROWS - len(rows))]

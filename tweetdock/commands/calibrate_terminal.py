@@ -7,7 +7,7 @@ import signal
 import termios
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self, TextIO
 
 from rich.console import Console
@@ -24,10 +24,12 @@ SIGNALS = {
     signal.SIGCONT: RESUME,
     signal.SIGWINCH: RESIZE,
 }
-_SEQUENCE = re.compile(rb"\x1b(?:\[([0-9;]*)([A-Za-z~])|O([A-Za-z]))")
-_BEGUN = re.compile(rb"\x1b(?:\[[0-9;]*|O)?\Z")  # the rest of it may be on its way
-_ARROWS = {b"A": "up", b"B": "down", b"C": "right", b"D": "left"}
-_NAMES = {"\t": "tab", "\r": "enter", "\n": "enter", " ": "space", "\x13": "s", "\x7f": "delete"}
+# A whole escape sequence, one of which the rest may be on its way, or any other byte.
+_KEY = re.compile(
+    rb"\x1b(?:\[[0-9;]*|O)(?P<end>[A-Za-z~])|(?P<begun>\x1b(?:\[[0-9;]*|O)?\Z)|.", re.DOTALL
+)
+_ARROWS = {"A": "up", "B": "down", "C": "right", "D": "left"}
+_NAMES = {"\t": "tab", "\r": "enter", "\n": "enter", " ": "space", "\x13": "s", "\x1b": ESCAPE}
 
 # For a terminal that has no more than ASCII.
 PLAIN = str.maketrans("µ°▼━─·←→↑↓", "u v=-.<>^v")
@@ -49,20 +51,14 @@ class Keys:
         """The keys in what has come."""
         data, self._rest = self._rest + data, b""
         keys: list[str] = []
-        while data:
-            if found := _SEQUENCE.match(data):
-                name = _ARROWS.get(found[2] or found[3])
-                keys += [name] if name else []
-                data = data[found.end() :]
-            elif _BEGUN.match(data):
-                self._rest, data = data, b""
-            elif data[0] == 0x1B:
-                keys.append(ESCAPE)
-                data = data[1:]
+        for found in _KEY.finditer(data):
+            sign = (found["end"] or found[0]).decode("ascii", "replace")
+            if found["begun"]:
+                self._rest = found[0]
+            elif found["end"]:
+                keys += [_ARROWS[sign]] if sign in _ARROWS else []
             else:
-                sign = data[:1].decode("ascii", "replace")
                 keys.append(_NAMES.get(sign, sign))
-                data = data[1:]
         return keys
 
     def flush(self) -> list[str]:
@@ -87,8 +83,9 @@ class Keyboard:
     def __enter__(self) -> Self:
         self._usual = termios.tcgetattr(self._fd)
         self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._last_waker = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         for number in SIGNALS:
-            self._handlers[number] = signal.signal(number, self._note)
+            self._handlers[number] = signal.signal(number, _go_on)
         self.set_raw()
         return self
 
@@ -98,6 +95,7 @@ class Keyboard:
         self.give_back()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._last_waker)
         os.close(self._wake)
         os.close(self._waker)
 
@@ -145,11 +143,12 @@ class Keyboard:
 
     def _noted(self) -> Iterator[str]:
         for number in os.read(self._wake, 1024):
-            yield SIGNALS[signal.Signals(number)]
+            if number in SIGNALS:
+                yield SIGNALS[signal.Signals(number)]
 
-    def _note(self, number: int, _: FrameType | None) -> None:
-        with suppress(BlockingIOError):
-            os.write(self._waker, bytes([number]))
+
+def _go_on(*_: object) -> None:
+    """Leave a signal to who reads the pipe that Python has written its number to."""
 
 
 class Screen:
@@ -214,7 +213,7 @@ class Screen:
             self._write(f"\x1b[H{text}\x1b[J")
 
     def forget(self) -> None:
-        """Draw all of it the next time: its size has changed, or somebody else wrote on it."""
+        """Draw all of it the next time: its size has changed."""
         self._shown = ""
 
     def _styled(self, row: Text) -> str:

@@ -34,10 +34,7 @@ class Marks:
     @classmethod
     def of(cls, dial: DialSettings) -> "Marks":
         """The marks of a dial as it is set."""
-        left, right = dial.min_pulse_us, dial.max_pulse_us
-        if dial.reversed:
-            left, right = right, left
-        return cls(left, right, dial.mid_pulse_us)
+        return cls(dial.start_us, dial.end_us, dial.mid_pulse_us)
 
     def pulse_us(self, point: DialPoint) -> int:
         """The pulse of a point."""

@@ -31,38 +31,24 @@ class Geometry:
     @classmethod
     def of(cls, dial: DialSettings) -> "Geometry":
         """The geometry of a dial as it is set."""
-        start, end = dial.min_pulse_us, dial.max_pulse_us
-        if dial.reversed:
-            start, end = end, start
-        middle = dial.mid_pulse_us
-        halfway = (start + end) / 2
-        return cls(
-            dial.min_angle, dial.max_angle, start, halfway if middle is None else middle, end
-        )
-
-    @property
-    def middle_angle(self) -> float:
-        """The angle halfway, where the pieces meet."""
-        return (self.min_angle + self.max_angle) / 2
+        ends_us = dial.start_us, dial.middle_us, dial.end_us
+        return cls(dial.min_angle, dial.max_angle, *ends_us)
 
     def pulse_us(self, angle: float) -> float:
         """The pulse of an angle; outside of the dial it is that of its end."""
-        angle = min(max(angle, self.min_angle), self.max_angle)
-        half = (self.max_angle - self.min_angle) / 2
-        share = (angle - self.middle_angle) / half
-        end_us = self.end_us if share > 0 else self.start_us
-        return self.middle_us + abs(share) * (end_us - self.middle_us)
+        return _between(angle, self._angles, self._pulses_us)
 
     def angle(self, pulse_us: float) -> float:
         """The angle of a pulse; outside of the dial it is the end that is nearer."""
-        low, high = sorted((self.start_us, self.end_us))
-        way = min(max(pulse_us, low), high) - self.middle_us
-        rising = self.end_us - self.middle_us
-        falling = self.start_us - self.middle_us
-        half = (self.max_angle - self.min_angle) / 2
-        if way * rising > 0:
-            return self.middle_angle + half * way / rising
-        return self.middle_angle - half * way / falling
+        return _between(pulse_us, self._pulses_us, self._angles)
+
+    @property
+    def _angles(self) -> tuple[float, float, float]:
+        return self.min_angle, (self.min_angle + self.max_angle) / 2, self.max_angle
+
+    @property
+    def _pulses_us(self) -> tuple[float, float, float]:
+        return self.start_us, self.middle_us, self.end_us
 
     def snap(self, angle: float) -> float:
         """The nearest angle of which the pulse is a whole step, within the dial."""
@@ -73,20 +59,28 @@ class Geometry:
         return abs(self.pulse_us(angle) - self.pulse_us(other)) <= TWITCH * self.step_us
 
 
+def _between(x: float, xs: tuple[float, float, float], ys: tuple[float, float, float]) -> float:
+    """The y of an x on the two straight pieces through three points; outside that of the end."""
+    (begin, middle, end), (first, at_middle, last) = xs, ys
+    if (x - middle) * (end - middle) > 0:
+        begin, first = end, last
+    share = min(1.0, abs((x - middle) / (begin - middle)))
+    return at_middle + share * (first - at_middle)
+
+
 class Needle:
     """A needle's state, moved frame by frame.
 
-    It starts at rest at `angle`, but that is only assumed until it `is_sure`: its first move is
-    made even if the target is where it should stand already; is_idle: not before it is aimed
-    elsewhere.
+    It starts at rest at `angle`, but that is only assumed until it `is_sure`: once it is aimed
+    its first move is made even if the target is where it should stand already.
     """
 
-    def __init__(self, geometry: Geometry, angle: float, *, is_idle: bool = False) -> None:
+    def __init__(self, geometry: Geometry, angle: float) -> None:
         self._geometry = geometry
         self._motion = Motion(angle)
         self._target = angle
         self.is_sure = False
-        self.must_point = not is_idle
+        self._must_point = False
         self._settled_at: float | None = None
         self._frame_at: float | None = None
 
@@ -108,10 +102,11 @@ class Needle:
     @property
     def wants_to_move(self) -> bool:
         """Whether it rests but should not."""
-        return self.is_resting and (self.must_point or not self._motion.is_at(self._target))
+        return self.is_resting and (self._must_point or not self._motion.is_at(self._target))
 
     def aim(self, angle: float) -> None:
-        """Set a new target; one that no step would show leaves the needle alone."""
+        """Set a new target; one that no step would show leaves a needle that is sure alone."""
+        self._must_point = self._must_point or not self.was_moved
         if not self._geometry.is_twitch(angle, self._target):
             self._target = self._geometry.snap(angle)
 
@@ -131,7 +126,7 @@ class Needle:
 
     def lose(self) -> None:
         """The pulses have ended without our doing: point again before resting."""
-        self.must_point = self.must_point or self.was_moved
+        self._must_point = self._must_point or self.was_moved
         self._frame_at = self._settled_at = None
         self._motion = Motion(self._motion.angle)
 
@@ -155,6 +150,6 @@ class Needle:
             self._settled_at = now + SETTLE_SECONDS
         elif now >= self._settled_at:
             self._frame_at = self._settled_at = None
-            self.is_sure, self.must_point = True, False
+            self.is_sure, self._must_point = True, False
             return None
         return self._motion.angle

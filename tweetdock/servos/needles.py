@@ -1,17 +1,21 @@
-"""The needles on their servos, and the thread that moves them: it survives the servos' outages."""
+"""The needles on their servos: moved by the gauge's thread, or key by key on the bench."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from tweetdock.core.errors import ServoError
 from tweetdock.core.motion import SPEED
 from tweetdock.retry import TroubleLog, backoff
-from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS, Geometry, Needle
-from tweetdock.servos.servos import Servos
+from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS, LAST_US, Geometry, Needle
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.threads import Crash, WatchedThread
+
+if TYPE_CHECKING:
+    from tweetdock.servos.servos import Servos
 
 log = logging.getLogger(__name__)
 
@@ -20,20 +24,36 @@ FIRST_SPEED = 30.0  # degrees a second while it is only assumed where the needle
 HOME_SPEED = 360.0  # degrees a second; less than what a servo can, to be home before we are gone
 HOME_STAGGER_SECONDS = 0.1
 HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one after the other
+# Every pulse that there is, each microsecond, and its degrees as an ordinary servo turns.
+RANGE = Geometry(
+    min_angle=LAST_US[0] * 0.09,
+    max_angle=LAST_US[1] * 0.09,
+    start_us=LAST_US[0],
+    middle_us=sum(LAST_US) / 2,
+    end_us=LAST_US[1],
+    step_us=1.0,
+)
 
 
 class Needles:
-    """A needle for each servo; it survives the servos' outages, and has no clock of its own.
+    """A needle for each servo; it survives the servos' outages.
 
-    trouble: why they cannot be moved; empty if they can. longest_pause: at most so many seconds
-    after a failure the servos are tried again.
+    trouble: why they cannot be moved; empty if they can. monotonic: seconds that nobody corrects.
+    longest_pause: at most so many seconds after a failure the servos are tried again.
     """
 
     def __init__(
-        self, servos: Servos, needles: Sequence[Needle], longest_pause: float = 10.0
+        self,
+        servos: "Servos",
+        needles: Sequence[Needle],
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], object],
+        longest_pause: float = 10.0,
     ) -> None:
         self._servos = servos
         self._needles = tuple(needles)
+        self._monotonic = monotonic
+        self._sleep = sleep
         self._longest_pause = longest_pause
         self._pauses = backoff(1.0, longest_pause)
         self._started_at = self._due_at = float("-inf")
@@ -53,11 +73,6 @@ class Needles:
         self._is_connected = self.was_reached = True
         self.trouble = ""
         self._pauses = backoff(1.0, self._longest_pause)
-
-    def aim(self, angles: Sequence[float]) -> None:
-        """Send each needle to its angle, in degrees."""
-        for needle, angle in zip(self._needles, angles, strict=True):
-            needle.aim(angle)
 
     def turn(self, now: float) -> float:
         """One frame, a look at servos at rest, or a new try to reach them; when the next is due.
@@ -79,12 +94,7 @@ class Needles:
             return pause
         return CHECK_SECONDS
 
-    def go_home(
-        self,
-        angles: Mapping[int, float],
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], object],
-    ) -> bool:
+    def bring_home(self, angles: Mapping[int, float]) -> bool:
         """Bring these needles to their angles and end their pulses; whether they came there.
 
         angles in degrees, by the needles' numbers. It takes HOME_SECONDS at most.
@@ -93,10 +103,12 @@ class Needles:
             return False
         for number, angle in angles.items():
             self._needles[number].aim(angle)
-        end = monotonic() + HOME_SECONDS
+        now = self._monotonic()
+        end = now + HOME_SECONDS
         try:
-            while (now := monotonic()) < end and self._frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
-                sleep(FRAME_SECONDS)
+            while now < end and self._frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
+                self._sleep(FRAME_SECONDS)
+                now = self._monotonic()
             for number in angles:
                 self._servos.rest(number)
         except ServoError as error:
@@ -131,17 +143,65 @@ class Needles:
         self._servos.close()
 
 
-class NeedleThread:
-    """Moves the needles in a thread of its own until `stop`; the latest target wins.
+class Bench(Needles):
+    """The needles of both dials, each sent to a pulse as gently as by a gauge; one thread only.
 
-    At the start they are assumed to stand at `starts`, in degrees: their zero, where they are also
-    left, unless it is known that an earlier gauge could not bring them there. monotonic: seconds
-    that nobody corrects; wait: until an event, so many seconds at most.
+    A needle rests until it is sent somewhere. It is assumed to stand at its start, where its
+    first pulse therefore is.
     """
 
     def __init__(
         self,
-        servos: Servos,
+        servos: "Servos",
+        starts_us: Sequence[int],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        needles = [Needle(RANGE, RANGE.angle(us)) for us in starts_us]
+        super().__init__(servos, needles, monotonic, sleep, CHECK_SECONDS)
+        self.name = servos.name
+
+    def send(self, number: int, pulse_us: int) -> None:
+        """Send a needle to a pulse; one that has not been moved yet is pointed in any case."""
+        self[number].aim(RANGE.angle(pulse_us))
+
+    def pause(self) -> None:
+        """End all pulses; needles on their way go on with the next turn."""
+        for number, needle in enumerate(self):
+            if not needle.is_resting:
+                needle.lose()
+                with suppress(ServoError):
+                    self._servos.rest(number)
+
+    def go_back(self, homes_us: Sequence[int]) -> bool:
+        """Bring home whichever needle was moved, and free the pins; whether they came there.
+
+        It takes 1.5 seconds at most; what the backend has started is left to `close`.
+        """
+        homes = {number: RANGE.angle(us) for number, us in enumerate(homes_us)}
+        moved = {number: home for number, home in homes.items() if self[number].was_moved}
+        are_home = self.bring_home(moved)
+        self._servos.close()
+        return are_home
+
+    def close(self) -> None:
+        """Free the pins at once, and end what the backend has started."""
+        self._servos.close()
+        self._servos.end()
+
+
+class NeedleThread(Needles):
+    """Moves the needles in a thread of its own until `stop`; the latest target wins.
+
+    At the start they are assumed to stand at `starts`, in degrees: their zero, where they are also
+    left, unless it is known that an earlier gauge could not bring them there. wait: until an
+    event, so many seconds at most.
+    """
+
+    def __init__(
+        self,
+        servos: "Servos",
         dials: Sequence[DialSettings],
         tell: Callable[[Crash], None],
         starts: Sequence[float] = (),
@@ -149,17 +209,14 @@ class NeedleThread:
         monotonic: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Event, float], object] = threading.Event.wait,
     ) -> None:
-        self._servos = servos
-        self._homes = [dial.min_angle for dial in dials]
-        self._needles = Needles(
-            servos,
-            [
-                Needle(Geometry.of(dial), min(max(start, dial.min_angle), dial.max_angle))
-                for dial, start in zip(dials, starts or self._homes, strict=True)
-            ],
-        )
-        self._targets = [needle.angle for needle in self._needles]
-        self._monotonic = monotonic
+        self._homes = tuple(dial.min_angle for dial in dials)
+        needles = [
+            Needle(Geometry.of(dial), min(max(start, dial.min_angle), dial.max_angle))
+            for dial, start in zip(dials, starts or self._homes, strict=True)
+        ]
+        never = threading.Event()
+        super().__init__(servos, needles, monotonic, lambda seconds: wait(never, seconds))
+        self._targets = list(self.angles)
         self._wait = wait
         self._stopping = threading.Event()
         self._changed = threading.Event()
@@ -169,17 +226,7 @@ class NeedleThread:
     @property
     def angles(self) -> tuple[float, ...]:
         """Where the needles are now, in degrees."""
-        return tuple(needle.angle for needle in self._needles)
-
-    @property
-    def trouble(self) -> str:
-        """Why they cannot be moved; empty if they can."""
-        return self._needles.trouble
-
-    @property
-    def was_reached(self) -> bool:
-        """Whether the servos could be reached at least once."""
-        return self._needles.was_reached
+        return tuple(needle.angle for needle in self)
 
     def aim(self, angles: Sequence[float]) -> None:
         """Send the needles to these angles, in degrees."""
@@ -191,7 +238,7 @@ class NeedleThread:
         """Let the needles go home and their thread end; where that is, in degrees."""
         self._stopping.set()
         self._changed.set()
-        return tuple(self._homes)
+        return self._homes
 
     def stop(self, seconds: float) -> bool:
         """Bring the needles home and end the pulses; False if `seconds` were not enough.
@@ -205,13 +252,14 @@ class NeedleThread:
         return has_ended
 
     def _work(self) -> None:
-        never, troubles = threading.Event(), TroubleLog(log, "servos")
+        troubles = TroubleLog(log, "servos")
         try:
             while not self._stopping.is_set():
-                self._needles.aim(self._targets)
-                seconds = self._needles.turn(self._monotonic())
-                if self._needles.trouble:
-                    troubles.failed(self._needles.trouble, seconds)
+                for needle, angle in zip(self, self._targets, strict=True):
+                    needle.aim(angle)
+                seconds = self.turn(self._monotonic())
+                if self.trouble:
+                    troubles.failed(self.trouble, seconds)
                     self._wait(self._stopping, seconds)
                     continue
                 troubles.worked()
@@ -220,10 +268,6 @@ class NeedleThread:
                 else:
                     self._wait(self._changed, seconds)
                     self._changed.clear()
-            self.are_home = self._needles.go_home(
-                dict(enumerate(self._homes)),
-                self._monotonic,
-                lambda seconds: self._wait(never, seconds),
-            )
+            self.are_home = self.bring_home(dict(enumerate(self._homes)))
         finally:
             self._servos.close()

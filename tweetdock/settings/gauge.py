@@ -53,6 +53,22 @@ class DialSettings:
     )
     reversed: bool = set_by("REVERSED", parse.switch, "0", "1: a higher count is a shorter pulse")
 
+    @property
+    def start_us(self) -> int:
+        """The pulse at count 0."""
+        return self.max_pulse_us if self.reversed else self.min_pulse_us
+
+    @property
+    def end_us(self) -> int:
+        """The pulse at full scale."""
+        return self.min_pulse_us if self.reversed else self.max_pulse_us
+
+    @property
+    def middle_us(self) -> float:
+        """The pulse at the middle angle."""
+        halfway = (self.min_pulse_us + self.max_pulse_us) / 2
+        return halfway if self.mid_pulse_us is None else self.mid_pulse_us
+
     def problems(self, prefix: str) -> Iterator[Problem]:
         """What of it does not go together; prefix: how the names of its settings begin."""
         for low, high in (("min_angle", "max_angle"), ("min_pulse_us", "max_pulse_us")):
