@@ -4,29 +4,24 @@ from pathlib import Path
 
 import pytest
 
-from tweetdock.doctor.settings import (
-    UsableSettings,
-    WrittenSettings,
-    check_settings,
-    usable_settings,
-)
+from tweetdock.doctor.settings import WrittenSettings, check_settings
 
 TAGS = {"TWEETDOCK_HASHTAGS": "dockercon"}
 TOKEN = {"X_BEARER_TOKEN": "token"}
 LONG = " ".join(f"tag{number:03}andmore" for number in range(60))
 
 
-def used(env: dict[str, str]) -> UsableSettings:
-    return usable_settings(WrittenSettings(Path("/nowhere/.env"), {}, env, {}), demo=False)
+def used(env: dict[str, str]) -> WrittenSettings:
+    return WrittenSettings.read(Path("/nowhere"), env, {})
 
 
 def sources_of(env: dict[str, str]) -> tuple[str, ...]:
     """The sources that are still checked; the settings must be of use in any case."""
-    usable = used(env)
-    assert usable.problems
-    assert usable.settings is not None
-    assert not usable.settings.demo
-    return usable.sources
+    written = used(env)
+    assert written.problems
+    assert written.settings is not None
+    assert not written.settings.demo
+    return written.sources
 
 
 @pytest.mark.parametrize(
@@ -72,11 +67,7 @@ def test_what_does_not_go_with_a_default_is_left_out(wrong: dict[str, str]) -> N
 
 
 def cures(written: WrittenSettings) -> list[str]:
-    return [
-        found.cure
-        for found in check_settings(written, usable_settings(written, demo=False))
-        if found.cure
-    ]
+    return [found.cure for found in check_settings(written) if found.cure]
 
 
 @pytest.mark.parametrize("name", ["a=b", "a: b", "TWEETDOCK_WEB=1"])
@@ -94,6 +85,5 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 
 def test_a_setting_that_there_is_not_may_have_any_name() -> None:
-    written = WrittenSettings(Path("/nowhere/.env"), {}, {**TAGS, "TWEETDOCK_A:B": "1"}, {})
-    (cure, *_) = cures(written)
+    (cure, *_) = cures(used({**TAGS, "TWEETDOCK_A:B": "1"}))
     assert cure == "it is set in the environment: correct its name, or remove it"

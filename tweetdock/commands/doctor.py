@@ -16,7 +16,7 @@ from tweetdock.doctor.redactor import Redactor
 from tweetdock.doctor.report import Report, as_json, sum_up, worst
 from tweetdock.doctor.round import checks_of
 from tweetdock.doctor.round import run as run_checks
-from tweetdock.doctor.settings import WrittenSettings, check_settings, usable_settings
+from tweetdock.doctor.settings import WrittenSettings, check_settings
 from tweetdock.settings.gauge import SETTINGS
 
 WIDTH = 80  # without a terminal
@@ -49,12 +49,8 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         # A hashtag that this terminal cannot show must not end the report.
         sys.stdout.reconfigure(errors="backslashreplace")
     flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
-    written = WrittenSettings.read(Path.cwd(), env, flags)
-    usable = usable_settings(written, demo=arguments.demo)
-    checks = [
-        Check("settings", lambda: check_settings(written, usable)),
-        *checks_of(usable, written.env),
-    ]
+    written = WrittenSettings.read(Path.cwd(), env, flags, demo=arguments.demo)
+    checks = [Check("settings", lambda: check_settings(written)), *checks_of(written)]
     found = map(Redactor(written.env).clean, run_checks(checks))
     return _tell_json(found) if arguments.json else _tell(found, [check.thing for check in checks])
 

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import groupby
 from urllib.parse import quote, unquote
 
 from tweetdock.core.finding import Finding
@@ -28,13 +27,15 @@ class Redactor:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         spelt = {_lower(form) for word in _secrets(env) for form in _spellings(word)}
-        self._pieces = {
+        pieces = {
             form[start : start + LEAST_PIECE]
             for form in spelt
             if len(form) >= SHORTEST
             for start in range(max(1, len(form) - LEAST_PIECE + 1))
         }
-        self._lengths = {len(piece) for piece in self._pieces}
+        # Looking ahead: pieces that lie over one another are all found, the longest at each place.
+        longest_first = map(re.escape, sorted(pieces, key=len, reverse=True))
+        self._pieces = re.compile(f"(?=({'|'.join(longest_first) or '(?!)'}))")
 
     def clean(self, finding: Finding) -> Finding:
         """The finding without any of them."""
@@ -42,27 +43,14 @@ class Redactor:
         return replace(finding, thing=thing, says=says, cure=cure)
 
     def _clean(self, text: str) -> str:
-        runs = groupby(
-            zip(self._secret_characters(text), text, strict=True), key=lambda pair: pair[0]
-        )
-        return "".join(
-            _HIDDEN if is_secret else "".join(sign for _, sign in run) for is_secret, run in runs
-        )
-
-    def _secret_characters(self, text: str) -> list[bool]:
-        """For each character of a text whether it belongs to a secret; secrets may overlap."""
-        found = [False] * len(text)
-        small = _lower(text)
         spans = [match.span() for match in _IN_ADDRESS.finditer(text)]
-        spans += [
-            (start, start + length)
-            for length in self._lengths
-            for start in range(len(small) - length + 1)
-            if small[start : start + length] in self._pieces
-        ]
-        for start, end in spans:
-            found[start:end] = [True] * (end - start)
-        return found
+        spans += [match.span(1) for match in self._pieces.finditer(_lower(text))]
+        told, end = "", 0
+        for start, stop in sorted(spans):
+            if start > end or not told:
+                told += text[end:start] + _HIDDEN
+            end = max(end, stop)
+        return told + text[end:]
 
 
 def _secrets(env: Mapping[str, str]) -> Iterator[str]:

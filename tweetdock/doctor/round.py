@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from tweetdock.core.finding import Check, Finding
 from tweetdock.doctor.machine import Machine, disk
-from tweetdock.doctor.settings import UsableSettings
+from tweetdock.doctor.settings import WrittenSettings
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
 
@@ -17,22 +17,19 @@ _SLOW = "try again; if it happens again, check the network and what this line na
 _BUG = "this is a bug in TweetDock; please report it"
 
 
-def checks_of(usable: UsableSettings, env: Mapping[str, str]) -> Iterator[Check]:
-    """All checks that are possible with these settings, in the order of the lines.
-
-    env: what they were read from.
-    """
+def checks_of(written: WrittenSettings) -> Iterator[Check]:
+    """All checks that are possible with these settings, in the order of the lines."""
     machine = Machine()
     yield from machine.checks()
-    settings = usable.settings
+    settings = written.settings
     if settings is None:
-        state_dir = Settings.read(env)[0].keep.state_dir
+        state_dir = Settings.read(written.env)[0].keep.state_dir
         yield Check("disk", lambda: disk([state_dir]))
         return
-    for check in _checks(replace(settings, sources=usable.sources), machine):
+    for check in _checks(replace(settings, sources=written.sources), machine):
         # The default of a refused setting is of no interest, and the default server must not be
         # sent the token of another one.
-        if not any(name.startswith(check.settings) for name in usable.refused):
+        if not any(name.startswith(check.settings) for name in written.refused):
             yield check
 
 

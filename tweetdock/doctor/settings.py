@@ -20,45 +20,48 @@ _SECRET = {setting.name for setting in SETTINGS if setting.secret}
 
 
 @dataclass(frozen=True, slots=True)
-class UsableSettings:
-    """Settings as far as they can be used, and what is wrong with the rest.
-
-    settings: None if nothing is known of them. sources: those that lack nothing.
-    """
-
-    settings: Settings | None
-    problems: tuple[Problem, ...] = ()
-    sources: tuple[str, ...] = ()
-
-    @property
-    def refused(self) -> frozenset[str]:
-        """The settings that there are problems with, by name."""
-        return _OURS & {problem.name for problem in self.problems}
-
-
-@dataclass(frozen=True, slots=True)
 class WrittenSettings:
-    """All that the owner has set, by place: later ones win.
+    """All that the owner has set, by place, of which later ones win; and what of it can be used.
 
-    file_problems: why the file cannot be read; then nothing of it is known.
+    settings: None if the file cannot be read, as what seems to be missing may stand in it.
+    sources: those that lack nothing.
     """
 
     path: Path
     file: Mapping[str, str]
     environment: Mapping[str, str]
     flags: Mapping[str, str]
-    file_problems: tuple[Problem, ...] = ()
+    settings: Settings | None = None
+    problems: tuple[Problem, ...] = ()
+    sources: tuple[str, ...] = ()
 
     @classmethod
     def read(
-        cls, folder: Path, environment: Mapping[str, str], flags: Mapping[str, str]
+        cls,
+        folder: Path,
+        environment: Mapping[str, str],
+        flags: Mapping[str, str],
+        *,
+        demo: bool = False,
     ) -> "WrittenSettings":
         """What is set for a gauge that starts in this folder."""
         path = folder / ENV_FILE
         try:
-            return cls(path, read_env_file(path), environment, flags)
+            file = read_env_file(path)
         except SettingsError as error:
-            return cls(path, {}, environment, flags, error.problems)
+            return cls(path, {}, environment, flags, problems=error.problems)
+        settings, problems = Settings.read({**file, **environment, **flags}, demo=demo)
+        written = cls(path, file, environment, flags, settings, tuple(problems))
+        if "TWEETDOCK_SOURCES" in written.refused:
+            return written
+        # Each by itself: one that lacks its credentials does not hide the others.
+        sources = tuple(one for one in settings.sources if not any(settings.lacks(one)))
+        return replace(written, sources=sources)
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """The settings that there are problems with, by name."""
+        return _OURS & {problem.name for problem in self.problems}
 
     @property
     def env(self) -> dict[str, str]:
@@ -75,26 +78,12 @@ class WrittenSettings:
         return next((place for place, names in places.items() if name in names), "")
 
 
-def usable_settings(written: WrittenSettings, *, demo: bool) -> UsableSettings:
-    """The settings; if some are wrong, the rest."""
-    if written.file_problems:
-        # What seems to be missing may stand in the file.
-        return UsableSettings(None, written.file_problems)
-    settings, problems = Settings.read(written.env, demo=demo)
-    usable = UsableSettings(settings, tuple(problems))
-    if "TWEETDOCK_SOURCES" in usable.refused:
-        return usable
-    # Each by itself: one that lacks its credentials does not hide the others.
-    sources = tuple(one for one in settings.sources if not any(settings.lacks(one)))
-    return replace(usable, sources=sources)
-
-
-def check_settings(written: WrittenSettings, usable: UsableSettings) -> Iterator[Finding]:
+def check_settings(written: WrittenSettings) -> Iterator[Finding]:
     """A line for each problem; without any, what is counted and where that is set."""
-    for problem in usable.problems:
+    for problem in written.problems:
         yield Finding.trouble("settings", str(problem), _cure(problem, written))
-    if not usable.problems and usable.settings is not None:
-        says = f"{usable.settings.summary}; {_places(written)}"
+    if not written.problems and written.settings is not None:
+        says = f"{written.settings.summary}; {_places(written)}"
         yield Finding.well("settings", says)
     hidden = sorted(
         name
@@ -117,7 +106,7 @@ def _check_mode(written: WrittenSettings) -> Iterator[Finding]:
         return
     if any(written.file.get(name) for name in _SECRET):
         holds = "holds secrets"
-    elif written.file_problems:
+    elif written.settings is None:
         holds = "may hold secrets"
     else:
         return

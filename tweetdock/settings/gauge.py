@@ -1,14 +1,12 @@
 """All settings: their names, defaults and meanings, checked as a whole before anything starts."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 from tweetdock.core.address import is_loopback
-from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import Problem, SettingsError, plain
 from tweetdock.core.gauge import GaugeSettings
 from tweetdock.settings import parse
@@ -27,31 +25,28 @@ from tweetdock.settings.networks import (
 from tweetdock.settings.setting import Setting, set_by, table_of
 
 USUAL_PAGE = "127.0.0.1:8080"
-GROUPS: dict[str, type] = {"x": XSettings, "networks": NetworkSettings, "keep": KeepSettings}
-_PINS = {"tweets": 12, "tweeters": 13}  # both have hardware PWM on every Pi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialSettings:
     """One dial: the pin of its servo, and how its needle moves."""
 
-    pin: int = set_by("PIN", parse.whole(0, 27), "", "the servo's GPIO (BCM numbers)")
-    scale: str = set_by("SCALE", parse.scale, "auto", "auto, linear:500 or log:10000")
-    min_angle: float = set_by("MIN_ANGLE", parse.number(-360, 360), "0", "degrees at count 0")
-    max_angle: float = set_by("MAX_ANGLE", parse.number(-360, 360), "180", "degrees at full scale")
+    pin: int = set_by("PIN", "the servo's GPIO (BCM numbers)", parse.whole(0, 27))
+    scale: str = set_by("SCALE", "auto, linear:500 or log:10000", parse.scale, "auto")
+    min_angle: float = set_by("MIN_ANGLE", "degrees at count 0", parse.number(-360, 360), "0")
+    max_angle: float = set_by("MAX_ANGLE", "degrees at full scale", parse.number(-360, 360), "180")
     min_pulse_us: int = set_by(
-        "MIN_PULSE_US", parse.whole(300, 3000), "1000", "shortest pulse in microseconds"
+        "MIN_PULSE_US", "shortest pulse in microseconds", parse.whole(300, 3000), "1000"
     )
     max_pulse_us: int = set_by(
-        "MAX_PULSE_US", parse.whole(300, 3000), "2000", "longest pulse in microseconds"
+        "MAX_PULSE_US", "longest pulse in microseconds", parse.whole(300, 3000), "2000"
     )
     mid_pulse_us: int | None = set_by(
         "MID_PULSE_US",
-        parse.optional(parse.whole(300, 3000)),
-        "",
         "the pulse at the middle angle, if that is not halfway",
+        parse.optional(parse.whole(300, 3000)),
     )
-    reversed: bool = set_by("REVERSED", parse.switch, "0", "1: a higher count is a shorter pulse")
+    reversed: bool = set_by("REVERSED", "1: a higher count is a shorter pulse", parse.switch, "0")
 
     @property
     def start_us(self) -> int:
@@ -94,63 +89,59 @@ class Settings:
     """Everything that can be set. Times in seconds; secrets never show in `repr`."""
 
     hashtags: tuple[str, ...] = set_by(
-        "TWEETDOCK_HASHTAGS", parse.hashtags, "", "one or several, separated by space or comma"
+        "TWEETDOCK_HASHTAGS", "one or several, separated by space or comma", parse.hashtags
     )
     sources: tuple[str, ...] = set_by(
-        "TWEETDOCK_SOURCES", parse.words, "x", "where posts come from, separated by comma"
+        "TWEETDOCK_SOURCES", "where posts come from, separated by comma", parse.words, "x"
     )
     poll_seconds: float = set_by(
-        "TWEETDOCK_POLL_SECONDS", parse.number(1, 3600), "5", "seconds from one search to the next"
+        "TWEETDOCK_POLL_SECONDS", "seconds from one search to the next", parse.number(1, 3600), "5"
     )
     window_seconds: float = set_by(
         "TWEETDOCK_WINDOW_SECONDS",
+        "the sliding window, in seconds; X's search goes back seven days",
         parse.number(60, 518_400),
         "3600",
-        "the sliding window, in seconds; X's search goes back seven days",
     )
     stale_seconds: float = set_by(
         "TWEETDOCK_STALE_SECONDS",
+        "after so many seconds without data the needles go to zero",
         parse.number(10, 86_400),
         "300",
-        "after so many seconds without data the needles go to zero",
     )
     servo_backend: str = set_by(
         "TWEETDOCK_SERVO_BACKEND",
+        "auto, pigpio, lgpio or mock",
         parse.one_of("auto", "pigpio", "lgpio", "mock"),
         "auto",
-        "auto, pigpio, lgpio or mock",
     )
     servo_start_seconds: float = set_by(
         "TWEETDOCK_SERVO_START_SECONDS",
+        "for how many seconds a chosen backend may be unreachable at the start",
         parse.number(0, 3600),
         "30",
-        "for how many seconds a chosen backend may be unreachable at the start",
     )
-    pigpio_addr: str = set_by("PIGPIO_ADDR", parse.text, "", "a pigpiod on another host")
-    pigpio_port: int = set_by("PIGPIO_PORT", parse.whole(1, 65535), "8888", "pigpiod's port")
+    pigpio_addr: str = set_by("PIGPIO_ADDR", "a pigpiod on another host")
+    pigpio_port: int = set_by("PIGPIO_PORT", "pigpiod's port", parse.whole(1, 65535), "8888")
     pigpiod_options: tuple[str, ...] = set_by(
         "TWEETDOCK_PIGPIOD_OPTIONS",
-        parse.arguments,
-        "",
         "more options for the pigpiod that TweetDock starts, such as -t 0",
+        parse.arguments,
     )
     web: tuple[str, int] | None = set_by(
-        "TWEETDOCK_WEB", parse.listen_address, USUAL_PAGE, "where the page is, or off"
+        "TWEETDOCK_WEB", "where the page is, or off", parse.listen_address, USUAL_PAGE
     )
     web_hosts: tuple[str, ...] = set_by(
-        "TWEETDOCK_WEB_HOSTS",
-        parse.hosts,
-        "",
-        "host names of the page, beside this machine's own",
+        "TWEETDOCK_WEB_HOSTS", "host names of the page, beside this machine's own", parse.hosts
     )
     log_level: str = set_by(
         "TWEETDOCK_LOG_LEVEL",
+        "DEBUG, INFO, WARNING or ERROR",
         parse.one_of("DEBUG", "INFO", "WARNING", "ERROR"),
         "INFO",
-        "DEBUG, INFO, WARNING or ERROR",
     )
     log_format: str = set_by(
-        "TWEETDOCK_LOG_FORMAT", parse.one_of("text", "json"), "text", "text, or json for machines"
+        "TWEETDOCK_LOG_FORMAT", "text, or json for machines", parse.one_of("text", "json"), "text"
     )
     x: XSettings
     networks: NetworkSettings
@@ -266,9 +257,8 @@ class Settings:
         if env.get("XDG_STATE_HOME") and not env.get("TWEETDOCK_STATE_DIR"):
             env["TWEETDOCK_STATE_DIR"] = str(Path(env["XDG_STATE_HOME"]) / "tweetdock")
         read: dict[str, Any] = {n: s.read(env, problems) for n, s in table_of(cls).items()}
-        for group, part in GROUPS.items():
-            read[group] = part(**{n: s.read(env, problems) for n, s in table_of(part).items()})
-        read |= {dial: _read_dial(dial, env, problems) for dial in DIALS}
+        for part, (owner, table) in PARTS.items():
+            read[part] = owner(**{n: s.read(env, problems) for n, s in table.items()})
         settings = cls(**read, demo=read["sources"] == ("demo",))
         # A refused setting has its default: no second problem about it.
         refused = {problem.name for problem in problems}
@@ -329,22 +319,18 @@ class Settings:
         yield from self.tweeters.problems("TWEETDOCK_TWEETERS_")
 
 
-def _read_dial(dial: str, env: Mapping[str, str], problems: list[Problem]) -> DialSettings:
-    return DialSettings(**{n: s.read(env, problems) for n, s in _dial_table(dial).items()})
-
-
-@cache
-def _dial_table(dial: str) -> dict[str, Setting]:
-    prefix = f"TWEETDOCK_{dial.upper()}_"
-    table = {n: replace(s, name=prefix + s.name) for n, s in table_of(DialSettings).items()}
-    table["pin"] = replace(table["pin"], default=str(_PINS[dial]))
-    return table
-
+PARTS: dict[str, tuple[type, dict[str, Setting]]] = {
+    "x": (XSettings, table_of(XSettings)),
+    "networks": (NetworkSettings, table_of(NetworkSettings)),
+    "keep": (KeepSettings, table_of(KeepSettings)),
+    # Both pins have hardware PWM on every Pi.
+    "tweets": (DialSettings, table_of(DialSettings, "TWEETDOCK_TWEETS_", pin="12")),
+    "tweeters": (DialSettings, table_of(DialSettings, "TWEETDOCK_TWEETERS_", pin="13")),
+}
 
 SETTINGS: tuple[Setting, ...] = (
     *table_of(Settings).values(),
-    *(setting for part in GROUPS.values() for setting in table_of(part).values()),
-    *(setting for dial in DIALS for setting in _dial_table(dial).values()),
+    *(setting for _, table in PARTS.values() for setting in table.values()),
 )
 
 # Without the prefix, which makes all names similar.

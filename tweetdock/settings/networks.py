@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from tweetdock.core.address import is_loopback
 from tweetdock.core.errors import Problem, plain
 from tweetdock.settings import parse
-from tweetdock.settings.setting import set_by
+from tweetdock.settings.setting import secret_by, set_by
 from tweetdock.settings.x_query import (
     LONGEST_QUERY,
     LONGEST_QUERY_OF_ANY_PLAN,
@@ -35,48 +35,34 @@ JETSTREAM_HOSTS = " ".join(
 class XSettings:
     """X: search and stream."""
 
-    query: str = set_by(
-        "TWEETDOCK_X_QUERY", parse.text, "", "a full X query instead of the hashtags"
-    )
-    bearer_token: str = set_by(
-        "X_BEARER_TOKEN", parse.secret, "", "X's app-only token", secret=True
-    )
-    consumer_key: str = set_by(
-        "X_CONSUMER_KEY", parse.secret, "", "OAuth 1.0a: the app's key", secret=True
-    )
-    consumer_secret: str = set_by(
-        "X_CONSUMER_SECRET", parse.secret, "", "OAuth 1.0a: the app's secret", secret=True
-    )
-    access_token: str = set_by(
-        "X_ACCESS_TOKEN", parse.secret, "", "OAuth 1.0a: the user's token", secret=True
-    )
-    access_token_secret: str = set_by(
-        "X_ACCESS_TOKEN_SECRET", parse.secret, "", "OAuth 1.0a: the user's secret", secret=True
-    )
-    api_url: str = set_by("X_API_URL", parse.url, X_API_URL, "the server that speaks X's API")
+    query: str = set_by("TWEETDOCK_X_QUERY", "a full X query instead of the hashtags")
+    bearer_token: str = secret_by("X_BEARER_TOKEN", "X's app-only token")
+    consumer_key: str = secret_by("X_CONSUMER_KEY", "OAuth 1.0a: the app's key")
+    consumer_secret: str = secret_by("X_CONSUMER_SECRET", "OAuth 1.0a: the app's secret")
+    access_token: str = secret_by("X_ACCESS_TOKEN", "OAuth 1.0a: the user's token")
+    access_token_secret: str = secret_by("X_ACCESS_TOKEN_SECRET", "OAuth 1.0a: the user's secret")
+    api_url: str = set_by("X_API_URL", "the server that speaks X's API", parse.url, X_API_URL)
     look_back_seconds: float = set_by(
         "TWEETDOCK_X_LOOK_BACK_SECONDS",
+        "how many seconds one search a minute looks back for posts that X indexed late",
         parse.number(90, 3600),
         "120",
-        "how many seconds one search a minute looks back for posts that X indexed late",
     )
     follow: tuple[Account, ...] = set_by(
         "TWEETDOCK_FOLLOW",
-        parse.accounts,
-        "",
         "accounts on X whose posts count too, by x-stream; @me:following: all that @me follows",
+        parse.accounts,
     )
     usd_per_post: float = set_by(
         "TWEETDOCK_X_PRICE_PER_POST",
+        "what X charges for a post, in USD",
         parse.number(0, 100),
         USD_PER_POST,
-        "what X charges for a post, in USD",
     )
     daily_usd: float | None = set_by(
         "TWEETDOCK_X_DAILY_BUDGET_USD",
-        parse.optional(parse.number(0.1, 1_000_000)),
-        "",
         "what a UTC day may cost at X; reading stops before it costs more",
+        parse.optional(parse.number(0.1, 1_000_000)),
     )
 
     def query_for(self, hashtags: tuple[str, ...]) -> str:
@@ -139,25 +125,24 @@ class NetworkSettings:
 
     jetstream: tuple[str, ...] = set_by(
         "TWEETDOCK_JETSTREAM",
+        "Bluesky: Jetstream hosts, wss://host/subscribe; if one fails, the next is used",
         parse.web_sockets,
         JETSTREAM_HOSTS,
-        "Bluesky: Jetstream hosts, wss://host/subscribe; if one fails, the next is used",
         shown="four public ones",
     )
     mastodon: tuple[str, ...] = set_by(
-        "TWEETDOCK_MASTODON", parse.servers, "", "Mastodon: the servers to ask"
+        "TWEETDOCK_MASTODON", "Mastodon: the servers to ask", parse.servers
     )
     mastodon_tokens: Mapping[str, str] = set_by(
         "TWEETDOCK_MASTODON_TOKENS",
-        parse.tokens,
-        "",
         "Mastodon: host=token for each server where you have an account",
+        parse.tokens,
         secret=True,
     )
     speed: float = set_by(
-        "TWEETDOCK_SPEED", parse.number(0.1, 10_000), "1", "how many times as fast a replay runs"
+        "TWEETDOCK_SPEED", "how many times as fast a replay runs", parse.number(0.1, 10_000), "1"
     )
-    loop: bool = set_by("TWEETDOCK_LOOP", parse.switch, "0", "1: a replay starts over at its end")
+    loop: bool = set_by("TWEETDOCK_LOOP", "1: a replay starts over at its end", parse.switch, "0")
 
     def quiet_seconds(self, sources: tuple[str, ...]) -> float:
         """For how long a working source may send nothing."""

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tweetdock.core.errors import Problem
-from tweetdock.settings.parse import may_be_secret
+from tweetdock.settings.parse import may_be_secret, secret, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +15,9 @@ class Setting:
     """A value that the owner can set."""
 
     name: str
+    meaning: str
     parse: Callable[[str], Any]
     default: str
-    meaning: str
     secret: bool = False
     shown: str = ""  # instead of a long default in the help
 
@@ -44,16 +44,21 @@ class Setting:
 
 def set_by(
     name: str,
-    parse: Callable[[str], Any],
-    default: str,
     meaning: str,
+    parse: Callable[[str], Any] = text,
+    default: str = "",
     *,
     secret: bool = False,
     shown: str = "",
 ) -> Any:
     """A dataclass field that holds a setting."""
-    setting = Setting(name, parse, default, meaning, secret, shown)
+    setting = Setting(name, meaning, parse, default, secret, shown)
     return field(repr=not secret, metadata={"setting": setting})
+
+
+def secret_by(name: str, meaning: str) -> Any:
+    """A dataclass field that holds a token, a key or a password."""
+    return set_by(name, meaning, secret, secret=True)
 
 
 def _masked(value: str) -> str:
@@ -62,7 +67,13 @@ def _masked(value: str) -> str:
     return re.sub(r"[^\s,]+", lambda word: "..." if may_be_secret(word[0]) else word[0], value)
 
 
-def table_of(owner: type) -> dict[str, Setting]:
-    """The settings of such a class, by the names of its fields."""
-    parts = fields(owner)
-    return {p.name: p.metadata["setting"] for p in parts if "setting" in p.metadata}
+def table_of(owner: type, prefix: str = "", **defaults: str) -> dict[str, Setting]:
+    """The settings of such a class, by the names of its fields.
+
+    prefix: before the name of each. defaults: of fields, instead of their own.
+    """
+    found = {f.name: f.metadata["setting"] for f in fields(owner) if "setting" in f.metadata}
+    return {
+        field: replace(one, name=prefix + one.name, default=defaults.get(field, one.default))
+        for field, one in found.items()
+    }
