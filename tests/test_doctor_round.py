@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tweetdock.commands.doctor import Report, as_json, sum_up, worst
 from tweetdock.core.finding import Check, Finding, Verdict
-from tweetdock.doctor.report import Report, as_json, sum_up, worst
 from tweetdock.doctor.round import run as run_checks
 
 PASS, WARN, FAIL = Verdict

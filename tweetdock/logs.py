@@ -13,13 +13,7 @@ TEXT = "%(asctime)s %(levelname)-8s %(message)s"
 JOURNAL_TEXT = "%(levelname)-8s %(message)s"
 
 # https://www.freedesktop.org/software/systemd/man/latest/sd-daemon.html
-PRIORITIES = (
-    (logging.CRITICAL, "<2>"),
-    (logging.ERROR, "<3>"),
-    (logging.WARNING, "<4>"),
-    (logging.INFO, "<6>"),
-)
-LEAST = "<7>"
+PRIORITIES = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6}
 
 
 class JsonFormatter(logging.Formatter):
@@ -46,8 +40,8 @@ class JournalFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The priority before each line: to the journal a traceback is as many entries as lines."""
-        priority = next((sign for level, sign in PRIORITIES if record.levelno >= level), LEAST)
-        return "\n".join(priority + line for line in super().format(record).split("\n"))
+        priority = PRIORITIES.get(record.levelname, 7)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).split("\n"))
 
 
 def configure(level: str, style: str, handler: logging.Handler | None = None) -> None:

@@ -31,9 +31,9 @@ from tweetdock.settings.gauge import Settings
 
 PANEL_SECONDS = 0.08  # over a slow line a needle on its way must not outrun its picture
 NUDGES = {"right": 10, "left": -10, "up": 1, "down": -1, ".": 1, ",": -1}
-POINTS = {"l": DialPoint.LEFT, "m": DialPoint.MIDDLE, "r": DialPoint.RIGHT}
+POINTS = {point.letter.lower(): point for point in DialPoint}
 REMARKS = {"pigpio": f", steps of {STEP_US:g} µs", "mock": ", no servo moves"}
-GOALS = {"1": DialPoint.LEFT, "2": DialPoint.MIDDLE, "3": DialPoint.RIGHT}
+GOALS = dict(zip("123", DialPoint, strict=True))
 # What is wrong with the other settings is up to the gauge: there may be no credentials yet.
 _READ = (
     "TWEETDOCK_TWEETS_",

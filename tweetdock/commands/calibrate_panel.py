@@ -13,12 +13,6 @@ from tweetdock.settings.gauge import DialSettings
 WIDEST_PANEL = 76
 ROOMY = 60
 MESSAGE_ROWS = 3  # the keys below stay where they are, whatever the message
-LETTERS = {DialPoint.LEFT: "L", DialPoint.MIDDLE: "M", DialPoint.RIGHT: "R"}
-POINT_MEANINGS = {
-    DialPoint.LEFT: "count 0",
-    DialPoint.MIDDLE: "halfway",
-    DialPoint.RIGHT: "full scale",
-}
 KEYS = (
     (("← →", "10 µs"), ("↑ ↓", "1 µs"), ("1 2 3", "go to left, middle, right"), ("space", "stop")),
     (("l m r", "mark left, middle, right here"), ("x", "reverse"), ("u", "undo")),
@@ -126,7 +120,7 @@ def _scale(view: View, room: int) -> Iterator[Text]:
     needle = " " * column(here)
     yield Text.assemble(f"  {needle}", ("▼", "dim" if view.at_us is None else "bold red"))
     line = Text("  ")
-    letters = {column(marks.pulse_us(point)): LETTERS[point] for point in DialPoint}
+    letters = {column(marks.pulse_us(point)): point.letter for point in DialPoint}
     for cell in range(room):
         us = low + cell / (room - 1) * (high - low)
         if cell in letters:
@@ -148,20 +142,16 @@ def _scale(view: View, room: int) -> Iterator[Text]:
 
 def _marks(view: View, *, is_roomy: bool) -> Iterator[Text]:
     dial, marks = view.dial, view.calibration.marks
-    middle = (dial.min_angle + dial.max_angle) / 2
-    angles = {
-        DialPoint.LEFT: dial.min_angle,
-        DialPoint.MIDDLE: middle,
-        DialPoint.RIGHT: dial.max_angle,
-    }
-    for point in DialPoint:
+    angles = dial.min_angle, (dial.min_angle + dial.max_angle) / 2, dial.max_angle
+    meanings = "count 0", "halfway", "full scale"
+    for point, angle, of_dial in zip(DialPoint, angles, meanings, strict=True):
         is_free = point is DialPoint.MIDDLE and marks.middle is None
-        meaning = f"  {POINT_MEANINGS[point]}{', not measured' * is_free}" * is_roomy
+        meaning = f"  {of_dial}{', not measured' * is_free}" * is_roomy
         unsaved = "not saved" if view.calibration.is_unsaved(point) else ""
         yield Text.assemble(
-            (f"   {LETTERS[point]} ", "bold"),
+            (f"   {point.letter} ", "bold"),
             f" {point:<10}  {marks.pulse_us(point):>4} µs",
-            (f"  {angles[point]:>4g}°", "dim"),
+            (f"  {angle:>4g}°", "dim"),
             (f"{meaning:<{MEANING_COLUMNS if unsaved and is_roomy else 0}}", "dim"),
             (f"  {unsaved}" if unsaved else "", "yellow"),
         )

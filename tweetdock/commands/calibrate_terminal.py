@@ -7,7 +7,6 @@ import signal
 import termios
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Self, TextIO
 
 from rich.console import Console
@@ -89,9 +88,7 @@ class Keyboard:
         self.set_raw()
         return self
 
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.give_back()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -175,9 +172,7 @@ class Screen:
         self.open()
         return self
 
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
         os.close(self._fd)
 

@@ -22,6 +22,11 @@ class DialPoint(StrEnum):
     MIDDLE = "middle"
     RIGHT = "right stop"
 
+    @property
+    def letter(self) -> str:
+        """What stands for it on the scale."""
+        return self.name[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -38,11 +43,8 @@ class Marks:
 
     def pulse_us(self, point: DialPoint) -> int:
         """The pulse of a point."""
-        if point is DialPoint.LEFT:
-            return self.left
-        if point is DialPoint.RIGHT:
-            return self.right
-        return round(self._halfway) if self.middle is None else self.middle
+        middle = round(self._halfway) if self.middle is None else self.middle
+        return {DialPoint.LEFT: self.left, DialPoint.RIGHT: self.right}.get(point, middle)
 
     @property
     def trouble(self) -> str:
@@ -202,8 +204,8 @@ class Calibration:
             self._change(replace(self.marks, middle=None), self.marked - {point})
             self.note = "The middle is halfway between the stops again."
             return
-        name = {DialPoint.LEFT: "left", DialPoint.MIDDLE: "middle", DialPoint.RIGHT: "right"}[point]
-        self._change(replace(self.marks, **{name: self.target_us}), self.marked | {point})
+        marks = replace(self.marks, **{point.name.lower(): self.target_us})
+        self._change(marks, self.marked | {point})
         self.note = f"{point.capitalize()}: {self.target_us} µs."
 
     def reverse(self) -> None:
