@@ -7,6 +7,7 @@ from drawings import Drawing, a_face
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tweetdock.core.dial import INK
 from tweetdock.show.face import PAPERS, Arc, Face, FaceError, draw_face
 from tweetdock.show.face_file import svg
 
@@ -89,7 +90,7 @@ def test_the_cut_goes_around_all_print(face: Face) -> None:
 def test_an_arc_takes_the_room_that_its_points_take(
     start: float, sweep: float, radius: float
 ) -> None:
-    arc = Arc(3, 4, radius, start, start + sweep, 0)
+    arc = Arc(3, 4, radius, 0, INK, start, start + sweep)
     points = [arc.at(start + sweep * step / 720) for step in range(721)]
     xs, ys = zip(*points, strict=True)
     around = min(xs), min(ys), max(xs), max(ys)

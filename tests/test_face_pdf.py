@@ -46,9 +46,15 @@ def test_a_pdf_has_a_page_with_the_same_texts_for_each_face() -> None:
 def test_a_line_of_a_pdf_is_where_it_is_in_the_sheet() -> None:
     line = StraightLine(10, 20, 110, 20, 0.3)
     page = a_pdf(Sheet("a line", 210, 297, (Layer("one", (line,)),))).pages[0]
-    words = page.get_contents().get_data().decode().split()
-    start, end = words.index("m"), words.index("l")
-    found = [float(word) / 72 * 25.4 for word in words[start - 2 : start] + words[end - 2 : end]]
+    found: list[float] = []
+
+    def see(operator: bytes, point: list[Any], matrix: list[float], _: list[float]) -> None:
+        if operator in (b"m", b"l"):
+            across, _, _, up, left, low = matrix
+            x, y = map(float, point)
+            found.extend(length / 72 * 25.4 for length in (across * x + left, up * y + low))
+
+    page.extract_text(visitor_operand_before=see)
     assert found == pytest.approx([10, 297 - 20, 110, 297 - 20], abs=0.01)
 
 

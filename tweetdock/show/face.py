@@ -12,6 +12,7 @@ from tweetdock.core.dial import (
     LEAST_LABEL_DEGREES,
     RED,
     SOFT,
+    TURN,
     Dial,
     Rank,
     label_point,
@@ -76,16 +77,24 @@ class StraightLine:
 
 @dataclass(frozen=True, slots=True)
 class Arc:
-    """A part of a circle, clockwise from one bearing to another, in degrees from straight up."""
+    """A circle, or its part clockwise from one bearing to another, in degrees from straight up.
+
+    Without a width it is a filled disc.
+    """
 
     x: float
     y: float
     radius: float
-    start: float
-    end: float
     width: float
     colour: str = INK
+    start: float = 0.0
+    end: float = TURN
     is_dashed: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it comes round to where it began."""
+        return self.end - self.start >= TURN
 
     def at(self, bearing: float) -> tuple[float, float]:
         """Where it is at a bearing."""
@@ -102,24 +111,6 @@ class Arc:
         )
         half = self.width / 2
         return min(xs) - half, min(ys) - half, max(xs) + half, max(ys) + half
-
-
-@dataclass(frozen=True, slots=True)
-class Ring:
-    """A whole circle; without a width it is a filled disc."""
-
-    x: float
-    y: float
-    radius: float
-    width: float
-    colour: str = INK
-    is_dashed: bool = False
-
-    @property
-    def box(self) -> Box:
-        """What it takes of the sheet."""
-        reach = self.radius + self.width / 2
-        return self.x - reach, self.y - reach, self.x + reach, self.y + reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +132,7 @@ class Words:
         return left, self.y - CAPITAL * self.size, left + width, self.y + 0.22 * self.size
 
 
-Shape = StraightLine | Arc | Ring | Words
+Shape = StraightLine | Arc | Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,14 +189,14 @@ def cut_out(printed: Sequence[Shape], rim: float) -> Iterator[Shape]:
     low = max(bottom for _, _, _, bottom in boxes) + rim
     wide = max(max(-left, right) for left, _, right, _ in boxes) + rim
     if low >= _ROUND * radius:
-        yield Ring(0, 0, radius, CUT, SOFT, is_dashed=True)
+        yield Arc(0, 0, radius, CUT, SOFT, is_dashed=True)
         return
     if wide >= _NARROW * radius:
         bearing = 90 + math.degrees(math.asin(low / radius))
         wide = math.sqrt(radius**2 - low**2)
     else:
         bearing = math.degrees(math.asin(wide / radius))
-    arc = Arc(0, 0, radius, -bearing, bearing, CUT, SOFT, is_dashed=True)
+    arc = Arc(0, 0, radius, CUT, SOFT, -bearing, bearing, is_dashed=True)
     _, height = arc.at(bearing)
     yield arc
     for side in (-wide, wide):
@@ -228,7 +219,7 @@ def ruler(width: float, top: float, notes: Sequence[str]) -> Iterator[Shape]:
     """A ring, a line and the notes, in the middle of a sheet of that width, below `top`."""
     left = (width - RING - _SPACE - LENGTH) / 2
     x, y = left + RING / 2, top + RING / 2 + _THIN
-    yield Ring(x, y, RING / 2, _THIN)
+    yield Arc(x, y, RING / 2, _THIN)
     yield StraightLine(x - 2, y, x + 2, y, _FINE, SOFT)
     yield StraightLine(x, y - 2, x, y + 2, _FINE, SOFT)
     yield Words(x, y + 9, _SIZE, "50 mm", SOFT, is_centred=True)
@@ -362,7 +353,7 @@ def _print(face: Face) -> Iterator[Layer]:
     start, end = dial.bearing(0), dial.bearing(1)
     lines = [_spoke(tick.bearing, radius, tick.rank, tick.count) for tick in ticks]
     # The arc ends flush with its outermost ticks.
-    arc = Arc(0, 0, radius, start, end, 0.01 * radius)
+    arc = Arc(0, 0, radius, 0.01 * radius, INK, start, end)
     yield Layer("scale", (arc, *lines))
     size = LABEL_SIZE * radius
     numbers = [(label_point(tick.bearing, tick.label), tick.label) for tick in ticks if tick.label]
@@ -373,7 +364,7 @@ def _print(face: Face) -> Iterator[Layer]:
             for (x, y), label in numbers
         ),
     )
-    yield Layer("rest", (Ring(*point(start, radius * 0.845), 0.016 * radius, 0, RED),))
+    yield Layer("rest", (Arc(*point(start, radius * 0.845), 0.016 * radius, 0, RED),))
     yield Layer("title", tuple(_titles(face)))
 
 
@@ -399,7 +390,7 @@ def _hole(across: float) -> Iterator[Shape]:
     yield StraightLine(-arm, 0, arm, 0, CUT / 2, SOFT)
     yield StraightLine(0, -arm, 0, arm, CUT / 2, SOFT)
     if across:
-        yield Ring(0, 0, across / 2, CUT, SOFT)
+        yield Arc(0, 0, across / 2, CUT, SOFT)
 
 
 def _moved(shape: Shape, x: float, y: float) -> Shape:

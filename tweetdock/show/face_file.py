@@ -1,7 +1,7 @@
-"""A face's sheet as a file: an SVG, or a PDF by fpdf2."""
+"""A face's sheet as a file: an SVG, or that SVG as a PDF by fpdf2."""
 
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,33 +9,24 @@ from xml.sax.saxutils import escape, quoteattr
 
 from tweetdock import __version__
 from tweetdock.core.errors import UnavailableError
-from tweetdock.show.face import Arc, FaceError, Layer, Ring, Shape, Sheet, StraightLine, Words
+from tweetdock.show.face import Arc, FaceError, Shape, Sheet, StraightLine, Words
 
 _FONTS = "Helvetica Neue, Helvetica, Arial, Liberation Sans, DejaVu Sans, sans-serif"
-_POINTS = 72 / 25.4  # of type, in a millimetre
-_CHORD_DEGREES = 0.5  # a chord is then nowhere a hundredth of a millimetre off its arc
 
 
 def svg(sheet: Sheet) -> str:
     """The drawing; its layers are groups by their names, ticks have their counts beside them."""
+    title = f"<title>{escape(sheet.title)}</title>"
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + _drawn(sheet, _FONTS, title)
+
+
+def _drawn(sheet: Sheet, fonts: str, *first: str) -> str:
     size = f'width="{sheet.width:g}mm" height="{sheet.height:g}mm"'
-    look = f'viewBox="0 0 {sheet.width:g} {sheet.height:g}" fill="none" font-family="{_FONTS}"'
-    return "\n".join(
-        (
-            '<?xml version="1.0" encoding="UTF-8"?>',
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {look}>',
-            f"<title>{escape(sheet.title)}</title>",
-            *_lines(sheet.layers),
-            "</svg>\n",
-        )
-    )
-
-
-def _lines(layers: Iterable[Layer]) -> Iterator[str]:
-    for layer in layers:
-        yield f"<g id={quoteattr(layer.name)}>"
-        yield from map(_element, layer.shapes)
-        yield "</g>"
+    look = f'viewBox="0 0 {sheet.width:g} {sheet.height:g}" fill="none" font-family="{fonts}"'
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} {look}>', *first]
+    for layer in sheet.layers:
+        lines += [f"<g id={quoteattr(layer.name)}>", *map(_element, layer.shapes), "</g>"]
+    return "\n".join([*lines, "</svg>\n"])
 
 
 def _element(shape: Shape) -> str:
@@ -45,7 +36,7 @@ def _element(shape: Shape) -> str:
             f'<text x="{_mm(shape.x)}" y="{_mm(shape.y)}" font-size="{_mm(shape.size)}" '
             f'fill="{shape.colour}"{anchor}>{escape(shape.text)}</text>'
         )
-    if isinstance(shape, Ring):
+    if isinstance(shape, Arc) and shape.is_whole:
         where = f'cx="{_mm(shape.x)}" cy="{_mm(shape.y)}" r="{_mm(shape.radius)}"'
         if not shape.width:
             return f'<circle {where} fill="{shape.colour}"/>'
@@ -62,7 +53,7 @@ def _element(shape: Shape) -> str:
     )
 
 
-def _stroke(shape: StraightLine | Arc | Ring) -> str:
+def _stroke(shape: StraightLine | Arc) -> str:
     dashes = ' stroke-dasharray="2 1.5"' if shape.is_dashed else ""
     return f'stroke="{shape.colour}" stroke-width="{_mm(shape.width)}"{dashes}'
 
@@ -73,42 +64,34 @@ def _mm(length: float) -> str:
 
 
 def pdf(sheets: Sequence[Sheet], font: Path | None = None) -> bytes:
-    """The document, which asks to be printed without scaling.
+    """The same drawings as a document, which asks to be printed without scaling.
 
     font: a TrueType file for texts beyond Western European ones. Raises FaceError if a text has a
     sign that the font has not, or the font cannot be read, UnavailableError without fpdf2.
     """
-    fpdf = _library()
-    document = fpdf.FPDF(unit="mm")
-    document.set_auto_page_break(auto=False)
-    document.set_creator(f"TweetDock {__version__}")
-    document.set_title("; ".join(sheet.title for sheet in sheets))
-    document.viewer_preferences = fpdf.ViewerPreferences(print_scaling="None")
-    family = _add_font(document, font) if font else "helvetica"
-    for sheet in sheets:
-        document.add_page(format=(sheet.width, sheet.height))
-        document.set_font(family)
-        for layer in sheet.layers:
-            for shape in layer.shapes:
-                _draw(document, shape)
-    with _font_troubles(font):  # not before now it is read as a whole
-        return bytes(document.output())
-
-
-def _library() -> Any:
     try:
-        return importlib.import_module("fpdf")
+        fpdf, fpdf_svg = map(importlib.import_module, ("fpdf", "fpdf.svg"))
     except ImportError as error:
         raise UnavailableError(
             "a PDF needs the package fpdf2: pip install 'tweetdock[pdf]', or an image built with "
             "EXTRAS=pdf; an SVG needs nothing"
         ) from error
-
-
-def _add_font(document: Any, path: Path) -> str:
-    with _font_troubles(path):
-        document.add_font("face", fname=path)
-    return "face"
+    document = fpdf.FPDF(unit="mm")
+    document.set_auto_page_break(auto=False)
+    document.set_creator(f"TweetDock {__version__}")
+    document.set_title("; ".join(sheet.title for sheet in sheets))
+    document.viewer_preferences = fpdf.ViewerPreferences(print_scaling="None")
+    with _font_troubles(font):
+        if font is not None:
+            document.add_font("face", fname=font)
+    family = "face" if font else "helvetica"
+    for sheet in sheets:
+        document.add_page(format=(sheet.width, sheet.height))
+        document.set_font(family)
+        _check(document, sheet)
+        fpdf_svg.SVGObject(_drawn(sheet, family)).draw_to_page(document)
+    with _font_troubles(font):  # not before now it is read as a whole
+        return bytes(document.output())
 
 
 @contextmanager
@@ -122,47 +105,15 @@ def _font_troubles(path: Path | None) -> Iterator[None]:
         raise FaceError(f"{path} cannot be used: it must be a TrueType font, NAME.ttf") from error
 
 
-def _draw(document: Any, shape: Shape) -> None:
-    red, green, blue = bytes.fromhex(shape.colour[1:])
-    if isinstance(shape, Words):
-        document.set_text_color(red, green, blue)
-        _write(document, shape)
-        return
-    if isinstance(shape, Ring) and not shape.width:
-        document.set_fill_color(red, green, blue)
-        document.circle(shape.x, shape.y, shape.radius, style="F")
-        return
-    document.set_draw_color(red, green, blue)
-    document.set_line_width(shape.width)
-    document.set_dash_pattern(*((2, 1.5) if shape.is_dashed else ()))
-    if isinstance(shape, Ring):
-        document.circle(shape.x, shape.y, shape.radius)
-    elif isinstance(shape, Arc):
-        document.polyline(list(_points(shape)))
-    else:
-        document.line(shape.x1, shape.y1, shape.x2, shape.y2)
-
-
-def _write(document: Any, words: Words) -> None:
-    _check(document, words.text)
-    document.set_font_size(words.size * _POINTS)
-    left = words.x - document.get_string_width(words.text) / 2 if words.is_centred else words.x
-    document.text(left, words.y, words.text)
-
-
-def _check(document: Any, text: str) -> None:
+def _check(document: Any, sheet: Sheet) -> None:
+    shapes = (shape for layer in sheet.layers for shape in layer.shapes)
+    signs = "".join(shape.text for shape in shapes if isinstance(shape, Words))
     if document.is_ttf_font:
         cmap = document.current_font.cmap
-        missing = [sign for sign in text if ord(sign) not in cmap]
+        missing = [sign for sign in signs if ord(sign) not in cmap]
         cure = "use another one"
     else:
-        missing = [sign for sign in text if ord(sign) > 0xFF]
+        missing = [sign for sign in signs if ord(sign) > 0xFF]
         cure = "choose one that has it with --font FILE.ttf, or make an SVG"
     if missing:
         raise FaceError(f"the PDF's font has no {missing[0]!r}: {cure}")
-
-
-def _points(arc: Arc) -> Iterator[tuple[float, float]]:
-    steps = max(1, round((arc.end - arc.start) / _CHORD_DEGREES))
-    for step in range(steps + 1):
-        yield arc.at(arc.start + (arc.end - arc.start) * step / steps)
