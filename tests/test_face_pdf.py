@@ -50,7 +50,7 @@ def test_a_line_of_a_pdf_is_where_it_is_in_the_sheet() -> None:
 
     def see(operator: bytes, point: list[Any], matrix: list[float], _: list[float]) -> None:
         if operator in (b"m", b"l"):
-            across, _, _, up, left, low = matrix
+            across, up, left, low = (matrix[place] for place in (0, 3, 4, 5))
             x, y = map(float, point)
             found.extend(length / 72 * 25.4 for length in (across * x + left, up * y + low))
 

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 import standins.pigpiod as standin
+from hypothesis import given
+from hypothesis import strategies as st
 from needs import command_with_lock
 from running import Running, command, run, run_here
 from standins.systemd import LIMIT, NotifySocket
 from test_journal import reading
 
 from tweetdock.show.journal import sentence
-from tweetdock.show.systemd import Systemd
+from tweetdock.show.systemd import STATUS_SIGNS, Systemd, address, ping_seconds, status
 
 DEMO = {"TWEETDOCK_SOURCES": "demo"}
 EACH_TURN = {"WATCHDOG_USEC": "1000"}  # so impatient that it hears of each turn of the loop
@@ -164,6 +166,23 @@ def test_a_socket_that_is_full_is_not_waited_for_and_told_what_it_has_missed(
     assert log.text.count("systemd can be told again") == 1
 
 
+@pytest.mark.parametrize(("ping", "pings"), [(None, 0), (PING_SECONDS, 20), (10.0, 2)])
+def test_a_flood_of_readings_is_told_by_the_second_and_the_watchdog_in_time(
+    notify_socket: NotifySocket, ping: float | None, pings: int
+) -> None:
+    clock = [0.0]
+    systemd = Systemd(notify_socket.name, ping, hands(clock))
+    for turn in range(2001):
+        clock[0] = turn / 1000
+        systemd.note(reading(min(1, turn)))
+        notify_socket.receive_all()
+    assert notify_socket.count("READY=1") == 1
+    assert [line for line in notify_socket.lines if line.startswith("STATUS=")] == [
+        f"STATUS={sentence(reading(count))}" for count in (0, 1)
+    ]
+    assert notify_socket.count("WATCHDOG=1") == pytest.approx(pings, abs=1)
+
+
 def test_a_socket_that_vanishes_and_comes_back_is_told_on(
     tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
@@ -231,3 +250,51 @@ def test_a_socket_that_cannot_be_spoken_to_is_told_of_once(
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith("systemd cannot be told how the gauge is: ")
     assert "Errno" not in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("env", "seconds"),
+    [
+        ({"WATCHDOG_USEC": "40000000"}, 10.0),
+        ({"WATCHDOG_USEC": "40000000", "WATCHDOG_PID": "7"}, 10.0),
+        ({"WATCHDOG_USEC": "40000000", "WATCHDOG_PID": ""}, 10.0),
+        ({"WATCHDOG_USEC": "40000000", "WATCHDOG_PID": "8"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": ""}, None),
+        ({"WATCHDOG_USEC": "-4"}, None),
+        ({"WATCHDOG_USEC": "4e6"}, None),
+        ({"WATCHDOG_USEC": "٤٠"}, None),
+        ({"WATCHDOG_USEC": "9" * 5000}, None),
+        ({"WATCHDOG_PID": "7"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_is_fed_if_there_is_one_and_it_is_ours(
+    env: dict[str, str], seconds: float | None
+) -> None:
+    assert ping_seconds(env, 7) == seconds
+
+
+@given(st.text(st.characters(codec=None), max_size=3 * STATUS_SIGNS))
+def test_a_status_is_one_line_that_systemd_takes_whatever_others_write(text: str) -> None:
+    line = status(text)
+    assert line.startswith("STATUS=")
+    assert line.isprintable()
+    words = f"READY=1\n{line}\nWATCHDOG=1".encode(errors="replace")
+    assert len(words) <= 4096
+    assert len(words.splitlines()) == 3
+
+
+def test_of_a_long_status_both_ends_are_kept() -> None:
+    """What is counted stands at the beginning, the grade at the end."""
+    line = status("#dockercon 412 tweets, " + "x" * 5000 + ", exact")
+    assert line.startswith("STATUS=#dockercon 412 tweets, xxx")
+    assert line.endswith("xxx, exact")
+
+
+def test_a_socket_is_a_path_or_a_name_in_the_abstract() -> None:
+    assert address("/run/systemd/notify") == "/run/systemd/notify"
+    assert address("@/org/systemd") == "\0/org/systemd"
+    for other in ("vsock:2:1234", "notify", "-"):
+        with pytest.raises(ValueError, match="not a socket of this machine"):
+            address(other)

@@ -2,10 +2,10 @@
 
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Self
 
 from tweetdock.core.errors import plain
@@ -20,42 +20,8 @@ WATCHDOG_USEC = "WATCHDOG_USEC"
 WATCHDOG_PID = "WATCHDOG_PID"
 NAMES = (SOCKET, WATCHDOG_USEC, WATCHDOG_PID)
 
-STATUS_SECONDS = 1.0  # a flood of posts must not keep the service manager busy
+TURN_SECONDS = 1.0  # a flood of posts must not keep the service manager busy
 STATUS_SIGNS = 900  # it ignores a datagram of more than 4096 bytes, and a sign may have four
-
-
-@dataclass(frozen=True, slots=True)
-class Notified:
-    """What the service manager has been sent; the times are monotonic seconds.
-
-    asked_at: when the status was last looked at, whether or not there was news in it.
-    """
-
-    status: str
-    asked_at: float
-    alive_at: float
-
-
-def next_notice(
-    told: Notified | None, describe: Callable[[], str], now: float, ping_every: float | None
-) -> tuple[str, Notified]:
-    """What to say at a turn of the loop, empty if nothing is due; and what has been told then.
-
-    told: None before the first turn, which says that the gauge is ready. describe: the status as
-    it is now; asked once a second at most. ping_every: seconds, as from `ping_seconds`.
-    """
-    if told is None:
-        text = status(describe())
-        return f"READY=1\n{text}", Notified(text, now, now)
-    words, text, asked_at, alive_at = [], told.status, told.asked_at, told.alive_at
-    if now - asked_at >= STATUS_SECONDS:
-        text, asked_at = status(describe()), now
-        if text != told.status:
-            words.append(text)
-    if ping_every is not None and now - alive_at >= ping_every:
-        words.append("WATCHDOG=1")
-        alive_at = now
-    return "\n".join(words), Notified(text, asked_at, alive_at)
 
 
 def ping_seconds(env: Mapping[str, str], pid: int) -> float | None:
@@ -64,9 +30,9 @@ def ping_seconds(env: Mapping[str, str], pid: int) -> float | None:
     The watchdog may be that of a parent, which has handed its environment down: WATCHDOG_PID tells.
     """
     allowed_us, owner = env.get(WATCHDOG_USEC, ""), env.get(WATCHDOG_PID, "")
-    if not _is_number(allowed_us) or int(allowed_us) == 0 or owner not in ("", str(pid)):
+    if not re.fullmatch(r"[0-9]{1,19}", allowed_us) or owner not in ("", str(pid)):
         return None
-    return int(allowed_us) / 4e6
+    return int(allowed_us) / 4e6 or None
 
 
 def status(text: str) -> str:
@@ -87,10 +53,6 @@ def address(name: str) -> str:
     return name
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 20
-
-
 class Systemd:
     """The service manager at the other end of a socket; without one nothing is said.
 
@@ -105,9 +67,11 @@ class Systemd:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._where = where
-        self._ping_every = ping_every
+        self._ping = "" if ping_every is None else "WATCHDOG=1"
+        self._turn_seconds = min(TURN_SECONDS, ping_every or TURN_SECONDS)
         self._monotonic = monotonic
-        self._told: Notified | None = None
+        self._told_at = float("-inf")
+        self._status = ""  # as it was told; before the first word we are not ready
         self._is_failing = False
 
     @classmethod
@@ -120,14 +84,19 @@ class Systemd:
         return cls(mine.get(SOCKET, ""), ping_seconds(mine, os.getpid()))
 
     def note(self, reading: Reading) -> None:
-        """Tell what is due at a turn of the loop: first that the gauge is ready."""
-        if not self._where:
+        """Tell at a turn of the loop what has changed, once a second; first that it is ready."""
+        now = self._monotonic()
+        if not self._where or now - self._told_at < self._turn_seconds:
             return
-        words, told = next_notice(
-            self._told, lambda: sentence(reading), self._monotonic(), self._ping_every
+        text = status(sentence(reading))
+        words = (
+            "" if self._status else "READY=1",
+            "" if text == self._status else text,
+            self._ping if self._status else "",
         )
-        if not words or self._send(words):
-            self._told = told
+        due = "\n".join(filter(None, words))
+        if not due or self._send(due):
+            self._told_at, self._status = now, text
 
     def stopping(self) -> None:
         """Tell that the gauge is about to end."""
