@@ -240,7 +240,7 @@ def test_servos_that_cannot_be_moved_are_told() -> None:
 
 
 def test_each_of_several_sources_has_a_row() -> None:
-    found = [line.split(None, 5) for line in lines(of_three(), (100, 30))]
+    found = [line.rstrip().split(None, 5) for line in lines(of_three(), (100, 30))]
     assert ["x", "350", "tweets", "exact", "3", "s ago"] in found
     assert [
         "bluesky",

@@ -70,7 +70,8 @@ def pdf(sheets: Sequence[Sheet], font: Path | None = None) -> bytes:
     sign that the font has not, or the font cannot be read, UnavailableError without fpdf2.
     """
     try:
-        fpdf, fpdf_svg = map(importlib.import_module, ("fpdf", "fpdf.svg"))
+        fpdf = importlib.import_module("fpdf")
+        drawings = importlib.import_module("fpdf.svg")
     except ImportError as error:
         raise UnavailableError(
             "a PDF needs the package fpdf2: pip install 'tweetdock[pdf]', or an image built with "
@@ -89,7 +90,7 @@ def pdf(sheets: Sequence[Sheet], font: Path | None = None) -> bytes:
         document.add_page(format=(sheet.width, sheet.height))
         document.set_font(family)
         _check(document, sheet)
-        fpdf_svg.SVGObject(_drawn(sheet, family)).draw_to_page(document)
+        drawings.SVGObject(_drawn(sheet, family)).draw_to_page(document)
     with _font_troubles(font):  # not before now it is read as a whole
         return bytes(document.output())
 

@@ -7,8 +7,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
 from rich.text import Text
 
 from tweetdock.core.coverage import Grade
@@ -26,13 +27,13 @@ from tweetdock.show.terminal.two_lines import (
     UNICODE,
     TwoLines,
     cut,
+    two_rows,
     worst_detail,
 )
 
-GRADE_COLUMNS, AGE_COLUMNS = 7, 11
+LEAST_COUNT, GRADE_COLUMNS, AGE_COLUMNS = 5, 7, 11  # so that nothing moves
 
 Value = TypeVar("Value")
-Parts = list[tuple[str, str]]  # texts with their styles
 
 # The needle's red, as on all that shows our dials; where that is not to be had, the terminal's own.
 ACCENT, PLAIN_ACCENT = f"bold {RED}", "bold red"
@@ -53,7 +54,7 @@ GRADE_MEANINGS = {
 }
 
 
-def title(reading: Reading, width: int) -> Parts:
+def title(reading: Reading, width: int) -> Text:
     """What is counted, on a line that keeps the log apart."""
     end = f" {reading.kind.upper()} ──" if reading.kind else ""
     what = plain(reading.heading)
@@ -62,12 +63,12 @@ def title(reading: Reading, width: int) -> Parts:
     # Terminals differ about the width of what combines: as if each sign had one of its own.
     wide = max(cell_len(what), sum(max(1, cell_len(sign)) for sign in what))
     fill = "─" * (width - len(begin) - wide - len(end) - 1)
-    return [
+    return Text.assemble(
         (begin, "dim"),
         (what, "bold"),
         (f" {fill}" if what else fill, "dim"),
         (end, "bold magenta"),
-    ]
+    )
 
 
 def needle_note(dial: DialReading, grade: Grade) -> str:
@@ -79,19 +80,19 @@ def needle_note(dial: DialReading, grade: Grade) -> str:
     return f", pegged: above {dial.full_scale}" if dial.pegged else ""
 
 
-def source_rows(reading: Reading, width: int) -> Iterator[Parts]:
+def source_table(reading: Reading) -> Table:
     """A row a source: its name, count and grade, when it last spoke, and what it has to say."""
-    names = max(map(len, reading.sources))
-    counts = max(5, *(len(str(source.posts)) for source in reading.sources.values()))
+    table = Table.grid(padding=(0, GAP, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, min_width=LEAST_COUNT + len(" tweets"))
+    table.add_column(no_wrap=True, min_width=GRADE_COLUMNS)
+    table.add_column(style="dim", no_wrap=True, min_width=AGE_COLUMNS)
+    table.add_column()
     for name, source in reading.sources.items():
-        row: Parts = [
-            (f"{name:<{names + GAP}}", "bold"),
-            (f"{source.posts:>{counts}} tweets{' ' * GAP}", ""),
-            (f"{source.grade:<{GRADE_COLUMNS + GAP}}", COLOURS[source.grade]),
-            (f"{_age(reading, source):<{AGE_COLUMNS + GAP}}", "dim"),
-        ]
-        room = width - sum(len(text) for text, _ in row)
-        yield [*row, (cut(plain(source.detail), room, UNICODE) if room > 0 else "", "")]
+        detail = Text(plain(source.detail), no_wrap=True, overflow="ellipsis")
+        grade = Text(source.grade, COLOURS[source.grade])
+        table.add_row(name, f"{source.posts} tweets", grade, _age(reading, source), detail)
+    return table
 
 
 def last_update(reading: Reading) -> str:
@@ -106,17 +107,6 @@ def _age(reading: Reading, source: SourceReading) -> str:
         return "no data yet"
     seconds = (reading.at_ms - source.heard_ms) / 1000
     return f"{duration(seconds)} ago" if seconds >= 1 else "just now"
-
-
-def split(text: str, first: int, second: int) -> tuple[str, str]:
-    """The words that have room in a row, and those that have in the next."""
-    words, begin = text.split(" "), ""
-    while words and cell_len(begin) + cell_len(words[0]) < first:
-        begin += f" {words.pop(0)}" if begin else words.pop(0)
-    rest = " ".join(words)
-    if not begin:  # one long word
-        begin, rest = set_cell_size(text, first).rstrip(), ""
-    return begin, cut(rest, second, UNICODE)
 
 
 class Layout(NamedTuple):
@@ -164,21 +154,18 @@ class TwoDials:
             yield TwoLines(self.reading)
             return
         width = options.max_width - MARGIN
-        accent = ACCENT if console.color_system == "truecolor" else PLAIN_ACCENT
         rows = [
             title(self.reading, min(width, 2 * layout.columns + GAP)),
-            *self._pictures(arts, accent),
-            *self._numbers(layout.columns),
-            *([[]] * min(1, layout.air)),
-            *self._worth(layout, width),
-            *([[]] * max(0, layout.air - 1)),
+            self._dials(arts, ACCENT if console.color_system == "truecolor" else PLAIN_ACCENT),
+            *([Text()] * min(1, layout.air)),
+            *self._worth(layout, width, console),
+            *([Text()] * max(0, layout.air - 1)),
             *self._bars(width, layout.bars),
         ]
-        for number, row in enumerate(rows, 1):
-            line = Text.assemble(*row, no_wrap=True, end="\n" if number < len(rows) else "")
-            line.rstrip()
-            line.truncate(width, overflow="ellipsis")
-            yield line
+        for row in rows:
+            if isinstance(row, Text):
+                row.truncate(width, overflow="ellipsis")
+        yield from console.render(Group(*rows), options.update(width=width))
 
     def _arts(self, layout: Layout) -> dict[str, DialArt]:
         arts = {
@@ -187,56 +174,44 @@ class TwoDials:
         }
         return {name: art for name, art in arts.items() if art} if all(arts.values()) else {}
 
-    def _pictures(self, arts: Mapping[str, DialArt], accent: str) -> Iterator[Parts]:
-        """The dials, side by side, standing on one ground."""
-        high = max(len(art.cells) for art in arts.values())
-        drawn: list[list[Parts]] = []
+    def _dials(self, arts: Mapping[str, DialArt], accent: str) -> Table:
+        """The dials, side by side, standing on one ground, with their numbers below."""
+        table = Table.grid(padding=(0, GAP, 0, 0))
+        pictures, counts, names = [], [], []
         for name, art in arts.items():
-            rows: list[Parts] = [[(" " * art.columns, "")]] * (high - len(art.cells))
-            for text, needle in art.rows(self.reading.dials[name].angle):
-                if needle is None:
-                    rows.append([(text, "")])
-                else:
-                    since, until = needle
-                    parts = ((text[:since], ""), (text[since:until], accent), (text[until:], ""))
-                    rows.append(list(parts))
-            drawn.append(rows)
-        for left, right in zip(*drawn, strict=True):
-            yield [*left, (" " * GAP, ""), *right]
-
-    def _numbers(self, columns: int) -> Iterator[Parts]:
-        counts: Parts = []
-        names: Parts = []
-        is_exact = self.reading.grade is Grade.EXACT
-        for name, dial in self.reading.dials.items():
+            dial = self.reading.dials[name]
+            table.add_column(vertical="bottom", width=art.columns, no_wrap=True)
+            picture = Text("\n").join(
+                Text(text) if needle is None else _with_needle(text, needle, accent)
+                for text, needle in art.rows(dial.angle)
+            )
+            pictures.append(picture)
             tone = "yellow" if dial.pegged else ""
-            least = "" if is_exact and dial.known else "at least "
-            word = cut(f"{name}{needle_note(dial, self.reading.grade)}", columns - 1, UNICODE)
-            # The pivot is in the middle of all columns but the last.
-            number = f"{least}{dial.count}"
-            before = (columns - 1 - len(number)) // 2
-            after = columns - 1 - len(number) - before + GAP + 1
-            counts += [(" " * before + least, "dim"), (str(dial.count), f"bold {tone}")]
-            counts.append((" " * after, ""))
-            names += [(f"{word:^{columns - 1}}", tone or "dim"), (" " * (GAP + 1), "")]
-        yield counts[:-1]
-        yield names[:-1]
+            is_exact = self.reading.grade is Grade.EXACT and dial.known
+            count = (str(dial.count), f"bold {tone}")
+            least = "" if is_exact else "at least "
+            counts.append(Text.assemble((least, "dim"), count, justify="center"))
+            word = cut(f"{name}{needle_note(dial, self.reading.grade)}", art.columns, UNICODE)
+            names.append(Text(word, tone or "dim", justify="center"))
+        for row in (pictures, counts, names):
+            table.add_row(*row)
+        return table
 
-    def _worth(self, layout: Layout, width: int) -> Iterator[Parts]:
+    def _worth(self, layout: Layout, width: int, console: Console) -> Iterator[RenderableType]:
         """The grade, what it means or what is wrong, and the sources."""
         reading, colour = self.reading, COLOURS[self.reading.grade]
         wrong = "" if layout.lists_sources else worst_detail(reading)
         trouble = plain(f"servos: {self.trouble}") if self.trouble else ""
         detail = "; ".join(filter(None, [wrong or GRADE_MEANINGS[reading.grade], trouble]))
-        grade = f"{reading.grade}{' ' * GAP}"
-        first, rest = split(detail, width - len(grade), width)
-        yield [(grade, f"bold {colour}"), (first, "")]
+        grade = (f"{reading.grade}{' ' * GAP}", f"bold {colour}")
+        first, rest = two_rows(Text.assemble(grade, detail), width, UNICODE, console)
+        yield first
         if layout.lists_sources:
-            yield from source_rows(reading, width)
+            yield source_table(reading)
         else:
-            yield [(rest or last_update(reading), "" if rest else "dim")]
+            yield rest if rest else Text(last_update(reading), "dim")
 
-    def _bars(self, width: int, rows: int) -> Iterator[Parts]:
+    def _bars(self, width: int, rows: int) -> Iterator[Text]:
         """The tweets of the last minutes; lower bounds are dim, what is stale or unknown open."""
         reading = self.reading
         minutes = min(MOST_MINUTES, width - NOTE_COLUMNS[rows])
@@ -255,7 +230,13 @@ class TwoDials:
         for signs, note in zip(bars(counts, rows), notes, strict=True):
             drawn = groupby(zip(signs, tones, strict=True), key=itemgetter(1))
             runs = [("".join(sign for sign, _ in run), tone) for tone, run in drawn]
-            yield [*runs, (" " * GAP, ""), (note, "dim")]
+            yield Text.assemble(*runs, " " * GAP, (note, "dim"))
+
+
+def _with_needle(text: str, needle: tuple[int, int], accent: str) -> Text:
+    row = Text(text)
+    row.stylize(accent, *needle)
+    return row
 
 
 @lru_cache(maxsize=8)

@@ -14,8 +14,9 @@ from tweetdock.core.times import duration
 
 MARGIN = 2  # columns left free at the right: the terminal itself writes ^C there
 GAP = 2
-LONGEST_LEFT, LONGEST_BAR = 24, 40
-SHORTEST_BAR, SHORTEST_DETAIL, READABLE_DETAIL = 8, 16, 32
+LONGEST_HEADING, LONGEST_BAR, SHORTEST_BAR = 24, 40, 8
+SHORTEST_DETAIL, READABLE_DETAIL = 16, 32
+WORDS_COLUMNS = 56  # a terminal that is narrower has signs only
 COLOURS = {
     Grade.EXACT: "green",
     Grade.FILLING: "cyan",
@@ -43,49 +44,48 @@ class TwoLines:
 
     reading: Reading
 
-    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Both lines, for the width and the characters that the terminal has."""
         width = max(1, options.max_width - MARGIN)
-        lines = _lines(self.reading, width, ASCII if options.ascii_only else UNICODE)
+        signs = ASCII if options.ascii_only else UNICODE
+        lines = _lines(self.reading, width, signs, console)
         for line in lines:
             line.truncate(width, overflow="crop" if options.ascii_only else "ellipsis")
         yield Text("\n", no_wrap=True, end="").join(lines)
 
 
-class _Widths(NamedTuple):
-    left: int
-    bar: int
-    right: int
-
-
-def _lines(reading: Reading, width: int, signs: Signs) -> list[Text]:
+def _lines(reading: Reading, width: int, signs: Signs, console: Console) -> list[Text]:
     colour, dials = COLOURS[reading.grade], reading.dials
-    left = [plain(reading.heading), f"last {duration(reading.window_seconds)}"]
-    names, numbers = _flush(list(dials), "<"), _numbers(dials, with_word=True)
+    heading = [plain(reading.heading), f"last {duration(reading.window_seconds)}"]
+    names, numbers = _flush(list(dials), "<"), _numbers(dials, with_word=width >= WORDS_COLUMNS)
     kind = f"{reading.kind.upper()} ".lstrip()
     grade = Text.assemble((kind, "bold magenta"), (reading.grade, colour))
-    detail = worst_detail(reading)
+    detail = Text(worst_detail(reading), colour)
 
+    # What ails goes before the heading, and that before a long bar.
     room = width - _wide(names) - _wide(numbers) - 2 * GAP
-    if room < SHORTEST_BAR // 2 + GAP + grade.cell_len:
-        room += _wide(numbers)
-        numbers = _numbers(dials, with_word=False)
-        room -= _wide(numbers)
-    wrong = cell_len(detail) if reading.grade is not Grade.EXACT else 0
-    least = max(grade.cell_len, min(wrong, READABLE_DETAIL))
-    widths = _share(room, max(map(cell_len, left)), least, grade.cell_len, cell_len(detail))
-    notes = _notes(grade, Text(detail, colour), widths.right, signs)
-
+    wrong = 0 if reading.grade is Grade.EXACT else min(detail.cell_len, READABLE_DETAIL)
+    left = min(LONGEST_HEADING, max(map(cell_len, heading)))
+    if room < left + GAP + SHORTEST_BAR + GAP + max(grade.cell_len, wrong):
+        left = 0
+    else:
+        room -= left + GAP
+    fits = detail.cell_len <= max(0, room - GAP - LONGEST_BAR)
+    most = LONGEST_BAR if fits else SHORTEST_BAR
+    bar = max(0, min(most, room - GAP - grade.cell_len))
+    room -= bar + GAP if bar else 0
+    notes = (grade, detail)
+    if detail.cell_len > room < SHORTEST_DETAIL:
+        notes = (grade, Text())
+    elif detail.cell_len > room:
+        notes = two_rows(Text.assemble(grade, " " * GAP, detail), room, signs, console)
     lines = []
     for row, dial in enumerate(dials.values()):
         tone = "bold yellow" if dial.pegged else colour
         parts = [
-            Text(
-                set_cell_size(cut(left[row], widths.left, signs), widths.left),
-                "dim" if row else "bold",
-            ),
+            Text(set_cell_size(cut(heading[row], left, signs), left), "dim" if row else "bold"),
             Text(names[row]),
-            _bar(dial.position, widths.bar, tone, signs),
+            _bar(dial.position, bar, tone, signs),
             Text(numbers[row], tone if dial.pegged else "bold"),
             notes[row],
         ]
@@ -93,35 +93,16 @@ def _lines(reading: Reading, width: int, signs: Signs) -> list[Text]:
     return lines
 
 
-def _share(room: int, left: int, least: int, grade: int, detail: int) -> _Widths:
-    """Who gets what of the room that names and numbers leave; `least` goes before `left`."""
-    left = min(LONGEST_LEFT, left)
-    if room < left + GAP + SHORTEST_BAR + GAP + least:
-        left = 0
-    else:
-        room -= left + GAP
-    bar = room - GAP - grade
-    if detail:
-        third = max(SHORTEST_BAR, room // 3)
-        bar = min(bar, third if detail <= room - GAP - third else SHORTEST_BAR)
-    bar = max(0, min(LONGEST_BAR, bar))
-    return _Widths(left, bar, room - GAP - bar)
-
-
-def _notes(grade: Text, detail: Text, width: int, signs: Signs) -> list[Text]:
-    """The grade, and below it what is wrong; if that is too long, it begins behind the grade."""
-    if width < min(SHORTEST_DETAIL, detail.cell_len):
-        return [grade, Text()]
-    begin: list[str] = []
-    rest, room = detail.plain, width - grade.cell_len - GAP
-    if cell_len(rest) > width:
-        words = rest.split(" ")
-        while words and cell_len(" ".join([*begin, words[0]])) <= room:
-            begin.append(words.pop(0))
-        rest = " ".join(words)
-    if begin:
-        grade = Text.assemble(grade, " " * GAP, (" ".join(begin), detail.style))
-    return [grade, Text(cut(rest, width, signs), detail.style)]
+def two_rows(text: Text, width: int, signs: Signs, console: Console) -> tuple[Text, Text]:
+    """The words that have room in a row, and the rest, as much as has room in the next."""
+    lines = text.wrap(console, max(1, width))
+    for line in lines:
+        line.rstrip()
+    first, rest = lines[0], Text(" ").join(lines[1:])
+    if rest.cell_len > width:
+        rest.truncate(max(0, width - 1), overflow="crop")
+        rest.append(signs.cut)
+    return first, rest
 
 
 def _bar(position: float, width: int, colour: str, signs: Signs) -> Text:
