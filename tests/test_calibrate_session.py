@@ -340,6 +340,20 @@ def test_lines_that_cannot_be_saved_are_printed(
     assert (tmp_path / "real").read_text() == "TWEETDOCK_TWEETS_PIN=18\n"
 
 
+def test_lines_that_could_not_be_saved_are_saved_by_the_next_try(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.symlink_to("real")
+    calibrations = [Calibration(Marks(1000, 2000)), Calibration(Marks(1000, 2000))]
+    saver = Saver(path, calibrations)
+    assert "nothing to save" in saver.save()
+    calibrations[0].reverse()
+    assert "cannot be written" in saver.save()
+    path.unlink()
+    assert saver.save().startswith("Saved")
+    assert "TWEETDOCK_TWEETS_REVERSED=1\n" in path.read_text()
+    assert saver.report() == 0
+
+
 def test_an_environment_that_overrules_the_file_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

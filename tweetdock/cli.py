@@ -19,14 +19,16 @@ from tweetdock.commands.output import (
     EXIT_INTERRUPTED,
     EXIT_SETTINGS,
     EXIT_UNAVAILABLE,
+    add_settings,
     complain,
+    flags_of,
     is_able,
     open_streams,
     results,
 )
 from tweetdock.core.errors import Problem, SettingsError, UnavailableError
 from tweetdock.settings.env_file import ENV_FILE, load, read_env_file
-from tweetdock.settings.gauge import SETTINGS, Settings
+from tweetdock.settings.gauge import Settings
 
 if TYPE_CHECKING:
     from tweetdock.show.systemd import Systemd
@@ -105,8 +107,7 @@ def _listen(stopping: threading.Event, reopening: threading.Event) -> None:
 
 
 def _load(arguments: argparse.Namespace) -> Settings:
-    flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
-    settings = load(flags, os.environ, Path.cwd(), demo=arguments.demo)
+    settings = load(flags_of(arguments), os.environ, Path.cwd(), demo=arguments.demo)
     if arguments.once and settings.is_only_replay:
         why = "not for a replay, which begins with a single post"
         raise SettingsError([Problem("--once", why)])
@@ -206,13 +207,5 @@ def _parser() -> argparse.ArgumentParser:
         "--demo", action="store_true", help="made-up posts, no credentials, no servos"
     )
     parser.add_argument("--once", action="store_true", help="print one reading as JSON and exit")
-    group = parser.add_argument_group("settings")
-    for setting in SETTINGS:
-        if not setting.secret:
-            meaning = setting.meaning.replace("%", "%%")
-            shown = setting.shown or setting.default
-            default = f" ({shown})" if shown else ""
-            group.add_argument(
-                setting.flag, dest=setting.name, metavar="VALUE", help=f"{meaning}{default}"
-            )
+    add_settings(parser.add_argument_group("settings"))
     return parser

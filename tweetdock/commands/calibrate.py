@@ -163,7 +163,7 @@ class CalibrationSession:
     def _press(self, key: str, now: float) -> None:
         calibration, number, is_asked = self._calibration, self._number, self._is_leaving
         calibration.note, self._is_leaving = "", False
-        needle = self._bench[number]
+        needle = self._bench.needles[number]
         at_us = round(needle.pulse_us)
         was_at = calibration.target_us
         if calibration.is_sweeping and key not in ("q", "s", "?"):
@@ -218,7 +218,7 @@ class CalibrationSession:
 
     def _goes_on(self) -> bool:
         """Whether a sweep goes on now, from the mark that it has reached to the next one."""
-        if not (self._calibration.is_sweeping and self._bench[self._number].is_still):
+        if not (self._calibration.is_sweeping and self._bench.needles[self._number].is_still):
             return False
         self._calibration.arrive()
         self._bench.send(self._number, self._calibration.target_us)
@@ -230,7 +230,7 @@ class CalibrationSession:
             screen.show(help_text(width))
             return
         number, other = self._number, 1 - self._number
-        needle, moves_by = self._bench[number], self._bench.name
+        needle, moves_by = self._bench.needles[number], self._bench.name
         view = View(
             name=DIALS[number],
             other=DIALS[other],

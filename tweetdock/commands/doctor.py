@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from tweetdock import logs
-from tweetdock.commands.output import EXIT_PROBLEMS, is_able, results
+from tweetdock.commands.output import EXIT_PROBLEMS, add_settings, flags_of, is_able, results
 from tweetdock.core.errors import plain
 from tweetdock.core.finding import Check, Finding, Verdict
 from tweetdock.doctor.redactor import Redactor
 from tweetdock.doctor.round import checks_of
 from tweetdock.doctor.round import run as run_checks
 from tweetdock.doctor.settings import WrittenSettings, check_settings
-from tweetdock.settings.gauge import SETTINGS
 
 WIDTH = 80  # without a terminal
 NARROWEST, WIDEST = 40, 100
@@ -43,9 +42,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--demo", action="store_true", help="check only what a demo needs")
     parser.add_argument("--json", action="store_true", help="one JSON object, for machines")
-    for setting in SETTINGS:
-        if not setting.secret:
-            parser.add_argument(setting.flag, dest=setting.name, help=argparse.SUPPRESS)
+    add_settings(parser, is_hidden=True)
 
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
@@ -54,7 +51,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A hashtag that this terminal cannot show must not end the report.
         sys.stdout.reconfigure(errors="backslashreplace")
-    flags = {s.name: v for s in SETTINGS if (v := getattr(arguments, s.name, None)) is not None}
+    flags = flags_of(arguments)
     written = WrittenSettings.read(Path.cwd(), env, flags, demo=arguments.demo)
     checks = [Check("settings", lambda: check_settings(written)), *checks_of(written)]
     found = map(Redactor(written.env).clean, run_checks(checks))

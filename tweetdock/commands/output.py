@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from tweetdock.core.errors import TweetDockError, UnavailableError
+from tweetdock.settings.gauge import SETTINGS
 
 if TYPE_CHECKING:
     from tweetdock.keep.archive_reader import FileSummary
@@ -20,6 +21,22 @@ EXIT_UNAVAILABLE = 69
 EXIT_INTERRUPTED = 130
 
 _LAST_STREAM = 2  # standard error's number
+
+
+def add_settings(parser: "argparse._ActionsContainer", *, is_hidden: bool = False) -> None:
+    """Add a flag for each setting that is no secret; is_hidden: without its help."""
+    for setting in SETTINGS:
+        if not setting.secret:
+            meaning = setting.meaning.replace("%", "%%")
+            shown = setting.shown or setting.default
+            told = argparse.SUPPRESS if is_hidden else f"{meaning} ({shown})" if shown else meaning
+            parser.add_argument(setting.flag, dest=setting.name, metavar="VALUE", help=told)
+
+
+def flags_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """The settings that are given by flags."""
+    values = vars(arguments)
+    return {s.name: values[s.name] for s in SETTINGS if values.get(s.name) is not None}
 
 
 def add_archives(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from tweetdock.core.clock import FIRST_YEAR
 from tweetdock.core.finding import Check, Finding
 from tweetdock.core.times import size
 from tweetdock.keep.permissions import nearest
-from tweetdock.servos.choice import read_model
+from tweetdock.servos.choice import read_model, text_of
 
 ROOT = Path("/")
 LITTLE_BYTES, LEAST_BYTES = 500_000_000, 50_000_000
@@ -78,8 +78,8 @@ class Machine:
 
     def _power_by_alarm(self) -> Finding:
         for name in sorted(self._root.glob("sys/class/hwmon/*/name")):
-            if _text(name) == "rpi_volt":
-                if _text(name.with_name("in0_lcrit_alarm")) == "1":
+            if text_of(name) == "rpi_volt":
+                if text_of(name.with_name("in0_lcrit_alarm")) == "1":
                     return Finding.trouble("power", "the voltage is too low", _SUPPLY)
                 return Finding.well("power", "the voltage is fine")
         says = "unknown: neither vcgencmd nor the kernel knows it"
@@ -87,9 +87,9 @@ class Machine:
 
     def _check_heat(self) -> Iterator[Finding]:
         for zone in sorted(self._root.glob("sys/class/thermal/thermal_zone*")):
-            if re.search("cpu|soc|x86_pkg", _text(zone / "type")):
+            if re.search("cpu|soc|x86_pkg", text_of(zone / "type")):
                 with suppress(ValueError):
-                    yield _heat(int(_text(zone / "temp")) / 1000)
+                    yield _heat(int(text_of(zone / "temp")) / 1000)
                     return
 
     def _check_clock(self) -> Iterator[Finding]:
@@ -183,10 +183,3 @@ def _heat(celsius: float) -> Finding:
         says = f"{celsius:.0f} °C: too hot, so the processor slows down"
         return Finding.warning("heat", says, _COOLER)
     return Finding.well("heat", f"{celsius:.0f} °C")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip("\0\n ")
-    except OSError:
-        return ""

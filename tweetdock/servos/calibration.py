@@ -111,7 +111,7 @@ class Calibration:
 
     @property
     def home_us(self) -> int:
-        """The zero at which a gauge will assume the needle to stand: the one that is saved."""
+        """The zero at which a gauge will assume the needle to stand: the one last saved or kept."""
         return self._saved.left
 
     @property

@@ -32,15 +32,16 @@ def read_model(path: Path = MODEL, cpuinfo: Path = CPUINFO) -> str:
 
     A container without privileges sees no device tree: there it is in `cpuinfo`, of a Pi's kernel.
     """
-    if model := _text(path):
+    if model := text_of(path):
         return model
-    lines = (line.partition(":") for line in _text(cpuinfo).splitlines())
+    lines = (line.partition(":") for line in text_of(cpuinfo).splitlines())
     return next((value.strip() for name, _, value in lines if name.strip() == "Model"), "")
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What a file of the kernel says of the machine; nothing if it is not there."""
     try:
-        return path.read_text(encoding="ascii", errors="replace").strip("\0\n ")
+        return path.read_text(errors="replace").strip("\0\n ")
     except OSError:
         return ""
 

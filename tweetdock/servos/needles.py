@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ class Needles:
         longest_pause: float = 10.0,
     ) -> None:
         self._servos = servos
-        self._needles = tuple(needles)
+        self.needles = tuple(needles)
         self._monotonic = monotonic
         self._sleep = sleep
         self._longest_pause = longest_pause
@@ -60,12 +60,6 @@ class Needles:
         self._is_connected = False
         self.was_reached = False
         self.trouble = ""
-
-    def __iter__(self) -> Iterator[Needle]:
-        return iter(self._needles)
-
-    def __getitem__(self, number: int) -> Needle:
-        return self._needles[number]
 
     def connect(self) -> None:
         """Reserve the pins; raises ServoError if that cannot be done."""
@@ -102,7 +96,7 @@ class Needles:
         if not self._is_connected:
             return False
         for number, angle in angles.items():
-            self._needles[number].aim(angle)
+            self.needles[number].aim(angle)
         now = self._monotonic()
         end = now + HOME_SECONDS
         try:
@@ -115,7 +109,7 @@ class Needles:
             self._lose(error)
             return False
         # A needle within a step of home is home: it can be sent to whole steps only.
-        return all(self._needles[number].is_near(angle) for number, angle in angles.items())
+        return all(self.needles[number].is_near(angle) for number, angle in angles.items())
 
     def _frame(
         self, now: float, speed: float | None = None, stagger: float = STAGGER_SECONDS
@@ -124,7 +118,7 @@ class Needles:
 
         speed in degrees a second: without it, slow while a needle is not sure.
         """
-        for number, needle in enumerate(self._needles):
+        for number, needle in enumerate(self.needles):
             if needle.wants_to_move and now - self._started_at >= stagger:
                 self._started_at = now
                 needle.start(now)
@@ -134,11 +128,11 @@ class Needles:
                 self._servos.rest(number)
             else:
                 self._servos.point(number, needle.pulse_us)
-        return not all(needle.is_still for needle in self._needles)
+        return not all(needle.is_still for needle in self.needles)
 
     def _lose(self, error: ServoError) -> None:
         self.trouble, self._is_connected = str(error), False
-        for needle in self._needles:
+        for needle in self.needles:
             needle.lose()
         self._servos.close()
 
@@ -164,11 +158,11 @@ class Bench(Needles):
 
     def send(self, number: int, pulse_us: int) -> None:
         """Send a needle to a pulse; one that has not been moved yet is pointed in any case."""
-        self[number].aim(RANGE.angle(pulse_us))
+        self.needles[number].aim(RANGE.angle(pulse_us))
 
     def pause(self) -> None:
         """End all pulses; needles on their way go on with the next turn."""
-        for number, needle in enumerate(self):
+        for number, needle in enumerate(self.needles):
             if not needle.is_resting:
                 needle.lose()
                 with suppress(ServoError):
@@ -180,7 +174,7 @@ class Bench(Needles):
         It takes 1.5 seconds at most; what the backend has started is left to `close`.
         """
         homes = {number: RANGE.angle(us) for number, us in enumerate(homes_us)}
-        moved = {number: home for number, home in homes.items() if self[number].was_moved}
+        moved = {number: home for number, home in homes.items() if self.needles[number].was_moved}
         are_home = self.bring_home(moved)
         self._servos.close()
         return are_home
@@ -226,7 +220,7 @@ class NeedleThread(Needles):
     @property
     def angles(self) -> tuple[float, ...]:
         """Where the needles are now, in degrees."""
-        return tuple(needle.angle for needle in self)
+        return tuple(needle.angle for needle in self.needles)
 
     def aim(self, angles: Sequence[float]) -> None:
         """Send the needles to these angles, in degrees."""
@@ -255,7 +249,7 @@ class NeedleThread(Needles):
         troubles = TroubleLog(log, "servos")
         try:
             while not self._stopping.is_set():
-                for needle, angle in zip(self, self._targets, strict=True):
+                for needle, angle in zip(self.needles, self._targets, strict=True):
                     needle.aim(angle)
                 seconds = self.turn(self._monotonic())
                 if self.trouble:
