@@ -104,7 +104,8 @@ class Listening:
         self._vote = self._vote or TimeVote([feed.name for feed in feeds])
         now_ms = self.clock.now_ms()
         self.gauge = Gauge(self._settings, feeds, now_ms, saved)
-        self.gauge.recall_archived(feeds[0].source, self.archived, now_ms)
+        for version in self.archived:
+            self.gauge.recall_archived(feeds[0].source, version, now_ms)
 
     def _steps_the_clock(self, message: Batch | Trouble) -> bool:
         assert self._vote is not None

@@ -208,10 +208,8 @@ def test_a_file_that_its_server_has_forgotten_is_opened_again(path: Path) -> Non
     archive.append([line(1)])
     with failing("fstat", errno.ESTALE):
         archive.flush(START_MS)
-    assert archive.position is None
     watch.now += archive.due_seconds()
     assert archive.sync(START_MS)
-    assert archive.position is not None
     archive.close(START_MS)
     assert numbers_in(path) == [1]
 
@@ -244,7 +242,8 @@ for number in range(10):
     archive.append([line(number, padding=os.urandom(2000).hex())])
     archive.reopen(START_MS)
     watch.now += 100
-    print(archive.sync(START_MS), archive.position is not None, len(list(archive.recent(None, 0))))
+    print(archive.sync(START_MS))
+    list(archive.recent(lambda _: False, 0))
 os.chmod("in", 0o755)
 archive.close(START_MS)
 """
@@ -255,7 +254,7 @@ def test_a_folder_that_cannot_be_entered_any_more_stops_nothing(tmp_path: Path) 
     root = Path(__file__).parent.parent
     run = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=root, check=False)
     assert run.returncode == 0, run.stderr
-    assert {text.rsplit(maxsplit=1)[0] for text in run.stdout.splitlines()} == {"True True"}
+    assert set(run.stdout.splitlines()) == {"True"}
     found = sorted(number for file in (tmp_path / "in").iterdir() for number in numbers_in(file))
     assert found == list(range(10))
 
@@ -282,7 +281,7 @@ def test_no_trouble_with_the_disk_leaves_the_archive(
             archive.cover("x", Span(START_MS, START_MS + number))
             archive.flush(START_MS)
             archive.reopen(START_MS)
-            list(archive.recent(archive.position, 0))
+            list(archive.recent(lambda _: False, 0))
             archive.sync(START_MS)
         watch.now += 100
     path.rename(path.with_name("tweets.jsonl.gz.1"))

@@ -186,8 +186,8 @@ def test_nothing_is_saved_as_seen_that_the_archive_could_not_write(
             one.turn(31)
         assert one.keeper.state is not None
         assert one.keeper.state.saved_ms == NOON
-        one.turn(6)
-        assert one.keeper.state.saved_ms == NOON + 37_000
+        one.turn(RETRY_SECONDS)
+        assert one.keeper.state.saved_ms == NOON + 61_000
     assert len(lines_of(tmp_path)) == 2
 
 

@@ -157,13 +157,13 @@ class Gauge:
                 kept += self._note_archived(message.source, raw.version, now_ms)
         return Fresh(tuple(SourceMark(message.source, mark) for mark in kept), fresh)
 
-    def recall_archived(
-        self, source: str, versions: Iterable[str], now_ms: int
-    ) -> list[SourceMark]:
-        """Note that these versions of posts are in the archive already; the new marks."""
-        unknown = [version for version in versions if not self._is_archived(version)]
-        marks = [m for version in unknown for m in self._note_archived(source, version, now_ms)]
-        return [SourceMark(source, mark) for mark in marks]
+    def is_archived(self, version: str) -> bool:
+        """Whether a version of a post is known: if it is kept, it is in the archive."""
+        return self._whole.knows(version) or self._whole.knows(_archived(version))
+
+    def recall_archived(self, source: str, version: str, now_ms: int) -> list[SourceMark]:
+        """Note that a version of a post is in the archive already; the new marks."""
+        return [SourceMark(source, mark) for mark in self._note_archived(source, version, now_ms)]
 
     def read(self, now_ms: int) -> Reading:
         """The reading at `now_ms`."""
@@ -225,10 +225,7 @@ class Gauge:
         by_version = {
             raw.version: raw for raw in raws if not raw.post or raw.post.created_ms > floor_ms
         }
-        return tuple(raw for raw in by_version.values() if not self._is_archived(raw.version))
-
-    def _is_archived(self, version: str) -> bool:
-        return self._whole.knows(version) or self._whole.knows(_archived(version))
+        return tuple(raw for raw in by_version.values() if not self.is_archived(raw.version))
 
     def _note_archived(self, source: str, version: str, now_ms: int) -> list[Mark]:
         key = _archived(version)

@@ -15,11 +15,9 @@ from tweetdock.core.errors import LineError, UnavailableError
 from tweetdock.core.post import Span
 from tweetdock.keep.archive_format import (
     ArchiveLine,
-    ArchivePosition,
     Heading,
     backward,
     glance,
-    may_be_gzip,
     notes,
     pack,
 )
@@ -35,7 +33,6 @@ MEMBER_BYTES = 1_000_000  # of text, before it is packed
 MOST_BYTES = 16_000_000  # of text in memory, while nothing can be written
 
 FLUSH_SECONDS = 1.0
-NOTE_SECONDS = 300.0
 RETRY_SECONDS = 5.0
 HUP_SECONDS = 60.0  # in which logrotate, which has renamed the file, says so
 
@@ -113,11 +110,13 @@ class Archive:
         self.knows_nothing_before(latest_ms)
 
     def cover(self, source: str, span: Span) -> None:
-        """Note that the lines up to here are all that `source` had in `span`."""
+        """Note that the lines up to here are all that `source` had in `span`.
+
+        That is written with the next lines, or as the file is closed; the state knows it sooner.
+        """
         span = Span(max(span.since_ms, self.blind_until_ms), span.until_ms)
         if span.since_ms < span.until_ms:
             self._covers.setdefault(source, Spans()).add(span)
-            self._due = min(self._due, self._monotonic() + NOTE_SECONDS)
 
     def knows_nothing_before(self, ms: int) -> None:
         """The archive lacks posts from before that are known, so that they do not come again."""
@@ -135,10 +134,9 @@ class Archive:
         After a failure nothing is tried for some seconds. It does no harm to call it at any time;
         the midnight of a quiet day is noticed by the next call.
         """
-        now = self._monotonic()
-        if now >= self._retry_at:
+        if self._monotonic() >= self._retry_at:
             with self._noting_failure():
-                self._write(now_ms, with_notes=now >= self._due)
+                self._write(now_ms)
 
     def sync(self, now_ms: int) -> bool:
         """Write all lines that wait, past the disk's cache; whether all outlast a power cut.
@@ -158,51 +156,34 @@ class Archive:
         with self._noting_failure():
             self._write(now_ms)
 
-    @property
-    def position(self) -> ArchivePosition | None:
-        """The end of the open file, up to which all is written; None while no file is open."""
-        try:
-            stat = self._open_file.stat if self._open_file is not None else None
-        except OSError:
-            return None
-        return stat and ArchivePosition(str(self._path), stat.st_ino, stat.st_size)
+    def recent(self, is_known: Callable[[str], bool], since_ms: int) -> Iterator[str]:
+        """The versions of lines on disk that are not known, as they came after the last save.
 
-    def recent(self, position: ArchivePosition | None, since_ms: int) -> Iterator[str]:
-        """The versions of all lines on disk that were written after `position`.
-
-        If that is in none of the files any more, those of the lines that were received at
-        `since_ms` or later. No more is read than that takes: each file from its end, the newest
-        first. A file that cannot be read is passed over.
+        Each file is read from its end, the newest first, up to a member of which all is known, or
+        received before `since_ms`. A file that cannot be read is passed over.
         """
-        paths = _newest_first(self._closed_files)
-        known = None
-        if position and position.path == str(self._path):
-            known = next((path for path in paths if _is_in(position, path)), None)
-        for path in paths:
+        for path in _newest_first(self._closed_files):
             # Logrotate may remove it meanwhile; and before the first post there is none.
             try:
                 with bytes_of(path) as buffer:
-                    for member, text in backward(buffer):
-                        if position and path == known and member.start < position.size:
+                    for _, text in backward(buffer):
+                        lines = _headings(text)
+                        unknown = [one.version for one in lines if not is_known(one.version)]
+                        is_old = all(one.received_ms < since_ms for one in lines)
+                        if lines and (is_old or not unknown):
                             return
-                        headings = _headings(text)
-                        latest_ms = max((one.received_ms for one in headings), default=since_ms)
-                        if known is None and latest_ms < since_ms:
-                            return
-                        yield from (
-                            one.version for one in headings if known or one.received_ms >= since_ms
-                        )
+                        yield from unknown
             except FileNotFoundError:
                 pass
             except OSError as error:
                 _warn(path, error)
-            if path == known:
-                return
 
     def close(self, now_ms: int) -> None:
         """Write what waits, also past the disk's cache, and close the file."""
         with self._noting_failure():
-            self._write(now_ms, with_notes=True)
+            self._write(now_ms)
+            if self._open_file is not None:
+                self._write_notes(self._open_file)
         if self._waiting:
             # They are asked for again: the state has never been ahead of the archive.
             log.error("archive: %d posts could not be written", len(self._waiting))
@@ -215,7 +196,7 @@ class Archive:
         except OSError as error:
             self._fail(error)
 
-    def _write(self, now_ms: int, *, with_notes: bool = False) -> None:
+    def _write(self, now_ms: int) -> None:
         self._check_path()
         while True:
             open_file = self._open_file = self._open_file or OpenFile(self._path)
@@ -227,9 +208,9 @@ class Archive:
             if not self._waiting:
                 break
             self._write_member(open_file)
-            with_notes = True
-        if with_notes:
-            self._write_notes(open_file)
+            if not self._waiting:
+                self._write_notes(open_file)
+        self._due = math.inf
         self._succeed()
 
     def _write_member(self, open_file: OpenFile) -> None:
@@ -250,7 +231,6 @@ class Archive:
         for note in notes(self._covers):
             open_file.append(pack(b"", note))
         self._covers.clear()
-        self._due = math.inf
 
     def _rename(self, open_file: OpenFile, now_ms: int) -> bool:
         """Close a file under the name of a closed one; whether that worked."""
@@ -344,16 +324,6 @@ def _newest_first(closed_files: ClosedFiles) -> list[Path]:
     except OSError as error:
         _warn(closed_files.path.parent, error)
         return [closed_files.path]
-
-
-def _is_in(position: ArchivePosition, path: Path) -> bool:
-    with suppress(OSError), bytes_of(path) as buffer:
-        # A removed file's number is given to a new one. Where no member can have ended it is
-        # another file, or it was cut: then only time tells what is newer.
-        is_end = len(buffer) >= position.size
-        is_end = is_end and may_be_gzip(buffer[position.size : position.size + 3])
-        return is_end and path.stat().st_ino == position.inode
-    return False
 
 
 def _headings(text: bytes) -> list[Heading]:

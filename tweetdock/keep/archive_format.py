@@ -311,11 +311,3 @@ def read_note(note: bytes) -> Covers:
         }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
-
-
-class ArchivePosition(NamedTuple):
-    """An end of the archive: the path it was opened at, the file's inode, and its size."""
-
-    path: str
-    inode: int
-    size: int

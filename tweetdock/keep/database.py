@@ -16,7 +16,6 @@ from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Saved, ScaleState, SourceMark
 from tweetdock.core.post import Span, Spent, source_of
 from tweetdock.core.times import YEAR_2100_MS
-from tweetdock.keep.archive_format import ArchivePosition
 from tweetdock.keep.state import KEPT_MS, HistoryRow, Per, State, StateChanges
 
 log = logging.getLogger(__name__)
@@ -238,7 +237,8 @@ class Store:
             "salt": saved.salt,
             "scales": json.dumps(saved.scales),
             "angles": json.dumps(state.angles),
-            "place": json.dumps(state.position),
+            # With the file's number and size, as earlier versions want it.
+            "place": json.dumps([state.archive, 0, 0] if state.archive else None),
             "blind_until_ms": state.blind_until_ms,
             "window_ms": self._window_ms,
         }
@@ -348,7 +348,7 @@ def _load(
         saved=saved,
         cursors=cursors,
         angles=tuple(map(float, json.loads(facts["angles"]))),
-        position=place and ArchivePosition(*place),
+        archive=str(place[0]) if place else "",
         blind_until_ms=_whole(facts["blind_until_ms"]),
         spent=_load_spent(db),
     )

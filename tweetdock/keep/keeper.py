@@ -34,8 +34,8 @@ MOST_ROWS = 3000  # of the history, while they cannot be saved
 class Keeper:
     """The loop's state and archive. Nothing is saved as seen before the archive has it.
 
-    What cannot be saved now is logged at once, and all of it is saved when that works again: until
-    then the gauge runs from memory.
+    What cannot be saved now is logged at once, and all of it is saved anew, in a store opened then,
+    when that works again: until then the gauge runs from memory.
 
     subjects: by feed, what it is asked for. archive: opens it; None if there is none.
     is_guest: where another TweetDock owns the state, go on from it and keep nothing; then
@@ -55,7 +55,7 @@ class Keeper:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = settings.keep.state_dir
-        self._archive_path = str(settings.keep.archive)
+        self._archive_path = str(settings.keep.archive or "")
         self._window_ms = round(settings.window_seconds * 1000)
         self._save_seconds = settings.keep.save_seconds
         self._subjects = dict(subjects)
@@ -66,12 +66,11 @@ class Keeper:
         self._store: Store | None = None
         self._keeps_nothing = not settings.is_live
         self.is_guest = False
-        self._is_behind = False  # the file lacks more than what is collected below
         self._marks: list[SourceMark] = []
         self._rows: deque[HistoryRow] = deque(maxlen=MOST_ROWS)
         self._new_spent: defaultdict[tuple[str, str], Spent] = defaultdict(lambda: Spent(0, 0))
-        self._has_heard = self._has_changes = False
-        self._saved_at = self._next_save = monotonic()
+        self._has_heard = False
+        self._tried_at = -math.inf
         self._unsaved_posts = 0
         self.state = None if self._keeps_nothing else self._load(is_guest=is_guest)
         self._cursors = dict(self.state.cursors) if self.state else {}
@@ -117,16 +116,11 @@ class Keeper:
         """Let `gauge` know what the archive has received since the last save."""
         if self._archive is None:
             return
-        position = self.state.position if self.state else None
-        since_ms = self.state.saved_ms if self.state else now_ms - self._window_ms
-        by_source: defaultdict[str, list[str]] = defaultdict(list)
-        for version in self._archive.recent(position, since_ms):
-            by_source[self._source_for(version)].append(version)
-        for source, versions in by_source.items():
-            self._marks += gauge.recall_archived(source, versions, now_ms)
+        for version in self._archive.recent(gauge.is_archived, now_ms - self._window_ms):
+            self._marks += gauge.recall_archived(self._source_for(version), version, now_ms)
         if self.state is None:
             return
-        if position is None or position.path != self._archive_path:
+        if self.state.archive != self._archive_path:
             # What the gauge counts already is not in this archive, and will not come again.
             self._archive.knows_nothing_before(now_ms)
         self._archive.knows_nothing_before(self.state.blind_until_ms)
@@ -146,15 +140,12 @@ class Keeper:
         self._has_heard = True
         if self._keeps_nothing:
             return
-        self._has_changes = True
         self._unsaved_posts += len(batch.posts)
-        if self._unsaved_posts >= MANY_POSTS and not self._is_behind:
-            self._next_save = min(self._next_save, self._saved_at + SOON_SECONDS)
         if self._archive is not None:
             self._archive.append(ArchiveLine(now_ms, batch.source, raw) for raw in fresh.raw)
             if batch.covers is not None:
                 self._archive.cover(batch.feed, batch.covers)
-        if not self._is_behind:
+        if self._store is not None:
             self._marks += fresh.marks
         self._cursors[batch.feed] = batch.cursor
         self.note_spent(batch, now_ms)
@@ -173,13 +164,23 @@ class Keeper:
         self._rows += self._history.note(reading)
         if self._archive is not None and self._archive.due_seconds() <= 0:
             self._archive.flush(reading.at_ms)
-        if self._has_changes and self._monotonic() >= self._next_save:
+        if self._save_due_seconds() <= 0:
             self.save(gauge, reading.at_ms, angles)
 
     def due_seconds(self) -> float:
         """In how many seconds the loop should turn at the latest."""
-        save = self._next_save - self._monotonic() if self._has_changes else math.inf
+        save = self._save_due_seconds()
         return save if self._archive is None else min(save, self._archive.due_seconds())
+
+    def _save_due_seconds(self) -> float:
+        if self._keeps_nothing or not self._new_spent:  # each batch has cost something
+            return math.inf
+        seconds = self._save_seconds
+        if self._store is None:
+            seconds = max(seconds, RETRY_SECONDS)
+        elif self._unsaved_posts >= MANY_POSTS:
+            seconds = min(seconds, SOON_SECONDS)
+        return self._tried_at + seconds - self._monotonic()
 
     def reopen(self, now_ms: int) -> None:
         """Begin a new archive file, if the open one was renamed."""
@@ -191,12 +192,11 @@ class Keeper:
 
         Until a source has spoken that is only where the needles are: the clock may be wrong.
         """
-        if self._keeps_nothing or not (self._has_heard or (self.state and not self._is_behind)):
+        if self._keeps_nothing or not (self._has_heard or (self.state and self._store)):
             return
+        self._tried_at = self._monotonic()
         if self._archive is not None and not self._archive.sync(now_ms):
-            self._is_behind = True  # what waits is in the window, too: it is not kept twice
-            self._marks.clear()
-            self._next_save = self._monotonic() + SOON_SECONDS
+            self._close_store()
             return
         if self._has_heard or self.state is None:
             saved = Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
@@ -204,23 +204,20 @@ class Keeper:
         state = replace(self.state, angles=tuple(angles) or self.state.angles)
         if self._archive is not None:
             blind_until_ms = self._archive.blind_until_ms
-            state = replace(state, position=self._archive.position, blind_until_ms=blind_until_ms)
+            state = replace(state, archive=self._archive_path, blind_until_ms=blind_until_ms)
         try:
+            is_whole = self._store is None
             store = self._store or self._open()
-            marks = gauge.marks() if self._is_behind else self._marks
-            changes = StateChanges(marks, self._rows, self._new_spent, is_whole=self._is_behind)
-            store.save(state, changes)
+            marks = gauge.marks() if is_whole else self._marks
+            store.save(state, StateChanges(marks, self._rows, self._new_spent, is_whole=is_whole))
         except (StateError, UnavailableError) as error:
             self._fail(error)
         else:
             self._troubles.worked()
-            self._is_behind = self._has_changes = False
+            self._marks.clear()
             self._rows.clear()
             self._new_spent.clear()
             self._unsaved_posts = 0
-            self._saved_at = self._monotonic()
-            self._next_save = self._saved_at + self._save_seconds
-        self._marks.clear()  # what could not be saved is in the window
 
     def close(self, now_ms: int) -> None:
         """Close everything, once; what is to be saved must have been saved."""
@@ -280,12 +277,12 @@ class Keeper:
 
     def _fail(self, error: OSError) -> None:
         self._close_store()
-        self._is_behind = True
+        self._tried_at = self._monotonic()
         seconds = max(self._save_seconds, RETRY_SECONDS)
-        self._next_save = self._monotonic() + seconds
         self._troubles.failed(f"{error}; running from memory", seconds, needs_owner=True)
 
     def _close_store(self) -> None:
+        self._marks.clear()  # they are in the window: nothing is kept twice
         if self._store is not None:
             self._store.close()
             self._store = None

@@ -8,7 +8,6 @@ from tweetdock.core.gauge import Saved, SourceMark
 from tweetdock.core.post import Spent
 from tweetdock.core.reading import Reading
 from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS
-from tweetdock.keep.archive_format import ArchivePosition
 
 STEPS_MS = {"minute": MINUTE_MS, "hour": HOUR_MS}
 KEPT_MS = {"minute": DAY_MS, "hour": 366 * DAY_MS}
@@ -33,16 +32,16 @@ class State:
     """Where the gauge and its sources stand.
 
     saved_ms: when (Unix ms). cursors: by feed. angles: where the needles are, in degrees.
-    position: how far the archive had come; None without one. blind_until_ms: up to when it may lack
-    posts that the gauge counts. spent: by UTC day (as 2026-11-21) and source, of all days kept;
-    what is loaded, while StateChanges bring what is new.
+    archive: its path; empty without one. blind_until_ms: up to when it may lack posts that the
+    gauge counts. spent: by UTC day (as 2026-11-21) and source, of all days kept; what is loaded,
+    while StateChanges bring what is new.
     """
 
     saved_ms: int
     saved: Saved
     cursors: Mapping[str, str]
     angles: tuple[float, ...] = ()
-    position: ArchivePosition | None = None
+    archive: str = ""
     blind_until_ms: int = 0
     spent: Mapping[str, Mapping[str, Spent]] = field(default_factory=dict)
 
