@@ -38,6 +38,7 @@ class House:
         is_guest: bool = False,
         has_archive: bool = True,
         sources: Sequence[str] = ("x",),
+        subject: str = "#dockercon",
     ) -> None:
         self.folder, self.now_ms, self.watch = folder, now_ms, Watch()
         env = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "a-token"}
@@ -46,7 +47,7 @@ class House:
         settings = Settings.from_env(env | kept)
         archive = partial(Archive, path, Rotation(), lambda: None, self.watch)
         opened = archive if has_archive else None
-        subjects = dict.fromkeys(sources, "#dockercon")
+        subjects = dict.fromkeys(sources, subject)
         self.keeper = Keeper(settings, subjects, opened, is_guest=is_guest, monotonic=self.watch)
         feeds = [Feed(source, 105_000) for source in sources]
         self.gauge = Gauge(settings.gauge, feeds, now_ms, self.keeper.recall())
@@ -139,6 +140,18 @@ def test_what_came_after_the_last_save_is_archived_once_all_the_same(tmp_path: P
         again.hear(1, 2, 3, 4)
         assert again.turn(1) == 4
     assert len(lines_of(tmp_path)) == 4
+
+
+def test_a_post_that_answers_another_question_too_is_archived_once(tmp_path: Path) -> None:
+    """With the old question, all that was known of its posts was forgotten."""
+    with house(tmp_path) as one:
+        one.hear(1, 2)
+        one.turn()
+    with house(tmp_path, NOON + 2000, subject="#docker") as other:
+        assert other.turn() == 0
+        other.hear(1, 2, 3)
+        assert other.turn(1) == 3
+    assert len(lines_of(tmp_path)) == 3
 
 
 def test_without_its_state_a_gauge_still_knows_what_is_archived(tmp_path: Path) -> None:
