@@ -4,12 +4,11 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from tweetdock.core.dial import Dial, Rank, Tick, point
 from tweetdock.core.scaler import LogScale
 
-Kind = TypeVar("Kind")
 Dot = tuple[int, int]
 
 # Which bit of a Braille character is which dot, by column and row.
@@ -42,8 +41,8 @@ class DialArt:
     columns: int
     pivot: Dot
     radius: int
-    cells: tuple[tuple[int, ...], ...]
-    letters: tuple[tuple[str, ...], ...]
+    cells: list[list[int]]
+    letters: list[list[str]]
 
     @classmethod
     def of(cls, dial: Dial, columns: int, rows: int) -> "DialArt | None":
@@ -66,21 +65,14 @@ class DialArt:
             return None
         pivot = columns - 1, _pivot_y(radius)
         cells = _cells(_face(ticks, dial, radius), pivot, columns, _high(radius, half))
-        letters = _letters(dial, pivot, radius, cells)
-        return cls(dial, columns, pivot, radius, _frozen(cells), _frozen(letters))
+        return cls(dial, columns, pivot, radius, cells, _letters(dial, pivot, radius, cells))
 
     def rows(self, angle: float) -> list[ArtRow]:
         """All rows, with the needle at an angle of the servo, in degrees."""
         bearing = self.dial.bearing_of(angle)
-        needle: dict[int, dict[int, int]] = {}
-        for x, y in needle_dots(self.radius, bearing):
-            at_x, at_y = x + self.pivot[0], y + self.pivot[1]
-            row = needle.setdefault(at_y // 4, {})
-            row[at_x // 2] = row.get(at_x // 2, 0) | BITS[at_x % 2][at_y % 4]
-        return [
-            _row(cells, letters, needle.get(number, {}))
-            for number, (cells, letters) in enumerate(zip(self.cells, self.letters, strict=True))
-        ]
+        dots = needle_dots(self.radius, bearing)
+        needle = _cells(dots, self.pivot, self.columns, len(self.cells))
+        return list(map(_row, self.cells, self.letters, needle))
 
 
 def needle_dots(radius: int, bearing: float) -> set[Dot]:
@@ -197,13 +189,13 @@ def _place(tick: Tick, pivot: Dot, distance: int) -> tuple[int, int]:
     return math.floor((y + 2 * upwards + pivot[1]) / 4), round(left)
 
 
-def _row(cells: tuple[int, ...], letters: tuple[str, ...], needle: dict[int, int]) -> ArtRow:
-    if not needle:
-        return ArtRow("".join(map(_sign, cells, letters)), None)
-    signs = list(map(_sign, cells, letters))
-    for column, dots in needle.items():
-        signs[column] = _sign(cells[column] | dots, "")
-    return ArtRow("".join(signs), (min(needle), max(needle) + 1))
+def _row(cells: list[int], letters: list[str], needle: list[int]) -> ArtRow:
+    signs = [
+        _sign(cell | dots, "" if dots else letter)
+        for cell, letter, dots in zip(cells, letters, needle, strict=True)
+    ]
+    columns = [column for column, dots in enumerate(needle) if dots]
+    return ArtRow("".join(signs), (columns[0], columns[-1] + 1) if columns else None)
 
 
 def _sign(cell: int, letter: str) -> str:
@@ -214,7 +206,3 @@ def _sign(cell: int, letter: str) -> str:
 def _nearest(x: float, y: float) -> Dot:
     # Halves go outwards, so that left and right are alike.
     return round(math.copysign(math.floor(abs(x) + 0.5), x)), math.floor(y + 0.5)
-
-
-def _frozen(rows: list[list[Kind]]) -> tuple[tuple[Kind, ...], ...]:
-    return tuple(map(tuple, rows))
