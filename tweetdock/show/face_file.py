@@ -72,10 +72,11 @@ def pdf(sheets: Sequence[Sheet], font: Path | None = None) -> bytes:
     try:
         fpdf = importlib.import_module("fpdf")
         drawings = importlib.import_module("fpdf.svg")
-    except ImportError as error:
+        drawings.SVGObject.build_text  # noqa: B018 - older ones leave out all words
+    except (ImportError, AttributeError) as error:
         raise UnavailableError(
-            "a PDF needs the package fpdf2: pip install 'tweetdock[pdf]', or an image built with "
-            "EXTRAS=pdf; an SVG needs nothing"
+            "a PDF needs the package fpdf2 from 2.8.5 on: pip install 'tweetdock[pdf]', or "
+            "an image built with EXTRAS=pdf; an SVG needs nothing"
         ) from error
     document = fpdf.FPDF(unit="mm")
     document.set_auto_page_break(auto=False)
