@@ -194,9 +194,9 @@ def test_a_lost_answer_is_paid_until_what_it_was_about_is_read(
     client._session._whole_seconds = WHOLE_SECONDS  # busy is not slow
     pages(client)
     assert budget.posts_left(NOW_MS) == 160
-    client.settle(Spans([Span(ASK.since_ms, NOW_MS - 30_000)]))
+    budget.settle(Spans([Span(ASK.since_ms, NOW_MS - 30_000)]))
     assert budget.posts_left(NOW_MS) == 160
-    client.settle(Spans([Span(ASK.since_ms, NOW_MS)]))
+    budget.settle(Spans([Span(ASK.since_ms, NOW_MS)]))
     assert budget.posts_left(NOW_MS) == 170
     assert api.bill("2026-09-22") == (30, 0)
 

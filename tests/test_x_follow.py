@@ -2,12 +2,15 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from time import monotonic
 from time import time as wall
+from types import MappingProxyType
+from typing import NamedTuple
 
 import pytest
 from simulation import TOKEN, Time
+from standins import in_memory
 from standins import x_faults as faults
 from standins.x_api import XApi
 from standins.x_posts import make_post
@@ -17,8 +20,8 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
 from tweetdock.settings.parse import accounts
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import Credentials
-from tweetdock.sources.x.rules import Followed, FollowLists
+from tweetdock.sources.x.client import Credentials, XClient
+from tweetdock.sources.x.follow import Followed, FollowLists
 from tweetdock.sources.x.stream import make_x_stream
 
 DAY = 86_400.0
@@ -98,7 +101,7 @@ def test_pages_read_are_kept_when_a_later_one_fails() -> None:
     page = {"data": [{"id": "1", "username": "a"}], "meta": {"next_token": "t"}}
     last = {"data": [{"id": "2", "username": "b"}], "meta": {}}
     lists = lists_of(page, b"<html>", last)
-    with pytest.raises(SourceError, match="not with accounts"):
+    with pytest.raises(SourceError, match="not with JSON"):
         lists.read("me", 5)
     assert lists.read("me", 6) == Followed("me", 6, ("a", "b"))
 
@@ -168,22 +171,27 @@ def test_a_refused_list_is_explained(api: XApi, time: Time) -> None:
         assert "approved developer account" in streaming.told[0][1]
 
 
-class Answers:
+class Answer(NamedTuple):
     """What X might say of its users."""
 
-    def __init__(self, *pages: object) -> None:
-        self.pages = list(pages)
-
-    def user(self, name: str) -> bytes:
-        return b'{"data":{"id":"7"}}'
-
-    def following(self, identity: str, token: str | None, most: int) -> bytes:
-        page = self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
-        return page if isinstance(page, bytes) else json.dumps(page).encode()
+    body: bytes
+    status: int = 200
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
-def lists_of(*pages: object, budget: Budget | None = None) -> FollowLists:
-    return FollowLists(["me"], Answers(*pages), budget or Budget())
+def lists_of(*pages: object) -> FollowLists:
+    left = list(pages)
+
+    def answer(question: in_memory.Question) -> Answer:
+        if "/following" not in question.target:
+            return Answer(b'{"data":{"id":"7"}}')
+        page = left.pop(0) if len(left) > 1 else left[0]
+        return Answer(page if isinstance(page, bytes) else json.dumps(page).encode())
+
+    url, clock = "http://127.0.0.1:9", Clock(wall, monotonic)
+    client = XClient(Credentials(bearer_token=TOKEN), clock=clock, api_url=url)
+    in_memory.mount(client._session, url, answer)
+    return FollowLists(["me"], client, Budget())
 
 
 @pytest.mark.parametrize(
@@ -202,7 +210,7 @@ def test_odd_lists_are_read_as_far_as_they_go(page: object, names: tuple[str, ..
 
 @pytest.mark.parametrize("page", [b"<html>", b"[" * 100_000, b"[]", b'{"data":5}'])
 def test_what_is_no_list_is_said(page: bytes) -> None:
-    with pytest.raises(SourceError, match="not with accounts"):
+    with pytest.raises(SourceError, match="X's address answers, but not with"):
         lists_of(page).read("me", 5)
 
 

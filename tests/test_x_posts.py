@@ -115,8 +115,8 @@ def test_entries_that_were_announced_and_not_sent_are_missed() -> None:
         (b"[" * 100_000, "login page"),
         (b'["neither", "data"]', "not with a page"),
         (b'{"errors":[{"title":"?"}]}', "not with a page"),
-        (b'{"data":{"id":"1"},"meta":{}}', "broken page"),
-        (b'{"meta":{"next_token":77}}', "broken page"),
+        (b'{"data":{"id":"1"},"meta":{}}', "not with a page"),
+        (b'{"meta":{"next_token":77}}', "not with a page"),
     ],
 )
 def test_what_is_no_page_is_said_and_asked_for_soon_again(body: bytes, sentence: str) -> None:

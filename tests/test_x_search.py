@@ -236,8 +236,8 @@ MORE_REFUSALS: list[Refusal] = [
     (lambda: faults.status(403, {"errors": None, "detail": 7}), "no reason given", True),
     (lambda: faults.status(503, "[" * 100_000), "out of order (503)", False),
     (lambda: faults.status(200, "[" * 100_000), "login page", False),
-    (lambda: faults.status(200, {"data": {"id": "1"}, "meta": {}}), "broken page", False),
-    (lambda: faults.status(200, {"meta": {"next_token": 77}}), "broken page", False),
+    (lambda: faults.status(200, {"data": {"id": "1"}, "meta": {}}), "not with a page", False),
+    (lambda: faults.status(200, {"meta": {"next_token": 77}}), "not with a page", False),
     (lambda: faults.status(418, "tea"), "unknown status (418)", False),
 ]
 

@@ -110,7 +110,7 @@ class Streaming(Listening):
             while True:  # what lies ready is read to its end
                 list(stream.poll(Spans()))
         except SourceError:
-            assert not stream._connection.is_open
+            assert stream._stream is None
 
     def restart(self) -> None:
         """End as by a kill, and begin with what was saved last, which is all that there was."""
@@ -120,22 +120,22 @@ class Streaming(Listening):
         super().restart()
 
     def _begin(self) -> None:
-        for session in (self.fill._client._session, self.stream._connection._client._session):
+        for session in (self.fill._client._session, self.stream._client._session):
             in_memory.mount(session, self.api.url, self.api.answer)
         self._count_lines()
         self._stream_due = self._fill_due = self.time.seconds
         self._fill_waits = backoff(1.0, 30.0)
 
     def _count_lines(self) -> None:
-        connection, self._lines = self.stream._connection, 0
-        read = connection.read
+        stream, self._lines = self.stream, 0
+        read = stream._read
 
         def counted() -> list[bytes | None]:
             lines = read()
             self._lines += len(lines)
             return lines
 
-        connection.read = counted  # type: ignore[method-assign]  # it is watched, not replaced
+        stream._read = counted  # type: ignore[method-assign]  # it is watched, not replaced
 
     def run(
         self, seconds: float, happen: Callable[[], object] = lambda: None, every: float = 5.0
@@ -158,10 +158,10 @@ class Streaming(Listening):
             self.time.seconds = max(self.time.seconds + 0.01, next_due)
 
     def _listen(self) -> None:
-        if self.stream._connection.is_open:
+        if self.stream._stream:
             self.api.stream.beat()
             if self.api.stream.is_silent:  # why wait for what will not come?
-                for wire in self.stream._connection._client._stream_session._connections._open:
+                for wire in self.stream._client._stream_session._connections._open:
                     wire.settimeout(0.05)
         self._stream_due = self.time.seconds + BEAT_SECONDS
         stream = self.stream
@@ -176,7 +176,7 @@ class Streaming(Listening):
 
     def _listen_once(self, stream: XStream) -> bool:
         """Read a piece; whether there is more that was sent."""
-        if not stream._connection.is_open:
+        if stream._stream is None:
             self._lines = 0
         for batch in stream.poll(self.seen("x-stream")):
             self.deliver(batch)

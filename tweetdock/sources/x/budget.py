@@ -3,13 +3,16 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
+from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.fingerprints import Fingerprints, fingerprint, salted
+from tweetdock.core.post import Span
 from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS, clock_time, rfc3339
 from tweetdock.sources.x.posts import snowflake_ms
 
@@ -54,11 +57,13 @@ class Allowance:
     """So many posts may be returned; set aside until it is known how many were.
 
     lost_ms: when the answer got lost, which may have cost as much; None: it is under way.
+    about: what a lost answer would have told of.
     """
 
     size: int
     asked_ms: int
     lost_ms: int | None = None
+    about: Span | None = None
 
 
 class SpendingRate:
@@ -150,7 +155,8 @@ class Budget:
         self._rate = SpendingRate()  # in billionths of a dollar
         self._piece_sizes: deque[int] = deque([0], maxlen=PIECES)
         self._stream_spent_until_ms = 0
-        self._lock = threading.Lock()
+        self._has_answered = False
+        self._lock = threading.RLock()
 
     @property
     def is_limited(self) -> bool:
@@ -159,8 +165,21 @@ class Budget:
 
     def check(self, now_ms: int) -> None:
         """Raise BudgetError when fewer posts are left than the least page has."""
+        if self._closed and self.is_limited:
+            raise BudgetError(self._closed, retry_after=LONGEST_REST_SECONDS, by_choice=True)
         with self._lock:
-            self._check(now_ms)
+            left = self.posts_left(now_ms)
+            if left is None or left >= LEAST_PAGE:
+                return
+            midnight_ms = _midnight_ms(now_ms)
+            seconds = min(LONGEST_REST_SECONDS, (midnight_ms - now_ms) / 1000 + 1)
+            if any(allowance.lost_ms is None for allowance in self._allowances):
+                seconds = min(seconds, 5.0)  # what is under way may cost less than it could
+            else:
+                # Closed for good: what is kept for counting shrinks later, and would not stay so.
+                for day in self._near(now_ms):
+                    day.is_closed = day.is_closed or self._left(day, now_ms) < LEAST_PAGE
+            raise BudgetError(self._sentence(now_ms), retry_after=seconds, by_choice=True)
 
     def check_stream(self, now_ms: int) -> None:
         """Raise BudgetError when what is left of the day's money is too little for a stream.
@@ -169,9 +188,9 @@ class Budget:
         the largest of late could still be paid.
         """
         with self._lock:
-            self._check(now_ms)
-            midnight_ms = (_day(now_ms - NEAR_MS) + 1) * DAY_MS + NEAR_MS
-            left = self._posts_left(now_ms)
+            self.check(now_ms)
+            midnight_ms = _midnight_ms(now_ms)
+            left = self.posts_left(now_ms)
             if left is not None and left < max(self._piece_sizes):
                 self._stream_spent_until_ms = midnight_ms
                 # The next day is begun even if all its money is less than that.
@@ -191,8 +210,43 @@ class Budget:
 
     def posts_left(self, now_ms: int) -> int | None:
         """How many posts may be returned today; None: any number."""
+        if not self.is_limited:
+            return None
+        if self._closed:
+            return 0
         with self._lock:
-            return self._posts_left(now_ms)
+            near = self._near(now_ms)
+            return max(0, min(0 if day.is_closed else self._left(day, now_ms) for day in near))
+
+    @contextmanager
+    def buy(
+        self, now_ms: Callable[[], int], most: int = LARGEST_PAGE, since_ms: int | None = None
+    ) -> Iterator[Allowance]:
+        """Set aside what an answer may cost, as by `allow`, while it is asked for.
+
+        It is to be ended by `charge`. While none has come through little is asked for: a lost one
+        may have to be paid. since_ms: from when on it tells of posts, if it does so at all.
+        """
+        is_safe = self._has_answered or not self.is_limited
+        allowance = self.allow(now_ms(), most if is_safe else min(most, LEAST_PAGE))
+        try:
+            yield allowance
+        except SourceError as error:
+            if error.may_have_come:
+                self._has_answered = False
+                allowance.about = None if since_ms is None else Span(since_ms, now_ms())
+                self.lose(allowance, now_ms())
+            else:
+                self.free(allowance)
+            raise
+        self._has_answered = True
+
+    def settle(self, seen: Spans) -> None:
+        """What was seen was read to its end: what lost answers brought of it is known now."""
+        with self._lock:
+            self._allowances = [
+                each for each in self._allowances if each.about is None or seen.gaps(each.about)
+            ]
 
     def allow(self, now_ms: int, most: int = LARGEST_PAGE) -> Allowance:
         """Set aside what a page may cost, up to `most` posts; BudgetError as by `check`.
@@ -200,8 +254,8 @@ class Budget:
         It is to be ended by `charge`, `lose` or `free`.
         """
         with self._lock:
-            self._check(now_ms)
-            left = self._posts_left(now_ms)
+            self.check(now_ms)
+            left = self.posts_left(now_ms)
             allowance = Allowance(most if left is None else min(most, left), now_ms)
             near = [a for a in self._allowances if now_ms - (a.lost_ms or now_ms) < 2 * DAY_MS]
             self._allowances = [*near, allowance]
@@ -305,22 +359,6 @@ class Budget:
         cost = self._cost(day)
         return f"{usd(cost)} {of}USD today" if cost else ""
 
-    def _check(self, now_ms: int) -> None:
-        if self._closed and self.is_limited:
-            raise BudgetError(self._closed, retry_after=LONGEST_REST_SECONDS, by_choice=True)
-        left = self._posts_left(now_ms)
-        if left is None or left >= LEAST_PAGE:
-            return
-        midnight_ms = (_day(now_ms - NEAR_MS) + 1) * DAY_MS
-        seconds = min(LONGEST_REST_SECONDS, (midnight_ms + NEAR_MS - now_ms) / 1000 + 1)
-        if any(allowance.lost_ms is None for allowance in self._allowances):
-            seconds = min(seconds, 5.0)  # what is under way may cost less than it could
-        else:
-            # Closed for good: what is kept for counting shrinks later, and would not stay so.
-            for day in self._near(now_ms):
-                day.is_closed = day.is_closed or self._left(day, now_ms) < LEAST_PAGE
-        raise BudgetError(self._sentence(now_ms), retry_after=seconds, by_choice=True)
-
     def _sentence(self, now_ms: int) -> str:
         day = min(self._near(now_ms), key=lambda day: self._left(day, now_ms))
         held = self._held(day)
@@ -332,14 +370,6 @@ class Budget:
         kept += ["answers that were lost"] if held else []
         rest = f" (the rest is kept for {' and '.join(kept)})" if kept else ""
         return f"X's budget for today is spent{rest}; it goes on at 00:00 UTC"
-
-    def _posts_left(self, now_ms: int) -> int | None:
-        if not self.is_limited:
-            return None
-        if self._closed:
-            return 0
-        near = self._near(now_ms)
-        return max(0, min(0 if day.is_closed else self._left(day, now_ms) for day in near))
 
     def _left(self, day: _Day, now_ms: int) -> int:
         questions = (DAY_MS - now_ms % DAY_MS) // COUNTING_MS * COUNTS_PRICE
@@ -376,6 +406,11 @@ class Budget:
 
 def _day(ms: int) -> int:
     return ms // DAY_MS
+
+
+def _midnight_ms(now_ms: int) -> int:
+    """When the next day has begun for sure."""
+    return (_day(now_ms - NEAR_MS) + 1) * DAY_MS + NEAR_MS
 
 
 def _days(since_ms: int, until_ms: int) -> range:

@@ -1,10 +1,9 @@
 """X's API through tweepy: one question, one answer, what it costs, and what time it is there."""
 
-import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -12,10 +11,8 @@ from typing import Any, NamedTuple, cast
 
 import requests
 import tweepy
-from tweepy.streaming import BaseStream
 
 from tweetdock.core.clock import Clock, is_off
-from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
 from tweetdock.core.post import Span
 from tweetdock.core.times import MINUTE_MS
@@ -28,10 +25,11 @@ from tweetdock.sources.http import (
     server_now_ms,
     used_up,
 )
-from tweetdock.sources.x.budget import LARGEST_PAGE, LEAST_PAGE, Allowance, Budget
+from tweetdock.sources.x.answers import decode, objects, said
+from tweetdock.sources.x.budget import LEAST_PAGE, Budget
 from tweetdock.sources.x.plan import SearchRequest
 from tweetdock.sources.x.posts import PostPage, parse_page, posts_in
-from tweetdock.sources.x.rules import TAG
+from tweetdock.sources.x.rules import TAG, Rule, parse_added, parse_rules
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +44,6 @@ SEARCH_ENDPOINT, COUNTS_ENDPOINT, STREAM_ENDPOINT = "search", "counts", "stream"
 SILENCE_SECONDS = 21.0  # X says something every 20 s
 SETTING = "X_API_URL"
 LARGEST_ID = (1 << 63) - 1
-MOST_LOST = 100
 # No expansions: what is sent along may be billed too.
 FIELDS = ["author_id", "created_at"]
 ARCHIVED_FIELDS = [
@@ -76,12 +73,14 @@ def explain(refusal: RefusedError, now_ms: int, what: str = "search") -> SourceE
     429 has three meanings and 403 two, told apart by `title` and `type`, never by the number
     alone; all fields of the body are optional. https://docs.x.com/x-api/fundamentals/response-codes-and-errors
     """
-    problem = _problem(refusal.body)
+    problem: dict[str, Any] = {}
+    with suppress(SourceError):  # it may be no JSON
+        problem = decode(refusal.body, what)
     words = f"{problem.get('title', '')} {problem.get('type', '')}".casefold()
     match refusal.status:
         case 400:
             return SourceError(
-                f"X does not accept the {what} (400): {_said(problem)}",
+                f"X does not accept the {what} (400): {_why(problem)}",
                 "change TWEETDOCK_X_QUERY or the hashtags",
                 kind=Kind.QUERY,
             )
@@ -124,7 +123,7 @@ def _account_refusal(status: int, words: str, problem: dict[str, Any], what: str
             kind=Kind.ACCOUNT,
         )
     return SourceError(
-        f"X does not let this app {what} (403): {_said(problem)}",
+        f"X does not let this app {what} (403): {_why(problem)}",
         f"check under Apps in {CONSOLE} that the app belongs to a project whose plan includes this",
         kind=Kind.ACCOUNT,
     )
@@ -146,21 +145,10 @@ def _too_many(refusal: RefusedError, words: str, now_ms: int) -> SourceError:
     return used_up(RateLimit.from_headers(refusal.headers, is_refused=True), "X's", now_ms)
 
 
-def _problem(body: bytes) -> dict[str, Any]:
-    try:
-        problem = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return problem if isinstance(problem, dict) else {}
-
-
-def _said(problem: dict[str, Any]) -> str:
+def _why(problem: dict[str, Any]) -> str:
     # The first error's message is closest to the cause; detail is often only a kind.
-    errors = problem.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors else None
-    said = first.get("message") if isinstance(first, dict) else None
-    said = said or problem.get("detail") or problem.get("title")
-    return " ".join(said.split())[:300] if isinstance(said, str) else "no reason given"
+    messages = [error.get("message") for error in objects(problem.get("errors"))[:1]]
+    return said(*messages, problem.get("detail"), problem.get("title"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,13 +209,12 @@ class XClient:
         self._client = _client(credentials, self._session)
         # On a connection of its own, so that no other exchange's late end cuts it.
         self._stream_session = make_session()
-        self._stream = _Stream(credentials.bearer_token, return_type=requests.Response)
-        self._stream.session = self._session
-        self._stream.open = partial(self._stream_session.open, silence_seconds=silence_seconds)
+        self._silence_seconds = silence_seconds
+        self._token = credentials.bearer_token
+        self._rules = tweepy.StreamingClient(self._token, return_type=requests.Response)
+        self._rules.session = self._session
         self._user_auth = not credentials.bearer_token
         self._unreadable: Counter[str] = Counter()
-        self._lost: list[tuple[Span, Allowance]] = []  # answers, and what they were about
-        self._has_answered = False
         self._limits: dict[str, RateLimit | None] = {}
 
     @property
@@ -256,7 +243,7 @@ class XClient:
         BudgetError if the day's money does not buy a page; one is never larger than it buys.
         """
         self._spare_limit(SEARCH_ENDPOINT)
-        with self._allowed(request.since_ms) as allowance:
+        with self._budget.buy(self._clock.now_ms, since_ms=request.since_ms) as allowance:
             search = partial(self._search, query, request, token, allowance.size)
             response, asked_ms, server_ms = self._exchange(SEARCH_ENDPOINT, search)
             now_ms = self._clock.now_ms()
@@ -271,12 +258,6 @@ class XClient:
             allowance=allowance,
         )
         return SearchPage(page, now_ms - lasted_ms, server_ms, billed)
-
-    def settle(self, seen: Spans) -> None:
-        """What was seen was read to its end: what lost answers brought of it is known now."""
-        for lost in [lost for lost in self._lost if not seen.gaps(lost[0])]:
-            self._lost.remove(lost)
-            self._budget.free(lost[1])
 
     def count(self, query: str, span: Span) -> int:
         """How many posts there were by X's counts; errors as by `search`."""
@@ -314,43 +295,38 @@ class XClient:
         parse_page(response.content, asked_ms)
         return server_ms
 
-    @contextmanager
-    def _allowed(self, since_ms: int) -> Iterator[Allowance]:
-        # While no answer has come through little is asked for: a lost one may have to be paid.
-        is_safe = self._has_answered or not self._budget.is_limited
-        allowance = self._budget.allow(
-            self._clock.now_ms(), LARGEST_PAGE if is_safe else LEAST_PAGE
-        )
-        try:
-            yield allowance
-        except SourceError as error:
-            if error.may_have_come:
-                now_ms, self._has_answered = self._clock.now_ms(), False
-                self._budget.lose(allowance, now_ms)
-                self._lost = [*self._lost, (Span(since_ms, now_ms), allowance)][-MOST_LOST:]
-            else:
-                self._budget.free(allowance)
-            raise
-        self._has_answered = True
-
     def open(self) -> LineStream:
         """Begin the stream."""
+        fields = ARCHIVED_STREAM_FIELDS if self._keeps_raw else STREAM_FIELDS
         with self._explained(STREAM_ENDPOINT):
-            fields = ARCHIVED_STREAM_FIELDS if self._keeps_raw else STREAM_FIELDS
-            self._stream.filter(tweet_fields=fields)
-        return self._stream.pop_opened()
+            # tweepy would loop and sleep here, without a limit.
+            stream = self._stream_session.open(
+                "GET",
+                f"{TWEEPY_HOST}/2/tweets/search/stream",
+                params={"tweet.fields": ",".join(fields)},
+                headers={
+                    "User-Agent": self._rules.user_agent,
+                    "Authorization": f"Bearer {self._token}",
+                },
+                silence_seconds=self._silence_seconds,
+            )
+        if "html" in stream.headers.get("Content-Type", ""):
+            stream.close()
+            raise SourceError(PORTAL, LOG_IN, kind=Kind.STRANGER)
+        return stream
 
-    def rules(self) -> bytes:
-        """The rules that there are, as X sends them."""
-        return self._ask(self._stream.get_rules)
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that there are."""
+        return parse_rules(self._ask(self._rules.get_rules))
 
-    def add_rules(self, values: Sequence[str]) -> bytes:
-        """Add rules, as ours."""
-        return self._ask(self._stream.add_rules, [tweepy.StreamRule(v, TAG) for v in values])
+    def add_rules(self, values: Sequence[str]) -> dict[str, str]:
+        """Add rules as ours; their ids by the `rule_key` of each."""
+        rules = [tweepy.StreamRule(value, TAG) for value in values]
+        return parse_added(self._ask(self._rules.add_rules, rules))
 
     def delete_rules(self, ids: Sequence[str]) -> None:
         """Delete rules."""
-        self._ask(self._stream.delete_rules, list(ids))
+        self._ask(self._rules.delete_rules, list(ids))
 
     def user(self, name: str) -> bytes:
         """The account of that name."""
@@ -442,32 +418,3 @@ def _off(what: str, server_ms: int) -> SourceError:
 
 def _moment(ms: int | None) -> datetime | None:
     return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
-
-
-class _OpenedOnly(BaseStream):  # type: ignore[misc]  # tweepy ships no types
-    """Stands where tweepy would connect, loop and sleep; the request is all that it takes."""
-
-    open: Callable[..., LineStream]
-    _opened: LineStream | None = None
-
-    def _connect(
-        self,
-        method: str,
-        url: str,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        **_: Any,
-    ) -> None:
-        token = self.session.headers.pop("Authorization")  # where tweepy has put it
-        named = {"User-Agent": self.user_agent, "Authorization": token, **(headers or {})}
-        self._opened = self.open(method, url, params=params, headers=named)
-
-    def pop_opened(self) -> LineStream:
-        """What was opened last."""
-        opened, self._opened = self._opened, None
-        assert opened is not None  # noqa: S101 - `filter` opens it or raises
-        return opened
-
-
-class _Stream(tweepy.StreamingClient, _OpenedOnly):  # type: ignore[misc]  # likewise
-    """tweepy's client, which builds the address and the token's header before it connects."""

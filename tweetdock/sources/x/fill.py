@@ -13,7 +13,6 @@ from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import XClient
 from tweetdock.sources.x.plan import INDEX_LAG_MS, Search, SearchRequest, request_by_time
-from tweetdock.sources.x.rules import parse_rules
 
 IDLE_SECONDS = 1.0
 LONG_SECONDS = 10.0
@@ -284,7 +283,7 @@ class XFill:
 
     def poll(self, seen: Spans) -> Iterator[Batch]:
         """One search, a Batch a page, if there is a gap; SourceError when X does not deliver."""
-        self._client.settle(seen)
+        self._budget.settle(seen)
         trouble = self._check_rules()
         due = self._streamed.due_search(seen, self._clock.now_ms())
         if due is None:
@@ -335,7 +334,7 @@ class XFill:
         if not self._streamed.check_is_due(asked_ms):
             return None
         try:
-            there = parse_rules(self._client.rules())
+            there = self._client.rules()
         except SourceError as error:
             # Not with the wait that X wants: gaps are to be filled meanwhile.
             return SourceError(error.what, error.cure)

@@ -1,19 +1,18 @@
 """Posts as X writes them: snowflake ids, both vocabularies of 2026, edit chains."""
 
 import json
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
-from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
+from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Post, Raw, Removal, Span, fold, one_line, unreadable_raw
 from tweetdock.core.times import DAY_MS, parse_ms
+from tweetdock.sources.x.answers import decode, not_with, objects, said
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
 LARGEST_COUNT = 10**12  # more posts than anybody will write in a week
-_NO_COUNTS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 _DATA, _RULES = '{"data":{', '"matching_rules":'
 _REFERENCES = ("referenced_tweets", "referenced_posts")
 _NOTES = ("note_tweet", "note_post")
@@ -62,10 +61,11 @@ class PostPage:
 
 def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> PostPage:
     """A search answer as a page; SourceError if it is none. at_ms: when it came."""
-    answer, meta = _decode(body)
-    entries, token = answer.get("data") or [], meta.get("next_token")
-    if not isinstance(entries, list) or not isinstance(token, str | None):
-        raise _no_page("with a broken page")
+    answer = decode(body, "a page of posts")
+    entries, meta = answer.get("data") or [], answer.get("meta")
+    token = meta.get("next_token") if isinstance(meta, dict) else None
+    if not (isinstance(meta, dict) and isinstance(entries, list) and isinstance(token, str | None)):
+        raise not_with("a page of posts")
     posts, ids, unreadable, raw = [], [], [], []
     near_ms = at_ms  # what cannot be read was written about when its newer neighbour was
     for entry in entries:
@@ -118,26 +118,6 @@ def as_received(entry: Any, snowflake: int | None, post: Post | None) -> Raw:
     if snowflake is None:
         return unreadable_raw("x", entry)
     return Raw(f"x:{snowflake}", one_line(entry), post)
-
-
-def _decode(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise SourceError(
-            "X's address answers, but not with JSON, as the login page of a Wi-Fi does",
-            LOG_IN,
-            kind=Kind.STRANGER,
-        ) from error
-    meta = answer.get("meta") if isinstance(answer, dict) else None
-    if not isinstance(meta, dict):
-        raise _no_page("but not with a page of posts")
-    return answer, meta
-
-
-def _no_page(what: str) -> SourceError:
-    what = f"X's address answers, {what}"
-    return SourceError(what, kind=Kind.STRANGER, may_have_come=True)
 
 
 def _number(entry: dict[str, Any], name: str) -> int:
@@ -255,39 +235,27 @@ def _counts(entry: dict[str, Any], rules: Any, wanted: Wanted) -> bool:
 
 
 def _ids(rules: Any) -> set[str]:
-    known = [rule.get("id") for rule in _list(rules) if isinstance(rule, dict)]
+    known = [rule.get("id") for rule in objects(rules)]
     return {str(identity) for identity in known if isinstance(identity, str | int)}
 
 
 def _is_quote(entry: dict[str, Any]) -> bool:
-    for name in _REFERENCES:
-        if entry.get(name):
-            others = [other for other in _list(entry[name]) if isinstance(other, dict)]
-            return any(other.get("type") == "quoted" for other in others)
-    return False
+    references = next(filter(None, (entry.get(name) for name in _REFERENCES)), None)
+    return any(other.get("type") == "quoted" for other in objects(references))
 
 
 def _tags(entry: dict[str, Any]) -> set[str]:
-    texts = [entry, *(note for name in _NOTES if isinstance(note := entry.get(name), dict))]
-    entities = [e for text in texts if isinstance(e := text.get("entities"), dict)]
-    tags = [
-        one.get("tag")
-        for e in entities
-        for one in _list(e.get("hashtags"))
-        if isinstance(one, dict)
-    ]
+    texts = objects([entry, *(entry.get(name) for name in _NOTES)])
+    entities = objects([text.get("entities") for text in texts])
+    tags = [one.get("tag") for each in entities for one in objects(each.get("hashtags"))]
     return {fold(tag) for tag in tags if isinstance(tag, str)}
-
-
-def _list(thing: Any) -> Iterable[Any]:
-    return thing if isinstance(thing, list) else ()
 
 
 def _removed(deletion: Any, at_ms: int) -> StreamLine:
     # {"status": {"id_str": ..}} of old, {"tweet": {"id": ..}, "event_at": ..} of today.
     deletion = deletion if isinstance(deletion, dict) else {}
-    posts = (deletion.get(name) for name in ("tweet", "post", "status"))
-    found: dict[str, Any] = next((post for post in posts if isinstance(post, dict)), {})
+    posts = objects([deletion.get(name) for name in ("tweet", "post", "status")])
+    found = next(iter(posts), {})
     identity = str(found.get("id_str") or found.get("id") or "")
     if not (identity.isascii() and identity.isdecimal() and len(identity) <= 19):
         return StreamLine(unreadable="no id of a removed post")
@@ -297,14 +265,13 @@ def _removed(deletion: Any, at_ms: int) -> StreamLine:
 
 
 def _end(whole: dict[str, Any]) -> NoReturn:
-    first = next((one for one in _list(whole.get("errors")) if isinstance(one, dict)), whole)
+    first = next(iter(objects(whole.get("errors"))), whole)
     words = str(first.get("disconnect_type") or first.get("title") or "").replace("-", "")
-    said = first.get("detail") or first.get("message") or first.get("title")
-    said = " ".join(said.split())[:300] if isinstance(said, str) else ""
     if str(first.get("connection_issue")) == "TooManyConnections":
         raise SourceError("X has ended the stream: another program holds the stream of this app")
     sentence = _ENDS.get(words.casefold(), "X has ended the stream")
-    raise SourceError(f"{sentence}: {said}" if said else sentence)
+    why = said(*(first.get(name) for name in ("detail", "message", "title")))
+    raise SourceError(f"{sentence}: {why}")
 
 
 def posts_in(body: bytes, window: Span) -> int:
@@ -313,20 +280,14 @@ def posts_in(body: bytes, window: Span) -> int:
     Of what overlaps it in part (since, until] gets its share. Both vocabularies of 2026 are
     understood.
     """
-    try:
-        return round(sum(_share(bucket, window) for bucket in _buckets(json.loads(body))))
-    except _NO_COUNTS as error:
-        sentence = "X's address answers, but not with counts of posts"
-        raise SourceError(sentence, kind=Kind.STRANGER) from error
-
-
-def _buckets(answer: Any) -> list[Any]:
-    if not isinstance(answer["meta"], dict):
-        raise TypeError("no meta")
+    answer = decode(body, "counts of posts")
     buckets = answer.get("data") or []
-    if not isinstance(buckets, list):
-        raise TypeError("no data")
-    return buckets
+    if not isinstance(answer.get("meta"), dict) or not isinstance(buckets, list):
+        raise not_with("counts of posts")
+    try:
+        return round(sum(_share(bucket, window) for bucket in buckets))
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise not_with("counts of posts") from error
 
 
 def _share(bucket: Any, window: Span) -> float:

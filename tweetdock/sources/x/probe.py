@@ -22,7 +22,7 @@ from tweetdock.sources.x.client import (
     XClient,
 )
 from tweetdock.sources.x.plan import SearchRequest
-from tweetdock.sources.x.rules import TAG, parse_rules, reconcile
+from tweetdock.sources.x.rules import TAG, reconcile
 
 ANSWER_SECONDS = 4.0  # for each of three questions at most
 MAY_STREAM = ANSWERS - {Kind.CREDENTIALS}
@@ -119,7 +119,7 @@ def _accepted(keys: str, cost: float, posts: int) -> Finding:
 def _rules(settings: Settings, client: XClient) -> Finding:
     accounts = [account.name for account in settings.x.follow if not account.is_list]
     try:
-        there = parse_rules(client.rules())
+        there = client.rules()
         reconcile(there, build_queries(settings.hashtags, accounts, settings.x.query).rules)
     except SourceError as error:
         return refused("x-stream", error)

@@ -128,7 +128,7 @@ class XSearch:
         When the day's money is spent: a Batch with a tally if one is due, else with nothing, and
         a BudgetError.
         """
-        self._client.settle(seen)
+        self._budget.settle(seen)
         if self._budget.is_limited and not self._knows_time:
             # Not by our clock: of which day is what a post costs?
             yield self._ask_time()

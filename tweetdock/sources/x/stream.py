@@ -13,24 +13,17 @@ from typing import Any
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import LOG_IN, Kind, SourceError
+from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Span, fold
 from tweetdock.settings.x_query import Account, Queries, build_queries
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream, server_now_ms
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import PORTAL, SILENCE_SECONDS, Credentials, XClient
+from tweetdock.sources.x.client import SILENCE_SECONDS, Credentials, XClient
 from tweetdock.sources.x.fill import CHECK_MS, Streamed, XFill
+from tweetdock.sources.x.follow import FollowLists
 from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, snowflake_ms
-from tweetdock.sources.x.rules import (
-    FollowLists,
-    RuleChanges,
-    in_parts,
-    parse_added,
-    parse_rules,
-    reconcile,
-    rule_key,
-)
+from tweetdock.sources.x.rules import RuleChanges, in_parts, reconcile, rule_key
 
 log = logging.getLogger(__name__)
 
@@ -110,107 +103,113 @@ class Reconnects:
         return max(wait, self.wait_seconds(now_ms))
 
 
-class XConnection:
-    """Opened, read, broken, and opened again; used by one thread, cut by any.
+class XStream:
+    """The stream of one app on X, one piece a poll; a broken one is connected to anew.
 
     hashtags, query, accounts: what is asked for, beside those whom `lists` follow. reconnects:
-    those before a restart. monotonic: seconds that nobody corrects.
-    wanted: which posts count, by the rules of the connection that is open. server_ms: what time
-    it was at X when that was opened; None if X did not say.
+    those before a restart. streamed: shared with the search that fills what this leaves out.
+    cursor: where both have come to. monotonic: seconds that nobody corrects.
     """
+
+    channel = "stream"
 
     def __init__(
         self,
+        feed: Feed,
         streamed: Streamed,
         client: XClient,
         lists: FollowLists,
         reconnects: Reconnects,
         *,
+        budget: Budget,
         clock: Clock,
         hashtags: Iterable[str],
         query: str,
         accounts: Iterable[str],
+        cursor: Callable[[], str],
+        keeps_raw: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.wanted = Wanted(frozenset())
-        self.server_ms: int | None = None
+        self.feed = feed
         self._streamed = streamed
         self._client = client
         self._lists = lists
         self._reconnects = reconnects
+        self._budget = budget
         self._clock = clock
-        self._monotonic = monotonic
         self._hashtags, self._query = tuple(hashtags), query
         self._accounts = tuple(accounts)
+        self._cursor = cursor
+        self._keeps_raw = keeps_raw
+        self._monotonic = monotonic
         self._queries: Queries | None = None  # not known before all lists are
+        self._wanted = Wanted(frozenset())  # by the rules of the stream that is open
         self._stream: LineStream | None = None
         self._left = 0.0
         self._is_cut = threading.Event()
+        self._first_of: dict[str, str] = {}  # the keys of posts by their later versions
+        self._unreadable: Counter[str] = Counter()
         with suppress(SourceError):  # what X would not take is said on connecting
             self._build_queries()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a connection."""
-        return self._stream is not None
+    def poll(self, _: Spans) -> Iterator[Batch]:
+        """Connect if need be, and wait for the next piece: one Batch, if it has a whole line.
 
-    def open(self) -> None:
-        """Connect; SourceError, with the seconds that X's rules want waited, if that fails."""
-        if self._is_cut.is_set():
-            raise SourceError("X's stream was ended")
-        try:
-            queries = self._prepare(self._clock.now_ms())
-            checked_ms = self._clock.now_ms()
-            there = parse_rules(self._client.rules())
-            changes = reconcile(there, queries.rules)
-            if not there:  # without any rule X gives no stream
-                changes = self._change(changes)
-            self._stream = self._open()
-            # Not before: whom X gives no stream may be beside another gauge, whose rules they are.
-            ids = self._change(changes).ids
-        except SourceError as error:
-            self.end(error)
-            raise
-        self.wanted = Wanted(
-            tag_rules=frozenset(ids[rule] for rule in queries.tag_rules),
-            other_rules=frozenset(ids[rule] for rule in queries.other_rules),
-            tags=frozenset(() if self._query else map(fold, self._hashtags)),
-        )
-        self._left, now_ms = self._monotonic(), self._clock.now_ms()
-        self._reconnects.opened(now_ms)
-        self._streamed.begins(now_ms + CONNECTING_MS, ids.values(), min(checked_ms, now_ms), now_ms)
-
-    def read(self) -> list[bytes | None]:
-        """Wait for the next piece; its lines. SourceError when it is over."""
-        now_ms = self._clock.now_ms()
+        SourceError when X does not deliver, with the seconds that X's rules want waited.
+        """
         if self._stream is None:
-            raise SourceError("there is no connection to X's stream")
-        if self._monotonic() - self._left > STALL_SECONDS:
-            # What lies ready may be old, and how much more of it there is nobody knows.
-            raise SourceError("this machine was too busy to read X's stream")
-        if self._lists.is_due(now_ms):
-            raise SourceError("X is to be asked anew who is followed")
-        if self._streamed.has_lost_rules:
-            raise SourceError("somebody has changed this gauge's rules on X")
-        lines = self._stream.read()
-        self._left = self._monotonic()
-        return lines
+            self._budget.check_stream(self._clock.now_ms())
+        try:
+            if self._stream is None:
+                yield from self._connect()
+            yield from self._batches(self._read())
+            self._budget.check_stream(self._clock.now_ms())
+        except SourceError as error:
+            self._end(error)
+            raise
+
+    def pause(self, _: Spans) -> Pause:
+        """None: the next piece is waited for."""
+        return Pause(0.0)
 
     def cut(self) -> None:
         """End it for good, from another thread."""
         self._is_cut.set()
         self._client.cut()
 
-    def end(self, error: SourceError) -> None:
-        """Close it; the error gets the wait that X's rules want, unless it has one."""
-        self._close()
-        now_ms = self._clock.now_ms()
-        if error.kind is Kind.CONNECTION:
-            wait = self._reconnects.broke(now_ms)
-        else:
-            wait = self._reconnects.refused(now_ms, error.first, error.cap)
-        if error.retry_after is None:  # else it is the server's own word
-            error.retry_after = wait
+    def _connect(self) -> Iterator[Batch]:
+        try:
+            server_ms = self._open()
+        except SourceError:
+            if billed := self._lists.pop_billed():  # by the lists, of which not all were to be had
+                yield self._batch([], self._clock.now_ms(), billed=billed)
+            raise
+        billed = self._lists.pop_billed()
+        yield self._batch([], self._clock.now_ms(), server_ms=server_ms, billed=billed)
+
+    def _open(self) -> int | None:
+        """Connect by the rules that are wanted; what time it is at X, if it says so."""
+        self._check_cut()
+        queries = self._prepare(self._clock.now_ms())
+        asked_ms = self._clock.now_ms()
+        there = self._client.rules()
+        changes = reconcile(there, queries.rules)
+        if there:
+            server_ms = self._begin()
+            # Not before: whom X gives no stream may be beside another gauge, whose rules they are.
+            ids = self._change(changes)
+        else:  # without any rule X gives no stream
+            ids = self._change(changes)
+            server_ms = self._begin()
+        self._wanted = Wanted(
+            tag_rules=frozenset(ids[rule] for rule in queries.tag_rules),
+            other_rules=frozenset(ids[rule] for rule in queries.other_rules),
+            tags=frozenset(() if self._query else map(fold, self._hashtags)),
+        )
+        self._left, now_ms = self._monotonic(), self._clock.now_ms()
+        self._reconnects.opened(now_ms)
+        self._streamed.begins(now_ms + CONNECTING_MS, ids.values(), min(asked_ms, now_ms), now_ms)
+        return server_ms
 
     def _prepare(self, now_ms: int) -> Queries:
         self._lists.read_due(now_ms)
@@ -240,13 +239,13 @@ class XConnection:
                 len(queries.searches),
             )
 
-    def _change(self, changes: RuleChanges) -> RuleChanges:
-        """Make the changes; what is left of them, which is nothing but the ids."""
+    def _change(self, changes: RuleChanges) -> dict[str, str]:
+        """Make the changes; the ids of the wanted rules."""
         ids = dict(changes.ids)
         for part in in_parts(changes.delete):
             self._client.delete_rules(part)
         for values in in_parts(changes.add):
-            added = parse_added(self._client.add_rules(values))
+            added = self._client.add_rules(values)
             self._streamed.rules_changed(self._clock.now_ms())
             ids |= {value: added[rule_key(value)] for value in values if rule_key(value) in added}
         if changes.add or changes.delete:
@@ -254,110 +253,59 @@ class XConnection:
             log.info("x-stream: %d rules added, %d deleted, %d kept", *numbers)
         if missing := [rule for rule in changes.add if rule not in ids]:
             raise SourceError(f"X does not say whether it took the rule {missing[0]:.80}")
-        return RuleChanges((), (), ids)
+        return ids
 
-    def _open(self) -> LineStream:
+    def _begin(self) -> int | None:
         asked_ms = self._clock.now_ms()
         if wait := self._reconnects.wait_seconds(asked_ms):
             sentence = "X's stream was connected to as often as X allows in 15 min"
             raise SourceError(sentence, retry_after=wait)
         self._reconnects.connecting(asked_ms)
         try:
-            stream = self._client.open()
+            stream = self._stream = self._client.open()
         except SourceError as error:
             if error.kind in (Kind.CONNECTION, Kind.STRANGER) and not error.may_have_come:
                 self._reconnects.not_reached()
             raise
-        if self._is_cut.is_set():  # it came too late for what was open then
-            stream.close()
-            raise SourceError("X's stream was ended")
-        if "html" in stream.headers.get("Content-Type", ""):
-            stream.close()
-            self._reconnects.not_reached()
-            raise SourceError(PORTAL, LOG_IN, kind=Kind.STRANGER)
-        self.server_ms = server_now_ms(stream.headers, asked_ms, self._clock.now_ms())
-        return stream
+        self._check_cut()  # it may have come too late for what was open then
+        return server_now_ms(stream.headers, asked_ms, self._clock.now_ms())
 
-    def _close(self) -> None:
+    def _check_cut(self) -> None:
+        if self._is_cut.is_set():
+            raise SourceError("X's stream was ended")
+
+    def _read(self) -> list[bytes | None]:
+        """Wait for the next piece; its lines."""
+        assert self._stream is not None  # noqa: S101 - just connected, or open before
+        if self._monotonic() - self._left > STALL_SECONDS:
+            # What lies ready may be old, and how much more of it there is nobody knows.
+            raise SourceError("this machine was too busy to read X's stream")
+        if self._lists.is_due(self._clock.now_ms()):
+            raise SourceError("X is to be asked anew who is followed")
+        if self._streamed.has_lost_rules:
+            raise SourceError("somebody has changed this gauge's rules on X")
+        lines = self._stream.read()
+        self._left = self._monotonic()
+        return lines
+
+    def _end(self, error: SourceError) -> None:
+        """Close it; the error gets the wait that X's rules want, unless it has one."""
         self._streamed.ends()
         if self._stream:
             self._stream.close()
         self._stream = None
-
-
-class XStream:
-    """The stream of one app on X, one piece a poll; a broken one is connected to anew.
-
-    streamed: shared with the search that fills what this leaves out. cursor: where both have come
-    to.
-    """
-
-    channel = "stream"
-
-    def __init__(
-        self,
-        feed: Feed,
-        streamed: Streamed,
-        connection: XConnection,
-        lists: FollowLists,
-        budget: Budget,
-        *,
-        clock: Clock,
-        cursor: Callable[[], str],
-        keeps_raw: bool = False,
-    ) -> None:
-        self.feed = feed
-        self._streamed = streamed
-        self._connection = connection
-        self._lists = lists
-        self._budget = budget
-        self._clock = clock
-        self._cursor = cursor
-        self._keeps_raw = keeps_raw
-        self._first_of: dict[str, str] = {}  # the keys of posts by their later versions
-        self._unreadable: Counter[str] = Counter()
-
-    def poll(self, _: Spans) -> Iterator[Batch]:
-        """Connect if need be, and wait for the next piece: one Batch, if it has a whole line.
-
-        SourceError when X does not deliver, with the seconds that X's rules want waited.
-        """
-        if not self._connection.is_open:
-            yield from self._connect()
-        try:
-            yield from self._batches(self._connection.read())
-            self._budget.check_stream(self._clock.now_ms())
-        except SourceError as error:
-            self._connection.end(error)
-            raise
-
-    def pause(self, _: Spans) -> Pause:
-        """None: the next piece is waited for."""
-        return Pause(0.0)
-
-    def cut(self) -> None:
-        """End it for good."""
-        self._connection.cut()
-
-    def _connect(self) -> Iterator[Batch]:
-        self._budget.check_stream(self._clock.now_ms())
-        try:
-            self._connection.open()
-        except SourceError:
-            if billed := self._lists.pop_billed():  # by the lists, of which not all were to be had
-                yield self._batch([], self._clock.now_ms(), billed=billed)
-            raise
-        yield self._batch(
-            [],
-            self._clock.now_ms(),
-            server_ms=self._connection.server_ms,
-            billed=self._lists.pop_billed(),
-        )
+        now_ms = self._clock.now_ms()
+        if error.kind is Kind.CONNECTION:
+            wait = self._reconnects.broke(now_ms)
+        else:
+            wait = self._reconnects.refused(now_ms, error.first, error.cap)
+        if error.retry_after is None:  # else it is the server's own word
+            error.retry_after = wait
 
     def _batches(self, lines: list[bytes | None]) -> Iterator[Batch]:
         read: list[StreamLine] = []
         end: SourceError | None = None
-        now_ms, wanted = self._clock.now_ms(), self._connection.wanted
+        now_ms, wanted = self._clock.now_ms(), self._wanted
         for line in lines:
             try:
                 read.append(parse_line(line, now_ms, wanted, keeps_raw=self._keeps_raw))
@@ -469,17 +417,6 @@ def make_x_stream(
     wanted = [account.name for account in follow if account.is_list]
     lists = FollowLists(wanted, client, budget, known.get("followed"))
     reconnects = Reconnects(_numbers(known.get("connects")))
-    connection = XConnection(
-        streamed,
-        client,
-        lists,
-        reconnects,
-        clock=clock,
-        hashtags=hashtags,
-        query=query,
-        accounts=[account.name for account in follow if not account.is_list],
-        monotonic=monotonic,
-    )
 
     def dump() -> str:
         parts = {"connects": reconnects.connects_ms, **streamed.dump()}
@@ -490,12 +427,17 @@ def make_x_stream(
         XStream(
             feed,
             streamed,
-            connection,
+            client,
             lists,
-            budget,
+            reconnects,
+            budget=budget,
             clock=clock,
+            hashtags=hashtags,
+            query=query,
+            accounts=[account.name for account in follow if not account.is_list],
             cursor=dump,
             keeps_raw=keeps_raw,
+            monotonic=monotonic,
         ),
         XFill(feed, streamed, make_client(), budget, clock=clock, cursor=dump),
     )
