@@ -3,23 +3,23 @@
 import threading
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from listening import Cursors, Listening
 from standins import in_memory
-from standins.x_api import XApi
+from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import milliseconds
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.settings.gauge import Settings
+from tweetdock.settings.networks import XSettings
 from tweetdock.settings.x_query import build_query
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import Poller, Source
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.search import XSearch
 
 START = 1_790_000_000.0
@@ -40,6 +40,16 @@ class Time:
         return round(self.seconds * 1000)
 
 
+def x_settings(url: str, keys: OAuth1Keys | None = None, **env: str) -> XSettings:
+    """X's settings of who asks the API at `url`: an app by its token, or a user by four keys."""
+    said = {"TWEETDOCK_HASHTAGS": "dockercon", "X_API_URL": url}
+    if keys:
+        said |= {f"X_{name.upper()}": key for name, key in asdict(keys).items()}
+    else:
+        said |= {"TWEETDOCK_SOURCES": "x,x-stream", "X_BEARER_TOKEN": TOKEN}
+    return Settings.from_env(said | env).x
+
+
 class Simulation(Listening):
     """One X source, polled, and the gauge that it fills.
 
@@ -54,10 +64,9 @@ class Simulation(Listening):
         machine_is_off_by: float = 0.0,
         whole_seconds: float = WHOLE_SECONDS,
         answer_seconds: float = 0.0,
-        credentials: Credentials | None = None,
+        keys: OAuth1Keys | None = None,
         by_wire: bool = False,
         budget: Budget | None = None,
-        look_back_seconds: float | None = None,
         **env: str,
     ) -> None:
         self.api, self.time, self.budget = api, time, budget or Budget()
@@ -78,12 +87,10 @@ class Simulation(Listening):
         def make(clock: Clock, cursor: Cursors) -> list[Source]:
             source = XSearch(
                 build_query(settings.hashtags),
-                credentials or Credentials(bearer_token=TOKEN),
+                x_settings(api.url, keys),
                 clock=clock,
-                api_url=api.url,
                 window_seconds=settings.window_seconds,
                 poll_seconds=settings.poll_seconds,
-                look_back_seconds=look_back_seconds or settings.x.look_back_seconds,
                 whole_seconds=whole_seconds,
                 keeps_raw=True,
                 cursor=cursor("x"),

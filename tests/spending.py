@@ -3,15 +3,15 @@
 import random
 from typing import Any
 
-from simulation import TOKEN, Simulation, Time
+from simulation import Simulation, Time, x_settings
 from standins import in_memory
-from standins.x_api import XApi
+from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import Post, make_post, snowflake
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import Credentials, XClient
+from tweetdock.sources.x.client import XClient
 
 DAY_MS = 86_400_000
 HOUR = 3600.0
@@ -32,11 +32,17 @@ def posts_from(since: float, seconds: float, number: int, seed: int = 1) -> list
     return [make_post(round(since * 1000) + ms, dice.randrange(number)) for ms in moments]
 
 
-def make_client(api: XApi, time: Time, budget: Budget | None = None, **said: Any) -> XClient:
+def make_client(
+    api: XApi,
+    time: Time,
+    budget: Budget | None = None,
+    *,
+    keys: OAuth1Keys | None = None,
+    **said: Any,
+) -> XClient:
     """The client of an API, by a time that is told."""
     clock = Clock(wall=time, monotonic=time)
-    credentials = said.pop("credentials", Credentials(bearer_token=TOKEN))
-    client = XClient(credentials, clock=clock, api_url=api.url, budget=budget, **said)
+    client = XClient(x_settings(api.url, keys), clock=clock, budget=budget, **said)
     in_memory.mount(client._session, api.url, api.answer)
     return client
 
@@ -48,7 +54,7 @@ class Spender(Simulation):
         self, api: XApi, time: Time, daily_usd: float | None, *, share: float = 0.1, **said: Any
     ) -> None:
         budget = Budget(PRICE, daily_usd, counting_share=share)
-        super().__init__(api, time, budget=budget, look_back_seconds=120.0, **said)
+        super().__init__(api, time, budget=budget, **said)
 
     def assert_honest(self) -> None:
         """A number that was counted is of the past, and may be above the truth of now."""

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from simulation import TOKEN, Time
+from simulation import TOKEN, Time, x_settings
 from spending import HOUR, MIDNIGHT_MS, PRICE, make_client, posts_from, versions
 from standins import x_faults as faults
-from standins.x_api import XApi
+from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import make_post, milliseconds
 
 from tweetdock.core.clock import Clock
@@ -15,7 +15,7 @@ from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.post import Span
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.x.budget import Bill, Budget, BudgetError
-from tweetdock.sources.x.client import Credentials, XClient, explain
+from tweetdock.sources.x.client import XClient, explain
 from tweetdock.sources.x.plan import SearchRequest
 from tweetdock.sources.x.posts import since_id_for
 
@@ -205,7 +205,7 @@ def test_it_can_ask_for_the_time_and_pays_nothing(api: XApi, time: Time) -> None
     api.add(*posts_from(time.seconds - HOUR, HOUR, 30))
     clock = Clock(wall=lambda: time() - 86_400, monotonic=time)
     budget = Budget(PRICE, 1.0)
-    client = XClient(Credentials(bearer_token=TOKEN), clock=clock, api_url=api.url, budget=budget)
+    client = XClient(x_settings(api.url), clock=clock, budget=budget)
     assert abs((client.ask_time(QUERY) or 0) - time.ms) < 1000
     assert api.bill("2026-09-22") == (0, 0)
     assert budget.billed(NOW_MS) == Bill()
@@ -256,16 +256,11 @@ def test_a_count_is_the_number_of_posts_in_the_stretch(api: XApi, time: Time) ->
 
 
 def test_no_secret_is_shown(api: XApi, time: Time) -> None:
-    credentials = Credentials(
-        bearer_token="hidden-1",
-        consumer_key="hidden-2",
-        consumer_secret="hidden-3",
-        access_token="hidden-4",
-        access_token_secret="hidden-5",
-    )
-    assert "hidden" not in repr(credentials)
+    keys = OAuth1Keys("hidden-2", "hidden-3", "hidden-4", "hidden-5")
+    x = x_settings(api.url, keys, X_BEARER_TOKEN="hidden-1")
+    assert "hidden" not in repr(x)
     api.fail_always(faults.reset())
-    client = XClient(credentials, clock=Clock(wall=time, monotonic=time), api_url=api.url)
+    client = XClient(x, clock=Clock(wall=time, monotonic=time))
     with pytest.raises(SourceError) as caught:
         client.search(QUERY, ASK, None)
     assert "hidden" not in str(caught.value)

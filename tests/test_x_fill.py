@@ -121,8 +121,8 @@ def test_a_stretch_is_complete_when_every_query_was_read_for_it(
     queries: int, pages: list[int]
 ) -> None:
     whole = Span(NOW_MS, NOW_MS + 300)
-    sweep = Sweep(whole, queries)
-    done = [Spans() for _ in range(queries)]
+    done = {str(number): Spans() for number in range(queries)}
+    sweep = Sweep(whole, done)
     for length in pages:
         if (found := sweep.next(0)) is None:
             break
@@ -131,9 +131,9 @@ def test_a_stretch_is_complete_when_every_query_was_read_for_it(
         page = Span(max(NOW_MS, request.until_ms - length), request.until_ms)
         done[query].add(page)
         complete = sweep.read(query, page, NOW_MS)
-        for own in done:
+        for own in done.values():
             assert own.gaps(complete) == []
-    assert (sweep.next(0) is None) == all(own.gaps(whole) == [] for own in done)
+    assert (sweep.next(0) is None) == all(own.gaps(whole) == [] for own in done.values())
 
 
 class Model:

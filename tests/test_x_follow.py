@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
-from simulation import TOKEN, Time
+from simulation import TOKEN, Time, x_settings
 from standins import in_memory
 from standins import x_faults as faults
 from standins.x_api import XApi
@@ -18,9 +18,8 @@ from x_streaming import Streaming
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.errors import SourceError
-from tweetdock.settings.parse import accounts
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import Credentials, XClient
+from tweetdock.sources.x.client import XClient
 from tweetdock.sources.x.follow import Followed, FollowLists
 from tweetdock.sources.x.stream import make_x_stream
 
@@ -112,12 +111,9 @@ def test_more_searches_than_the_rate_limit_allows_are_said_once(
     names = " ".join(f"account_{number:06d}" for number in range(8000))
     connected = make_x_stream(
         ["a"],
-        Credentials(bearer_token="a-bearer-token"),
+        x_settings("http://127.0.0.1:9", TWEETDOCK_FOLLOW="@me:following"),
         clock=Clock(wall, monotonic),
-        api_url="http://127.0.0.1:9",
         window_seconds=3600,
-        look_back_seconds=120,
-        follow=accounts("@me:following"),
         cursor=json.dumps({"followed": [["me", 5, names]]}),
     )
     assert sum("searches" in message for message in caplog.messages) == 1
@@ -189,7 +185,7 @@ def lists_of(*pages: object) -> FollowLists:
         return Answer(page if isinstance(page, bytes) else json.dumps(page).encode())
 
     url, clock = "http://127.0.0.1:9", Clock(wall, monotonic)
-    client = XClient(Credentials(bearer_token=TOKEN), clock=clock, api_url=url)
+    client = XClient(x_settings(url), clock=clock)
     in_memory.mount(client._session, url, answer)
     return FollowLists(["me"], client, Budget())
 

@@ -13,7 +13,6 @@ from standins.x_posts import make_post
 from tweetdock.core.finding import Finding, Verdict
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.x_query import LONGEST_QUERY
-from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.probe import probe
 
 KEYS = OAuth1Keys("a-consumer-key", "a-consumer-secret", "an-access-token", "an-access-secret")
@@ -180,8 +179,7 @@ def test_a_limit_that_is_nearly_used_up_is_a_warning(api: XApi) -> None:
 
 def test_silence_ends_in_time(api: XApi) -> None:
     api.fail_always(faults.hang())
-    credentials = Credentials(bearer_token=api.bearer)
-    findings = probe(Settings.from_env(settings_of(api)), credentials, answer_seconds=0.3)
+    findings = probe(Settings.from_env(settings_of(api)), answer_seconds=0.3)
     found = only(list(findings), "x reach")
     assert (found.verdict, "does not answer in time" in found.says) == (FAIL, True)
     assert "try to reach it from another machine" in found.cure

@@ -20,7 +20,6 @@ from standins.x_posts import Post, make_post, milliseconds, snowflake
 
 from tweetdock.core.coverage import Grade
 from tweetdock.sources.http import WHOLE_SECONDS
-from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.plan import Search, SearchRequest
 from tweetdock.sources.x.posts import PostPage
 
@@ -160,16 +159,10 @@ def test_no_posts_at_all_is_an_exact_zero(api: XApi, time: Time) -> None:
 
 
 def test_user_credentials_are_signed_for_the_address_that_is_asked(time: Time) -> None:
-    keys = OAuth1Keys("consumer", "consumer secret", "token", "token secret")
+    keys = OAuth1Keys("consumer", "consumer+secret", "token", "token+secret")
     posts = hour_of(230)
     with XApi(posts, now=time, oauth1=keys) as api:
-        credentials = Credentials(
-            consumer_key=keys.consumer_key,
-            consumer_secret=keys.consumer_secret,
-            access_token=keys.access_token,
-            access_token_secret=keys.access_token_secret,
-        )
-        simulation = Simulation(api, time, credentials=credentials, by_wire=True)
+        simulation = Simulation(api, time, keys=keys, by_wire=True)
         simulation.run(time.seconds + 10)
         assert not simulation.troubles
         simulation.assert_true()

@@ -15,7 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from listening import Unseeing
 from profiles import examples
-from simulation import START, TOKEN, Time
+from simulation import START, TOKEN, Time, x_settings
 from standins import x_faults as faults
 from standins import x_openapi
 from standins.x_api import XApi
@@ -28,7 +28,6 @@ from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.sources.polling import Poller
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.stream import make_x_stream
 
 LIMIT_SECONDS = 20.0
@@ -560,11 +559,9 @@ def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[
 
     sources = make_x_stream(
         ["dockercon"],
-        Credentials(bearer_token=TOKEN),
+        x_settings(api.url),
         clock=Clock(wall, monotonic),
-        api_url=api.url,
         window_seconds=3600,
-        look_back_seconds=120,
     )
     stopping = threading.Event()
     threads = [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from listening import Cursors, Listening
-from simulation import TOKEN, Time
+from simulation import TOKEN, Time, x_settings
 from standins import in_memory
 from standins.x_api import XApi
 from standins.x_posts import milliseconds
@@ -19,12 +19,10 @@ from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Post, Span, Trouble
 from tweetdock.retry import backoff
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.parse import accounts
 from tweetdock.settings.x_query import build_queries
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import Source
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import Credentials
 from tweetdock.sources.x.stream import XStream, make_x_stream
 
 BEAT_SECONDS = 8.0
@@ -45,7 +43,6 @@ class Streaming(Listening):
         follow: Sequence[str] = (),
         query: str = "",
         window_seconds: float = 3600.0,
-        look_back_seconds: float = 120.0,
         silence_seconds: float = 10.0,
         whole_seconds: float = WHOLE_SECONDS,
         machine_is_off_by: float = 0.0,
@@ -55,8 +52,13 @@ class Streaming(Listening):
     ) -> None:
         self.api, self.time = api, time
         self.window_ms = round(window_seconds * 1000)
-        followed = accounts(" ".join(follow))
-        names = [account.name for account in followed if not account.is_list]
+        x = x_settings(
+            api.url,
+            X_BEARER_TOKEN=token,
+            TWEETDOCK_FOLLOW=" ".join(follow),
+            TWEETDOCK_X_QUERY=query,
+        )
+        names = [account.name for account in x.follow if not account.is_list]
         self._hashtags = hashtags
         self.wanted = build_queries(hashtags, names, query).searches
         self._true: list[tuple[int, str]] = []
@@ -67,16 +69,12 @@ class Streaming(Listening):
         def make(clock: Clock, cursor: Cursors) -> list[Source]:
             self.stream, self.fill = make_x_stream(
                 hashtags,
-                Credentials(bearer_token=token),
+                x,
                 clock=clock,
-                api_url=api.url,
                 window_seconds=window_seconds,
-                look_back_seconds=look_back_seconds,
                 silence_seconds=silence_seconds,
                 whole_seconds=whole_seconds,
                 keeps_raw=keeps_raw,
-                follow=followed,
-                query=query,
                 budget=budget,
                 cursor=cursor("x-stream"),
                 monotonic=time,

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.finding import Check, Finding
@@ -13,9 +12,6 @@ from tweetdock.settings.networks import REPLAY, X_API_URL, asks_x, called, host_
 from tweetdock.sources.polling import Source
 from tweetdock.sources.recordings import Text
 from tweetdock.sources.x.budget import COUNTING_SHARE, Bill, Budget
-
-if TYPE_CHECKING:
-    from tweetdock.sources.x.client import Credentials
 
 # How the names of the settings begin without which nothing is checked.
 X_NAMES = ("X_", "TWEETDOCK_X_QUERY", "TWEETDOCK_FOLLOW")
@@ -93,12 +89,10 @@ def make_sources(
 
                 yield XSearch(
                     settings.x.query_for(settings.hashtags),
-                    credentials_of(settings),
+                    settings.x,
                     clock=clock,
-                    api_url=settings.x.api_url,
                     window_seconds=seconds,
                     poll_seconds=settings.poll_seconds,
-                    look_back_seconds=settings.x.look_back_seconds,
                     keeps_raw=keeps_raw,
                     cursor=cursor(name),
                     budget=budget,
@@ -108,13 +102,9 @@ def make_sources(
 
                 yield from make_x_stream(
                     settings.hashtags,
-                    credentials_of(settings),
+                    settings.x,
                     clock=clock,
-                    api_url=settings.x.api_url,
                     window_seconds=seconds,
-                    look_back_seconds=settings.x.look_back_seconds,
-                    query=settings.x.query,
-                    follow=settings.x.follow,
                     keeps_raw=keeps_raw,
                     cursor=cursor(name),
                     budget=budget,
@@ -176,7 +166,7 @@ def checks(
     if asks_x(sources):
         from tweetdock.sources.x import probe as x  # noqa: PLC0415
 
-        yield Check("x", lambda: x.probe(settings, credentials_of(settings)), X_NAMES)
+        yield Check("x", lambda: x.probe(settings), X_NAMES)
     if "bluesky" in sources:
         from tweetdock.sources.bluesky import probe as bluesky  # noqa: PLC0415
 
@@ -203,16 +193,3 @@ def checks(
     if asks_x(sources) and settings.is_live:
         names = (*PRICE_NAMES, "TWEETDOCK_STATE_DIR")  # where it is kept what was spent
         yield Check("spending", lambda: iter([x.spending(make_budget(settings, spent()))]), names)
-
-
-def credentials_of(settings: Settings) -> "Credentials":
-    """What X is asked with."""
-    from tweetdock.sources.x.client import Credentials  # noqa: PLC0415
-
-    return Credentials(
-        bearer_token=settings.x.bearer_token,
-        consumer_key=settings.x.consumer_key,
-        consumer_secret=settings.x.consumer_secret,
-        access_token=settings.x.access_token,
-        access_token_secret=settings.x.access_token_secret,
-    )

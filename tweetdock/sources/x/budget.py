@@ -323,6 +323,22 @@ class Budget:
             left = [self._limit - self._cost(day) - self._held(day) * self._price for day in days]
             return max(0, min(kept + left) // COUNTS_PRICE)
 
+    def counting_due(self, now_ms: int, last_ms: int | None, window_ms: int) -> float | None:
+        """In how many seconds to ask for counts; None if that has no use today, as things are.
+
+        The money kept for it goes round for the rest of the day: less of it makes counting
+        slower, and slower than the window it is of no use. last_ms: when they were asked for.
+        """
+        rounds = self.counts_left(now_ms)
+        if not rounds or window_ms < MINUTE_MS:
+            return None
+        every_ms = max(COUNTING_MS, (DAY_MS - now_ms % DAY_MS) / rounds)
+        if every_ms > window_ms:
+            return None
+        if last_ms is None or last_ms > now_ms:
+            return 0.0
+        return max(0.0, (last_ms + every_ms - now_ms) / 1000)
+
     def billed(self, now_ms: int) -> Bill:
         """The bill for the UTC day of that moment: today or yesterday."""
         with self._lock:

@@ -1,10 +1,8 @@
 """X's API through tweepy: one question, one answer, what it costs, and what time it is there."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -14,9 +12,9 @@ import tweepy
 
 from tweetdock.core.clock import Clock, is_off
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
-from tweetdock.core.post import Span
+from tweetdock.core.post import Batch, Span
 from tweetdock.core.times import MINUTE_MS
-from tweetdock.settings.networks import X_API_URL
+from tweetdock.settings.networks import X_API_URL, XSettings
 from tweetdock.sources.http import (
     WHOLE_SECONDS,
     HttpSession,
@@ -27,7 +25,7 @@ from tweetdock.sources.http import (
 )
 from tweetdock.sources.x.answers import decode, objects, said
 from tweetdock.sources.x.budget import LEAST_PAGE, Budget
-from tweetdock.sources.x.plan import SearchRequest
+from tweetdock.sources.x.plan import Search, SearchRequest
 from tweetdock.sources.x.posts import PostPage, parse_page, posts_in
 from tweetdock.sources.x.rules import TAG, Rule, parse_added, parse_rules
 
@@ -151,17 +149,6 @@ def _why(problem: dict[str, Any]) -> str:
     return said(*messages, problem.get("detail"), problem.get("title"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """X's app-only bearer token or an OAuth 1.0a user's four; the token goes first."""
-
-    bearer_token: str = field(default="", repr=False)
-    consumer_key: str = field(default="", repr=False)
-    consumer_secret: str = field(default="", repr=False)
-    access_token: str = field(default="", repr=False)
-    access_token_secret: str = field(default="", repr=False)
-
-
 class SearchPage(NamedTuple):
     """A page, when X was asked for it by its own time (Unix ms), and how many posts it bills.
 
@@ -173,12 +160,25 @@ class SearchPage(NamedTuple):
     server_ms: int | None
     billed: int = 0
 
+    def batch(self, **fields: Any) -> Batch:
+        """What the page brings, as a source delivers it."""
+        return Batch(
+            posts=self.page.posts,
+            unreadable=tuple(entry.at_ms for entry in self.page.unreadable),
+            raw=self.page.raw,
+            has_more=self.page.next_token is not None,
+            server_ms=self.server_ms,
+            billed=self.billed,
+            **fields,
+        )
+
 
 class XClient:
     """Asks X: its search for pages, its counts for numbers, its stream and what belongs to that.
 
     For one thread; `cut` is for any. Every trouble is a SourceError.
 
+    x: its address and the credentials, of which the app-only bearer token goes first.
     silence_seconds: after so long without a byte the stream is dead. whole_seconds: how long any
     other exchange may take before it is cut. keeps_raw: posts come as X sent them too.
     budget: what is searched and counted is kept below it, and booked there.
@@ -186,10 +186,9 @@ class XClient:
 
     def __init__(
         self,
-        credentials: Credentials,
+        x: XSettings,
         *,
         clock: Clock,
-        api_url: str,
         silence_seconds: float = SILENCE_SECONDS,
         whole_seconds: float = WHOLE_SECONDS,
         keeps_raw: bool = False,
@@ -200,21 +199,21 @@ class XClient:
         self._budget = budget or Budget()
         make_session = partial(
             HttpSession,
-            moved={TWEEPY_HOST: api_url},
+            moved={TWEEPY_HOST: x.api_url},
             now_ms=clock.now_ms,
             whole_seconds=whole_seconds,
             setting=SETTING,
         )
         self._session = make_session()
-        self._client = _client(credentials, self._session)
+        self._client = _client(x, self._session)
         # On a connection of its own, so that no other exchange's late end cuts it.
         self._stream_session = make_session()
         self._silence_seconds = silence_seconds
-        self._token = credentials.bearer_token
+        self._token = x.bearer_token
         self._rules = tweepy.StreamingClient(self._token, return_type=requests.Response)
         self._rules.session = self._session
-        self._user_auth = not credentials.bearer_token
-        self._unreadable: Counter[str] = Counter()
+        self._user_auth = not x.bearer_token
+        self._unreadable: set[str] = set()
         self._limits: dict[str, RateLimit | None] = {}
 
     @property
@@ -258,6 +257,18 @@ class XClient:
             allowance=allowance,
         )
         return SearchPage(page, now_ms - lasted_ms, server_ms, billed)
+
+    def pages(
+        self, query: str, request: SearchRequest
+    ) -> Iterator[tuple[Search, SearchPage, Span]]:
+        """All pages of a search, each with what is complete by then; errors as by `search`."""
+        search, token = Search(request), None
+        while True:
+            found = self.search(query, request, token)
+            yield search, found, search.add_page(found.page, found.served_ms)
+            token = found.page.next_token
+            if token is None:
+                return
 
     def count(self, query: str, span: Span) -> int:
         """How many posts there were by X's counts; errors as by `search`."""
@@ -390,19 +401,18 @@ class XClient:
         return cast("requests.Response", response)
 
     def _note_unreadable(self, page: PostPage) -> None:
-        for entry in page.unreadable:
-            self._unreadable[entry.kind] += 1
-            if self._unreadable[entry.kind] == 1:
-                log.warning("x: an entry is left out, and all like it: %s", entry.kind)
+        for kind in {entry.kind for entry in page.unreadable} - self._unreadable:
+            self._unreadable.add(kind)
+            log.warning("x: an entry is left out, and all like it: %s", kind)
 
 
-def _client(credentials: Credentials, session: HttpSession) -> tweepy.Client:
+def _client(x: XSettings, session: HttpSession) -> tweepy.Client:
     client = tweepy.Client(
-        credentials.bearer_token or None,
-        credentials.consumer_key or None,
-        credentials.consumer_secret or None,
-        credentials.access_token or None,
-        credentials.access_token_secret or None,
+        x.bearer_token or None,
+        x.consumer_key or None,
+        x.consumer_secret or None,
+        x.access_token or None,
+        x.access_token_secret or None,
         return_type=requests.Response,  # headers kept, and the body decoded once, by us
         wait_on_rate_limit=False,
     )

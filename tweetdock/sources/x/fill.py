@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
@@ -12,7 +13,7 @@ from tweetdock.core.times import duration
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import XClient
-from tweetdock.sources.x.plan import INDEX_LAG_MS, Search, SearchRequest, request_by_time
+from tweetdock.sources.x.plan import INDEX_LAG_MS, SearchRequest, request_by_time
 
 IDLE_SECONDS = 1.0
 LONG_SECONDS = 10.0
@@ -32,23 +33,22 @@ class Sweep:
     begun_ms: when X gave the first page of it, the one with the newest posts; 0 before.
     """
 
-    def __init__(self, span: Span, queries: int) -> None:
+    def __init__(self, span: Span, queries: Iterable[str]) -> None:
         self.span = span
         self.begun_ms = 0
-        self._read_from = [span.until_ms] * queries
+        self._read_from = dict.fromkeys(queries, span.until_ms)
 
-    def next(self, floor_ms: int) -> tuple[int, SearchRequest] | None:
+    def next(self, floor_ms: int) -> tuple[str, SearchRequest] | None:
         """The query that has come least far, and the search for what it lacks; None at the end."""
-        least, since_ms = max(self._read_from), max(self.span.since_ms, floor_ms)
-        if least <= since_ms:
-            return None
-        return self._read_from.index(least), request_by_time(since_ms, least)
+        query, least = max(self._read_from.items(), key=itemgetter(1))
+        since_ms = max(self.span.since_ms, floor_ms)
+        return (query, request_by_time(since_ms, least)) if least > since_ms else None
 
-    def read(self, query: int, span: Span, served_ms: int) -> Span:
+    def read(self, query: str, span: Span, served_ms: int) -> Span:
         """A query was read for a stretch up to where it had come; what is complete by now."""
         self.begun_ms = self.begun_ms or served_ms
         self._read_from[query] = min(self._read_from[query], span.since_ms)
-        return Span(max(self._read_from), self.span.until_ms)
+        return Span(max(self._read_from.values()), self.span.until_ms)
 
 
 class FillPlan:
@@ -124,14 +124,6 @@ class FillPlan:
     def unsettled(self) -> list[Span]:
         """What is still to be read once more."""
         return list(Spans([*self._unsettled, *(self._in_flight or ())]))
-
-
-class DueSearch(NamedTuple):
-    """One search to make: by which text, which of the queries that is, and what of it."""
-
-    text: str
-    query: int
-    request: SearchRequest
 
 
 class Streamed:
@@ -217,24 +209,24 @@ class Streamed:
 
     # For the search.
 
-    def due_search(self, seen: Spans, now_ms: int) -> DueSearch | None:
-        """The search that is due, given what has been seen; None if there is nothing to ask."""
+    def due_search(self, seen: Spans, now_ms: int) -> tuple[str, SearchRequest] | None:
+        """The search that is due, by its query, given what has been seen; None if there is none."""
         floor_ms = now_ms - self._window_ms
         with self._lock:
             if not self._queries:
                 return None
-            found = self._sweep and self._sweep.next(floor_ms)
+            found = self._sweep.next(floor_ms) if self._sweep else None
             if not found and (span := self._fill.next(seen, now_ms)):
-                self._sweep = Sweep(span, len(self._queries))
+                self._sweep = Sweep(span, self._queries)
                 found = self._sweep.next(floor_ms)
-            return DueSearch(self._queries[found[0]], *found) if found else None
+            return found
 
-    def read(self, due: DueSearch, span: Span, served_ms: int) -> Span | None:
+    def read(self, query: str, span: Span, served_ms: int) -> Span | None:
         """A search has read a stretch by `served_ms`; what of the window is complete by that."""
         with self._lock:
             if self._sweep is None:
                 return None  # whom we follow has changed meanwhile
-            complete = self._sweep.read(due.query, span, served_ms)
+            complete = self._sweep.read(query, span, served_ms)
             self._fill.read(complete, self._sweep.begun_ms)
             return complete if complete.until_ms > complete.since_ms else None
 
@@ -292,26 +284,13 @@ class XFill:
                 raise trouble
             if self._is_in_trouble:  # what could not be read has become old: no trouble any more
                 self._is_in_trouble = False
-                yield self._batch(billed=0)
+                yield Batch(billed=0, **self._marks())
             return
         self._is_in_trouble = True
-        search, token = Search(due.request), None
-        while True:
-            found = self._client.search(due.text, due.request, token)
+        for _, found, span in self._client.pages(*due):
             self._is_in_trouble = False
-            token = found.page.next_token
-            span = search.add_page(found.page, found.served_ms)
-            yield self._batch(
-                posts=found.page.posts,
-                covers=self._streamed.read(due, span, found.served_ms),
-                unreadable=tuple(entry.at_ms for entry in found.page.unreadable),
-                raw=found.page.raw,
-                has_more=token is not None,
-                server_ms=found.server_ms,
-                billed=found.billed,
-            )
-            if token is None:
-                return
+            covers = self._streamed.read(due[0], span, found.served_ms)
+            yield found.batch(covers=covers, **self._marks())
             self._check_rules()
 
     def pause(self, seen: Spans) -> Pause:
@@ -341,11 +320,11 @@ class XFill:
         self._streamed.rules_are((rule.id for rule in there), asked_ms)
         return None
 
-    def _batch(self, **fields: Any) -> Batch:
-        return Batch(
-            source=self.feed.source,
-            channel=self.channel,
-            cursor=self._cursor(),
-            remark=self._budget.remark(self._clock.now_ms()),
-            **fields,
-        )
+    def _marks(self) -> dict[str, Any]:
+        """What every Batch has."""
+        return {
+            "source": self.feed.source,
+            "channel": self.channel,
+            "cursor": self._cursor(),
+            "remark": self._budget.remark(self._clock.now_ms()),
+        }

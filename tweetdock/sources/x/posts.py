@@ -13,7 +13,6 @@ from tweetdock.sources.x.answers import decode, not_with, objects, said
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
 LARGEST_COUNT = 10**12  # more posts than anybody will write in a week
-_DATA, _RULES = '{"data":{', '"matching_rules":'
 _REFERENCES = ("referenced_tweets", "referenced_posts")
 _NOTES = ("note_tweet", "note_post")
 # What a type of disconnect says to the owner; X's own words follow it.
@@ -23,8 +22,6 @@ _ENDS = {
     "forcedisconnect": "X has ended the stream: was another one begun?",
     "clientapplicationstatedegraded": "X has ended the stream over the state of this app",
 }
-_POST = len(_DATA) - 1
-_decode_from = json.JSONDecoder().raw_decode
 
 
 def snowflake_ms(snowflake: int) -> int:
@@ -175,7 +172,7 @@ def parse_line(
     if not line:
         return StreamLine(unreadable="a line too long") if line is None else StreamLine()
     try:
-        entry, rules, text = _decode_line(line)
+        entry, rules = _decode_line(line)
     except (ValueError, RecursionError):
         return StreamLine(unreadable="no JSON")
     if isinstance(entry, dict) and "delete" in entry and "id" not in entry:
@@ -187,39 +184,22 @@ def parse_line(
         return StreamLine(unreadable=str(error), raw=raw)
     if not _counts(entry, rules, wanted):
         return StreamLine(snowflake=snowflake)
-    if not keeps_raw:
-        return StreamLine(post, snowflake)
-    raw = Raw(f"x:{snowflake}", text, post) if text else as_received(entry, snowflake, post)
+    raw = as_received(entry, snowflake, post) if keeps_raw else None
     return StreamLine(post, snowflake, raw=raw)
 
 
-def _decode_line(line: bytes) -> tuple[Any, Any, str]:
-    """The post, its rules, and the post's own text, if it is at hand."""
-    text = line.decode()
-    if text.startswith(_DATA) and (found := _decode_usual(text)):
-        return found
-    whole = json.loads(text)
+def _decode_line(line: bytes) -> tuple[Any, Any]:
+    """The post and its rules."""
+    whole = json.loads(line.decode())
     if not isinstance(whole, dict):
-        return whole, [], ""
+        return whole, []
     if whole.get("data") is not None:
-        return whole["data"], whole.get("matching_rules"), ""
+        return whole["data"], whole.get("matching_rules")
     if "delete" in whole:
-        return whole, [], ""
+        return whole, []
     if whole.keys() & {"errors", "title", "disconnect_type", "connection_issue", "detail"}:
         _end(whole)
-    return None, [], ""
-
-
-def _decode_usual(text: str) -> tuple[Any, Any, str] | None:
-    """The same of a line as X lays it out: what lies between, which may be long, is left out."""
-    try:
-        entry, post_end = _decode_from(text, _POST)
-        # Inside of a string the quotes would have backslashes.
-        start = text.rfind(_RULES, post_end)
-        rules, end = _decode_from(text, start + len(_RULES)) if start > 0 else ([], post_end)
-    except ValueError:
-        return None
-    return (entry, rules, text[_POST:post_end]) if text[end:].strip() == "}" else None
+    return None, []
 
 
 def _counts(entry: dict[str, Any], rules: Any, wanted: Wanted) -> bool:

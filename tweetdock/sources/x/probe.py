@@ -17,7 +17,6 @@ from tweetdock.sources.x.budget import Budget, BudgetError
 from tweetdock.sources.x.client import (
     CONSOLE,
     SETTING,
-    Credentials,
     SearchPage,
     XClient,
 )
@@ -32,7 +31,6 @@ BUDGET = "TWEETDOCK_X_DAILY_BUDGET_USD"
 
 def probe(
     settings: Settings,
-    credentials: Credentials,
     *,
     wall: Callable[[], float] = time.time,
     answer_seconds: float = ANSWER_SECONDS,
@@ -43,14 +41,13 @@ def probe(
     """
     clock = Clock(wall, time.monotonic)
     client = XClient(
-        credentials,
+        settings.x,
         clock=clock,
-        api_url=settings.x.api_url,
         whole_seconds=answer_seconds,
         # With a limited budget the client first asks for the smallest page.
         budget=Budget(1.0, 1_000.0, counting_share=0.0),
     )
-    keys = "the bearer token" if credentials.bearer_token else "the OAuth 1.0a keys"
+    keys = "the bearer token" if settings.x.bearer_token else "the OAuth 1.0a keys"
     query = _query_of(settings)
     asked = _with_random_word(query)
     failed, server_ms = None, None

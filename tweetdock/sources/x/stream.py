@@ -4,7 +4,6 @@ import json
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,11 +14,12 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Span, fold
-from tweetdock.settings.x_query import Account, Queries, build_queries
+from tweetdock.settings.networks import XSettings
+from tweetdock.settings.x_query import Queries, build_queries
 from tweetdock.sources.http import WHOLE_SECONDS, LineStream, server_now_ms
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import SILENCE_SECONDS, Credentials, XClient
+from tweetdock.sources.x.client import SILENCE_SECONDS, XClient
 from tweetdock.sources.x.fill import CHECK_MS, Streamed, XFill
 from tweetdock.sources.x.follow import FollowLists
 from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, snowflake_ms
@@ -148,7 +148,7 @@ class XStream:
         self._left = 0.0
         self._is_cut = threading.Event()
         self._first_of: dict[str, str] = {}  # the keys of posts by their later versions
-        self._unreadable: Counter[str] = Counter()
+        self._unreadable: set[str] = set()
         with suppress(SourceError):  # what X would not take is said on connecting
             self._build_queries()
 
@@ -361,26 +361,21 @@ class XStream:
         return Span(known.since_ms, known.until_ms - LATENCY_MS)
 
     def _note_unreadable(self, kinds: list[str]) -> None:
-        for kind in kinds:
-            self._unreadable[kind] += 1
-            if self._unreadable[kind] == 1:
-                log.warning(
-                    "x-stream: a line cannot be read: %s; the search reads that minute, and so "
-                    "with others like it",
-                    kind,
-                )
+        for kind in set(kinds) - self._unreadable:
+            self._unreadable.add(kind)
+            log.warning(
+                "x-stream: a line cannot be read: %s; the search reads that minute, and so with "
+                "others like it",
+                kind,
+            )
 
 
 def make_x_stream(
     hashtags: Sequence[str],
-    credentials: Credentials,
+    x: XSettings,
     *,
     clock: Clock,
-    api_url: str,
     window_seconds: float,
-    look_back_seconds: float,
-    query: str = "",
-    follow: Sequence[Account] = (),
     keeps_raw: bool = False,
     cursor: str = "",
     budget: Budget | None = None,
@@ -390,8 +385,7 @@ def make_x_stream(
 ) -> tuple[XStream, XFill]:
     """The two sources of `x-stream`, each for a thread of its own; nothing is asked yet.
 
-    query: in X's own language, instead of the hashtags. credentials: the stream takes the bearer
-    token only.
+    x: if it has a query, that goes instead of the hashtags; the stream takes the bearer token only.
     SourceError for what X would never take.
     """
     feed = Feed("x-stream", LAG_MS)
@@ -399,22 +393,21 @@ def make_x_stream(
     known = _loaded(cursor)
     streamed = Streamed(
         window_ms=round(window_seconds * 1000),
-        look_back_ms=round(look_back_seconds * 1000),
+        look_back_ms=round(x.look_back_seconds * 1000),
         unsettled=_spans(known.get("unsettled")),
         rules_ms=max(_numbers([known.get("rules_ms")]), default=0),
     )
     make_client = partial(
         XClient,
-        credentials,
+        x,
         clock=clock,
-        api_url=api_url,
         silence_seconds=silence_seconds,
         whole_seconds=whole_seconds,
         keeps_raw=keeps_raw,
         budget=budget,
     )
     client = make_client()
-    wanted = [account.name for account in follow if account.is_list]
+    wanted = [account.name for account in x.follow if account.is_list]
     lists = FollowLists(wanted, client, budget, known.get("followed"))
     reconnects = Reconnects(_numbers(known.get("connects")))
 
@@ -433,8 +426,8 @@ def make_x_stream(
             budget=budget,
             clock=clock,
             hashtags=hashtags,
-            query=query,
-            accounts=[account.name for account in follow if not account.is_list],
+            query=x.query,
+            accounts=[account.name for account in x.follow if not account.is_list],
             cursor=dump,
             keeps_raw=keeps_raw,
             monotonic=monotonic,
