@@ -67,6 +67,7 @@ class _Connection:
     pending: deque[bytes | _Cut | _End] = field(default_factory=deque)
     is_silent: bool = False
     is_over: bool = False
+    cut: int | None = None  # where the next line is to end
 
     def is_left(self) -> bool:
         """Whether nobody reads any more."""
@@ -306,10 +307,9 @@ class Stream:
                 self.tick()
 
     def _write(self, connection: _Connection, items: list[bytes | _Cut | _End]) -> bool:
-        cut: int | None = None
         for item in items:
             if isinstance(item, _Cut):
-                cut = item.after_bytes
+                connection.cut = item.after_bytes
             elif isinstance(item, _End):
                 if item.by_reset:
                     _reset(connection.wire)
@@ -317,6 +317,7 @@ class Stream:
                     connection.wire.sendall(b"0\r\n\r\n")
                 return False
             else:
+                cut = connection.cut
                 line = item if cut is None else item[: min(cut, len(item) - 1)]
                 if line:
                     connection.wire.sendall(b"%x\r\n%b\r\n" % (len(line), line))
