@@ -11,7 +11,7 @@ from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import REPLAY, X_API_URL, asks_x, called, host_of, replayed_file
 from tweetdock.sources.polling import Source
 from tweetdock.sources.recordings import Text
-from tweetdock.sources.x.budget import COUNTING_SHARE, Bill, Budget
+from tweetdock.sources.x.budget import COUNTING_SHARE, Bill, Budget, spending
 
 # How the names of the settings begin without which nothing is checked.
 X_NAMES = ("X_", "TWEETDOCK_X_QUERY", "TWEETDOCK_FOLLOW")
@@ -161,26 +161,15 @@ def checks(
 
     lines: as of `make_sources`. spent: as of `make_budget`; asked in the check's thread.
     """
-    # Libraries, as above.
     sources = settings.sources
     if asks_x(sources):
-        from tweetdock.sources.x import probe as x  # noqa: PLC0415
-
-        yield Check("x", lambda: x.probe(settings), X_NAMES)
+        yield Check("x", partial(_probe_x, settings), X_NAMES)
     if "bluesky" in sources:
-        from tweetdock.sources.bluesky import probe as bluesky  # noqa: PLC0415
-
-        hosts = settings.networks.jetstream
-        yield Check("bluesky", lambda: bluesky.probe(hosts), ("TWEETDOCK_JETSTREAM",))
+        yield Check("bluesky", partial(_probe_bluesky, settings), ("TWEETDOCK_JETSTREAM",))
     if "mastodon" in sources:
-        from tweetdock.sources.mastodon import probe as mastodon  # noqa: PLC0415
-
         for server in settings.networks.mastodon:
-            host, tag = host_of(server), settings.hashtags[0]
-            token = settings.networks.mastodon_tokens.get(host, "")
-            seconds = settings.poll_seconds
-            probe = partial(mastodon.probe, server, token, tag, poll_seconds=seconds)
-            yield Check(feed_name("mastodon", host), probe, ("TWEETDOCK_MASTODON",))
+            probe = partial(_probe_mastodon, server, settings)
+            yield Check(feed_name("mastodon", host_of(server)), probe, ("TWEETDOCK_MASTODON",))
     if "demo" in sources:
         made_up = Finding.well("demo", "the posts are made up, so no network is needed")
         yield Check("demo", lambda: iter([made_up]))
@@ -192,4 +181,26 @@ def checks(
             yield Check("replay", read)
     if asks_x(sources) and settings.is_live:
         names = (*PRICE_NAMES, "TWEETDOCK_STATE_DIR")  # where it is kept what was spent
-        yield Check("spending", lambda: iter([x.spending(make_budget(settings, spent()))]), names)
+        yield Check("spending", lambda: iter([spending(make_budget(settings, spent()))]), names)
+
+
+# Only in the check's own thread are the libraries of a network loaded.
+
+
+def _probe_x(settings: Settings) -> Iterator[Finding]:
+    from tweetdock.sources.x.probe import probe  # noqa: PLC0415
+
+    return probe(settings)
+
+
+def _probe_bluesky(settings: Settings) -> Iterator[Finding]:
+    from tweetdock.sources.bluesky.probe import probe  # noqa: PLC0415
+
+    return probe(settings.networks.jetstream)
+
+
+def _probe_mastodon(server: str, settings: Settings) -> Iterator[Finding]:
+    from tweetdock.sources.mastodon.probe import probe  # noqa: PLC0415
+
+    token = settings.networks.mastodon_tokens.get(host_of(server), "")
+    return probe(server, token, settings.hashtags[0], poll_seconds=settings.poll_seconds)

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
+from tweetdock.core.finding import Finding
 from tweetdock.core.fingerprints import Fingerprints, fingerprint, salted
 from tweetdock.core.post import Span
 from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS, clock_time, rfc3339
@@ -30,6 +32,7 @@ NEAR_MS = 5_000  # so close to midnight X may already, or still, live on the oth
 LONGEST_REST_SECONDS = 900.0  # the clock may be found wrong meanwhile
 
 PIECES = 1000  # of a stream, the last ones, whose sizes are remembered
+BUDGET = "TWEETDOCK_X_DAILY_BUDGET_USD"
 _PLAIN = salted(b"")
 
 
@@ -418,6 +421,22 @@ class Budget:
             gone = self._days.pop(number)
             self._spent = self._spent | {_name(number): Bill(gone.posts, gone.counts)}
         return day
+
+
+def spending(budget: Budget) -> Finding:
+    """What X has cost today."""
+    now_ms = round(time.time() * 1000)
+    posts = budget.billed(now_ms).posts
+    says = "nothing so far today (UTC)"
+    if cost := budget.cost(now_ms):
+        says = f"{cost}, {posts:,} post{'s' * (posts != 1)} (UTC, as last saved)"
+    try:
+        budget.check(now_ms)
+    except BudgetError as error:
+        return Finding.warning("spending", f"{says}; {error}", f"wait for that, or raise {BUDGET}")
+    left = budget.posts_left(now_ms)
+    more = "" if left is None else f"; {left:,} more posts may be read"
+    return Finding.well("spending", says + more)
 
 
 def _day(ms: int) -> int:

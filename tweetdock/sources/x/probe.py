@@ -13,7 +13,7 @@ from tweetdock.settings.networks import XSettings
 from tweetdock.settings.x_query import LONGEST_QUERY, LONGEST_QUERY_OF_ANY_PLAN, build_queries
 from tweetdock.sources.endpoint import Endpoint
 from tweetdock.sources.probing import ANSWERS, compared, left_of, reached, refused
-from tweetdock.sources.x.budget import Budget, BudgetError
+from tweetdock.sources.x.budget import BUDGET, Budget
 from tweetdock.sources.x.client import (
     CONSOLE,
     SETTING,
@@ -26,7 +26,6 @@ from tweetdock.sources.x.rules import TAG, reconcile
 ANSWER_SECONDS = 4.0  # for each of three questions at most
 MAY_STREAM = ANSWERS - {Kind.CREDENTIALS}
 SOON_SPENT = 240  # posts a day: ten an hour
-BUDGET = "TWEETDOCK_X_DAILY_BUDGET_USD"
 
 
 def probe(
@@ -75,22 +74,6 @@ def probe(
     if "x-stream" in settings.sources and (failed is None or failed.kind in MAY_STREAM):
         yield _rules(settings, client)
     yield _price(settings.x)
-
-
-def spending(budget: Budget) -> Finding:
-    """What X has cost today."""
-    now_ms = round(time.time() * 1000)
-    posts = budget.billed(now_ms).posts
-    says = "nothing so far today (UTC)"
-    if cost := budget.cost(now_ms):
-        says = f"{cost}, {posts:,} post{'s' * (posts != 1)} (UTC, as last saved)"
-    try:
-        budget.check(now_ms)
-    except BudgetError as error:
-        return Finding.warning("spending", f"{says}; {error}", f"wait for that, or raise {BUDGET}")
-    left = budget.posts_left(now_ms)
-    more = "" if left is None else f"; {left:,} more posts may be read"
-    return Finding.well("spending", says + more)
 
 
 def _search(client: XClient, clock: Clock, query: str) -> SearchPage:
