@@ -29,15 +29,15 @@ from standins.x_api import Request, XApi, make_post
 from standins.x_posts import Post, milliseconds
 
 from tweetdock.core.times import parse_ms
-from tweetdock.keep.keeper import MANY_POSTS, SOON_SECONDS
 
 TOKEN = "a-bearer-token-of-32-characters!"
 WINDOW_MS = 3_600_000
 LATE_MS = 25_000  # a look-back of 90 s, once in 60 s, finds what comes up to 30 s late
 SURELY_MS = 150_000  # what is older than that is to be counted, whatever happened
 LOOK_BACK_SECONDS = 90
+LAG_MS = 32_000  # of X's index, 30 s, by a clock of whole seconds
 SLACK_SECONDS = 5.0
-IN_FLIGHT_SECONDS = 0.7  # from an answer of X to its being saved, beside TWEETDOCK_SAVE_SECONDS
+IN_FLIGHT_SECONDS = 0.7  # from an answer of X to its being counted
 NO_LIMIT = 10**9  # of requests in fifteen minutes
 AHEAD_MS = 1000
 
@@ -289,19 +289,19 @@ def doubles(names: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One process, between moments of Unix time, and how soon it saved what X answered."""
+    """One process, between moments of Unix time, and when it saved last, as its state says.
+
+    How soon it ought to save is tested elsewhere: on a busy machine nobody knows how soon it does.
+    """
 
     begun: float
     ended: float
-    save_seconds: float = 0.0
-    in_flight: float = 0.0
+    saved: float
+    in_flight: float
 
     def has_saved(self, request: Request) -> bool:
-        """Whether it lasted long enough after an answer to save it for sure."""
-        seconds = self.save_seconds
-        if len(request.ids_returned) >= MANY_POSTS:
-            seconds = min(seconds, SOON_SECONDS)
-        return request.time + self.in_flight + seconds <= self.ended
+        """Whether it saved long enough after an answer to have counted it for sure."""
+        return request.time + self.in_flight <= self.saved
 
 
 class Asked:
@@ -312,7 +312,11 @@ class Asked:
         self._lives = lives
         self.after_kill = self.at_seams = 0  # returned once more with need, so far
         self.returned: dict[str, list[Request]] = defaultdict(list)
+        self._begun: dict[int, float] = {}  # of each page, when the first one of its search came
+        begun = 0.0
         for request in self._requests:
+            begun = begun if "next_token" in request.params else request.time
+            self._begun[id(request)] = begun
             for post_id in request.ids_returned:
                 self.returned[post_id].append(request)
 
@@ -342,9 +346,9 @@ class Asked:
         reach_ms = self._reaches()
         found = []
         for post_id, requests in self.returned.items():
-            is_known = self.is_saved(requests[0])
+            at_ms = milliseconds(post_id)
+            is_known = self._has_covered(requests[0], at_ms)
             for request in requests[1:]:
-                at_ms = milliseconds(post_id)
                 if at_ms >= reach_ms[id(request)]:
                     pass
                 elif not is_known:
@@ -355,8 +359,16 @@ class Asked:
                     age = request.time - at_ms / 1000
                     known = self.why_saved(post_id)
                     found.append(f"{post_id}, {age:.0f} s old, by {request.params}, {known}")
-                is_known = is_known or self.is_saved(request)
+                is_known = is_known or self._has_covered(request, at_ms)
         return found
+
+    def _has_covered(self, request: Request, at_ms: int) -> bool:
+        """Whether a search that was saved has made a moment complete, too.
+
+        What is younger than X's lag when a search begins has to be read again: by the next
+        look-back, or much later if kills or a busy machine let none come to its end.
+        """
+        return self.is_saved(request) and at_ms <= 1000 * self._begun[id(request)] - LAG_MS
 
     def _reaches(self) -> dict[int, int]:
         """How far each request may look back: from the last live one before it that was saved.
@@ -365,17 +377,16 @@ class Asked:
         """
         reaches = {}
         reach_from: dict[str, int] = {}
-        last = begun = 0.0
+        last = 0.0
         reach_ms = 0
         for request in self._requests:
             if "next_token" not in request.params:
-                begun = request.time
                 reach_ms = round(1000 * (last - LOOK_BACK_SECONDS - SLACK_SECONDS))
                 # What a kill has left of a search begins where that began.
                 reach_ms = reach_from.setdefault(request.params.get("start_time", ""), reach_ms)
             reaches[id(request)] = reach_ms
             if self.is_saved(request) and "end_time" not in request.params:
-                last = begun
+                last = self._begun[id(request)]
         return reaches
 
 
@@ -487,7 +498,7 @@ class Kills:
             daemon.process.kill()
             ended = time.time()
         self.tally.kills += 1
-        self._end_life(begun, ended, env)
+        self._end_life(begun, ended)
         if code is not None:
             self._complain(f"it ended by itself with {code}: {daemon.log[-2000:]}")
         self._read_log(daemon.log)
@@ -501,7 +512,7 @@ class Kills:
             while self._archive.wrong_manifests() and time.monotonic() < deadline:
                 threading.Event().wait(0.2)
             code = daemon.stop()
-        self._end_life(begun, time.time(), env)
+        self._end_life(begun, time.time())
         if code:
             self._complain(f"asked to stop it ended with {code}: {daemon.log[-2000:]}")
         self._read_log(daemon.log)
@@ -528,10 +539,20 @@ class Kills:
         with suppress(subprocess.TimeoutExpired):
             daemon.process.wait(self._dice.choice((0.0, 0.05, 0.3)) * self._dice.random())
 
-    def _end_life(self, begun: float, ended: float, env: Mapping[str, str]) -> None:
+    def _end_life(self, begun: float, ended: float) -> None:
         in_flight = IN_FLIGHT_SECONDS * slowness()
-        save_seconds = float(env["TWEETDOCK_SAVE_SECONDS"])
-        self._lives.append(Life(begun, ended, save_seconds, in_flight))
+        self._lives.append(Life(begun, ended, self._saved_at(), in_flight))
+
+    def _saved_at(self) -> float:
+        path = self._plan.folder / "state" / "state.db"
+        if not path.exists():
+            return 0.0
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            found = []
+            with suppress(sqlite3.OperationalError):  # a kill came before the tables
+                query = "SELECT value FROM facts WHERE name = 'saved_ms'"
+                found = database.execute(query).fetchall()
+        return found[0][0] / 1000 if found else 0.0
 
     def _read_log(self, log: str) -> None:
         for line in log.splitlines():
@@ -544,12 +565,11 @@ class Kills:
         done = run("--once", folder=self._plan.folder, env=env, limit=60)
         self.tally.onces += 1
         self._read_log(done.stderr)
+        self._end_life(begun, time.time())
         if done.returncode:
             self._complain(f"--once ended with {done.returncode}: {done.stderr}")
-            self._end_life(begun, time.time(), env)
             return {}
         reading: dict[str, Any] = json.loads(done.stdout)
-        self._lives.append(Life(begun, parse_ms(reading["at"]) / 1000))
         self.tally.grades[reading["grade"]] += 1
         return reading
 

@@ -25,7 +25,7 @@ from standins.x_api import XApi
 LOGROTATE_CONF = Path(__file__).parents[1] / "deploy" / "logrotate.conf"
 # What a search that was broken off has left out is found by the next look-back, once a minute.
 LOOKED_BACK = 75.0
-ALWAYS = Life(0.0, float("inf"))
+ALWAYS = Life(0.0, float("inf"), saved=float("inf"), in_flight=0.0)
 # A wall clock that is off by what a file says, and so may be stepped at any time.
 STEPPED = """
 import pathlib, sys, time
