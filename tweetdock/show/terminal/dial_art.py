@@ -146,7 +146,8 @@ def _cells(dots: Iterable[Dot], pivot: Dot, columns: int, rows: int) -> list[lis
     cells = [[0] * columns for _ in range(rows)]
     for x, y in dots:
         at_x, at_y = x + pivot[0], y + pivot[1]
-        cells[at_y // 4][at_x // 2] |= BITS[at_x % 2][at_y % 4]
+        if 0 <= at_x < 2 * columns and 0 <= at_y < 4 * rows:  # a needle may lie outside the sweep
+            cells[at_y // 4][at_x // 2] |= BITS[at_x % 2][at_y % 4]
     return cells
 
 
