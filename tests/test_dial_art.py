@@ -56,6 +56,12 @@ def test_the_needle_lies_on_its_bearing_and_reaches_the_marks(radius: int, beari
     assert max(forward.values()) == pytest.approx(NEEDLE * radius, abs=1)
 
 
+@given(st.floats(-720, 720))
+def test_of_a_needle_outside_the_sweep_is_drawn_what_has_room(angle: float) -> None:
+    art = drawn(60, columns=30, rows=9)
+    assert len(art.rows(angle)) == len(art.cells)
+
+
 @given(sweeps, scales, sizes)
 def test_a_dial_keeps_within_its_room(
     sweep: float, scale: LinearScale | LogScale, size: tuple[int, int]
