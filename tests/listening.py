@@ -119,8 +119,8 @@ class Listening:
         if isinstance(message, Batch):
             self._heard.add(message.feed)
             self.cursors[message.feed] = message.cursor
-            if self._vote and not self._vote.is_reliable(message.feed):
-                message = replace(message, covers=None, lost="its answers disagree on the time")
+            if self._vote:
+                message = self._vote.doubted(message, self.clock.now_ms())
         fresh = self.gauge.deliver(message, self.clock.now_ms())
         self.archived += [raw.version for raw in fresh.raw]
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.clock import MOST_STEPS, STEP_MS, TRUSTED_MS, WHILE_MS, Clock, TimeVote
+from tweetdock.core.post import Batch, Span
 
 NOW_MS = 1_790_000_000_123
 HOUR_MS = 3_600_000
@@ -147,9 +148,14 @@ def test_a_server_with_two_clocks_has_no_vote_until_it_has_agreed_with_itself_fo
     for number in range(MOST_STEPS + 1):
         vote.cast("x", number % 2 * HOUR_MS, number)
         assert vote.is_reliable("x")
+    batch = Batch(source="x", covers=Span(0, HOUR_MS))
+    assert vote.doubted(batch, 5_000) is batch
     vote.cast("x", HOUR_MS, MOST_STEPS)
     vote.cast("x", 0, MOST_STEPS + 1)
     assert not vote.is_reliable("x")
+    doubted = vote.doubted(batch, 5_000)
+    assert doubted.covers == Span(0, 5_000)
+    assert doubted.doubt
     assert vote.winner(7 * HOUR_MS, 0) == 7 * HOUR_MS
     vote.cast("x", WHILE_MS + MOST_STEPS + 2, WHILE_MS + MOST_STEPS + 2)
     assert vote.is_reliable("x")

@@ -294,6 +294,14 @@ def test_a_gap_that_will_not_be_filled_is_partial_for_the_reason() -> None:
     assert assess(coverage, last).grade is Grade.EXACT
 
 
+def test_what_is_seen_by_a_clock_in_doubt_is_no_exact_count() -> None:
+    coverage = covered_until(START)
+    coverage.add_batch(Batch(source="x", doubt="two clocks"), START)
+    assert assess(coverage, START) == Assessment(Grade.PARTIAL, 1.0, "two clocks")
+    hear(coverage, START, None)
+    assert assess(coverage, START).grade is Grade.EXACT
+
+
 def test_who_chooses_not_to_ask_is_not_silent() -> None:
     coverage = covered_until(START)
     ail(coverage, "the budget is spent", by_choice=True)

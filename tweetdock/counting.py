@@ -266,11 +266,10 @@ class Counting:
         return is_step
 
     def _count(self, message: Batch | Trouble) -> None:
-        if isinstance(message, Batch) and not self._vote.is_reliable(message.feed):
-            reason = "its answers disagree on what time it is"
-            message = replace(message, covers=None, lost=reason)
-        self._board.count(message)
         now_ms = self._clock.now_ms()
+        if isinstance(message, Batch):
+            message = self._vote.doubted(message, now_ms)
+        self._board.count(message)
         fresh = self._gauge.deliver(message, now_ms)
         self._seen[message.feed] = self._gauge.spans(message.feed)
         channel = message.feed, message.channel

@@ -2,6 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from tweetdock.core.post import Batch, Span
 
 # A Date header is cut to the second and some milliseconds old: nearer than this proves nothing.
 TRUSTED_MS = 2_500
@@ -86,6 +89,13 @@ class TimeVote:
     def is_reliable(self, name: str) -> bool:
         """Whether a server's answers agree on what time it is."""
         return len(self._steps.get(name, ())) <= MOST_STEPS
+
+    def doubted(self, batch: Batch, now_ms: int) -> Batch:
+        """The batch, with what it covers in doubt where its server has no vote."""
+        if self.is_reliable(batch.feed):
+            return batch
+        covers = batch.covers and Span(batch.covers.since_ms, min(batch.covers.until_ms, now_ms))
+        return replace(batch, covers=covers, doubt="its answers disagree on what time it is")
 
     def winner(self, machine_ms: int, monotonic_ms: int) -> int:
         """What time it is by most, given what the machine says, at that monotonic time."""

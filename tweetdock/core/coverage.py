@@ -137,6 +137,7 @@ class Coverage:
         self._troubles: dict[str, str] = {}
         self._resting: set[str] = set()
         self._lost: dict[str, str] = {}
+        self._doubt = ""
         self._remark = ""
 
     @property
@@ -163,6 +164,7 @@ class Coverage:
         self._troubles.pop(batch.channel, None)
         self._resting.discard(batch.channel)
         self._lost[batch.channel] = batch.lost
+        self._doubt = batch.doubt
         self._remark = batch.remark
         self._unreadable.update(batch.unreadable)
         if batch.covers is not None:
@@ -209,6 +211,8 @@ class Coverage:
             silence = duration((now_ms - self._heard_ms) / 1000)
             reason = f": {trouble}" if trouble else ""
             return Assessment(Grade.STALE, covered, f"no data for {silence}{reason}")
+        if self._doubt:
+            return Assessment(Grade.PARTIAL, covered, self._doubt)
         # An outage counts before it has made a gap, but not a failure that the next try mends.
         is_failing = trouble != "" and self.is_silent(now_ms, self._lag_ms // 2)
         if covered == 1.0 and not is_failing:

@@ -128,6 +128,7 @@ class Batch(_Message):
     has_more: the feed is not done, another batch follows at once.
     cursor: JSON by which the feed goes on after a restart as if it had never ended.
     lost: why a stretch of the window that was not delivered never will be; empty: it may be.
+    doubt: why what it covers may be of another time; empty: it is not.
     remark: what the owner should know though all is well, such as what it costs.
     billed: how many posts the network takes money for; None: for each that it sent.
     tally: a number instead of posts.
@@ -141,6 +142,7 @@ class Batch(_Message):
     has_more: bool = False
     cursor: str = ""
     lost: str = ""
+    doubt: str = ""
     remark: str = ""
     billed: int | None = None
     tally: Tally | None = None
