@@ -84,8 +84,9 @@ def wait_for_count(page: Page, count: int, name: str = "tweets") -> None:
 
 def colour(page: Page, place: str, what: str) -> tuple[int, int, int]:
     """A colour as it is drawn."""
-    found = page.locator(place).first.evaluate(
-        "(element, what) => getComputedStyle(element)[what]", what
+    # Found and asked at once: a picture may be replaced at any time.
+    found = page.evaluate(
+        "([place, what]) => getComputedStyle(document.querySelector(place))[what]", [place, what]
     )
     red, green, blue = (int(part) for part in re.findall(r"\d+", found)[:3])
     return red, green, blue
