@@ -122,6 +122,7 @@ def test_after_a_long_loss_the_page_is_fetched_anew(look: Callable[..., Page]) -
     site = Site(reading())
     page = look(site, stands_still=True, can_be_lost=True)
     page.evaluate("self.isOld = true")
+    wait_until(lambda: site.watchers == 1)  # or the page has nothing to miss
     site.close()
     page.wait_for_selector(":root[data-lost]")
     page.clock.fast_forward(301_000)
