@@ -92,6 +92,15 @@ def test_a_gap_of_the_stream_is_asked_for_from_a_minute_before_its_end() -> None
     assert fill.next(NOW_MS + 625_000) == Span(NOW_MS + 540_000, NOW_MS + 595_000)
 
 
+def test_what_was_in_flight_is_asked_for_though_the_stream_broke_before_the_first_search() -> None:
+    fill = Fill(Span(NOW_MS - HOUR, NOW_MS + 20_000), Span(NOW_MS + 100_000, NOW_MS + 500_000))
+    fill.plan.stream_begins(NOW_MS - HOUR)
+    fill.plan.line_came(NOW_MS + 40_000)
+    fill.plan.stream_ends()
+    found = fill.read_all(NOW_MS + 500_000)
+    assert Span(NOW_MS - 20_000, NOW_MS + 100_000) in found
+
+
 def test_while_there_is_no_stream_a_minute_is_asked_for_at_a_time() -> None:
     fill = Fill()
     fill.read_all(NOW_MS)

@@ -69,8 +69,9 @@ class FillPlan:
         self._look_back_ms = max(look_back_ms, INDEX_LAG_MS)
         self._live_ms: int | None = None
         self._last_line_ms = 0
-        self._in_flight: Spans | None = None  # not known before what was seen before a restart
+        self._in_flight = Spans()
         self._unsettled = Spans(unsettled)
+        self._has_begun = False
 
     @property
     def live_ms(self) -> int | None:
@@ -87,17 +88,17 @@ class FillPlan:
 
     def stream_ends(self) -> None:
         """The stream has ended, if there was one; what it brought until shortly before is known."""
-        if self._live_ms is not None and self._in_flight is not None:
+        if self._live_ms is not None:
             since_ms = max(self._live_ms, self._last_line_ms - IN_FLIGHT_MS)
             self._in_flight.add(Span(since_ms, self._last_line_ms))
         self._live_ms = None
 
     def next(self, seen: Spans, now_ms: int) -> Span | None:
         """The stretch to search now; None if there is none."""
-        if self._in_flight is None:
+        if not self._has_begun and seen.until_ms is not None:
             # The end of what was seen before a restart may have been a stream's.
-            until_ms = seen.until_ms or 0
-            self._in_flight = Spans([Span(until_ms - IN_FLIGHT_MS, until_ms)])
+            self._in_flight.add(Span(seen.until_ms - IN_FLIGHT_MS, seen.until_ms))
+        self._has_begun = True
         whole = Span(now_ms - self._window_ms, now_ms)
         gaps = Spans([*seen.gaps(whole), *self._in_flight])
         for lacking, lag_ms in ((gaps, INDEX_LAG_MS), (self._unsettled, self._look_back_ms)):
@@ -114,8 +115,8 @@ class FillPlan:
         """A stretch was searched; begun_ms: when X gave the first page of that search."""
         if span.since_ms >= span.until_ms:
             return
-        self._in_flight = (self._in_flight or Spans()) - [span]
-        self._unsettled = self._unsettled - [span]
+        self._in_flight -= [span]
+        self._unsettled -= [span]
         self._unsettled.add(Span(max(span.since_ms, begun_ms - self._look_back_ms), span.until_ms))
         for spans in (self._in_flight, self._unsettled):
             spans.forget_before(begun_ms - self._window_ms)
@@ -123,7 +124,7 @@ class FillPlan:
     @property
     def unsettled(self) -> list[Span]:
         """What is still to be read once more."""
-        return list(Spans([*self._unsettled, *(self._in_flight or ())]))
+        return list(Spans([*self._unsettled, *self._in_flight]))
 
 
 class Streamed:
