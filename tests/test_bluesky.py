@@ -6,8 +6,8 @@ import ssl
 import threading
 import time as real_time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 import trustme
@@ -30,7 +30,7 @@ from tweetdock.core.coverage import Grade, Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.sources.bluesky import websocket
 from tweetdock.sources.bluesky.source import Bluesky
-from tweetdock.sources.bluesky.websocket import LARGEST
+from tweetdock.sources.bluesky.websocket import LARGEST, WebSocket
 
 
 @pytest.fixture
@@ -645,33 +645,63 @@ def test_a_host_that_is_no_websocket_is_named_so(data: bytes, sentence: str) -> 
         assert sentence in str(raised.value)
 
 
-def test_a_certificate_must_be_trusted(
-    network: Network, time: Time, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    authority, host = trustme.CA(), network.hosts[0]
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def by_tls(network: Network, authority: trustme.CA) -> Iterator[str]:
+    """The address of the first host by TLS."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
 
     def serve(wire: socket.socket) -> None:
         with context.wrap_socket(wire, server_side=True, do_handshake_on_connect=False) as secure:
             secure.do_handshake()
-            host._serve(secure)
+            network.hosts[0]._serve(secure)
 
     loopback = Loopback(serve)
     loopback.up()
-    url = f"wss://127.0.0.1:{loopback.port}/subscribe"
-    with pytest.raises(SourceError, match="certificate cannot be trusted"):
-        list(source_at(url).poll(Spans()))
-    path = tmp_path / "authority.pem"
-    authority.cert_pem.write_to_path(str(path))
-    monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    source = source_at(url, time)
-    network.tick()
-    list(source.poll(Spans()))
-    assert host.asked
-    host.close_all(1001, "")
-    source.cut()
+    yield f"wss://127.0.0.1:{loopback.port}/subscribe"
+    network.hosts[0].close_all(1001, "")
     loopback.close()
+
+
+def test_a_certificate_must_be_trusted(
+    by_tls: str,
+    network: Network,
+    time: Time,
+    authority: trustme.CA,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(SourceError, match="certificate cannot be trusted"):
+        list(source_at(by_tls).poll(Spans()))
+    with authority.cert_pem.tempfile() as path:
+        monkeypatch.setenv("SSL_CERT_FILE", path)
+        source = source_at(by_tls, time)
+        network.tick()
+        list(source.poll(Spans()))
+    assert network.hosts[0].asked
+    source.cut()
+
+
+@pytest.mark.thorough
+def test_no_connection_by_tls_hangs(
+    by_tls: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of 250 did, as what TLS 1.3 sends after its handshake was read while we wrote."""
+
+    def connect(_: int) -> bool:
+        connection = WebSocket()
+        headers = connection.open(by_tls)
+        connection.cut()
+        return "Upgrade" in headers
+
+    with authority.cert_pem.tempfile() as path:
+        monkeypatch.setenv("SSL_CERT_FILE", path)
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(connect, range(400))) == 400
 
 
 @pytest.mark.parametrize("status", [200, 407])

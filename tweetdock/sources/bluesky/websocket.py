@@ -108,7 +108,25 @@ class WebSocket:
 
 
 class _Connection(ClientConnection):
-    """Follows no redirect: Jetstream does not redirect, a hotel's Wi-Fi does."""
+    """Follows no redirect: Jetstream does not redirect, a hotel's Wi-Fi does.
+
+    It reads nothing before it has asked: OpenSSL hangs, once in a few hundred times, when what
+    TLS 1.3 sends after its handshake is read while another thread writes.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._has_asked = threading.Event()
+        super().__init__(*args, **kwargs)
+
+    def recv_events(self) -> None:
+        self._has_asked.wait(OPEN_SECONDS)
+        super().recv_events()
+
+    def send_data(self) -> None:
+        try:
+            super().send_data()
+        finally:
+            self._has_asked.set()
 
     def handshake(self, *args: Any, **kwargs: Any) -> None:
         try:
