@@ -67,29 +67,6 @@ class RowQueue:
                 return
             self._open(heappop(self._steps))
 
-    def take_after(self, now_ms: int) -> "Iterator[int]":
-        """Take out, in no order, the rows whose time is after `now_ms`, to the last of them."""
-        self.close()
-        step = now_ms >> self._step_bits
-        chains = [self._first.pop(late) for late in [s for s in self._first if s >= step]]
-        self._steps = sorted(self._first)  # a sorted list is a heap
-        for first in chains:
-            row = first
-            while row:
-                following = self._chain[row]
-                at_ms = self._times[row]
-                if at_ms > now_ms:
-                    yield row
-                else:
-                    self.put(row, at_ms)
-                row = following
-
-    def close(self) -> None:
-        """Put the opened step together again, lest going back sorts it time and again."""
-        opened, self._sorted = self._sorted, []
-        for entry in opened:
-            self.put(entry & _ROW, entry >> _ROW_BITS)
-
     def _open(self, step: int) -> None:
         times, chain = self._times, self._chain
         row = self._first.pop(step)
@@ -205,16 +182,12 @@ class SlidingWindow:
             yield Mark(self._keys[row], self._authors_of[row], self._times[row])
 
     def advance(self, now_ms: int) -> None:
-        """Move the window so that it ends at `now_ms`, forward or, with a clock set back, back.
+        """Move the window so that it ends at `now_ms`; ValueError if that were back.
 
-        What it leaves behind is forgotten for good: if it comes again in a window that has gone
-        back, it is new. What it goes back from is kept and counts again in its time.
+        After a clock that is set back another window begins.
         """
         if now_ms < self._now_ms:
-            self._coming.close()
-            for row in self._leaving.take_after(now_ms):
-                self._uncount(self._authors_of[row])
-                self._coming.put(row, self._times[row])
+            raise ValueError(f"the window ends at {self._now_ms}, later than {now_ms}")
         self._now_ms = now_ms
         for row in self._coming.take_until(now_ms):
             self._count(self._authors_of[row])
