@@ -109,7 +109,7 @@ def test_a_replay_is_named_at_its_start(tmp_path: Path) -> None:
     """The line began `TweetDock 0.1.0, a replay:/home/pi/day.jsonl`."""
     with Running(f"--sources=replay:{recording(tmp_path)}", folder=tmp_path) as daemon:
         daemon.wait_for(f"TweetDock {tweetdock.__version__}, a replay of day.jsonl\n")
-        daemon.wait_for("2 posts by 2 authors")
+        daemon.wait_for("posts: 2, authors: 2")
         assert daemon.stop() == 0
 
 

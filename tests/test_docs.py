@@ -294,7 +294,7 @@ def test_a_recording_is_played(here: Here) -> None:
         "60 times as fast",
     )
     assert seen.code == 0
-    assert "30 posts by 1 author" in seen.err
+    assert "posts: 30, authors: 1" in seen.err
 
 
 def test_calibrating_without_a_terminal_is_refused(here: Here) -> None:

@@ -1,8 +1,6 @@
 """Lines of recordings: every form that a network ever wrote, all mixed, and what is none."""
 
 import json
-import tracemalloc
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,8 +24,7 @@ from standins.x_posts import make_post, snowflake
 from tweetdock.core.errors import PostError, TornError
 from tweetdock.core.post import Post, Raw
 from tweetdock.keep.archive_format import ArchiveLine
-from tweetdock.sources import recordings as replay_lines
-from tweetdock.sources.recordings import Entry, RecordingSummary, entries, post_of
+from tweetdock.sources.recordings import Entry, Recording, entries, post_of
 
 NOON_MS = DAY_MS + 12 * 3_600_000 + 345
 
@@ -143,7 +140,9 @@ PASSED_OVER: list[JSON] = [
     {"did": "did:plc:2", "time_us": 5, "kind": "commit"},
     {"delete": {"status": {"id": 1, "id_str": "1", "user_id": 2}}},
     {"limit": {"track": 5}},
-    {"friends": [1, 2]},
+    {"errors": [{"title": "operational-disconnect"}]},
+    {"meta": {"result_count": 0}},
+    {},
     {**archive_line(1, 2, NOON_MS)[0], "key": None, "author": None, "created": None},
 ]
 
@@ -162,9 +161,8 @@ def test_pages_and_stream_objects_give_the_posts_in_them() -> None:
     page = {"data": [one, two], "includes": {"tweets": [x_post(9, 9, NOON_MS)[0]]}, "meta": {}}
     streamed = {"data": one, "matching_rules": [{"id": 5, "tag": None}]}
     found = {"statuses": [old], "search_metadata": {}}
-    empty = {"meta": {"result_count": 0}}
-    lines = [as_line(thing) for thing in (page, streamed, found, empty, [one, page])]
-    assert read(*lines) == [first, second, first, third, first, first, second]
+    lines = [as_line(thing) for thing in (page, streamed, found)]
+    assert read(*lines) == [first, second, first, third]
 
 
 def test_an_archive_line_is_taken_as_it_stands() -> None:
@@ -180,71 +178,6 @@ def test_bad_entries_are_told_beside_good_ones() -> None:
     assert kinds(read(page)) == ["no object", "no id"]
 
 
-DOCUMENTS: list[Callable[[list[JSON]], bytes]] = [
-    lambda made: json.dumps(made).encode(),
-    lambda made: json.dumps(made, indent=2).encode(),
-    lambda made: json.dumps({"data": made, "meta": {}}, indent=2).encode() + b"\n",
-    lambda made: b"\xef\xbb\xbf\r\n" + json.dumps(made, indent=1).replace("\n", "\r\n").encode(),
-    lambda made: b"[\n" + b",\n".join(as_line(entry).strip() for entry in made) + b"\n]\n",
-    # Cut off in the middle, as a crash leaves it.
-    lambda made: b"[\n" + b",\n".join(as_line(entry).strip() for entry in made) + b",\n",
-]
-
-
-@pytest.mark.parametrize("written", DOCUMENTS)
-def test_a_file_may_be_one_document(written: Callable[[list[JSON]], bytes]) -> None:
-    made = [form(number, 42, NOON_MS) for number, form in enumerate(FORMS, 1)]
-    lines = written([entry for entry, _ in made]).splitlines(keepends=True)
-    assert read(*lines) == [post for _, post in made]
-
-
-def test_a_document_too_large_is_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay_lines, "LARGEST_DOCUMENT", 1000)
-    made = [x_post(number, 42, NOON_MS) for number in range(1, 50)]
-    by_line = b"[\n" + b",\n".join(as_line(entry).strip() for entry, _ in made) + b"\n]\n"
-    assert read(*by_line.splitlines()) == [post for _, post in made]
-    pretty = read(*json.dumps([entry for entry, _ in made], indent=1).encode().splitlines())
-    assert not any(isinstance(entry, Post) for entry in pretty)
-
-
-def test_an_array_with_an_entry_a_line_is_not_gathered_first() -> None:
-    """Up to 64 MB of it stood in memory six times over before the first post was played."""
-    made = [x_post(number, 42, NOON_MS) for number in range(1, 50)]
-    taken = 0
-
-    def lines() -> Iterator[bytes]:
-        nonlocal taken
-        for text in (b"\xef\xbb\xbf[\n", b"\n", *(as_line(entry) for entry, _ in made), b"]\n"):
-            taken += 1
-            yield text.replace(b"}\n", b"},\n")
-
-    found = entries(lines())
-    assert next(found) == made[0][1]
-    assert taken == 3
-    assert [*found] == [post for _, post in made[1:]]
-
-
-def test_a_document_that_never_ends_is_gathered_up_to_a_bound() -> None:
-    """A file of another sort took hundreds of megabytes and seconds before it was refused."""
-    tracemalloc.start()
-    try:
-        found = entries(b" " + b"9" * 99 + b"," if n else b'{"a": [' for n in range(1 << 20))
-        assert isinstance(next(found), PostError)
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert most < 40 << 20
-
-
-def test_a_first_line_that_is_cut_off_spoils_no_other() -> None:
-    entry, post = x_post(1, 2, NOON_MS)
-    line = as_line(entry)
-    torn = TornError("here")
-    assert read(line[:30] + b"\n", line)[1:] == [post]
-    assert read(line[:30] + b"\n", line, torn, line)[1:] == [post, torn, post]
-    assert read(torn, b"\n", line, line) == [torn, post, post]
-
-
 NO_LINES: list[tuple[bytes, str]] = [
     (b"soon\n", "no JSON"),
     (b'{"a"\n', "no JSON"),
@@ -253,9 +186,7 @@ NO_LINES: list[tuple[bytes, str]] = [
     (b'{"id":' + b"9" * 5000 + b"}\n", "no JSON"),
     (b"5\n", "no object"),
     (b"null\n", "no object"),
-    (b"[[]]\n", "no object"),
-    (b"{}\n", "nothing that a network sends"),
-    (b'{"errors":[{"title":"operational-disconnect"}]}\n', "nothing that a network sends"),
+    (b"[]\n", "no object"),
 ]
 
 
@@ -342,37 +273,18 @@ def test_whatever_bytes_there_are_nothing_but_an_error_is_told(lines: list[bytes
     assert all(entry is None or isinstance(entry, PostError | Post) for entry in read(*lines))
 
 
-def test_findings_tell_what_is_wrong_by_number_and_kind() -> None:
+def test_what_is_wrong_with_a_file_is_told_by_number_and_kind() -> None:
     post = x_post(1, 2, NOON_MS)[1]
-    findings = RecordingSummary()
+    recording = Recording()
     for entry in [post, None, *[PostError("no id")] * 2, PostError("no JSON"), TornError("there")]:
-        findings.count(entry)
-    assert [*findings.sentences] == [
-        "3 of 5 entries are no posts (2 no id, 1 no JSON)",
-        "damaged at 1 place (there)",
-    ]
-    assert [*findings.others] == ["1 of 5 entries is a repost, a deletion or such"]
-
-
-@pytest.mark.parametrize(
-    ("found", "sentence"),
-    [
-        ([PostError("no id")], "1 of 1 entry is no post (1 no id)"),
-        ([PostError("no id"), None], "1 of 2 entries is no post (1 no id)"),
-        ([PostError("no id")] * 2, "2 of 2 entries are no posts (2 no id)"),
-        ([None], "1 of 1 entry is a repost, a deletion or such"),
-        ([None] * 2, "2 of 2 entries are reposts, deletions and such"),
-    ],
-)
-def test_findings_are_told_as_people_count(found: list[Entry], sentence: str) -> None:
-    """It said `1 of 1 entries are no posts`."""
-    findings = RecordingSummary()
-    for entry in found:
-        findings.count(entry)
-    assert sentence in (*findings.sentences, *findings.others)
+        recording.add(entry)
+    assert recording.troubles == (
+        "entries that cannot be read: 3 of 5 (2 no id, 1 no JSON); damaged places: 1 (there)"
+    )
+    assert recording.contents.endswith("; reposts, deletions and other entries: 1")
 
 
 def test_of_a_good_file_there_is_nothing_to_tell() -> None:
-    findings = RecordingSummary()
-    findings.count(x_post(1, 2, NOON_MS)[1])
-    assert [*findings.sentences, *findings.others] == []
+    recording = Recording()
+    recording.add(x_post(1, 2, NOON_MS)[1])
+    assert recording.troubles == ""

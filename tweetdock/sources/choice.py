@@ -175,10 +175,9 @@ def checks(
         yield Check("demo", lambda: iter([made_up]))
     for source in sources:
         if source.startswith(REPLAY):
-            from tweetdock.sources import recording_probe  # noqa: PLC0415
+            from tweetdock.sources.replay import probe as probe_file  # noqa: PLC0415
 
-            read = partial(recording_probe.probe, source, replayed_file(source), lines)
-            yield Check("replay", read)
+            yield Check("replay", partial(probe_file, source, replayed_file(source), lines))
     if asks_x(sources) and settings.is_live:
         names = (*PRICE_NAMES, "TWEETDOCK_STATE_DIR")  # where it is kept what was spent
         yield Check("spending", lambda: iter([spending(make_budget(settings, spent()))]), names)
