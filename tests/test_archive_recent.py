@@ -34,7 +34,7 @@ def four_files(path: Path) -> Path:
         if number % 30 == 20 and number < 90:
             target = path.with_name(f"{path.name}.{9 - number // 30}")
             path.rename(target)
-            archive.reopen(START_MS)
+            archive.flush(START_MS)
             os.utime(target, (number, number))
     archive.close(START_MS)
     return path

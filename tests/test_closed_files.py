@@ -97,7 +97,7 @@ def test_a_renamed_file_is_not_closed_while_a_daemon_writes_to_it(
     archive.append([line(1)])
     renamed = closed_files.path.rename(closed_files.path.with_name(CLOSED[0]))
     assert closed_files.closed() == []
-    archive.reopen(START_MS)
+    archive.flush(START_MS)
     assert closed_files.closed() == [renamed]
     archive.close(START_MS)
 

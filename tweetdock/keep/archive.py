@@ -34,7 +34,6 @@ MOST_BYTES = 16_000_000  # of text in memory, while nothing can be written
 
 FLUSH_SECONDS = 1.0
 RETRY_SECONDS = 5.0
-HUP_SECONDS = 60.0  # in which logrotate, which has renamed the file, says so
 
 
 class _Waiting(NamedTuple):
@@ -72,10 +71,10 @@ class Archive:
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._covers: dict[str, Spans] = {}
-        self._unsynced = self._dropped = 0  # lines
+        self._unsynced = self._lost = 0  # lines
         self._unsynced_until_ms = 0
         self.blind_until_ms = 0
-        self._due = self._leave_at = math.inf
+        self._due = math.inf
         self._retry_at = -math.inf
         self._troubles = TroubleLog(log, "archive")
         self._rename_troubles = TroubleLog(log, "archive")
@@ -94,20 +93,14 @@ class Archive:
             # The post is not of a later time, wherever our clock is.
             latest_ms = max(line.received_ms, line.at_ms)
             if self._waiting_bytes + len(text) > MOST_BYTES:
-                self._drop(latest_ms)
+                size = f"{MOST_BYTES // 1_000_000} MB"
+                self._lose(1, latest_ms, f"{size} wait to be written: new posts are not archived")
             else:
+                self._unsynced_until_ms = max(self._unsynced_until_ms, latest_ms)
                 self._waiting.append(_Waiting(line.received_ms, text))
                 self._waiting_bytes += len(text)
-                self._unsynced_until_ms = max(self._unsynced_until_ms, latest_ms)
         if self._waiting:
             self._due = min(self._due, self._monotonic() + FLUSH_SECONDS)
-
-    def _drop(self, latest_ms: int) -> None:
-        if not self._dropped:
-            size = f"{MOST_BYTES // 1_000_000} MB"
-            log.error("archive: %s wait to be written: new posts are not archived", size)
-        self._dropped += 1
-        self.knows_nothing_before(latest_ms)
 
     def cover(self, source: str, span: Span) -> None:
         """Note that the lines up to here are all that `source` had in `span`.
@@ -129,20 +122,17 @@ class Archive:
         return max(now if is_due else self._due, self._retry_at, now) - now
 
     def flush(self, now_ms: int) -> None:
-        """Write all lines that wait, and begin a new file if the rotation says so.
+        """Write all lines that wait, into a new file if the open one is full, renamed or removed.
 
         After a failure nothing is tried for some seconds. It does no harm to call it at any time;
-        the midnight of a quiet day is noticed by the next call.
+        midnight or a rename on a quiet day is noticed by the next call.
         """
         if self._monotonic() >= self._retry_at:
             with self._noting_failure():
                 self._write(now_ms)
 
     def sync(self, now_ms: int) -> bool:
-        """Write all lines that wait, past the disk's cache; whether all outlast a power cut.
-
-        If some that were written may be lost, it says so once.
-        """
+        """Write all lines that wait, past the disk's cache; whether all outlast a power cut."""
         self.flush(now_ms)
         with self._noting_failure():
             if self._open_file is not None:
@@ -150,33 +140,24 @@ class Archive:
             return not self._waiting
         return False
 
-    def reopen(self, now_ms: int) -> None:
-        """Write what waits, and go on in the file that is at the path now, a new one if none is."""
-        self._leave_at = -math.inf
-        with self._noting_failure():
-            self._write(now_ms)
-
     def recent(self, is_known: Callable[[str], bool], since_ms: int) -> Iterator[str]:
         """The versions of lines on disk that are not known, as they came after the last save.
 
         Each file is read from its end, the newest first, up to a member of which all is known, or
         received before `since_ms`. A file that cannot be read is passed over.
         """
-        for path in _newest_first(self._closed_files):
-            # Logrotate may remove it meanwhile; and before the first post there is none.
-            try:
-                with bytes_of(path) as buffer:
-                    for _, text in backward(buffer):
-                        lines = _headings(text)
-                        unknown = [one.version for one in lines if not is_known(one.version)]
-                        is_old = all(one.received_ms < since_ms for one in lines)
-                        if lines and (is_old or not unknown):
-                            return
-                        yield from unknown
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                _warn(path, error)
+        paths = [self._path]
+        with _passing_over(self._path.parent):
+            paths += reversed(self._closed_files.closed())
+        for path in paths:
+            with _passing_over(path), bytes_of(path) as buffer:
+                for _, text in backward(buffer):
+                    lines = _headings(text)
+                    unknown = [one.version for one in lines if not is_known(one.version)]
+                    is_old = all(one.received_ms < since_ms for one in lines)
+                    if lines and (is_old or not unknown):
+                        return
+                    yield from unknown
 
     def close(self, now_ms: int) -> None:
         """Write what waits, also past the disk's cache, and close the file."""
@@ -197,13 +178,16 @@ class Archive:
             self._fail(error)
 
     def _write(self, now_ms: int) -> None:
-        self._check_path()
         while True:
             open_file = self._open_file = self._open_file or OpenFile(self._path)
             # A new day begins with the line that waits longest.
             at_ms = self._waiting[0].received_ms if self._waiting else now_ms
             is_full = self._rotation.is_due(open_file.stat.st_size, open_file.first_ms, at_ms)
-            if is_full and open_file.is_in_place and self._rename(open_file, now_ms):
+            if is_full and open_file.is_in_place:
+                self._sync(open_file)  # a file with the name of a closed one is not synced again
+                self._rename(now_ms)
+            if not open_file.is_in_place:
+                self._leave(open_file)
                 continue
             if not self._waiting:
                 break
@@ -232,75 +216,59 @@ class Archive:
             open_file.append(pack(b"", note))
         self._covers.clear()
 
-    def _rename(self, open_file: OpenFile, now_ms: int) -> bool:
-        """Close a file under the name of a closed one; whether that worked."""
-        if not self._waiting:
-            self._write_notes(open_file)
-        self._sync(open_file)  # a file with the name of a closed one is not synced again
+    def _rename(self, now_ms: int) -> None:
         try:
             self._path.rename(self._closed_files.new_name(now_ms))
         except FileNotFoundError:
-            return False  # logrotate was quicker; its SIGHUP is on the way
+            pass  # logrotate was quicker
         except OSError as error:
             reason = f"{self._path.name} cannot be renamed ({error.strerror})"
             self._rename_troubles.failed(reason, FLUSH_SECONDS, needs_owner=True)
-            return False
-        self._rename_troubles.worked()
+        else:
+            self._rename_troubles.worked()
+
+    def _leave(self, open_file: OpenFile) -> None:
+        """Close a file that is at its path no more."""
+        if not open_file.stat.st_nlink:
+            log.warning("archive: %s was removed, a new one is begun", self._path.name)
+        elif not self._waiting:
+            self._write_notes(open_file)
         self._close_file()
         self._closed()
-        return True
 
     def _sync(self, open_file: OpenFile) -> None:
         try:
             open_file.sync()
         except OSError as error:
-            self._lose(error)
+            # Of the same trouble with nothing written meanwhile, enough was said.
+            if self._unsynced:
+                reason = error.strerror or error
+                how = f"the last posts written may be lost ({reason})"
+                self._lose(self._unsynced, self._unsynced_until_ms, how)
+                for spans in self._covers.values():
+                    spans.forget_before(self.blind_until_ms)
             raise
-        self._unsynced = 0
+        finally:
+            self._unsynced = 0
         if not self._waiting:
             self._unsynced_until_ms = 0
 
-    def _lose(self, error: OSError) -> None:
-        """What was written since the last sync may be gone. It is not noted as seen."""
-        # Of the same trouble with nothing written meanwhile, enough was said.
-        if self._unsynced:
-            number, reason = self._unsynced, error.strerror or error
-            log.error("archive: the last %d posts written may be lost (%s)", number, reason)
-            self.knows_nothing_before(self._unsynced_until_ms)
-        for spans in self._covers.values():
-            spans.forget_before(self.blind_until_ms)
-        self._unsynced = 0
-
-    def _check_path(self) -> None:
-        """Leave a file that was removed or renamed, on SIGHUP or when that does not come."""
-        open_file, now = self._open_file, self._monotonic()
-        if open_file is None or open_file.is_in_place:
-            self._leave_at = math.inf
-            return
-        is_told = self._leave_at == -math.inf
-        self._leave_at = min(self._leave_at, now + HUP_SECONDS)
-        is_renamed = open_file.stat.st_nlink > 0
-        if is_renamed and now < self._leave_at:
-            return
-        if not is_told:
-            log.warning("archive: %s was removed or renamed, a new one is begun", self._path.name)
-        if is_renamed:
-            while self._waiting:
-                self._write_member(open_file)
-            self._write_notes(open_file)
-        self._leave_at = math.inf
-        self._close_file()
-        self._closed()
+    def _lose(self, number: int, latest_ms: int, how: str) -> None:
+        """Count lines up to `latest_ms` that are not on the disk, and do not come again."""
+        if not self._lost:
+            log.error("archive: %s", how)
+        self._lost += number
+        self.knows_nothing_before(latest_ms)
 
     def _close_file(self) -> None:
         open_file, self._open_file = self._open_file, None
         if open_file is None:
             return
-        try:
-            open_file.close()
-        except OSError as error:
-            self._lose(error)
-        self._unsynced = 0
+        with suppress(OSError):
+            try:
+                self._sync(open_file)
+            finally:
+                open_file.close()
 
     def _fail(self, error: OSError) -> None:
         self._retry_at = self._monotonic() + RETRY_SECONDS
@@ -313,17 +281,20 @@ class Archive:
     def _succeed(self) -> None:
         self._retry_at = -math.inf
         self._troubles.worked()
-        if self._dropped:
-            log.error("archive: %d posts were not archived, nor noted as seen", self._dropped)
-            self._dropped = 0
+        if self._lost:
+            log.error("archive: %d posts may be lost, and are not noted as seen", self._lost)
+            self._lost = 0
 
 
-def _newest_first(closed_files: ClosedFiles) -> list[Path]:
+@contextmanager
+def _passing_over(path: Path) -> Iterator[None]:
+    """Pass over what cannot be read, without a word if it is not there (any more)."""
     try:
-        return [closed_files.path, *reversed(closed_files.closed())]
+        yield
+    except FileNotFoundError:
+        pass
     except OSError as error:
-        _warn(closed_files.path.parent, error)
-        return [closed_files.path]
+        log.warning("archive: %s cannot be read (%s)", path, error.strerror or error)
 
 
 def _headings(text: bytes) -> list[Heading]:
@@ -332,7 +303,3 @@ def _headings(text: bytes) -> list[Heading]:
         with suppress(LineError):
             found.append(glance(line))
     return found
-
-
-def _warn(path: Path, error: OSError) -> None:
-    log.warning("archive: %s cannot be read (%s)", path, error.strerror or error)

@@ -198,7 +198,7 @@ class ClosedFiles:
 
 def _is_free(path: Path) -> bool:
     with suppress(OSError):  # whoever wants to read it says so
-        return not is_held(path)  # one that logrotate has renamed is held until SIGHUP
+        return not is_held(path)  # one that logrotate has renamed is held until the next line
     return True
 
 

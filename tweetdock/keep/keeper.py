@@ -185,7 +185,7 @@ class Keeper:
     def reopen(self, now_ms: int) -> None:
         """Begin a new archive file, if the open one was renamed."""
         if self._archive is not None:
-            self._archive.reopen(now_ms)
+            self._archive.flush(now_ms)
 
     def save(self, gauge: Gauge, now_ms: int, angles: Sequence[float]) -> None:
         """Save all that there is, if it can be saved now.

@@ -98,11 +98,8 @@ class OpenFile:
             self.is_synced = True
 
     def close(self) -> None:
-        """Let go of the file; raises OSError if the disk has not taken all of it."""
-        try:
-            self.sync()
-        finally:
-            os.close(self._fd)
+        """Let go of the file."""
+        os.close(self._fd)
 
 
 def cut_torn_end(fd: int, path: Path) -> None:
