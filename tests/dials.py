@@ -6,10 +6,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from tweetdock.core.motion import SPEED
 from tweetdock.settings.gauge import DialSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tweetdock.servos.needle import Needle
 
 PINS = TWEETS, TWEETERS = 12, 13
 STEP_US = 5.0
@@ -28,6 +31,16 @@ def dials(**changes: Any) -> tuple[DialSettings, DialSettings]:
     usual |= {"min_pulse_us": 1000, "max_pulse_us": 2000}
     tweets, tweeters = (DialSettings(**{"pin": pin} | usual | changes) for pin in (12, 13))
     return tweets, tweeters
+
+
+def settle(needle: Needle, frames: int = 10_000) -> None:
+    """Let a needle go where it is sent, for so many frames at most."""
+    now = 0.0
+    if needle.wants_to_move:
+        needle.start(now)
+    while not needle.is_resting and frames:
+        now, frames = now + 0.02, frames - 1
+        needle.frame(now, SPEED)
 
 
 def us(angle: float) -> float:

@@ -1,35 +1,34 @@
 """What calibration shows, at every width."""
 
-from dataclasses import replace
-
 import pytest
-from dials import dials
+from dials import dials, settle
 from rich.text import Text
 
-from tweetdock.commands.calibrate_panel import View, help_text, panel
-from tweetdock.servos.calibration import Calibration, DialPoint, Marks
+from tweetdock.commands.calibrate_panel import help_text, panel
+from tweetdock.servos.calibration import RANGE, Calibration, DialPoint
 
-DIAL, _ = dials()
+DIAL, OTHER = dials()
 WIDTHS = (20, 40, 46, 60, 80, 200)
 
 
-def view(calibration: Calibration, at_us: int | None = None) -> View:
-    return View(
-        name="tweets",
-        other="tweeters",
-        servos="mock",
-        dial=DIAL,
-        calibration=calibration,
-        at_us=at_us,
-        is_resting=True,
-        trouble="",
-        other_is_unsaved=False,
-    )
+def stands(calibration: Calibration, at_us: int) -> None:
+    calibration.needle.aim(RANGE.angle(at_us))
+    settle(calibration.needle)
+
+
+def marked(calibration: Calibration, point: DialPoint, at_us: int) -> None:
+    stands(calibration, at_us)
+    calibration.mark(point)
+
+
+def seen(calibration: Calibration, width: int = 80, trouble: str = "") -> list[str]:
+    rows = panel(calibration, Calibration("tweeters", OTHER), "mock", trouble, width)
+    return text(rows)
 
 
 @pytest.fixture
 def calibration() -> Calibration:
-    return Calibration(Marks.of(DIAL))
+    return Calibration("tweets", DIAL)
 
 
 def text(rows: list[Text]) -> list[str]:
@@ -45,77 +44,77 @@ def row_with(rows: list[str], words: str) -> str:
 def test_no_row_is_wider_than_the_terminal(
     calibration: Calibration, width: int, at_us: int | None
 ) -> None:
-    calibration.mark(DialPoint.LEFT, 1000)
-    seen = view(calibration, at_us)
+    if at_us is not None:
+        marked(calibration, DialPoint.LEFT, at_us)
     for note in ("", "a" * 90):
         calibration.note = note
-        assert all(len(row) < width for row in text(panel(seen, width)))
-    in_trouble = replace(seen, trouble="no pigpiod answers " * 9)
-    assert all(len(row) < width for row in text(panel(in_trouble, width)))
+        assert all(len(row) < width for row in seen(calibration, width))
+    assert all(len(row) < width for row in seen(calibration, width, "no pigpiod answers " * 9))
     assert all(len(row) < width for row in text(help_text(width)))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_needle_and_marks_stand_in_their_order(calibration: Calibration, width: int) -> None:
-    rows = text(panel(view(calibration, 1750), width))
+    stands(calibration, 1750)
+    rows = seen(calibration, width)
     line = row_with(rows, "L")
     needle = row_with(rows, "▼").index("▼")
     assert line.index("L") < line.index("M") < needle < line.index("R")
     calibration.reverse()
-    line = row_with(text(panel(view(calibration, 1750), width)), "━")
+    line = row_with(seen(calibration, width), "━")
     assert line.index("R") < line.index("M") < line.index("L")
 
 
 def test_the_needle_on_a_mark_stands_above_it(calibration: Calibration) -> None:
     for point, letter in zip(DialPoint, "LMR", strict=True):
-        rows = text(panel(view(calibration, calibration.marks.pulse_us(point)), 80))
+        stands(calibration, calibration.pulse_us(point))
+        rows = seen(calibration)
         assert row_with(rows, "▼").index("▼") == row_with(rows, "━").index(letter)
 
 
 def test_pulses_beyond_the_usual_widen_the_scale(calibration: Calibration) -> None:
-    assert "3000" not in "".join(text(panel(view(calibration, 2500), 80)))
-    assert "3000" in "".join(text(panel(view(calibration, 2501), 80)))
+    stands(calibration, 2500)
+    assert "3000" not in "".join(seen(calibration))
+    stands(calibration, 2501)
+    assert "3000" in "".join(seen(calibration))
 
 
 def test_what_is_not_saved_says_so(calibration: Calibration) -> None:
-    assert "not saved" not in "".join(text(panel(view(calibration, 1000), 80)))
-    calibration.nudge(10, 1000, 0.0)
-    calibration.mark(DialPoint.LEFT, 1010)
+    assert "not saved" not in "".join(seen(calibration))
+    marked(calibration, DialPoint.LEFT, 1010)
     for width in (46, 80):
-        rows = text(panel(view(calibration, 1010), width))
+        rows = seen(calibration, width)
         assert [row.split()[1] for row in rows if "not saved" in row] == ["left"]
-    other = replace(view(calibration), other_is_unsaved=True)
-    assert "tweeters, not saved" in text(panel(other, 80))[0]
+    other = Calibration("tweeters", OTHER)
+    other.reverse()
+    assert "tweeters, not saved" in text(panel(calibration, other, "mock", "", 80))[0]
 
 
 def test_the_next_step_is_told_until_all_is_done(calibration: Calibration) -> None:
-    def told(at_us: int | None) -> str:
-        return " ".join(text(panel(view(calibration, at_us), 80)))
+    def told() -> str:
+        return " ".join(seen(calibration))
 
-    assert "slowly at first" in told(None)
-    assert "press l" in told(1000)
-    calibration.nudge(10, 1000, 0.0)
-    calibration.mark(DialPoint.LEFT, 1010)
-    assert "press r" in told(1010)
-    calibration.mark(DialPoint.RIGHT, 1010)
-    assert "0 µs apart" in told(1010)
-    calibration.go(DialPoint.LEFT)
-    calibration.halt(1900)
-    calibration.mark(DialPoint.RIGHT, 1900)
-    assert "press m" in told(1900)
-    calibration.halt(1400)
-    calibration.mark(DialPoint.MIDDLE, 1400)
-    assert "s saves" in told(1400)
+    assert "slowly at first" in told()
+    stands(calibration, 1000)
+    assert "press l" in told()
+    marked(calibration, DialPoint.LEFT, 1010)
+    assert "press r" in told()
+    marked(calibration, DialPoint.RIGHT, 1010)
+    assert "0 µs apart" in told()
+    marked(calibration, DialPoint.RIGHT, 1900)
+    assert "press m" in told()
+    marked(calibration, DialPoint.MIDDLE, 1400)
+    assert "s saves" in told()
     calibration.save()
-    assert "q quits" in told(1400)
+    assert "q quits" in told()
 
 
 def test_keys_stay_where_they_are_whatever_is_said(calibration: Calibration) -> None:
-    def place_of_keys(at_us: int | None) -> int:
-        rows = text(panel(view(calibration, at_us), 80))
+    def place_of_keys() -> int:
+        rows = seen(calibration)
         return rows.index(row_with(rows, "tab other dial"))
 
-    before = place_of_keys(None)
-    calibration.nudge(-600, 1000, 0.0)
+    before = place_of_keys()
+    calibration.nudge(-600, 0.0)
     assert calibration.note
-    assert place_of_keys(500) == before
+    assert place_of_keys() == before

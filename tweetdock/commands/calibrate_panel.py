@@ -2,23 +2,19 @@
 
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rich.text import Text
 
 from tweetdock.servos.calibration import SAFE_US, USUAL_US, Calibration, DialPoint
 from tweetdock.servos.needle import LAST_US
-from tweetdock.settings.gauge import DialSettings
 
 WIDEST_PANEL = 76
-ROOMY = 60
 MESSAGE_ROWS = 3  # the keys below stay where they are, whatever the message
 KEYS = (
     (("← →", "10 µs"), ("↑ ↓", "1 µs"), ("1 2 3", "go to left, middle, right"), ("space", "stop")),
     (("l m r", "mark left, middle, right here"), ("x", "reverse"), ("u", "undo")),
     (("t", "sweep test"), ("tab", "other dial"), ("s", "save"), ("q", "quit"), ("?", "help")),
 )
-MEANING_COLUMNS = len("  halfway, not measured")
 STEP_NUMBERS = tuple(f"{number}. " for number in range(1, 5))
 HELP = """\
 How to calibrate (any key goes back)
@@ -39,34 +35,24 @@ A needle is best put on its axle while the servo stands in the middle: 2, then p
 angles are those of your face, MIN_ANGLE and MAX_ANGLE in the settings."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """All that is to be seen of one dial; at_us: None before the needle was moved."""
+def panel(
+    one: Calibration, other: Calibration, servos: str, trouble: str, width: int
+) -> list[Text]:
+    """The rows of one dial, none wider than `width`.
 
-    name: str
-    other: str
-    servos: str
-    dial: DialSettings
-    calibration: Calibration
-    at_us: int | None
-    is_resting: bool
-    trouble: str
-    other_is_unsaved: bool
-
-
-def panel(view: View, width: int) -> list[Text]:
-    """The rows of a dial, none wider than `width`."""
+    servos: what moves the needles. trouble: why they cannot be moved, if so.
+    """
     width = max(10, min(width, WIDEST_PANEL) - 1)
     rows = [
-        _head(view, width),
+        _head(one, other, servos, width),
         Text(),
-        _position(view),
+        _position(one),
         Text(),
-        *_scale(view, width - 2),
+        *_scale(one, width - 2),
         Text(),
-        *_marks(view, is_roomy=width >= ROOMY),
+        *_marks(one),
         Text(),
-        *_messages(view, width),
+        *_messages(one, trouble, width),
         Text(),
         *_keys(width),
     ]
@@ -82,45 +68,40 @@ def help_text(width: int) -> list[Text]:
     return [Text(f" {title}", "bold"), *(Text(f" {line}" if line else "") for line in lines)]
 
 
-def _head(view: View, width: int) -> Text:
-    begin = f" {view.name}"
-    rest = f"  GPIO {view.dial.pin}, {view.servos}"
-    other = f"tab: {view.other}{', not saved' * view.other_is_unsaved}"
-    gap = width - len(begin) - len(rest) - len(other)
+def _head(one: Calibration, other: Calibration, servos: str, width: int) -> Text:
+    begin, rest = f" {one.name}", f"  GPIO {one.dial.pin}, {servos}"
+    switch = f"tab: {other.name}{', not saved' * bool(other.unsaved)}"
+    gap = width - len(begin) - len(rest) - len(switch)
     row = Text.assemble((begin, "bold"), (rest, "dim"))
-    return row.append(" " * gap).append(other, "dim") if gap > 1 else row
+    return row.append(" " * gap).append(switch, "dim") if gap > 1 else row
 
 
-def _position(view: View) -> Text:
-    calibration = view.calibration
-    if view.at_us is None:
-        where, note = "not moved yet", f"its first pulse will be {calibration.target_us} µs"
-    else:
-        where, note = f"{view.at_us} µs", ""
-        if calibration.is_sweeping:
-            note = "sweeping; any key stops it"
-        elif view.is_resting:
-            note = "at rest, no pulses"
-        elif view.at_us != calibration.target_us:
-            note = f"on its way to {calibration.target_us} µs"
+def _position(one: Calibration) -> Text:
+    where, note = f"{one.at_us} µs", ""
+    if not one.needle.was_moved:
+        where, note = "not moved yet", f"its first pulse will be {one.target_us} µs"
+    elif one.is_sweeping:
+        note = "sweeping; any key stops it"
+    elif one.needle.is_still:
+        note = "at rest, no pulses"
+    elif one.at_us != one.target_us:
+        note = f"on its way to {one.target_us} µs"
     return Text.assemble((f"   {where}", "bold"), (f"  {note}" if note else "", "dim"))
 
 
-def _scale(view: View, room: int) -> Iterator[Text]:
+def _scale(one: Calibration, room: int) -> Iterator[Text]:
     """The needle above a line of all pulses, the marks on it, numbers below."""
-    marks = view.calibration.marks
-    here = view.calibration.target_us if view.at_us is None else view.at_us
-    seen = [here, *(marks.pulse_us(point) for point in DialPoint)]
+    seen = [one.at_us, *map(one.pulse_us, DialPoint)]
     is_wide = min(seen) < USUAL_US[0] or max(seen) > USUAL_US[1]
     low, high = LAST_US if is_wide else USUAL_US
 
     def column(us: float) -> int:
         return round((us - low) / (high - low) * (room - 1))
 
-    needle = " " * column(here)
-    yield Text.assemble(f"  {needle}", ("▼", "dim" if view.at_us is None else "bold red"))
+    colour = "bold red" if one.needle.was_moved else "dim"
+    yield Text.assemble("  " + " " * column(one.at_us), ("▼", colour))
     line = Text("  ")
-    letters = {column(marks.pulse_us(point)): point.letter for point in DialPoint}
+    letters = {column(one.pulse_us(point)): point.letter for point in DialPoint}
     for cell in range(room):
         us = low + cell / (room - 1) * (high - low)
         if cell in letters:
@@ -140,50 +121,47 @@ def _scale(view: View, room: int) -> Iterator[Text]:
     yield Text("".join(numbers), "dim")
 
 
-def _marks(view: View, *, is_roomy: bool) -> Iterator[Text]:
-    dial, marks = view.dial, view.calibration.marks
+def _marks(one: Calibration) -> Iterator[Text]:
+    dial = one.dial
     angles = dial.min_angle, (dial.min_angle + dial.max_angle) / 2, dial.max_angle
     meanings = "count 0", "halfway", "full scale"
-    for point, angle, of_dial in zip(DialPoint, angles, meanings, strict=True):
-        is_free = point is DialPoint.MIDDLE and marks.middle is None
-        meaning = f"  {of_dial}{', not measured' * is_free}" * is_roomy
-        unsaved = "not saved" if view.calibration.is_unsaved(point) else ""
+    for point, angle, meaning in zip(DialPoint, angles, meanings, strict=True):
+        is_free = point is DialPoint.MIDDLE and dial.mid_pulse_us is None
+        unsaved = "not saved" if one.is_unsaved(point) else ""
         yield Text.assemble(
             (f"   {point.letter} ", "bold"),
-            f" {point:<10}  {marks.pulse_us(point):>4} µs",
+            f" {point:<10}  {one.pulse_us(point):>4} µs",
             (f"  {angle:>4g}°", "dim"),
-            (f"{meaning:<{MEANING_COLUMNS if unsaved and is_roomy else 0}}", "dim"),
-            (f"  {unsaved}" if unsaved else "", "yellow"),
+            (f"  {unsaved:<9}", "yellow"),
+            (f"  {meaning}{', not measured' * is_free}", "dim"),
         )
 
 
-def _messages(view: View, width: int) -> Iterator[Text]:
+def _messages(one: Calibration, trouble: str, width: int) -> Iterator[Text]:
     """The error or the last note, and what to do next."""
-    calibration = view.calibration
-    if view.trouble:
-        text, style = f"{view.trouble}; trying again", "bold red"
-    elif calibration.note:
-        text, style = calibration.note, "bold"
+    if trouble:
+        text, style = f"{trouble}; trying again", "bold red"
+    elif one.note:
+        text, style = one.note, "bold"
     else:
-        text, style = calibration.caution, "yellow"
+        text, style = one.caution, "yellow"
     rows = [Text(f" {line}", style) for line in _wrapped(text, width - 1)]
-    rows += [Text(f" {line}") for line in _wrapped(_next(view), width - 1)]
+    rows += [Text(f" {line}") for line in _wrapped(_next(one), width - 1)]
     yield from rows + [Text() for _ in range(MESSAGE_ROWS - len(rows))]
 
 
-def _next(view: View) -> str:
-    calibration = view.calibration
-    if view.at_us is None:
+def _next(one: Calibration) -> str:
+    if not one.needle.was_moved:
         return "← and → move the needle, slowly at first. ? tells how it is done."
-    if DialPoint.LEFT not in calibration.marked:
+    if DialPoint.LEFT not in one.marked:
         return "Next: bring the needle onto the zero of your dial and press l."
-    if DialPoint.RIGHT not in calibration.marked:
+    if DialPoint.RIGHT not in one.marked:
         return "Next: bring the needle onto full scale and press r."
-    if calibration.marks.trouble:
-        return calibration.marks.trouble
-    if not calibration.unsaved:
+    if one.trouble:
+        return one.trouble
+    if not one.unsaved:
         return "t sweeps once more, tab takes the other dial, q quits."
-    if calibration.marks.middle is None:
+    if one.dial.mid_pulse_us is None:
         return "Next: 2 goes halfway; if that is not the middle, move there and press m. Then s."
     return "Next: t sweeps from end to end, s saves."
 

@@ -1,9 +1,9 @@
 """Calibrating a dial: how far its needle may be sent, and which pulses are marked."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
-from tweetdock.servos.needle import LAST_US, STEP_US
+from tweetdock.servos.needle import LAST_US, Geometry, Needle
 from tweetdock.settings.gauge import DialSettings
 
 SAFE_US = (1000, 2000)  # every servo's range
@@ -13,6 +13,15 @@ LEAD_US = 100  # how far a held key runs ahead of its needle: let go, and it sta
 NEAR_US = 10  # from its target a needle counts as arrived
 # A key that is held repeats sooner than that: only one that was let go is pressed again.
 PAUSE_SECONDS = 0.8
+# Every pulse that there is, each microsecond, and its degrees as an ordinary servo turns.
+RANGE = Geometry(
+    min_angle=LAST_US[0] * 0.09,
+    max_angle=LAST_US[1] * 0.09,
+    start_us=LAST_US[0],
+    middle_us=sum(LAST_US) / 2,
+    end_us=LAST_US[1],
+    step_us=1.0,
+)
 
 
 class DialPoint(StrEnum):
@@ -28,139 +37,116 @@ class DialPoint(StrEnum):
         return self.name[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """The pulses of a dial's zero, middle and full scale; middle: None is halfway."""
+class Calibration:
+    """One dial being calibrated: its needle, its settings by the marks so far, and a note.
 
-    left: int
-    right: int
-    middle: int | None = None
+    The needle is assumed to stand at zero until it is moved. Pulses are whole microseconds, `now`
+    is seconds. The needle never goes beyond what its settings have, or most servos take, before a
+    key was pressed twice for it.
+    """
 
-    @classmethod
-    def of(cls, dial: DialSettings) -> "Marks":
-        """The marks of a dial as it is set."""
-        return cls(dial.start_us, dial.end_us, dial.mid_pulse_us)
-
-    def pulse_us(self, point: DialPoint) -> int:
-        """The pulse of a point."""
-        middle = round(self._halfway) if self.middle is None else self.middle
-        return {DialPoint.LEFT: self.left, DialPoint.RIGHT: self.right}.get(point, middle)
-
-    @property
-    def trouble(self) -> str:
-        """Why no gauge can run by them; empty if one can."""
-        if abs(self.right - self.left) < LEAST_SPAN_US:
-            return (
-                f"The stops are {abs(self.right - self.left)} µs apart: there is no room for a "
-                "needle. Mark the other stop too."
-            )
-        low, high = sorted((self.left, self.right))
-        if self.middle is not None and not low < self.middle < high:
-            return (
-                f"The middle, {self.middle} µs, is not between the stops. Bring the needle to it "
-                "and press m, or press 2 and m to have it halfway."
-            )
-        return ""
-
-    def settings(self) -> dict[str, str]:
-        """The settings with the same meaning, by their names without the dial's."""
-        low, high = sorted((self.left, self.right))
-        bends = self.middle is not None and abs(self.middle - self._halfway) > STEP_US
-        return {
-            "MIN_PULSE_US": str(low),
-            "MID_PULSE_US": str(self.middle) if bends else "",
-            "MAX_PULSE_US": str(high),
-            "REVERSED": str(int(self.left > self.right)),
+    def __init__(self, name: str, dial: DialSettings) -> None:
+        self.name = name
+        self.dial = dial
+        self.needle = Needle(RANGE, RANGE.angle(dial.start_us))
+        self.note = ""
+        self.marked: frozenset[DialPoint] = frozenset()
+        self._saved = dial
+        self._undo: list[tuple[DialSettings, frozenset[DialPoint]]] = []
+        self._route: list[DialPoint] = []
+        self._asked: tuple[int, float] | None = None
+        self._limits = {
+            -1: min(dial.min_pulse_us, USUAL_US[0]),
+            1: max(dial.max_pulse_us, USUAL_US[1]),
         }
 
     @property
-    def _halfway(self) -> float:
-        return (self.left + self.right) / 2
+    def at_us(self) -> int:
+        """The pulse of where the needle is."""
+        return round(self.needle.pulse_us)
 
+    @property
+    def target_us(self) -> int:
+        """The pulse of where the needle is sent."""
+        return round(RANGE.pulse_us(self.needle.target))
 
-class Calibration:
-    """One dial being calibrated: where its needle is sent, its marks, and a note about both.
-
-    Pulses are whole microseconds, `now` is seconds. The needle never goes beyond what its
-    settings have, or most servos take, before a key was pressed twice for it.
-    """
-
-    def __init__(self, marks: Marks) -> None:
-        self.marks = marks
-        self.target_us = marks.left
-        self.note = ""
-        self.marked: frozenset[DialPoint] = frozenset()
-        self._saved = marks
-        # As they are written: a middle that is nearly halfway may be set or not.
-        self._settings = marks.settings() | {"MID_PULSE_US": str(marks.middle or "")}
-        self._undo: list[tuple[Marks, frozenset[DialPoint]]] = []
-        self._route: list[DialPoint] = []
-        self._asked: tuple[int, float] | None = None
-        low, high = sorted((marks.left, marks.right))
-        self._limits = {-1: min(low, USUAL_US[0]), 1: max(high, USUAL_US[1])}
+    @property
+    def home(self) -> float:
+        """The angle of the zero at which a gauge will assume the needle: the one last saved."""
+        return RANGE.angle(self._saved.start_us)
 
     @property
     def is_sweeping(self) -> bool:
-        """Whether it is on its way through all marks."""
+        """Whether the needle is on its way through all marks."""
         return bool(self._route)
-
-    @property
-    def limits(self) -> tuple[int, int]:
-        """The shortest and longest pulse that it may be sent to now."""
-        return self._limits[-1], self._limits[1]
-
-    @property
-    def home_us(self) -> int:
-        """The zero at which a gauge will assume the needle to stand: the one last saved or kept."""
-        return self._saved.left
 
     @property
     def caution(self) -> str:
         """What to mind where the needle is sent to; empty where every servo goes."""
-        if USUAL_US[0] > self.target_us or self.target_us > USUAL_US[1]:
+        if not USUAL_US[0] <= self.target_us <= USUAL_US[1]:
             return "Few servos go here. If it buzzes or stands still, go back at once."
-        if SAFE_US[0] > self.target_us or self.target_us > SAFE_US[1]:
+        if not SAFE_US[0] <= self.target_us <= SAFE_US[1]:
             return "Most servos go here, not all. If it buzzes or stands still, go back."
         return ""
 
     @property
+    def trouble(self) -> str:
+        """Why no gauge can run by these marks; empty if one can."""
+        low, middle, high = self.dial.min_pulse_us, self.dial.mid_pulse_us, self.dial.max_pulse_us
+        if high - low < LEAST_SPAN_US:
+            return (
+                f"The stops are {high - low} µs apart: there is no room for a needle. Mark the "
+                "other stop too."
+            )
+        if middle is not None and not low < middle < high:
+            return (
+                f"The middle, {middle} µs, is not between the stops. Bring the needle to it and "
+                "press m, or press 2 and m to have it halfway."
+            )
+        return ""
+
+    @property
     def unsaved(self) -> dict[str, str]:
-        """The settings to save, by their names without the dial's; none if nothing has changed."""
-        new, old = self.marks.settings(), self._settings
-        if self.marks == self._saved or new == old:
+        """The settings to save, by their names; none if nothing has changed."""
+        if self.dial == self._saved:
             return {}
-        ends = ("MIN_PULSE_US", "MAX_PULSE_US")
-        usual = {"MID_PULSE_US": "", "REVERSED": "0"}
-        return {n: v for n, v in new.items() if n in ends or v != usual[n] or v != old[n]}
+        prefix, middle = f"TWEETDOCK_{self.name.upper()}_", self.dial.mid_pulse_us
+        return {
+            f"{prefix}MIN_PULSE_US": str(self.dial.min_pulse_us),
+            f"{prefix}MID_PULSE_US": "" if middle is None else str(middle),
+            f"{prefix}MAX_PULSE_US": str(self.dial.max_pulse_us),
+            f"{prefix}REVERSED": str(int(self.dial.reversed)),
+        }
+
+    def pulse_us(self, point: DialPoint) -> int:
+        """The pulse of a point; a middle without a mark is halfway."""
+        pulse_us = _mark(self.dial, point)
+        return round(self.dial.middle_us) if pulse_us is None else pulse_us
 
     def is_unsaved(self, point: DialPoint) -> bool:
         """Whether a point is not where it was saved."""
-        if point is DialPoint.MIDDLE:
-            old = self._settings["MID_PULSE_US"]
-            return self.unsaved.get("MID_PULSE_US", old) != old
-        return self.marks.pulse_us(point) != self._saved.pulse_us(point)
+        return _mark(self.dial, point) != _mark(self._saved, point)
 
     def save(self) -> None:
         """What is marked has been saved."""
-        self._settings |= self.unsaved
-        self._saved = self.marks
+        self._saved = self.dial
 
-    def nudge(self, us: int, at_us: int, now: float) -> None:
-        """Send the needle, which is at `at_us`, further by `us`; stop at a limit and ask first."""
-        base = min(max(self.target_us, at_us - LEAD_US), at_us + LEAD_US)
+    def nudge(self, us: int, now: float) -> None:
+        """Send the needle further by `us`; stop at a limit and ask first."""
+        base = min(max(self.target_us, self.at_us - LEAD_US), self.at_us + LEAD_US)
         side = 1 if us > 0 else -1
         asked, limit = self._asked, self._limits[side]
         self._begin()
         wanted = base + us
         if (wanted - limit) * side <= 0:
-            self.target_us = wanted
+            self._send(wanted)
             return
-        self.target_us = limit
         if limit in LAST_US:
             self.note = f"{limit} µs is the end: the settings take no more."
         elif asked and asked[0] == side and now - asked[1] >= PAUSE_SECONDS:
             self._limits[side] = LAST_US[0] if side < 0 else LAST_US[1]
-            self.target_us = min(max(wanted, LAST_US[0]), LAST_US[1])
+            self._send(min(max(wanted, LAST_US[0]), LAST_US[1]))
+            return
         else:
             self._asked = side, now
             whose = "most servos go" if limit in USUAL_US else "this dial is set to go"
@@ -168,59 +154,67 @@ class Calibration:
                 f"{limit} µs is as far as {whose}; beyond it some servos break. "
                 "Let go of the key, then press it again to go on."
             )
+        self._send(limit)
 
     def go(self, point: DialPoint) -> None:
         """Send the needle to a mark."""
         self._begin()
-        self.target_us = self.marks.pulse_us(point)
+        self._send(self.pulse_us(point))
 
     def sweep(self) -> None:
         """Send the needle through all marks, from left to right and back."""
         self._begin()
         self._route = [DialPoint.LEFT, DialPoint.MIDDLE, DialPoint.RIGHT, DialPoint.LEFT]
-        self.target_us = self.marks.left
+        self._send(self.pulse_us(DialPoint.LEFT))
 
-    def arrive(self) -> None:
-        """The needle rests where it was sent; on its way through the marks it goes on."""
+    def go_on(self) -> bool:
+        """Send a needle that has come to a mark of its sweep to the next one; whether it moves."""
+        if not (self._route and self.needle.is_still):
+            return False
         self._route = self._route[1:]
         if self._route:
-            self.target_us = self.marks.pulse_us(self._route[0])
+            self._send(self.pulse_us(self._route[0]))
+        return bool(self._route)
 
-    def halt(self, at_us: int) -> None:
+    def halt(self) -> None:
         """Stop the needle where it is, within its limits."""
         self._begin()
-        self.target_us = min(max(at_us, self.limits[0]), self.limits[1])
+        if self.needle.was_moved:
+            self._send(min(max(self.at_us, self._limits[-1]), self._limits[1]))
 
-    def mark(self, point: DialPoint, at_us: int | None) -> None:
-        """Mark the point where the needle stands; at_us: None if it has not been moved yet."""
+    def mark(self, point: DialPoint) -> None:
+        """Mark the point where the needle stands; a middle that is marked there is taken back."""
         self._begin()
-        if at_us is None:
+        target_us = self.target_us
+        if not self.needle.was_moved:
             self.note = "Move the needle first: nobody knows where it stands."
-            return
-        if abs(at_us - self.target_us) > NEAR_US:
+        elif abs(self.at_us - target_us) > NEAR_US:
             self.note = "The needle is still on its way: mark the place when it stands."
-            return
-        if point is DialPoint.MIDDLE and self.marks.middle == self.target_us:
-            self._change(replace(self.marks, middle=None), self.marked - {point})
-            self.note = "The middle is halfway between the stops again."
-            return
-        marks = replace(self.marks, **{point.name.lower(): self.target_us})
-        self._change(marks, self.marked | {point})
-        self.note = f"{point.capitalize()}: {self.target_us} µs."
+        elif point is not DialPoint.MIDDLE:
+            left, right = self.dial.start_us, self.dial.end_us
+            left, right = (target_us, right) if point is DialPoint.LEFT else (left, target_us)
+            low, high = sorted((left, right))
+            dial = replace(self.dial, min_pulse_us=low, max_pulse_us=high, reversed=left > right)
+            self._change(dial, self.marked | {point}, f"{point.capitalize()}: {target_us} µs.")
+        elif self.dial.mid_pulse_us == target_us:
+            note = "The middle is halfway between the stops again."
+            self._change(replace(self.dial, mid_pulse_us=None), self.marked - {point}, note)
+        else:
+            dial = replace(self.dial, mid_pulse_us=target_us)
+            self._change(dial, self.marked | {point}, f"Middle: {target_us} µs.")
 
     def reverse(self) -> None:
         """Swap left and right."""
         self._begin()
-        left, right = self.marks.right, self.marks.left
-        self._change(replace(self.marks, left=left, right=right), self.marked)
-        way = "shorter" if left > right else "longer"
-        self.note = f"Turned round: a higher count is a {way} pulse now."
+        dial = replace(self.dial, reversed=not self.dial.reversed)
+        way = "shorter" if dial.reversed else "longer"
+        self._change(dial, self.marked, f"Turned round: a higher count is a {way} pulse now.")
 
     def undo(self) -> None:
         """Take the last mark or turn back; the needle stays where it is."""
         self._begin()
         if self._undo:
-            self.marks, self.marked = self._undo.pop()
+            self.dial, self.marked = self._undo.pop()
             self.note = "Taken back."
         else:
             self.note = "There is nothing to take back."
@@ -228,6 +222,15 @@ class Calibration:
     def _begin(self) -> None:
         self.note, self._asked, self._route = "", None, []
 
-    def _change(self, marks: Marks, marked: frozenset[DialPoint]) -> None:
-        self._undo.append((self.marks, self.marked))
-        self.marks, self.marked = marks, marked
+    def _send(self, pulse_us: int) -> None:
+        self.needle.aim(RANGE.angle(pulse_us))
+
+    def _change(self, dial: DialSettings, marked: frozenset[DialPoint], note: str) -> None:
+        self._undo.append((self.dial, self.marked))
+        self.dial, self.marked, self.note = dial, marked, note
+
+
+def _mark(dial: DialSettings, point: DialPoint) -> int | None:
+    if point is DialPoint.MIDDLE:
+        return dial.mid_pulse_us
+    return dial.start_us if point is DialPoint.LEFT else dial.end_us

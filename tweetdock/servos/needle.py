@@ -78,7 +78,7 @@ class Needle:
     def __init__(self, geometry: Geometry, angle: float) -> None:
         self._geometry = geometry
         self._motion = Motion(angle)
-        self._target = angle
+        self.target = angle
         self.is_sure = False
         self._must_point = False
         self._settled_at: float | None = None
@@ -102,13 +102,13 @@ class Needle:
     @property
     def wants_to_move(self) -> bool:
         """Whether it rests but should not."""
-        return self.is_resting and (self._must_point or not self._motion.is_at(self._target))
+        return self.is_resting and (self._must_point or not self._motion.is_at(self.target))
 
     def aim(self, angle: float) -> None:
         """Set a new target; one that no step would show leaves a needle that is sure alone."""
         self._must_point = self._must_point or not self.was_moved
-        if not self._geometry.is_twitch(angle, self._target):
-            self._target = self._geometry.snap(angle)
+        if not self._geometry.is_twitch(angle, self.target):
+            self.target = self._geometry.snap(angle)
 
     def is_near(self, angle: float) -> bool:
         """Whether the needle stands there, but for less than a step."""
@@ -142,10 +142,10 @@ class Needle:
         """
         seconds = max(0.0, now - (self._frame_at or now))
         self._frame_at = now
-        if not self._motion.is_at(self._target):
+        if not self._motion.is_at(self.target):
             self._settled_at = None
             if seconds > 0:
-                self._motion = self._motion.step(self._target, seconds, speed)
+                self._motion = self._motion.step(self.target, seconds, speed)
         elif self._settled_at is None:
             self._settled_at = now + SETTLE_SECONDS
         elif now >= self._settled_at:

@@ -1,16 +1,15 @@
-"""The needles on their servos: moved by the gauge's thread, or key by key on the bench."""
+"""The needles on their servos: moved by the gauge's thread, or key by key in calibration."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tweetdock.core.errors import ServoError
 from tweetdock.core.motion import SPEED
 from tweetdock.retry import TroubleLog, backoff
-from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS, LAST_US, Geometry, Needle
+from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS, Geometry, Needle
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.threads import Crash, WatchedThread
 
@@ -24,15 +23,6 @@ FIRST_SPEED = 30.0  # degrees a second while it is only assumed where the needle
 HOME_SPEED = 360.0  # degrees a second; less than what a servo can, to be home before we are gone
 HOME_STAGGER_SECONDS = 0.1
 HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one after the other
-# Every pulse that there is, each microsecond, and its degrees as an ordinary servo turns.
-RANGE = Geometry(
-    min_angle=LAST_US[0] * 0.09,
-    max_angle=LAST_US[1] * 0.09,
-    start_us=LAST_US[0],
-    middle_us=sum(LAST_US) / 2,
-    end_us=LAST_US[1],
-    step_us=1.0,
-)
 
 
 class Needles:
@@ -111,6 +101,11 @@ class Needles:
         # A needle within a step of home is home: it can be sent to whole steps only.
         return all(self.needles[number].is_near(angle) for number, angle in angles.items())
 
+    def close(self) -> None:
+        """Free the pins at once, and end what the backend has started."""
+        self._servos.close()
+        self._servos.end()
+
     def _frame(
         self, now: float, speed: float | None = None, stagger: float = STAGGER_SECONDS
     ) -> bool:
@@ -135,54 +130,6 @@ class Needles:
         for needle in self.needles:
             needle.lose()
         self._servos.close()
-
-
-class Bench(Needles):
-    """The needles of both dials, each sent to a pulse as gently as by a gauge; one thread only.
-
-    A needle rests until it is sent somewhere. It is assumed to stand at its start, where its
-    first pulse therefore is.
-    """
-
-    def __init__(
-        self,
-        servos: "Servos",
-        starts_us: Sequence[int],
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        needles = [Needle(RANGE, RANGE.angle(us)) for us in starts_us]
-        super().__init__(servos, needles, monotonic, sleep, CHECK_SECONDS)
-        self.name = servos.name
-
-    def send(self, number: int, pulse_us: int) -> None:
-        """Send a needle to a pulse; one that has not been moved yet is pointed in any case."""
-        self.needles[number].aim(RANGE.angle(pulse_us))
-
-    def pause(self) -> None:
-        """End all pulses; needles on their way go on with the next turn."""
-        for number, needle in enumerate(self.needles):
-            if not needle.is_resting:
-                needle.lose()
-                with suppress(ServoError):
-                    self._servos.rest(number)
-
-    def go_back(self, homes_us: Sequence[int]) -> bool:
-        """Bring home whichever needle was moved, and free the pins; whether they came there.
-
-        It takes 1.5 seconds at most; what the backend has started is left to `close`.
-        """
-        homes = {number: RANGE.angle(us) for number, us in enumerate(homes_us)}
-        moved = {number: home for number, home in homes.items() if self.needles[number].was_moved}
-        are_home = self.bring_home(moved)
-        self._servos.close()
-        return are_home
-
-    def close(self) -> None:
-        """Free the pins at once, and end what the backend has started."""
-        self._servos.close()
-        self._servos.end()
 
 
 class NeedleThread(Needles):
