@@ -262,7 +262,7 @@ def test_several_queries_complete_a_stretch_together(time: Time) -> None:
 def test_an_interrupted_search_goes_on_where_it_was(time: Time) -> None:
     posts = hour_of(900)
     with XApi(posts, now=time, bearer=TOKEN) as api:
-        api.fail(*[faults.Changed(lambda page: page), faults.service_unavailable()] * 8)
+        api.fail(*[faults.Changed(lambda page: page), faults.service_unavailable()] * 3)
         with Streaming(api, time) as streaming:
             streaming.run(100, streaming.assert_honest)
             streaming.assert_true()

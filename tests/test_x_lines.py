@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from standins.x_posts import Post, make_post
 
 from tweetdock.core.errors import SourceError
-from tweetdock.core.post import Removal
 from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, parse_page
 
 NOW_MS = 1_790_000_000_000
@@ -108,35 +107,6 @@ def test_all_versions_of_a_post_have_the_first_ones_key() -> None:
     assert len({line.raw.version for line in lines if line.raw}) == 2
 
 
-@pytest.mark.parametrize(
-    ("word", "key", "at_ms"),
-    [
-        ({"delete": {"status": {"id": 5, "id_str": "6", "user_id": 7}}}, "x:6", NOW_MS),
-        ({"data": {"delete": {"tweet": {"id": "6", "author_id": "7"}}}}, "x:6", NOW_MS),
-        (
-            {
-                "data": {
-                    "delete": {"post": {"id": "6"}, "event_at": "2026-09-21T14:13:19.500Z"},
-                }
-            },
-            "x:6",
-            NOW_MS - 500,
-        ),
-        ({"data": {"delete": {"tweet": {"id": 6}, "event_at": "soon"}}}, "x:6", NOW_MS),
-        ({"data": {"delete": {"tweet": {"id": 6}, "event_at": 5}}}, "x:6", NOW_MS),
-    ],
-)
-def test_a_removed_post_is_named(word: dict[str, Any], key: str, at_ms: int) -> None:
-    line = parse_line(json.dumps(word).encode(), NOW_MS, WANTED)
-    assert line == StreamLine(removal=Removal(key, at_ms))
-
-
-@pytest.mark.parametrize("odd", [None, 5, "6", [], {}, {"tweet": 6}, {"tweet": {"id": "-6"}}])
-def test_a_removal_of_nothing_is_unreadable(odd: Any) -> None:
-    line = parse_line(json.dumps({"data": {"delete": odd}}).encode(), NOW_MS, WANTED)
-    assert line.unreadable == "no id of a removed post"
-
-
 TYPES = [
     *("OperationalDisconnect", "UpstreamOperationalDisconnect", "ForceDisconnect"),
     *("UpstreamUncleanDisconnect", "SlowReader", "InternalError"),
@@ -191,6 +161,7 @@ def test_errors_beside_a_post_are_none() -> None:
         b"[]",
         b"{}",
         b'{"data":null}',
+        b'{"data":{"delete":{"tweet":{"id":"6"}}}}',
         b'{"data":{"id":"1","author_id":"1"},"matching_rules":[{"id":"1"}]} more',
     ],
 )

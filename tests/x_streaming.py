@@ -3,10 +3,12 @@
 The stream takes a socket; what else is asked is asked in memory, unless the wire is what fails.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
 
+import requests
 from listening import Cursors, Listening
+from requests.adapters import BaseAdapter
 from simulation import TOKEN, Time, x_settings
 from standins import in_memory
 from standins.x_api import XApi
@@ -26,6 +28,37 @@ from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.stream import XStream, make_x_stream
 
 BEAT_SECONDS = 8.0
+
+
+class Wire(BaseAdapter):
+    """Sends as another adapter does, and knows how many lines of the last answer were read."""
+
+    def __init__(self, wire: BaseAdapter) -> None:
+        super().__init__()
+        self._wire = wire
+        self.lines = 0
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        """Send it."""
+        self.lines = 0
+        response = self._wire.send(request, *args, **kwargs)
+        self._raw, response.raw = response.raw, self
+        return response
+
+    def read1(self, amount: int, *, decode_content: bool) -> bytes:
+        """Wait for the next piece."""
+        piece: bytes = self._raw.read1(amount, decode_content=decode_content)
+        self.lines += piece.count(b"\n")
+        return piece
+
+    def close(self) -> None:
+        """Leave the answer."""
+        self._raw.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
 
 
 class Streaming(Listening):
@@ -120,20 +153,11 @@ class Streaming(Listening):
     def _begin(self) -> None:
         for session in (self.fill._client._session, self.stream._client._session):
             in_memory.mount(session, self.api.url, self.api.answer)
-        self._count_lines()
+        session = self.stream._client._stream_session
+        self._wire = Wire(session.get_adapter(self.api.url))
+        session.mount(self.api.url, self._wire)
         self._stream_due = self._fill_due = self.time.seconds
-        self._fill_waits = backoff(1.0, 30.0)
-
-    def _count_lines(self) -> None:
-        stream, self._lines = self.stream, 0
-        read = stream._read
-
-        def counted() -> list[bytes | None]:
-            lines = read()
-            self._lines += len(lines)
-            return lines
-
-        stream._read = counted  # type: ignore[method-assign]  # it is watched, not replaced
+        self._waits: dict[tuple[str, float], Iterator[float]] = {}
 
     def run(
         self, seconds: float, happen: Callable[[], object] = lambda: None, every: float = 5.0
@@ -167,22 +191,21 @@ class Streaming(Listening):
             while self._listen_once(stream):
                 pass
         except SourceError as error:
-            self._note("stream", error)
+            wait = self._note("stream", error)
             if "said nothing" in str(error):
                 self.time.seconds += 21
-            self._stream_due = self.time.seconds + (error.retry_after or 0.0)
+            self._stream_due = self.time.seconds + wait
 
     def _listen_once(self, stream: XStream) -> bool:
         """Read a piece; whether there is more that was sent."""
-        if stream._stream is None:
-            self._lines = 0
         for batch in stream.poll(self.seen("x-stream")):
             self.deliver(batch)
             if self.stream is not stream:  # the clock has stepped
                 self._end(stream)
                 return False
         assert stream.pause(Spans()).seconds == 0
-        return self._lines < self.api.stream.lines
+        self._worked("stream")
+        return self._wire.lines < self.api.stream.lines
 
     def _search(self) -> None:
         try:
@@ -193,19 +216,22 @@ class Streaming(Listening):
                     fill.cut()
                     return
         except SourceError as error:
-            self._note("search", error)
-            wait = next(self._fill_waits) if error.retry_after is None else error.retry_after
+            wait = self._note("search", error)
         else:
-            self._fill_waits = backoff(1.0, 30.0)
+            self._worked("search")
             wait = self.fill.pause(self.seen("x-stream")).seconds
         self._fill_due = self.time.seconds + wait
 
-    def _note(self, channel: str, error: SourceError) -> None:
+    def _worked(self, channel: str) -> None:
+        self._waits = {key: row for key, row in self._waits.items() if key[0] != channel}
+
+    def _note(self, channel: str, error: SourceError) -> float:
+        """Note a trouble; how many seconds to wait."""
         assert TOKEN not in f"{error} {error.__cause__} {error!r}"
         self.told.append((channel, str(error)))
         self.errors.append(error)
-        # The stream goes by X's own rules, not by a backoff.
-        assert channel == "search" or error.retry_after is not None
+        row = self._waits.setdefault((channel, error.first), backoff(error.first, error.cap))
+        return next(row) if error.retry_after is None else error.retry_after
 
     def deliver(self, message: Batch | Trouble) -> None:
         """Count a message."""

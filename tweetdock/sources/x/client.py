@@ -1,7 +1,7 @@
 """X's API through tweepy: one question, one answer, what it costs, and what time it is there."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -23,10 +23,9 @@ from tweetdock.sources.http import (
     server_now_ms,
     used_up,
 )
-from tweetdock.sources.x.answers import decode, objects, said
 from tweetdock.sources.x.budget import LEAST_PAGE, Budget
 from tweetdock.sources.x.plan import Search, SearchRequest
-from tweetdock.sources.x.posts import PostPage, parse_page, posts_in
+from tweetdock.sources.x.posts import PostPage, decode, objects, parse_page, posts_in, said
 from tweetdock.sources.x.rules import TAG, Rule, parse_added, parse_rules
 
 log = logging.getLogger(__name__)
@@ -39,6 +38,8 @@ NEW_KEYS = (
 )
 TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
 SEARCH_ENDPOINT, COUNTS_ENDPOINT, STREAM_ENDPOINT = "search", "counts", "stream"
+STREAM_PATH = "/2/tweets/search/stream"
+RULES_PATH = f"{STREAM_PATH}/rules"
 SILENCE_SECONDS = 21.0  # X says something every 20 s
 SETTING = "X_API_URL"
 LARGEST_ID = (1 << 63) - 1
@@ -210,8 +211,6 @@ class XClient:
         self._stream_session = make_session()
         self._silence_seconds = silence_seconds
         self._token = x.bearer_token
-        self._rules = tweepy.StreamingClient(self._token, return_type=requests.Response)
-        self._rules.session = self._session
         self._user_auth = not x.bearer_token
         self._unreadable: set[str] = set()
         self._limits: dict[str, RateLimit | None] = {}
@@ -248,7 +247,7 @@ class XClient:
             now_ms = self._clock.now_ms()
             lasted_ms, now_ms = now_ms - asked_ms, server_ms or now_ms
             page = parse_page(response.content, now_ms, keeps_raw=self._keeps_raw)
-        self._note_unreadable(page)
+        self.note_unreadable(entry.kind for entry in page.unreadable)
         billed = self._budget.charge(
             (f"x:{number}" for number in page.ids),
             now_ms,
@@ -306,6 +305,12 @@ class XClient:
         parse_page(response.content, asked_ms)
         return server_ms
 
+    def note_unreadable(self, kinds: Iterable[str]) -> None:
+        """Log of what cannot be read what it lacks, once."""
+        for kind in set(kinds) - self._unreadable:
+            self._unreadable.add(kind)
+            log.warning("x: what cannot be read is left out, and all like it: %s", kind)
+
     def open(self) -> LineStream:
         """Begin the stream."""
         fields = ARCHIVED_STREAM_FIELDS if self._keeps_raw else STREAM_FIELDS
@@ -313,10 +318,10 @@ class XClient:
             # tweepy would loop and sleep here, without a limit.
             stream = self._stream_session.open(
                 "GET",
-                f"{TWEEPY_HOST}/2/tweets/search/stream",
+                f"{TWEEPY_HOST}{STREAM_PATH}",
                 params={"tweet.fields": ",".join(fields)},
                 headers={
-                    "User-Agent": self._rules.user_agent,
+                    "User-Agent": self._client.user_agent,
                     "Authorization": f"Bearer {self._token}",
                 },
                 silence_seconds=self._silence_seconds,
@@ -328,16 +333,16 @@ class XClient:
 
     def rules(self) -> tuple[Rule, ...]:
         """The rules that there are."""
-        return parse_rules(self._ask(self._rules.get_rules))
+        return parse_rules(self._ask(self._client.request, "GET", RULES_PATH))
 
     def add_rules(self, values: Sequence[str]) -> dict[str, str]:
         """Add rules as ours; their ids by the `rule_key` of each."""
-        rules = [tweepy.StreamRule(value, TAG) for value in values]
-        return parse_added(self._ask(self._rules.add_rules, rules))
+        rules = [{"value": value, "tag": TAG} for value in values]
+        return parse_added(self._ask(self._client.request, "POST", RULES_PATH, json={"add": rules}))
 
     def delete_rules(self, ids: Sequence[str]) -> None:
         """Delete rules."""
-        self._ask(self._rules.delete_rules, list(ids))
+        self._ask(self._client.request, "POST", RULES_PATH, json={"delete": {"ids": list(ids)}})
 
     def user(self, name: str) -> bytes:
         """The account of that name."""
@@ -399,11 +404,6 @@ class XClient:
             next_token=token,
         )
         return cast("requests.Response", response)
-
-    def _note_unreadable(self, page: PostPage) -> None:
-        for kind in {entry.kind for entry in page.unreadable} - self._unreadable:
-            self._unreadable.add(kind)
-            log.warning("x: an entry is left out, and all like it: %s", kind)
 
 
 def _client(x: XSettings, session: HttpSession) -> tweepy.Client:

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.times import DAY_MS
-from tweetdock.sources.x.answers import decode, not_with, objects
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import XClient
+from tweetdock.sources.x.posts import decode, not_with, objects
 
 log = logging.getLogger(__name__)
 

@@ -1,14 +1,12 @@
-"""Posts as X writes them: snowflake ids, both vocabularies of 2026, edit chains."""
+"""What X sends, read with care: snowflake ids, both vocabularies of 2026, edit chains."""
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
-from tweetdock.core.errors import PostError, SourceError
-from tweetdock.core.post import Post, Raw, Removal, Span, fold, one_line, unreadable_raw
+from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
+from tweetdock.core.post import Post, Raw, Span, fold, one_line, unreadable_raw
 from tweetdock.core.times import DAY_MS, parse_ms
-from tweetdock.sources.x.answers import decode, not_with, objects, said
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
@@ -22,6 +20,38 @@ _ENDS = {
     "forcedisconnect": "X has ended the stream: was another one begun?",
     "clientapplicationstatedegraded": "X has ended the stream over the state of this app",
 }
+
+
+def decode(body: bytes, what: str) -> dict[str, Any]:
+    """An answer as an object; SourceError if it is none, and so is not with `what`."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(
+            "X's address answers, but not with JSON, as the login page of a Wi-Fi does",
+            LOG_IN,
+            kind=Kind.STRANGER,
+        ) from error
+    if not isinstance(answer, dict):
+        raise not_with(what)
+    return answer
+
+
+def not_with(what: str) -> SourceError:
+    """That the answer, which X may have billed, is not with what it was asked for."""
+    sentence = f"X's address answers, but not with {what}"
+    return SourceError(sentence, kind=Kind.STRANGER, may_have_come=True)
+
+
+def objects(thing: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none if it is no list."""
+    return [one for one in thing if isinstance(one, dict)] if isinstance(thing, list) else []
+
+
+def said(*words: Any) -> str:
+    """The first of these that is text, in one line of 300 signs at the most."""
+    lines = (" ".join(text.split())[:300] for text in words if isinstance(text, str))
+    return next(filter(None, lines), "no reason given")
 
 
 def snowflake_ms(snowflake: int) -> int:
@@ -157,7 +187,6 @@ class StreamLine(NamedTuple):
 
     post: Post | None = None
     snowflake: int = 0
-    removal: Removal | None = None
     unreadable: str = ""
     raw: Raw | None = None
 
@@ -175,8 +204,6 @@ def parse_line(
         entry, rules = _decode_line(line)
     except (ValueError, RecursionError):
         return StreamLine(unreadable="no JSON")
-    if isinstance(entry, dict) and "delete" in entry and "id" not in entry:
-        return _removed(entry["delete"], at_ms)
     try:
         post, snowflake = parse_post(entry, at_ms)
     except PostError as error:
@@ -195,8 +222,6 @@ def _decode_line(line: bytes) -> tuple[Any, Any]:
         return whole, []
     if whole.get("data") is not None:
         return whole["data"], whole.get("matching_rules")
-    if "delete" in whole:
-        return whole, []
     if whole.keys() & {"errors", "title", "disconnect_type", "connection_issue", "detail"}:
         _end(whole)
     return None, []
@@ -229,19 +254,6 @@ def _tags(entry: dict[str, Any]) -> set[str]:
     entities = objects([text.get("entities") for text in texts])
     tags = [one.get("tag") for each in entities for one in objects(each.get("hashtags"))]
     return {fold(tag) for tag in tags if isinstance(tag, str)}
-
-
-def _removed(deletion: Any, at_ms: int) -> StreamLine:
-    # {"status": {"id_str": ..}} of old, {"tweet": {"id": ..}, "event_at": ..} of today.
-    deletion = deletion if isinstance(deletion, dict) else {}
-    posts = objects([deletion.get(name) for name in ("tweet", "post", "status")])
-    found = next(iter(posts), {})
-    identity = str(found.get("id_str") or found.get("id") or "")
-    if not (identity.isascii() and identity.isdecimal() and len(identity) <= 19):
-        return StreamLine(unreadable="no id of a removed post")
-    with suppress(ValueError, TypeError, OverflowError):
-        at_ms = min(at_ms, parse_ms(deletion["event_at"])) if "event_at" in deletion else at_ms
-    return StreamLine(removal=Removal(f"x:{identity}", at_ms))
 
 
 def _end(whole: dict[str, Any]) -> NoReturn:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tweetdock.core.errors import Kind, SourceError
-from tweetdock.sources.x.answers import decode, not_with, objects, said
+from tweetdock.sources.x.posts import decode, not_with, objects, said
 
 TAG = "tweetdock"  # by this beginning of a rule's tag we know our own
 MOST_RULES = 1000  # on self-serve plans

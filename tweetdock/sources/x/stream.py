@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -34,81 +33,43 @@ LATENCY_MS = 20_000
 # Only what the rules were there for is claimed, and they are checked once a minute; it is
 # claimed by the next line, which comes within 20 s.
 LAG_MS = CHECK_MS + LATENCY_MS + 20_000 + 10_000
-KNOWN_EDITS = 10_000
-
-
 MOST_CONNECTS = 45  # X allows 50 in 15 minutes, ours and whoever else's the app is
 CONNECTS_MS = 15 * 60_000
-LASTING_MS = 20_000
-NETWORK_STEP, NETWORK_CAP = 0.25, 16.0
 MOST_SEARCHES = 300  # that X's 450 in 15 min read every minute, and a gap besides
 
 
-class Reconnects:
-    """The connects made and what became of them.
+class Connects:
+    """The connects made, never more than X allows, whoever asks for them.
 
-    After a broken connection the first retry is at once, the next ones 0.25 s later each, up to
-    16 s; a refusal is answered by waits that double. Failures that take turns do not start each
-    other over: only a connection that lasted does. https://docs.x.com/x-api/fundamentals/handling-disconnections
-
-    connects_ms: when connects were made before a restart.
+    made_ms: when the last ones were made, in Unix ms; those of before a restart at first.
     """
 
-    def __init__(self, connects_ms: Iterable[int] = ()) -> None:
-        self._connects_ms = sorted(connects_ms)[-MOST_CONNECTS:]
-        self._opened_ms: int | None = None
-        self._network_wait = 0.0
-        self._refusal_waits: dict[tuple[float, float], float] = {}
+    def __init__(self, made_ms: Iterable[int] = ()) -> None:
+        self.made_ms = list(made_ms)
 
-    @property
-    def connects_ms(self) -> tuple[int, ...]:
-        """When connects were made, as far as they still matter, in unix milliseconds."""
-        return tuple(self._connects_ms)
-
-    def wait_seconds(self, now_ms: int) -> float:
-        """Seconds until one more connect may be made."""
+    def add(self, now_ms: int) -> None:
+        """One more is made; SourceError if that is to wait."""
         # A time to come is from before our clock was corrected.
-        times = (min(at_ms, now_ms) for at_ms in self._connects_ms)
-        self._connects_ms = [at_ms for at_ms in times if at_ms > now_ms - CONNECTS_MS]
-        if len(self._connects_ms) < MOST_CONNECTS:
-            return 0.0
-        return (self._connects_ms[-MOST_CONNECTS] + CONNECTS_MS - now_ms) / 1000
+        times = sorted(min(at_ms, now_ms) for at_ms in self.made_ms)
+        self.made_ms = [at_ms for at_ms in times if at_ms > now_ms - CONNECTS_MS][-MOST_CONNECTS:]
+        if len(self.made_ms) == MOST_CONNECTS:
+            raise SourceError(
+                "X's stream was connected to as often as X allows in 15 min",
+                retry_after=(self.made_ms[0] + CONNECTS_MS - now_ms) / 1000,
+            )
+        self.made_ms.append(now_ms)
 
-    def connecting(self, now_ms: int) -> None:
-        """A connect is made."""
-        self._connects_ms.append(now_ms)
-
-    def not_reached(self) -> None:
-        """The last connect never came as far as X, and does not count there."""
-        del self._connects_ms[-1:]
-
-    def opened(self, now_ms: int) -> None:
-        """X has let us in."""
-        self._opened_ms = now_ms
-
-    def broke(self, now_ms: int) -> float:
-        """The connection has ended, or none came about; how many seconds to wait."""
-        if self._opened_ms is not None and now_ms - self._opened_ms >= LASTING_MS:
-            self._network_wait = 0.0
-            self._refusal_waits.clear()
-        self._opened_ms = None
-        wait = self._network_wait
-        self._network_wait = min(NETWORK_CAP, wait + NETWORK_STEP)
-        return max(wait, self.wait_seconds(now_ms))
-
-    def refused(self, now_ms: int, first: float, cap: float) -> float:
-        """X has refused; how many seconds to wait: `first`, doubling up to `cap`."""
-        wait = self._refusal_waits.get((first, cap), first)
-        self._refusal_waits[first, cap] = min(cap, wait * 2)
-        return max(wait, self.wait_seconds(now_ms))
+    def drop_last(self) -> None:
+        """The last one never came as far as X, and does not count there."""
+        del self.made_ms[-1:]
 
 
 class XStream:
     """The stream of one app on X, one piece a poll; a broken one is connected to anew.
 
-    hashtags, query, accounts: what is asked for, beside those whom `lists` follow. reconnects:
-    those before a restart. streamed: shared with the search that fills what this leaves out.
-    cursor: where both have come to. monotonic: seconds that nobody corrects.
+    hashtags, query, accounts: what is asked for, beside those whom `lists` follow. streamed:
+    shared with the search that fills what this leaves out. cursor: where both have come to.
+    monotonic: seconds that nobody corrects.
     """
 
     channel = "stream"
@@ -119,7 +80,7 @@ class XStream:
         streamed: Streamed,
         client: XClient,
         lists: FollowLists,
-        reconnects: Reconnects,
+        connects: Connects,
         *,
         budget: Budget,
         clock: Clock,
@@ -134,7 +95,7 @@ class XStream:
         self._streamed = streamed
         self._client = client
         self._lists = lists
-        self._reconnects = reconnects
+        self._connects = connects
         self._budget = budget
         self._clock = clock
         self._hashtags, self._query = tuple(hashtags), query
@@ -147,15 +108,13 @@ class XStream:
         self._stream: LineStream | None = None
         self._left = 0.0
         self._is_cut = threading.Event()
-        self._first_of: dict[str, str] = {}  # the keys of posts by their later versions
-        self._unreadable: set[str] = set()
         with suppress(SourceError):  # what X would not take is said on connecting
             self._build_queries()
 
     def poll(self, _: Spans) -> Iterator[Batch]:
         """Connect if need be, and wait for the next piece: one Batch, if it has a whole line.
 
-        SourceError when X does not deliver, with the seconds that X's rules want waited.
+        SourceError when X does not deliver.
         """
         if self._stream is None:
             self._budget.check_stream(self._clock.now_ms())
@@ -164,8 +123,8 @@ class XStream:
                 yield from self._connect()
             yield from self._batches(self._read())
             self._budget.check_stream(self._clock.now_ms())
-        except SourceError as error:
-            self._end(error)
+        except SourceError:
+            self._end()
             raise
 
     def pause(self, _: Spans) -> Pause:
@@ -207,7 +166,6 @@ class XStream:
             tags=frozenset(() if self._query else map(fold, self._hashtags)),
         )
         self._left, now_ms = self._monotonic(), self._clock.now_ms()
-        self._reconnects.opened(now_ms)
         self._streamed.begins(now_ms + CONNECTING_MS, ids.values(), min(asked_ms, now_ms), now_ms)
         return server_ms
 
@@ -257,15 +215,12 @@ class XStream:
 
     def _begin(self) -> int | None:
         asked_ms = self._clock.now_ms()
-        if wait := self._reconnects.wait_seconds(asked_ms):
-            sentence = "X's stream was connected to as often as X allows in 15 min"
-            raise SourceError(sentence, retry_after=wait)
-        self._reconnects.connecting(asked_ms)
+        self._connects.add(asked_ms)
         try:
             stream = self._stream = self._client.open()
         except SourceError as error:
             if error.kind in (Kind.CONNECTION, Kind.STRANGER) and not error.may_have_come:
-                self._reconnects.not_reached()
+                self._connects.drop_last()
             raise
         self._check_cut()  # it may have come too late for what was open then
         return server_now_ms(stream.headers, asked_ms, self._clock.now_ms())
@@ -288,19 +243,11 @@ class XStream:
         self._left = self._monotonic()
         return lines
 
-    def _end(self, error: SourceError) -> None:
-        """Close it; the error gets the wait that X's rules want, unless it has one."""
+    def _end(self) -> None:
         self._streamed.ends()
         if self._stream:
             self._stream.close()
         self._stream = None
-        now_ms = self._clock.now_ms()
-        if error.kind is Kind.CONNECTION:
-            wait = self._reconnects.broke(now_ms)
-        else:
-            wait = self._reconnects.refused(now_ms, error.first, error.cap)
-        if error.retry_after is None:  # else it is the server's own word
-            error.retry_after = wait
 
     def _batches(self, lines: list[bytes | None]) -> Iterator[Batch]:
         read: list[StreamLine] = []
@@ -329,21 +276,14 @@ class XStream:
         if odd:
             # Whatever was in it, the search reads that minute once more.
             self._streamed.stumbled(now_ms)
-            self._note_unreadable(odd)
+            self._client.note_unreadable(odd)
         sent = [line.snowflake for line in read if line.snowflake]
         self._budget.streamed(len(sent) + len(odd))
         billed += self._budget.charge((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
-        for line in read:
-            if line.post and line.post.key != f"x:{line.snowflake}":
-                self._first_of[f"x:{line.snowflake}"] = line.post.key
-        while len(self._first_of) > KNOWN_EDITS:
-            del self._first_of[next(iter(self._first_of))]
-        gone = [line.removal for line in read if line.removal]
         return Batch(
             source=self.feed.source,
             channel=self.channel,
             posts=tuple(line.post for line in read if line.post),
-            removals=tuple(replace(r, key=self._first_of.get(r.key, r.key)) for r in gone),
             covers=self._covers(sent, now_ms) if read else None,
             raw=tuple(line.raw for line in read if line.raw),
             server_ms=server_ms,
@@ -359,15 +299,6 @@ class XStream:
         if is_behind or known.since_ms >= known.until_ms - LATENCY_MS:
             return None
         return Span(known.since_ms, known.until_ms - LATENCY_MS)
-
-    def _note_unreadable(self, kinds: list[str]) -> None:
-        for kind in set(kinds) - self._unreadable:
-            self._unreadable.add(kind)
-            log.warning(
-                "x-stream: a line cannot be read: %s; the search reads that minute, and so with "
-                "others like it",
-                kind,
-            )
 
 
 def make_x_stream(
@@ -409,10 +340,10 @@ def make_x_stream(
     client = make_client()
     wanted = [account.name for account in x.follow if account.is_list]
     lists = FollowLists(wanted, client, budget, known.get("followed"))
-    reconnects = Reconnects(_numbers(known.get("connects")))
+    connects = Connects(_numbers(known.get("connects")))
 
     def dump() -> str:
-        parts = {"connects": reconnects.connects_ms, **streamed.dump()}
+        parts = {"connects": connects.made_ms, **streamed.dump()}
         head = json.dumps(parts, separators=(",", ":")).removesuffix("}")
         return f'{head},"followed":{lists.dump()}}}'
 
@@ -422,7 +353,7 @@ def make_x_stream(
             streamed,
             client,
             lists,
-            reconnects,
+            connects,
             budget=budget,
             clock=clock,
             hashtags=hashtags,
