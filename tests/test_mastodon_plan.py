@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from profiles import examples
-from standins.mastodon_index import Index, Note, as_status
+from standins.mastodon_index import Ids, Index, Note, as_status
 
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
@@ -30,9 +30,9 @@ MINUTE_MS = 60_000
 class Server:
     """Posts on a server, and a plan that reads them; every claim is checked when it is made."""
 
-    def __init__(self, seed: int, seen: tuple[Span, ...] = ()) -> None:
+    def __init__(self, ids: Ids, seed: int, seen: tuple[Span, ...] = ()) -> None:
         self.dice = random.Random(seed)
-        self.index = Index(seed)
+        self.index = Index(ids, seed)
         self.now_ms = NOW_MS
         self.plan = TimelinePlan(WINDOW_MS, 1)
         self.known = Spans(seen)
@@ -66,8 +66,8 @@ class Server:
         page = replace(parse_page(body, served_ms, "a.example"), served_ms=served_ms)
         ids = part.add_page(page)
         shown = (entry for entry in self.index.entries if entry.shows(served_ms))
-        assert {int(entry.id) for entry in shown if entry.order in ids} <= set(page.ids)
-        self.plan.record([part])
+        assert {int(entry.id) for entry in shown if entry.order in ids} <= set(page.snowflakes)
+        self.plan.record([part], part, page)
         self.read |= {status.post.key.removeprefix("mastodon:") for status in page.statuses}
         if span := complete([part]):
             assert span.until_ms <= served_ms - SETTLE_MS
@@ -96,12 +96,15 @@ class Server:
         return self.known.gaps(Span(self.now_ms - WINDOW_MS, self.now_ms - SETTLE_MS - 10_000))
 
 
+IDS = st.sampled_from(["snowflakes", "letters", "small numbers"])
+
+
 @settings(max_examples=examples(25))
-@given(seed=st.integers(0, 2**32), number=st.sampled_from([0, 1, 30, 300]))
+@given(ids=IDS, seed=st.integers(0, 2**32), number=st.sampled_from([0, 1, 30, 300]))
 def test_whatever_breaks_off_the_window_is_whole_in_the_end_and_no_claim_was_false(
-    seed: int, number: int
+    ids: Ids, seed: int, number: int
 ) -> None:
-    server = Server(seed)
+    server = Server(ids, seed)
     dice = server.dice
     for ago_ms in sorted(dice.sample(range(70 * MINUTE_MS), number), reverse=True):
         server.add(NOW_MS - ago_ms)
@@ -124,8 +127,9 @@ def test_whatever_breaks_off_the_window_is_whole_in_the_end_and_no_claim_was_fal
     assert server.gaps() == []
 
 
-def test_a_quiet_tag_costs_one_request_a_poll() -> None:
-    server = Server(1)
+@pytest.mark.parametrize("ids", ["snowflakes", "letters", "small numbers"])
+def test_a_quiet_tag_costs_one_request_a_poll(ids: Ids) -> None:
+    server = Server(ids, 1)
     for number in range(50):
         server.add(NOW_MS - WINDOW_MS - number * 1000 - 120_000)
     server.poll()
@@ -137,7 +141,7 @@ def test_a_quiet_tag_costs_one_request_a_poll() -> None:
 
 
 def test_an_hour_that_was_broken_off_goes_on_where_it_was() -> None:
-    server = Server(1)
+    server = Server("snowflakes", 1)
     for ago_ms in range(3_500_000, 10_000, -4_000):
         server.add(NOW_MS - ago_ms)
     while server.gaps():
@@ -149,7 +153,7 @@ def test_an_hour_that_was_broken_off_goes_on_where_it_was() -> None:
 def test_after_a_restart_the_present_comes_first_and_then_the_window_once_more() -> None:
     """By its ids alone a server says which posts are gone: they must be known again."""
     seen = Span(NOW_MS - WINDOW_MS, NOW_MS - 20_000)
-    server = Server(1, (seen,))
+    server = Server("snowflakes", 1, (seen,))
     for ago_ms in range(3_500_000, 10_000, -10_000):
         server.add(NOW_MS - ago_ms)
     server.poll(breaks_after=4)
@@ -159,7 +163,7 @@ def test_after_a_restart_the_present_comes_first_and_then_the_window_once_more()
 
 
 def test_what_a_wrong_clock_has_seen_of_the_future_is_not_known() -> None:
-    server = Server(1, (Span(NOW_MS - WINDOW_MS, NOW_MS + WINDOW_MS),))
+    server = Server("snowflakes", 1, (Span(NOW_MS - WINDOW_MS, NOW_MS + WINDOW_MS),))
     server.now_ms += 5_000
     fresh = server.add(server.now_ms - 2_000)
     server.poll()
@@ -170,9 +174,20 @@ def test_what_a_wrong_clock_has_seen_of_the_future_is_not_known() -> None:
     assert late.uri in server.read
 
 
+def test_small_numbers_are_not_asked_for_from_a_made_up_id() -> None:
+    """No post has an id above one that is made up from the time: an empty page, and a lie."""
+    server = Server("small numbers", 1)
+    fresh = server.add(NOW_MS - 10_000)
+    server.poll()
+    server.now_ms += 10_000
+    second = server.add(NOW_MS + 1_000)
+    server.poll()
+    assert {fresh.uri, second.uri} <= server.read
+
+
 def status(moment_ms: int, number: int = 0, status_id: str = "") -> dict[str, Any]:
     note = Note(f"https://a.example/{number}", "https://a.example/@ada", moment_ms, ("x",))
-    made = as_status(Index(number).add(note, moment_ms, is_own=True))
+    made = as_status(Index("snowflakes", number).add(note, moment_ms, is_own=True))
     return made | ({"id": status_id} if status_id else {})
 
 
@@ -181,21 +196,54 @@ def page(*entries: dict[str, Any]) -> StatusPage:
     return replace(found, served_ms=NOW_MS)
 
 
-def test_pages_that_lead_nowhere_are_left() -> None:
-    reading = PagedSpan(NOW_MS - WINDOW_MS, None)
+@pytest.mark.parametrize("by_time", [True, False])
+def test_pages_that_lead_nowhere_are_left(*, by_time: bool) -> None:
+    reading = PagedSpan(NOW_MS - WINDOW_MS, None, by_time=by_time)
     same = page(status(NOW_MS - 10_000))
     reading.add_page(same)
     with pytest.raises(SourceError, match="nothing new"):
         reading.add_page(same)
 
 
+def test_a_page_without_any_id_leads_nowhere() -> None:
+    reading = PagedSpan(NOW_MS - WINDOW_MS, None, by_time=False)
+    with pytest.raises(SourceError, match="nothing new"):
+        reading.add_page(page(status(NOW_MS) | {"id": None}))
+
+
+def test_pages_without_end_are_left() -> None:
+    reading = PagedSpan(NOW_MS - WINDOW_MS, None, by_time=False)
+
+    def read_on() -> None:
+        for number in range(2_000):
+            reading.add_page(page(status(NOW_MS, number, f"A{number}")))
+
+    with pytest.raises(SourceError, match="nothing new"):
+        read_on()
+
+
 def test_an_id_of_a_time_to_come_hides_nothing() -> None:
-    reading = PagedSpan(NOW_MS - WINDOW_MS, None)
+    reading = PagedSpan(NOW_MS - WINDOW_MS, None, by_time=True)
     far = str((NOW_MS + 10 * WINDOW_MS) << 16)
     reading.add_page(page(status(NOW_MS, 9, far), *(status(NOW_MS - 900_000, n) for n in range(3))))
     assert reading.read
     assert NOW_MS - 900_000 <= reading.read.since_ms <= NOW_MS - 895_000
     assert not reading.is_done
+
+
+def test_ids_that_stop_telling_the_time_are_bounds_no_more() -> None:
+    server = Server("snowflakes", 1)
+    server.add(NOW_MS - 10_000)
+    server.poll()
+    (bounded,) = next(server.plan.turn(server.known, server.now_ms + 5_000))
+    assert bounded.bounds.keys() == {"since_id"}
+    odd = page(status(NOW_MS, 1, "A1"), status(NOW_MS, 2, "A2"))
+    bounded.add_page(odd)
+    assert bounded.is_done
+    assert complete([bounded]) is None
+    server.plan.record([bounded], bounded, odd)
+    (free,) = next(server.plan.turn(server.known, server.now_ms + 5_000))
+    assert free.bounds == {}
 
 
 READ = st.none() | st.builds(Span, st.integers(0, 20), st.integers(10, 50))
@@ -205,7 +253,7 @@ READ = st.none() | st.builds(Span, st.integers(0, 20), st.integers(10, 50))
 def test_of_several_groups_a_stretch_is_complete_as_far_as_all_have_read_it(
     reads: list[Span | None],
 ) -> None:
-    parts = [PagedSpan(0, 50) for _ in reads]
+    parts = [PagedSpan(0, 50, by_time=True) for _ in reads]
     for part, read in zip(parts, reads, strict=True):
         part.read = read
     moments = range(50)

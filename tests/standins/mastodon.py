@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from standins.loopback import Loopback
-from standins.mastodon_index import Entry, Index, Json, Note, as_status, normal
+from standins.mastodon_index import Entry, Ids, Index, Json, Note, as_status, normal
 from tweetdock.core.times import rfc3339
 
 TAGS = "/api/v1/timelines/tag/"
@@ -101,6 +101,7 @@ class Mastodon:
         window_seconds: float = 300,
         skew_seconds: float = 0.0,
         now: Callable[[], float] = time.time,
+        ids: Ids = "snowflakes",
         streaming_url: str | None = None,
         heartbeat_seconds: float = 0.0,
     ) -> None:
@@ -116,7 +117,7 @@ class Mastodon:
         self.cut_streams_after: int | None = None  # bytes, of those that are opened from now on
         self._window_seconds = window_seconds
         self._used, self._reset = 0, 0.0
-        self._index = Index()
+        self._index = Index(ids)
         self._sent: set[int] = set()
         self._changed = threading.Condition()
         self._requests: list[Request] = []

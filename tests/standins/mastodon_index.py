@@ -1,4 +1,4 @@
-"""What a stand-in Mastodon server knows: posts by ids of its own, found by tag once they show."""
+"""What a stand-in Mastodon server knows: posts with its own ids, found by tag, from a moment on."""
 
 import random
 import unicodedata
@@ -6,10 +6,11 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from tweetdock.core.times import rfc3339
 
+Ids = Literal["snowflakes", "letters", "small numbers"]
 Json = dict[str, Any]
 LIMIT_PER_MODE = 4  # of the tag itself and `any[]` together, as in Mastodon's code
 DEFAULT_LIMIT, MAX_LIMIT = 20, 40
@@ -42,7 +43,7 @@ class Entry:
 
     note: Note
     id: str
-    order: int
+    order: int | str
     shows_ms: int
     gone_ms: int | None = None
     tags: frozenset[str] = field(default_factory=frozenset)
@@ -55,18 +56,27 @@ class Entry:
 class Index:
     """The entries of one server."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, ids: Ids, seed: int = 1) -> None:
+        self._ids = ids
         self._dice = random.Random(seed)
         self.entries: list[Entry] = []  # as they were added
         self._in_order: list[Entry] = []
 
     def add(self, note: Note, shows_ms: int, *, is_own: bool) -> Entry:
-        """Let a note show from a moment on, under an id as Mastodon makes them."""
-        # One from elsewhere has its moment by the second only; one of a time to come, none.
-        moment = note.created_ms
-        if not is_own and moment < shows_ms:
-            moment = moment // 1000 * 1000 + self._dice.randrange(1000)
-        order = (min(moment, shows_ms) << 16) + self._dice.randrange(1 << 16)
+        """Let a note show from a moment on, under an id as the software makes them."""
+        number = len(self.entries)
+        order: int | str
+        match self._ids:
+            case "letters":
+                order = f"A{number:017d}"
+            case "small numbers":
+                order = number + 1
+            case _:
+                # One from elsewhere has its moment by the second only; one of a time to come, none.
+                moment = note.created_ms
+                if not is_own and moment < shows_ms:
+                    moment = moment // 1000 * 1000 + self._dice.randrange(1000)
+                order = (min(moment, shows_ms) << 16) + self._dice.randrange(1 << 16)
         tags = frozenset(map(normal, note.tags))
         entry = Entry(note, str(order), order, shows_ms, tags=tags)
         self.entries.append(entry)
@@ -96,7 +106,8 @@ class Index:
         return next(entry for entry in self.entries if entry.note.uri == uri)
 
     def _place(self, bisect: Callable[..., int], text: str) -> int:
-        return bisect(self._in_order, int(text), key=lambda entry: entry.order)
+        order = text if self._ids == "letters" else int(text)
+        return bisect(self._in_order, order, key=lambda entry: entry.order)
 
 
 def as_status(entry: Entry) -> Json:

@@ -52,16 +52,23 @@ class UnreadableStatus:
 class StatusPage:
     """A page of a timeline, newest first, boosts left out of `statuses`.
 
-    ids: of all entries, boosts too, but for those that cannot tell the time. served_ms: when the
-    server was asked for it, by its own time. server_ms: what time it was there when the page was
-    here; None if the server did not say.
+    size: how many entries it had. ids: of all that had one. snowflakes: those among them that
+    can be believed to tell the time. served_ms: when the server was asked for it, by its own time.
+    server_ms: what time it was there when the page was here; None if the server did not say.
     """
 
+    size: int = 0
     statuses: tuple[Status, ...] = ()
-    ids: tuple[int, ...] = ()
+    ids: tuple[str, ...] = ()
+    snowflakes: tuple[int, ...] = ()
     unreadable: tuple[UnreadableStatus, ...] = ()
     served_ms: int = 0
     server_ms: int | None = None
+
+    @property
+    def is_by_time(self) -> bool:
+        """Whether its ids are such as Mastodon makes; other software has others."""
+        return len(self.snowflakes) * 2 > self.size
 
 
 def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -> StatusPage:
@@ -73,20 +80,27 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
     if not isinstance(entries, list):
         what = f"{host} answers, but not with posts, so it may be no Mastodon server"
         raise SourceError(what, f"check TWEETDOCK_MASTODON; or {LOG_IN}", kind=Kind.STRANGER)
-    statuses, unreadable = [], []
-    ids = [_snowflake(entry, at_ms) for entry in entries]
-    known = tuple(one for one in ids if one is not None)
-    if len(known) * 2 < len(ids):
-        what = f"the ids of {host}'s posts do not tell the time, so it is no Mastodon server"
-        raise SourceError(what, "check TWEETDOCK_MASTODON, and the clock", kind=Kind.STRANGER)
-    for entry, snowflake in zip(entries, ids, strict=True):
+    statuses, ids, snowflakes, unreadable = [], [], [], []
+    for entry in entries:
+        status_id = _status_id(entry)
+        snowflake = _snowflake(status_id, at_ms)
         try:
             statuses.append(_status(entry, at_ms, keeps_raw=keeps_raw))
         except PostError as error:
             near_ms = at_ms if snowflake is None else moment_of(snowflake)
             raw = unreadable_raw("mastodon", entry)
             unreadable.append(UnreadableStatus(near_ms, str(error), raw))
-    return StatusPage(tuple(filter(None, statuses)), known, tuple(unreadable))
+        if status_id:
+            ids.append(status_id)
+        if snowflake is not None:
+            snowflakes.append(snowflake)
+    return StatusPage(
+        size=len(entries),
+        statuses=tuple(filter(None, statuses)),
+        ids=tuple(ids),
+        snowflakes=tuple(snowflakes),
+        unreadable=tuple(unreadable),
+    )
 
 
 def parse_streamed(data: bytes, at_ms: int, *, keeps_raw: bool = False) -> Status | None:
@@ -123,7 +137,7 @@ def parse_status(entry: Any, at_ms: int) -> Post | None:
         created_ms = parse_ms(name_of(created_at))
     except (TypeError, ValueError, OverflowError) as error:
         raise PostError("no created_at") from error
-    snowflake = _snowflake(entry, at_ms)
+    snowflake = _snowflake(_status_id(entry), at_ms)
     if snowflake is not None and created_ms > moment_of(snowflake) + SLACK_MS:
         created_ms = moment_of(snowflake)
     return Post(f"mastodon:{uri}", f"mastodon:{author}", min(created_ms, at_ms))
@@ -147,8 +161,7 @@ def _status_id(entry: Any) -> str:
     return name_of(entry.get("id")) if isinstance(entry, dict) else ""
 
 
-def _snowflake(entry: Any, at_ms: int) -> int | None:
-    text = _status_id(entry)
+def _snowflake(text: str, at_ms: int) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) <= 19):
         return None
     snowflake = int(text)

@@ -29,6 +29,7 @@ SETTLE_MS = 5_000
 # a minute, nearly all of it in ten (a server in trouble is tried again), the rest now and then.
 LOOK_BACK_MS = 60_000
 LOOK_BACKS_MS = ((60_000, 600_000), (900_000, None))  # how often, and how far; None: the window
+MOST_PAGES = 1_000  # 40,000 posts; a server that sends more has no end
 MOST_CHECKS = 10  # a page; each costs a request
 MOST_ID = 1 << 63
 SOURCE = "mastodon"
@@ -41,43 +42,69 @@ STREAMED_POLL_SECONDS = 60.0  # while posts come by stream, the timeline fills a
 class PagedSpan:
     """A stretch under way, (since, until], by its pages, newest first; until None: to the present.
 
+    by_time: whether ids tell the time, so that bounds can be made up.
     read: what is complete so far; None until a page is read.
     """
 
-    def __init__(self, since_ms: int, until_ms: int | None) -> None:
+    def __init__(self, since_ms: int, until_ms: int | None, *, by_time: bool) -> None:
         self.is_live = until_ms is None
-        self.is_done = False
+        self.is_done = self.is_odd = False
         self.pages = 0
         self.read: Span | None = None
         self._since_ms, self._until_ms = since_ms, until_ms
-        self._since_id, max_id = ids_of(Span(since_ms, until_ms or since_ms))
-        self._max_id = MOST_ID if self.is_live else max_id
+        self._since_id = self._max_id = ""
+        if by_time:
+            since_id, max_id = ids_of(Span(since_ms, until_ms or since_ms))
+            self._since_id, self._max_id = str(since_id), "" if self.is_live else str(max_id)
+        self._ids: set[str] = set()
 
     @property
     def bounds(self) -> dict[str, str]:
         """The parameters that ask for the next page."""
-        bounds = {"since_id": str(self._since_id)}
-        return bounds if self._max_id == MOST_ID else bounds | {"max_id": str(self._max_id)}
+        bounds = {"since_id": self._since_id, "max_id": self._max_id}
+        return {name: bound for name, bound in bounds.items() if bound}
 
     def add_page(self, page: StatusPage) -> range:
-        """Take in the next page, the ids of which it has all that show; SourceError if it is none.
+        """Take in the next page; SourceError if it leads nowhere.
 
-        All pages count as read when the first one was: what shows up between two of them may lie
-        below both.
+        Returns the ids of which it has all that show, as far as ids tell the time.
         """
         self.pages += 1
         if self.pages == 1:
+            # All pages count as read when the first one was: what shows up between two of them
+            # may lie below both.
             settled_ms = page.served_ms - SETTLE_MS
             self._until_ms = min(settled_ms, self._until_ms or settled_ms)
-        ids = range(min(page.ids, default=self._since_id), self._max_id)
-        if page.ids and not ids:
+        if page.size and (
+            self.pages >= MOST_PAGES or not page.ids or self._ids.issuperset(page.ids)
+        ):
             what = "the server keeps sending pages that bring nothing new"
             raise SourceError(what, kind=Kind.SERVER)
-        self._max_id = ids.start
-        reached_ms = moment_of(ids.start) + 1000 + SLACK_MS if page.ids else self._since_ms
-        self.is_done = reached_ms <= self._since_ms
-        self.read = Span(max(self._since_ms, reached_ms), self._until_ms or 0)
-        return ids
+        self._ids.update(page.ids)
+        if not page.size or page.is_by_time:
+            return self._add_by_time(page)
+        if self._since_id:
+            self.is_odd = self.is_done = True
+        else:
+            self._max_id = page.ids[-1]
+            is_old = [status.post.created_ms <= self._since_ms for status in page.statuses]
+            if is_old and all(is_old):
+                self._reach(self._since_ms)
+        return range(0)
+
+    def _add_by_time(self, page: StatusPage) -> range:
+        below = int(self._max_id) if self._max_id.isdecimal() else MOST_ID
+        if not page.size:
+            self._reach(self._since_ms)
+            return range(int(self._since_id or below), below)
+        oldest = min(page.snowflakes)
+        self._max_id = str(oldest)
+        self._reach(moment_of(oldest) + 1000 + SLACK_MS)
+        return range(oldest, below)
+
+    def _reach(self, ms: int) -> None:
+        self.is_done = ms <= self._since_ms
+        self.read = Span(max(self._since_ms, ms), self._until_ms or 0)
 
 
 def complete(parts: Sequence[PagedSpan]) -> Span | None:
@@ -105,6 +132,7 @@ class TimelinePlan:
         self._gaps = self._due = Spans()
         self._live_ms = 0  # up to when the present was read
         self._looked_ms: dict[int, int] = {}
+        self._is_by_time: bool | None = None  # until a page has shown it
 
     def turn(self, seen: Spans, now_ms: int) -> Iterator[list[PagedSpan]]:
         """What to read, a stretch after the other, the present first; of each a part a group."""
@@ -125,26 +153,36 @@ class TimelinePlan:
     @property
     def rest(self) -> list[Span]:
         """What is to be read in this turn beside the present, oldest first."""
+        if not self._is_by_time:
+            return []
         past = [Span(self._window.since_ms, self._live_ms)]
         return list(self._gaps & past) or list(self._due & past)
 
-    def record(self, parts: Sequence[PagedSpan]) -> None:
+    def record(self, parts: Sequence[PagedSpan], part: PagedSpan, page: StatusPage) -> None:
         """A page of one of the parts of a stretch was read."""
         if whole := complete(parts):
             self._due -= [whole]
             self._gaps -= [whole]
-            if parts[0].is_live:
+            if part.is_live:
                 self._live_ms = whole.until_ms
+        if part.is_odd:
+            self._is_by_time = False
+        elif self._is_by_time is None and page.is_by_time:
+            self._is_by_time = True
 
     def _live_since(self) -> int:
         floor, now_ms = self._window
-        since_ms, gaps = now_ms - LOOK_BACK_MS, list(self._gaps)
-        if gaps and gaps[-1].until_ms == now_ms:
-            since_ms = min(since_ms, gaps[-1].since_ms)
-        return max(floor, since_ms)
+        since_ms, gaps = now_ms, list(self._gaps)
+        if not self._is_by_time:
+            # Without bounds there is but one way, so all is read on it.
+            since_ms = min([now_ms, *(span.since_ms for span in (*gaps, *self._due))])
+        elif gaps and gaps[-1].until_ms == now_ms:
+            since_ms = gaps[-1].since_ms
+        return max(floor, min(since_ms, now_ms - LOOK_BACK_MS))
 
     def _stretch(self, since_ms: int, until_ms: int | None) -> list[PagedSpan]:
-        return [PagedSpan(since_ms, until_ms) for _ in range(self._groups)]
+        by_time = self._is_by_time is True
+        return [PagedSpan(since_ms, until_ms, by_time=by_time) for _ in range(self._groups)]
 
 
 class TagTimeline:
@@ -241,11 +279,11 @@ class TagTimeline:
         part = parts[number]
         page = self._client.page(self._groups[number], part.bounds)
         if part.is_live and not part.pages:
-            if number in self._showing and not page.ids:
+            if number in self._showing and not page.size:
                 self._client.check_access(at_once=True)
-            (self._showing.add if page.ids else self._showing.discard)(number)
+            (self._showing.add if page.size else self._showing.discard)(number)
         ids = part.add_page(page)
-        self._plan.record(parts)
+        self._plan.record(parts, part, page)
         absent = self._absent(number, page, ids)
         has_more = _are_open(parts) or self._plan.rest != []
         more = has_more or absent != []
@@ -261,8 +299,8 @@ class TagTimeline:
         # A young one may only not have reached the server's replica.
         young_ms = self._clock.now_ms() - LOOK_BACK_MS
         shown = self._shown[number]
-        absent = [one for one in shown.difference(page.ids) if one in ids]
-        shown.update(page.ids)
+        absent = [one for one in shown.difference(page.snowflakes) if one in ids]
+        shown.update(page.snowflakes)
         return sorted(one for one in absent if moment_of(one) < young_ms)[:MOST_CHECKS]
 
     def _removals(self, number: int, snowflake: int) -> tuple[Removal, ...]:
