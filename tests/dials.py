@@ -12,7 +12,7 @@ from tweetdock.settings.gauge import DialSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tweetdock.servos.needle import Needle
+    from tweetdock.servos.needles import Needle
 
 PINS = TWEETS, TWEETERS = 12, 13
 STEP_US = 5.0

@@ -16,9 +16,9 @@ from tweetdock.servos.calibration import (
     Calibration,
     DialPoint,
 )
-from tweetdock.servos.needle import LAST_US, Geometry
+from tweetdock.servos.needles import Geometry
 from tweetdock.settings.env_file import read_env_file, save
-from tweetdock.settings.gauge import DialSettings, Settings
+from tweetdock.settings.gauge import LAST_US, DialSettings, Settings
 
 HELD, LET_GO = 0.03, PAUSE_SECONDS + 0.1
 LEFT, MIDDLE, RIGHT = DialPoint

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.motion import SPEED
-from tweetdock.servos.needle import SETTLE_SECONDS, STEP_US, TWITCH, Geometry, Needle
+from tweetdock.servos.needles import SETTLE_SECONDS, STEP_US, TWITCH, Geometry, Needle
 
 FRAME = 0.02
 DIAL = Geometry(0.0, 180.0, 1000.0, 1500.0, 2000.0)

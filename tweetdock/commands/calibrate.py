@@ -24,8 +24,7 @@ from tweetdock.core.errors import UnavailableError
 from tweetdock.keep.lock import STATE_LOCK, Lock
 from tweetdock.servos.calibration import Calibration, DialPoint
 from tweetdock.servos.choice import make_servos, read_model
-from tweetdock.servos.needle import CHECK_SECONDS, FRAME_SECONDS, STEP_US
-from tweetdock.servos.needles import Needles
+from tweetdock.servos.needles import CHECK_SECONDS, FRAME_SECONDS, STEP_US, Needles
 from tweetdock.settings.env_file import ENV_FILE, save
 from tweetdock.settings.gauge import Settings
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from tweetdock.servos.calibration import SAFE_US, USUAL_US, Calibration, DialPoint
-from tweetdock.servos.needle import LAST_US
+from tweetdock.settings.gauge import LAST_US
 
 WIDEST_PANEL = 76
 MESSAGE_ROWS = 3  # the keys below stay where they are, whatever the message

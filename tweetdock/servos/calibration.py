@@ -3,8 +3,8 @@
 from dataclasses import replace
 from enum import StrEnum
 
-from tweetdock.servos.needle import LAST_US, Geometry, Needle
-from tweetdock.settings.gauge import DialSettings
+from tweetdock.servos.needles import Geometry, Needle
+from tweetdock.settings.gauge import LAST_US, DialSettings
 
 SAFE_US = (1000, 2000)  # every servo's range
 USUAL_US = (500, 2500)  # most servos'; beyond it many run into their stop, and some break

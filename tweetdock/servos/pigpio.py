@@ -71,12 +71,13 @@ class PigpioServos(Servos):
 
     def _open(self) -> Any:
         # pigpio itself would wait for ever for a daemon that hangs: ask first, with a limit.
-        address = find(self._addresses, self._port)
-        if not address:
+        try:
+            self._address, _, _ = find(self._addresses, self._port)
+        except ServoError as error:
             if self._daemon is None:
-                raise self._no_answer()
+                raise self._no_answer() from error
             self._daemon.start()
-        self._address = address or LOOPBACK
+            self._address = LOOPBACK
         with contextlib.redirect_stdout(io.StringIO()):  # its banner of per cent signs
             # Ours at once: what fails from here on is cleared away by `close`.
             self._factory = factory = PiGPIOFactory(self._address, self._port)

@@ -91,8 +91,9 @@ class Pigpiod:
             if child.poll() is not None:
                 errors.seek(0)
                 said = errors.read().decode(errors="replace")
-                reason = last_words(said) or _unexplained(child.returncode)
-                raise ServoError(f"pigpiod ended at once: {reason}")
+                what, cure = last_words(said)
+                reason = what or _unexplained(child.returncode)
+                raise ServoError(f"pigpiod ended at once: {reason}", cure)
         if not is_answering(LOOPBACK, self._port):
             self._kill()
             raise ServoError(f"pigpiod was started but does not answer at {where}")
@@ -160,8 +161,8 @@ class TakenError(ServoError):
     """The port of pigpiod is open, but no pigpiod answers there."""
 
 
-def ask(address: str, port: int, *commands: int) -> list[int]:
-    """What a pigpiod answers to commands without parameters, each within PROBE_SECONDS.
+def ask(address: str, port: int) -> tuple[int, int]:
+    """The version of a pigpiod and its board's revision, each asked within PROBE_SECONDS.
 
     An open port alone is not enough: 8888 is also that of Jupyter. ServoError if none answers.
     """
@@ -179,7 +180,7 @@ def ask(address: str, port: int, *commands: int) -> list[int]:
     with wire:
         wire.settimeout(PROBE_SECONDS)
         try:
-            return [_answer(wire, command) for command in commands]
+            return _answer(wire, VERSION), _answer(wire, BOARD)
         except TimeoutError as error:
             what = f"a pigpiod hangs at {where}, or another program is there (Jupyter uses 8888)"
             raise TakenError(what, cure) from error
@@ -200,19 +201,28 @@ def _answer(wire: socket.socket, command: int) -> int:
 def is_answering(address: str, port: int) -> bool:
     """Whether a pigpiod answers there."""
     try:
-        ask(address, port, VERSION)
+        ask(address, port)
     except ServoError:
         return False
     return True
 
 
-def find(addresses: Sequence[str], port: int) -> str:
-    """The first of the addresses at which a pigpiod answers; empty if none does."""
-    return next((address for address in addresses if is_answering(address, port)), "")
+def find(addresses: Sequence[str], port: int) -> tuple[str, int, int]:
+    """The first of the addresses at which a pigpiod answers, its version and board's revision.
+
+    ServoError if none does, a TakenError if another program is at one of them.
+    """
+    errors: list[ServoError] = []
+    for address in addresses:
+        try:
+            return address, *ask(address, port)
+        except ServoError as error:
+            errors.append(error)
+    raise next((error for error in errors if isinstance(error, TakenError)), errors[0])
 
 
-def last_words(said: str) -> str:
-    """The last line of what pigpiod said, or the one with a known cure; nothing if it said nothing.
+def last_words(said: str) -> tuple[str, str]:
+    """The last line of what pigpiod said, or the one with a known cure, and that; empty if none.
 
     The same error is always the same text, whatever time is stamped on it.
     """
@@ -221,8 +231,8 @@ def last_words(said: str) -> str:
     for words, cure in _CURES.items():
         for line in lines:
             if words in line:
-                return f"{line.removesuffix('.')}; {cure}"
-    return lines[-1] if lines else ""
+                return line.removesuffix("."), cure
+    return lines[-1] if lines else "", ""
 
 
 def _bare(line: str) -> str:

@@ -15,14 +15,12 @@ from tweetdock.servos.calibration import USUAL_US
 from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
 from tweetdock.servos.lgpio import installing
 from tweetdock.servos.pigpiod import (
-    BOARD,
     LOCK,
     LOOPBACKS,
     USE_LGPIO,
-    VERSION,
     TakenError,
-    ask,
     check_start,
+    find,
 )
 from tweetdock.settings.gauge import DialSettings, Settings
 
@@ -90,19 +88,16 @@ def _mock(settings: Settings, model: str) -> Finding:
 def _pigpio(settings: Settings, model: str, program: str | None, devices: Path, lock: Path) -> str:
     if any(board in model for board in PI_5_FAMILY) and not settings.pigpio_addr:
         raise ServoError(f"it cannot run on a {_short(model)}", f"{_AUTO}, which uses lgpio here")
-    errors: list[ServoError] = []
-    for address in (settings.pigpio_addr,) if settings.pigpio_addr else LOOPBACKS:
-        try:
-            version, revision = ask(address, settings.pigpio_port, VERSION, BOARD)
-        except ServoError as error:
-            errors.append(error)
-        else:
-            where = host_and_port(address, settings.pigpio_port)
-            board = f", on a board of revision {revision:x}" if revision else ""
-            return f"pigpiod {version} answers at {where}{board}"
-    for failed in errors:
-        if settings.pigpio_addr or isinstance(failed, TakenError):
-            raise failed
+    addresses = (settings.pigpio_addr,) if settings.pigpio_addr else LOOPBACKS
+    try:
+        address, version, revision = find(addresses, settings.pigpio_port)
+    except ServoError as error:
+        if settings.pigpio_addr or isinstance(error, TakenError):
+            raise
+    else:
+        where = host_and_port(address, settings.pigpio_port)
+        board = f", on a board of revision {revision:x}" if revision else ""
+        return f"pigpiod {version} answers at {where}{board}"
     if PI not in model:
         raise ServoError(
             "it was asked for, but this machine is no Raspberry Pi",

@@ -10,7 +10,7 @@ from gpiozero.exc import GPIOZeroError
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from tweetdock.core.errors import ServoError
-from tweetdock.servos.needle import LAST_US
+from tweetdock.settings.gauge import LAST_US
 
 # To what a backend has started: pigpiod gives back the graphics memory of its Pi meanwhile.
 END_SECONDS = 2.2

@@ -25,6 +25,7 @@ from tweetdock.settings.networks import (
 from tweetdock.settings.setting import Setting, set_by, table_of
 
 USUAL_PAGE = "127.0.0.1:8080"
+LAST_US = (300, 3000)  # the shortest and the longest pulse; no servo takes more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +37,15 @@ class DialSettings:
     min_angle: float = set_by("MIN_ANGLE", "degrees at count 0", parse.number(-360, 360), "0")
     max_angle: float = set_by("MAX_ANGLE", "degrees at full scale", parse.number(-360, 360), "180")
     min_pulse_us: int = set_by(
-        "MIN_PULSE_US", "shortest pulse in microseconds", parse.whole(300, 3000), "1000"
+        "MIN_PULSE_US", "shortest pulse in microseconds", parse.whole(*LAST_US), "1000"
     )
     max_pulse_us: int = set_by(
-        "MAX_PULSE_US", "longest pulse in microseconds", parse.whole(300, 3000), "2000"
+        "MAX_PULSE_US", "longest pulse in microseconds", parse.whole(*LAST_US), "2000"
     )
     mid_pulse_us: int | None = set_by(
         "MID_PULSE_US",
         "the pulse at the middle angle, if that is not halfway",
-        parse.optional(parse.whole(300, 3000)),
+        parse.optional(parse.whole(*LAST_US)),
     )
     reversed: bool = set_by("REVERSED", "1: a higher count is a shorter pulse", parse.switch, "0")
 
