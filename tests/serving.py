@@ -12,7 +12,7 @@ from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board, Health, Moment, Past
-from tweetdock.show.web.guard import Limits
+from tweetdock.show.web.routes import Limits
 from tweetdock.show.web.web import Web
 from tweetdock.threads import Crash, WatchedThread
 

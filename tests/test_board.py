@@ -15,14 +15,6 @@ def nothing() -> Health:
     return Health(threads=dict, needles=dict, servo_trouble=str, cost_usd=lambda: None)
 
 
-def test_a_reading_is_up_before_watchers_are_told() -> None:
-    board, seen = Board(Past(), nothing()), []
-    board.watch(lambda: seen.append((board.reading, board.past.since(0)[-1].posts)))
-    one = reading(41)
-    board.publish(one)
-    assert seen == [(one, 41)]
-
-
 def test_silence_is_how_long_no_reading_came() -> None:
     now = [100.0]
     board = Board(Past(), nothing(), monotonic=lambda: now[0])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from serving import Serving, make_reading
 
-from tweetdock.show.web.guard import HOST, names_of
+from tweetdock.show.web.server import HOST, names_of
 
 
 @pytest.fixture
@@ -20,8 +20,7 @@ def serving() -> Iterator[Serving]:
 def test_the_page_is_only_to_be_read(serving: Serving, method: str) -> None:
     found = serving.get("/api/reading", method)
     assert found.status_code == 405
-    assert found.headers["allow"] == "GET, HEAD"
-    assert "GET or HEAD" in found.json()["error"]
+    assert set(found.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
 @pytest.mark.parametrize(

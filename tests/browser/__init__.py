@@ -13,7 +13,7 @@ from pages import AT
 
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board, Health, Past
-from tweetdock.show.web.guard import Limits
+from tweetdock.show.web.routes import Limits
 from tweetdock.show.web.web import Web
 from tweetdock.threads import WatchedThread
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tweetdock.threads import Crash
 
 LIMIT_MS = 10_000
-AT_ONCE = Limits(pause_seconds=0.0)
+AT_ONCE = Limits(pause_seconds=0.01)
 
 LAPTOP: ViewportSize = {"width": 1440, "height": 900}
 NOTHING: Mapping[str, Any] = {}

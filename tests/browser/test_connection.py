@@ -11,7 +11,7 @@ from serving import wait_until
 
 from browser import AT_ONCE, Site, colour, in_chromium, wait_for_count
 from tweetdock.core.coverage import Grade
-from tweetdock.show.web.guard import Limits
+from tweetdock.show.web.routes import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -115,19 +115,12 @@ class Board:
         self.delays = Delays()
         self._monotonic = monotonic
         self._turned_at = monotonic()
-        self._watchers: tuple[Callable[[], None], ...] = ()
-
-    def watch(self, tell: Callable[[], None]) -> None:
-        """Have `tell` called, in the loop's thread, after each new reading; it must be quick."""
-        self._watchers = (*self._watchers, tell)
 
     def publish(self, reading: Reading) -> None:
         """Put up a reading."""
         self._turned_at = self._monotonic()
         self.past.note(reading)
         self.reading = reading
-        for tell in self._watchers:
-            tell()
 
     def count(self, message: Batch | Trouble) -> None:
         """Count a feed's message."""

@@ -1,45 +1,151 @@
 """What can be asked of the page: the table of addresses, and an answer for each."""
 
+import asyncio
 import json
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route, Router
+from starlette.routing import Route
 
 from tweetdock.core.dial import DIALS
+from tweetdock.core.reading import Reading
 from tweetdock.core.times import HOUR_MS
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import TEN_SECONDS_MS, Board, Moment
-from tweetdock.show.web.answers import (
-    JSON,
-    TEXT,
-    App,
-    Message,
-    Receive,
-    Send,
-    Statics,
-    as_bytes,
-    as_line,
-    refusal,
-)
 from tweetdock.show.web.page import draw_dial, page
-from tweetdock.show.web.watchers import Watchers
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 LEAST_HOURS, MOST_HOURS = 0.1, 8784.0  # six minutes; a leap year
 AT_ONCE = 20  # a year is some hundred kilobytes, and a slow reader keeps them
 KEPT = 4  # the page has as many ranges to choose from
-SOON = {"retry_after": "1"}
 PIECE_BYTES = 16_384
-NOTHING = "There is nothing at this address."
-EVENT_HEADERS = {
+RETRY = b"retry: 2000\n\n"
+USUAL_HEADERS = {"cache-control": "no-store", "cross-origin-resource-policy": "same-origin"}
+EVENT_HEADERS = USUAL_HEADERS | {
     "content-type": "text/event-stream",
     "x-accel-buffering": "no",  # nginx would collect events before it passes them on
 }
+TEXT = "text/plain"
+JSON = "application/json"
+KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 STATIC = Path(__file__).parent / "static"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much the page's server takes on; what is beyond is refused, or dropped.
+
+    watchers: who follow the readings live. connections: these and all others.
+    patience_seconds: for how long a connection may let us wait: for its next request, until that
+    has come whole, or until what was sent has been read.
+    pause_seconds: from one look at the board to the next, and from one event to the next.
+    """
+
+    watchers: int = 250
+    connections: int = 400
+    patience_seconds: int = 10
+    pause_seconds: float = 0.25
+
+
+def answer(body: bytes | str, kind: str = TEXT, status: int = 200, **headers: str) -> Response:
+    """An answer that nobody keeps, and no other site may read, unless its headers say so."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(body, status, USUAL_HEADERS | named, kind)
+
+
+def refusal(path: str, status: int, why: str, **headers: str) -> Response:
+    """An error, as JSON for who asks the API, as a line for people."""
+    if path.startswith("/api/") and not path.endswith(".txt"):
+        return answer(json.dumps({"error": why}) + "\n", JSON, status, **headers)
+    return answer(f"{why}\n", TEXT, status, **headers)
+
+
+def as_bytes(reading: Reading) -> bytes:
+    """The reading as the contract's JSON, in one line."""
+    text = json.dumps(reading.as_json(), ensure_ascii=False)
+    # A network's own words may have half a surrogate pair.
+    return text.encode(errors="replace") + b"\n"
+
+
+def as_line(reading: Reading) -> bytes:
+    r"""The reading as one line of ASCII for a tiny client that would not parse JSON.
+
+    Fields are separated by one space and the line ends with `\n`; more may be added at the end:
+
+        412 287 exact 0.4120 0.2870 1.000 1763732112 live
+
+    posts, authors; the grade; where the two needles are to be, 0..1; the share of the window that
+    is covered, 0..1, rounded down; when that was, Unix seconds; `live`, `demo` or `replay`.
+    """
+    tweets, tweeters = reading.dials["tweets"], reading.dials["tweeters"]
+    covered = math.floor(reading.covered * 1000) / 1000
+    return (
+        f"{reading.posts} {reading.authors} {reading.grade} {tweets.position:.4f} "
+        f"{tweeters.position:.4f} {covered:.3f} {reading.at_ms // 1000} {reading.kind or 'live'}\n"
+    ).encode()
+
+
+class Watchers:
+    """Those who follow the readings live; each gets the newest, and nobody holds up another."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._changed = asyncio.Event()
+        self._told: Reading | None = None
+        self._event = b""
+        self._has_ended = False
+        self.number = 0
+
+    def tell(self) -> None:
+        """Tell them of the newest reading, by one event for all."""
+        reading = self._board.reading
+        if self.number and reading is not None and reading is not self._told:
+            self._told = reading
+            self._event = b"id: %d\ndata: %b\n" % (reading.at_ms, as_bytes(reading))
+            self._wake()
+
+    def end(self) -> None:
+        """End the answers to all of them."""
+        self._has_ended = True
+        self._wake()
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """The readings for one watcher, the newest again and again."""
+        self.number += 1
+        try:
+            yield RETRY
+            self.tell()
+            seen = None
+            while not self._has_ended:
+                # Asked for the next when all that was sent before is on its way: only then the
+                # newest is chosen, so that who reads slowly misses readings, and sees no old ones.
+                yield b""
+                # What was put up before the loop hung is not sent to who comes later.
+                if self._told is seen or self._board.is_silent:
+                    await self._changed.wait()
+                else:
+                    seen = self._told
+                    yield self._event
+        finally:
+            self.number -= 1
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class Histories:
@@ -51,19 +157,19 @@ class Histories:
         self._body = lru_cache(KEPT)(self._make)
         self._under_way = 0
 
-    def answer(self, path: str, text: str) -> Response:
+    def answer(self, text: str) -> Response:
         """The last hours, as many as `text` says."""
         hours = hours_of(text)
         if hours is None:
             why = f"hours must be a number from {LEAST_HOURS:g} to {MOST_HOURS:g}."
-            return refusal(path, 400, why)
+            raise HTTPException(400, why)
         if self._under_way >= AT_ONCE:
-            return refusal(path, 503, "Many ask for the history just now.", retry_after="2")
+            raise HTTPException(503, "Many ask for the history just now.", {"retry-after": "2"})
         reading = self._board.reading
         now_ms = round(time.time() * 1000) if reading is None else reading.at_ms
         body = self._body(hours, now_ms // TEN_SECONDS_MS)
-        size = {"content-length": str(len(body))}
-        return StreamingResponse(self._pieces(body), headers=size, media_type=JSON)
+        headers = USUAL_HEADERS | {"content-length": str(len(body))}
+        return StreamingResponse(self._pieces(body), headers=headers, media_type=JSON)
 
     async def _pieces(self, body: bytes) -> AsyncIterator[bytes]:
         """The body in pieces, so that it does not wait in memory for a slow reader."""
@@ -88,26 +194,26 @@ def hours_of(text: str) -> float | None:
     return hours if LEAST_HOURS <= hours <= MOST_HOURS else None
 
 
-def as_json(moments: Iterable[Moment], hours: float, window_seconds: float) -> bytes:
+def as_json(moments: list[Moment], hours: float, window_seconds: float) -> bytes:
     """The moments, a list for each of their sides, oldest first; times in Unix seconds."""
-    rows = list(moments)
     whole = {
         "hours": hours,
         "window_seconds": window_seconds,
-        "at": [row.at_ms // 1000 for row in rows],
-        "posts": [row.posts for row in rows],
-        "authors": [row.authors for row in rows],
-        "grade": [row.grade for row in rows],
+        "at": [moment.at_ms // 1000 for moment in moments],
+        "posts": [moment.posts for moment in moments],
+        "authors": [moment.authors for moment in moments],
+        "grade": [moment.grade for moment in moments],
     }
     return json.dumps(whole, separators=(",", ":")).encode() + b"\n"
 
 
-def make_routes(settings: Settings, board: Board, watchers: Watchers) -> App:
-    """All that is served, as one ASGI application."""
-    answers = _Answers(settings, board, watchers)
+def make_routes(settings: Settings, board: Board, limits: Limits) -> tuple[Starlette, Watchers]:
+    """All that is served, as one ASGI application, and those who watch it."""
+    watchers = Watchers(board)
+    answers = _Answers(settings, board, watchers, limits.watchers)
     table = {
         "/": answers.page,
-        "/static/{name:path}": answers.static,
+        "/static/{name}": answers.static,
         "/dial/{name}.svg": answers.dial,
         "/api/reading": answers.reading,
         "/api/reading.txt": answers.line,
@@ -117,88 +223,89 @@ def make_routes(settings: Settings, board: Board, watchers: Watchers) -> App:
         "/healthz": answers.health,
     }
     routes = [Route(path, answer) for path, answer in table.items()]
-    return Router(routes, redirect_slashes=False, default=_nothing_there)
+    return Starlette(routes=routes, exception_handlers={HTTPException: _refuse}), watchers
+
+
+async def _refuse(request: Request, error: Any) -> Response:
+    is_unknown = error.status_code == 404
+    why = "There is nothing at this address." if is_unknown else error.detail
+    return refusal(request.scope["path"], error.status_code, why, **(error.headers or {}))
 
 
 class _Answers:
     """An answer for each address; read off the board when asked."""
 
-    def __init__(self, settings: Settings, board: Board, watchers: Watchers) -> None:
+    def __init__(
+        self, settings: Settings, board: Board, watchers: Watchers, most_watchers: int
+    ) -> None:
         self._board = board
         self._watchers = watchers
-        self._statics = Statics(STATIC)
+        self._most_watchers = most_watchers
+        # As they are at the start; nothing else can be had by any name.
+        self._static = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._histories = Histories(board, settings.window_seconds)
         self._dials = {name: getattr(settings, name) for name in DIALS}
         self._scrape: Callable[[str], tuple[bytes, str]] | None = None
 
     async def page(self, request: Request) -> Response:
-        reading = self._board.current_reading
-        if reading is None and self._board.reading is not None:
-            return self._no_reading(request, refresh="5")
+        reading = None if self._board.reading is None else self._reading(refresh="5")
         text = page(reading, self._dials, kiosk="kiosk" in request.query_params)
-        return Response(text, media_type="text/html")
+        return answer(text, "text/html")
 
     async def static(self, request: Request) -> Response:
-        known = request.headers.get("if-none-match", "")
-        return self._statics.answer(request.path_params["name"], known)
+        name = request.path_params["name"]
+        if name not in self._static:
+            raise HTTPException(404)
+        body = self._static[name]
+        tag = f'"{zlib.crc32(body):08x}"'
+        is_known = tag in request.headers.get("if-none-match", "")
+        body, status = (b"", 304) if is_known else (body, 200)
+        # To be asked for again each time, and then mostly not sent: an upgrade shows at once.
+        kind = KINDS.get(Path(name).suffix, TEXT)
+        return answer(body, kind, status, etag=tag, cache_control="no-cache")
 
     async def dial(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self._dials:
-            return refusal("", 404, NOTHING)
-        reading = self._board.current_reading
-        if reading is None:
-            return self._no_reading(request)
-        one, dial = reading.dials[name], self._dials[name]
-        text = draw_dial(name, one, dial, reading.grade, reading.kind.capitalize())
+            raise HTTPException(404)
+        reading, dial = self._reading(), self._dials[name]
+        text = draw_dial(name, reading.dials[name], dial, reading.grade, reading.kind.capitalize())
         # It may be shown elsewhere, in slides; all else is for this page.
-        open_to_all = {"cross-origin-resource-policy": "cross-origin"}
-        return Response(text, headers=open_to_all, media_type="image/svg+xml")
+        return answer(text, "image/svg+xml", cross_origin_resource_policy="cross-origin")
 
-    async def reading(self, request: Request) -> Response:
-        reading = self._board.current_reading
-        if reading is None:
-            return self._no_reading(request)
-        return Response(as_bytes(reading), media_type=JSON)
+    async def reading(self, request: Request) -> Response:  # noqa: ARG002 - as all the others
+        return answer(as_bytes(self._reading()), JSON)
 
-    async def line(self, request: Request) -> Response:
-        reading = self._board.current_reading
-        if reading is None:
-            return self._no_reading(request)
-        return Response(as_line(reading), media_type=TEXT)
+    async def line(self, request: Request) -> Response:  # noqa: ARG002 - as all the others
+        return answer(as_line(self._reading()))
 
     async def events(self, request: Request) -> Response:
-        if not self._watchers.has_room:
+        if self._watchers.number >= self._most_watchers:
             why = "As many watch as there is room for; /api/reading may be asked all the same."
-            return refusal(request.scope["path"], 503, why, retry_after="30")
+            raise HTTPException(503, why, {"retry-after": "30"})
         if request.method == "HEAD":
             return Response(headers=EVENT_HEADERS)
         return StreamingResponse(self._watchers.events(), headers=EVENT_HEADERS)
 
     async def history(self, request: Request) -> Response:
-        return self._histories.answer(
-            request.scope["path"], request.query_params.get("hours", "24")
-        )
+        return self._histories.answer(request.query_params.get("hours", "24"))
 
     async def metrics(self, request: Request) -> Response:
         if self._scrape is None:
             # A megabyte or two, for those who measure.
             from tweetdock.show.web.metrics import Metrics  # noqa: PLC0415
 
-            self._scrape = Metrics(self._board, lambda: len(self._watchers)).scrape
+            self._scrape = Metrics(self._board, lambda: self._watchers.number).scrape
         body, kind = self._scrape(request.headers.get("accept", ""))
-        return Response(body, headers={"content-type": kind})
+        return answer(body, content_type=kind)
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002 - as all the others
         trouble = self._board.problem
-        if trouble:
-            return refusal("", 503, trouble)
-        return Response(b"ok\n", media_type=TEXT)
+        return refusal("", 503, trouble) if trouble else answer("ok\n")
 
-    def _no_reading(self, request: Request, **headers: str) -> Response:
-        why = self._board.why_no_reading
-        return refusal(request.scope["path"], 503, why, **SOON, **headers)
-
-
-async def _nothing_there(scope: Message, receive: Receive, send: Send) -> None:
-    await refusal(scope["path"], 404, NOTHING)(scope, receive, send)
+    def _reading(self, **headers: str) -> Reading:
+        """The reading that holds now; HTTPException without one."""
+        reading = self._board.current_reading
+        if reading is None:
+            raise HTTPException(503, self._board.why_no_reading, {"retry-after": "1"} | headers)
+        return reading

@@ -1,205 +1,201 @@
-"""The HTTP server under the page: how it starts, and how it ends at once."""
+"""The HTTP server under the page: whom it answers, how long it waits for them, and how it ends."""
 
 import asyncio
-import logging
+import re
 import socket
-from functools import partial
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+import threading
+from asyncio import TimerHandle
+from collections.abc import Iterable
+from typing import Any
 
-import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import Server as Uvicorn
 
+from tweetdock.core.address import is_ip
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
-from tweetdock.show.web.guard import SAFE_HEADERS, Guard, Limits, names_of
-from tweetdock.show.web.routes import make_routes
-from tweetdock.show.web.watchers import Watchers
+from tweetdock.show.web.routes import App, Limits, Message, Receive, Send, make_routes, refusal
 
-if TYPE_CHECKING:
-    from asyncio import TimerHandle
-
-log = logging.getLogger(__name__)
-
-# What clients do wrong is not logged; our own errors are, by the guard.
-log.setLevel(logging.ERROR)
-
-REFUSALS = {
-    400: b"This is not a request that TweetDock understands.\n",
-    431: b"The head of this request is too long.\n",
-    503: b"Too many connections; please come back in a moment.\n",
-}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SAFE_HEADERS = [
+    ("content-security-policy", POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+]
+HOST = re.compile(
+    r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,250}[a-z0-9_])?)\.?(?::\d{1,5})?"
+)
 FAREWELL_SECONDS = 0.05  # for the last words to those who watch
-CUT_SECONDS = 0.05
+
+
+def names_of(machine: str, others: Iterable[str]) -> frozenset[str]:
+    """The names by which the page may be asked for: this machine's, and those of the settings."""
+    name = machine.lower()
+    short = name.partition(".")[0]
+    own = {name, short, f"{short}.local"} if short else set()
+    return frozenset({"localhost", *own, *others})
+
+
+class Guard:
+    """Lets requests through that are meant for this machine; an ASGI application.
+
+    A name that is not ours is refused, as a foreign page may have made it point here (DNS
+    rebinding), and would read what we answer.
+
+    is_open: the whole network may ask. Then any name that only this network gives will do, as a
+    container does not know what the machine that it runs on is called.
+    """
+
+    def __init__(self, app: App, names: frozenset[str], *, is_open: bool = False) -> None:
+        self._app = app
+        self._names = names
+        self._is_open = is_open
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+        why = self._why_foreign(host.lower())
+        app = refusal(scope["path"], 421, why) if why else self._app
+        await app(scope, receive, send)
+
+    def _why_foreign(self, host: str) -> str:
+        """Why a host is not this machine; empty if it is."""
+        found = HOST.fullmatch(host)
+        name = found[1] if found else ""
+        if name in self._names or is_ip(name.strip("[]")) or (self._is_open and is_local(name)):
+            return ""
+        if not name or name.startswith("["):
+            return "A request must name this TweetDock's host, by its name or address."
+        return (
+            f"TweetDock is not known here as {name}. "
+            f"If it is, tell it so: TWEETDOCK_WEB_HOSTS={name}"
+        )
+
+
+def is_local(name: str) -> bool:
+    """Whether a name is given by the local network, so that no foreign page can have it.
+
+    `.local` is for multicast DNS alone (RFC 6762, section 3). A name without a dot comes from the
+    network's own router; the few top-level domains with an address are registries' (RFC 7085).
+    """
+    return name.endswith(".local") or "." not in name != ""
 
 
 class Connection(H11Protocol):
     """Uvicorn's connection with what it lacks: an end for those who are slow on purpose."""
 
-    def __init__(self, *arguments: Any, limits: Limits, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.logger = log
-        self._limits = limits
-        self.timeout_keep_alive = limits.idle_seconds  # type: ignore[assignment]
-        self._asking: TimerHandle | None = None
-        self._unread: TimerHandle | None = None
+    _unread: TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take it, if there is room."""
+    def connection_made(self, transport: Any) -> None:
+        """Take it, if there is room, and wait for a request."""
         super().connection_made(transport)
         # Whatever the system does not take at once counts as unread.
         transport.set_write_buffer_limits(high=0)
-        _die_with_the_peer(transport.get_extra_info("socket"), self._limits.unread_seconds)
-        if len(self.connections) > self._limits.connections:
-            self._refuse(503)
+        if self.limit_concurrency and len(self.connections) >= self.limit_concurrency:
+            self._refuse("503 Service Unavailable", "Too many connections; come back in a moment.")
         else:
-            self._asking = self._abort_after(self._limits.request_seconds)
+            self.timeout_keep_alive_task = self._abort_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
-        for timer in (self._asking, self._unread):
-            if timer is not None:
-                timer.cancel()
         self._unset_keepalive_if_required()
+        self.resume_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what was sent: a request's head and no more."""
-        if self.transport.is_closing():
+        """Take what was sent; the time for a request goes on until it has come whole."""
+        clock, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        super().data_received(data)
+        if clock is None:
             return
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        if is_answering and self._is_much(data + self.conn.trailing_data[0]):
-            self.transport.abort()  # it asks and asks, and does not wait for answers
-        elif self._is_much(data):
-            self._refuse(431)
+        if self.cycle is None or self.cycle.response_complete:
+            self.timeout_keep_alive_task = clock
         else:
-            super().data_received(data)
-            self._watch_request()
+            clock.cancel()
 
     def pause_writing(self) -> None:
         """Give the peer some time to read."""
         super().pause_writing()
-        if self._unread is None:
-            self._unread = self._abort_after(self._limits.unread_seconds)
+        self._unread = self._abort_later()
 
     def resume_writing(self) -> None:
         """All has been read, or the system has taken it."""
         super().resume_writing()
         if self._unread is not None:
             self._unread.cancel()
-            self._unread = None
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - Uvicorn's words; we have ours
-        """Refuse what is no request."""
-        self._refuse(431 if self._is_much(self.conn.trailing_data[0]) else 400)
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, whatever is being answered meanwhile."""
+        self._refuse("400 Bad Request", msg)
 
-    def _is_much(self, data: bytes) -> bool:
-        return len(data) > self._limits.head_bytes
-
-    def _watch_request(self) -> None:
-        """See to it that what has begun to be asked is asked in time."""
-        is_waiting = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
-        if not is_waiting and self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
-        elif is_waiting and self._asking is None and self.timeout_keep_alive_task is None:
-            self._asking = self._abort_after(self._limits.request_seconds)
-
-    def _abort_after(self, seconds: float) -> "TimerHandle":
+    def _abort_later(self) -> TimerHandle:
         # Not `close`, which would wait until everything is read.
-        return self.loop.call_later(seconds, self.transport.abort)
+        return self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
 
-    def _refuse(self, status: int) -> None:
-        body = REFUSALS[status]
-        head = [
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-            "content-type: text/plain; charset=utf-8",
-            f"content-length: {len(body)}",
-            "connection: close",
-            *(["retry-after: 5"] if status == 503 else []),
-            *(f"{name.decode()}: {value.decode()}" for name, value in SAFE_HEADERS),
-        ]
-        self.transport.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+    def _refuse(self, status: str, why: str) -> None:
+        kind = "content-type: text/plain\r\nx-content-type-options: nosniff\r\nretry-after: 5"
+        answer = f"HTTP/1.1 {status}\r\n{kind}\r\nconnection: close\r\n\r\n{why}\n"
+        self.transport.write(answer.encode())
         self.transport.close()
 
 
-def _die_with_the_peer(connection: socket.socket, seconds: float) -> None:
-    """Have the system give up a peer that has vanished: it never says so itself."""
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
-    if option is not None:
-        connection.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1000))
-
-
 class Server(Uvicorn):
-    """Serves the board at sockets, in the thread that calls `run`, until `stop`.
+    """Serves the board at sockets, in the thread that calls `run`, until `stopping` is set.
 
-    It sleeps while nothing happens, and waits for nobody at its end.
+    It waits for nobody at its end.
     """
 
-    def __init__(self, settings: Settings, board: Board, limits: Limits) -> None:
-        self._watchers = Watchers(board, limits)
-        routes = make_routes(settings, board, self._watchers)
+    def __init__(
+        self,
+        settings: Settings,
+        board: Board,
+        stopping: threading.Event,
+        limits: Limits | None = None,
+    ) -> None:
+        self._stopping = stopping
+        limits = limits or Limits()
+        self._limits = limits
+        routes, self._watchers = make_routes(settings, board, limits)
         names = names_of(socket.gethostname(), settings.web_hosts)
-        guard = Guard(routes, names, limits, is_open=settings.is_page_open)
-        # Nothing from the environment, no log, no name in each answer.
+        # Nothing from the environment, no log but of our own bugs, no name in each answer.
         config = Config(
-            guard,
+            Guard(routes, names, is_open=settings.is_page_open),
             loop="asyncio",
-            http=partial(Connection, limits=limits),  # type: ignore[arg-type]
+            http=Connection,
             ws="none",
             lifespan="off",
             interface="asgi3",
             log_config=None,
+            log_level="error",
             access_log=False,
             workers=1,
             proxy_headers=False,
             server_header=False,
             date_header=False,
+            headers=SAFE_HEADERS,
             backlog=limits.connections,
-            h11_max_incomplete_event_size=limits.head_bytes,
+            limit_concurrency=limits.connections + 1,  # that one more is told to come back
+            timeout_keep_alive=limits.patience_seconds,
         )
         super().__init__(config)
-        self._wake: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def stop(self) -> None:
-        """Have it end, from any thread, at any time."""
-        self.should_exit = True
-        if self._loop is not None and self._wake is not None:
-            try:
-                self._loop.call_soon_threadsafe(self._wake.set)
-            except RuntimeError:  # it has ended, and its loop is closed
-                return
 
     async def main_loop(self) -> None:
-        """Wait to be stopped; Uvicorn's own looks ten times a second whether it is."""
-        self._wake = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(take_failure)
-        self._watchers.begin()
-        if not self.should_exit:
-            await self._wake.wait()
+        """Tell who watches of new readings, and look whether to end."""
+        self.server_state.default_headers = self.config.encoded_headers
+        while not self._stopping.is_set():
+            self._watchers.tell()
+            await asyncio.sleep(self._limits.pause_seconds)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say goodbye to those who watch, and cut whatever is left."""
-        for server in self.servers:
-            server.close()
-        for listener in sockets or ():
-            listener.close()
         self._watchers.end()
-        await self._tasks_end(FAREWELL_SECONDS)
+        await asyncio.sleep(FAREWELL_SECONDS)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await self._tasks_end(CUT_SECONDS)
-
-    async def _tasks_end(self, seconds: float) -> None:
-        if self.server_state.tasks:
-            await asyncio.wait(set(self.server_state.tasks), timeout=seconds)
-
-
-def take_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what fails in the loop, but not that a peer is gone, which asyncio takes for an error."""
-    if "transport" not in context or not isinstance(context.get("exception"), OSError):
-        loop.default_exception_handler(context)
+        await super().shutdown(sockets)

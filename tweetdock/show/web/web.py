@@ -3,6 +3,7 @@
 import errno
 import logging
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,9 @@ from tweetdock.core.address import host_and_port, is_loopback
 from tweetdock.core.errors import UnavailableError
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
-from tweetdock.show.web.guard import Limits
 
 if TYPE_CHECKING:
-    from tweetdock.show.web.server import Server
+    from tweetdock.show.web.routes import Limits
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +42,15 @@ class Web:
         settings: Settings,
         board: Board,
         start: Callable[[str, Callable[[], None]], object],
-        limits: Limits | None = None,
+        limits: "Limits | None" = None,
     ) -> None:
         if settings.web is None:
             raise UnavailableError("TWEETDOCK_WEB=off: there is no page")
         self._settings = settings
         self._board = board
-        self._limits = limits or Limits()
+        self._limits = limits
         self._listener = listen(*settings.web)
-        self._is_stopping = False
-        self._server: Server | None = None
+        self._stopping = threading.Event()
         host, port = settings.web[0], self._listener.getsockname()[1]
         self.url = f"http://{host_and_port(_own_name() if host in ANYWHERE else host, port)}"
         log.info("page: %s", _whereabouts(host, port))
@@ -65,18 +64,14 @@ class Web:
 
     def stop(self) -> None:
         """Have it end at once, with all who watch; its thread need not be waited for."""
-        self._is_stopping = True
-        if self._server is not None:
-            self._server.stop()
+        self._stopping.set()
 
     def _serve(self) -> None:
         with self._listener:  # closed by this thread only: a server that is slow to end needs it
             # Here, not above: it takes a moment, for which the needles need not wait.
             from tweetdock.show.web.server import Server  # noqa: PLC0415
 
-            self._server = Server(self._settings, self._board, self._limits)
-            if not self._is_stopping:
-                self._server.run([self._listener])
+            Server(self._settings, self._board, self._stopping, self._limits).run([self._listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
