@@ -24,7 +24,7 @@ from standins.pigpiod import PulseChange, StandInPigpiod, free_port, install, re
 
 from tweetdock.commands import calibrate
 from tweetdock.core.errors import SettingsError, UnavailableError
-from tweetdock.keep.lock import Lock
+from tweetdock.keep.files import Lock
 
 LIMIT = 15.0
 RIGHT, UP = "\x1b[C", "\x1b[A"
@@ -167,7 +167,7 @@ def test_marks_are_saved_and_all_else_in_the_file_stays(tmp_path: Path) -> None:
         assert "tweeters  GPIO 19, mock" in sitting.screen
         assert not re.search(r"\x1b\[[0-9;]*m", sitting.said)
         with pytest.raises(UnavailableError):
-            Lock(tmp_path / "state" / "lock")
+            Lock(tmp_path / "state")
         sitting.press(*[RIGHT] * 3, UP)
         sitting.wait_for("1031 µs  at rest")
         sitting.press("r")
@@ -303,7 +303,7 @@ def test_a_pigpiod_of_its_own_that_is_slow_to_end_is_waited_for_once_and_behind_
 
 def test_beside_a_gauge_it_does_not_begin(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    lock = Lock(tmp_path / "state" / "lock")
+    lock = Lock(tmp_path / "state")
     with Sitting(folder=tmp_path) as sitting:
         assert sitting.end() == 69
         assert "stop it first" in " ".join(sitting.said.split())

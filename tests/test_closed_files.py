@@ -10,7 +10,7 @@ from archiving import START_MS, line, open_archive
 
 from tweetdock.core.errors import UnavailableError
 from tweetdock.keep.closed_files import ClosedFiles
-from tweetdock.keep.lock import Lock, is_held
+from tweetdock.keep.files import Lock, is_held
 
 CLOSED = [
     "tweets-20261121T065536Z.jsonl.gz",
@@ -184,22 +184,22 @@ def test_a_sweep_removes_the_manifests_of_files_that_are_gone_and_nothing_else(
     assert {path.name for path in closed_files.path.parent.iterdir()} == set(keep)
 
 
-def test_a_lock_is_held_by_one_until_it_lets_go(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_lock_is_held_by_one_until_it_lets_go(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "lock"
+    path.touch() if kind == "file" else path.mkdir()
     lock = Lock(path)
     assert is_held(path)
     with pytest.raises(UnavailableError, match=f"{path} is in use by another TweetDock"):
         Lock(path)
     lock.close()
     assert not is_held(path)
-    assert path.stat().st_mode & 0o777 == 0o600
-    Lock(path).close()
 
 
 HOLDING = """
 import sys
 from pathlib import Path
-from tweetdock.keep.lock import Lock
+from tweetdock.keep.files import Lock
 lock = Lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -207,9 +207,8 @@ sys.stdin.read()
 
 
 def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDING, str(path)],
+        [sys.executable, "-c", HOLDING, str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parent.parent,
@@ -217,7 +216,7 @@ def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
         with pytest.raises(UnavailableError):
-            Lock(path)
+            Lock(tmp_path)
         other.kill()
         other.wait(30)
-    Lock(path).close()
+    Lock(tmp_path).close()

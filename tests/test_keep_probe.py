@@ -20,7 +20,7 @@ from tweetdock.core.times import rfc3339
 from tweetdock.doctor.machine import disk
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.keep.database import Store, read_state
-from tweetdock.keep.lock import Lock
+from tweetdock.keep.files import Lock
 from tweetdock.keep.probe import checks, spent_of
 from tweetdock.keep.state import State, StateChanges
 from tweetdock.settings.gauge import Settings
@@ -120,7 +120,7 @@ def test_a_state_of_a_clock_that_was_ahead_is_told(tmp_path: Path) -> None:
 
 def test_a_gauge_at_work_is_told_and_nothing_is_wrong_with_that(tmp_path: Path) -> None:
     save(tmp_path / "state", now_ms())
-    with closing(Lock(tmp_path / "state" / "lock")):
+    with closing(Lock(tmp_path / "state")):
         finding = only(check("state", tmp_path / "state"))
     assert finding.verdict is PASS
     assert finding.says.endswith("; a running TweetDock uses it")
@@ -128,7 +128,6 @@ def test_a_gauge_at_work_is_told_and_nothing_is_wrong_with_that(tmp_path: Path) 
 
 def test_checking_changes_nothing(tmp_path: Path) -> None:
     save(tmp_path / "state", now_ms())
-    Lock(tmp_path / "state" / "lock").close()
     before = all_of(tmp_path)
     archive = str(tmp_path / "archive" / "tweets.jsonl.gz")
     for thing in ("state", "disk", "archive"):
@@ -244,19 +243,6 @@ def test_a_file_that_may_not_be_read_is_told(
     assert finding.verdict is FAIL
     assert f"{tmp_path}/state/state.db" in finding.says
     assert "sudo chown -R" in finding.cure or "chmod -R u+rwX" in finding.cure
-
-
-def test_the_lock_of_another_user_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    save(tmp_path / "state", now_ms())
-    Lock(tmp_path / "state" / "lock").close()
-    (tmp_path / "state" / "lock").chmod(0)
-    (tmp_path / "state" / "state.db").chmod(0o666)
-    (tmp_path / "state").chmod(0o777)
-    request.getfixturevalue("somebody")
-    finding = only(check("state", tmp_path / "state"))
-    assert finding.verdict is FAIL
-    assert finding.says == f"{tmp_path}/state/lock cannot be read: Permission denied"
-    assert finding.cure
 
 
 def test_a_folder_that_may_not_be_made_is_told(

@@ -24,7 +24,7 @@ from tweetdock.core.errors import OffloadError
 from tweetdock.core.post import Post, Raw
 from tweetdock.keep.archive_format import ArchiveLine, pack
 from tweetdock.keep.closed_files import ClosedFiles, Manifest, manifest_path
-from tweetdock.keep.lock import hold
+from tweetdock.keep.files import hold
 from tweetdock.keep.offload import Offload, Outcome, offload_all
 
 START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z

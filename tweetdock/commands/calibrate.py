@@ -21,7 +21,7 @@ from tweetdock.commands.output import (
 )
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import UnavailableError
-from tweetdock.keep.lock import STATE_LOCK, Lock
+from tweetdock.keep.files import Lock
 from tweetdock.servos.calibration import Calibration, DialPoint
 from tweetdock.servos.choice import make_servos, read_model
 from tweetdock.servos.needles import CHECK_SECONDS, FRAME_SECONDS, STEP_US, Needles
@@ -252,7 +252,7 @@ def _alone(folder: Path) -> Lock:
     """Let no TweetDock run on the same state until it is closed; UnavailableError if one does."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return Lock(folder / STATE_LOCK)
+        return Lock(folder)
     except UnavailableError as error:
         raise UnavailableError(
             f"a TweetDock is at work with these servos (its state is in {folder}): stop it first, "

@@ -148,7 +148,7 @@ class Archive:
         """
         paths = [self._path]
         with _passing_over(self._path.parent):
-            paths += reversed(self._closed_files.closed())
+            paths += reversed(self._closed_files.named())
         for path in paths:
             with _passing_over(path), bytes_of(path) as buffer:
                 for _, text in backward(buffer):

@@ -19,8 +19,7 @@ from tweetdock.core.post import Span
 from tweetdock.core.times import parse_ms, rfc3339
 from tweetdock.keep.archive_format import Covers
 from tweetdock.keep.archive_reader import ArchiveReader
-from tweetdock.keep.files import FileBytes, replace
-from tweetdock.keep.lock import is_held
+from tweetdock.keep.files import FileBytes, is_held, replace
 from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)
@@ -156,13 +155,14 @@ class ClosedFiles:
 
         Raises OSError if the folder cannot be read.
         """
-        return [path for path in self._named() if _is_free(path)]
+        return [path for path in self.named() if _is_free(path)]
 
     def in_use(self) -> list[Path]:
         """Those that a TweetDock works on; raises OSError as `closed`."""
-        return [path for path in self._named() if not _is_free(path)]
+        return [path for path in self.named() if not _is_free(path)]
 
-    def _named(self) -> list[Path]:
+    def named(self) -> list[Path]:
+        """Those that are closed by their names, as `closed`, also if they are still worked on."""
         found = []
         for entry in self._entries():
             if self._closed_name.fullmatch(entry.name) and entry.name != self.path.name:

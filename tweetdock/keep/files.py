@@ -1,12 +1,13 @@
-"""Files: read without filling memory, and written so that they outlast a power cut."""
+"""Files: read without filling memory, written to outlast a power cut, locked by one TweetDock."""
 
+import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tweetdock.core.errors import ArchiveError, TweetDockError
+from tweetdock.core.errors import ArchiveError, TweetDockError, UnavailableError
 
 _BLOCK = 1 << 16  # so much is searched at once
 
@@ -64,6 +65,42 @@ def bytes_of(path: Path) -> Iterator[FileBytes]:
     """The bytes of a file without holding them in memory."""
     with path.open("rb") as file:
         yield FileBytes(file.fileno(), path)
+
+
+def hold(fd: int, path: Path) -> None:
+    """Lock an open file until it is closed; UnavailableError if another one holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UnavailableError(f"{path} is in use by another TweetDock") from error
+
+
+class Lock:
+    """A file or folder that belongs to one TweetDock, until it is closed or killed.
+
+    Raises UnavailableError as `hold`, another OSError if it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            hold(self._fd, path)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Release it."""
+        os.close(self._fd)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a TweetDock holds a file or folder; raises OSError if it cannot be opened."""
+    try:
+        Lock(path).close()
+    except UnavailableError:
+        return True
+    return False
 
 
 def write_all(fd: int, data: bytes) -> None:

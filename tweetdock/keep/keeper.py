@@ -18,7 +18,7 @@ from tweetdock.core.times import duration
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.archive_format import ArchiveLine
 from tweetdock.keep.database import Store, read_history, read_state
-from tweetdock.keep.lock import STATE_LOCK, Lock
+from tweetdock.keep.files import Lock
 from tweetdock.keep.state import History, HistoryRow, State, StateChanges
 from tweetdock.retry import TroubleLog
 from tweetdock.settings.gauge import Settings
@@ -265,7 +265,7 @@ class Keeper:
         """Own the folder and open the file in it."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = self._lock or Lock(self._folder / STATE_LOCK)
+            self._lock = self._lock or Lock(self._folder)
         except UnavailableError as error:
             raise UnavailableError(
                 f"{error}: TWEETDOCK_STATE_DIR={self._folder} is the state folder of one gauge"

@@ -19,7 +19,7 @@ from tweetdock.keep.closed_files import (
     is_untouched,
     manifest_path,
 )
-from tweetdock.keep.lock import hold
+from tweetdock.keep.files import hold
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,7 @@ from tweetdock.keep.archive_format import (
     may_be_gzip,
     read,
 )
-from tweetdock.keep.files import FileBytes, sync, write_all
-from tweetdock.keep.lock import hold
+from tweetdock.keep.files import FileBytes, hold, sync, write_all
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """State, archive and bucket, as a gauge would find them; nothing is made, written or locked."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -12,7 +13,7 @@ from tweetdock.core.post import Spent
 from tweetdock.core.times import duration, size
 from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.database import FILE, DamagedError, read_state
-from tweetdock.keep.lock import STATE_LOCK, is_held
+from tweetdock.keep.files import is_held
 from tweetdock.keep.permissions import cure, file_obstacle, folder_obstacle
 from tweetdock.keep.state import State
 from tweetdock.settings.keeping import KeepSettings
@@ -40,16 +41,13 @@ def spent_of(folder: Path) -> Mapping[str, Mapping[str, Spent]]:
 
 def _state(folder: Path) -> Iterator[Finding]:
     file = folder / FILE
-    has_state = False
-    with suppress(OSError):
-        has_state = file.exists()
-    obstacle = folder_obstacle(folder, _STATE, is_ours=has_state)
+    obstacle = folder_obstacle(folder, _STATE, is_ours=os.access(file, os.F_OK))
     try:
         if not folder.is_dir() and obstacle is None:
             yield Finding.well("state", f"{folder} will be made at the first start")
             return
         obstacle = obstacle or file_obstacle(file, _STATE)
-        at_work = "; a running TweetDock uses it" if _is_at_work(folder) else ""
+        at_work = "; a running TweetDock uses it" if is_held(folder) else ""
         state = read_state(folder, {}, 0) if file.exists() else None
     except OSError as error:
         # One line for one cause; but a damaged file gets a line of its own.
@@ -83,13 +81,6 @@ def _saved(state: State | None) -> str:
     seconds = time.time() - state.saved_ms / 1000
     # In the future: the clock was wrong then, or is now.
     return f"saved {duration(seconds)} ago" if seconds >= 0 else "saved by a clock that was ahead"
-
-
-def _is_at_work(folder: Path) -> bool:
-    try:
-        return is_held(folder / STATE_LOCK)
-    except FileNotFoundError:
-        return False
 
 
 def _archive(path: Path, keep: KeepSettings) -> Iterator[Finding]:
