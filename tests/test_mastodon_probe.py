@@ -43,7 +43,7 @@ def test_all_is_well_with_a_token(server: Mastodon) -> None:
         ("mastodon live", PASS),
     ]
     assert "Mastodon 4.5.0, shows #dockercon to everybody" in only(findings, "mastodon query").says
-    assert "298 of 300 requests" in only(findings, "mastodon limit").says
+    assert "298 requests" in only(findings, "mastodon limit").says
     assert [request.is_signed for request in server.requests] == [False, False, True]
 
 
@@ -162,7 +162,7 @@ def test_a_wrong_clock_is_told(server: Mastodon) -> None:
 def test_a_limit_that_is_nearly_used_up_is_a_warning(server: Mastodon) -> None:
     server.limit = 5
     found = only(ask(server), "mastodon limit")
-    assert (found.verdict, "3 of 5 requests" in found.says) == (WARN, True)
+    assert (found.verdict, "3 requests" in found.says) == (WARN, True)
 
 
 def test_a_version_is_a_strangers_word(server: Mastodon) -> None:

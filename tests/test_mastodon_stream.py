@@ -222,16 +222,6 @@ def test_what_cannot_be_read_is_left_to_the_timeline_and_logged_once(
     end(stream)
 
 
-def test_a_line_without_end_costs_its_event_only(server: Mastodon, time: Time) -> None:
-    stream = make_stream(server, time)
-    hear(stream)
-    server.add(note(1, time))
-    server.send(b"event: update\ndata: " + b"x" * 3_000_000 + b"\n\n")
-    server.tick()
-    assert len(hear_posts(stream)) == 1
-    end(stream)
-
-
 def test_several_events_in_one_piece_and_one_in_many(server: Mastodon, time: Time) -> None:
     stream = make_stream(server, time)
     hear(stream)

@@ -16,8 +16,7 @@ from tweetdock.core.finding import Finding, Verdict
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
 from tweetdock.sources.choice import checks
-from tweetdock.sources.http import RateLimit
-from tweetdock.sources.probing import left_of
+from tweetdock.sources.http import RateLimit, left_of
 
 PASS, WARN, FAIL = Verdict
 ALL = {
@@ -155,13 +154,3 @@ def test_a_limit_that_ends_when_no_calendar_goes_so_far_is_none(name: str, reset
     limit = RateLimit.from_headers({f"{name}-remaining": "3", f"{name}-reset": reset})
     found = left_of("x", limit, 1_790_000_000_000, wanted_seconds=5.0, what="searches")
     assert (limit, found.verdict) == (None, PASS)
-
-
-@pytest.mark.parametrize(
-    ("said", "allowed"), [("450", 450), ("", None), ("many", None), ("9" * 99, None)]
-)
-def test_how_much_was_allowed_is_told_if_the_server_says_so(said: str, allowed: int | None) -> None:
-    headers = {"x-rate-limit-remaining": "3", "x-rate-limit-reset": "1790000000"}
-    limit = RateLimit.from_headers(headers | {"x-rate-limit-limit": said})
-    assert limit is not None
-    assert (limit.remaining, limit.allowed) == (3, allowed)

@@ -146,7 +146,6 @@ def test_errors_beside_a_post_are_none() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        None,
         b"x",
         b"{",
         b"\xff\xfe",
@@ -165,7 +164,7 @@ def test_errors_beside_a_post_are_none() -> None:
         b'{"data":{"id":"1","author_id":"1"},"matching_rules":[{"id":"1"}]} more',
     ],
 )
-def test_what_is_no_post_is_unreadable_and_no_more(line: bytes | None) -> None:
+def test_what_is_no_post_is_unreadable_and_no_more(line: bytes) -> None:
     assert parse_line(line, NOW_MS, WANTED, keeps_raw=True).unreadable
 
 

@@ -251,7 +251,6 @@ def test_when_only_old_posts_come_nothing_newer_is_taken_for_known(streaming: St
         b'{"data":{"id":"1"}}',
         b'{"data":' + b"[" * 50_000,
         b"\xff",
-        b'{"data":{"text":"' + b"x" * 1_300_000 + b'"}}',
     ],
 )
 def test_a_bad_line_is_survived_and_the_search_reads_what_was_in_it(

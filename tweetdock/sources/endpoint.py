@@ -1,44 +1,46 @@
-"""A server as it is asked, and what it means for the owner that it cannot be reached."""
+"""A server as it is asked, and what it means for the owner how it answers, or that it does not."""
 
 import errno
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
-from typing import Self
-from urllib.parse import urlsplit
 
 import requests
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import ConnectTimeoutError, LocationValueError
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
-from tweetdock.core.clock import FIRST_YEAR
+from tweetdock.core.clock import FIRST_YEAR, TRUSTED_MS
 from tweetdock.core.errors import LOG_IN, Kind, SourceError
+from tweetdock.core.finding import Finding
+from tweetdock.core.times import DAY_MS, duration
 
 NO_ROUTE = errno.ENETUNREACH, errno.EHOSTUNREACH
 TOO_EARLY = 9  # OpenSSL: X509_V_ERR_CERT_NOT_YET_VALID
+ANSWERS = frozenset({Kind.CREDENTIALS, Kind.ACCOUNT, Kind.QUERY, Kind.LIMIT})  # of the server's own
+SLOW_SECONDS = 1.5
+AGAIN = "try again in a minute; TweetDock itself keeps trying"
+WAIT = (
+    "nothing, TweetDock waits by itself; but check whether another program uses the same "
+    "credentials or the same address"
+)
 SET_CLOCK = "let a time server set this machine's clock: sudo timedatectl set-ntp true"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server: its address, and the setting that names it.
-
-    proxy: `host:port` of what stands in between; empty if nothing does.
-    """
+    """A server: its address, and the setting that names it."""
 
     url: str
     setting: str = ""
-    proxy: str = ""
 
-    @classmethod
-    def at(cls, url: str, setting: str = "") -> Self:
-        """One that is asked through a proxy if the environment names one."""
-        return cls(url, setting, proxy_of(url))
+    @property
+    def proxy(self) -> str:
+        """`host:port` of what the environment puts in between; empty if nothing."""
+        # What stands before the '@' is a user's name and password.
+        return proxy_address(self.url).rpartition("//")[2].rpartition("@")[2].rstrip("/")
 
     @property
     def host(self) -> str:
@@ -59,14 +61,6 @@ class Endpoint:
         return SourceError(
             f"{self._next} is not an address",
             f"correct {self._set_by}: http://host:port, with a port up to 65535",
-            kind=Kind.ADDRESS,
-        )
-
-    def no_socks(self, package: str) -> SourceError:
-        """The proxy speaks what nobody here does without a package."""
-        return SourceError(
-            f"the proxy {self.proxy} uses SOCKS, for which a package is missing here",
-            f"pip install {package}, or name an HTTP proxy in HTTPS_PROXY",
             kind=Kind.ADDRESS,
         )
 
@@ -114,8 +108,12 @@ class Endpoint:
         )
 
     def _not_found(self, causes: Sequence[BaseException]) -> SourceError | None:
-        if self.proxy and _has(causes, requests.exceptions.InvalidSchema):
-            return self.no_socks("pysocks")
+        if self.proxy and _has(causes, requests.exceptions.InvalidSchema, ImportError):
+            return SourceError(
+                f"the proxy {self.proxy} uses SOCKS, for which a package is missing here",
+                "pip install pysocks python-socks, or name an HTTP proxy in HTTPS_PROXY",
+                kind=Kind.ADDRESS,
+            )
         if _has(causes, socket.gaierror, UnicodeError):
             return SourceError(
                 f"{self._next} cannot be found",
@@ -128,14 +126,10 @@ class Endpoint:
 
     def _not_connected(self, causes: Sequence[BaseException]) -> SourceError | None:
         if _has(causes, ConnectionRefusedError):
-            if not self.proxy and _leads_nowhere(self.host):
-                return SourceError(
-                    f"{self.host} is blocked in this network: its name points to 0.0.0.0",
-                    f"allow {self.host} in the filter that blocks it, such as Pi-hole",
-                )
             return SourceError(
                 f"{self._next} refuses the connection: nothing listens there",
-                f"check {self._set_by}; a firewall, or a server that is down, may be the cause",
+                f"check {self._set_by}; a firewall, a filter such as Pi-hole, or a server that is "
+                "down may be the cause",
             )
         if any(isinstance(cause, OSError) and cause.errno in NO_ROUTE for cause in causes):
             return SourceError(
@@ -158,14 +152,46 @@ class Endpoint:
         )
 
 
-def proxy_of(url: str) -> str:
-    """`host:port` of the proxy through which an address is asked; empty if there is none."""
-    # What stands before the '@' is a user's name and password.
-    return proxy_address(url).rpartition("//")[2].rpartition("@")[2].rstrip("/")
+def refused(source: str, error: SourceError) -> Finding:
+    """Why a source has no answer."""
+    if error.kind is Kind.LIMIT:
+        return Finding.warning(f"{source} limit", error.what, error.cure or WAIT)
+    part = error.kind if error.kind in ANSWERS else "reach"
+    return Finding.trouble(f"{source} {part}", error.what, error.cure or AGAIN)
+
+
+def reached(source: str, endpoint: Endpoint, connect_seconds: float = 0.0) -> Finding:
+    """A server has answered."""
+    way = f" through the proxy {endpoint.proxy}" if endpoint.proxy else ""
+    says = f"{endpoint.host} answers{way}"
+    if connect_seconds < SLOW_SECONDS:
+        return Finding.well(f"{source} reach", says)
+    return Finding.warning(
+        f"{source} reach",
+        f"{says}, but each new connection takes {connect_seconds:.0f} s",
+        "if this network's IPv6 leads nowhere, fix it in the router, or switch it off on this "
+        "machine: sudo sysctl net.ipv6.conf.all.disable_ipv6=1; else check the name server",
+    )
+
+
+def compared(source: str, whose: str, server_ms: int, machine_ms: int) -> Finding:
+    """The clock of this machine compared with a server's, both in Unix ms. whose: as in `X's`."""
+    thing, off_ms = f"{source} clock", machine_ms - server_ms
+    if abs(off_ms) <= TRUSTED_MS:
+        return Finding.well(thing, f"this machine's clock agrees with {whose}")
+    days = abs(off_ms) / DAY_MS
+    by = duration(abs(off_ms) / 1000) if days < 2 else f"{days:,.0f} days"
+    says = f"this machine's clock is {by} {'ahead of' if off_ms > 0 else 'behind'} {whose}"
+    if days < 1:
+        says = f"{says}; the counts are still right, as they use {whose}"
+        return Finding.warning(thing, says, SET_CLOCK)
+    return Finding.trouble(
+        thing, f"{says}, which breaks certificates, logs and archives", SET_CLOCK
+    )
 
 
 def proxy_address(url: str) -> str:
-    """The same proxy as an address, with name and password if it has them."""
+    """The proxy through which an address is asked, with name and password; empty if none is."""
     asked = url.replace("ws", "http", 1) if url.startswith("ws") else url
     proxies = get_environ_proxies(asked, no_proxy=None)
     proxy = select_proxy(asked, proxies) or ""
@@ -183,10 +209,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield one
         inner = (one.__cause__, one.__context__, *one.args)
         found += [each for each in inner if isinstance(each, BaseException) and each not in found]
-
-
-def _leads_nowhere(host: str) -> bool:
-    with suppress(OSError, ValueError):
-        addresses = socket.getaddrinfo(urlsplit(f"//{host}").hostname, None)
-        return any(ip_address(str(found[4][0])).is_unspecified for found in addresses)
-    return False

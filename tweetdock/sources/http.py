@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 import requests
@@ -16,14 +16,17 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from tweetdock.core.clock import TRUSTED_MS
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
+from tweetdock.core.finding import Finding
 from tweetdock.core.times import YEAR_2020_MS, YEAR_2100_MS, clock_time, duration, parse_ms
-from tweetdock.sources.endpoint import Endpoint
+from tweetdock.sources.endpoint import WAIT, Endpoint
 
 CONNECT_SECONDS = 5.0
 BETWEEN_BYTES_SECONDS = 10.0
 WHOLE_SECONDS = 30.0
 GOOD_STATUSES = (200, 201)
 LONGEST_RESET_SECONDS = 3600.0
+# A limit that allows requests nearly as often as the owner wants them does no harm.
+HARMLESS_SECONDS = 10.0
 SPELLINGS = ("x-rate-limit", "x-ratelimit")  # X's and Mastodon's
 LARGEST_LINE = 1024 * 1024
 LARGEST_BODY = 8 * 1024 * 1024  # a page of 100 posts with all its fields is about 200 kB
@@ -147,7 +150,7 @@ class HttpSession(requests.Session):
         # An API does not redirect; a hotel's Wi-Fi does.
         kwargs |= {"allow_redirects": False, "stream": True}
         self._sign(kwargs)
-        endpoint = Endpoint.at(url, self._setting)
+        endpoint = Endpoint(url, self._setting)
         with self._in_time(endpoint):
             response = super().request(method, url, **kwargs)
             is_good = response.status_code in GOOD_STATUSES
@@ -197,14 +200,10 @@ class HttpSession(requests.Session):
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """What is left of an allowance: `remaining` requests until `reset_ms` (unix).
-
-    allowed: how many there were at first, if the server says so.
-    """
+    """What is left of an allowance: `remaining` requests until `reset_ms` (unix)."""
 
     remaining: int
     reset_ms: int
-    allowed: int | None = field(default=None, compare=False)
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str], *, is_refused: bool = False) -> Self | None:
@@ -221,9 +220,7 @@ class RateLimit:
                 clock_time(reset_ms)  # which no calendar may go as far as
             except (KeyError, ValueError, OverflowError, OSError):
                 continue
-            allowed = headers.get(f"{name}-limit", "")
-            is_number = allowed.isascii() and allowed.isdecimal() and len(allowed) < 10
-            return cls(remaining, reset_ms, int(allowed) if is_number else None)
+            return cls(remaining, reset_ms)
         return None
 
     def is_spent(self, now_ms: int) -> bool:
@@ -257,6 +254,22 @@ def used_up(limit: RateLimit | None, whose: str, now_ms: int) -> SourceError:
     )
 
 
+def left_of(
+    source: str, limit: RateLimit | None, now_ms: int, *, wanted_seconds: float, what: str
+) -> Finding:
+    """What is left of a rate limit, and whether it is enough. now_ms: by the server's clock."""
+    thing = f"{source} limit"
+    if limit is None:
+        return Finding.well(thing, f"the server names no limit for {what}")
+    says = f"{limit.remaining:,} {what} are left until {clock_time(limit.reset_ms)}"
+    seconds = limit.pause_seconds(now_ms, wanted_seconds)
+    if seconds <= wanted_seconds + HARMLESS_SECONDS:
+        return Finding.well(thing, says)
+    return Finding.warning(
+        thing, f"{says}, which is enough for one every {duration(seconds)}", WAIT
+    )
+
+
 def _reset_ms(reset: str) -> int:
     try:
         return int(reset) * 1000
@@ -276,13 +289,12 @@ class LineStream:
         self._endpoint = endpoint
         self._silence_seconds = silence_seconds
         self._rest = b""
-        self._is_too_long = False
 
-    def read(self) -> list[bytes | None]:
+    def read(self) -> list[bytes]:
         """Wait for more; the lines that it completes, without their ends, which may be none.
 
-        None stands for a line of more than LARGEST_LINE bytes. Raises SourceError when the
-        connection has ended or nothing came for so long that it is to be taken for dead.
+        Raises SourceError when the connection has ended, nothing came for so long that it is to
+        be taken for dead, or a line is longer than any that makes sense.
         """
         try:
             chunk = self._response.raw.read1(65536, decode_content=True)
@@ -294,12 +306,10 @@ class LineStream:
         if not chunk:
             raise SourceError(f"{self.host} has closed the connection")
         *whole, self._rest = (self._rest + chunk).split(b"\n")
-        lines: list[bytes | None] = [line.removesuffix(b"\r") for line in whole]
-        if lines and self._is_too_long:
-            lines[0], self._is_too_long = None, False
         if len(self._rest) > LARGEST_LINE:
-            self._rest, self._is_too_long = b"", True
-        return lines
+            what = f"{self.host} sends a line of more than {LARGEST_LINE} bytes"
+            raise SourceError(what, kind=Kind.TOO_LARGE)
+        return [line.removesuffix(b"\r") for line in whole]
 
     def close(self) -> None:
         """Leave it."""

@@ -12,9 +12,8 @@ from tweetdock.core.times import duration
 from tweetdock.sources.bluesky.events import Filter
 from tweetdock.sources.bluesky.progress import ReplayRequest
 from tweetdock.sources.bluesky.websocket import OTHER_ADDRESS, SETTING, WebSocket
-from tweetdock.sources.endpoint import Endpoint
+from tweetdock.sources.endpoint import AGAIN, Endpoint, compared
 from tweetdock.sources.http import date_ms
-from tweetdock.sources.probing import AGAIN, compared
 
 EVENT_SECONDS = 4.0  # fifty posts a second is usual
 LATE_MS = 30_000
@@ -46,7 +45,7 @@ def probe(
 
     One host that does not work is no problem while another one does.
     """
-    endpoints = [Endpoint.at(host, SETTING) for host in hosts]
+    endpoints = [Endpoint(host, SETTING) for host in hosts]
     with ThreadPoolExecutor(len(endpoints)) as pool:
         answers = pool.map(lambda endpoint: _ask(endpoint, wall, event_seconds), endpoints)
         outcomes = list(zip(endpoints, answers, strict=True))

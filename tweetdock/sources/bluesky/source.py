@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from urllib.parse import urlsplit
 
 from tweetdock.core.clock import Clock, is_off
@@ -95,7 +96,10 @@ class Bluesky:
         self._events: list[Event] = []
         self._covers = Spans()
         self._lost = ""
-        self._met: set[str] = set()
+        # Once a lack.
+        self._warn = cache(
+            partial(log.warning, "an event that may be a post cannot be counted: it %s")
+        )
 
     def poll(self, seen: Spans) -> Iterator[Batch]:
         """Connect if need be, and wait for events; SourceError when none come."""
@@ -208,11 +212,6 @@ class Bluesky:
                 lost=self._lost,
             )
             found = Batch(source=self.feed.source)
-
-    def _warn(self, lack: str) -> None:
-        if lack not in self._met:
-            self._met.add(lack)
-            log.warning("an event that may be a post cannot be counted: it %s", lack)
 
     def _disconnect(self) -> None:
         self._socket.close()

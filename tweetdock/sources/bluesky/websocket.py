@@ -65,7 +65,7 @@ class WebSocket:
         attempt = self._attempt = Future()
         if self._is_cut:
             raise SourceError("ended")
-        endpoint = Endpoint.at(url, SETTING)
+        endpoint = Endpoint(url, SETTING)
         self._host = endpoint.host
         # A thread of its own can be left alone; nothing ends the look-up of a name.
         threading.Thread(target=_connect, args=(url, attempt), name="connect", daemon=True).start()
@@ -181,8 +181,6 @@ def _failed(endpoint: Endpoint, error: BaseException) -> SourceError:
             return SourceError(what, OTHER_ADDRESS, kind=Kind.ADDRESS)
         case InvalidProxy():
             return endpoint.no_address()
-        case ImportError():
-            return endpoint.no_socks("python-socks")
         case ProxyError():
             return endpoint.proxy_fails()
         case EOFError() | InvalidHandshake(__cause__=EOFError()):

@@ -7,9 +7,9 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.finding import Finding
 from tweetdock.settings.networks import host_of
-from tweetdock.sources.endpoint import Endpoint
+from tweetdock.sources.endpoint import ANSWERS, Endpoint, compared, reached, refused
+from tweetdock.sources.http import left_of
 from tweetdock.sources.mastodon.client import SETTING, Instance, MastodonClient, new_session
-from tweetdock.sources.probing import ANSWERS, compared, left_of, reached, refused
 
 ANSWER_SECONDS = 4.0  # for each of three questions
 
@@ -30,7 +30,7 @@ def probe(
     clock, host = Clock(wall, time.monotonic), host_of(server)
     session = new_session(answer_seconds)
     client = MastodonClient(server, token, clock=clock, session=session)
-    endpoint = Endpoint.at(server, SETTING)
+    endpoint = Endpoint(server, SETTING)
     try:
         instance = client.check_access()
         server_ms = client.page([tag], {}).server_ms

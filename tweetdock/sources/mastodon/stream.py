@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterable, Iterator
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from tweetdock.core.coverage import Spans
@@ -24,45 +25,39 @@ RECONNECT_SECONDS, RECONNECT_CAP_SECONDS = 1.0, 60.0
 
 
 class StreamEvent(NamedTuple):
-    """An event; its data are empty if a part of them was too long to be received."""
+    """An event."""
 
     kind: str
     data: bytes
 
 
-def parse_events(lines: Iterable[bytes | None], block: list[bytes | None]) -> list[StreamEvent]:
+def parse_events(lines: Iterable[bytes], block: list[bytes]) -> list[StreamEvent]:
     """The events that some lines end, without `id` and `retry`.
 
-    lines: without their ends; None for one that was too long. block: the lines of the event that
-    has begun, kept from call to call; comments are not among them.
+    lines: without their ends. block: the lines of the event that has begun, kept from call to
+    call; comments are not among them.
     https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
     """
     events = []
     for line in lines:
-        if line is None or not line.startswith(b":"):
-            block.append(line)
-        if line == b"":
+        if not line:
             events += _event(block)
             block.clear()
+        elif not line.startswith(b":"):
+            block.append(line)
     return events
 
 
-def _event(block: Iterable[bytes | None]) -> list[StreamEvent]:
-    kind, data, is_whole = b"", [], True
+def _event(block: Iterable[bytes]) -> list[StreamEvent]:
+    kind, data = b"", []
     for line in block:
-        name, _, value = (line or b"").partition(b":")
-        value, is_whole = value.removeprefix(b" "), is_whole and line is not None
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
         if name == b"event":
             kind = value
         elif name == b"data":
             data.append(value)
-    if is_whole and not data:
-        return []
-    return [
-        StreamEvent(
-            kind.decode(errors="replace") or "message", b"\n".join(data) if is_whole else b""
-        )
-    ]
+    return [StreamEvent(kind.decode(errors="replace"), b"\n".join(data))] if data else []
 
 
 class Statuses:
@@ -139,10 +134,11 @@ class TagStream:
         self._session = session
         self._silence_seconds = silence_seconds
         self._lines: LineStream | None = None
-        self._block: list[bytes | None] = []  # of an event that has begun
+        self._block: list[bytes] = []  # of an event that has begun
         self._opened_ms = 0
         self._delays = backoff(RECONNECT_SECONDS, RECONNECT_CAP_SECONDS)
-        self._unreadable: set[str] = set()  # kinds
+        # Once a kind.
+        self._warn = cache(partial(log.warning, "%s: an entry is left out: %s", feed.name))
 
     def poll(self, _: Spans) -> Iterator[Batch]:
         """Connect if need be, wait for the next lines, and yield what they bring."""
@@ -183,7 +179,6 @@ class TagStream:
         statuses: list[Status] = []
         removals: list[Removal] = []
         for event in events:
-            # What was too long is empty: no JSON, and no id.
             if event.kind in ("update", "status.update"):
                 statuses += self._read(event.data, now_ms)
             elif event.kind == "delete":
@@ -204,8 +199,6 @@ class TagStream:
         try:
             status = parse_streamed(data, now_ms, keeps_raw=self._client.keeps_raw)
         except PostError as error:
-            if str(error) not in self._unreadable:
-                log.warning("%s: an entry of the stream is left out: %s", self.feed.name, error)
-            self._unreadable.add(str(error))
+            self._warn(str(error))
             return []
         return [status] if status else []

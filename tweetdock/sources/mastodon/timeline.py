@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
@@ -223,7 +224,8 @@ class TagTimeline:
         self._polled_ms = 0
         self._is_behind = False
         self._unreadable: dict[str, int] = {}
-        self._kinds: set[str] = set()
+        # Once a kind.
+        self._warn = cache(partial(log.warning, "%s: an entry is left out: %s", feed.name))
 
     def poll(self, seen: Spans) -> Iterator[Batch]:
         """Read what is new, missing, or to be read again; a Batch a page."""
@@ -343,9 +345,7 @@ class TagTimeline:
         if entry.raw.version in self._unreadable or entry.at_ms <= floor:
             return False
         self._unreadable[entry.raw.version] = entry.at_ms
-        if entry.kind not in self._kinds:
-            log.warning("%s: an entry is left out, and all like it: %s", self.feed.name, entry.kind)
-        self._kinds.add(entry.kind)
+        self._warn(entry.kind)
         return True
 
 

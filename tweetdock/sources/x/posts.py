@@ -191,15 +191,13 @@ class StreamLine(NamedTuple):
     raw: Raw | None = None
 
 
-def parse_line(
-    line: bytes | None, at_ms: int, wanted: Wanted, *, keeps_raw: bool = False
-) -> StreamLine:
+def parse_line(line: bytes, at_ms: int, wanted: Wanted, *, keeps_raw: bool = False) -> StreamLine:
     """A line as `LineStream` gives it, come at `at_ms`; SourceError says that X ends the stream.
 
     https://docs.x.com/x-api/fundamentals/handling-disconnections
     """
     if not line:
-        return StreamLine(unreadable="a line too long") if line is None else StreamLine()
+        return StreamLine()
     try:
         entry, rules = _decode_line(line)
     except (ValueError, RecursionError):

@@ -11,8 +11,8 @@ from tweetdock.core.finding import Finding
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import XSettings
 from tweetdock.settings.x_query import LONGEST_QUERY, LONGEST_QUERY_OF_ANY_PLAN, build_queries
-from tweetdock.sources.endpoint import Endpoint
-from tweetdock.sources.probing import ANSWERS, compared, left_of, reached, refused
+from tweetdock.sources.endpoint import ANSWERS, Endpoint, compared, reached, refused
+from tweetdock.sources.http import left_of
 from tweetdock.sources.x.budget import BUDGET, Budget
 from tweetdock.sources.x.client import (
     CONSOLE,
@@ -56,7 +56,7 @@ def probe(
     except SourceError as error:
         failed, server_ms = error, error.server_ms
     if failed is None or failed.kind in ANSWERS:
-        yield reached("x", Endpoint.at(settings.x.api_url, SETTING), client.connect_seconds)
+        yield reached("x", Endpoint(settings.x.api_url, SETTING), client.connect_seconds)
         if server_ms is not None:
             yield compared("x", "X's", server_ms, round(wall() * 1000))
     if failed is None:

@@ -229,7 +229,7 @@ class XStream:
         if self._is_cut.is_set():
             raise SourceError("X's stream was ended")
 
-    def _read(self) -> list[bytes | None]:
+    def _read(self) -> list[bytes]:
         """Wait for the next piece; its lines."""
         assert self._stream is not None  # noqa: S101 - just connected, or open before
         if self._monotonic() - self._left > STALL_SECONDS:
@@ -249,7 +249,7 @@ class XStream:
             self._stream.close()
         self._stream = None
 
-    def _batches(self, lines: list[bytes | None]) -> Iterator[Batch]:
+    def _batches(self, lines: list[bytes]) -> Iterator[Batch]:
         read: list[StreamLine] = []
         end: SourceError | None = None
         now_ms, wanted = self._clock.now_ms(), self._wanted
