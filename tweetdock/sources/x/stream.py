@@ -116,8 +116,6 @@ class XStream:
 
         SourceError when X does not deliver.
         """
-        if self._stream is None:
-            self._budget.check_stream(self._clock.now_ms())
         try:
             if self._stream is None:
                 yield from self._connect()
@@ -150,6 +148,8 @@ class XStream:
         """Connect by the rules that are wanted; what time it is at X, if it says so."""
         self._check_cut()
         queries = self._prepare(self._clock.now_ms())
+        # Not before: the search goes by these queries, too, and may have money left.
+        self._budget.check_stream(self._clock.now_ms())
         asked_ms = self._clock.now_ms()
         there = self._client.rules()
         changes = reconcile(there, queries.rules)
@@ -278,7 +278,6 @@ class XStream:
             self._streamed.stumbled(now_ms)
             self._client.note_unreadable(odd)
         sent = [line.snowflake for line in read if line.snowflake]
-        self._budget.streamed(len(sent) + len(odd))
         billed += self._budget.charge((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
         return Batch(
             source=self.feed.source,
