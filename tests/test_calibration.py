@@ -123,7 +123,7 @@ def test_what_is_saved_is_accepted_and_points_to_the_marks(
         save(path, calibration.unsaved)
         calibration.save()
         dial = dial_of(path)
-        geometry = Geometry.of(dial)
+        geometry = Geometry(dial)
         middle_us = geometry.pulse_us((dial.min_angle + dial.max_angle) / 2)
         assert geometry.pulse_us(dial.min_angle) == wanted.start_us
         assert geometry.pulse_us(dial.max_angle) == wanted.end_us

@@ -1,43 +1,40 @@
 """One needle: where it may stand, when it moves and when its pulses end."""
 
 import pytest
-from dials import dials
+from dials import dials, exact_us
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.motion import SPEED
 from tweetdock.servos.needles import SETTLE_SECONDS, STEP_US, TWITCH, Geometry, Needle
+from tweetdock.settings.gauge import DialSettings
 
 FRAME = 0.02
-DIAL = Geometry(0.0, 180.0, 1000.0, 1500.0, 2000.0)
+DIAL = Geometry(dials()[0])
 STEP = 0.9  # degrees
 
 
 @st.composite
-def geometries(draw: st.DrawFn, *, whole_ends: bool = False) -> Geometry:
+def dials_set(draw: st.DrawFn, *, whole_ends: bool = False) -> DialSettings:
     """A dial as the settings may have it; whole_ends: its ends lie on whole steps."""
     low, high = sorted(draw(st.lists(st.integers(-360, 360), min_size=2, max_size=2, unique=True)))
     grid = 5 if whole_ends else 1
     pulses = st.integers(300 // grid, 3000 // grid).map(lambda n: n * grid)
-    start, end = draw(st.lists(pulses, min_size=2, max_size=2, unique=True))
-    middle = (start + end) / 2
-    if abs(start - end) > 1 and draw(st.booleans()):
-        middle = draw(st.integers(min(start, end) + 1, max(start, end) - 1))
-    return Geometry(low, high, start, middle, end)
+    least, most = sorted(draw(st.lists(pulses, min_size=2, max_size=2, unique=True)))
+    middle = draw(st.none() | st.integers(least + 1, most - 1)) if most - least > 1 else None
+    return dials(
+        min_angle=low,
+        max_angle=high,
+        min_pulse_us=least,
+        max_pulse_us=most,
+        mid_pulse_us=middle,
+        reversed=draw(st.booleans()),
+    )[0]
 
 
-def exact_us(geometry: Geometry, angle: float) -> float:
-    """The pulse of an angle by the two-point form of each piece."""
-    middle = (geometry.min_angle + geometry.max_angle) / 2
-    a, b, pa, pb = geometry.min_angle, middle, geometry.start_us, geometry.middle_us
-    if angle > middle:
-        a, b, pa, pb = middle, geometry.max_angle, geometry.middle_us, geometry.end_us
-    return (pa * (b - angle) + pb * (angle - a)) / (b - a)
-
-
-def at(geometry: Geometry, share: float) -> float:
+def at(dial: DialSettings, share: float) -> float:
     """The angle at a share of the dial."""
-    return geometry.min_angle + share * (geometry.max_angle - geometry.min_angle)
+    return dial.min_angle + share * (dial.max_angle - dial.min_angle)
 
 
 class Turning:
@@ -78,87 +75,61 @@ def turning() -> Turning:
     return turning
 
 
-@pytest.mark.parametrize(
-    ("changes", "start_us", "middle_us", "end_us"),
-    [
-        ({}, 600, 1500, 2400),
-        ({"reversed": True}, 2400, 1500, 600),
-        ({"mid_pulse_us": 1405}, 600, 1405, 2400),
-        ({"mid_pulse_us": 1405, "reversed": True}, 2400, 1405, 600),
-    ],
-)
-def test_the_geometry_of_a_dial_is_that_of_its_settings(
-    changes: dict[str, int], start_us: float, middle_us: float, end_us: float
-) -> None:
-    dial, _ = dials(
-        min_angle=-90.0, max_angle=90.0, **{"min_pulse_us": 600, "max_pulse_us": 2400} | changes
-    )
-    geometry = Geometry.of(dial)
-    assert geometry == Geometry(-90.0, 90.0, start_us, middle_us, end_us)
-    assert geometry.pulse_us(-90.0) == start_us
-    assert geometry.pulse_us(0.0) == middle_us
-    assert geometry.pulse_us(90.0) == end_us
-    assert geometry.pulse_us(45.0) == (middle_us + end_us) / 2
+@given(dials_set(), st.floats(0, 1))
+def test_an_angle_has_the_pulse_of_its_piece(dial: DialSettings, share: float) -> None:
+    angle = at(dial, share)
+    assert Geometry(dial).pulse_us(angle) == pytest.approx(exact_us(dial, angle), abs=1e-6)
 
 
-@given(geometries(), st.floats(0, 1))
-def test_an_angle_has_the_pulse_of_its_piece(geometry: Geometry, share: float) -> None:
-    angle = at(geometry, share)
-    assert geometry.pulse_us(angle) == pytest.approx(exact_us(geometry, angle), abs=1e-6)
-
-
-@given(geometries())
-def test_both_ends_and_the_middle_are_exact(geometry: Geometry) -> None:
+@given(dials_set())
+def test_both_ends_and_the_middle_are_exact(dial: DialSettings) -> None:
+    geometry = Geometry(dial)
     known = {
-        geometry.min_angle: geometry.start_us,
-        at(geometry, 0.5): geometry.middle_us,
-        geometry.max_angle: geometry.end_us,
+        dial.min_angle: dial.start_us,
+        at(dial, 0.5): dial.middle_us,
+        dial.max_angle: dial.end_us,
     }
     for angle, pulse_us in known.items():
         assert geometry.pulse_us(angle) == pulse_us
         assert geometry.angle(pulse_us) == angle
 
 
-@given(geometries(), st.floats(0, 1))
-def test_pulse_and_angle_are_each_others_inverse(geometry: Geometry, share: float) -> None:
-    angle = at(geometry, share)
+@given(dials_set(), st.floats(0, 1))
+def test_pulse_and_angle_are_each_others_inverse(dial: DialSettings, share: float) -> None:
+    geometry, angle = Geometry(dial), at(dial, share)
     assert geometry.angle(geometry.pulse_us(angle)) == pytest.approx(angle, abs=1e-6)
 
 
-@given(geometries(), st.floats(-0.5, 1.5), st.floats(-0.5, 1.5))
+@given(dials_set(), st.floats(-0.5, 1.5), st.floats(-0.5, 1.5))
 def test_a_greater_angle_never_has_a_pulse_on_the_other_side(
-    geometry: Geometry, share: float, other: float
+    dial: DialSettings, share: float, other: float
 ) -> None:
-    low, high = sorted((at(geometry, share), at(geometry, other)))
-    way = geometry.pulse_us(high) - geometry.pulse_us(low)
-    assert way * (geometry.end_us - geometry.start_us) >= 0
+    low, high = sorted((at(dial, share), at(dial, other)))
+    way = Geometry(dial).pulse_us(high) - Geometry(dial).pulse_us(low)
+    assert way * (dial.end_us - dial.start_us) >= 0
 
 
-@given(geometries(whole_ends=True), st.floats(0, 1))
-def test_a_needle_only_stands_on_whole_steps(geometry: Geometry, share: float) -> None:
-    steps = geometry.pulse_us(geometry.snap(at(geometry, share))) / STEP_US
+@given(dials_set(whole_ends=True), st.floats(0, 1))
+def test_a_needle_only_stands_on_whole_steps(dial: DialSettings, share: float) -> None:
+    geometry = Geometry(dial)
+    steps = geometry.pulse_us(geometry.snap(at(dial, share))) / STEP_US
     assert steps == pytest.approx(round(steps), abs=1e-6)
 
 
-@given(geometries(), st.floats(0, 1))
-def test_snapping_stays_within_the_dial_and_half_a_step(geometry: Geometry, share: float) -> None:
-    angle = at(geometry, share)
+@given(dials_set(), st.floats(0, 1))
+def test_snapping_stays_within_the_dial_and_half_a_step(dial: DialSettings, share: float) -> None:
+    geometry, angle = Geometry(dial), at(dial, share)
     snapped = geometry.snap(angle)
-    assert geometry.min_angle - 1e-9 <= snapped <= geometry.max_angle + 1e-9
+    assert dial.min_angle - 1e-9 <= snapped <= dial.max_angle + 1e-9
     assert abs(geometry.pulse_us(snapped) - geometry.pulse_us(angle)) <= STEP_US / 2 + 1e-6
-
-
-@given(geometries(), st.floats(0, 1))
-def test_snapping_twice_is_snapping_once(geometry: Geometry, share: float) -> None:
-    snapped = geometry.snap(at(geometry, share))
     assert geometry.snap(snapped) == pytest.approx(snapped, abs=1e-9)
 
 
-@given(geometries(), st.floats(-1000, 1000))
-def test_no_angle_leads_out_of_the_dial(geometry: Geometry, angle: float) -> None:
-    assert geometry.min_angle - 1e-9 <= geometry.snap(angle) <= geometry.max_angle + 1e-9
-    low, high = sorted((geometry.start_us, geometry.end_us))
-    assert low <= geometry.pulse_us(angle) <= high
+@given(dials_set(), st.floats(-1000, 1000))
+def test_no_angle_leads_out_of_the_dial(dial: DialSettings, angle: float) -> None:
+    geometry = Geometry(dial)
+    assert dial.min_angle - 1e-9 <= geometry.snap(angle) <= dial.max_angle + 1e-9
+    assert dial.min_pulse_us <= geometry.pulse_us(angle) <= dial.max_pulse_us
 
 
 def test_the_first_move_is_made_even_to_where_it_should_stand_already() -> None:
@@ -218,16 +189,17 @@ def test_small_changes_do_not_add_up_unseen(turning: Turning) -> None:
 
 
 @given(
-    geometries(),
+    dials_set(),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 60)), min_size=1, max_size=8),
 )
 def test_a_needle_rests_within_a_step_of_its_last_aim(
-    geometry: Geometry, aims: list[tuple[float, int]]
+    dial: DialSettings, aims: list[tuple[float, int]]
 ) -> None:
-    turning = Turning(Needle(geometry, geometry.min_angle))
+    geometry = Geometry(dial)
+    turning = Turning(Needle(geometry, dial.min_angle))
     angle = 0.0
     for share, count in aims:
-        angle = at(geometry, share)
+        angle = at(dial, share)
         turning.needle.aim(angle)
         for _ in range(count):
             turning.wake()

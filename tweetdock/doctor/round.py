@@ -1,6 +1,5 @@
 """The doctor's round: what is checked, all of it at once, with a time limit, told in order."""
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from tweetdock.doctor.machine import Machine, disk
 from tweetdock.doctor.settings import WrittenSettings
 from tweetdock.keep.archive_reader import read_lines
 from tweetdock.settings.gauge import Settings
+from tweetdock.threads import Crash, WatchedThread
 
 LIMIT_SECONDS = 15.0
 _SLOW = "try again; if it happens again, check the network and what this line names"
@@ -74,14 +74,15 @@ def _begin(check: Check) -> "SimpleQueue[Finding | None]":
     found: SimpleQueue[Finding | None] = SimpleQueue()
 
     def work() -> None:
-        try:
-            for finding in check.run():
-                found.put(finding)
-        except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
-            # The kind only: what the error says may be secret.
-            says = f"the check failed: {type(error).__name__}"
-            found.put(Finding.trouble(check.thing, says, _BUG))
+        for finding in check.run():
+            found.put(finding)
         found.put(None)
 
-    threading.Thread(target=work, name=f"check-{check.thing}", daemon=True).start()
+    def fail(crash: Crash) -> None:
+        # The kind only: what the error says may be secret.
+        says = f"the check failed: {type(crash.error).__name__}"
+        found.put(Finding.trouble(check.thing, says, _BUG))
+        found.put(None)
+
+    WatchedThread(f"check-{check.thing}", work, fail)
     return found

@@ -1,10 +1,9 @@
 """The doctor's checks of the settings: where they come from, and each one that cannot be used."""
 
-import os
-import pwd
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -100,40 +99,18 @@ def check_settings(written: WrittenSettings) -> Iterator[Finding]:
 
 
 def _check_mode(written: WrittenSettings) -> Iterator[Finding]:
-    try:
-        file = written.path.stat()
-    except OSError:
-        return
+    holds = "may hold secrets" if written.settings is None else ""
     if any(written.file.get(name) for name in _SECRET):
         holds = "holds secrets"
-    elif written.settings is None:
-        holds = "may hold secrets"
-    else:
-        return
-    if file.st_mode & stat.S_IRWXO or (file.st_mode & stat.S_IRWXG and not _has_own_group(file)):
-        yield Finding.warning(
-            "settings",
-            f"{written.path} {holds}, and other users may read it",
-            _closed(written.path, file),
-        )
-
-
-def _has_own_group(file: os.stat_result) -> bool:
-    """Whether somebody has given the file to a group that is not simply its owner's."""
-    try:
-        return pwd.getpwuid(file.st_uid).pw_gid != file.st_gid
-    except KeyError:
-        return False
-
-
-def _closed(path: Path, file: os.stat_result) -> str:
-    where = quote(str(path))
-    if _has_own_group(file):
-        return f"chmod 640 {where}"
-    return (
-        f"chmod 600 {where}, if the gauge runs as {user(file.st_uid)}; "
-        "else give it to the gauge's group by chgrp, and chmod 640"
-    )
+    with suppress(OSError):  # it is not there
+        file = written.path.stat()
+        if holds and file.st_mode & stat.S_IRWXO:
+            yield Finding.warning(
+                "settings",
+                f"{written.path} {holds}, and other users may read it",
+                f"chmod 640 {quote(str(written.path))}; if the gauge does not run as "
+                f"{user(file.st_uid)}, give the file to the gauge's group before, by chgrp",
+            )
 
 
 def _cure(problem: Problem, written: WrittenSettings) -> str:

@@ -15,11 +15,16 @@ NEAR_US = 10  # from its target a needle counts as arrived
 PAUSE_SECONDS = 0.8
 # Every pulse that there is, each microsecond, and its degrees as an ordinary servo turns.
 RANGE = Geometry(
-    min_angle=LAST_US[0] * 0.09,
-    max_angle=LAST_US[1] * 0.09,
-    start_us=LAST_US[0],
-    middle_us=sum(LAST_US) / 2,
-    end_us=LAST_US[1],
+    DialSettings(
+        pin=0,
+        scale="auto",
+        min_angle=LAST_US[0] * 0.09,
+        max_angle=LAST_US[1] * 0.09,
+        min_pulse_us=LAST_US[0],
+        max_pulse_us=LAST_US[1],
+        mid_pulse_us=None,
+        reversed=False,
+    ),
     step_us=1.0,
 )
 

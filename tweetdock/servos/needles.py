@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tweetdock.core.errors import ServoError
@@ -30,7 +29,6 @@ HOME_STAGGER_SECONDS = 0.1
 HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one after the other
 
 
-@dataclass(frozen=True, slots=True)
 class Geometry:
     """How a dial's angles and its servo's pulses belong together: by two straight pieces.
 
@@ -38,18 +36,11 @@ class Geometry:
     fall. A needle is sent to whole steps.
     """
 
-    min_angle: float
-    max_angle: float
-    start_us: float
-    middle_us: float
-    end_us: float
-    step_us: float = STEP_US
-
-    @classmethod
-    def of(cls, dial: DialSettings) -> "Geometry":
-        """The geometry of a dial as it is set."""
-        ends_us = dial.start_us, dial.middle_us, dial.end_us
-        return cls(dial.min_angle, dial.max_angle, *ends_us)
+    def __init__(self, dial: DialSettings, step_us: float = STEP_US) -> None:
+        middle = (dial.min_angle + dial.max_angle) / 2
+        self._angles = dial.min_angle, middle, dial.max_angle
+        self._pulses_us = dial.start_us, dial.middle_us, dial.end_us
+        self._step_us = step_us
 
     def pulse_us(self, angle: float) -> float:
         """The pulse of an angle; outside of the dial it is that of its end."""
@@ -59,21 +50,13 @@ class Geometry:
         """The angle of a pulse; outside of the dial it is the end that is nearer."""
         return _between(pulse_us, self._pulses_us, self._angles)
 
-    @property
-    def _angles(self) -> tuple[float, float, float]:
-        return self.min_angle, (self.min_angle + self.max_angle) / 2, self.max_angle
-
-    @property
-    def _pulses_us(self) -> tuple[float, float, float]:
-        return self.start_us, self.middle_us, self.end_us
-
     def snap(self, angle: float) -> float:
         """The nearest angle of which the pulse is a whole step, within the dial."""
-        return self.angle(round(self.pulse_us(angle) / self.step_us) * self.step_us)
+        return self.angle(round(self.pulse_us(angle) / self._step_us) * self._step_us)
 
     def is_twitch(self, angle: float, other: float) -> bool:
         """Whether two angles are so near that no servo would show it."""
-        return abs(self.pulse_us(angle) - self.pulse_us(other)) <= TWITCH * self.step_us
+        return abs(self.pulse_us(angle) - self.pulse_us(other)) <= TWITCH * self._step_us
 
 
 def _between(x: float, xs: tuple[float, float, float], ys: tuple[float, float, float]) -> float:
@@ -299,7 +282,7 @@ class NeedleThread(Needles):
     ) -> None:
         self._homes = tuple(dial.min_angle for dial in dials)
         needles = [
-            Needle(Geometry.of(dial), min(max(start, dial.min_angle), dial.max_angle))
+            Needle(Geometry(dial), min(max(start, dial.min_angle), dial.max_angle))
             for dial, start in zip(dials, starts or self._homes, strict=True)
         ]
         never = threading.Event()
