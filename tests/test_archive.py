@@ -144,21 +144,19 @@ def test_zeros_that_a_power_cut_has_left_are_cut_off(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    "content",
     [
-        (b"someone's notes\n" * 100, "no gzip file"),
-        (b"PK\x03\x04" + b"z" * 5000, "no gzip file"),
-        (gzip.compress(b"someone's notes\n" * 100)[:-4], "not written by TweetDock"),
-        (gzip.compress(os.urandom(5_000_000), 1)[:-4], "not written by TweetDock"),
-        (pack(line(1).as_bytes()) + gzip.compress(b"a\n" * 99)[:-4], "not written by TweetDock"),
+        b"someone's notes\n" * 100,
+        b"PK\x03\x04" + b"z" * 5000,
+        gzip.compress(b"someone's notes\n" * 100)[:-4],
+        gzip.compress(os.urandom(5_000_000), 1)[:-4],
+        pack(line(1).as_bytes()) + gzip.compress(b"a\n" * 99)[:-4],
     ],
     ids=["text", "zip", "torn gzip", "large torn gzip", "torn gzip behind ours"],
 )
-def test_a_file_of_somebody_else_is_refused_and_left_as_it_is(
-    path: Path, content: bytes, complaint: str
-) -> None:
+def test_a_file_of_somebody_else_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(UnavailableError, match=f"TWEETDOCK_ARCHIVE={path}: .*{complaint}"):
+    with pytest.raises(UnavailableError, match=f"TWEETDOCK_ARCHIVE={path}: .*not written by"):
         open_archive(path)
     assert path.read_bytes() == content
 
@@ -172,7 +170,7 @@ def test_a_whole_gzip_file_of_somebody_else_is_appended_to(path: Path) -> None:
 
 
 def test_what_cannot_be_an_archive_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match=r"Is a directory: name a file in it"):
+    with pytest.raises(UnavailableError, match="Is a directory; name another file"):
         open_archive(tmp_path)
     with pytest.raises(UnavailableError, match="it is no file"):
         open_archive(Path("/dev/null"))
@@ -180,7 +178,7 @@ def test_what_cannot_be_an_archive_is_refused_with_what_to_do(tmp_path: Path) ->
     with pytest.raises(UnavailableError, match="it is no file"):
         open_archive(tmp_path / "fifo")
     (tmp_path / "file").touch()
-    with pytest.raises(UnavailableError, match=r"TWEETDOCK_ARCHIVE=.*one of its folders is a file"):
+    with pytest.raises(UnavailableError, match="TWEETDOCK_ARCHIVE=.*; name another file"):
         open_archive(tmp_path / "file" / "tweets.jsonl.gz")
 
 
@@ -474,7 +472,7 @@ def test_a_folder_that_takes_no_new_file_is_waited_for(
     archive.append([line(2)])
     archive.flush(START_MS)
     assert not archive.sync(START_MS)
-    assert "Is a directory: name a file in it; next try in 5 s" in caplog.text
+    assert "Is a directory; name another file" in caplog.text
     path.rmdir()
     watch.now += archive.due_seconds()
     assert archive.sync(START_MS)

@@ -16,8 +16,8 @@ from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Gauge, Saved, SourceMark
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span, Spent
 from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS
-from tweetdock.keep.database import FILE, Store, read_history, read_state
-from tweetdock.keep.state import History, HistoryRow, State, StateChanges
+from tweetdock.keep.database import FILE, HistoryRow, State, Store, read_history, read_state
+from tweetdock.keep.keeper import History
 from tweetdock.settings.gauge import Settings
 
 NOON = 1_790_000_000_000
@@ -55,7 +55,7 @@ def one_batch(number: int = 100, at_ms: int = NOON) -> Batch:
 
 
 def save_all(store: Store, gauge: Gauge, now_ms: int = NOON) -> None:
-    store.save(state_of(gauge, now_ms), StateChanges(gauge.marks(), is_whole=True))
+    store.save(state_of(gauge, now_ms), gauge.marks(), is_whole=True)
 
 
 def full_gauge() -> Gauge:
@@ -120,7 +120,7 @@ def test_a_gauge_that_restarts_at_any_save_shows_what_one_that_never_ended_shows
         if step.then != "wait":
             is_whole = step.then == "save whole"
             marks = list(again.marks()) if is_whole else new
-            store.save(state_of(again, now_ms), StateChanges(marks, is_whole=is_whole))
+            store.save(state_of(again, now_ms), marks, is_whole=is_whole)
             new = []
         if step.then == "restart":
             store.close()
@@ -164,7 +164,7 @@ def test_what_was_asked_before_is_forgotten_when_another_question_is_asked(
         assert "x was asked for #dockercon before" in caplog.text
         gauge = Gauge(GAUGE, FEEDS, NOON, state.saved)
         news = gauge.deliver(one_batch(3), NOON)
-        other.save(state_of(gauge, NOON), StateChanges(news.marks))
+        other.save(state_of(gauge, NOON), news.marks)
     again = loaded(tmp_path, {"x": "#other"})
     assert again is not None
     assert len(list(again.saved.marks)) == 3
@@ -192,7 +192,7 @@ def go_on(folder: Path, number: int, *feeds: Feed, heard: int = 0) -> Gauge:
             covers = Span(NOON - WINDOW, NOON)
             batch = Batch(source=feed.source, server=feed.server, posts=posts, covers=covers)
             kept += gauge.deliver(batch, NOON).marks
-        store.save(state_of(gauge, NOON), StateChanges(kept))
+        store.save(state_of(gauge, NOON), kept)
     return gauge
 
 
@@ -225,7 +225,7 @@ def test_a_server_that_was_never_heard_costs_the_others_nothing(tmp_path: Path) 
     with closing(Store(tmp_path, subjects, WINDOW)) as store:
         gauge = Gauge(GAUGE, [ONE, OTHER], NOON, Saved(salt=SALT))
         news = gauge.deliver(replace(one_batch(), source=ONE.source, server=ONE.server), NOON)
-        store.save(state_of(gauge, NOON), StateChanges(news.marks))
+        store.save(state_of(gauge, NOON), news.marks)
     assert go_on(tmp_path, 0, ONE, OTHER).read(NOON).posts == 100
 
 
@@ -236,7 +236,7 @@ def test_a_source_that_is_not_asked_for_a_while_stays_as_it_was(tmp_path: Path) 
     with closing(Store(tmp_path, asked(x), WINDOW)) as store:
         store.load()
         gauge = Gauge(GAUGE, [x], NOON, Saved(salt=SALT))
-        store.save(state_of(gauge, NOON), StateChanges(gauge.marks(), is_whole=True))
+        store.save(state_of(gauge, NOON), gauge.marks(), is_whole=True)
     # Yet what is saved whole has lost the others' marks, and says so.
     assert go_on(tmp_path, 0, x, ONE).seen == {}
 
@@ -248,7 +248,7 @@ def test_an_hour_in_which_the_window_was_shorter_is_not_taken_as_seen(tmp_path: 
     with closing(Store(tmp_path, asked(ONE), short)) as store:
         state = store.load()
         assert state is not None
-        store.save(replace(state, saved_ms=later), StateChanges())
+        store.save(replace(state, saved_ms=later))
     with closing(Store(tmp_path, asked(FEEDS[0], ONE), WINDOW)) as store:
         state = store.load()
         assert state is not None
@@ -260,7 +260,7 @@ def test_an_hour_in_which_the_window_was_shorter_is_not_taken_as_seen(tmp_path: 
 def test_what_was_spent_comes_back_by_day_and_source(store: Store, tmp_path: Path) -> None:
     spent = {("2026-01-05", "x"): Spent(1, 2), ("2026-09-21", "counts"): Spent(2, 0)}
     spent[("2026-09-21", "x")] = Spent(3, 30)
-    store.save(state_of(full_gauge(), NOON), StateChanges(spent=spent))
+    store.save(state_of(full_gauge(), NOON), spent=spent)
     state = loaded(tmp_path)
     assert state is not None
     assert state.spent == {
@@ -277,7 +277,7 @@ def test_a_save_that_fails_changes_nothing(store: Store, tmp_path: Path) -> None
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        store.save(state_of(full_gauge(), NOON + 1), StateChanges(breaks_off(), is_whole=True))
+        store.save(state_of(full_gauge(), NOON + 1), breaks_off(), is_whole=True)
     state = loaded(tmp_path)
     assert state is not None
     assert state.saved_ms == NOON
@@ -296,9 +296,8 @@ def test_what_has_left_the_window_leaves_the_file(store: Store, tmp_path: Path) 
         HistoryRow("hour", later - 365 * DAY_MS, 1, 1, "exact", 3600.0, "#dockercon"),
     ]
     spent = {("2020-01-01", "x"): Spent(1, 1), ("2026-09-21", "x"): Spent(2, 30)}
-    changes = StateChanges(news.marks, rows, spent)
-    store.save(state_of(gauge, later), changes)
-    store.save(state_of(gauge, later), StateChanges(spent={("2026-09-21", "x"): Spent(1, 4)}))
+    store.save(state_of(gauge, later), news.marks, rows, spent)
+    store.save(state_of(gauge, later), spent={("2026-09-21", "x"): Spent(1, 4)})
     with closing(sqlite3.connect(tmp_path / FILE)) as db:
         assert db.execute("SELECT count(*) FROM marks").fetchone() == (5,)
         kept = db.execute("SELECT per, at_ms FROM history ORDER BY per").fetchall()
@@ -414,8 +413,8 @@ def test_a_file_that_was_taken_away_is_noticed_at_the_next_save(
 
 
 def test_the_first_reading_of_each_minute_and_hour_is_kept() -> None:
-    history, gauge = History("#dockercon", 3600), full_gauge()
     start = NOON // HOUR_MS * HOUR_MS
+    history, gauge = History("#dockercon", 3600), Gauge(GAUGE, FEEDS, start, Saved(salt=SALT))
     kept = []
     for at_ms in range(start + 1, start + 3 * HOUR_MS, 7_000):
         kept += history.note(gauge.read(at_ms))
@@ -433,7 +432,7 @@ def test_history_is_read_by_the_hour_until_the_minutes_begin(store: Store, tmp_p
     minutes = [
         HistoryRow("minute", begun + n * MINUTE_MS, n, n, "partial", 3600.0, "#a") for n in range(3)
     ]
-    store.save(state_of(full_gauge(), NOON), StateChanges(rows=[*hours, *minutes]))
+    store.save(state_of(full_gauge(), NOON), rows=[*hours, *minutes])
     assert read_history(tmp_path) == [*hours[:3], *minutes]
     assert read_history(tmp_path, "hour") == hours
     assert read_history(tmp_path, "minute") == minutes

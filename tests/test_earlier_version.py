@@ -18,8 +18,8 @@ from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Feed, Post, Raw, Span, Spent
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.archive_reader import opened
+from tweetdock.keep.database import HistoryRow
 from tweetdock.keep.keeper import Keeper
-from tweetdock.keep.state import HistoryRow
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.keeping import Rotation
 

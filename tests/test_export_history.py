@@ -11,8 +11,7 @@ from running import command, environment, run_here
 
 from tweetdock.core.gauge import Saved
 from tweetdock.core.times import HOUR_MS, MINUTE_MS, rfc3339
-from tweetdock.keep.database import Store
-from tweetdock.keep.state import HistoryRow, State, StateChanges
+from tweetdock.keep.database import HistoryRow, State, Store
 
 NOON_MS = 1_795_262_400_000
 SUBJECT = '#one, "#two"'
@@ -31,7 +30,7 @@ def keep(folder: Path, rows: list[HistoryRow]) -> None:
     folder.mkdir(exist_ok=True)
     saved = Saved(salt=bytes(16))
     with closing(Store(folder, {"x": SUBJECT}, 3_600_000)) as store:
-        store.save(State(saved_ms=NOON_MS, saved=saved, cursors={}), StateChanges(rows=rows))
+        store.save(State(saved_ms=NOON_MS, saved=saved, cursors={}), rows=rows)
 
 
 @pytest.fixture

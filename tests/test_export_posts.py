@@ -166,7 +166,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(tmp_path: Path) -
         ((a, "-o", there), "--force"),
         ((a, "--force", "-o", a), "one of the files"),
         ((there, "-o", tmp_path / "new.parquet"), "no gzip file"),
-        ((tmp_path / "none", "-o", tmp_path / "new.parquet"), "does not exist"),
+        ((tmp_path / "none", "-o", tmp_path / "new.parquet"), "there is no file"),
     ):
         done = export(tmp_path, *words)
         assert (done.returncode, done.stdout) == (69, "")

@@ -8,8 +8,7 @@ from drawings import Drawing, reader
 from running import run, run_here
 
 from tweetdock.core.gauge import Saved, ScaleState
-from tweetdock.keep.database import Store
-from tweetdock.keep.state import State, StateChanges
+from tweetdock.keep.database import State, Store
 
 FIXED = {"TWEETDOCK_TWEETS_SCALE": "linear:500", "TWEETDOCK_TWEETERS_SCALE": "log:1000"}
 ALL = "tweets", "tweeters"
@@ -62,7 +61,7 @@ def keep_scales(folder: Path, full_scale: int) -> None:
     folder.mkdir()
     saved = Saved(salt=bytes(16), scales={"tweets": ScaleState(full_scale, None)})
     with closing(Store(folder, {"x": "#one"}, 3_600_000)) as store:
-        store.save(State(saved_ms=1_795_262_400_000, saved=saved, cursors={}), StateChanges())
+        store.save(State(saved_ms=1_795_262_400_000, saved=saved, cursors={}))
 
 
 def test_an_automatic_scale_is_printed_as_it_stands_with_a_word_of_warning(tmp_path: Path) -> None:

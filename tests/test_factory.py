@@ -17,7 +17,7 @@ from standins.x_api import XApi
 from tweetdock.core.coverage import Grade
 from tweetdock.daemon import Daemon
 from tweetdock.factory import make_past
-from tweetdock.keep.state import HistoryRow
+from tweetdock.keep.database import HistoryRow
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import called
 

@@ -19,10 +19,9 @@ from tweetdock.core.post import Spent
 from tweetdock.core.times import rfc3339
 from tweetdock.doctor.machine import disk
 from tweetdock.keep.archive_reader import read_lines
-from tweetdock.keep.database import Store, read_state
+from tweetdock.keep.database import State, Store, read_state
 from tweetdock.keep.files import Lock
 from tweetdock.keep.probe import checks, spent_of
-from tweetdock.keep.state import State, StateChanges
 from tweetdock.settings.gauge import Settings
 from tweetdock.sources import choice
 
@@ -56,7 +55,7 @@ def save(folder: Path, saved_ms: int, spent: Mapping[tuple[str, str], Spent] | N
     with closing(Store(folder, {"x": "#dockercon"}, 3_600_000)) as store:
         saved = Saved(salt=b"salt")
         state = State(saved_ms=saved_ms, saved=saved, cursors={})
-        store.save(state, StateChanges(spent=spent or {}))
+        store.save(state, spent=spent or {})
 
 
 def change(folder: Path, statement: str) -> None:
@@ -139,7 +138,7 @@ def test_what_a_killed_gauge_saved_last_is_seen(tmp_path: Path) -> None:
     save(tmp_path / "state", now_ms() - 7_200_000)
     later = now_ms() - 60_000
     store = Store(tmp_path / "state", {"x": "#dockercon"}, 3_600_000)
-    store.save(State(saved_ms=later, saved=Saved(salt=b"salt"), cursors={}), StateChanges())
+    store.save(State(saved_ms=later, saved=Saved(salt=b"salt"), cursors={}))
     copy = tmp_path / "copy"
     shutil.copytree(tmp_path / "state", copy)  # as a kill leaves it, with a log that is not closed
     store.close()

@@ -383,18 +383,18 @@ def test_what_cannot_be_read_or_written_is_refused_in_a_sentence(tmp_path: Path)
     other = tmp_path / "notes.txt"
     other.write_text("no gzip")
     c = tmp_path / "c.jsonl.gz"
-    assert "does not exist" in refused(tmp_path, a, tmp_path / "b.jsonl.gz", "-o", c)
+    assert "there is no file" in refused(tmp_path, a, tmp_path / "b.jsonl.gz", "-o", c)
     assert "no gzip file" in refused(tmp_path, a, other, "-o", c)
-    assert "is no file" in refused(tmp_path, tmp_path, "-o", c)
+    assert "there is no file" in refused(tmp_path, tmp_path, "-o", c)
     assert "one of the files" in refused(tmp_path, a, "--force", "-o", a)
     linked = tmp_path / "linked.jsonl.gz"
     os.link(a, linked)
     assert "one of the files" in refused(tmp_path, a, "--force", "-o", linked)
     assert "--force" in refused(tmp_path, a, "-o", other)
     (tmp_path / "folder").mkdir()
-    assert "is a folder" in refused(tmp_path, a, "-o", tmp_path / "folder")
+    assert "exists already" in refused(tmp_path, a, "-o", tmp_path / "folder")
     nowhere = tmp_path / "nowhere" / "c.jsonl.gz"
-    assert "make it first" in refused(tmp_path, a, "-o", nowhere)
+    assert "cannot be written" in refused(tmp_path, a, "-o", nowhere)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tweetdock.core.reading import Reading
 from tweetdock.core.times import duration
 from tweetdock.factory import make_keeper
 from tweetdock.keep.archive_reader import read_lines
-from tweetdock.keep.state import HistoryRow
+from tweetdock.keep.database import HistoryRow
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.sources.choice import make_budget, make_sources, subjects_of

@@ -12,8 +12,8 @@ from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import UnavailableError
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.closed_files import ClosedFiles, ClosedFilesThread
+from tweetdock.keep.database import HistoryRow
 from tweetdock.keep.keeper import Keeper
-from tweetdock.keep.state import HistoryRow
 from tweetdock.servos.needles import NeedleThread
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import asks_x

@@ -16,10 +16,9 @@ from tweetdock.commands.output import (
     warn_of,
 )
 from tweetdock.core.times import rfc3339
-from tweetdock.keep.database import read_history
+from tweetdock.keep.database import HistoryRow, read_history
 from tweetdock.keep.export import export_posts
 from tweetdock.keep.files import new_file
-from tweetdock.keep.state import HistoryRow
 from tweetdock.settings.gauge import Settings
 
 _HEAD = ("at", "per", "posts", "authors", "grade", "window_seconds", "subject")

@@ -135,11 +135,11 @@ class LineError(TweetDockError, ValueError):
 
 
 class ArchiveError(TweetDockError, OSError):
-    """The archive, or one of its files, cannot be used: `str()` says which, why, and what to do."""
+    """The archive, or one of its files, cannot be used."""
 
 
 class StateError(TweetDockError, OSError):
-    """The state cannot be kept now: `str()` says where and why."""
+    """The state cannot be kept now."""
 
 
 class OffloadError(TweetDockError, OSError):

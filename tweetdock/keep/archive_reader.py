@@ -137,7 +137,7 @@ def opened(path: Path) -> Iterator[ArchiveReader]:
         with bytes_of(path) as buffer:
             if not may_be_gzip(buffer) and not any(backward(buffer)):
                 raise ArchiveError(
-                    f"{path} is no gzip file: name archives as TweetDock writes them"
+                    f"{path} is no gzip file", "name archives as TweetDock writes them"
                 )
             yield ArchiveReader(path, buffer)
     except OSError as error:

@@ -52,8 +52,8 @@ class Bucket:
         """
         if path.stat().st_size > LARGEST_PUT:
             raise ArchiveError(
-                f"{path.name} is larger than the 5 GB that S3 takes in one piece: "
-                "set TWEETDOCK_ARCHIVE_ROTATE to less, and send this one by hand"
+                f"{path.name} is larger than the 5 GB that S3 takes in one piece",
+                "set TWEETDOCK_ARCHIVE_ROTATE to less, and send this one by hand",
             )
         with path.open("rb") as body, self._connected() as client:
             client.put_object(

@@ -4,25 +4,26 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from tweetdock.core.counter import Mark
 from tweetdock.core.coverage import Seen, Spans
 from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Saved, ScaleState, SourceMark
 from tweetdock.core.post import Span, Spent, source_of
-from tweetdock.core.times import YEAR_2100_MS
-from tweetdock.keep.state import KEPT_MS, HistoryRow, Per, State, StateChanges
+from tweetdock.core.times import DAY_MS, YEAR_2100_MS
 
 log = logging.getLogger(__name__)
 
 FILE = "state.db"
 PAGE_BYTES = 1024  # each save writes whole pages: with small ones an SD card lives longer
 TIDY_MS = 600_000
+KEPT_MS = {"minute": DAY_MS, "hour": 366 * DAY_MS}
 
 # Torn, no SQLite file at all, or without our tables.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -61,8 +62,49 @@ _TABLES = f"""
 """
 
 
+Per = Literal["minute", "hour"]
+
+
+class HistoryRow(NamedTuple):
+    """The reading at a full minute or hour, `at_ms` (Unix ms), of the window that ended there."""
+
+    per: str
+    at_ms: int
+    posts: int
+    authors: int
+    grade: str
+    window_seconds: float
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Where the gauge and its sources stand.
+
+    saved_ms: when (Unix ms). cursors: by feed. angles: where the needles are, in degrees.
+    archive: its path; empty without one. blind_until_ms: up to when it may lack posts that the
+    gauge counts. spent: by UTC day (as 2026-11-21) and source, of all days kept, as it was loaded.
+    """
+
+    saved_ms: int
+    saved: Saved
+    cursors: Mapping[str, str]
+    angles: tuple[float, ...] = ()
+    archive: str = ""
+    blind_until_ms: int = 0
+    spent: Mapping[str, Mapping[str, Spent]] = field(default_factory=dict)
+
+
 class DamagedError(StateError):
     """What is in the file makes no sense."""
+
+    def __init__(self, what: str) -> None:
+        cure = (
+            "put a backup of it there now if you have one; else the next start moves it aside and "
+            "begins a new history. After a power cut that is bad luck; if it happens again, the SD "
+            "card is worn out"
+        )
+        super().__init__(what, cure)
 
 
 @contextmanager
@@ -86,7 +128,7 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """
     path = folder / FILE
     if not path.is_file():  # at a pipe SQLite waits for ever
-        raise StateError(f"{folder}: no state of TweetDock's here; --state-dir names its folder")
+        raise StateError(f"{folder}: no state of TweetDock's here", "--state-dir names its folder")
     # Of a file that was closed well nothing but itself is read: not even SQLite's own small files
     # are made beside it, which might then belong to another user than the gauge's.
     is_closed = not path.with_name(f"{FILE}-wal").exists()
@@ -102,9 +144,8 @@ def read_state(folder: Path, subjects: Mapping[str, str], window_ms: int) -> Sta
     UnavailableError if a newer TweetDock has written it.
     """
     with _reading(folder) as db:
-        if not _version(db, folder / FILE):
+        if not _has_tables(db, folder / FILE):
             return None  # begun, and broken off: the next start makes it whole
-        _check(db)
         return _load(db, subjects, _find_outdated(db, subjects), window_ms)
 
 
@@ -155,15 +196,28 @@ class Store:
             self._db = self._begin_anew(error)
             return None
 
-    def save(self, state: State, changes: StateChanges) -> None:
-        """Save all of it or nothing.
+    def save(
+        self,
+        state: State,
+        marks: Iterable[SourceMark] = (),
+        rows: Iterable[HistoryRow] = (),
+        spent: Mapping[tuple[str, str], Spent] | None = None,
+        *,
+        is_whole: bool = False,
+    ) -> None:
+        """Save all of it or nothing: the state, and what is new since the last save.
 
-        Raises StateError; then a new Store may find out and mend what is wrong.
+        spent: by UTC day and source. is_whole: the marks are not only the new ones, but all that
+        there are. Raises StateError; then a new Store may find out and mend what is wrong.
         """
         if not self._is_in_place():
             raise StateError(f"{self._path} was taken away or replaced")
         with _explained(self._path), self._db:
-            self._save(state, changes)
+            if is_whole:
+                self._db.execute("DELETE FROM marks")
+                self._db.execute("DELETE FROM sources")
+            self._save_state(state)
+            self._add(marks, rows, spent or {})
             self._tidy(state.saved_ms)
 
     def close(self) -> None:
@@ -192,9 +246,8 @@ class Store:
         # Nothing that was saved is lost by a kill; by a power cut the last moments may be, and
         # are read again. Only a checkpoint waits for the card.
         db.execute("PRAGMA synchronous=NORMAL")
-        if not _version(db, self._path):
+        if not _has_tables(db, self._path):
             db.executescript(_TABLES)
-        _check(db)
 
     def _begin_anew(self, reason: DamagedError) -> sqlite3.Connection:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
@@ -204,11 +257,11 @@ class Store:
                 with suppress(FileNotFoundError):
                     Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")
         except OSError as error:
-            raise StateError(f"{reason}; it cannot be moved away: {error}") from error
+            raise StateError(f"{reason.what}; it cannot be moved away: {error}") from error
         log.error(
             "state: %s: it is now %s, and a new one begins: the hour is read again, the history "
             "starts anew",
-            *(reason, aside.name),
+            *(reason.what, aside.name),
         )
         return self._open()
 
@@ -223,15 +276,8 @@ class Store:
                 db.execute("DELETE FROM marks WHERE source = ?", (source,))
                 db.execute("DELETE FROM sources WHERE name || ' ' GLOB ? || ' *'", (source,))
 
-    def _save(self, state: State, changes: StateChanges) -> None:
-        db, saved = self._db, state.saved
-        if changes.is_whole:
-            db.execute("DELETE FROM marks")
-            db.execute("DELETE FROM sources")
-        db.executemany(
-            "INSERT INTO marks VALUES (?, ?, ?, ?)",
-            ((source, m.key - _SIGN, m.author - _SIGN, m.at_ms) for source, m in changes.marks),
-        )
+    def _save_state(self, state: State) -> None:
+        saved = state.saved
         facts = {
             "saved_ms": state.saved_ms,
             "salt": saved.salt,
@@ -242,17 +288,28 @@ class Store:
             "blind_until_ms": state.blind_until_ms,
             "window_ms": self._window_ms,
         }
-        db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
+        self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
         for name, seen in saved.seen.items():
             known = json.dumps(seen.spans), json.dumps(seen.unreadable), seen.heard_ms
             row = name, self._subjects[name], *known, state.cursors.get(name, "")
-            db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?)", row)
-        db.executemany(
+            self._db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def _add(
+        self,
+        marks: Iterable[SourceMark],
+        rows: Iterable[HistoryRow],
+        spent: Mapping[tuple[str, str], Spent],
+    ) -> None:
+        self._db.executemany(
+            "INSERT INTO marks VALUES (?, ?, ?, ?)",
+            ((source, m.key - _SIGN, m.author - _SIGN, m.at_ms) for source, m in marks),
+        )
+        self._db.executemany(
             "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
             " requests = requests + excluded.requests, posts = posts + excluded.posts",
-            ((*of, *spent) for of, spent in changes.spent.items()),
+            ((*of, *number) for of, number in spent.items()),
         )
-        db.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?)", changes.rows)
+        self._db.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _tidy(self, now_ms: int) -> None:
         """Forget, now and then, what no reading and no history needs any more."""
@@ -267,23 +324,18 @@ class Store:
         self._db.execute("DELETE FROM spent WHERE day < ?", (f"{year_ago:%Y-%m-%d}",))
 
 
-def _version(db: sqlite3.Connection, path: Path) -> int:
-    """Of the tables; 0 as long as there are none."""
+def _has_tables(db: sqlite3.Connection, path: Path) -> bool:
+    """Whether it was begun; raises DamagedError, or UnavailableError if a newer one wrote it."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > _VERSION:
         raise UnavailableError(
             f"{path} was written by a newer TweetDock",
             "install that version again, or move the file away to begin a new history",
         )
-    return int(version)
-
-
-def _check(db: sqlite3.Connection) -> None:
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        error = sqlite3.DatabaseError(" ".join(str(verdict).split()))
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
+        raise DamagedError(f"{path} is damaged: {verdict}")
+    return bool(version)
 
 
 def _find_outdated(db: sqlite3.Connection, subjects: Mapping[str, str]) -> set[str]:

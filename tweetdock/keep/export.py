@@ -126,8 +126,8 @@ def _library() -> tuple[Any, Any]:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise ArchiveError(
-            "Parquet needs the package pyarrow: pip install 'tweetdock[parquet]', or an image "
-            "built with EXTRAS=parquet"
+            "Parquet needs the package pyarrow",
+            "pip install 'tweetdock[parquet]', or an image built with EXTRAS=parquet",
         ) from error
 
 

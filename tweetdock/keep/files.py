@@ -72,7 +72,10 @@ def hold(fd: int, path: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UnavailableError(f"{path} is in use by another TweetDock") from error
+        raise UnavailableError(
+            f"{path} is in use by another TweetDock",
+            "stop that one, or name another TWEETDOCK_STATE_DIR or TWEETDOCK_ARCHIVE",
+        ) from error
 
 
 class Lock:
@@ -145,8 +148,14 @@ def new_file(output: Path, inputs: Sequence[Path] = (), *, force: bool = False) 
     an input is none.
     """
     for path in inputs:
-        _check_input(path)
-    _check_output(output, inputs, force=force)
+        if not path.is_file():  # it is read twice, which a pipe cannot be
+            raise ArchiveError(f"there is no file {path}", "check its name")
+        if output.exists() and output.samefile(path):
+            raise ArchiveError(f"{output} is one of the files to be read", "name another one")
+    if output.exists() and not (force and output.is_file()):
+        raise ArchiveError(
+            f"{output} exists already", "name another file, or replace a file by --force"
+        )
     try:
         with TemporaryDirectory(prefix=".tweetdock-", dir=output.parent) as folder:
             yield Path(folder, output.name)
@@ -159,27 +168,5 @@ def new_file(output: Path, inputs: Sequence[Path] = (), *, force: bool = False) 
         raise
     except OSError as error:
         raise ArchiveError(
-            f"{output} cannot be written: {error.strerror or error}; name another place"
+            f"{output} cannot be written: {error.strerror or error}", "name another place"
         ) from error
-
-
-def _check_input(path: Path) -> None:
-    if not path.exists():
-        raise ArchiveError(f"{path} does not exist: check its name")
-    # Neither can be read twice, as it has to be.
-    if not path.is_file():
-        raise ArchiveError(f"{path} is no file: name the files themselves")
-
-
-def _check_output(output: Path, inputs: Sequence[Path], *, force: bool) -> None:
-    if output.is_dir():
-        raise ArchiveError(f"{output} is a folder: name a file")
-    if not output.parent.is_dir():
-        raise ArchiveError(f"the folder {output.parent} does not exist: make it first")
-    if output.exists():
-        if any(output.samefile(path) for path in inputs):
-            raise ArchiveError(f"{output} is one of the files to be read: name another one")
-        if not force:
-            raise ArchiveError(
-                f"{output} exists already: name another file, or replace it by --force"
-            )

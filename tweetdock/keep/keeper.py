@@ -14,12 +14,11 @@ from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Fresh, Gauge, Saved, SourceMark
 from tweetdock.core.post import COUNTS, Batch, Spent, source_of
 from tweetdock.core.reading import Reading
-from tweetdock.core.times import duration
+from tweetdock.core.times import HOUR_MS, MINUTE_MS, duration
 from tweetdock.keep.archive import Archive
 from tweetdock.keep.archive_format import ArchiveLine
-from tweetdock.keep.database import Store, read_history, read_state
+from tweetdock.keep.database import HistoryRow, State, Store, read_history, read_state
 from tweetdock.keep.files import Lock
-from tweetdock.keep.state import History, HistoryRow, State, StateChanges
 from tweetdock.retry import TroubleLog
 from tweetdock.settings.gauge import Settings
 
@@ -29,6 +28,33 @@ RETRY_SECONDS = 30.0
 MANY_POSTS = 50  # so many not saved yet are worth a save of their own: X bills what is read again
 SOON_SECONDS = 1.0
 MOST_ROWS = 3000  # of the history, while they cannot be saved
+STEPS_MS = {"minute": MINUTE_MS, "hour": HOUR_MS}
+
+
+class History:
+    """Picks the readings to keep: the first of each minute and of each hour."""
+
+    def __init__(self, subject: str, window_seconds: float) -> None:
+        self._subject = subject
+        self._window_seconds = window_seconds
+        self._step: dict[str, int] = {}
+
+    def is_of(self, row: HistoryRow) -> bool:
+        """Whether a row was kept of the same thing."""
+        return (row.subject, row.window_seconds) == (self._subject, self._window_seconds)
+
+    def note(self, reading: Reading) -> list[HistoryRow]:
+        """The rows that `reading` is to be kept as; none for most."""
+        rows = []
+        for per, step_ms in STEPS_MS.items():
+            step = reading.at_ms // step_ms
+            if step > self._step.setdefault(per, step):
+                of = reading.posts, reading.authors, reading.grade
+                rows.append(
+                    HistoryRow(per, step * step_ms, *of, self._window_seconds, self._subject)
+                )
+            self._step[per] = step
+        return rows
 
 
 class Keeper:
@@ -209,7 +235,7 @@ class Keeper:
             is_whole = self._store is None
             store = self._store or self._open()
             marks = gauge.marks() if is_whole else self._marks
-            store.save(state, StateChanges(marks, self._rows, self._new_spent, is_whole=is_whole))
+            store.save(state, marks, self._rows, self._new_spent, is_whole=is_whole)
         except (StateError, UnavailableError) as error:
             self._fail(error)
         else:
@@ -242,16 +268,12 @@ class Keeper:
                 raise
             self._keeps_nothing = self.is_guest = True
             log.info("state: another TweetDock keeps it; this one only reads it")
-            return self._read()
+            with suppress(OSError):
+                return read_state(self._folder, self._subjects, self._window_ms)
+            return None
         if state is not None:
             self._log_state(state)
         return state
-
-    def _read(self) -> State | None:
-        """What was saved last, by whomever; None if that cannot be read."""
-        with suppress(OSError):
-            return read_state(self._folder, self._subjects, self._window_ms)
-        return None
 
     def _log_state(self, state: State) -> None:
         ago = duration(max(0.0, time.time() - state.saved_ms / 1000))
@@ -266,10 +288,8 @@ class Keeper:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = self._lock or Lock(self._folder)
-        except UnavailableError as error:
-            raise UnavailableError(
-                f"{error}: TWEETDOCK_STATE_DIR={self._folder} is the state folder of one gauge"
-            ) from error
+        except UnavailableError:
+            raise
         except OSError as error:
             raise StateError(f"{self._folder} cannot be used: {error.strerror}") from error
         self._store = Store(self._folder, self._subjects, self._window_ms)

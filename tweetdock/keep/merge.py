@@ -78,8 +78,8 @@ def _sorter(folder: Path) -> Iterator[sqlite3.Connection]:
             yield db
     except sqlite3.Error as error:
         raise ArchiveError(
-            f"cannot sort in {folder.parent}: {error}; "
-            "there must be room for all lines, unpacked, and for the new archive"
+            f"cannot sort in {folder.parent}: {error}",
+            "there must be room for all lines, unpacked, and for the new archive",
         ) from error
     finally:
         path.unlink(missing_ok=True)

@@ -13,7 +13,6 @@ from tweetdock.keep.archive_format import (
     backward,
     glance,
     is_packed,
-    may_be_gzip,
     read,
 )
 from tweetdock.keep.files import FileBytes, hold, sync, write_all
@@ -24,15 +23,6 @@ _LARGEST_TORN = 4_000_000  # we write members of 1 MB of text; what is larger is
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # A folder that we may not list, and file systems that know no such thing (CIFS, some of FUSE).
 _UNSYNCABLE = {errno.EACCES, errno.EINVAL, errno.ENOTSUP}
-_CURES = {
-    errno.EACCES: "let the user that TweetDock runs as write there, or name another file",
-    errno.EPERM: "let the user that TweetDock runs as write there, or name another file",
-    errno.EROFS: "mount it for writing, or name another file",
-    errno.EISDIR: "name a file in it",
-    errno.EEXIST: "one of its folders is a file: name another one",
-    errno.ENOTDIR: "one of its folders is a file: name another one",
-    errno.EFBIG: "rename it, and set TWEETDOCK_ARCHIVE_ROTATE=100MB",
-}
 
 
 class OpenFile:
@@ -55,9 +45,7 @@ class OpenFile:
         except OSError as error:
             if error.errno in _FULL:
                 raise
-            cure = _CURES.get(error.errno or 0, "name another file")
-            reason = error.strerror or str(error)
-            raise UnavailableError(f"TWEETDOCK_ARCHIVE={path}: {reason}: {cure}") from error
+            raise _refused(path, error.strerror or str(error)) from error
 
     @property
     def stat(self) -> os.stat_result:
@@ -108,6 +96,8 @@ def cut_torn_end(fd: int, path: Path) -> None:
     it was not saved as seen: the sources are asked for it again. Raises UnavailableError, and
     leaves all as it is, if the file is not ours.
     """
+    if not S_ISREG(os.fstat(fd).st_mode):
+        raise _refused(path, "it is no file")
     buffer = FileBytes(fd, path)
     end = next((member.end or 0 for member, _ in backward(buffer)), 0)
     size = len(buffer) - end
@@ -116,15 +106,15 @@ def cut_torn_end(fd: int, path: Path) -> None:
     head = buffer[end : end + 16]
     # After a power cut, a file may end in zeros that were to become something.
     is_ours = is_packed(head) or not head.strip(b"\0")
-    if not is_ours and not end and not may_be_gzip(head):
-        raise UnavailableError(f"TWEETDOCK_ARCHIVE={path}: it is no gzip file: name another one")
     if not is_ours or size > _LARGEST_TORN:
-        raise UnavailableError(
-            f"TWEETDOCK_ARCHIVE={path}: it is damaged, and its end was not written by TweetDock: "
-            "move it away or name another one"
-        )
+        raise _refused(path, "its end was not written by TweetDock")
     log.warning("archive: %d bytes at the end of %s were torn, and are cut off", size, path.name)
     os.ftruncate(fd, end)
+
+
+def _refused(path: Path, reason: str) -> UnavailableError:
+    cure = "name another file, in a folder that TweetDock may write to"
+    return UnavailableError(f"TWEETDOCK_ARCHIVE={path}: {reason}", cure)
 
 
 def _sync_names(folder: Path) -> None:
@@ -140,7 +130,7 @@ def _open(path: Path) -> tuple[int, int | None]:
     while True:
         fd = os.open(path, flags, 0o640)
         try:
-            stat = _regular(fd, path)
+            stat = os.fstat(fd)
             # Logrotate may rename it between the opening and the holding.
             hold(fd, path)
             if _is_at(path, stat):
@@ -152,13 +142,6 @@ def _open(path: Path) -> tuple[int, int | None]:
             os.close(fd)
             raise
         os.close(fd)
-
-
-def _regular(fd: int, path: Path) -> os.stat_result:
-    stat = os.fstat(fd)
-    if not S_ISREG(stat.st_mode):
-        raise UnavailableError(f"TWEETDOCK_ARCHIVE={path}: it is no file: name another one")
-    return stat
 
 
 def _is_at(path: Path, stat: os.stat_result) -> bool:

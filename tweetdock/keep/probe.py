@@ -12,10 +12,9 @@ from tweetdock.core.finding import Check, Finding
 from tweetdock.core.post import Spent
 from tweetdock.core.times import duration, size
 from tweetdock.keep.closed_files import ClosedFiles
-from tweetdock.keep.database import FILE, DamagedError, read_state
+from tweetdock.keep.database import FILE, DamagedError, State, read_state
 from tweetdock.keep.files import is_held
 from tweetdock.keep.permissions import cure, file_obstacle, folder_obstacle
-from tweetdock.keep.state import State
 from tweetdock.settings.keeping import KeepSettings
 
 BUCKET_SECONDS = 3.0  # each of three tries
@@ -63,12 +62,6 @@ def _state(folder: Path) -> Iterator[Finding]:
 
 
 def _explain(error: OSError, folder: Path) -> tuple[str, str]:
-    if isinstance(error, DamagedError):
-        return error.what, (
-            "put a backup of it there now if you have one; else the next start moves it aside and "
-            "begins a new history. After a power cut that is bad luck; if it happens again, the SD "
-            "card is worn out"
-        )
     if isinstance(error, TweetDockError):
         return error.what, error.cure or cure(folder, _STATE, is_ours=True)
     says = f"{error.filename} cannot be read: {error.strerror}"
