@@ -178,7 +178,7 @@ def test_what_cannot_be_an_archive_is_refused_with_what_to_do(tmp_path: Path) ->
     with pytest.raises(UnavailableError, match="it is no file"):
         open_archive(tmp_path / "fifo")
     (tmp_path / "file").touch()
-    with pytest.raises(UnavailableError, match="TWEETDOCK_ARCHIVE=.*; name another file"):
+    with pytest.raises(UnavailableError, match=r"TWEETDOCK_ARCHIVE=.*; name another file"):
         open_archive(tmp_path / "file" / "tweets.jsonl.gz")
 
 
