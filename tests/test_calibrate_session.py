@@ -79,7 +79,6 @@ class Sitting:
             [one.needle for one in calibrations],
             self.time.monotonic,
             self.time.sleep,
-            longest_pause=1.0,
         )
         self.session = CalibrationSession(
             calibrations, self._needles, "mock", None if prints else self.path, DIALS.index(dial)

@@ -86,7 +86,6 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         [one.needle for one in calibrations],
         time.monotonic,
         time.sleep,
-        longest_pause=CHECK_SECONDS,
     )
     session = CalibrationSession(
         calibrations,

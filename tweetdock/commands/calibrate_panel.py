@@ -111,14 +111,12 @@ def _scale(one: Calibration, room: int) -> Iterator[Text]:
         else:
             line.append("─" if USUAL_US[0] <= us <= USUAL_US[1] else "·", "dim")
     yield line
-    numbers = [" "] * (room + 2)
-    for us in (low, high, *SAFE_US, 1500, *USUAL_US):
-        text, at = str(us), 2 + column(us)
-        start = max(0, min(at - len(text) // 2, len(numbers) - len(text)))
-        around = numbers[max(0, start - 1) : start + len(text) + 1]
-        if not "".join(around).strip():
-            numbers[start : start + len(text)] = text
-    yield Text("".join(numbers), "dim")
+    numbers = ""
+    for us in sorted({low, *SAFE_US, 1500, *USUAL_US, high}):
+        start = 2 + max(0, min(column(us) - 2, room - len(str(us))))
+        if start > len(numbers):
+            numbers = f"{numbers:<{start}}{us}"
+    yield Text(numbers, "dim")
 
 
 def _marks(one: Calibration) -> Iterator[Text]:

@@ -8,8 +8,8 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from tweetdock import logs
 from tweetdock.commands.output import EXIT_PROBLEMS, add_settings, flags_of, is_able, results
@@ -22,8 +22,7 @@ from tweetdock.doctor.settings import WrittenSettings, check_settings
 
 WIDTH = 80  # without a terminal
 NARROWEST, WIDEST = 40, 100
-WIDEST_THING = 14
-_ARROW = "-> "
+THING = 14  # columns of what a finding is about
 _COLOURS = {"pass": "32", "warn": "33", "fail": "1;31"}  # of verdicts, as ANSI codes
 
 
@@ -54,30 +53,16 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     flags = flags_of(arguments)
     written = WrittenSettings.read(Path.cwd(), env, flags, demo=arguments.demo)
     checks = [Check("settings", lambda: check_settings(written)), *checks_of(written)]
-    found = map(Redactor(written.env).clean, run_checks(checks))
-    return _tell_json(found) if arguments.json else _tell(found, [check.thing for check in checks])
-
-
-def _tell(found: Iterable[Finding], things: Sequence[str]) -> int:
     width = shutil.get_terminal_size((WIDTH, 24)).columns
-    report = Report(things, width, coloured=is_coloured())
     findings: list[Finding] = []
     with results():
-        for finding in found:
+        for finding in map(Redactor(written.env).clean, run_checks(checks)):
             findings.append(finding)
-            print(*report.lines(finding), sep="\n", flush=True)  # noqa: T201 - what it is for
-        print(f"\n{sum_up(findings)}")  # noqa: T201
-    return _code(findings)
-
-
-def _tell_json(found: Iterable[Finding]) -> int:
-    findings = list(found)
-    with results():
-        print(json.dumps(as_json(findings), ensure_ascii=False))  # noqa: T201
-    return _code(findings)
-
-
-def _code(findings: Sequence[Finding]) -> int:
+            if not arguments.json:
+                told = lines(finding, width, coloured=is_coloured())
+                print(*told, sep="\n", flush=True)  # noqa: T201 - what it is for
+        said = as_json(findings) if arguments.json else f"\n{sum_up(findings)}"
+        print(said)  # noqa: T201
     return EXIT_PROBLEMS if worst(findings) is Verdict.FAIL else 0
 
 
@@ -92,41 +77,31 @@ def worst(findings: Iterable[Finding]) -> Verdict:
     return max((finding.verdict for finding in findings), key=order.index, default=Verdict.PASS)
 
 
-class Report:
-    """Lays findings out in columns: verdict, thing, sentence, and the cure below it.
+def lines(finding: Finding, width: int, *, coloured: bool = False) -> list[str]:
+    """The lines of a finding in columns: verdict, thing, sentence, and the cure below it.
 
-    things: the names that the second column is made wide enough for, unless they are very long.
-    width: of the whole, in characters. coloured: the verdicts, by ANSI codes.
+    width: of the whole, in characters. coloured: the verdict, by ANSI codes.
     """
+    width = min(max(width, NARROWEST), WIDEST)
+    verdict, margin = finding.verdict, " " * (len("pass") + 2 + THING + 2)
+    told = _wrap(finding.says, f"{verdict}  {plain(finding.thing):<{THING}}  ", margin, width)
+    if coloured:
+        told[0] = f"\x1b[{_COLOURS[verdict]}m{verdict}\x1b[0m" + told[0].removeprefix(verdict)
+    if finding.cure:
+        told += _wrap(finding.cure, f"{margin}-> ", f"{margin}   ", width)
+    return told
 
-    def __init__(self, things: Iterable[str], width: int, *, coloured: bool = False) -> None:
-        self._column = min(max(map(len, things), default=0), WIDEST_THING)
-        self._width = min(max(width, NARROWEST), WIDEST)
-        self._coloured = coloured
 
-    def lines(self, finding: Finding) -> list[str]:
-        """The lines of one finding."""
-        verdict = finding.verdict
-        margin = " " * (len("pass") + 2 + self._column + 2)
-        first = f"{verdict}  {plain(finding.thing).ljust(self._column)}  "
-        lines = self._wrap(finding.says, first, margin)
-        if self._coloured:
-            shown = f"\x1b[{_COLOURS[verdict]}m{verdict}\x1b[0m"
-            lines[0] = shown + lines[0].removeprefix(verdict)
-        if finding.cure:
-            lines += self._wrap(finding.cure, margin + _ARROW, margin + " " * len(_ARROW))
-        return lines
-
-    def _wrap(self, text: str, first: str, margin: str) -> list[str]:
-        # A path or a command in two pieces can neither be read nor copied.
-        return textwrap.wrap(
-            " ".join(plain(text).split()),
-            self._width,
-            initial_indent=first,
-            subsequent_indent=margin,
-            break_long_words=False,
-            break_on_hyphens=False,
-        ) or [first.rstrip()]
+def _wrap(text: str, first: str, margin: str, width: int) -> list[str]:
+    # A path or a command in two pieces can neither be read nor copied.
+    return textwrap.wrap(
+        " ".join(plain(text).split()),
+        width,
+        initial_indent=first,
+        subsequent_indent=margin,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [first.rstrip()]
 
 
 def sum_up(findings: Sequence[Finding]) -> str:
@@ -143,17 +118,9 @@ def sum_up(findings: Sequence[Finding]) -> str:
     return f"{', '.join(parts)}."
 
 
-def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
+def as_json(findings: Sequence[Finding]) -> str:
     """All of it for a machine."""
-    return {
-        "verdict": worst(findings),
-        "checks": [
-            {
-                "thing": plain(finding.thing),
-                "verdict": finding.verdict,
-                "says": plain(finding.says),
-                "cure": plain(finding.cure),
-            }
-            for finding in findings
-        ],
-    }
+    checks = [
+        {name: plain(value) for name, value in asdict(finding).items()} for finding in findings
+    ]
+    return json.dumps({"verdict": worst(findings), "checks": checks}, ensure_ascii=False)

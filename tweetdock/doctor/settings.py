@@ -4,7 +4,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
@@ -23,7 +23,6 @@ class WrittenSettings:
     """All that the owner has set, by place, of which later ones win; and what of it can be used.
 
     settings: None if the file cannot be read, as what seems to be missing may stand in it.
-    sources: those that lack nothing.
     """
 
     path: Path
@@ -32,7 +31,6 @@ class WrittenSettings:
     flags: Mapping[str, str]
     settings: Settings | None = None
     problems: tuple[Problem, ...] = ()
-    sources: tuple[str, ...] = ()
 
     @classmethod
     def read(
@@ -50,12 +48,15 @@ class WrittenSettings:
         except SettingsError as error:
             return cls(path, {}, environment, flags, problems=error.problems)
         settings, problems = Settings.read({**file, **environment, **flags}, demo=demo)
-        written = cls(path, file, environment, flags, settings, tuple(problems))
-        if "TWEETDOCK_SOURCES" in written.refused:
-            return written
-        # Each by itself: one that lacks its credentials does not hide the others.
-        sources = tuple(one for one in settings.sources if not any(settings.lacks(one)))
-        return replace(written, sources=sources)
+        return cls(path, file, environment, flags, settings, tuple(problems))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that lack nothing: one without its credentials does not hide the others."""
+        if self.settings is None or "TWEETDOCK_SOURCES" in self.refused:
+            return ()
+        lacks = self.settings.lacks
+        return tuple(source for source in self.settings.sources if not any(lacks(source)))
 
     @property
     def refused(self) -> frozenset[str]:

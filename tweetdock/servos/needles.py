@@ -22,6 +22,7 @@ CHECK_SECONDS = 1.0  # how soon servos that were lost while the needles rest are
 SETTLE_SECONDS = 0.4  # a servo hangs behind its pulses; only then may they end
 STEP_US = 5.0  # pigpiod's usual step, and about the dead band of a hobby servo
 TWITCH = 0.8  # of a step: a target nearer than that to where the needle stands does not move it
+PAUSE_SECONDS = 1.0, 10.0  # the first and the longest until lost servos are tried again
 STAGGER_SECONDS = 0.2  # two servos starting together trip the under-voltage of a Pi
 FIRST_SPEED = 30.0  # degrees a second while it is only assumed where the needle stands
 HOME_SPEED = 360.0  # degrees a second; less than what a servo can, to be home before we are gone
@@ -159,7 +160,6 @@ class Needles:
     """A needle for each servo; it survives the servos' outages.
 
     trouble: why they cannot be moved; empty if they can. monotonic: seconds that nobody corrects.
-    longest_pause: at most so many seconds after a failure the servos are tried again.
     """
 
     def __init__(
@@ -168,14 +168,12 @@ class Needles:
         needles: Sequence[Needle],
         monotonic: Callable[[], float],
         sleep: Callable[[float], object],
-        longest_pause: float = 10.0,
     ) -> None:
         self._servos = servos
         self.needles = tuple(needles)
         self._monotonic = monotonic
         self._sleep = sleep
-        self._longest_pause = longest_pause
-        self._pauses = backoff(1.0, longest_pause)
+        self._pauses = backoff(*PAUSE_SECONDS)
         self._started_at = self._due_at = float("-inf")
         self._is_connected = False
         self.was_reached = False
@@ -186,7 +184,7 @@ class Needles:
         self._servos.connect()
         self._is_connected = self.was_reached = True
         self.trouble = ""
-        self._pauses = backoff(1.0, self._longest_pause)
+        self._pauses = backoff(*PAUSE_SECONDS)
 
     def turn(self, now: float) -> float:
         """One frame, a look at servos at rest, or a new try to reach them; when the next is due.
