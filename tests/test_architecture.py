@@ -50,7 +50,7 @@ WALLS = {
     "dateutil": {"core/times"},
     "dotenv": {"settings/env_file"},
     "rich": {
-        *("show/terminal/view", "show/terminal/two_dials", "show/terminal/two_lines"),
+        *("show/terminal/view", "show/terminal/two_dials"),
         *("commands/calibrate_panel", "commands/calibrate_terminal"),
     },
     "fpdf": {"show/face_file"},

@@ -15,7 +15,7 @@ from tweetdock.core.dial import Dial
 from tweetdock.core.reading import DialReading
 from tweetdock.settings.gauge import DialSettings, Settings
 from tweetdock.show.web.page import draw_dial
-from tweetdock.show.web.words import notes
+from tweetdock.show.words import notes
 
 DIALS = Settings.from_env({}, demo=True).dials
 USUAL = DIALS["tweets"]

@@ -1,9 +1,9 @@
 """A dial in Braille characters, 2 x 4 dots in each so that it is round."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 from tweetdock.core.dial import Dial, Rank, Tick, point
@@ -112,33 +112,26 @@ def _pivot_y(radius: int) -> int:
     return radius + LABEL_GAP_DOTS + 4  # a row for a number at the top
 
 
-def _face(ticks: Iterable[Tick], dial: Dial, radius: int) -> Iterator[Dot]:
+def _face(ticks: Sequence[Tick], dial: Dial, radius: int) -> Iterator[Dot]:
     """The arc and its ticks, from the pivot."""
     steps = max(1, round(math.radians(dial.sweep) * radius))
     for step in range(steps + 1):
         x, y = point(dial.bearing(step / steps), radius)
         yield _nearest(x, y)
-    for tick in _clear(list(ticks), radius, one_by_one=isinstance(dial.scale, LogScale)):
+    for tick in _clear(ticks, radius):
         length = max(2.0, TICK_LENGTHS[tick.rank] * radius)
         for step in range(round(length * 2) + 1):
             x, y = point(tick.bearing, radius - step / 2)
             yield _nearest(x, y)
 
 
-def _clear(ticks: list[Tick], radius: int, *, one_by_one: bool) -> list[Tick]:
-    """The ticks that can be told apart; of equal ones all or none, if their steps are equal."""
-    kept: list[Tick] = []
-    for rank in sorted(Rank, reverse=True):
-        clear = [tick for tick in ticks if tick.rank is rank]
-        is_crowded = False
-        for tick in clear:
-            near = (abs(math.radians(tick.bearing - other.bearing)) * radius for other in kept)
-            if any(gap < LEAST_GAP for gap in near):
-                is_crowded = True
-            else:
-                kept.append(tick)
-        if is_crowded and not one_by_one and rank is not Rank.MAJOR:
-            kept = [tick for tick in kept if tick.rank is not rank]
+def _clear(ticks: Sequence[Tick], radius: int) -> Sequence[Tick]:
+    """The ticks of as many ranks as can be told apart; those with numbers in any case."""
+    for least in Rank:
+        kept = [tick for tick in ticks if tick.rank >= least]
+        gaps = (math.radians(b.bearing - a.bearing) * radius for a, b in pairwise(kept))
+        if min(gaps, default=math.inf) >= LEAST_GAP:
+            break
     return kept
 
 

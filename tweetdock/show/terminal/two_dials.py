@@ -1,13 +1,13 @@
-"""A reading as two round dials in a terminal, with what it is worth and how it came about."""
+"""A reading in a terminal: as two round dials with all about them, or in two lines."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -15,108 +15,59 @@ from rich.text import Text
 from tweetdock.core.coverage import Grade
 from tweetdock.core.dial import RED, Dial
 from tweetdock.core.errors import plain
-from tweetdock.core.reading import DialReading, Reading, SourceReading
-from tweetdock.core.times import MINUTE_MS, duration
+from tweetdock.core.reading import DialReading, Reading
+from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.show.board import Moment
 from tweetdock.show.terminal.dial_art import DialArt
-from tweetdock.show.terminal.two_lines import (
-    COLOURS,
-    GAP,
-    MARGIN,
-    UNICODE,
-    TwoLines,
-    cut,
-    two_rows,
-    worst_detail,
+from tweetdock.show.words import (
+    WORDS,
+    detail_words,
+    grade_words,
+    heard_words,
+    network_names,
+    notes,
+    reason,
+    source_words,
+    window_words,
 )
 
-LEAST_COUNT, GRADE_COLUMNS, AGE_COLUMNS = 5, 7, 11  # so that nothing moves
-
-Value = TypeVar("Value")
-
+MARGIN = 2  # columns left free at the right: the terminal itself writes ^C there
+GAP = 2
+COLOURS = {
+    Grade.EXACT: "green",
+    Grade.FILLING: "cyan",
+    Grade.PARTIAL: "yellow",
+    Grade.STALE: "red",
+}
 # The needle's red, as on all that shows our dials; where that is not to be had, the terminal's own.
 ACCENT, PLAIN_ACCENT = f"bold {RED}", "bold red"
 BAR_COLOUR = "#8b95a1"  # for the bars: the needles come first
+
+# Of the two dials.
+LEAST_COUNT, GRADE_COLUMNS, AGE_COLUMNS = 5, 10, 11  # so that nothing moves
 LEAST_COLUMNS, LEAST_ROWS = 64, 20
 LOG_ROWS = 5  # left for the log above
+BARS_ROWS = 2
 LEAST_DIAL_ROWS, MOST_DIAL_ROWS = 7, 14
 MOST_DIAL_COLUMNS = 52
-TALL_BARS_ROWS, AIRY_ROWS = 24, 28  # from so many rows on there is room for taller bars, for air
+AIRY_ROWS = 24  # from so many rows on there is room for a second row of reasons
 MOST_MINUTES = 60
 EIGHTHS = "▁▂▃▄▅▆▇█"
-NOTE_COLUMNS = {1: 30, 2: 17}  # beside the bars, by how many rows these have
-GRADE_MEANINGS = {
-    Grade.EXACT: "every tweet is counted",
-    Grade.FILLING: "the rest is being read",
-    Grade.PARTIAL: "some tweets are missing",
-    Grade.STALE: "no data from any network: the needles are at rest",
-}
+NOTE_COLUMNS = 17  # beside the bars
 
-
-def title(reading: Reading, width: int) -> Text:
-    """What is counted, on a line that keeps the log apart."""
-    end = f" {reading.kind.upper()} ──" if reading.kind else ""
-    what = plain(reading.heading)
-    begin = f"── last {duration(reading.window_seconds)}{' of ' if what else ' '}"
-    what = cut(what, width - len(begin) - len(end) - 3, UNICODE)
-    # Terminals differ about the width of what combines: as if each sign had one of its own.
-    wide = max(cell_len(what), sum(max(1, cell_len(sign)) for sign in what))
-    fill = "─" * (width - len(begin) - wide - len(end) - 1)
-    return Text.assemble(
-        (begin, "dim"),
-        (what, "bold"),
-        (f" {fill}" if what else fill, "dim"),
-        (end, "bold magenta"),
-    )
-
-
-def needle_note(dial: DialReading, grade: Grade) -> str:
-    """What there is to say of a dial's needle."""
-    if not dial.known:
-        return ", at rest: not known"
-    if grade is Grade.STALE:
-        return ", at rest"
-    return f", pegged: above {dial.full_scale}" if dial.pegged else ""
-
-
-def source_table(reading: Reading) -> Table:
-    """A row a source: its name, count and grade, when it last spoke, and what it has to say."""
-    table = Table.grid(padding=(0, GAP, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True, min_width=LEAST_COUNT + len(" tweets"))
-    table.add_column(no_wrap=True, min_width=GRADE_COLUMNS)
-    table.add_column(style="dim", no_wrap=True, min_width=AGE_COLUMNS)
-    table.add_column()
-    for name, source in reading.sources.items():
-        detail = Text(plain(source.detail), no_wrap=True, overflow="ellipsis")
-        grade = Text(source.grade, COLOURS[source.grade])
-        table.add_row(name, f"{source.posts} tweets", grade, _age(reading, source), detail)
-    return table
-
-
-def last_update(reading: Reading) -> str:
-    """When a source last sent something."""
-    name, source = max(reading.sources.items(), key=lambda item: item[1].heard_ms or 0)
-    age = _age(reading, source)
-    return f"last update {age} from {name}" if source.heard_ms else f"no data yet from {name}"
-
-
-def _age(reading: Reading, source: SourceReading) -> str:
-    if source.heard_ms is None:
-        return "no data yet"
-    seconds = (reading.at_ms - source.heard_ms) / 1000
-    return f"{duration(seconds)} ago" if seconds >= 1 else "just now"
+# Of the two lines.
+LONGEST_HEADING, LONGEST_BAR, SHORTEST_BAR = 24, 40, 5
+SHORTEST_DETAIL = 16
 
 
 class Layout(NamedTuple):
-    """What has room: the columns and rows of a dial at most, sources by name, air, rows of bars."""
+    """What has room: the columns and rows of a dial at most, sources by name, rows of reasons."""
 
     columns: int
     rows: int
     lists_sources: bool
-    air: int
-    bars: int
+    reasons: int
 
     @classmethod
     def of(cls, width: int, height: int, sources: int) -> "Layout | None":
@@ -124,12 +75,11 @@ class Layout(NamedTuple):
         if width < LEAST_COLUMNS or height < LEAST_ROWS:
             return None
         columns = min(MOST_DIAL_COLUMNS, (width - MARGIN - GAP) // 2)
-        air = (height >= TALL_BARS_ROWS) + (height >= AIRY_ROWS)
-        high = 2 if height >= TALL_BARS_ROWS else 1
-        rows = height - LOG_ROWS - 1 - 2 - air - 1 - high  # title, numbers, air, grade, bars
-        lists_sources = sources > 1 and rows - sources >= LEAST_DIAL_ROWS
-        rows -= sources if lists_sources else 1
-        return cls(columns, min(rows, MOST_DIAL_ROWS), lists_sources, air, high)
+        reasons = 2 if height >= AIRY_ROWS else 1
+        rows = height - LOG_ROWS - 1 - 2 - reasons - BARS_ROWS  # title, numbers
+        lists_sources = rows - sources >= LEAST_DIAL_ROWS
+        rows -= sources if lists_sources else 0
+        return cls(columns, min(rows, MOST_DIAL_ROWS), lists_sources, reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +104,28 @@ class TwoDials:
             yield TwoLines(self.reading)
             return
         width = options.max_width - MARGIN
-        rows = [
-            title(self.reading, min(width, 2 * layout.columns + GAP)),
+        rows: list[Text | Table] = [
+            self._title(),
             self._dials(arts, ACCENT if console.color_system == "truecolor" else PLAIN_ACCENT),
-            *([Text()] * min(1, layout.air)),
-            *self._worth(layout, width, console),
-            *([Text()] * max(0, layout.air - 1)),
-            *self._bars(width, layout.bars),
+            *self._worth(width, console)[: layout.reasons],
+            *([self._sources()] if layout.lists_sources else []),
+            *self._bars(width),
         ]
         for row in rows:
             if isinstance(row, Text):
                 row.truncate(width, overflow="ellipsis")
         yield from console.render(Group(*rows), options.update(width=width))
+
+    def _title(self) -> Text:
+        """What is counted, on a line that keeps the log apart."""
+        what, window = plain(self.reading.heading), window_words(self.reading.window_seconds)
+        return Text.assemble(
+            ("── ", "dim"),
+            (f"{self.reading.kind.upper()} ".lstrip(), "bold magenta"),
+            (f"{window} of " if what else window, "dim"),
+            (what, "bold"),
+            (" ──", "dim"),
+        )
 
     def _arts(self, layout: Layout) -> dict[str, DialArt]:
         arts = {
@@ -177,66 +137,60 @@ class TwoDials:
     def _dials(self, arts: Mapping[str, DialArt], accent: str) -> Table:
         """The dials, side by side, standing on one ground, with their numbers below."""
         table = Table.grid(padding=(0, GAP, 0, 0))
-        pictures, counts, names = [], [], []
+        columns: list[tuple[RenderableType, ...]] = []
         for name, art in arts.items():
             dial = self.reading.dials[name]
             table.add_column(vertical="bottom", width=art.columns, no_wrap=True)
-            picture = Text("\n").join(
-                Text(text) if needle is None else _with_needle(text, needle, accent)
-                for text, needle in art.rows(dial.angle)
-            )
-            pictures.append(picture)
+            rows = [Text(text) for text, _ in art.rows(dial.angle)]
+            for row, (_, needle) in zip(rows, art.rows(dial.angle), strict=True):
+                row.stylize(accent, *(needle or (0, 0)))
             tone = "yellow" if dial.pegged else ""
-            is_exact = self.reading.grade is Grade.EXACT and dial.known
             count = (str(dial.count), f"bold {tone}")
-            least = "" if is_exact else "at least "
-            counts.append(Text.assemble((least, "dim"), count, justify="center"))
-            word = cut(f"{name}{needle_note(dial, self.reading.grade)}", art.columns, UNICODE)
-            names.append(Text(word, tone or "dim", justify="center"))
-        for row in (pictures, counts, names):
-            table.add_row(*row)
+            number = Text.assemble(count, (f" {name}", "dim"), justify="center")
+            note = Text(notes(dial, self.reading.grade), tone or "dim", justify="center")
+            columns.append((Text("\n").join(rows), number, note))
+        for cells in zip(*columns, strict=True):
+            table.add_row(*cells)
         return table
 
-    def _worth(self, layout: Layout, width: int, console: Console) -> Iterator[RenderableType]:
-        """The grade, what it means or what is wrong, and the sources."""
-        reading, colour = self.reading, COLOURS[self.reading.grade]
-        wrong = "" if layout.lists_sources else worst_detail(reading)
-        trouble = plain(f"servos: {self.trouble}") if self.trouble else ""
-        detail = "; ".join(filter(None, [wrong or GRADE_MEANINGS[reading.grade], trouble]))
-        grade = (f"{reading.grade}{' ' * GAP}", f"bold {colour}")
-        first, rest = two_rows(Text.assemble(grade, detail), width, UNICODE, console)
-        yield first
-        if layout.lists_sources:
-            yield source_table(reading)
-        else:
-            yield rest if rest else Text(last_update(reading), "dim")
+    def _worth(self, width: int, console: Console) -> tuple[Text, Text]:
+        """The grade and its reason, in two rows."""
+        trouble = plain(f" Servos: {self.trouble}") if self.trouble else ""
+        grade = (WORDS[self.reading.grade], f"bold {COLOURS[self.reading.grade]}")
+        words = Text.assemble(grade, " " * GAP, grade_words(self.reading) + trouble)
+        return two_rows(words, width, UNICODE, console)
 
-    def _bars(self, width: int, rows: int) -> Iterator[Text]:
-        """The tweets of the last minutes; lower bounds are dim, what is stale or unknown open."""
+    def _sources(self) -> Table:
+        """A row a source: its name, count and grade, when it last spoke, what it has to say."""
         reading = self.reading
-        minutes = min(MOST_MINUTES, width - NOTE_COLUMNS[rows])
-        now = Moment(reading.at_ms, reading.posts, reading.authors, reading.grade)
-        points = ((moment.at_ms, moment) for moment in (*self.past, now))
-        found = steps(points, reading.at_ms, MINUTE_MS, minutes)
-        known = [None if one is None or one.grade is Grade.STALE else one for one in found]
+        table = Table.grid(padding=(0, GAP, 0, 0))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(justify="right", no_wrap=True, min_width=LEAST_COUNT + len(" tweets"))
+        table.add_column(no_wrap=True, min_width=GRADE_COLUMNS)
+        table.add_column(style="dim", no_wrap=True, min_width=AGE_COLUMNS)
+        table.add_column()
+        names = network_names(reading.sources)
+        for name, source in reading.sources.items():
+            detail = Text(detail_words(source, reading), no_wrap=True, overflow="ellipsis")
+            grade = Text(source_words(source), COLOURS[source.grade])
+            heard = heard_words(source, reading.at_ms)
+            table.add_row(names[name], f"{source.posts} tweets", grade, heard, detail)
+        return table
+
+    def _bars(self, width: int) -> Iterator[Text]:
+        """The tweets of the last minutes; lower bounds are dim, what is stale or unknown open."""
+        minutes = min(MOST_MINUTES, width - NOTE_COLUMNS)
+        known = by_minute((*self.past, _now(self.reading)), self.reading.at_ms, minutes)
         counts = [one.posts if one else None for one in known]
         told = [count for count in counts if count is not None]
-        notes = [f"last {minutes} min", f"peak {max(told)}" if told else "no data"]
-        if rows == 1:
-            notes = [", ".join(notes)]
         tones = [
             BAR_COLOUR if one and one.grade is Grade.EXACT else f"dim {BAR_COLOUR}" for one in known
         ]
-        for signs, note in zip(bars(counts, rows), notes, strict=True):
+        sayings = (f"last {minutes} min", f"peak {max(told)}" if told else "no data")
+        for signs, saying in zip(bars(counts), sayings, strict=True):
             drawn = groupby(zip(signs, tones, strict=True), key=itemgetter(1))
             runs = [("".join(sign for sign, _ in run), tone) for tone, run in drawn]
-            yield Text.assemble(*runs, " " * GAP, (note, "dim"))
-
-
-def _with_needle(text: str, needle: tuple[int, int], accent: str) -> Text:
-    row = Text(text)
-    row.stylize(accent, *needle)
-    return row
+            yield Text.assemble(*runs, " " * GAP, (saying, "dim"))
 
 
 @lru_cache(maxsize=8)
@@ -245,35 +199,133 @@ def _art(dial: DialSettings, full_scale: int, columns: int, rows: int) -> DialAr
     return DialArt.of(Dial.of(dial, full_scale), columns, rows)
 
 
-def steps(
-    points: Iterable[tuple[int, Value]], now_ms: int, step_ms: int, count: int
-) -> list[Value | None]:
-    """The last value in each of so many steps of time, the last of which has `now_ms` in it.
-
-    points: times (Unix ms) and values, oldest first. Steps begin at whole multiples of their
-    length, so that what is in one stays together as time goes by.
-    """
-    found: list[Value | None] = [None] * count
-    first = now_ms // step_ms - count + 1
-    for at_ms, value in points:
-        place = at_ms // step_ms - first
-        if 0 <= place < count:
-            found[place] = value
-    return found
+def _now(reading: Reading) -> Moment:
+    return Moment(reading.at_ms, reading.posts, reading.authors, reading.grade)
 
 
-def bars(counts: Sequence[int | None], rows: int = 1) -> list[str]:
-    """Bars from zero to the highest count, in so many rows, the upper first; None is left open."""
-    most = max((count for count in counts if count is not None), default=0)
-    heights = [None if count is None else _eighths(count, most, rows) for count in counts]
-    return ["".join(_bar_sign(height, row) for height in heights) for row in reversed(range(rows))]
+def by_minute(past: Iterable[Moment], now_ms: int, minutes: int) -> list[Moment | None]:
+    """The last moment of each of the last minutes, oldest first; None where nothing is known."""
+    found = {moment.at_ms // MINUTE_MS: moment for moment in past}
+    last = now_ms // MINUTE_MS
+    known = (found.get(minute) for minute in range(last - minutes + 1, last + 1))
+    return [None if one is None or one.grade is Grade.STALE else one for one in known]
 
 
-def _eighths(count: int, most: int, rows: int) -> int:
+def bars(counts: Sequence[int | None]) -> list[str]:
+    """Bars from zero to the highest count, their upper row first; None is left open."""
+    most = max((count for count in counts if count is not None), default=0) or 1
+    eighths = len(EIGHTHS) * BARS_ROWS
     # What is counted as nothing is known, too, and shows: a line at the ground.
-    return max(1, -(-count * 8 * rows // most)) if most else 1
+    heights = [0 if count is None else max(1, -(-count * eighths // most)) for count in counts]
+    return ["".join(_bar_sign(height, row) for height in heights) for row in (1, 0)]
 
 
-def _bar_sign(height: int | None, row: int) -> str:
-    filled = min(8, (height or 0) - 8 * row)
+def _bar_sign(height: int, row: int) -> str:
+    filled = min(len(EIGHTHS), height - len(EIGHTHS) * row)
     return EIGHTHS[filled - 1] if filled > 0 else " "
+
+
+class Signs(NamedTuple):
+    """What bars and cuts are drawn with."""
+
+    whole: str
+    half: str
+    rest: str
+    cut: str
+
+
+UNICODE = Signs("━", "╸", "─", "…")
+ASCII = Signs("=", "-", " ", ".")
+
+
+@dataclass(frozen=True, slots=True)
+class TwoLines:
+    """A reading in two lines, one a dial, that fit any width without wrapping.
+
+    For terminals that are small or know few characters.
+    """
+
+    reading: Reading
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Both lines, for the width and the characters that the terminal has."""
+        width = max(1, options.max_width - MARGIN)
+        signs = ASCII if options.ascii_only else UNICODE
+        lines = self._lines(width, signs, console)
+        for line in lines:
+            line.truncate(width, overflow="crop" if options.ascii_only else "ellipsis")
+        yield Text("\n", no_wrap=True, end="").join(lines)
+
+    def _lines(self, width: int, signs: Signs, console: Console) -> list[Text]:
+        reading, colour = self.reading, COLOURS[self.reading.grade]
+        dials = reading.dials
+        heading = [plain(reading.heading), window_words(reading.window_seconds)]
+        names, numbers = _flush(list(dials), "<"), _numbers(dials)
+        kind = f"{reading.kind.upper()} ".lstrip()
+        grade = Text.assemble((kind, "bold magenta"), (reading.grade, colour))
+        detail = Text(reason(reading), colour)
+
+        # What ails goes before the heading, and that before a long bar.
+        is_exact = reading.grade is Grade.EXACT
+        least = min(detail.cell_len, SHORTEST_DETAIL if is_exact else width // 2)
+        room = width - _wide(names) - _wide(numbers) - 2 * GAP
+        spare = room - max(grade.cell_len, least) - GAP
+        left = min(LONGEST_HEADING, max(map(cell_len, heading)))
+        left = left if spare >= left + GAP + SHORTEST_BAR else 0
+        bar = max(0, min(LONGEST_BAR, spare - left - GAP * bool(left)))
+        room -= sum(part + GAP for part in (left, bar) if part)
+        said = (grade, detail)
+        if detail.cell_len > room:
+            said = two_rows(Text.assemble(grade, " " * GAP, detail), room, signs, console)
+        lines = []
+        for row, dial in enumerate(dials.values()):
+            tone = "bold yellow" if dial.pegged else colour
+            parts = [
+                Text(set_cell_size(cut(heading[row], left, signs), left), "dim" if row else "bold"),
+                Text(names[row]),
+                _bar(dial.position, bar, tone, signs),
+                Text(numbers[row], tone if dial.pegged else "bold"),
+                said[row],
+            ]
+            lines.append(Text(" " * GAP).join(part for part in parts if part.cell_len))
+        return lines
+
+
+def two_rows(text: Text, width: int, signs: Signs, console: Console) -> tuple[Text, Text]:
+    """The words that have room in a row, and the rest, as much as has room in the next."""
+    lines = text.wrap(console, max(1, width))
+    for line in lines:
+        line.rstrip()
+    first, rest = lines[0], Text(" ").join(lines[1:])
+    if rest.cell_len > width:
+        rest.truncate(max(0, width - 1), overflow="crop")
+        rest.append(signs.cut)
+    return first, rest
+
+
+def _bar(position: float, width: int, colour: str, signs: Signs) -> Text:
+    halves = round(min(1.0, max(0.0, position)) * width * 2)
+    filled = signs.whole * (halves // 2) + signs.half * (halves % 2)
+    return Text.assemble((filled, colour), (signs.rest * (width - len(filled)), "dim"))
+
+
+def _numbers(dials: Mapping[str, DialReading]) -> list[str]:
+    counts = _flush([str(dial.count) for dial in dials.values()], ">")
+    scales = _flush([str(dial.full_scale) for dial in dials.values()], ">")
+    signs = [">" if dial.pegged else "/" for dial in dials.values()]
+    return list(map(" ".join, zip(counts, signs, scales, strict=True)))
+
+
+def cut(text: str, width: int, signs: Signs) -> str:
+    """The text, with a sign at its end if not all of it has room."""
+    is_short = cell_len(text) <= width
+    return text if is_short else set_cell_size(text, max(0, width - 1)) + signs.cut
+
+
+def _flush(words: list[str], side: str) -> list[str]:
+    width = _wide(words)
+    return [f"{word:{side}{width}}" for word in words]
+
+
+def _wide(words: list[str]) -> int:
+    return max(map(len, words))

@@ -19,8 +19,7 @@ from tweetdock.core.reading import Reading
 from tweetdock.core.times import HOUR_MS
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.show.board import Board
-from tweetdock.show.terminal.two_dials import TwoDials
-from tweetdock.show.terminal.two_lines import TwoLines
+from tweetdock.show.terminal.two_dials import TwoDials, TwoLines
 
 REDRAW_SECONDS = 0.25
 LEVELS = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "bold red"}

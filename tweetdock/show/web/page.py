@@ -23,9 +23,9 @@ from tweetdock.core.errors import plain
 from tweetdock.core.motion import ACCELERATION, ARRIVED, SPEED
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.scaler import SMALLEST_FULL_SCALE, make_scale
-from tweetdock.core.times import HOUR_MS, clock_time, rfc3339
+from tweetdock.core.times import rfc3339
 from tweetdock.settings.gauge import DialSettings
-from tweetdock.show.web.words import (
+from tweetdock.show.words import (
     SEPARATOR,
     TITLES,
     WORDS,
@@ -67,7 +67,6 @@ KIND_MEANINGS = {
 
 RANGES = {"1": "1 h", "6": "6 h", "24": "24 h", "168": "7 d"}  # hours, as they are asked for
 USUAL_RANGE = "6"
-LONG_AGO_MS = 20 * HOUR_MS  # from then on a time needs its day
 _CHOICES = "".join(
     f'<label><input type="radio" name="hours" value="{hours}"'
     f"{' checked' if hours == USUAL_RANGE else ''}><span>{label}</span></label>"
@@ -325,19 +324,13 @@ def _grade(reading: Reading | None) -> str:
     if reading is None:
         why, taken = escape(WORDS["none_why"]), ""
     else:
-        spoke = [s.heard_ms for s in reading.sources.values() if s.heard_ms is not None]
-        why = escape(grade_words(reading, _since(max(spoke), reading.at_ms) if spoke else ""))
+        why = escape(grade_words(reading))
         taken = f"As of {_second(reading.at_ms)}. The page reloads every 30 s."
     return (
         f'<p>{_glyph(reading.grade if reading else "none")}<strong id="word">{word}</strong> '
         f'<span id="why" dir="auto">{why}</span></p>'
         f'<noscript><p class="taken">{taken}</p></noscript>'
     )
-
-
-def _since(ms: int, at_ms: int) -> str:
-    day = f"{rfc3339(ms)[:10]} " if at_ms - ms > LONG_AGO_MS else ""
-    return day + clock_time(ms)
 
 
 def _second(ms: int) -> str:

@@ -1,11 +1,11 @@
-"""What a screen says of a reading, in words that a passer-by understands at once."""
+"""What the page, the terminal and a face say, in words that a passer-by understands at once."""
 
 from collections.abc import Iterable, Mapping
 
 from tweetdock.core.coverage import Grade
 from tweetdock.core.errors import plain
 from tweetdock.core.reading import DialReading, Reading, SourceReading
-from tweetdock.core.times import duration
+from tweetdock.core.times import HOUR_MS, clock_time, duration, rfc3339
 
 # Said by the server on first sight and by the browser from then on: `{names}` are filled in.
 WORDS: Mapping[str, str] = {
@@ -39,6 +39,7 @@ WORDS: Mapping[str, str] = {
 }
 TITLES: Mapping[str, str] = {"tweets": "Tweets", "tweeters": "Tweeters"}
 SEPARATOR = " · "
+LONG_AGO_MS = 20 * HOUR_MS  # from then on a time needs its day
 _NETWORKS = {
     "x": "X",
     "x-stream": "X",
@@ -107,14 +108,20 @@ def reason(reading: Reading) -> str:
     return detail[:1].upper() + detail[1:]
 
 
-def grade_words(reading: Reading, time: str) -> str:
-    """Why the grade is what it is; time: of the last update, empty if there was none."""
+def grade_words(reading: Reading) -> str:
+    """Why the grade is what it is."""
     window, grade = window_words(reading.window_seconds), reading.grade
-    said = reason(reading) if grade is Grade.PARTIAL else time
+    said = reason(reading) if grade is Grade.PARTIAL else _last_update(reading)
     is_unknown = grade in (Grade.PARTIAL, Grade.STALE) and not said
     return WORDS[f"{grade}_{'unknown' if is_unknown else 'why'}"].format(
         window=window, percent=percent(reading.covered), reason=said, time=said
     )
+
+
+def _last_update(reading: Reading) -> str:
+    heard_ms = max((source.heard_ms or 0 for source in reading.sources.values()), default=0)
+    day = f"{rfc3339(heard_ms)[:10]} " if reading.at_ms - heard_ms > LONG_AGO_MS else ""
+    return day + clock_time(heard_ms) if heard_ms else ""
 
 
 def source_words(source: SourceReading) -> str:
