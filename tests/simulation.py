@@ -124,7 +124,7 @@ class Simulation(Listening):
 
         while True:
             self._stopping = threading.Event()
-            Poller(self.source, self, self._stopping, wait).run()
+            Poller(self.source, self, self._stopping, wait, self.time).run()
             if self.time.seconds >= until:
                 return
 

@@ -30,7 +30,7 @@ from tweetdock.core.coverage import Grade, Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.sources.bluesky import websocket
 from tweetdock.sources.bluesky.source import Bluesky
-from tweetdock.sources.bluesky.websocket import LARGEST, WebSocket
+from tweetdock.sources.bluesky.websocket import WebSocket
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_restart_asks_for_what_is_missing_only(
     assert asked == (reached - 5_000) * 1000
 
 
-def test_a_broken_connection_is_replaced_at_once_by_another_host(
+def test_a_broken_connection_is_replaced_by_another_host(
     listening: JetstreamListening, network: Network
 ) -> None:
     listening.follow()
@@ -156,7 +156,7 @@ def test_a_broken_connection_is_replaced_at_once_by_another_host(
     network.hosts[0].down()
     network.add(make_post(300, TAG))
     assert listening.follow()
-    assert listening.waits.count(0.0) == len(listening.waits)
+    assert sum(listening.waits) <= 1
     assert network.hosts[1].asked[0].cursor_us == (reached - 5_000) * 1000
     listening.assert_true()
 
@@ -206,8 +206,7 @@ def test_hosts_that_accept_and_close_are_not_hammered(
     begun = time.seconds
     listening.follow(most_errors=40)
     assert time.seconds - begun > 300
-    assert listening.waits[0] == 0.0
-    assert all(seconds > 0.4 for seconds in listening.waits[1:])
+    assert all(seconds > 0.4 for seconds in listening.waits)
     assert listening.read().grade is not Grade.EXACT
     for host in network.hosts:
         host.heal()
@@ -358,31 +357,6 @@ def test_a_frame_that_may_be_a_post_and_cannot_be_read_is_admitted(
     assert reading.grade is Grade.PARTIAL
     assert "1 post of this window could not be read" in reading.sources["bluesky"].detail
     assert not listening.troubles
-
-
-def test_an_event_too_large_to_read_is_stepped_over(
-    posts: None, network: Network, time: Time
-) -> None:
-    """Even where the host does not answer that we have ended the connection for it."""
-    listening = JetstreamListening(network, time, silence_seconds=0.5)
-    listening.follow()
-    time.seconds += 20
-    network.tick()
-    for host in network.hosts:
-        host.insert(b" " * (LARGEST + 1), network.now_us)
-    for number in range(4):
-        time.seconds += 1
-        network.add(make_post(700 + number, TAG))
-    for _ in range(6):
-        listening.follow(10)
-    reading = listening.read()
-    assert reading.grade is Grade.PARTIAL
-    assert "no Jetstream host has all posts from" in reading.sources["bluesky"].detail
-    assert sum(len(host.asked) for host in network.hosts) < 12
-    for _ in range(22):
-        listening.follow(30)
-    listening.assert_true()
-    listening.leave()
 
 
 @contextmanager

@@ -34,7 +34,6 @@ from tweetdock.sources.bluesky.progress import (
     REWIND_MS,
     SKIP_MS,
     STEADY_FOR_MS,
-    TOO_LARGE_MS,
     WORTH_MS,
     EventProgress,
     EventRate,
@@ -520,17 +519,6 @@ def test_a_host_that_broke_down_is_not_tried_for_an_old_gap_again_and_again() ->
     assert asking.ask().host == "wss://a"
     assert not asking.leaves(asking.replay())
     assert not asking.lost()
-
-
-def test_what_is_too_large_is_stepped_over() -> None:
-    asking = Asking(["wss://a"], Span(0, NOW - 100_000))
-    cursors = []
-    for _ in range(3):
-        progress = asking.plan.begin(asking.seen, NOW)
-        cursors.append((progress.ask.cursor_ms or 0) - NOW + 100_000)
-        progress.met_too_large()
-    assert cursors == [-REWIND_MS, TOO_LARGE_MS, 2 * TOO_LARGE_MS]
-    assert asking.lost()
 
 
 def test_events_far_older_than_asked_for_are_no_reason_to_ask_the_same_again() -> None:

@@ -14,7 +14,7 @@ from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Trouble
 from tweetdock.retry import backoff
 from tweetdock.sources.http import RateLimit
-from tweetdock.sources.polling import Pause, Poller
+from tweetdock.sources.polling import Pause, Poller, Waits
 
 Answer = Exception | Pause
 
@@ -54,7 +54,7 @@ def play(*answers: Answer) -> tuple[list[Batch | Trouble], list[float]]:
         if len(waits) == len(answers):
             stopping.set()
 
-    Poller(Scripted(*answers), Unseeing(told.append), stopping, wait).run()
+    Poller(Scripted(*answers), Unseeing(told.append), stopping, wait, lambda: sum(waits)).run()
     return told, waits
 
 
@@ -66,12 +66,18 @@ def test_delays_double_up_to_the_cap_with_jitter(first: float, cap: float, numbe
 
 
 def test_failures_in_a_row_wait_longer_and_success_starts_over() -> None:
+    """Who greeted and closed was asked again at once, for ever."""
     failure = SourceError("down", kind=Kind.STRANGER)
-    _, waits = play(*[failure] * 6, Pause(5.0), failure)
-    bounds = [5, 10, 20, 40, 60, 60]
-    assert all(b / 2 <= w <= b for w, b in zip(waits, bounds, strict=False))
-    assert waits[6] == 5.0
-    assert 2.5 <= waits[7] <= 5
+    _, waits = play(*[failure] * 5, Pause(0.0), failure, Pause(5.0), failure)
+    bounds = [5, 10, 20, 40, 60, 0, 60, 5, 5]
+    assert all(b / 2 <= w <= b for w, b in zip(waits, bounds, strict=True))
+
+
+def test_an_answer_that_goes_on_has_worked_once_it_has_lasted() -> None:
+    waits, failure = Waits(), SourceError("closed")
+    assert 0.5 <= waits.after(failure, 0.0) <= 1 <= waits.after(failure, 1.0) <= 2
+    assert waits.after(failure, 40.0) >= 2
+    assert waits.after(failure, 110.0) <= 1
 
 
 def test_failures_that_take_turns_do_not_start_each_other_over() -> None:

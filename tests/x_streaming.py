@@ -3,7 +3,7 @@
 The stream takes a socket; what else is asked is asked in memory, unless the wire is what fails.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import requests
@@ -19,11 +19,10 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Post, Span, Trouble
-from tweetdock.retry import backoff
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.x_query import build_queries
 from tweetdock.sources.http import WHOLE_SECONDS
-from tweetdock.sources.polling import Source
+from tweetdock.sources.polling import Source, Waits
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.stream import XStream, make_x_stream
 
@@ -157,7 +156,7 @@ class Streaming(Listening):
         self._wire = Wire(session.get_adapter(self.api.url))
         session.mount(self.api.url, self._wire)
         self._stream_due = self._fill_due = self.time.seconds
-        self._waits: dict[tuple[str, float], Iterator[float]] = {}
+        self._waits = {channel: Waits() for channel in ("search", "stream")}
 
     def run(
         self, seconds: float, happen: Callable[[], object] = lambda: None, every: float = 5.0
@@ -204,7 +203,6 @@ class Streaming(Listening):
                 self._end(stream)
                 return False
         assert stream.pause(Spans()).seconds == 0
-        self._worked("stream")
         return self._wire.lines < self.api.stream.lines
 
     def _search(self) -> None:
@@ -218,20 +216,16 @@ class Streaming(Listening):
         except SourceError as error:
             wait = self._note("search", error)
         else:
-            self._worked("search")
             wait = self.fill.pause(self.seen("x-stream")).seconds
+            self._waits["search"].worked()
         self._fill_due = self.time.seconds + wait
-
-    def _worked(self, channel: str) -> None:
-        self._waits = {key: row for key, row in self._waits.items() if key[0] != channel}
 
     def _note(self, channel: str, error: SourceError) -> float:
         """Note a trouble; how many seconds to wait."""
         assert TOKEN not in f"{error} {error.__cause__} {error!r}"
         self.told.append((channel, str(error)))
         self.errors.append(error)
-        row = self._waits.setdefault((channel, error.first), backoff(error.first, error.cap))
-        return next(row) if error.retry_after is None else error.retry_after
+        return self._waits[channel].after(error, self.time())
 
     def deliver(self, message: Batch | Trouble) -> None:
         """Count a message."""

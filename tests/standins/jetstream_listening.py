@@ -95,7 +95,7 @@ class JetstreamListening(Listening):
 
         while not until() and errors <= most_errors:
             self._stopping.clear()
-            Poller(self.source, self, self._stopping, wait).run()
+            Poller(self.source, self, self._stopping, wait, self.time).run()
         return until()
 
     def follow(self, seconds: float = 5.0, *, most_errors: int = 100) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,12 +17,11 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade, Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Trouble
-from tweetdock.retry import backoff
 from tweetdock.settings.gauge import Settings
 from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.stream import TagStream
 from tweetdock.sources.mastodon.timeline import make_mastodon
-from tweetdock.sources.polling import Source
+from tweetdock.sources.polling import Source, Waits
 
 HEARTBEAT_SECONDS = 15.0
 SILENCE_SECONDS = 60.0  # of real time: a stream is only read here when something was sent
@@ -34,7 +33,7 @@ class _Turn:
 
     source: Source
     at: float
-    delays: dict[tuple[float, float], Iterator[float]] = field(default_factory=dict)
+    waits: Waits = field(default_factory=Waits)
     is_listening: bool = False
 
 
@@ -185,17 +184,16 @@ class MastodonSimulation(Listening):
                 if turn not in self._turns:
                     return
         except SourceError as error:
-            row = (error.first, error.cap)
-            delays = turn.delays.setdefault(row, backoff(*row))
-            wait = next(delays) if error.retry_after is None else error.retry_after
+            wait = turn.waits.after(error, self.time())
             turn.is_listening = False
             self.deliver(
                 trouble(detail=str(error), needs_owner=error.needs_owner, server_ms=error.server_ms)
             )
         else:
-            turn.delays.clear()
             pause = turn.source.pause(self.seen(feed.name))
             wait = pause.seconds
+            if wait:
+                turn.waits.worked()
             turn.is_listening = isinstance(turn.source, TagStream)
             if pause.reason:
                 self.deliver(trouble(detail=pause.reason))

@@ -1,7 +1,9 @@
 """A source, and the thread that asks it again and again: by its pauses, limits and backoff."""
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +16,7 @@ from tweetdock.retry import TroubleLog, backoff
 
 log = logging.getLogger(__name__)
 
+LASTING_SECONDS = 60.0
 GRACE_MS = 10_000  # a poll may be this late before the lack of it counts as a gap
 
 
@@ -63,6 +66,32 @@ class Listener(Protocol):
         ...
 
 
+class Waits:
+    """How long to wait after each failure of a source, until it has worked. Times in seconds.
+
+    An answer that goes on has worked only once it has lasted: who greets and closes must not be
+    asked again at once, for ever.
+    """
+
+    def __init__(self) -> None:
+        # A row for each kind: failures that take turns must not start each other over.
+        self._rows: dict[tuple[float, float], Iterator[float]] = {}
+        self._retried = -math.inf
+
+    def worked(self) -> None:
+        """The source has answered, and is asked again after a pause."""
+        self._rows.clear()
+
+    def after(self, error: SourceError, now: float) -> float:
+        """Seconds to wait: the server's own word, or by how often it has failed."""
+        if now - self._retried >= LASTING_SECONDS:
+            self._rows.clear()
+        row = self._rows.setdefault((error.first, error.cap), backoff(error.first, error.cap))
+        seconds = next(row) if error.retry_after is None else error.retry_after
+        self._retried = now + seconds
+        return seconds
+
+
 class Poller:
     """Polls one source until `stopping` is set and delivers what it says."""
 
@@ -72,17 +101,19 @@ class Poller:
         listener: Listener,
         stopping: threading.Event,
         wait: Callable[[float], object] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._listener = listener
         self._stopping = stopping
         self._wait = wait or stopping.wait
+        self._monotonic = monotonic
         thing = f"{source.feed.name} {source.channel}".strip()
         self._troubles = TroubleLog(log, thing)
 
     def run(self) -> None:
         """Poll until told to stop."""
-        delays: dict[tuple[float, float], Iterator[float]] = {}
+        waits = Waits()
         while not self._stopping.is_set():
             try:
                 for batch in self._source.poll(self._seen()):
@@ -92,15 +123,14 @@ class Poller:
             except SourceError as error:
                 if self._stopping.is_set():
                     return  # our own cut
-                # A row for each kind: failures that take turns must not start each other over.
-                row = delays.setdefault((error.first, error.cap), backoff(error.first, error.cap))
-                seconds = next(row) if error.retry_after is None else error.retry_after
+                seconds = waits.after(error, self._monotonic())
                 self._troubles.failed(str(error), seconds, needs_owner=error.needs_owner)
                 self._tell_trouble(error, seconds)
             else:
-                delays.clear()
                 self._troubles.worked()
                 seconds = self._rest()
+                if seconds:
+                    waits.worked()
             self._wait(seconds)
 
     def _seen(self) -> Spans:

@@ -29,7 +29,6 @@ SKIP_MS = 600_000  # what was seen already and is longer than that is not worth 
 CAUGHT_UP_MS = 10_000
 AGAIN_MS = 300_000  # a host that broke down is not left another for any sooner
 WORTH_MS = 10_000  # what leaves the window that soon is not asked for elsewhere
-TOO_LARGE_MS = 5_000  # so much of what is near an event that cannot be read is left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +169,6 @@ class EventProgress:
                 self.reported_ms = until
         complete, self._complete = self._complete, []
         return complete
-
-    def met_too_large(self) -> None:
-        """The host's next event is too large to be read: it lacks that, and some more."""
-        since = self.ask.since_ms if self.reported_ms is None else self.reported_ms
-        self._lacking.add(Span(since, max(since, self.position_ms) + TOO_LARGE_MS))
 
     def _step(self, low_us: int) -> None:
         step_us = low_us - self._position_us

@@ -8,10 +8,9 @@ from urllib.parse import urlsplit
 
 from tweetdock.core.clock import Clock, is_off
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import Kind, SourceError
+from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.core.times import duration
-from tweetdock.retry import backoff
 from tweetdock.sources.bluesky.events import Event, Filter, Matched, Removed, UnreadableEvent
 from tweetdock.sources.bluesky.progress import EventProgress, HostPlan
 from tweetdock.sources.bluesky.websocket import WebSocket
@@ -21,7 +20,6 @@ from tweetdock.sources.polling import Pause
 log = logging.getLogger(__name__)
 
 JETSTREAM_LAG_MS = 10_000
-LASTING_MS = 60_000  # a connection that held so long was none that fails again and again
 LIVE_PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
 REPLAYED_PIECE_MS = 10_000  # nor in these, while a replay is under way
 
@@ -85,14 +83,11 @@ class Bluesky:
         self._keeps_raw = keeps_raw
         self._filter = Filter(hashtags)
         self._plan = HostPlan(hosts, window_ms=window_ms, cursor=cursor)
-        self._rounds = len(hosts)
+        self._has_others = len(hosts) > 1
         self._known = KnownKeys(window_ms, clock.now_ms(), had_others=cursor != "")
         self._socket = WebSocket()
         self._progress: EventProgress | None = None
-        self._opened_ms = 0
         self._agrees = False  # with our clock, and that is still to be told
-        self._failures = 0
-        self._delays = backoff(1.0, 30.0)
         self._events: list[Event] = []
         self._covers = Spans()
         self._lost = ""
@@ -110,7 +105,11 @@ class Bluesky:
         except SourceError as error:
             if self._covers.until_ms is not None:
                 yield from self._batches(Batch(source=self.feed.source), has_more=True)
-            raise self._failed(error) from error
+            self._disconnect()
+            self._plan.failed()
+            if self._has_others:  # whose turn it is, whatever ails this one
+                error.first, error.cap, error.retry_after = 1.0, 30.0, None
+            raise
 
     def pause(self, _: Spans) -> Pause:
         """None: what comes next is waited for while polling."""
@@ -124,7 +123,7 @@ class Bluesky:
         asked_ms = self._clock.now_ms()
         progress = self._plan.begin(seen, asked_ms)
         headers = self._socket.open(progress.ask.url)
-        now_ms = self._opened_ms = self._clock.now_ms()
+        now_ms = self._clock.now_ms()
         self._progress = progress
         server_ms = server_now_ms(headers, asked_ms, now_ms)
         self._agrees = server_ms is not None and not is_off(server_ms, now_ms)
@@ -217,24 +216,3 @@ class Bluesky:
         self._socket.close()
         self._progress = None
         self._events = []
-
-    def _failed(self, error: SourceError) -> SourceError:
-        progress = self._progress
-        if progress is not None and error.kind is Kind.TOO_LARGE:
-            progress.met_too_large()
-        if progress is not None and self._clock.now_ms() - self._opened_ms >= LASTING_MS:
-            self._failures, self._delays = 0, backoff(1.0, 30.0)
-        self._disconnect()
-        self._plan.failed()
-        self._failures += 1
-        # Each host once without waiting; then none is asked in a hurry, whatever it does.
-        seconds = 0.0
-        if self._failures >= self._rounds:
-            seconds = max(next(self._delays), error.retry_after or 0.0)
-        return SourceError(
-            error.what,
-            error.cure,
-            kind=error.kind,
-            retry_after=seconds,
-            server_ms=error.server_ms,
-        )

@@ -29,7 +29,7 @@ BUSY = (408, 425, 429)  # refusals that end by themselves
 OPEN_SECONDS = 10.0
 ONE_ADDRESS_SECONDS = 4.0  # some swallow what comes (IPv6 that leads nowhere)
 END_SECONDS = 0.1
-LARGEST = 4 * 1024 * 1024
+LARGEST = 16 * 1024 * 1024  # a record has 1 MB at the most, which as JSON is six at the most
 MOST_MESSAGES = 1000  # of one read
 LONGEST_WAIT_SECONDS = 900.0
 # ValueError: of names; EOFError: its older releases wrap none; ImportError: for SOCKS proxies.
@@ -218,5 +218,5 @@ def _ended(host: str, error: ConnectionClosed) -> SourceError:
     if sent is None:
         return SourceError(f"{host} has closed the connection")
     if sent.code == CloseCode.MESSAGE_TOO_BIG:
-        return SourceError(f"{host} sends more than {LARGEST} bytes at once", kind=Kind.TOO_LARGE)
+        return SourceError(f"{host} sends more than {LARGEST} bytes at once")
     return SourceError(f"{host} sends what is no WebSocket message")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Batch, Feed, Post, Removal
-from tweetdock.retry import backoff
 from tweetdock.sources.mastodon.client import MastodonClient
 from tweetdock.sources.mastodon.posts import Status, name_of, parse_streamed
 from tweetdock.sources.polling import Pause
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TAG_SILENCE_SECONDS = 40.0  # there is a heartbeat about every 15 s
-LASTING_MS = 60_000  # a connection that ends sooner than that has not worked
-RECONNECT_SECONDS, RECONNECT_CAP_SECONDS = 1.0, 60.0
 
 
 class StreamEvent(NamedTuple):
@@ -135,8 +132,6 @@ class TagStream:
         self._silence_seconds = silence_seconds
         self._lines: LineStream | None = None
         self._block: list[bytes] = []  # of an event that has begun
-        self._opened_ms = 0
-        self._delays = backoff(RECONNECT_SECONDS, RECONNECT_CAP_SECONDS)
         # Once a kind.
         self._warn = cache(partial(log.warning, "%s: an entry is left out: %s", feed.name))
 
@@ -145,15 +140,12 @@ class TagStream:
         if self._lines is None:
             self._lines = self._client.stream(self._session, self._tag, self._silence_seconds)
             self._block = []
-            self._opened_ms = self._client.clock.now_ms()
         try:
             lines = self._lines.read()
-        except SourceError as error:
+        except SourceError:
             self.is_up = False
             self._lines.close()
             self._lines = None
-            # It worked until now; but a server that closes at once must not be asked at once again.
-            error.retry_after = self._delay()
             raise
         if lines:
             self.is_up = True
@@ -167,11 +159,6 @@ class TagStream:
         """End the wait."""
         self._client.cut()
         self._session.cut()
-
-    def _delay(self) -> float:
-        if self._client.clock.now_ms() - self._opened_ms >= LASTING_MS:
-            self._delays = backoff(RECONNECT_SECONDS, RECONNECT_CAP_SECONDS)
-        return next(self._delays)
 
     def _batch(self, events: list[StreamEvent]) -> Batch:
         """What some events say; a heartbeat alone says that all is well."""
