@@ -87,7 +87,7 @@ def test_its_archive_is_readable(folder: Path) -> None:
         lines = list(reader)
         assert [found.line.raw.version for found in lines] == [f"x:{n}" for n in range(1, 106)]
         assert all(found.is_sound for found in lines)
-        assert (reader.summary.damaged, reader.summary.foreign) == (0, 0)
+        assert (reader.damaged, reader.foreign) == (0, 0)
     raw = json.loads(lines[0].text)
     assert list(raw) == ["received", "source", "version", "key", "author", "created", "post"]
     assert raw["post"] == {"id": "1", "text": "pöst x:1"}

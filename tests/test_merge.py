@@ -197,7 +197,7 @@ def test_flipped_bytes_never_harm_what_another_archive_has_whole(
     assert list(map(ArchiveLine.parse, found)) == sorted(
         map(ArchiveLine.parse, found), key=lambda one: (one.at_ms, one.raw.version)
     )
-    assert not reader.summary.damaged
+    assert not reader.damaged
 
 
 def test_a_sound_copy_goes_before_one_that_may_be_garbled(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_an_archive_cut_after_a_merge_claims_no_more_than_it_has(tmp_path: Path)
     for length in (len(content) - 1, len(content) // 2):
         output.write_bytes(content[:length])
         _, reader = read(output)
-        assert reader.summary.damaged == 1
+        assert reader.damaged == 1
         assert reader.covers == {}
 
 

@@ -64,7 +64,7 @@ def _export_posts(arguments: argparse.Namespace) -> None:
     inputs = export_posts(arguments.archives, arguments.output, force=arguments.force)
     warn_of(inputs)
     with results():
-        lines = sum(summary.lines for summary in inputs)
+        lines = sum(archive.lines for archive in inputs)
         print(f"{arguments.output}: {counted(lines, 'post')}")  # noqa: T201
 
 

@@ -14,7 +14,7 @@ from tweetdock.commands.output import (
 from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Span
 from tweetdock.core.times import duration, rfc3339
-from tweetdock.keep.archive_reader import FileSummary
+from tweetdock.keep.archive_reader import ArchiveReader
 from tweetdock.keep.closed_files import Manifest
 from tweetdock.keep.merge import merge
 
@@ -39,27 +39,27 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:  # noqa: 
     return 0
 
 
-def _summary(output: Path, manifest: Manifest, inputs: Sequence[FileSummary]) -> Iterator[str]:
+def _summary(output: Path, manifest: Manifest, inputs: Sequence[ArchiveReader]) -> Iterator[str]:
     yield f"{output}: {counted(manifest.lines, 'post')}, each once and in order"
-    width = max(len(str(summary.path)) for summary in inputs)
-    for summary in inputs:
-        yield f"  from {summary.path!s:<{width}}  {_describe_file(summary)}"
-    doubles = sum(summary.lines for summary in inputs) - manifest.lines
+    width = max(len(str(archive.path)) for archive in inputs)
+    for archive in inputs:
+        yield f"  from {archive.path!s:<{width}}  {_describe_file(archive)}"
+    doubles = sum(archive.lines for archive in inputs) - manifest.lines
     yield f"  {counted(doubles, 'double')} left out"
     whose = "gaps that all share" if len(inputs) > 1 else "gaps"
     for source, spans in manifest.covers.items():
         yield from _gaps(source, spans, whose)
-    for summary in inputs:
-        if not summary.knows_coverage:
-            yield f"unknown: {summary.path} does not say which times it covers"
+    for archive in inputs:
+        if not archive.knows_coverage:
+            yield f"unknown: {archive.path} does not say which times it covers"
 
 
-def _describe_file(summary: FileSummary) -> str:
-    parts = [counted(summary.lines, "line")]
-    if summary.damaged:
-        parts.append(counted(summary.damaged, "damaged place"))
-    if summary.foreign:
-        parts.append(f"{counted(summary.foreign, 'foreign line')} left out")
+def _describe_file(archive: ArchiveReader) -> str:
+    parts = [counted(archive.lines, "line")]
+    if archive.damaged:
+        parts.append(counted(archive.damaged, "damaged place"))
+    if archive.foreign:
+        parts.append(f"{counted(archive.foreign, 'foreign line')} left out")
     return ", ".join(parts)
 
 

@@ -2,18 +2,14 @@
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 
-from tweetdock.commands.output import EXIT_SETTINGS, EXIT_UNAVAILABLE, complain, counted, results
+from tweetdock.commands.output import EXIT_UNAVAILABLE, complain, counted, results
 from tweetdock.core.errors import Problem, SettingsError
 from tweetdock.keep.bucket import Bucket
 from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.offload import Offload, Outcome
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.keeping import KeepSettings
-
-# Errors in the other settings are left for the daemon to report.
-_READ = {"TWEETDOCK_ARCHIVE", "TWEETDOCK_OFFLOAD", "TWEETDOCK_OFFLOAD_KEEP"}
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -40,54 +36,36 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
-    """Off-load once and say what became of each file; returns the exit code, or raises OSError."""
+    """Off-load once and say what became of each file.
+
+    Returns the exit code, or raises SettingsError or OSError.
+    """
     given = {"TWEETDOCK_OFFLOAD": arguments.url, "TWEETDOCK_ARCHIVE": arguments.archive}
     if arguments.keep:
         given["TWEETDOCK_OFFLOAD_KEEP"] = "1"
-    try:
-        archive, keep = _read({**env, **{name: value for name, value in given.items() if value}})
-    except SettingsError as error:
-        for problem in error.problems:
-            complain(problem)
-        return EXIT_SETTINGS
+    env = {**env, **{name: value for name, value in given.items() if value}}
+    # Errors in the other settings are left for the daemon to report.
+    about = "TWEETDOCK_ARCHIVE", "TWEETDOCK_OFFLOAD", "AWS_"
+    keep = Settings.from_env(env, about=about).keep
+    if keep.archive is None or not keep.offload:
+        why = "not set; say where to, such as s3://my-bucket/tweets, and what, by --archive FILE"
+        raise SettingsError([Problem("TWEETDOCK_OFFLOAD", why)])
     with results():
-        return _offload(archive, keep)
+        return _offload(ClosedFiles(keep.archive), keep)
     return EXIT_UNAVAILABLE  # it ends early if nobody reads the results any more
 
 
-def _read(env: Mapping[str, str]) -> tuple[Path, KeepSettings]:
-    settings, found = Settings.read(env)
-    # Of what is set: what does not go together may go together with the words of this command.
-    problems = [p for p in found if (p.name in _READ and p.value) or p.name.startswith("AWS_")]
-    refused = {problem.name for problem in problems}
-    keep = settings.keep
-    if keep.archive is None and "TWEETDOCK_ARCHIVE" not in refused:
-        why = "not set; say which one with --archive FILE"
-        problems.append(Problem("TWEETDOCK_ARCHIVE", why))
-    if not keep.offload and "TWEETDOCK_OFFLOAD" not in refused:
-        why = "not set; say where to, such as s3://my-bucket/tweets"
-        problems.append(Problem("TWEETDOCK_OFFLOAD", why))
-    if problems or keep.archive is None:
-        raise SettingsError(problems)
-    return keep.archive, keep
-
-
-def _offload(archive: Path, keep: KeepSettings) -> int:
-    closed_files = ClosedFiles(archive)
-    offload = Offload(closed_files, Bucket(keep), keeps_local=keep.offload_keep)
+def _offload(closed_files: ClosedFiles, keep: KeepSettings) -> int:
     code, has_said = 0, False
-    for outcome in offload.run():
+    for outcome in Offload(closed_files, Bucket(keep), keeps_local=keep.offload_keep).run():
         has_said = True
         if outcome.trouble:
             complain(outcome.trouble)
             code = EXIT_UNAVAILABLE
         else:
             _print(outcome)
-    for path in closed_files.in_use():
-        has_said = True
-        print(f"{path.name} is in use by another TweetDock; left to that")  # noqa: T201
     if not has_said:
-        print(f"no closed file of {archive} is waiting")  # noqa: T201
+        print(f"no closed file of {closed_files.path} is waiting")  # noqa: T201
     return code
 
 

@@ -12,7 +12,7 @@ from tweetdock.core.errors import TweetDockError, UnavailableError
 from tweetdock.settings.gauge import SETTINGS
 
 if TYPE_CHECKING:
-    from tweetdock.keep.archive_reader import FileSummary
+    from tweetdock.keep.archive_reader import ArchiveReader
 
 EXIT_BUG = 1
 EXIT_PROBLEMS = 1  # that the doctor has found
@@ -102,14 +102,14 @@ def complain(problem: object) -> None:
     sys.stderr.write(f"tweetdock: {problem}\n")
 
 
-def warn_of(inputs: "Iterable[FileSummary]") -> None:
+def warn_of(inputs: "Iterable[ArchiveReader]") -> None:
     """Print which archives are not whole, and what was left out."""
-    for summary in inputs:
-        if summary.damaged:
-            complain(f"{summary.path} is damaged; what can be read of it was used")
-        if summary.foreign:
-            lines = counted(summary.foreign, "line")
-            complain(f"{summary.path} has {lines} that TweetDock did not write; they were left out")
+    for archive in inputs:
+        if archive.damaged:
+            complain(f"{archive.path} is damaged; what can be read of it was used")
+        if archive.foreign:
+            lines = counted(archive.foreign, "line")
+            complain(f"{archive.path} has {lines} that TweetDock did not write; they were left out")
 
 
 def counted(number: int, noun: str) -> str:

@@ -42,40 +42,22 @@ class ReadLine:
     is_sound: bool
 
 
-@dataclass(slots=True)
-class FileSummary:
-    """How many lines were read from a file, at how many places it is damaged, what is not ours.
-
-    knows_coverage: whether it says which stretches of time it has completely.
-    first_ms, last_ms: when the first and the last line in time were received (Unix ms); None if
-    there is none.
-    """
-
-    path: Path
-    lines: int = 0
-    damaged: int = 0
-    foreign: int = 0
-    knows_coverage: bool = False
-    first_ms: int | None = None
-    last_ms: int | None = None
-
-    def count(self, received_ms: int) -> None:
-        """Count one more line."""
-        self.lines += 1
-        if 0 <= received_ms < END_OF_TIME_MS:
-            self.first_ms = min(self.first_ms or received_ms, received_ms)
-            self.last_ms = max(self.last_ms or 0, received_ms)
-
-
 class ArchiveReader:
-    """A file to be gone through once, line by line; `summary` and `covers` are known after that.
+    """A file to be gone through once, line by line; what it had in it is known after that.
 
-    covers: which stretches of time the file still has completely, for each source.
+    lines: how many were read. damaged: at how many places it is. foreign: lines that no TweetDock
+    wrote. covers: which stretches of time it still has completely, for each source.
+    knows_coverage: whether it says so at all. first_ms, last_ms: when the first and the last line
+    in time were received (Unix ms); None if there is none.
     """
 
     def __init__(self, path: Path, buffer: Buffer) -> None:
-        self.summary = FileSummary(path)
+        self.path = path
+        self.lines = self.damaged = self.foreign = 0
         self.covers: dict[str, Spans] = defaultdict(Spans)
+        self.knows_coverage = False
+        self.first_ms: int | None = None
+        self.last_ms: int | None = None
         self._buffer = buffer
         self._is_torn = False
         self._trusted_ms = -inf
@@ -85,7 +67,7 @@ class ArchiveReader:
             yield ReadLine(line, *found)
 
     def skim(self) -> None:
-        """Go through all of it for `summary`, `covers` and times only: ten times as fast."""
+        """Go through all of it for what it has in it only: ten times as fast."""
         deque(self._read(_glance), maxlen=0)
 
     def _read(self, parse: Callable[[FoundLine], _Line]) -> Iterator[tuple[FoundLine, _Line]]:
@@ -98,25 +80,31 @@ class ArchiveReader:
                 try:
                     line = parse(found)
                 except LineError:
-                    self.summary.foreign += found.is_sound
+                    self.foreign += found.is_sound
                     continue
-                self.summary.count(line.received_ms)
+                self._count(line.received_ms)
                 if found.is_sound and self._trusted_ms == inf:
                     # Nothing that was lost can have been made after this was received; what a
                     # later note says of the time before may rest on what was lost.
                     self._trusted_ms = line.received_ms
                 yield found, line
 
+    def _count(self, received_ms: int) -> None:
+        self.lines += 1
+        if 0 <= received_ms < END_OF_TIME_MS:
+            self.first_ms = min(self.first_ms or received_ms, received_ms)
+            self.last_ms = max(self.last_ms or 0, received_ms)
+
     def _note_damage(self) -> None:
         # What looks like a member inside a torn one makes no second damaged place.
-        self.summary.damaged += not self._is_torn
+        self.damaged += not self._is_torn
         self._is_torn = True
         self._trusted_ms = inf
 
     def _note(self, member: Member) -> None:
         self._is_torn = False
         covers = read_note(member.note)
-        self.summary.knows_coverage |= bool(covers)
+        self.knows_coverage |= bool(covers)
         if self._trusted_ms == inf:
             return
         for source, spans in covers.items():

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import file_digest
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from tweetdock.core.post import Span
 from tweetdock.core.times import parse_ms, rfc3339
@@ -51,8 +51,8 @@ class Manifest:
     file: its name.
     bytes, sha256: of the file as it is on disk.
     lines: how many lines of an archive are in it.
-    first_ms, last_ms: when the first and the last of them in time were received (Unix ms); None
-        if there is none.
+    first, last: when the first and the last of them in time were received (RFC 3339); None if
+        there is none.
     covers: which stretches of time it has completely, for each source, as a merge lists them.
     host: the machine that wrote it.
     damaged: at how many places it is torn.
@@ -63,8 +63,8 @@ class Manifest:
     bytes: int
     sha256: str
     lines: int
-    first_ms: int | None
-    last_ms: int | None
+    first: str | None
+    last: str | None
     covers: Covers
     host: str
     damaged: int
@@ -82,12 +82,12 @@ class Manifest:
             file=path.name,
             bytes=len(buffer),
             sha256=digest,
-            lines=reader.summary.lines,
-            first_ms=reader.summary.first_ms,
-            last_ms=reader.summary.last_ms,
+            lines=reader.lines,
+            first=None if reader.first_ms is None else rfc3339(reader.first_ms),
+            last=None if reader.last_ms is None else rfc3339(reader.last_ms),
             covers={source: tuple(spans) for source, spans in reader.covers.items()},
             host=socket.gethostname(),
-            damaged=reader.summary.damaged,
+            damaged=reader.damaged,
         )
 
     @classmethod
@@ -95,44 +95,24 @@ class Manifest:
         """The manifest beside a file; None if there is none that fits it."""
         try:
             found = json.loads(manifest_path(path).read_bytes())
-            manifest = cls._from_json(found)
+            covers = {
+                source: tuple(Span(parse_ms(since), parse_ms(until)) for since, until in spans)
+                for source, spans in found["covers"].items()
+            }
+            manifest = cls(**found | {"covers": covers})
             size = path.stat().st_size
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
         return manifest if manifest.bytes == size else None
 
-    @classmethod
-    def _from_json(cls, found: dict[str, Any]) -> Self:
-        return cls(
-            file=str(found["file"]),
-            bytes=int(found["bytes"]),
-            sha256=str(found["sha256"]),
-            lines=int(found["lines"]),
-            first_ms=found["first"] and parse_ms(found["first"]),
-            last_ms=found["last"] and parse_ms(found["last"]),
-            covers={
-                source: tuple(Span(parse_ms(since), parse_ms(until)) for since, until in spans)
-                for source, spans in found["covers"].items()
-            },
-            host=str(found["host"]),
-            damaged=int(found["damaged"]),
-            offloaded=str(found["offloaded"]),
-        )
-
-    def as_json(self) -> str:
-        """The manifest as text, with times in RFC 3339."""
-        found = {name.removesuffix("_ms"): value for name, value in asdict(self).items()}
-        for name in ("first", "last"):
-            found[name] = None if found[name] is None else rfc3339(found[name])
-        found["covers"] = {
+    def write(self, path: Path) -> None:
+        """Keep it beside the file `path`, whole or not at all, also through a power cut."""
+        covers = {
             source: [[rfc3339(ms) for ms in span] for span in spans]
             for source, spans in self.covers.items()
         }
-        return json.dumps(found, indent=2) + "\n"
-
-    def write(self, path: Path) -> None:
-        """Keep it beside the file `path`, whole or not at all, also through a power cut."""
-        replace(manifest_path(path), self.as_json().encode())
+        text = json.dumps(asdict(self) | {"covers": covers}, indent=2)
+        replace(manifest_path(path), f"{text}\n".encode())
 
 
 class ClosedFiles:
@@ -156,10 +136,6 @@ class ClosedFiles:
         Raises OSError if the folder cannot be read.
         """
         return [path for path in self.named() if _is_free(path)]
-
-    def in_use(self) -> list[Path]:
-        """Those that a TweetDock works on; raises OSError as `closed`."""
-        return [path for path in self.named() if not _is_free(path)]
 
     def named(self) -> list[Path]:
         """Those that are closed by their names, as `closed`, also if they are still worked on."""
@@ -286,8 +262,8 @@ class ClosedFilesThread:
         manifest = Manifest.of(path)
         manifest.write(path)
         extent = f"{manifest.lines} lines"
-        if manifest.first_ms is not None and manifest.last_ms is not None:
-            extent += f", {rfc3339(manifest.first_ms)} to {rfc3339(manifest.last_ms)}"
+        if manifest.lines:
+            extent += f", {manifest.first} to {manifest.last}"
         log.info("archive: %s closed: %s", path.name, extent)
         if manifest.damaged:
             log.warning("archive: %s is damaged at %d places", path.name, manifest.damaged)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tweetdock import __version__
 from tweetdock.core.errors import ArchiveError
-from tweetdock.keep.archive_reader import ArchiveReader, FileSummary, ReadLine, read_archives
+from tweetdock.keep.archive_reader import ArchiveReader, ReadLine, read_archives
 from tweetdock.keep.files import new_file
 
 _LARGEST = 2**63 - 1  # a column's whole number has 64 bits
@@ -101,7 +101,9 @@ def _find(found: Any, place: Sequence[str]) -> Iterator[Any]:
             yield from _find(found, rest)
 
 
-def export_posts(paths: Sequence[Path], output: Path, *, force: bool = False) -> list[FileSummary]:
+def export_posts(
+    paths: Sequence[Path], output: Path, *, force: bool = False
+) -> list[ArchiveReader]:
     """Write every line of some archives as a row, in their order, doubles and all.
 
     Returns what was read from each. force: `output` may exist and is replaced. Raises ArchiveError,
@@ -118,7 +120,7 @@ def export_posts(paths: Sequence[Path], output: Path, *, force: bool = False) ->
     ):
         while rows := [_row(found) for found in islice(lines, _GROUP_ROWS)]:
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
-    return [reader.summary for reader in readers]
+    return readers
 
 
 def _library() -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import ArchiveError
 from tweetdock.keep.archive import MEMBER_BYTES
 from tweetdock.keep.archive_format import Covers, notes, pack
-from tweetdock.keep.archive_reader import ArchiveReader, FileSummary, ReadLine, read_archives
+from tweetdock.keep.archive_reader import ArchiveReader, ReadLine, read_archives
 from tweetdock.keep.closed_files import Manifest
 from tweetdock.keep.files import new_file
 
@@ -45,7 +45,7 @@ class Merged(NamedTuple):
     """What is in the archive that was written, and what was read from each of the others."""
 
     manifest: Manifest
-    inputs: tuple[FileSummary, ...]
+    inputs: list[ArchiveReader]
 
 
 def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> Merged:
@@ -62,7 +62,7 @@ def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> Merged
             _write(fresh, (text for (text,) in db.execute(_IN_ORDER)), _united(archives))
         manifest = Manifest.of(fresh)
         manifest.write(fresh)
-    return Merged(manifest, tuple(archive.summary for archive in archives))
+    return Merged(manifest, archives)
 
 
 @contextmanager

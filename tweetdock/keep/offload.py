@@ -6,11 +6,11 @@ import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 
 from tweetdock.core.errors import ArchiveError, OffloadError, UnavailableError
+from tweetdock.core.times import rfc3339
 from tweetdock.keep.bucket import Bucket
 from tweetdock.keep.closed_files import (
     MANIFEST_SUFFIX,
@@ -80,15 +80,13 @@ class Offload:
             hold(file.fileno(), path)
             stat = os.fstat(file.fileno())
             manifest = Manifest.read(path)
-            if manifest and self._is_marked(manifest, stat) and is_untouched(path, stat):
-                return None
-            if not manifest or manifest.sha256 != file_digest(file, "sha256").hexdigest():
+            if not manifest or not is_untouched(path, stat):
                 manifest = Manifest.of(path)
                 manifest.write(path)
-            if self._is_marked(manifest, stat):
-                os.utime(manifest_path(path))  # newer than the file: not to be read again
-                return None
             key = self._key(manifest, stat)
+            url = self.bucket.url(key)
+            if self.keeps_local and manifest.offloaded == url:
+                return None
             was_there = self._send(key, path, manifest.sha256)
             described = manifest_path(path)
             digest = sha256(described.read_bytes()).hexdigest()
@@ -98,20 +96,15 @@ class Offload:
             elif not _is_same(path, stat):
                 return None
             else:
-                replace(manifest, offloaded=self.bucket.url(key)).write(path)
+                replace(manifest, offloaded=url).write(path)
             return Outcome(
                 file=path.name,
                 bytes=manifest.bytes,
                 lines=manifest.lines,
-                url=self.bucket.url(key),
+                url=url,
                 was_there=was_there,
                 is_kept=self.keeps_local,
             )
-
-    def _is_marked(self, manifest: Manifest, stat: os.stat_result) -> bool:
-        """Whether the file is to stay here and was sent to where it would be sent now."""
-        url = self.bucket.url(self._key(manifest, stat))
-        return self.keeps_local and manifest.offloaded == url
 
     def _remove(self, path: Path, stat: os.stat_result) -> None:
         """Remove the file that was sent, and no other; raises FileNotFoundError if it moved on.
@@ -141,9 +134,7 @@ class Offload:
     def _key(self, manifest: Manifest, stat: os.stat_result) -> str:
         """The same for the same file whatever logrotate calls it, and never that of another."""
         stem = _safe(self.closed_files.stem, "._")
-        first = manifest.first_ms
-        seconds = stat.st_mtime if first is None else first / 1000
-        stamp = f"{datetime.fromtimestamp(int(seconds), UTC):%Y%m%dT%H%M%SZ}"
+        stamp = re.sub(r"\.[0-9]+|[-:]", "", manifest.first or rfc3339(int(stat.st_mtime * 1000)))
         return f"{stem}-{stamp}-{_safe(self.host, '.')}-{manifest.sha256[:8]}.jsonl.gz"
 
 
