@@ -78,7 +78,7 @@ def split(posts: list[Post], ms: int) -> tuple[list[Post], list[Post]]:
 def poll(keeper: Keeper, gauge: Gauge, time: Time, posts: list[Post]) -> None:
     """Let a page come in as X's search does."""
     span = Span(time.ms - 35_000, time.ms - 30_000)
-    plan = SearchPlan(window_ms=HOUR, poll_ms=POLL_MS, look_back_ms=120_000)
+    plan = SearchPlan(window_ms=HOUR, look_back_ms=120_000)
     batch = Batch(
         source="x",
         posts=tuple(posts),

@@ -39,7 +39,7 @@ def pages(client: XClient) -> list[list[int]]:
     found: list[list[int]] = []
     token = None
     while token or not found:
-        page = client.search(QUERY, ASK, token).page
+        page = client.search(QUERY, ASK, token)
         found.append(list(page.ids))
         token = page.next_token
     return found
@@ -83,10 +83,10 @@ def test_it_says_what_is_billed_newly(api: XApi, time: Time) -> None:
     assert client.search(QUERY, ASK, None).billed == 30
     api.add(make_post(NOW_MS - 500, 1))
     found = client.search(QUERY, ASK, None)
-    assert (found.billed, len(found.page.ids)) == (1, 31)
+    assert (found.billed, len(found.ids)) == (1, 31)
     api.fail(faults.bad_posts())
     spoilt = client.search(QUERY, ASK, None)
-    assert spoilt.billed == len(spoilt.page.unreadable) > 0
+    assert spoilt.billed == len(spoilt.unreadable) > 0
 
 
 OWNER, SOON, SLOWLY = (60.0, 900.0), (5.0, 320.0), (60.0, 900.0)  # the first wait and the cap

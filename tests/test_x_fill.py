@@ -16,7 +16,7 @@ from x_streaming import Streaming
 
 from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Span
-from tweetdock.sources.x.fill import FillPlan, Sweep
+from tweetdock.sources.x.fill import Streamed, Sweep
 
 HOUR = 3_600_000
 NOW_MS = 1_790_000_000_000
@@ -27,15 +27,21 @@ class Fill:
     """What is to be searched, and a book of what was seen as the gauge keeps it."""
 
     def __init__(self, *seen: Span, window_ms: int = HOUR) -> None:
-        self.plan = FillPlan(window_ms=window_ms, look_back_ms=LOOK_BACK_MS)
+        self.streamed = Streamed(window_ms=window_ms, look_back_ms=LOOK_BACK_MS)
+        self.streamed.ask_by(["#a"])
         self.seen = Spans(seen)
         self._window_ms = window_ms
 
+    def stream_begins(self, since_ms: int) -> None:
+        """By rules that always are there."""
+        self.streamed.begins(since_ms, (), since_ms + 24 * HOUR, since_ms)
+
     def next(self, now_ms: int) -> Span | None:
-        return self.plan.next(self.seen, now_ms)
+        due = self.streamed.due_search(self.seen, now_ms)
+        return Span(due[1].since_ms, due[1].until_ms or 0) if due else None
 
     def read(self, span: Span, now_ms: int) -> None:
-        self.plan.read(span, now_ms)
+        self.streamed.read("#a", span, now_ms)
         self.seen.add(span)
         self.seen.forget_before(now_ms - self._window_ms)
 
@@ -52,13 +58,13 @@ class Fill:
 def test_at_the_start_the_window_is_asked_for_at_once() -> None:
     assert Fill().read_all(NOW_MS) == [Span(NOW_MS - HOUR, NOW_MS - 30_000)]
     fill = Fill()
-    fill.plan.stream_begins(NOW_MS + 5_000)
+    fill.stream_begins(NOW_MS + 5_000)
     assert fill.read_all(NOW_MS) == [Span(NOW_MS - HOUR, NOW_MS - 30_000)]
 
 
 def test_the_rest_up_to_the_stream_is_asked_for_when_the_index_has_it() -> None:
     fill = Fill()
-    fill.plan.stream_begins(NOW_MS + 5_000)
+    fill.stream_begins(NOW_MS + 5_000)
     fill.read_all(NOW_MS)
     assert fill.next(NOW_MS + 34_999) is None
     assert fill.read_all(NOW_MS + 35_000) == [Span(NOW_MS - 30_000, NOW_MS + 5_000)]
@@ -66,7 +72,7 @@ def test_the_rest_up_to_the_stream_is_asked_for_when_the_index_has_it() -> None:
 
 def test_what_was_read_soon_is_read_once_more_and_then_never() -> None:
     fill = Fill()
-    fill.plan.stream_begins(NOW_MS)
+    fill.stream_begins(NOW_MS)
     found = []
     for now_ms in range(NOW_MS, NOW_MS + HOUR, 1000):
         fill.seen.add(Span(NOW_MS, now_ms))  # by the stream
@@ -79,26 +85,35 @@ def test_what_was_read_soon_is_read_once_more_and_then_never() -> None:
     ]
 
 
-def test_a_gap_of_the_stream_is_asked_for_from_a_minute_before_its_end() -> None:
-    fill = Fill()
-    assert fill.next(NOW_MS)
-    fill.seen.add(Span(NOW_MS - HOUR, NOW_MS))
-    fill.plan.stream_begins(NOW_MS)
-    fill.plan.line_came(NOW_MS + 600_000)
+def test_a_gap_of_the_stream_is_asked_for_and_later_once_more_with_what_was_in_flight() -> None:
+    fill = Fill(Span(NOW_MS - HOUR, NOW_MS))
+    fill.stream_begins(NOW_MS)
+    fill.streamed.line_came(NOW_MS + 600_000)
     fill.seen.add(Span(NOW_MS, NOW_MS + 580_000))
-    fill.plan.stream_ends()
-    fill.plan.stream_begins(NOW_MS + 595_000)
-    assert fill.next(NOW_MS + 624_999) is None
-    assert fill.next(NOW_MS + 625_000) == Span(NOW_MS + 540_000, NOW_MS + 595_000)
+    fill.streamed.ends()
+    fill.stream_begins(NOW_MS + 610_000)
+    assert fill.next(NOW_MS + 639_999) is None
+    assert fill.read_all(NOW_MS + 640_000) == [Span(NOW_MS + 580_000, NOW_MS + 610_000)]
+    assert fill.read_all(NOW_MS + 730_000) == [Span(NOW_MS + 540_000, NOW_MS + 610_000)]
+    assert fill.next(NOW_MS + HOUR) is None
 
 
 def test_what_was_in_flight_is_asked_for_though_the_stream_broke_before_the_first_search() -> None:
     fill = Fill(Span(NOW_MS - HOUR, NOW_MS + 20_000), Span(NOW_MS + 100_000, NOW_MS + 500_000))
-    fill.plan.stream_begins(NOW_MS - HOUR)
-    fill.plan.line_came(NOW_MS + 40_000)
-    fill.plan.stream_ends()
-    found = fill.read_all(NOW_MS + 500_000)
-    assert Span(NOW_MS - 20_000, NOW_MS + 100_000) in found
+    fill.stream_begins(NOW_MS - HOUR)
+    fill.streamed.line_came(NOW_MS + 40_000)
+    fill.streamed.ends()
+    assert fill.read_all(NOW_MS + 500_000) == [
+        Span(NOW_MS + 20_000, NOW_MS + 100_000),
+        Span(NOW_MS - 20_000, NOW_MS + 20_000),
+    ]
+
+
+def test_what_was_in_flight_at_the_end_of_the_program_is_asked_for_after_it() -> None:
+    fill = Fill()
+    fill.stream_begins(NOW_MS)
+    fill.streamed.line_came(NOW_MS + 600_000)
+    assert fill.streamed.dump()["unsettled"] == [Span(NOW_MS + 540_000, NOW_MS + 600_000)]
 
 
 def test_while_there_is_no_stream_a_minute_is_asked_for_at_a_time() -> None:
@@ -161,12 +176,12 @@ class Model:
         self.now_ms += 1000
         if self.live_ms is None and self.dice.random() < 0.03:
             self.live_ms = self.now_ms
-            self.fill.plan.stream_begins(self.now_ms)
+            self.fill.stream_begins(self.now_ms)
         elif self.live_ms is not None and self.dice.random() < 0.01:
-            self.fill.plan.stream_ends()
+            self.fill.streamed.ends()
             self.live_ms = None
         elif self.live_ms is not None:
-            self.fill.plan.line_came(self.now_ms)
+            self.fill.streamed.line_came(self.now_ms)
             self.fill.seen.add(Span(self.live_ms, self.now_ms - 20_000))
             self.streamed.add(self.now_ms // 1000)
         for _ in range(5):

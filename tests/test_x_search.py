@@ -387,8 +387,8 @@ def test_an_odd_id_neither_completes_the_past_nor_hides_the_future(
 @pytest.mark.parametrize("odd", [5, 1 << 62])
 def test_a_single_odd_id_neither_completes_the_past_nor_hides_the_future(odd: int) -> None:
     good = [snowflake(NOW_MS - n * 1000) for n in range(1, 4)]
-    search = Search(SearchRequest(since_ms=NOW_MS - 3_600_000))
-    seen = search.add_page(PostPage((), (*good, odd), "more"), NOW_MS)
+    search = Search(SearchRequest(NOW_MS - 3_600_000))
+    seen = search.add_page(PostPage((), (*good, odd), "more", served_ms=NOW_MS))
     assert seen.since_ms == NOW_MS - 3000
     assert search.newest_id == good[0]
 

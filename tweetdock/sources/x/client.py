@@ -3,17 +3,18 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import requests
 import tweepy
 
 from tweetdock.core.clock import Clock, is_off
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
-from tweetdock.core.post import Batch, Span
-from tweetdock.core.times import MINUTE_MS
+from tweetdock.core.post import Span
+from tweetdock.core.times import MINUTE_MS, duration
 from tweetdock.settings.networks import X_API_URL, XSettings
 from tweetdock.sources.http import (
     WHOLE_SECONDS,
@@ -23,6 +24,7 @@ from tweetdock.sources.http import (
     server_now_ms,
     used_up,
 )
+from tweetdock.sources.polling import GRACE_MS, Pause
 from tweetdock.sources.x.budget import LEAST_PAGE, Budget
 from tweetdock.sources.x.plan import Search, SearchRequest
 from tweetdock.sources.x.posts import PostPage, decode, objects, parse_page, posts_in, said
@@ -150,30 +152,6 @@ def _why(problem: dict[str, Any]) -> str:
     return said(*messages, problem.get("detail"), problem.get("title"))
 
 
-class SearchPage(NamedTuple):
-    """A page, when X was asked for it by its own time (Unix ms), and how many posts it bills.
-
-    server_ms: what time it was at X when the page was here; None if X did not say.
-    """
-
-    page: PostPage
-    served_ms: int
-    server_ms: int | None
-    billed: int = 0
-
-    def batch(self, **fields: Any) -> Batch:
-        """What the page brings, as a source delivers it."""
-        return Batch(
-            posts=self.page.posts,
-            unreadable=tuple(entry.at_ms for entry in self.page.unreadable),
-            raw=self.page.raw,
-            has_more=self.page.next_token is not None,
-            server_ms=self.server_ms,
-            billed=self.billed,
-            **fields,
-        )
-
-
 class XClient:
     """Asks X: its search for pages, its counts for numbers, its stream and what belongs to that.
 
@@ -220,6 +198,18 @@ class XClient:
         """Whether X answers these credentials by counts: it does not answer an OAuth 1.0a user."""
         return not self._user_auth
 
+    def pause(self, wanted: float, usual: float) -> Pause:
+        """Until the next search, longer than `wanted` where the rate limit wants it.
+
+        usual: the seconds in which nobody misses a search.
+        """
+        if self.limit is None:
+            return Pause(wanted)
+        seconds = self.limit.pause_seconds(self._clock.now_ms(), wanted)
+        is_long = seconds * 1000 >= usual * 1000 + GRACE_MS
+        why = f"X's rate limit leaves one search every {duration(seconds)}" if is_long else ""
+        return Pause(seconds, why)
+
     @property
     def limit(self) -> RateLimit | None:
         """How many searches are left, by X's last answer."""
@@ -235,7 +225,7 @@ class XClient:
         self._session.cut()
         self._stream_session.cut()
 
-    def search(self, query: str, request: SearchRequest, token: str | None) -> SearchPage:
+    def search(self, query: str, request: SearchRequest, token: str | None) -> PostPage:
         """A page; SourceError if X refuses or does not answer.
 
         BudgetError if the day's money does not buy a page; one is never larger than it buys.
@@ -255,17 +245,15 @@ class XClient:
             lasted_ms=lasted_ms,
             allowance=allowance,
         )
-        return SearchPage(page, now_ms - lasted_ms, server_ms, billed)
+        return replace(page, served_ms=now_ms - lasted_ms, server_ms=server_ms, billed=billed)
 
-    def pages(
-        self, query: str, request: SearchRequest
-    ) -> Iterator[tuple[Search, SearchPage, Span]]:
+    def pages(self, query: str, request: SearchRequest) -> Iterator[tuple[Search, PostPage, Span]]:
         """All pages of a search, each with what is complete by then; errors as by `search`."""
         search, token = Search(request), None
         while True:
-            found = self.search(query, request, token)
-            yield search, found, search.add_page(found.page, found.served_ms)
-            token = found.page.next_token
+            page = self.search(query, request, token)
+            yield search, page, search.add_page(page)
+            token = page.next_token
             if token is None:
                 return
 
@@ -393,14 +381,16 @@ class XClient:
     def _search(
         self, query: str, request: SearchRequest, token: str | None, size: int
     ) -> requests.Response:
+        by_time = request.since_id is None
         response = self._client.search_recent_tweets(
             query,
             user_auth=self._user_auth,
             max_results=size,
             tweet_fields=ARCHIVED_FIELDS if self._keeps_raw else FIELDS,
             since_id=request.since_id,
-            start_time=_moment(request.start_ms),
-            end_time=_moment(request.end_ms),
+            # By whole seconds, the start inclusive, the end not.
+            start_time=_moment(request.since_ms) if by_time else None,
+            end_time=_moment(request.until_ms + 1000) if by_time and request.until_ms else None,
             next_token=token,
         )
         return cast("requests.Response", response)
@@ -426,5 +416,5 @@ def _off(what: str, server_ms: int) -> SourceError:
     )
 
 
-def _moment(ms: int | None) -> datetime | None:
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+def _moment(ms: int) -> datetime | None:
+    return datetime.fromtimestamp(ms // 1000, UTC) if ms else None

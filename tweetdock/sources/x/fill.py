@@ -9,14 +9,12 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Feed, Span
-from tweetdock.core.times import duration
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import XClient
-from tweetdock.sources.x.plan import INDEX_LAG_MS, SearchRequest, request_by_time
+from tweetdock.sources.x.plan import INDEX_LAG_MS, SearchRequest
 
 IDLE_SECONDS = 1.0
-LONG_SECONDS = 10.0
 RULES_SETTLE_MS = 30_000  # a rule holds after about 20 s
 CHECK_MS = 60_000  # X allows 450 checks in 15 min
 # Posts of the last minute may have been on their way when a stream broke. That is more than the
@@ -42,7 +40,7 @@ class Sweep:
         """The query that has come least far, and the search for what it lacks; None at the end."""
         query, least = max(self._read_from.items(), key=itemgetter(1))
         since_ms = max(self.span.since_ms, floor_ms)
-        return (query, request_by_time(since_ms, least)) if least > since_ms else None
+        return (query, SearchRequest(since_ms, least)) if least > since_ms else None
 
     def read(self, query: str, span: Span, served_ms: int) -> Span:
         """A query was read for a stretch up to where it had come; what is complete by now."""
@@ -51,84 +49,13 @@ class Sweep:
         return Span(max(self._read_from.values()), self.span.until_ms)
 
 
-class FillPlan:
-    """Which stretch is to be searched beside a stream, the newest gap first.
-
-    A gap is searched when X's index has all of it; of one that still grows, a piece at a time.
-    What was read sooner than `look_back_ms` after it was written may have lacked posts that the
-    index was late with, and what a stream brought just before it broke those that were in flight:
-    both are read once more.
-
-    unsettled: what is to be read once more from before a restart.
-    """
-
-    def __init__(
-        self, *, window_ms: int, look_back_ms: int, unsettled: Iterable[Span] = ()
-    ) -> None:
-        self._window_ms = window_ms
-        self._look_back_ms = max(look_back_ms, INDEX_LAG_MS)
-        self._live_ms: int | None = None
-        self._last_line_ms = 0
-        self._in_flight = Spans()
-        self._unsettled = Spans(unsettled)
-        self._has_begun = False
-
-    @property
-    def live_ms(self) -> int | None:
-        """Since when a stream brings every post; None while there is none."""
-        return self._live_ms
-
-    def stream_begins(self, since_ms: int) -> None:
-        """From that moment on a stream brings every post."""
-        self._live_ms = self._last_line_ms = since_ms
-
-    def line_came(self, now_ms: int) -> None:
-        """The stream has brought a line."""
-        self._last_line_ms = now_ms
-
-    def stream_ends(self) -> None:
-        """The stream has ended, if there was one; what it brought until shortly before is known."""
-        if self._live_ms is not None:
-            since_ms = max(self._live_ms, self._last_line_ms - IN_FLIGHT_MS)
-            self._in_flight.add(Span(since_ms, self._last_line_ms))
-        self._live_ms = None
-
-    def next(self, seen: Spans, now_ms: int) -> Span | None:
-        """The stretch to search now; None if there is none."""
-        if not self._has_begun and seen.until_ms is not None:
-            # The end of what was seen before a restart may have been a stream's.
-            self._in_flight.add(Span(seen.until_ms - IN_FLIGHT_MS, seen.until_ms))
-        self._has_begun = True
-        whole = Span(now_ms - self._window_ms, now_ms)
-        gaps = Spans([*seen.gaps(whole), *self._in_flight])
-        for lacking, lag_ms in ((gaps, INDEX_LAG_MS), (self._unsettled, self._look_back_ms)):
-            ripe_ms = now_ms - lag_ms
-            end_ms = ripe_ms if self._live_ms is None else min(ripe_ms, self._live_ms)
-            is_open = end_ms != self._live_ms
-            for gap in reversed(list(lacking & [Span(whole.since_ms, end_ms)])):
-                grows = is_open and gap.until_ms == end_ms
-                if not grows or gap.until_ms - gap.since_ms >= PIECE_MS:
-                    return gap
-        return None
-
-    def read(self, span: Span, begun_ms: int) -> None:
-        """A stretch was searched; begun_ms: when X gave the first page of that search."""
-        if span.since_ms >= span.until_ms:
-            return
-        self._in_flight -= [span]
-        self._unsettled -= [span]
-        self._unsettled.add(Span(max(span.since_ms, begun_ms - self._look_back_ms), span.until_ms))
-        for spans in (self._in_flight, self._unsettled):
-            spans.forget_before(begun_ms - self._window_ms)
-
-    @property
-    def unsettled(self) -> list[Span]:
-        """What is still to be read once more."""
-        return list(Spans([*self._unsettled, *self._in_flight]))
-
-
 class Streamed:
-    """What a stream brings by itself, for the search to leave out; shared by their two threads.
+    """What a stream brings by itself, and what is left to the search; shared by their two threads.
+
+    A gap is searched when X's index has all of it, the newest first; of one that still grows, a
+    piece at a time. What was read sooner than `look_back_ms` after it was written may have lacked
+    posts that the index was late with, and what a stream brought just before it broke those that
+    were in flight: both are read once more, when they are as old as that.
 
     unsettled, rules_ms: as `dump` gave them before a restart.
     """
@@ -142,10 +69,13 @@ class Streamed:
         rules_ms: int = 0,
     ) -> None:
         self._window_ms = window_ms
+        self._look_back_ms = max(look_back_ms, INDEX_LAG_MS)
         self._lock = threading.Lock()
-        self._fill = FillPlan(window_ms=window_ms, look_back_ms=look_back_ms, unsettled=unsettled)
         self._queries: tuple[str, ...] = ()
         self._sweep: Sweep | None = None
+        self._unsettled = Spans(unsettled)
+        self._live_ms: int | None = None  # since when a stream brings every post
+        self._last_line_ms = 0
         self._rules_hold_ms = rules_ms
         self._rule_ids: frozenset[str] = frozenset()
         self._checked_ms = self._opened_ms = 0
@@ -154,7 +84,8 @@ class Streamed:
     def dump(self) -> dict[str, Any]:
         """What a restart goes on from, as JSON has it."""
         with self._lock:
-            return {"rules_ms": self._rules_hold_ms, "unsettled": self._fill.unsettled}
+            unsettled = Spans([*self._unsettled, *self._in_flight()])
+            return {"rules_ms": self._rules_hold_ms, "unsettled": list(unsettled)}
 
     # For the stream.
 
@@ -184,7 +115,7 @@ class Streamed:
             self._checked_ms, self._opened_ms = checked_ms, now_ms
             if known and not self._rule_ids <= known:  # whoever has added it meanwhile
                 self._rules_hold_ms = max(self._rules_hold_ms, now_ms + RULES_SETTLE_MS)
-            self._fill.stream_begins(max(since_ms, self._rules_hold_ms))
+            self._begin(since_ms)
 
     def line_came(self, now_ms: int) -> Span:
         """The stream has brought a line; since when it brings every post, and until when for sure.
@@ -192,21 +123,35 @@ class Streamed:
         Not until now: its rules may have been deleted after the last check.
         """
         with self._lock:
-            since_ms = self._fill.live_ms or now_ms
-            until_ms = max(since_ms, min(now_ms, self._checked_ms))
-            self._fill.line_came(until_ms)
+            since_ms = self._live_ms or now_ms
+            until_ms = self._last_line_ms = max(since_ms, min(now_ms, self._checked_ms))
             return Span(since_ms, until_ms)
 
     def stumbled(self, now_ms: int) -> None:
         """The stream has brought a line that cannot be read, of just now: the search is to."""
         with self._lock:
-            self._fill.stream_ends()
-            self._fill.stream_begins(max(now_ms, self._rules_hold_ms))
+            self._end()
+            self._begin(now_ms)
 
     def ends(self) -> None:
         """The stream has ended, if there was one."""
         with self._lock:
-            self._fill.stream_ends()
+            self._end()
+
+    def _begin(self, since_ms: int) -> None:
+        self._live_ms = self._last_line_ms = max(since_ms, self._rules_hold_ms)
+
+    def _end(self) -> None:
+        for span in self._in_flight():
+            self._unsettled.add(span)
+        self._live_ms = None
+
+    def _in_flight(self) -> list[Span]:
+        """The last that an open stream has brought, of which some may still be on its way."""
+        if self._live_ms is None:
+            return []
+        since_ms = max(self._live_ms, self._last_line_ms - IN_FLIGHT_MS)
+        return [Span(since_ms, self._last_line_ms)]
 
     # For the search.
 
@@ -217,10 +162,23 @@ class Streamed:
             if not self._queries:
                 return None
             found = self._sweep.next(floor_ms) if self._sweep else None
-            if not found and (span := self._fill.next(seen, now_ms)):
+            if not found and (span := self._next_gap(seen, now_ms)):
                 self._sweep = Sweep(span, self._queries)
                 found = self._sweep.next(floor_ms)
             return found
+
+    def _next_gap(self, seen: Spans, now_ms: int) -> Span | None:
+        floor_ms = now_ms - self._window_ms
+        gaps = Spans(seen.gaps(Span(floor_ms, now_ms)))
+        for lacking, lag_ms in ((gaps, INDEX_LAG_MS), (self._unsettled, self._look_back_ms)):
+            ripe_ms = now_ms - lag_ms
+            end_ms = ripe_ms if self._live_ms is None else min(ripe_ms, self._live_ms)
+            is_open = end_ms != self._live_ms
+            for gap in reversed(list(lacking & [Span(floor_ms, end_ms)])):
+                grows = is_open and gap.until_ms == end_ms
+                if not grows or gap.until_ms - gap.since_ms >= PIECE_MS:
+                    return gap
+        return None
 
     def read(self, query: str, span: Span, served_ms: int) -> Span | None:
         """A search has read a stretch by `served_ms`; what of the window is complete by that."""
@@ -228,13 +186,18 @@ class Streamed:
             if self._sweep is None:
                 return None  # whom we follow has changed meanwhile
             complete = self._sweep.read(query, span, served_ms)
-            self._fill.read(complete, self._sweep.begun_ms)
-            return complete if complete.until_ms > complete.since_ms else None
+            if complete.since_ms >= complete.until_ms:
+                return None
+            young_ms = max(complete.since_ms, self._sweep.begun_ms - self._look_back_ms)
+            self._unsettled -= [complete]
+            self._unsettled.add(Span(young_ms, complete.until_ms))
+            self._unsettled.forget_before(self._sweep.begun_ms - self._window_ms)
+            return complete
 
     def check_is_due(self, now_ms: int) -> bool:
         """Whether it is time to see if the open stream's rules are still there."""
         with self._lock:
-            is_open = self._fill.live_ms is not None and not self._has_lost_rules
+            is_open = self._live_ms is not None and not self._has_lost_rules
             return is_open and now_ms - self._checked_ms >= CHECK_MS
 
     def rules_are(self, ids: Iterable[str], asked_ms: int) -> None:
@@ -288,21 +251,17 @@ class XFill:
                 yield Batch(billed=0, **self._marks())
             return
         self._is_in_trouble = True
-        for _, found, span in self._client.pages(*due):
+        for _, page, span in self._client.pages(*due):
             self._is_in_trouble = False
-            covers = self._streamed.read(due[0], span, found.served_ms)
-            yield found.batch(covers=covers, **self._marks())
+            covers = self._streamed.read(due[0], span, page.served_ms)
+            yield page.batch(covers=covers, **self._marks())
             self._check_rules()
 
     def pause(self, seen: Spans) -> Pause:
         """A moment, or as long as the rate limit wants it while there is more to ask."""
-        limit = self._client.limit
-        if limit is None or self._streamed.due_search(seen, self._clock.now_ms()) is None:
+        if self._streamed.due_search(seen, self._clock.now_ms()) is None:
             return Pause(IDLE_SECONDS)
-        seconds = limit.pause_seconds(self._clock.now_ms(), 0.0)
-        if seconds < LONG_SECONDS:
-            return Pause(seconds)
-        return Pause(seconds, f"X's rate limit leaves one search every {duration(seconds)}")
+        return self._client.pause(0.0, 0.0)
 
     def cut(self) -> None:
         """End the request under way."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
 from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
-from tweetdock.core.post import Post, Raw, Span, fold, one_line, unreadable_raw
+from tweetdock.core.post import Batch, Post, Raw, Span, fold, one_line, unreadable_raw
 from tweetdock.core.times import DAY_MS, parse_ms
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
@@ -76,7 +76,9 @@ class UnreadablePost:
 class PostPage:
     """One page of a search, newest first; `ids` are those of the posts' latest versions.
 
-    raw: all entries, readable or not, if they are wanted.
+    raw: all entries, readable or not, if they are wanted. served_ms: when X was asked for it by
+    its own time (Unix ms). server_ms: what time it was at X when it was here; None if X did not
+    say. billed: how many posts of it are charged.
     """
 
     posts: tuple[Post, ...]
@@ -84,6 +86,21 @@ class PostPage:
     next_token: str | None
     unreadable: tuple[UnreadablePost, ...] = ()
     raw: tuple[Raw, ...] = ()
+    served_ms: int = 0
+    server_ms: int | None = None
+    billed: int = 0
+
+    def batch(self, **fields: Any) -> Batch:
+        """What it brings, as a source delivers it."""
+        return Batch(
+            posts=self.posts,
+            unreadable=tuple(entry.at_ms for entry in self.unreadable),
+            raw=self.raw,
+            has_more=self.next_token is not None,
+            server_ms=self.server_ms,
+            billed=self.billed,
+            **fields,
+        )
 
 
 def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> PostPage:

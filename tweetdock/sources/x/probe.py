@@ -14,13 +14,9 @@ from tweetdock.settings.x_query import LONGEST_QUERY, LONGEST_QUERY_OF_ANY_PLAN,
 from tweetdock.sources.endpoint import ANSWERS, Endpoint, compared, reached, refused
 from tweetdock.sources.http import left_of
 from tweetdock.sources.x.budget import BUDGET, Budget
-from tweetdock.sources.x.client import (
-    CONSOLE,
-    SETTING,
-    SearchPage,
-    XClient,
-)
+from tweetdock.sources.x.client import CONSOLE, SETTING, XClient
 from tweetdock.sources.x.plan import SearchRequest
+from tweetdock.sources.x.posts import PostPage
 from tweetdock.sources.x.rules import TAG, reconcile
 
 ANSWER_SECONDS = 4.0  # for each of three questions at most
@@ -60,7 +56,7 @@ def probe(
         if server_ms is not None:
             yield compared("x", "X's", server_ms, round(wall() * 1000))
     if failed is None:
-        posts = len(found.page.ids) + len(found.page.unreadable)
+        posts = len(found.ids) + len(found.unreadable)
         yield _accepted(keys, posts * settings.x.usd_per_post, posts)
         says = "X accepts" if query in asked else "not tried, as it has no room for one more word:"
         yield Finding.well("x query", f"{says} {query if len(query) <= 80 else f'{query[:79]}…'}")
@@ -76,7 +72,7 @@ def probe(
     yield _price(settings.x)
 
 
-def _search(client: XClient, clock: Clock, query: str) -> SearchPage:
+def _search(client: XClient, clock: Clock, query: str) -> PostPage:
     request = SearchRequest(since_ms=0)
     try:
         return client.search(query, request, None)

@@ -8,7 +8,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Span, Tally
-from tweetdock.core.times import MINUTE_MS, duration
+from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.networks import XSettings
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import GRACE_MS, Pause
@@ -46,8 +46,8 @@ class XSearch:
         cursor: str = "",
         budget: Budget | None = None,
     ) -> None:
-        poll_ms = round(poll_seconds * 1000)
-        self.feed = Feed("x", INDEX_LAG_MS + LOOK_BACK_EVERY_MS + poll_ms + GRACE_MS)
+        lag_ms = INDEX_LAG_MS + LOOK_BACK_EVERY_MS + round(poll_seconds * 1000) + GRACE_MS
+        self.feed = Feed("x", lag_ms)
         self._query = query
         self._clock = clock
         self._poll_seconds = poll_seconds
@@ -55,7 +55,6 @@ class XSearch:
         self._budget = budget or Budget()
         self._plan = SearchPlan(
             window_ms=self._window_ms,
-            poll_ms=poll_ms,
             look_back_ms=round(x.look_back_seconds * 1000),
             cursor=cursor,
         )
@@ -90,10 +89,9 @@ class XSearch:
         self._polled_ms = self._clock.now_ms()
         request = self._plan.next(seen, self._polled_ms)
         try:
-            for search, found, span in self._client.pages(self._query, request):
-                is_done = found.page.next_token is None
-                self._plan.record(search, found.served_ms, is_done=is_done)
-                yield found.batch(covers=span, **self._marks())
+            for search, page, span in self._client.pages(self._query, request):
+                self._plan.record(search, page)
+                yield page.batch(covers=span, **self._marks())
         except SourceError as error:
             if error.kind is not Kind.QUERY or not self._plan.refused(request):
                 raise
@@ -164,13 +162,7 @@ class XSearch:
         now_ms = self._clock.now_ms()
         due = self._poll_seconds - max(0, now_ms - self._polled_ms) / 1000
         wanted = 0.0 if self._plan.is_behind(seen, now_ms) else max(0.0, due)
-        limit = self._client.limit
-        if limit is None:
-            return Pause(wanted)
-        seconds = limit.pause_seconds(now_ms, wanted)
-        if seconds * 1000 < self._poll_seconds * 1000 + GRACE_MS:
-            return Pause(seconds)
-        return Pause(seconds, f"X's rate limit leaves one search every {duration(seconds)}")
+        return self._client.pause(wanted, self._poll_seconds)
 
     def cut(self) -> None:
         """End the request under way."""
