@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,10 @@ from hypothesis import strategies as st
 
 from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import SettingsError
-from tweetdock.settings.gauge import SETTINGS, DialSettings, Settings
+from tweetdock.settings.gauge import PARTS, SETTINGS, DialSettings, Settings
 from tweetdock.settings.keeping import KeepSettings, Rotation
 from tweetdock.settings.networks import NetworkSettings, XSettings
+from tweetdock.settings.setting import Setting, table_of
 from tweetdock.settings.x_query import build_query
 
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
@@ -99,16 +99,11 @@ def only_problem(env: Mapping[str, str]) -> str:
 
 def flat(settings: Settings) -> dict[str, object]:
     """All values by their names in the environment."""
-    found: dict[str, object] = {}
-    parts = (settings.x, settings.networks, settings.keep, settings.tweets, settings.tweeters)
-    for owner in (settings, *parts):
-        prefix = ""
-        if isinstance(owner, DialSettings):
-            prefix = "TWEETDOCK_TWEETS_" if owner is settings.tweets else "TWEETDOCK_TWEETERS_"
-        for part in fields(owner):
-            if "setting" in part.metadata:
-                found[prefix + part.metadata["setting"].name] = getattr(owner, part.name)
-    return found
+    owners: list[tuple[object, dict[str, Setting]]] = [(settings, table_of(Settings))]
+    owners += [(getattr(settings, part), table) for part, (_, table) in PARTS.items()]
+    return {
+        one.name: getattr(owner, field) for owner, table in owners for field, one in table.items()
+    }
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:

@@ -32,22 +32,17 @@ LAST_US = (300, 3000)  # the shortest and the longest pulse; no servo takes more
 class DialSettings:
     """One dial: the pin of its servo, and how its needle moves."""
 
-    pin: int = set_by("PIN", "the servo's GPIO (BCM numbers)", parse.whole(0, 27))
-    scale: str = set_by("SCALE", "auto, linear:500 or log:10000", parse.scale, "auto")
-    min_angle: float = set_by("MIN_ANGLE", "degrees at count 0", parse.number(-360, 360), "0")
-    max_angle: float = set_by("MAX_ANGLE", "degrees at full scale", parse.number(-360, 360), "180")
-    min_pulse_us: int = set_by(
-        "MIN_PULSE_US", "shortest pulse in microseconds", parse.whole(*LAST_US), "1000"
-    )
-    max_pulse_us: int = set_by(
-        "MAX_PULSE_US", "longest pulse in microseconds", parse.whole(*LAST_US), "2000"
-    )
+    pin: int = set_by("the servo's GPIO (BCM numbers)", parse.whole(0, 27))
+    scale: str = set_by("auto, linear:500 or log:10000", parse.scale, "auto")
+    min_angle: float = set_by("degrees at count 0", parse.number(-360, 360), "0")
+    max_angle: float = set_by("degrees at full scale", parse.number(-360, 360), "180")
+    min_pulse_us: int = set_by("shortest pulse in microseconds", parse.whole(*LAST_US), "1000")
+    max_pulse_us: int = set_by("longest pulse in microseconds", parse.whole(*LAST_US), "2000")
     mid_pulse_us: int | None = set_by(
-        "MID_PULSE_US",
         "the pulse at the middle angle, if that is not halfway",
         parse.optional(parse.whole(*LAST_US)),
     )
-    reversed: bool = set_by("REVERSED", "1: a higher count is a shorter pulse", parse.switch, "0")
+    reversed: bool = set_by("1: a higher count is a shorter pulse", parse.switch, "0")
 
     @property
     def start_us(self) -> int:
@@ -87,63 +82,47 @@ class DialSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set. Times in seconds; secrets never show in `repr`."""
+    """Everything that can be set. Times in seconds; secrets never show in `repr`.
+
+    A setting is named TWEETDOCK_ and its field in capitals, if no other name is given.
+    """
 
     hashtags: tuple[str, ...] = set_by(
-        "TWEETDOCK_HASHTAGS", "one or several, separated by space or comma", parse.hashtags
+        "one or several, separated by space or comma", parse.hashtags
     )
-    sources: tuple[str, ...] = set_by(
-        "TWEETDOCK_SOURCES", "where posts come from, separated by comma", parse.words, "x"
-    )
-    poll_seconds: float = set_by(
-        "TWEETDOCK_POLL_SECONDS", "seconds from one search to the next", parse.number(1, 3600), "5"
-    )
+    sources: tuple[str, ...] = set_by("where posts come from, separated by comma", parse.words, "x")
+    poll_seconds: float = set_by("seconds from one search to the next", parse.number(1, 3600), "5")
     window_seconds: float = set_by(
-        "TWEETDOCK_WINDOW_SECONDS",
         "the sliding window, in seconds; X's search goes back seven days",
         parse.number(60, 518_400),
         "3600",
     )
     stale_seconds: float = set_by(
-        "TWEETDOCK_STALE_SECONDS",
-        "after so many seconds without data the needles go to zero",
-        parse.number(10, 86_400),
-        "300",
+        "after so many seconds without data the needles go to zero", parse.number(10, 86_400), "300"
     )
     servo_backend: str = set_by(
-        "TWEETDOCK_SERVO_BACKEND",
-        "auto, pigpio, lgpio or mock",
-        parse.one_of("auto", "pigpio", "lgpio", "mock"),
-        "auto",
+        "auto, pigpio, lgpio or mock", parse.one_of("auto", "pigpio", "lgpio", "mock"), "auto"
     )
     servo_start_seconds: float = set_by(
-        "TWEETDOCK_SERVO_START_SECONDS",
         "for how many seconds a chosen backend may be unreachable at the start",
         parse.number(0, 3600),
         "30",
     )
-    pigpio_addr: str = set_by("PIGPIO_ADDR", "a pigpiod on another host")
-    pigpio_port: int = set_by("PIGPIO_PORT", "pigpiod's port", parse.whole(1, 65535), "8888")
+    pigpio_addr: str = set_by("a pigpiod on another host", name="PIGPIO_ADDR")
+    pigpio_port: int = set_by("pigpiod's port", parse.whole(1, 65535), "8888", name="PIGPIO_PORT")
     pigpiod_options: tuple[str, ...] = set_by(
-        "TWEETDOCK_PIGPIOD_OPTIONS",
-        "more options for the pigpiod that TweetDock starts, such as -t 0",
-        parse.arguments,
+        "more options for the pigpiod that TweetDock starts, such as -t 0", parse.arguments
     )
     web: tuple[str, int] | None = set_by(
-        "TWEETDOCK_WEB", "where the page is, or off", parse.listen_address, USUAL_PAGE
+        "where the page is, or off", parse.listen_address, USUAL_PAGE
     )
     web_hosts: tuple[str, ...] = set_by(
-        "TWEETDOCK_WEB_HOSTS", "host names of the page, beside this machine's own", parse.hosts
+        "host names of the page, beside this machine's own", parse.hosts
     )
     log_level: str = set_by(
-        "TWEETDOCK_LOG_LEVEL",
-        "DEBUG, INFO, WARNING or ERROR",
-        parse.one_of("DEBUG", "INFO", "WARNING", "ERROR"),
-        "INFO",
+        "DEBUG, INFO, WARNING or ERROR", parse.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"
     )
-    log_format: str = set_by(
-        "TWEETDOCK_LOG_FORMAT", "text, or json for machines", parse.one_of("text", "json"), "text"
-    )
+    log_format: str = set_by("text, or json for machines", parse.one_of("text", "json"), "text")
     x: XSettings
     networks: NetworkSettings
     keep: KeepSettings
@@ -315,7 +294,7 @@ class Settings:
 
 
 PARTS: dict[str, tuple[type, dict[str, Setting]]] = {
-    "x": (XSettings, table_of(XSettings)),
+    "x": (XSettings, table_of(XSettings, "TWEETDOCK_X_")),
     "networks": (NetworkSettings, table_of(NetworkSettings)),
     "keep": (KeepSettings, table_of(KeepSettings)),
     # Both pins have hardware PWM on every Pi.

@@ -80,49 +80,33 @@ class KeepSettings:
     """The state, the archive, and where its closed files go. Times in seconds."""
 
     state_dir: Path = set_by(  # noqa: RUF009 - it is field() inside
-        "TWEETDOCK_STATE_DIR",
-        "where the state and the history are saved",
-        parse.folder,
-        "~/.local/state/tweetdock",
+        "where the state and the history are saved", parse.folder, "~/.local/state/tweetdock"
     )
     save_seconds: float = set_by(
-        "TWEETDOCK_SAVE_SECONDS",
         "how often the state is saved; what came since is read again after a crash",
         parse.number(0, 300),
         "30",
     )
-    archive: Path | None = set_by(  # noqa: RUF009 - it is field() inside
-        "TWEETDOCK_ARCHIVE",
-        "a file NAME.jsonl.gz for every raw post; or none",
-        parse.archive,
+    archive: Path | None = set_by(  # noqa: RUF009
+        "a file NAME.jsonl.gz for every raw post; or none", parse.archive
     )
     archive_rotate: Rotation = set_by(  # noqa: RUF009
-        "TWEETDOCK_ARCHIVE_ROTATE",
-        "when to begin a new archive file: 100MB, daily, 100MB,daily or off",
-        Rotation.parse,
-        "off",
+        "when to begin a new archive file: 100MB, daily, 100MB,daily or off", Rotation.parse, "off"
     )
     archive_keep: int = set_by(
-        "TWEETDOCK_ARCHIVE_KEEP",
-        "how many closed archive files stay here; 0: all",
-        parse.whole(0, 100_000),
-        "0",
+        "how many closed archive files stay here; 0: all", parse.whole(0, 100_000), "0"
     )
     offload: str = set_by(
-        "TWEETDOCK_OFFLOAD",
         "s3://bucket/prefix where closed archive files go after each rotation; or nowhere",
         _s3_address,
     )
     offload_keep: bool = set_by(
-        "TWEETDOCK_OFFLOAD_KEEP",
-        "1: an archive file that is safe in the bucket stays here too",
-        parse.switch,
-        "0",
+        "1: an archive file that is safe in the bucket stays here too", parse.switch, "0"
     )
     s3_endpoint: str = set_by(
-        "AWS_ENDPOINT_URL", "an S3-compatible server other than Amazon's", parse.endpoint
+        "an S3-compatible server other than Amazon's", parse.endpoint, name="AWS_ENDPOINT_URL"
     )
-    s3_region: str = set_by("AWS_DEFAULT_REGION", "the bucket's region")
+    s3_region: str = set_by("the bucket's region", name="AWS_DEFAULT_REGION")
     s3_key_id: str = secret_by("AWS_ACCESS_KEY_ID", "S3's key; without it boto3 looks around")
     s3_secret: str = secret_by("AWS_SECRET_ACCESS_KEY", "its secret")
     s3_session_token: str = secret_by("AWS_SESSION_TOKEN", "S3: of a key that expires")

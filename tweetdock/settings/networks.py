@@ -35,34 +35,33 @@ JETSTREAM_HOSTS = " ".join(
 class XSettings:
     """X: search and stream."""
 
-    query: str = set_by("TWEETDOCK_X_QUERY", "a full X query instead of the hashtags")
+    query: str = set_by("a full X query instead of the hashtags")
     bearer_token: str = secret_by("X_BEARER_TOKEN", "X's app-only token")
     consumer_key: str = secret_by("X_CONSUMER_KEY", "OAuth 1.0a: the app's key")
     consumer_secret: str = secret_by("X_CONSUMER_SECRET", "OAuth 1.0a: the app's secret")
     access_token: str = secret_by("X_ACCESS_TOKEN", "OAuth 1.0a: the user's token")
     access_token_secret: str = secret_by("X_ACCESS_TOKEN_SECRET", "OAuth 1.0a: the user's secret")
-    api_url: str = set_by("X_API_URL", "the server that speaks X's API", parse.url, X_API_URL)
+    api_url: str = set_by("the server that speaks X's API", parse.url, X_API_URL, name="X_API_URL")
     look_back_seconds: float = set_by(
-        "TWEETDOCK_X_LOOK_BACK_SECONDS",
         "how many seconds one search a minute looks back for posts that X indexed late",
         parse.number(90, 3600),
         "120",
     )
     follow: tuple[Account, ...] = set_by(
-        "TWEETDOCK_FOLLOW",
         "accounts on X whose posts count too, by x-stream; @me:following: all that @me follows",
         parse.accounts,
+        name="TWEETDOCK_FOLLOW",
     )
     usd_per_post: float = set_by(
-        "TWEETDOCK_X_PRICE_PER_POST",
         "what X charges for a post, in USD",
         parse.number(0, 100),
         USD_PER_POST,
+        name="TWEETDOCK_X_PRICE_PER_POST",
     )
     daily_usd: float | None = set_by(
-        "TWEETDOCK_X_DAILY_BUDGET_USD",
         "what a UTC day may cost at X; reading stops before it costs more",
         parse.optional(parse.number(0.1, 1_000_000)),
+        name="TWEETDOCK_X_DAILY_BUDGET_USD",
     )
 
     def query_for(self, hashtags: tuple[str, ...]) -> str:
@@ -124,25 +123,17 @@ class NetworkSettings:
     """The networks that are free, and files that are played again."""
 
     jetstream: tuple[str, ...] = set_by(
-        "TWEETDOCK_JETSTREAM",
         "Bluesky: Jetstream hosts, wss://host/subscribe; if one fails, the next is used",
         parse.web_sockets,
         JETSTREAM_HOSTS,
         shown="four public ones",
     )
-    mastodon: tuple[str, ...] = set_by(
-        "TWEETDOCK_MASTODON", "Mastodon: the servers to ask", parse.servers
-    )
+    mastodon: tuple[str, ...] = set_by("Mastodon: the servers to ask", parse.servers)
     mastodon_tokens: Mapping[str, str] = set_by(
-        "TWEETDOCK_MASTODON_TOKENS",
-        "Mastodon: host=token for each server where you have an account",
-        parse.tokens,
-        secret=True,
+        "Mastodon: host=token for each server where you have an account", parse.tokens, secret=True
     )
-    speed: float = set_by(
-        "TWEETDOCK_SPEED", "how many times as fast a replay runs", parse.number(0.1, 10_000), "1"
-    )
-    loop: bool = set_by("TWEETDOCK_LOOP", "1: a replay starts over at its end", parse.switch, "0")
+    speed: float = set_by("how many times as fast a replay runs", parse.number(0.1, 10_000), "1")
+    loop: bool = set_by("1: a replay starts over at its end", parse.switch, "0")
 
     def quiet_seconds(self, sources: tuple[str, ...]) -> float:
         """For how long a working source may send nothing."""

@@ -43,22 +43,22 @@ class Setting:
 
 
 def set_by(
-    name: str,
     meaning: str,
     parse: Callable[[str], Any] = text,
     default: str = "",
     *,
+    name: str = "",
     secret: bool = False,
     shown: str = "",
 ) -> Any:
-    """A dataclass field that holds a setting."""
+    """A dataclass field that holds a setting; name: if it is not that of the field."""
     setting = Setting(name, meaning, parse, default, secret, shown)
     return field(repr=not secret, metadata={"setting": setting})
 
 
 def secret_by(name: str, meaning: str) -> Any:
     """A dataclass field that holds a token, a key or a password."""
-    return set_by(name, meaning, secret, secret=True)
+    return set_by(meaning, secret, name=name, secret=True)
 
 
 def _masked(value: str) -> str:
@@ -67,13 +67,17 @@ def _masked(value: str) -> str:
     return re.sub(r"[^\s,]+", lambda word: "..." if may_be_secret(word[0]) else word[0], value)
 
 
-def table_of(owner: type, prefix: str = "", **defaults: str) -> dict[str, Setting]:
+def table_of(owner: type, prefix: str = "TWEETDOCK_", **defaults: str) -> dict[str, Setting]:
     """The settings of such a class, by the names of its fields.
 
-    prefix: before the name of each. defaults: of fields, instead of their own.
+    prefix: of their names. defaults: of fields, instead of their own.
     """
     found = {f.name: f.metadata["setting"] for f in fields(owner) if "setting" in f.metadata}
     return {
-        field: replace(one, name=prefix + one.name, default=defaults.get(field, one.default))
+        field: replace(
+            one,
+            name=one.name or prefix + field.upper(),
+            default=defaults.get(field, one.default),
+        )
         for field, one in found.items()
     }
