@@ -236,7 +236,7 @@ def test_without_credentials_it_says_where_they_belong(s3: S3, file: Path) -> No
 @pytest.mark.usefixtures("s3")
 def test_half_of_the_credentials_are_none(file: Path) -> None:
     error = refused(Bucket(keep_settings("s3://posts", {"AWS_ACCESS_KEY_ID": "AKIATEST"})), file)
-    assert "not complete; set both" in str(error)
+    assert "or not all of them; set" in str(error)
 
 
 def test_a_server_out_of_reach_is_named_without_its_password(s3: S3, file: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_profile_that_does_not_exist_needs_the_owner(
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     error = refused(Bucket(keep_settings("s3://posts", {})), file)
-    assert "(ProfileNotFound); check AWS_PROFILE" in str(error)
+    assert "(ProfileNotFound); check AWS_ENDPOINT_URL, AWS_PROFILE" in str(error)
     assert error.needs_owner
 
 

@@ -199,18 +199,6 @@ def test_a_state_that_is_no_file_is_told_at_once(tmp_path: Path, kind: str) -> N
             read_state(tmp_path, {}, 3_600_000)
 
 
-@pytest.mark.parametrize("place", ["/proc/tweetdock", "/sys/tweetdock"])
-def test_where_the_kernel_alone_makes_things_nothing_can_be_made(place: str) -> None:
-    """Root may write into /proc, says Linux, and then refuses to make anything there."""
-    finding = only(check("state", Path(place)))
-    assert finding.verdict is FAIL
-    assert (
-        finding.says
-        == f"{Path(place).parent} may not be written to, and {place} is to be made in it"
-    )
-    assert "mount" not in finding.cure
-
-
 def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("mine")
     finding = only(check("state", tmp_path / "state"))

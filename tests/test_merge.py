@@ -283,13 +283,6 @@ def test_members_that_part_a_line_are_read_like_one_text(tmp_path: Path, size: i
     assert merged.inputs[0].foreign == 0
 
 
-def test_texts_whose_last_line_has_no_end_are_not_run_together(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl.gz"
-    texts = [line(n, at=n).as_text().encode() for n in range(3)]
-    path.write_bytes(b"".join(map(gzip.compress, texts)))
-    assert read(merged_into([path])[1])[0] == texts
-
-
 def test_the_text_of_a_post_stays_byte_for_byte(tmp_path: Path) -> None:
     posts = ['{"n":1.50,"n":2,  "e":"\\u00e9\\/é"}', '{"half": "\\ud800"}']
     lines = [line(n, at=n, post=post) for n, post in enumerate(posts)]

@@ -455,7 +455,7 @@ def test_wrong_words_are_all_named(tmp_path: Path) -> None:
     [
         ({"TWEETDOCK_OFFLOAD": "s3://nowhere"}, "there is no bucket nowhere"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "http://127.0.0.1:1 cannot be reached"),
-        ({"AWS_ACCESS_KEY_ID": ""}, "not complete"),
+        ({"AWS_ACCESS_KEY_ID": ""}, "not all of them"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no credentials"),
     ],
 )

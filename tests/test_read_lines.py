@@ -70,12 +70,6 @@ def test_a_line_over_two_members_is_one(path: Path) -> None:
     assert read(path, packed) == [b'{"id": 1}', b'{"id": 2}', b'{"id": 3}']
 
 
-def test_a_whole_object_ends_with_its_member_though_its_line_does_not(path: Path) -> None:
-    """Members without a line's end between them made one line, and that was no JSON."""
-    objects = [b'{"id": 1}', b'{"id": 2}', b'{"id": 3}']
-    assert read(path, b"".join(map(gzip.compress, objects))) == objects
-
-
 def test_an_empty_file_has_no_line(path: Path) -> None:
     assert read(path, b"") == read(path, gzip.compress(b"")) == []
 

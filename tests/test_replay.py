@@ -303,7 +303,6 @@ def test_plain_and_packed_files_are_read_alike(tmp_path: Path) -> None:
         "day.jsonl.gz": gzip.compress(text),
         # As `gzip.open(..., "ab")` and parallel packers leave it.
         "members.gz": gzip.compress(text[:150]) + gzip.compress(text[150:]),
-        "lines.gz": b"".join(gzip.compress(entry.line.rstrip()) for entry in entries),
     }.items():
         path = tmp_path / name
         path.write_bytes(content)

@@ -148,9 +148,6 @@ def read(buffer: Buffer, *, is_gzip: bool = True) -> Iterator[FoundLine | Member
             continue
         # Others divide a text anywhere, also amid a line, which goes on in the next member; but
         # not past a torn one.
-        if _is_document(rest):
-            yield FoundLine(rest, is_sound)
-            rest = b""
         if not is_sound:
             rest = b""
         yield end
@@ -181,16 +178,6 @@ def _parts(buffer: Buffer) -> Iterator[tuple[bytes, Member | TornError | None]]:
 def _blocks(buffer: Buffer) -> Iterator[tuple[bytes, None]]:
     for start in range(0, len(buffer), _BLOCK):
         yield buffer[start : start + _BLOCK], None
-
-
-def _is_document(text: bytes) -> bool:
-    if not text.endswith(b"}"):
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

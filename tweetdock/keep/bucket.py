@@ -182,24 +182,15 @@ def _failure(error: Exception, endpoint: str) -> OffloadError:
     where = re.sub(r"//.*@", "//...@", endpoint) or "S3"
     kind = type(error).__name__
     match error:
-        case kinds.NoCredentialsError():
-            what = "there are no credentials for S3"
+        case kinds.NoCredentialsError() | kinds.PartialCredentialsError():
+            what = "there are no credentials for S3, or not all of them"
             cure = f"set {_KEYS}, or write ~/.aws/credentials"
-        case kinds.PartialCredentialsError():
-            what, cure = "the credentials for S3 are not complete", f"set both {_KEYS}"
-        case (
-            kinds.CredentialRetrievalError()
-            | kinds.ProfileNotFound()
-            | kinds.TokenRetrievalError()
-            | kinds.SSOError()
-        ):
-            what = f"boto3 cannot get credentials for S3 ({kind})"
-            cure = "check AWS_PROFILE and ~/.aws"
         case kinds.SSLError():
             what, cure = f"the certificate of {where} is not accepted", "check AWS_ENDPOINT_URL"
         case kinds.ConnectionError() | kinds.HTTPClientError() | kinds.IncompleteReadError():
             what = f"{where} cannot be reached or breaks off ({kind})"
             return OffloadError(what, "check the network and AWS_ENDPOINT_URL")
         case _:
-            what, cure = f"boto3 cannot speak with {where} ({kind})", "check AWS_ENDPOINT_URL"
+            what = f"boto3 cannot speak with {where} ({kind})"
+            cure = "check AWS_ENDPOINT_URL, AWS_PROFILE and ~/.aws"
     return OffloadError(what, cure, needs_owner=True)

@@ -2,8 +2,6 @@
 
 import os
 import pwd
-import stat
-from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -20,9 +18,8 @@ def nearest(path: Path) -> Path:
     """The path itself, or the nearest above it that is there."""
     whole = path.absolute()
     for place in (whole, *whole.parents):
-        with suppress(OSError):  # a folder that we may not look into
-            if place.exists():
-                return path if place == whole else place
+        if os.access(place, os.F_OK):
+            return path if place == whole else place
     return whole
 
 
@@ -34,7 +31,7 @@ def folder_obstacle(folder: Path, name: str, *, is_ours: bool = False) -> Obstac
     place = nearest(folder)
     if not place.is_dir():
         return Obstacle(f"{place} is no folder", _away(name))
-    if _may(place, os.W_OK | os.X_OK) and not _is_the_kernels(place):
+    if _may(place, os.W_OK | os.X_OK):
         return None
     what = "written to" if place == folder else f"written to, and {folder} is to be made in it"
     return Obstacle(f"{place} may not be {what}", cure(folder, name, is_ours=is_ours))
@@ -56,8 +53,6 @@ def cure(path: Path, name: str, *, is_ours: bool = False) -> str:
     """
     place, me = nearest(path), os.geteuid()
     elsewhere = f"name another place with {name}"
-    if _is_the_kernels(place):
-        return elsewhere
     if me == 0:
         return f"mount it for writing, or {elsewhere}"
     if place != path:
@@ -86,9 +81,3 @@ def _away(name: str) -> str:
 
 def _may(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=True)
-
-
-def _is_the_kernels(place: Path) -> bool:
-    # Root may do everything, it is said; but in /proc and /sys nothing can be made.
-    is_closed = not place.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
-    return is_closed and os.statvfs(place).f_blocks == 0
