@@ -17,7 +17,7 @@ from standins.systemd import LIMIT, NotifySocket
 from test_journal import reading
 
 from tweetdock.show.journal import sentence
-from tweetdock.show.systemd import STATUS_SIGNS, Systemd, address, ping_seconds, status
+from tweetdock.show.systemd import STATUS_SIGNS, Systemd, ping_seconds, status
 
 DEMO = {"TWEETDOCK_SOURCES": "demo"}
 EACH_TURN = {"WATCHDOG_USEC": "1000"}  # so impatient that it hears of each turn of the loop
@@ -290,11 +290,3 @@ def test_of_a_long_status_both_ends_are_kept() -> None:
     line = status("#dockercon 412 tweets, " + "x" * 5000 + ", exact")
     assert line.startswith("STATUS=#dockercon 412 tweets, xxx")
     assert line.endswith("xxx, exact")
-
-
-def test_a_socket_is_a_path_or_a_name_in_the_abstract() -> None:
-    assert address("/run/systemd/notify") == "/run/systemd/notify"
-    assert address("@/org/systemd") == "\0/org/systemd"
-    for other in ("vsock:2:1234", "notify", "-"):
-        with pytest.raises(ValueError, match="not a socket of this machine"):
-            address(other)

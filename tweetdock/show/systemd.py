@@ -44,15 +44,6 @@ def status(text: str) -> str:
     return f"STATUS={line}"
 
 
-def address(name: str) -> str:
-    """Where NOTIFY_SOCKET is for the kernel; ValueError if it is no socket of this machine."""
-    if name.startswith("@"):
-        return "\0" + name[1:]
-    if not name.startswith("/"):
-        raise ValueError(f"{SOCKET}={name} is not a socket of this machine")
-    return name
-
-
 class Systemd:
     """The service manager at the other end of a socket; without one nothing is said.
 
@@ -66,7 +57,8 @@ class Systemd:
         ping_every: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._where = where
+        # An @ stands for the name of a socket that is no file.
+        self._where = "\0" + where[1:] if where.startswith("@") else where
         self._ping = "" if ping_every is None else "WATCHDOG=1"
         self._turn_seconds = min(TURN_SECONDS, ping_every or TURN_SECONDS)
         self._monotonic = monotonic
@@ -113,7 +105,7 @@ class Systemd:
             # A new one each time, as sd_notify does it: there is nothing to mend.
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
                 data = words.encode(errors="replace")
-                wire.sendto(data, socket.MSG_DONTWAIT, address(self._where))
+                wire.sendto(data, socket.MSG_DONTWAIT, self._where)
         except (OSError, ValueError) as error:
             if not self._is_failing:
                 reason = getattr(error, "strerror", None) or error

@@ -7,7 +7,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +14,7 @@ from rich.text import Text
 from tweetdock.core.coverage import Grade
 from tweetdock.core.dial import RED, Dial
 from tweetdock.core.errors import plain
-from tweetdock.core.reading import DialReading, Reading
+from tweetdock.core.reading import Reading
 from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.gauge import DialSettings
 from tweetdock.show.board import Moment
@@ -57,8 +56,7 @@ EIGHTHS = "▁▂▃▄▅▆▇█"
 NOTE_COLUMNS = 17  # beside the bars
 
 # Of the two lines.
-LONGEST_HEADING, LONGEST_BAR, SHORTEST_BAR = 24, 40, 5
-SHORTEST_DETAIL = 16
+LONGEST_BAR, LEAST_WORDS = 40, 23
 
 
 class Layout(NamedTuple):
@@ -226,7 +224,7 @@ def _bar_sign(height: int, row: int) -> str:
 
 
 class Signs(NamedTuple):
-    """What bars and cuts are drawn with."""
+    """What the bars are drawn with, and what stands for words that have no room."""
 
     whole: str
     half: str
@@ -259,34 +257,29 @@ class TwoLines:
     def _lines(self, width: int, signs: Signs, console: Console) -> list[Text]:
         reading, colour = self.reading, COLOURS[self.reading.grade]
         dials = reading.dials
-        heading = [plain(reading.heading), window_words(reading.window_seconds)]
-        names, numbers = _flush(list(dials), "<"), _numbers(dials)
-        kind = f"{reading.kind.upper()} ".lstrip()
-        grade = Text.assemble((kind, "bold magenta"), (reading.grade, colour))
-        detail = Text(reason(reading), colour)
+        names = _flush(dials, "<")
+        counts = _flush((str(dial.count) for dial in dials.values()), ">")
+        scales = _flush((str(dial.full_scale) for dial in dials.values()), ">")
+        bar = max(0, min(LONGEST_BAR, (width - LEAST_WORDS) // 3))
 
-        # What ails goes before the heading, and that before a long bar.
-        is_exact = reading.grade is Grade.EXACT
-        least = min(detail.cell_len, SHORTEST_DETAIL if is_exact else width // 2)
-        room = width - _wide(names) - _wide(numbers) - 2 * GAP
-        spare = room - max(grade.cell_len, least) - GAP
-        left = min(LONGEST_HEADING, max(map(cell_len, heading)))
-        left = left if spare >= left + GAP + SHORTEST_BAR else 0
-        bar = max(0, min(LONGEST_BAR, spare - left - GAP * bool(left)))
-        room -= sum(part + GAP for part in (left, bar) if part)
-        said = (grade, detail)
-        if detail.cell_len > room:
-            said = two_rows(Text.assemble(grade, " " * GAP, detail), room, signs, console)
+        # What ails goes before all that is always the same.
+        kind = f"{reading.kind.upper()} ".lstrip()
+        words = [reason(reading), plain(reading.heading), window_words(reading.window_seconds)]
+        if reading.grade is Grade.EXACT:
+            words = [*words[1:], words[0]]
+        text = ", ".join(filter(None, words))
+        said = Text.assemble((kind, "bold magenta"), (reading.grade, colour), " " * GAP, text)
+        numbers = [
+            f"{count} {'>' if dial.pegged else '/'} {scale}"
+            for count, scale, dial in zip(counts, scales, dials.values(), strict=True)
+        ]
+        room = width - len(names[0]) - len(numbers[0]) - bar - 3 * GAP
+        rows = two_rows(said, room, signs, console)
         lines = []
-        for row, dial in enumerate(dials.values()):
+        for name, number, dial, row in zip(names, numbers, dials.values(), rows, strict=True):
             tone = "bold yellow" if dial.pegged else colour
-            parts = [
-                Text(set_cell_size(cut(heading[row], left, signs), left), "dim" if row else "bold"),
-                Text(names[row]),
-                _bar(dial.position, bar, tone, signs),
-                Text(numbers[row], tone if dial.pegged else "bold"),
-                said[row],
-            ]
+            count = Text(number, tone if dial.pegged else "bold")
+            parts = (Text(name), _bar(dial.position, bar, tone, signs), count, row)
             lines.append(Text(" " * GAP).join(part for part in parts if part.cell_len))
         return lines
 
@@ -309,23 +302,7 @@ def _bar(position: float, width: int, colour: str, signs: Signs) -> Text:
     return Text.assemble((filled, colour), (signs.rest * (width - len(filled)), "dim"))
 
 
-def _numbers(dials: Mapping[str, DialReading]) -> list[str]:
-    counts = _flush([str(dial.count) for dial in dials.values()], ">")
-    scales = _flush([str(dial.full_scale) for dial in dials.values()], ">")
-    signs = [">" if dial.pegged else "/" for dial in dials.values()]
-    return list(map(" ".join, zip(counts, signs, scales, strict=True)))
-
-
-def cut(text: str, width: int, signs: Signs) -> str:
-    """The text, with a sign at its end if not all of it has room."""
-    is_short = cell_len(text) <= width
-    return text if is_short else set_cell_size(text, max(0, width - 1)) + signs.cut
-
-
-def _flush(words: list[str], side: str) -> list[str]:
-    width = _wide(words)
-    return [f"{word:{side}{width}}" for word in words]
-
-
-def _wide(words: list[str]) -> int:
-    return max(map(len, words))
+def _flush(words: Iterable[str], side: str) -> list[str]:
+    found = list(words)
+    width = max(map(len, found))
+    return [f"{word:{side}{width}}" for word in found]
