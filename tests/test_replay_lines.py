@@ -222,7 +222,9 @@ def test_an_odd_field_makes_an_entry_none(form: Form, field: str, lacks: str) ->
     names = {"did", "uri", "author"}  # may be any text
     for odd in ODD:
         if not (field in names and isinstance(odd, str) and odd):
-            with pytest.raises(PostError, match=rf"^no (sensible date|{lacks})$"):
+            with pytest.raises(
+                PostError, match=rf"^no (sensible date|sensible created_at|edit history|{lacks})$"
+            ):
                 post_of(entry | {field: odd})
 
 

@@ -10,7 +10,7 @@ from tweetdock.core.errors import PostError, TornError
 from tweetdock.core.post import Post
 from tweetdock.core.times import YEAR_2000_MS, YEAR_2100_MS, parse_ms
 from tweetdock.sources.mastodon.posts import parse_status
-from tweetdock.sources.x.posts import snowflake_ms
+from tweetdock.sources.x.posts import objects, parse_post
 
 Text = bytes | TornError  # a line of a file, with or without its end; or a damaged place
 Entry = Post | PostError | TornError | None
@@ -144,23 +144,10 @@ def _of_mastodon(status: dict[str, Any]) -> Post | None:
 
 
 def _of_x(entry: dict[str, Any]) -> Post | None:
-    references = entry.get("referenced_tweets") or entry.get("referenced_posts") or []
-    if not isinstance(references, list):
-        raise PostError("no list of references")
-    if any(isinstance(one, dict) and one.get("type") == "retweeted" for one in references):
+    references = entry.get("referenced_tweets") or entry.get("referenced_posts")
+    if any(one.get("type") == "retweeted" for one in objects(references)):
         return None
-    number = _number(entry.get("id"), "id")
-    author = _number(entry["author_id"], "author_id")
-    history = entry.get("edit_history_tweet_ids") or entry.get("edit_history_post_ids") or [number]
-    first = _number(history[0] if isinstance(history, list) else None, "edit history")
-    if first > number:
-        raise PostError("no edit history")
-    created_ms = _date(entry, "created_at")
-    # created_at is cut to the second and an edit has its own; the first version's id knows the
-    # millisecond. Ids from before November 2010 know nothing, and contradict.
-    if 0 <= snowflake_ms(number) - created_ms < 1000:
-        created_ms = snowflake_ms(first)
-    return Post(f"x:{first}", f"x:{author}", created_ms)
+    return parse_post(entry, YEAR_2100_MS)[0]
 
 
 def _of_twitter(status: dict[str, Any]) -> Post | None:
@@ -170,8 +157,8 @@ def _of_twitter(status: dict[str, Any]) -> Post | None:
     user = status["user"]
     if not isinstance(user, dict):
         raise PostError("no user")
-    renamed = {"id": status.get("id_str", status.get("id"))}
-    renamed["author_id"] = user.get("id_str", user.get("id"))
+    renamed = {"id": str(status.get("id_str", status.get("id")))}
+    renamed["author_id"] = str(user.get("id_str", user.get("id")))
     return _of_x(renamed | {"created_at": status.get("created_at")})
 
 
@@ -189,14 +176,6 @@ def _text(entry: dict[str, Any], name: str) -> str:
     if not (isinstance(text := entry.get(name), str) and text):
         raise PostError(f"no {name}")
     return text
-
-
-def _number(value: Any, name: str) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 19:
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 63:
-        raise PostError(f"no {name}")
-    return value
 
 
 def _date(entry: dict[str, Any], name: str) -> int:

@@ -108,7 +108,7 @@ class Bluesky:
             self._disconnect()
             self._plan.failed()
             if self._has_others:  # whose turn it is, whatever ails this one
-                error.first, error.cap, error.retry_after = 1.0, 30.0, None
+                error.first, error.cap = 1.0, 30.0
             raise
 
     def pause(self, _: Spans) -> Pause:

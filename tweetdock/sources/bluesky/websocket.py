@@ -25,13 +25,12 @@ from tweetdock.sources.endpoint import Endpoint, proxy_address
 
 SETTING = "TWEETDOCK_JETSTREAM"
 OTHER_ADDRESS = f"check {SETTING}: the address of a Jetstream is wss://host/subscribe"
-BUSY = (408, 425, 429)  # refusals that end by themselves
+BUSY = (408, 425)  # refusals that end by themselves
 OPEN_SECONDS = 10.0
 ONE_ADDRESS_SECONDS = 4.0  # some swallow what comes (IPv6 that leads nowhere)
 END_SECONDS = 0.1
 LARGEST = 16 * 1024 * 1024  # a record has 1 MB at the most, which as JSON is six at the most
 MOST_MESSAGES = 1000  # of one read
-LONGEST_WAIT_SECONDS = 900.0
 # ValueError: of names; EOFError: its older releases wrap none; ImportError: for SOCKS proxies.
 OPEN_ERRORS = (OSError, WebSocketException, ValueError, EOFError, ImportError)
 
@@ -90,21 +89,12 @@ class WebSocket:
                 messages.append(connection.recv(0 if messages else silence_seconds, decode=False))
         except TimeoutError as error:
             if not messages:
-                raise self._silence(connection, silence_seconds) from error
+                silence = duration(silence_seconds)
+                raise SourceError(f"{self._host} has said nothing for {silence}") from error
         except ConnectionClosed as error:
             if not messages:
                 raise _ended(self._host, error) from error
         return messages
-
-    def _silence(self, connection: ClientConnection, seconds: float) -> SourceError:
-        _end(connection)
-        try:
-            connection.recv(0)
-        except ConnectionClosed as error:
-            # We may have ended it for what was sent, and the host has not answered that.
-            if error.sent is not None and error.sent.code != CloseCode.NORMAL_CLOSURE:
-                return _ended(self._host, error)
-        return SourceError(f"{self._host} has said nothing for {duration(seconds)}")
 
 
 class _Connection(ClientConnection):
@@ -132,9 +122,7 @@ class _Connection(ClientConnection):
         try:
             super().handshake(*args, **kwargs)
         except InvalidStatus as error:
-            response = error.response
-            headers = {name.title(): value for name, value in response.headers.raw_items()}
-            raise RefusedError(response.status_code, headers, b"") from error
+            raise RefusedError(error.response.status_code, {}, b"") from error
 
 
 def _connect(url: str, attempt: "Future[ClientConnection]") -> None:
@@ -174,8 +162,8 @@ def _end(connection: ClientConnection) -> None:
 def _failed(endpoint: Endpoint, error: BaseException) -> SourceError:
     """Why there is no connection. Their own words are not used: they may hold a password."""
     match error:
-        case RefusedError():
-            return _refused(endpoint.host, error)
+        case RefusedError(status=status):
+            return _refused(endpoint.host, status)
         case InvalidURI():
             what = f"{endpoint.host} is no WebSocket's address"
             return SourceError(what, OTHER_ADDRESS, kind=Kind.ADDRESS)
@@ -192,21 +180,15 @@ def _failed(endpoint: Endpoint, error: BaseException) -> SourceError:
     return endpoint.explain(error)
 
 
-def _refused(host: str, refusal: RefusedError) -> SourceError:
-    status = refusal.status
-    wanted = "".join(refusal.headers.get("Retry-After", "").split())
-    is_number = wanted.isascii() and wanted.isdecimal()
+def _refused(host: str, status: int) -> SourceError:
     kind, cure = Kind.SERVER, ""
     if 300 <= status < 400:
         kind, cure = Kind.STRANGER, f"{LOG_IN}; else check {SETTING}"
+    elif status == 429:
+        kind = Kind.LIMIT
     elif status not in BUSY and status < 500:
         kind, cure = Kind.STRANGER, OTHER_ADDRESS
-    return SourceError(
-        f"{host} refuses (HTTP {status})",
-        cure,
-        kind=kind,
-        retry_after=min(float(wanted), LONGEST_WAIT_SECONDS) if is_number else None,
-    )
+    return SourceError(f"{host} refuses (HTTP {status})", cure, kind=kind)
 
 
 def _ended(host: str, error: ConnectionClosed) -> SourceError:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
 from tweetdock.core.post import Batch, Post, Raw, Span, fold, one_line, unreadable_raw
-from tweetdock.core.times import DAY_MS, parse_ms
+from tweetdock.core.times import DAY_MS, YEAR_2000_MS, parse_ms
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
@@ -152,7 +152,7 @@ def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
     if not 0 < first <= snowflake:
         raise PostError("no edit history")
     created_ms = _created_ms(entry.get("created_at"), snowflake, first)
-    if not EPOCH_MS <= created_ms <= at_ms + DAY_MS:
+    if not YEAR_2000_MS <= created_ms <= at_ms + DAY_MS:
         raise PostError("no sensible created_at")
     return Post(f"x:{first}", f"x:{author}", created_ms), snowflake
 
