@@ -19,7 +19,7 @@ from standins.lgpio import Pwm, StandInLgpio
 import tweetdock.servos.lgpio
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.choice import read_model
-from tweetdock.servos.lgpio import LgpioServos, installing
+from tweetdock.servos.lgpio import INSTALLING, LgpioServos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,20 +159,6 @@ def test_a_chip_that_cannot_be_opened_is_a_servo_error_with_the_cure(chip: Stand
     servos.close()
 
 
-BY_APT = (
-    "`sudo apt install python3-lgpio`, and a virtual environment made with --system-site-packages"
-)
-BY_PIP = "pip install 'tweetdock[pi5]'"
-
-
-@pytest.mark.parametrize(
-    ("python", "how"), [((3, 11), BY_PIP), ((3, 12), BY_PIP), ((3, 13), BY_APT), ((4, 0), BY_APT)]
-)
-def test_the_package_is_had_from_where_it_is_ready_made(python: tuple[int, int], how: str) -> None:
-    """To take another Python was no cure on a Raspberry Pi OS that has 3.13."""
-    assert installing(python) == how
-
-
 def test_a_missing_package_is_a_servo_error_that_says_how_it_is_had(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -181,7 +167,7 @@ def test_a_missing_package_is_a_servo_error_that_says_how_it_is_had(
     servos = LgpioServos(PINS)
     with pytest.raises(ServoError) as caught:
         servos.connect()
-    assert str(caught.value) == f"lgpio: the package is not installed; {installing()}"
+    assert str(caught.value) == f"lgpio: the package is not installed; {INSTALLING}"
     servos.close()
 
 

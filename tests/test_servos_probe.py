@@ -20,7 +20,7 @@ import tweetdock.servos.pigpiod
 import tweetdock.servos.probe
 from tweetdock.core.finding import Finding, Verdict
 from tweetdock.doctor.machine import Machine
-from tweetdock.servos.lgpio import installing
+from tweetdock.servos.lgpio import INSTALLING
 from tweetdock.servos.probe import checks
 from tweetdock.settings.gauge import Settings
 
@@ -230,7 +230,7 @@ def test_lgpio_wants_its_package(
     finding = only(check(board(PI_5)))
     assert finding.verdict is FAIL
     assert "the package is not installed" in finding.says
-    assert finding.cure == installing()
+    assert finding.cure == INSTALLING
 
 
 @with_lgpio

@@ -44,15 +44,8 @@ VERBS: Mapping[str, Callable[[Calibration], None]] = {
     },
 }
 # What is wrong with the other settings is up to the gauge: there may be no credentials yet.
-_READ = (
-    "TWEETDOCK_TWEETS_",
-    "TWEETDOCK_TWEETERS_",
-    "TWEETDOCK_SERVO_",
-    "TWEETDOCK_PIGPIOD_",
-    "PIGPIO_",
-    "TWEETDOCK_STATE_DIR",
-    "XDG_STATE_HOME",
-)
+_DIALS = ("TWEETDOCK_TWEETS_", "TWEETDOCK_TWEETERS_")
+_READ = (*_DIALS, "TWEETDOCK_SERVO_", "TWEETDOCK_PIGPIOD_", "PIGPIO_", "TWEETDOCK_STATE_DIR")
 
 
 def describe(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tweetdock import __version__
 from tweetdock.core.clock import FIRST_YEAR
-from tweetdock.core.finding import Check, Finding
+from tweetdock.core.finding import Check, Finding, Verdict
 from tweetdock.core.times import size
 from tweetdock.keep.permissions import nearest
 from tweetdock.servos.choice import read_model, text_of
@@ -27,14 +27,19 @@ _ROOM = (
 ANSWER_SECONDS = 5.0
 HOT_CELSIUS = 80.0  # from here on a Pi slows itself down
 
-# https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
-_LOW_NOW, _LOW_BEFORE = 1 << 0, 1 << 16
-_SLOWED_NOW, _SLOWED_BEFORE = 0b1110, 0b1110 << 16
 _SUPPLY = (
     "give the Pi a power supply of its own, 5.1 V and 3 A (a Pi 5: 5 A), with a short thick cable; "
     "give the servos another one, and join the grounds"
 )
 _COOLER = "give it air, or a heat sink"
+# By the bits of an answer. Too low a voltage slows the processor down, too.
+# https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
+_POWER = (
+    (1 << 0, Verdict.FAIL, "the voltage is too low right now", _SUPPLY),
+    (1 << 16, Verdict.WARN, "the voltage was too low at least once since the start", _SUPPLY),
+    (0b1110, Verdict.WARN, "the processor is slowed down right now", _COOLER),
+    (0b1110 << 16, Verdict.WARN, "the processor was slowed down by heat before", _COOLER),
+)
 
 
 class Machine:
@@ -66,15 +71,16 @@ class Machine:
         yield Finding.well("machine", says)
 
     def _check_power(self) -> Iterator[Finding]:
-        flags = self._throttled()
-        if flags is None:
-            yield self._power_by_alarm()
-        else:
-            yield from _power(flags)
-
-    def _throttled(self) -> int | None:
         found = re.fullmatch(r"throttled=(0x[0-9a-fA-F]{1,8})", self._ask("vcgencmd get_throttled"))
-        return int(found[1], 16) if found else None
+        if found:
+            flags = int(found[1], 16)
+            for bits, verdict, says, cure in _POWER:
+                if flags & bits:
+                    yield Finding("power", verdict, says, cure)
+                    return
+            yield Finding.well("power", "the voltage was never too low since the start")
+        else:
+            yield self._power_by_alarm()
 
     def _power_by_alarm(self) -> Finding:
         for name in sorted(self._root.glob("sys/class/hwmon/*/name")):
@@ -82,8 +88,7 @@ class Machine:
                 if text_of(name.with_name("in0_lcrit_alarm")) == "1":
                     return Finding.trouble("power", "the voltage is too low", _SUPPLY)
                 return Finding.well("power", "the voltage is fine")
-        says = "unknown: neither vcgencmd nor the kernel knows it"
-        return Finding.well("power", says)
+        return Finding.well("power", "unknown: neither vcgencmd nor the kernel knows it")
 
     def _check_heat(self) -> Iterator[Finding]:
         for zone in sorted(self._root.glob("sys/class/thermal/thermal_zone*")):
@@ -160,22 +165,6 @@ def _room(place: Path, found: os.statvfs_result) -> Finding:
     if free < LITTLE_BYTES:
         return Finding.warning("disk", f"only {says}", _ROOM)
     return Finding.well("disk", says)
-
-
-def _power(flags: int) -> Iterator[Finding]:
-    if flags & _LOW_NOW:
-        yield Finding.trouble("power", "the voltage is too low right now", _SUPPLY)
-    elif flags & _LOW_BEFORE:
-        says = "the voltage was too low at least once since the start"
-        yield Finding.warning("power", says, _SUPPLY)
-    # Too low a voltage slows it down, too: that is reported above already.
-    elif flags & _SLOWED_NOW:
-        yield Finding.warning("power", "the processor is slowed down right now", _COOLER)
-    elif flags & _SLOWED_BEFORE:
-        says = "the processor was slowed down since the start, because of heat"
-        yield Finding.warning("power", says, _COOLER)
-    else:
-        yield Finding.well("power", "the voltage was never too low since the start")
 
 
 def _heat(celsius: float) -> Finding:

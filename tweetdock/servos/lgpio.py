@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import os
-import sys
 import tempfile
 import time
 from typing import Any, ClassVar
@@ -13,19 +12,13 @@ from gpiozero.exc import GPIOZeroError
 from tweetdock.core.errors import ServoError
 from tweetdock.servos.servos import Servos
 
-_LAST_READY_MADE = (3, 12)  # Python for which PyPI has lgpio built
+# PyPI has lgpio built for Python 3.12 at most.
+INSTALLING = (
+    "`sudo apt install python3-lgpio`, and a virtual environment made with "
+    "--system-site-packages; or, up to Python 3.12, pip install 'tweetdock[pi5]'"
+)
 # lg takes new settings at the end of a 20 ms frame: two and a bit are surely over.
 TWO_FRAMES_SECONDS = 0.045
-
-
-def installing(python: tuple[int, int] = sys.version_info[:2]) -> str:
-    """What the owner of a Python of this version has to do."""
-    if python > _LAST_READY_MADE:
-        return (
-            "`sudo apt install python3-lgpio`, and a virtual environment made with "
-            "--system-site-packages"
-        )
-    return "pip install 'tweetdock[pi5]'"
 
 
 class LgpioServos(Servos):
@@ -41,7 +34,7 @@ class LgpioServos(Servos):
                 lgpio = importlib.import_module("lgpio")
             pins = importlib.import_module("gpiozero.pins.lgpio")
         except ImportError as error:
-            raise ServoError("lgpio: the package is not installed", installing()) from error
+            raise ServoError("lgpio: the package is not installed", INSTALLING) from error
         self.foreign = (*Servos.foreign, lgpio.error)
         try:
             factory = pins.LGPIOFactory()

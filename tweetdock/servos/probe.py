@@ -13,7 +13,7 @@ from tweetdock.core.errors import ServoError
 from tweetdock.core.finding import Check, Finding
 from tweetdock.servos.calibration import USUAL_US
 from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
-from tweetdock.servos.lgpio import installing
+from tweetdock.servos.lgpio import INSTALLING
 from tweetdock.servos.pigpiod import (
     LOCK,
     LOOPBACKS,
@@ -122,7 +122,7 @@ def _pigpio(settings: Settings, model: str, program: str | None, devices: Path, 
 
 def _lgpio(model: str, devices: Path) -> str:
     if find_spec("lgpio") is None:
-        raise ServoError("the package is not installed", installing())
+        raise ServoError("the package is not installed", INSTALLING)
     chips = sorted(devices.glob("gpiochip*"))
     if not chips:
         cure = "a container gets them from its Pi by --device /dev/gpiochip0"
