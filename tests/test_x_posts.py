@@ -11,9 +11,9 @@ from standins.x_posts import created_at, make_post, snowflake
 from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Post
 from tweetdock.sources.x.posts import (
-    as_received,
     parse_page,
     parse_post,
+    read_entry,
     since_id_for,
     snowflake_ms,
 )
@@ -67,8 +67,8 @@ def test_an_entry_just_shallow_enough_to_be_read_is_one_line_of_the_archive() ->
     deep: list[Any] = []
     for _ in range(5000):
         deep = [deep]
-    assert as_received({"id": deep}, None, None).text == "{}"
-    assert json.loads(as_received({"id": "\ud800"}, None, None).text) == {"id": "\ud800"}
+    raws = [read_entry({"id": odd}, NOW_MS, keeps_raw=True).raw for odd in (deep, "\ud800")]
+    assert [json.loads(raw.text) for raw in raws if raw] == [{}, {"id": "\ud800"}]
 
 
 NO_IDS: list[Any] = [None, 5, True, "", "-5", "x", "1_0", "1" * 20, "9" * 19, "\u0663", []]

@@ -563,7 +563,7 @@ def test_a_stream_that_never_begins_is_cut_as_well() -> None:
 def test_what_was_cut_before_it_began_does_not_begin(api: XApi, time: Time) -> None:
     with Streaming(api, time) as streaming:
         streaming.stream.cut()
-        with pytest.raises(SourceError, match="was ended"):
+        with pytest.raises(SourceError):
             list(streaming.stream.poll(Spans()))
     assert api.stream.connects == []
 

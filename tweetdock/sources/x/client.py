@@ -47,22 +47,11 @@ SETTING = "X_API_URL"
 LARGEST_ID = (1 << 63) - 1
 # No expansions: what is sent along may be billed too.
 FIELDS = ["author_id", "created_at"]
-ARCHIVED_FIELDS = [
+# The entities say whose a hashtag is: the post's own or that of one that it quotes.
+ALL_FIELDS = [
     *FIELDS,
     *("conversation_id", "edit_history_tweet_ids", "entities", "in_reply_to_user_id", "lang"),
-    *("public_metrics", "referenced_tweets"),
-]
-# The entities say whose a hashtag is: the post's own or that of one that it quotes.
-STREAM_FIELDS = [
-    *("author_id", "created_at", "edit_history_tweet_ids", "entities", "note_tweet"),
-    "referenced_tweets",
-]
-ARCHIVED_STREAM_FIELDS = [
-    *STREAM_FIELDS,
-    "conversation_id",
-    "in_reply_to_user_id",
-    "lang",
-    "public_metrics",
+    *("note_tweet", "public_metrics", "referenced_tweets"),
 ]
 
 
@@ -230,7 +219,6 @@ class XClient:
 
         BudgetError if the day's money does not buy a page; one is never larger than it buys.
         """
-        self._spare_limit(SEARCH_ENDPOINT)
         with self._budget.buy(self._clock.now_ms, since_ms=request.since_ms) as allowance:
             search = partial(self._search, query, request, token, allowance.size)
             response, asked_ms, server_ms = self._exchange(SEARCH_ENDPOINT, search)
@@ -259,7 +247,6 @@ class XClient:
 
     def count(self, query: str, span: Span) -> int:
         """How many posts there were by X's counts; errors as by `search`."""
-        self._spare_limit(COUNTS_ENDPOINT)
         # Whole minutes only: X would give a part of one as if that were its minute.
         count = partial(
             self._client.get_recent_tweets_count,
@@ -282,7 +269,6 @@ class XClient:
     def ask_time(self, query: str) -> int | None:
         """What time it is at X, by a search that can find nothing: that costs nothing."""
         request = SearchRequest(since_ms=0, since_id=LARGEST_ID)
-        self._spare_limit(SEARCH_ENDPOINT)
         search = partial(self._search, query, request, None, LEAST_PAGE)
         try:
             response, asked_ms, server_ms = self._exchange(SEARCH_ENDPOINT, search)
@@ -301,13 +287,12 @@ class XClient:
 
     def open(self) -> LineStream:
         """Begin the stream."""
-        fields = ARCHIVED_STREAM_FIELDS if self._keeps_raw else STREAM_FIELDS
         with self._explained(STREAM_ENDPOINT):
             # tweepy would loop and sleep here, without a limit.
             stream = self._stream_session.open(
                 "GET",
                 f"{TWEEPY_HOST}{STREAM_PATH}",
-                params={"tweet.fields": ",".join(fields)},
+                params={"tweet.fields": ",".join(ALL_FIELDS)},
                 headers={
                     "User-Agent": self._client.user_agent,
                     "Authorization": f"Bearer {self._token}",
@@ -349,7 +334,10 @@ class XClient:
         self, endpoint: str, send: Callable[[], requests.Response]
     ) -> tuple[requests.Response, int, int | None]:
         """The answer, when it was asked for, and what time it is at X now."""
-        asked_ms = self._clock.now_ms()
+        limit, asked_ms = self._limits.get(endpoint), self._clock.now_ms()
+        # What belongs to the stream has limits of many kinds.
+        if limit and endpoint != STREAM_ENDPOINT and limit.is_spent(asked_ms):
+            raise used_up(limit, "X's", asked_ms)
         with self._explained(endpoint):
             response = send()
         self._limits[endpoint] = RateLimit.from_headers(response.headers)
@@ -373,11 +361,6 @@ class XClient:
                 trouble.server_ms = server_ms
             raise trouble from refusal
 
-    def _spare_limit(self, endpoint: str) -> None:
-        limit, now_ms = self._limits.get(endpoint), self._clock.now_ms()
-        if limit and limit.is_spent(now_ms):
-            raise used_up(limit, "X's", now_ms)
-
     def _search(
         self, query: str, request: SearchRequest, token: str | None, size: int
     ) -> requests.Response:
@@ -386,7 +369,7 @@ class XClient:
             query,
             user_auth=self._user_auth,
             max_results=size,
-            tweet_fields=ARCHIVED_FIELDS if self._keeps_raw else FIELDS,
+            tweet_fields=ALL_FIELDS if self._keeps_raw else FIELDS,
             since_id=request.since_id,
             # By whole seconds, the start inclusive, the end not.
             start_time=_moment(request.since_ms) if by_time else None,

@@ -1,11 +1,10 @@
 """Whom accounts follow: lists that X is asked for now and then, which costs money."""
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.times import DAY_MS
@@ -23,34 +22,16 @@ MOST_USER_PAGES = 50
 USER_NAME = re.compile(r"[A-Za-z0-9_]{1,20}")  # 15 today, and some are older
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """Whom `of` followed at `read_ms`, by their names."""
+class Followed(NamedTuple):
+    """Whom `of` followed at `read_ms`, by their names, with spaces between."""
 
     of: str
     read_ms: int
-    names: tuple[str, ...]
-
-    @property
-    def usd(self) -> float:
-        """What it has cost to read them, `of` included."""
-        return (1 + len(self.names)) * USD_A_USER
+    names: str
 
     def is_old(self, now_ms: int) -> bool:
         """Whether it is time to ask again."""
         return now_ms - self.read_ms > OLD_MS
-
-    def dump(self) -> list[Any]:
-        """As JSON has it."""
-        return [self.of, self.read_ms, " ".join(self.names)]
-
-    @classmethod
-    def load(cls, entry: Any) -> Self | None:
-        """What `dump` gave; None if it is none."""
-        match entry:
-            case [str(of), int(read_ms), str(names)] if 0 <= read_ms < 1 << 60:
-                return cls(of, read_ms, tuple(n for n in names.split() if USER_NAME.fullmatch(n)))
-        return None
 
 
 @dataclass(slots=True)
@@ -69,34 +50,29 @@ class FollowLists:
     What was read of a list is kept when a later page cannot be had.
     https://docs.x.com/x-api/users/follows/introduction
 
-    wanted: whose lists. known: of what `dump` gave before a restart; what is odd is left out.
+    wanted: whose lists. known: those that were read before a restart. billed: what was, in posts,
+    and was not told yet.
     """
 
     def __init__(
-        self, wanted: Iterable[str], client: XClient, budget: Budget, known: Any = None
+        self, wanted: Iterable[str], client: XClient, budget: Budget, known: Iterable[Followed] = ()
     ) -> None:
         self._wanted = tuple(wanted)
         self._client = client
         self._budget = budget
         self._begun: dict[str, _Begun] = {}
-        self._billed = 0
-        self._dumped = ""
-        kept = [Followed.load(entry) for entry in (known if isinstance(known, list) else [])]
-        self._followed = {one.of: one for one in kept if one and one.of in self._wanted}
+        self.billed = 0
+        self._followed = {one.of: one for one in known if one.of in self._wanted}
 
     @property
-    def names(self) -> list[str] | None:
-        """All who are followed; None while a list is not known."""
-        if self._followed.keys() != set(self._wanted):
-            return None
-        return [name for one in self._followed.values() for name in one.names]
+    def followed(self) -> list[Followed]:
+        """The lists that are known."""
+        return list(self._followed.values())
 
-    def dump(self) -> str:
-        """The lists as JSON."""
-        if not self._dumped:  # thousands of names, which seldom change
-            followed = [one.dump() for one in self._followed.values()]
-            self._dumped = json.dumps(followed, separators=(",", ":"))
-        return self._dumped
+    @property
+    def names(self) -> list[str]:
+        """All who are followed, as far as that is known."""
+        return [name for one in self._followed.values() for name in one.names.split()]
 
     def is_due(self, now_ms: int) -> bool:
         """Whether a list is to be read, anew or for the first time."""
@@ -112,15 +88,15 @@ class FollowLists:
                     raise
                 # The old list does for another day.
                 old = self._followed[name]
-                followed = replace(old, read_ms=now_ms - OLD_MS + DAY_MS)
+                followed = old._replace(read_ms=now_ms - OLD_MS + DAY_MS)
                 log.warning("x-stream: whom @%s follows is not known anew: %s", name, error)
             else:
+                number = len(followed.names.split())
                 log.info(
                     "x-stream: @%s follows %d accounts; to read who they are has cost %.2f USD",
-                    *(name, len(followed.names), followed.usd),
+                    *(name, number, (1 + number) * USD_A_USER),
                 )
             self._followed = {**self._followed, name: followed}
-            self._dumped = ""
 
     def read(self, name: str, now_ms: int) -> Followed:
         """Whom `name` follows; SourceError if X does not tell, BudgetError if it costs too much."""
@@ -129,11 +105,11 @@ class FollowLists:
         while self._page(begun, now_ms):
             pass
         del self._begun[name]
-        return Followed(name, now_ms, tuple(n for n in begun.names if USER_NAME.fullmatch(n)))
+        return Followed(name, now_ms, " ".join(filter(USER_NAME.fullmatch, begun.names)))
 
     def pop_billed(self) -> int:
-        """What was billed, in posts, and was not told yet."""
-        billed, self._billed = self._billed, 0
+        """What was billed; it is told now."""
+        billed, self.billed = self.billed, 0
         return billed
 
     def _due(self, now_ms: int) -> list[str]:
@@ -173,7 +149,7 @@ class FollowLists:
                 raise not_with("accounts")
         ids = [str(entry.get("id")) for entry in _users(answer)]
         versions = [f"user:{one}/{n}" for one in ids for n in range(POSTS_A_USER)]
-        self._billed += self._budget.charge(versions, now_ms, allowance=allowance)
+        self.billed += self._budget.charge(versions, now_ms, allowance=allowance)
         return answer
 
 

@@ -13,13 +13,6 @@ EPOCH_MS = 1_288_834_974_657
 LARGEST_COUNT = 10**12  # more posts than anybody will write in a week
 _REFERENCES = ("referenced_tweets", "referenced_posts")
 _NOTES = ("note_tweet", "note_post")
-# What a type of disconnect says to the owner; X's own words follow it.
-_ENDS = {
-    "slowreader": "X has ended the stream, as this machine reads too slowly",
-    "invalidrules": "X has ended the stream over a rule of it",
-    "forcedisconnect": "X has ended the stream: was another one begun?",
-    "clientapplicationstatedegraded": "X has ended the stream over the state of this app",
-}
 
 
 def decode(body: bytes, what: str) -> dict[str, Any]:
@@ -110,25 +103,46 @@ def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> PostPage:
     token = meta.get("next_token") if isinstance(meta, dict) else None
     if not (isinstance(meta, dict) and isinstance(entries, list) and isinstance(token, str | None)):
         raise not_with("a page of posts")
-    posts, ids, unreadable, raw = [], [], [], []
+    read = [read_entry(entry, at_ms, keeps_raw=keeps_raw) for entry in entries]
+    unreadable = []
     near_ms = at_ms  # what cannot be read was written about when its newer neighbour was
-    for entry in entries:
-        try:
-            post, snowflake = parse_post(entry, at_ms)
-        except PostError as error:
-            unreadable.append(UnreadablePost(near_ms, str(error)))
-            if keeps_raw:
-                raw.append(as_received(entry, None, None))
-        else:
-            if keeps_raw:
-                raw.append(as_received(entry, snowflake, post))
-            posts.append(post)
-            ids.append(snowflake)
-            near_ms = post.created_ms
+    for one in read:
+        near_ms = one.post.created_ms if one.post else near_ms
+        if one.lacks:
+            unreadable.append(UnreadablePost(near_ms, one.lacks))
     announced = meta.get("result_count")
     if isinstance(announced, int) and announced > len(entries):
         unreadable.append(UnreadablePost(near_ms, "announced, not sent"))
-    return PostPage(tuple(posts), tuple(ids), token or None, tuple(unreadable), tuple(raw))
+    return PostPage(
+        posts=tuple(one.post for one in read if one.post),
+        ids=tuple(one.snowflake for one in read if one.post),
+        next_token=token or None,
+        unreadable=tuple(unreadable),
+        raw=tuple(one.raw for one in read if one.raw),
+    )
+
+
+class Entry(NamedTuple):
+    """What X sent in one place; nothing, if a line just keeps the connection alive.
+
+    post: one to count. snowflake: the id of the version of a post that was sent, to count or not.
+    lacks: what it would need to be a post. raw: the same for the archive, if that is wanted.
+    """
+
+    post: Post | None = None
+    snowflake: int = 0
+    lacks: str = ""
+    raw: Raw | None = None
+
+
+def read_entry(entry: Any, at_ms: int, *, keeps_raw: bool = False) -> Entry:
+    """What is to be made of a post of X's; at_ms as of `parse_post`."""
+    try:
+        post, snowflake = parse_post(entry, at_ms)
+    except PostError as error:
+        return Entry(lacks=str(error), raw=unreadable_raw("x", entry) if keeps_raw else None)
+    raw = Raw(f"x:{snowflake}", one_line(entry), post) if keeps_raw else None
+    return Entry(post, snowflake, raw=raw)
 
 
 def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
@@ -155,13 +169,6 @@ def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
     if not YEAR_2000_MS <= created_ms <= at_ms + DAY_MS:
         raise PostError("no sensible created_at")
     return Post(f"x:{first}", f"x:{author}", created_ms), snowflake
-
-
-def as_received(entry: Any, snowflake: int | None, post: Post | None) -> Raw:
-    """An entry for the archive, by the id of its version, if that could be read."""
-    if snowflake is None:
-        return unreadable_raw("x", entry)
-    return Raw(f"x:{snowflake}", one_line(entry), post)
 
 
 def _number(entry: dict[str, Any], name: str) -> int:
@@ -195,39 +202,19 @@ class Wanted:
     tags: frozenset[str] = frozenset()
 
 
-class StreamLine(NamedTuple):
-    """What a line says; nothing, if it just keeps the connection alive.
-
-    post: one to count. snowflake: the id of the version of a post that was sent, to count or not.
-    unreadable: what a post lacks to be one.
-    """
-
-    post: Post | None = None
-    snowflake: int = 0
-    unreadable: str = ""
-    raw: Raw | None = None
-
-
-def parse_line(line: bytes, at_ms: int, wanted: Wanted, *, keeps_raw: bool = False) -> StreamLine:
+def parse_line(line: bytes, at_ms: int, wanted: Wanted, *, keeps_raw: bool = False) -> Entry:
     """A line as `LineStream` gives it, come at `at_ms`; SourceError says that X ends the stream.
 
     https://docs.x.com/x-api/fundamentals/handling-disconnections
     """
     if not line:
-        return StreamLine()
+        return Entry()
     try:
         entry, rules = _decode_line(line)
     except (ValueError, RecursionError):
-        return StreamLine(unreadable="no JSON")
-    try:
-        post, snowflake = parse_post(entry, at_ms)
-    except PostError as error:
-        raw = as_received(entry, None, None) if keeps_raw else None
-        return StreamLine(unreadable=str(error), raw=raw)
-    if not _counts(entry, rules, wanted):
-        return StreamLine(snowflake=snowflake)
-    raw = as_received(entry, snowflake, post) if keeps_raw else None
-    return StreamLine(post, snowflake, raw=raw)
+        return Entry(lacks="no JSON")
+    read = read_entry(entry, at_ms, keeps_raw=keeps_raw)
+    return read if read.lacks or _counts(entry, rules, wanted) else Entry(snowflake=read.snowflake)
 
 
 def _decode_line(line: bytes) -> tuple[Any, Any]:
@@ -273,12 +260,9 @@ def _tags(entry: dict[str, Any]) -> set[str]:
 
 def _end(whole: dict[str, Any]) -> NoReturn:
     first = next(iter(objects(whole.get("errors"))), whole)
-    words = str(first.get("disconnect_type") or first.get("title") or "").replace("-", "")
-    if str(first.get("connection_issue")) == "TooManyConnections":
-        raise SourceError("X has ended the stream: another program holds the stream of this app")
-    sentence = _ENDS.get(words.casefold(), "X has ended the stream")
+    kind = said(*(first.get(name) for name in ("disconnect_type", "connection_issue", "title")))
     why = said(*(first.get(name) for name in ("detail", "message", "title")))
-    raise SourceError(f"{sentence}: {why}")
+    raise SourceError(f"X has ended the stream ({kind}): {why}")
 
 
 def posts_in(body: bytes, window: Span) -> int:

@@ -2,12 +2,11 @@
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import NamedTuple, Self
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
@@ -20,8 +19,8 @@ from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import SILENCE_SECONDS, XClient
 from tweetdock.sources.x.fill import CHECK_MS, Streamed, XFill
-from tweetdock.sources.x.follow import FollowLists
-from tweetdock.sources.x.posts import StreamLine, Wanted, parse_line, snowflake_ms
+from tweetdock.sources.x.follow import Followed, FollowLists
+from tweetdock.sources.x.posts import Entry, Wanted, parse_line, snowflake_ms
 from tweetdock.sources.x.rules import RuleChanges, in_parts, reconcile, rule_key
 
 log = logging.getLogger(__name__)
@@ -107,9 +106,6 @@ class XStream:
         self._wanted = Wanted(frozenset())  # by the rules of the stream that is open
         self._stream: LineStream | None = None
         self._left = 0.0
-        self._is_cut = threading.Event()
-        with suppress(SourceError):  # what X would not take is said on connecting
-            self._build_queries()
 
     def poll(self, _: Spans) -> Iterator[Batch]:
         """Connect if need be, and wait for the next piece: one Batch, if it has a whole line.
@@ -131,22 +127,19 @@ class XStream:
 
     def cut(self) -> None:
         """End it for good, from another thread."""
-        self._is_cut.set()
         self._client.cut()
 
     def _connect(self) -> Iterator[Batch]:
         try:
             server_ms = self._open()
         except SourceError:
-            if billed := self._lists.pop_billed():  # by the lists, of which not all were to be had
-                yield self._batch([], self._clock.now_ms(), billed=billed)
+            if self._lists.billed:  # of which not all were to be had
+                yield self._batch([], self._clock.now_ms())
             raise
-        billed = self._lists.pop_billed()
-        yield self._batch([], self._clock.now_ms(), server_ms=server_ms, billed=billed)
+        yield self._batch([], self._clock.now_ms(), server_ms=server_ms)
 
     def _open(self) -> int | None:
         """Connect by the rules that are wanted; what time it is at X, if it says so."""
-        self._check_cut()
         queries = self._prepare(self._clock.now_ms())
         # Not before: the search goes by these queries, too, and may have money left.
         self._budget.check_stream(self._clock.now_ms())
@@ -170,32 +163,25 @@ class XStream:
         return server_ms
 
     def _prepare(self, now_ms: int) -> Queries:
+        """What is to be asked for; SourceError if that is not known, or X would not take it."""
         self._lists.read_due(now_ms)
-        self._build_queries()
-        if self._queries is None or not self._queries.rules:
-            what = "there is nothing to ask X for"
-            raise SourceError(what, "set TWEETDOCK_HASHTAGS", kind=Kind.QUERY)
-        return self._queries
-
-    def _build_queries(self) -> None:
-        """Build the queries, if all is known for it; SourceError says what X would not take."""
-        followed = self._lists.names
-        if followed is None:
-            return
-        names = {name.casefold(): name for name in (*self._accounts, *followed)}
+        names = {name.casefold(): name for name in (*self._accounts, *self._lists.names)}
         # In an order of their own: X's may be another one each time.
         accounts = [names[key] for key in sorted(names)]
         queries = build_queries(self._hashtags, accounts, self._query)
-        if queries == self._queries:
-            return
-        self._queries = queries
-        self._streamed.ask_by(queries.searches)
-        if len(queries.searches) > MOST_SEARCHES:
-            log.warning(
-                "x-stream: the accounts followed take %d searches, which X's rate limit "
-                "does not allow each minute: gaps are filled slowly, or never",
-                len(queries.searches),
-            )
+        if not queries.rules:
+            what = "there is nothing to ask X for"
+            raise SourceError(what, "set TWEETDOCK_HASHTAGS", kind=Kind.QUERY)
+        if queries != self._queries:
+            self._queries = queries
+            self._streamed.ask_by(queries.searches)
+            if len(queries.searches) > MOST_SEARCHES:
+                log.warning(
+                    "x-stream: the accounts followed take %d searches, which X's rate limit "
+                    "does not allow each minute: gaps are filled slowly, or never",
+                    len(queries.searches),
+                )
+        return queries
 
     def _change(self, changes: RuleChanges) -> dict[str, str]:
         """Make the changes; the ids of the wanted rules."""
@@ -222,12 +208,7 @@ class XStream:
             if error.kind in (Kind.CONNECTION, Kind.STRANGER) and not error.may_have_come:
                 self._connects.drop_last()
             raise
-        self._check_cut()  # it may have come too late for what was open then
         return server_now_ms(stream.headers, asked_ms, self._clock.now_ms())
-
-    def _check_cut(self) -> None:
-        if self._is_cut.is_set():
-            raise SourceError("X's stream was ended")
 
     def _read(self) -> list[bytes]:
         """Wait for the next piece; its lines."""
@@ -250,7 +231,7 @@ class XStream:
         self._stream = None
 
     def _batches(self, lines: list[bytes]) -> Iterator[Batch]:
-        read: list[StreamLine] = []
+        read: list[Entry] = []
         end: SourceError | None = None
         now_ms, wanted = self._clock.now_ms(), self._wanted
         for line in lines:
@@ -266,19 +247,18 @@ class XStream:
 
     def _batch(
         self,
-        read: list[StreamLine],
+        read: list[Entry],
         now_ms: int,
         *,
         server_ms: int | None = None,
-        billed: int = 0,
     ) -> Batch:
-        odd = [line.unreadable for line in read if line.unreadable]
+        odd = [line.lacks for line in read if line.lacks]
         if odd:
             # Whatever was in it, the search reads that minute once more.
             self._streamed.stumbled(now_ms)
             self._client.note_unreadable(odd)
         sent = [line.snowflake for line in read if line.snowflake]
-        billed += self._budget.charge((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
+        billed = self._budget.charge((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
         return Batch(
             source=self.feed.source,
             channel=self.channel,
@@ -287,7 +267,7 @@ class XStream:
             raw=tuple(line.raw for line in read if line.raw),
             server_ms=server_ms,
             cursor=self._cursor(),
-            billed=billed,
+            billed=billed + self._lists.pop_billed(),
             remark=self._budget.remark(now_ms),
         )
 
@@ -298,6 +278,28 @@ class XStream:
         if is_behind or known.since_ms >= known.until_ms - LATENCY_MS:
             return None
         return Span(known.since_ms, known.until_ms - LATENCY_MS)
+
+
+class _Known(NamedTuple):
+    """Where both left off, as the cursor has it."""
+
+    connects: Sequence[int] = ()
+    rules_ms: int = 0
+    unsettled: Sequence[Span] = ()
+    followed: Sequence[Followed] = ()
+
+    @classmethod
+    def load(cls, cursor: str) -> Self:
+        """From JSON; one that cannot be read costs requests, the price of the lists, no truth."""
+        with suppress(ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+            known = json.loads(cursor)
+            return cls(
+                [int(at_ms) for at_ms in known.get("connects", ())],
+                int(known.get("rules_ms", 0)),
+                [Span(int(since), int(until)) for since, until in known.get("unsettled", ())],
+                [Followed(str(a), int(b), str(c)) for a, b, c in known.get("followed", ())],
+            )
+        return cls()
 
 
 def make_x_stream(
@@ -320,12 +322,12 @@ def make_x_stream(
     """
     feed = Feed("x-stream", LAG_MS)
     budget = budget or Budget()
-    known = _loaded(cursor)
+    known = _Known.load(cursor)
     streamed = Streamed(
         window_ms=round(window_seconds * 1000),
         look_back_ms=round(x.look_back_seconds * 1000),
-        unsettled=_spans(known.get("unsettled")),
-        rules_ms=max(_numbers([known.get("rules_ms")]), default=0),
+        unsettled=known.unsettled,
+        rules_ms=known.rules_ms,
     )
     make_client = partial(
         XClient,
@@ -338,13 +340,12 @@ def make_x_stream(
     )
     client = make_client()
     wanted = [account.name for account in x.follow if account.is_list]
-    lists = FollowLists(wanted, client, budget, known.get("followed"))
-    connects = Connects(_numbers(known.get("connects")))
+    lists = FollowLists(wanted, client, budget, known.followed)
+    connects = Connects(known.connects)
 
     def dump() -> str:
-        parts = {"connects": connects.made_ms, **streamed.dump()}
-        head = json.dumps(parts, separators=(",", ":")).removesuffix("}")
-        return f'{head},"followed":{lists.dump()}}}'
+        parts = {"connects": connects.made_ms, **streamed.dump(), "followed": lists.followed}
+        return json.dumps(parts, separators=(",", ":"))
 
     return (
         XStream(
@@ -364,24 +365,3 @@ def make_x_stream(
         ),
         XFill(feed, streamed, make_client(), budget, clock=clock, cursor=dump),
     )
-
-
-def _loaded(cursor: str) -> dict[str, Any]:
-    with suppress(ValueError, RecursionError):
-        known = json.loads(cursor)
-        if isinstance(known, dict):
-            return known
-    return {}
-
-
-def _list(thing: Any) -> list[Any]:
-    return thing if isinstance(thing, list) else []
-
-
-def _numbers(things: Any) -> list[int]:
-    return [n for n in _list(things) if type(n) is int and 0 <= n < 1 << 60]
-
-
-def _spans(things: Any) -> list[Span]:
-    pairs = [_numbers(thing) for thing in _list(things)]
-    return [Span(*pair) for pair in pairs if len(pair) == 2]
