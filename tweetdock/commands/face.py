@@ -24,11 +24,11 @@ from tweetdock.show.face import (
     needle_length,
 )
 from tweetdock.show.face_file import pdf, svg
+from tweetdock.show.words import window_words
 
 LARGEST_SCALE = 999_999_999  # that a scale can be set to
 # A dial is built before there are credentials: what is wrong elsewhere is up to the gauge.
 _DIALS = ("TWEETDOCK_TWEETS_", "TWEETDOCK_TWEETERS_")
-_UNITS = {"day": 86_400, "hour": 3600, "minute": 60, "second": 1}
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         about = _DIALS if subtitle is not None else (*_DIALS, "TWEETDOCK_WINDOW_SECONDS")
         settings = Settings.from_env(env, about=about)
         if subtitle is None:
-            subtitle = f"in the last {_window(settings.window_seconds)}"
+            subtitle = f"in the {window_words(settings.window_seconds)}"
         dials = settings.dials
         scales = {name: _scale(name, dials[name], arguments, env) for name in names}
         sheets = {
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         complain(error)
         return EXIT_SETTINGS
     for name, scale in scales.items():
-        if not _is_same(scale, dials[name].scale):
+        if scale != dials[name].scale:
             complain(
                 f"the needle of {name} matches this face only on this scale; put into .env: "
                 f"TWEETDOCK_{name.upper()}_SCALE={scale}"
@@ -137,13 +137,6 @@ def _is_pdf(arguments: argparse.Namespace) -> bool:
     return arguments.output is not None and arguments.output.suffix.lower() == ".pdf"
 
 
-def _window(seconds: float) -> str:
-    """The window as people say it: `hour`, `90 minutes`."""
-    unit = next((u for u, length in _UNITS.items() if seconds % length == 0), "second")
-    number = seconds / _UNITS[unit]
-    return unit if number == 1 else f"{number:g} {unit}s"
-
-
 def _scale(
     name: str, dial: DialSettings, arguments: argparse.Namespace, env: Mapping[str, str]
 ) -> str:
@@ -171,11 +164,6 @@ def _automatic(name: str, env: Mapping[str, str]) -> int | None:
         if scale is not None and scale.full_scale <= LARGEST_SCALE:
             return scale.full_scale
     return None
-
-
-def _is_same(scale: str, other: str) -> bool:
-    one, two = make_scale(scale), make_scale(other)
-    return (type(one), one.full_scale) == (type(two), two.full_scale)
 
 
 def _sheet(

@@ -182,10 +182,11 @@ def _sign_width(sign: str) -> float:
 def cut_out(printed: Sequence[Shape], rim: float) -> Iterator[Shape]:
     """The outline around what is printed around 0, 0, with a rim of so many millimetres.
 
-    It is a disc, less what would stay empty at its bottom and its sides.
+    It is a disc, less what would stay empty at its bottom and its sides. The outermost is a text.
     """
-    radius = max(math.hypot(x, y) for shape in printed for x, y in _corners(shape)) + rim
     boxes = [shape.box for shape in printed]
+    texts = [shape.box for shape in printed if isinstance(shape, Words)]
+    radius = max(math.hypot(x, y) for box in texts for x in box[::2] for y in box[1::2]) + rim
     low = max(bottom for _, _, _, bottom in boxes) + rim
     wide = max(max(-left, right) for left, _, right, _ in boxes) + rim
     if low >= _ROUND * radius:
@@ -205,23 +206,12 @@ def cut_out(printed: Sequence[Shape], rim: float) -> Iterator[Shape]:
     yield StraightLine(-wide, low, wide, low, CUT, SOFT, is_dashed=True)
 
 
-def _corners(shape: Shape) -> Iterator[tuple[float, float]]:
-    if isinstance(shape, Arc):
-        yield shape.at(shape.start)  # the corners of its box are further out than itself
-    elif isinstance(shape, StraightLine):
-        yield from ((shape.x1, shape.y1), (shape.x2, shape.y2))
-    else:
-        left, top, right, bottom = shape.box
-        yield from ((left, top), (right, top), (left, bottom), (right, bottom))
-
-
 def ruler(width: float, top: float, notes: Sequence[str]) -> Iterator[Shape]:
     """A ring, a line and the notes, in the middle of a sheet of that width, below `top`."""
     left = (width - RING - _SPACE - LENGTH) / 2
     x, y = left + RING / 2, top + RING / 2 + _THIN
     yield Arc(x, y, RING / 2, _THIN)
-    yield StraightLine(x - 2, y, x + 2, y, _FINE, SOFT)
-    yield StraightLine(x, y - 2, x, y + 2, _FINE, SOFT)
+    yield from _cross(x, y, 2, _FINE)
     yield Words(x, y + 9, _SIZE, "50 mm", SOFT, is_centred=True)
     left += RING + _SPACE
     baseline = top + _SIZE
@@ -235,6 +225,11 @@ def ruler(width: float, top: float, notes: Sequence[str]) -> Iterator[Shape]:
     yield from _body(left, top + RING - _BODY[1])
 
 
+def _cross(x: float, y: float, arm: float, width: float) -> Iterator[Shape]:
+    yield StraightLine(x - arm, y, x + arm, y, width, SOFT)
+    yield StraightLine(x, y - arm, x, y + arm, width, SOFT)
+
+
 def _line(left: float, y: float) -> Iterator[Shape]:
     yield StraightLine(left, y, left + LENGTH, y, _THIN)
     for centimetre in range(11):
@@ -246,16 +241,12 @@ def _line(left: float, y: float) -> Iterator[Shape]:
 def _body(left: float, top: float) -> Iterator[Shape]:
     width, height = _BODY
     right, bottom = left + width, top + height
-    for corners in (
-        (left, top, right, top),
-        (right, top, right, bottom),
-        (right, bottom, left, bottom),
-        (left, bottom, left, top),
-    ):
-        yield StraightLine(*corners, _FINE, SOFT, is_dashed=True)
+    for y in (top, bottom):
+        yield StraightLine(left, y, right, y, _FINE, SOFT, is_dashed=True)
+    for x in (left, right):
+        yield StraightLine(x, top, x, bottom, _FINE, SOFT, is_dashed=True)
     x, y = left + height / 2, top + height / 2
-    yield StraightLine(x - 2, y, x + 2, y, _FINE, SOFT)
-    yield StraightLine(x, y - 2, x, y + 2, _FINE, SOFT)
+    yield from _cross(x, y, 2, _FINE)
     words = (
         "An SG90 servo from the front; the cross is its shaft.",
         "Others differ: measure yours.",
@@ -387,8 +378,7 @@ def _titles(face: Face) -> Iterator[Words]:
 def _hole(across: float) -> Iterator[Shape]:
     # The cross goes with the hole: nothing of it stays on the face.
     arm = across / 2 or 1.5
-    yield StraightLine(-arm, 0, arm, 0, CUT / 2, SOFT)
-    yield StraightLine(0, -arm, 0, arm, CUT / 2, SOFT)
+    yield from _cross(0, 0, arm, CUT / 2)
     if across:
         yield Arc(0, 0, across / 2, CUT, SOFT)
 
