@@ -102,7 +102,7 @@ class NotingServos(MockServos):
 
     def close(self) -> None:
         super().close()
-        for number in range(len(self._pins)):
+        for number in range(len(self._gpios)):
             self._note(number)
 
     def pulse_us(self, pin: int) -> float:
@@ -127,9 +127,8 @@ class NotingServos(MockServos):
             raise ServoError("the servos are out of reach")
 
     def _note(self, number: int) -> None:
-        pin = self._pins[number]
-        width = self._servos[number].pulse_width if self._servos else None
-        # gpiozero's own scale of a servo rounds: what the pin does is a whole microsecond.
-        pulse_us = round((width or 0) * 1e6 - (self.spare_us if width else 0), 3)
+        pin = self._gpios[number]
+        share = self._pins[number].state if self._pins and self._pins[number].frequency else 0
+        pulse_us = round(share * 20_000 - self.spare_us, 3) if share else 0
         if pulse_us != self.pulse_us(pin):
             self.changes.append(PulseChange(self._monotonic(), pin, pulse_us))

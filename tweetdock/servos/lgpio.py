@@ -45,11 +45,11 @@ class LgpioServos(Servos):
         factory.pin_class = _fine_pin(lgpio, pins.LGPIOPin)
         return factory
 
-    def _end_pulses(self, servo: Any, pin: int) -> None:  # noqa: ARG002 - not needed here
+    def _end_pulses(self, pin: Any, gpio: int) -> None:
         # Ending the pulses amid one would leave the line high: the needle would run to its stop.
-        servo.pulse_width = 0
+        pin.state = 0
         time.sleep(TWO_FRAMES_SECONDS)
-        servo.detach()
+        super()._end_pulses(pin, gpio)
 
 
 def _fine_pin(lgpio: Any, coarse: type[Any]) -> type[Any]:

@@ -39,13 +39,13 @@ class PigpioServos(Servos):
 
     def __init__(
         self,
-        pins: Sequence[int],
+        gpios: Sequence[int],
         address: str,
         port: int,
         options: Sequence[str] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(pins)
+        super().__init__(gpios)
         self._addresses = (address,) if address else LOOPBACKS
         self._address = self._addresses[0]
         self._port = port
@@ -55,8 +55,8 @@ class PigpioServos(Servos):
     def close(self) -> None:
         """Free the pins; a connection in an unknown state is given up, nothing more is sent."""
         try:
-            for servo in self._servos:
-                servo.close()
+            for pin in self._pins:
+                pin.close()
         except self.foreign:
             self._abandon()
         connection = getattr(self._factory, "connection", None)
@@ -89,14 +89,14 @@ class PigpioServos(Servos):
     def _ping(self) -> None:
         self._factory.connection.get_current_tick()
 
-    def _end_pulses(self, servo: Any, pin: int) -> None:
+    def _end_pulses(self, pin: Any, gpio: int) -> None:
         # gpiozero ends pulses at once, and one in twelve is cut short: the needle kicks. Right
         # after a pulse there are 17 ms without.
         connection, end = self._factory.connection, self._monotonic() + THREE_FRAMES_SECONDS
         for level in (0, 1):
-            while connection.read(pin) == level and self._monotonic() < end:
+            while connection.read(gpio) == level and self._monotonic() < end:
                 pass
-        servo.detach()
+        super()._end_pulses(pin, gpio)
 
     def _translation(self, error: Exception) -> ServoError:
         if isinstance(error, REFUSED):

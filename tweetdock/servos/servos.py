@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
-from gpiozero import Servo
 from gpiozero.exc import GPIOZeroError
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
@@ -14,6 +13,7 @@ from tweetdock.settings.gauge import LAST_US
 
 # To what a backend has started: pigpiod gives back the graphics memory of its Pi meanwhile.
 END_SECONDS = 2.2
+FRAMES_A_SECOND = 50
 REMEMBERED = 1000  # states of a mock pin
 
 
@@ -28,30 +28,34 @@ class Servos(ABC):
     # Added to every pulse: it is cut off to what the pin can do, and not to fall a unit short.
     spare_us: ClassVar[float] = 0.5
 
-    def __init__(self, pins: Sequence[int]) -> None:
-        self._pins = tuple(pins)
+    def __init__(self, gpios: Sequence[int]) -> None:
+        self._gpios = tuple(gpios)
         self._factory: Any = None
-        self._servos: list[Any] = []
+        self._pins: list[Any] = []
 
     def connect(self) -> None:
         """Reserve the pins; no pulse is sent yet."""
         with self._translated():
             self._factory = self._open()
-            for pin in self._pins:
-                self._servos.append(self._servo(pin))
+            for gpio in self._gpios:
+                self._pins.append(pin := self._factory.pin(gpio))
+                pin.output_with_state(0)
 
     def point(self, number: int, pulse_us: float) -> None:
         """Send pulses of a length within LAST_US."""
         shortest, longest = LAST_US
+        pin = self._pins[number]
         with self._translated():
-            # gpiozero's own scale of a servo, from its shortest pulse to its longest.
-            self._servos[number].value = 2 * (pulse_us - shortest) / (longest - shortest) - 1
+            if pin.frequency is None:
+                pin.frequency = FRAMES_A_SECOND
+            us = min(max(pulse_us, shortest), longest) + self.spare_us
+            pin.state = us * FRAMES_A_SECOND / 1e6
 
     def rest(self, number: int) -> None:
         """End the pulses; the needle stays where it is."""
         with self._translated():
-            if self._servos[number].value is not None:
-                self._end_pulses(self._servos[number], self._pins[number])
+            if self._pins[number].frequency is not None:
+                self._end_pulses(self._pins[number], self._gpios[number])
 
     def check(self) -> None:
         """Raise ServoError if the servos can no longer be reached."""
@@ -60,16 +64,15 @@ class Servos(ABC):
 
     def close(self) -> None:
         """Free the pins, whatever state they are in; may be called again."""
-        servos, self._servos = self._servos, []
+        pins, self._pins = self._pins, []
         factory, self._factory = self._factory, None
-        for servo in servos:
+        for pin in pins:
             with suppress(*self.foreign):
-                servo.close()
+                pin.frequency = None
+                pin.close()
         if factory is not None:
             with suppress(*self.foreign):
                 factory.close()
-            # A servo that could not be made keeps its pin reserved as long as its error lives.
-            factory._reservations.clear()  # noqa: SLF001 - there is no public way
 
     def end(self) -> None:  # noqa: B027 - most hold nothing else
         """Give up what else the backend holds, at the very end, END_SECONDS at most; any thread."""
@@ -78,21 +81,11 @@ class Servos(ABC):
     def _open(self) -> Any:
         """A new pin factory."""
 
-    def _end_pulses(self, servo: Any, pin: int) -> None:  # noqa: ARG002 - for who needs it
-        servo.detach()
+    def _end_pulses(self, pin: Any, gpio: int) -> None:  # noqa: ARG002 - for who needs it
+        pin.frequency = None
 
     def _ping(self) -> None:  # noqa: B027 - see below
         """Nothing to ask where the pins are our own."""
-
-    def _servo(self, pin: int) -> Any:
-        shortest, longest = ((us + self.spare_us) / 1e6 for us in LAST_US)
-        return Servo(
-            pin,
-            initial_value=None,
-            min_pulse_width=shortest,
-            max_pulse_width=longest,
-            pin_factory=self._factory,
-        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
