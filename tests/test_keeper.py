@@ -284,7 +284,7 @@ def test_bills_that_make_no_sense_do_not_keep_a_gauge_from_its_work(
         assert healed.keeper.spent == {"2026-09-21": {"x": Spent(1, 2)}}
 
 
-def test_only_the_needles_are_saved_until_a_source_has_spoken(tmp_path: Path) -> None:
+def test_nothing_is_saved_until_a_source_has_spoken(tmp_path: Path) -> None:
     with house(tmp_path) as one:
         one.hear(1, 2)
         one.turn()
@@ -294,7 +294,7 @@ def test_only_the_needles_are_saved_until_a_source_has_spoken(tmp_path: Path) ->
         wrong.keeper.save(wrong.gauge, wrong.now_ms, (1.0, 2.0))
     with house(tmp_path) as one:
         assert one.keeper.state is not None
-        assert (one.keeper.state.saved_ms, one.keeper.state.angles) == (NOON, (1.0, 2.0))
+        assert (one.keeper.state.saved_ms, one.keeper.state.angles) == (NOON, ANGLES)
         assert one.gauge.read(NOON).posts == 2
 
 

@@ -2,11 +2,9 @@
 
 import argparse
 import csv
+import io
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TextIO
+from collections.abc import Mapping
 
 from tweetdock.commands.output import (
     add_archives,
@@ -16,7 +14,7 @@ from tweetdock.commands.output import (
     warn_of,
 )
 from tweetdock.core.times import rfc3339
-from tweetdock.keep.database import HistoryRow, read_history
+from tweetdock.keep.database import read_history
 from tweetdock.keep.export import export_posts
 from tweetdock.keep.files import new_file
 from tweetdock.settings.gauge import Settings
@@ -73,25 +71,13 @@ def _export_history(arguments: argparse.Namespace, env: Mapping[str, str]) -> No
         env = {**env, "TWEETDOCK_STATE_DIR": arguments.state_dir}
     settings = Settings.from_env(env, about=("TWEETDOCK_STATE_DIR",))
     rows = read_history(settings.keep.state_dir, arguments.per)
-    with _table(arguments.output, force=arguments.force) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_HEAD)
-        writer.writerows(map(_cells, rows))
-
-
-@contextmanager
-def _table(output: Path | None, *, force: bool) -> Iterator[TextIO]:
-    if output is None:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(_HEAD)
+    writer.writerows((rfc3339(at_ms), per, *rest) for per, at_ms, *rest in rows)
+    if arguments.output is None:
         with results():
-            yield sys.stdout
+            sys.stdout.write(table.getvalue())
         return
-    with (
-        new_file(output, force=force) as fresh,
-        fresh.open("w", encoding="utf-8", newline="") as file,
-    ):
-        yield file
-
-
-def _cells(row: HistoryRow) -> tuple[object, ...]:
-    per, at_ms, *rest = row
-    return rfc3339(at_ms), per, *rest
+    with new_file(arguments.output, force=arguments.force) as fresh:
+        fresh.write_text(table.getvalue(), encoding="utf-8")

@@ -350,10 +350,7 @@ def _find_outdated(db: sqlite3.Connection, subjects: Mapping[str, str]) -> set[s
         if source not in asked or subjects.get(name) == subject:
             continue
         outdated.add(source)
-        if name in subjects:
-            log.info("state: %s was asked for %s before; its hour is read anew", name, subject)
-        else:
-            log.info("state: %s is not asked any more; its hour is read anew", name)
+        log.info("state: %s was asked for %s before; its hour is read anew", name, subject)
     return outdated
 
 

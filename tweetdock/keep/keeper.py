@@ -214,29 +214,30 @@ class Keeper:
             self._archive.flush(now_ms)
 
     def save(self, gauge: Gauge, now_ms: int, angles: Sequence[float]) -> None:
-        """Save all that there is, if it can be saved now.
+        """Save all that there is, if it can be saved now, and not before a source has spoken.
 
-        Until a source has spoken that is only where the needles are: the clock may be wrong.
+        Until then the clock may be wrong, and what was saved be older than it seems.
         """
-        if self._keeps_nothing or not (self._has_heard or (self.state and self._store)):
+        if self._keeps_nothing or not self._has_heard:
             return
         self._tried_at = self._monotonic()
         if self._archive is not None and not self._archive.sync(now_ms):
             self._close_store()
             return
-        if self._has_heard or self.state is None:
-            saved = Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales)
-            self.state = State(saved_ms=now_ms, saved=saved, cursors=self._cursors)
-        state = replace(self.state, angles=tuple(angles) or self.state.angles)
-        if self._archive is not None:
-            blind_until_ms = self._archive.blind_until_ms
-            state = replace(state, archive=self._archive_path, blind_until_ms=blind_until_ms)
+        self.state = state = State(
+            saved_ms=now_ms,
+            saved=Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales),
+            cursors=self._cursors,
+            angles=tuple(angles) or (self.state.angles if self.state else ()),
+            archive=self._archive_path if self._archive else "",
+            blind_until_ms=self._archive.blind_until_ms if self._archive else 0,
+        )
         try:
             is_whole = self._store is None
             store = self._store or self._open()
             marks = gauge.marks() if is_whole else self._marks
             store.save(state, marks, self._rows, self._new_spent, is_whole=is_whole)
-        except (StateError, UnavailableError) as error:
+        except OSError as error:
             self._fail(error)
         else:
             self._troubles.worked()
@@ -260,9 +261,6 @@ class Keeper:
         try:
             store = self._open()
             state = store.load()
-        except StateError as error:
-            self._fail(error)
-            return None
         except UnavailableError:
             if not is_guest:
                 raise
@@ -271,27 +269,18 @@ class Keeper:
             with suppress(OSError):
                 return read_state(self._folder, self._subjects, self._window_ms)
             return None
+        except OSError as error:
+            self._fail(error)
+            return None
         if state is not None:
-            self._log_state(state)
+            ago = duration(max(0.0, time.time() - state.saved_ms / 1000))
+            log.info("state: back to where it was saved %s ago", ago)
         return state
-
-    def _log_state(self, state: State) -> None:
-        ago = duration(max(0.0, time.time() - state.saved_ms / 1000))
-        log.info("state: back to where it was saved %s ago", ago)
-        for source, spent in state.spent.get(_day(state.saved_ms), {}).items():
-            if spent.posts:
-                words = "%s: %d posts read on %s (UTC)"
-                log.info(words, source, spent.posts, _day(state.saved_ms))
 
     def _open(self) -> Store:
         """Own the folder and open the file in it."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = self._lock or Lock(self._folder)
-        except UnavailableError:
-            raise
-        except OSError as error:
-            raise StateError(f"{self._folder} cannot be used: {error.strerror}") from error
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._lock or Lock(self._folder)
         self._store = Store(self._folder, self._subjects, self._window_ms)
         return self._store
 
