@@ -62,10 +62,10 @@ def test_the_chart_grows_with_each_reading_but_not_for_ever(scripts: Page) -> No
 
 DRAWN = """async ([at, grade, isReplay]) => {
     const { Chart } = await import("/static/chart.js");
-    const { shape } = document.body.dataset;
-    document.body.dataset.shape = JSON.stringify({replay: isReplay});
+    const { reading } = document.body.dataset;
+    document.body.dataset.reading = JSON.stringify({replay: isReplay});
     const chart = new Chart(document.querySelector("#chart"));
-    document.body.dataset.shape = shape;
+    document.body.dataset.reading = reading;
     await chart.read();
     chart.kept = at.map((at, i) => ({at, posts: i, authors: i, grade}));
     chart.draw();

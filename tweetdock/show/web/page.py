@@ -80,13 +80,6 @@ CHART = f"""\
 <span class="doubt">at least</span><output></output></p>
 <div class="plot" role="img" aria-label="The chart is loading."></div>
 </section>"""
-# What the scripts go by at any reading: one truth with the servos' motion and the words.
-DATA = {
-    "speed": f"{SPEED:g}",
-    "acceleration": f"{ACCELERATION:g}",
-    "arrived": f"{ARRIVED:g}",
-    "words": json.dumps(dict(WORDS)),
-}
 
 
 class Places(NamedTuple):
@@ -296,25 +289,15 @@ def _head(reading: Reading | None) -> str:
 
 
 def _data(reading: Reading | None) -> str:
-    """What the scripts go by."""
-    networks = network_names(reading.sources) if reading else {}
-    window = window_words(reading.window_seconds) if reading else ""
-    shape = (
-        {
-            "hashtags": reading.hashtags,
-            "subject": reading.subject,
-            "sources": list(reading.sources),
-            "window_seconds": reading.window_seconds,
-            "demo": reading.demo,
-            "replay": reading.replay,
-        }
-        if reading
-        else {}
-    )
-    values = DATA | {
-        "window": window,
-        "shape": json.dumps(shape),
-        "networks": json.dumps(networks),
+    """What the scripts go by: one truth with the servos' motion and the words."""
+    values = {
+        "speed": f"{SPEED:g}",
+        "acceleration": f"{ACCELERATION:g}",
+        "arrived": f"{ARRIVED:g}",
+        "words": json.dumps(dict(WORDS)),
+        "window": window_words(reading.window_seconds) if reading else "",
+        "networks": json.dumps(network_names(reading.sources) if reading else {}),
+        "reading": json.dumps(reading.as_json() if reading else {}),
     }
     return "\n".join(f'data-{name}="{escape(value)}"' for name, value in values.items())
 

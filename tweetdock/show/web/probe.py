@@ -3,8 +3,6 @@
 import http.client
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from tweetdock.core.address import host_and_port
 from tweetdock.core.coverage import Grade
@@ -44,20 +42,24 @@ def probe(settings: Settings) -> Iterator[Finding]:
 
 def _running(where: str, host: str, port: int) -> Finding | None:
     """How the TweetDock is that answers there; None if nobody does, or another program."""
-    health = _ask(host, port, "/healthz")
-    reading = _ask(host, port, "/api/reading") if health else None
-    if health is None or reading is None:
+    health, line = _ask(host, port, "/healthz")
+    status, body = _ask(host, port, "/api/reading") if health else (0, b"")
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
         return None
-    says, said = f"a TweetDock runs at {where}", reading.said
-    grade = said.get("grade")
+    if not isinstance(said, dict):
+        return None
+    says, grade = f"a TweetDock runs at {where}", said.get("grade")
     if {"grade", "posts", "authors", "dials"} <= set(said) and grade in list(Grade):
         says = f"{says}, and its reading is {grade}"
-    elif reading.status != 503 or set(said) != {"error"}:
-        return None
-    else:
+    elif status == 503 and set(said) == {"error"}:
         grade = None
-    if health.status != 200:
-        says = f"{says}, but it has a problem: {health.line}"
+    else:
+        return None
+    if health != 200:
+        problem = " ".join(line[:300].decode(errors="replace").split())
+        says = f"{says}, but it has a problem: {problem}"
         return Finding.trouble("page", says, "see its log, then restart it")
     if grade == Grade.STALE:
         return Finding.warning("page", says, "see the lines on its sources")
@@ -77,34 +79,14 @@ def _free(where: str, host: str, port: int, *, is_demanded: bool) -> Finding:
     return Finding.well("page", f"{where} is free")
 
 
-@dataclass(frozen=True, slots=True)
-class _PageAnswer:
-    status: int
-    body: bytes
-
-    @property
-    def line(self) -> str:
-        """The beginning of it, on one line."""
-        return " ".join(self.body[:300].decode(errors="replace").split())
-
-    @property
-    def said(self) -> dict[str, Any]:
-        """What it says as JSON; empty if it is none."""
-        try:
-            said = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return {}
-        return said if isinstance(said, dict) else {}
-
-
-def _ask(host: str, port: int, path: str) -> _PageAnswer | None:
-    """The answer to a request; None if there is none in HTTP."""
+def _ask(host: str, port: int, path: str) -> tuple[int, bytes]:
+    """The status and the body of the answer to a request; 0 if there is none in HTTP."""
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        return _PageAnswer(answer.status, answer.read(MOST_BYTES))
+        return answer.status, answer.read(MOST_BYTES)
     except (OSError, http.client.HTTPException):
-        return None
+        return 0, b""
     finally:
         connection.close()

@@ -40,7 +40,7 @@ export class Chart {
     this.output = section.querySelector("output");
     this.choice = section.querySelector("fieldset");
     this.since = section.querySelector("h2 span");
-    this.isReplay = Boolean(JSON.parse(document.body.dataset.shape).replay);
+    this.isReplay = Boolean(JSON.parse(document.body.dataset.reading).replay);
     this.kept = [];
     this.newest = null;
     this.drawnAt = -DRAW_MS;

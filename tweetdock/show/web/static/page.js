@@ -23,7 +23,7 @@ const root = document.documentElement;
 const find = (places, within = document) => within.querySelector(places);
 const dials = [...document.querySelectorAll(".dial")].map((svg) => new Dial(svg));
 const chart = new Chart(find("#chart"));
-const shape = JSON.stringify(JSON.parse(document.body.dataset.shape));
+const shape = shapeOf(JSON.parse(document.body.dataset.reading));
 let latest = null;
 let receivedAt = 0; // of the page's own clock, never the server's
 let receivedOn = new Date();
@@ -37,7 +37,8 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function shapeOf({ hashtags, subject, sources, window_seconds, demo, replay }) {
+/** What of a reading the page was made for. */
+function shapeOf({ hashtags, subject, sources = {}, window_seconds, demo, replay }) {
   const names = Object.keys(sources);
   return JSON.stringify({ hashtags, subject, sources: names, window_seconds, demo, replay });
 }
