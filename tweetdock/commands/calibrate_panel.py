@@ -124,7 +124,7 @@ def _marks(one: Calibration) -> Iterator[Text]:
     angles = dial.min_angle, (dial.min_angle + dial.max_angle) / 2, dial.max_angle
     meanings = "count 0", "halfway", "full scale"
     for point, angle, meaning in zip(DialPoint, angles, meanings, strict=True):
-        is_free = point is DialPoint.MIDDLE and dial.mid_pulse_us is None
+        is_free = point not in one.marks
         unsaved = "not saved" if one.is_unsaved(point) else ""
         yield Text.assemble(
             (f"   {point.letter} ", "bold"),
@@ -159,7 +159,7 @@ def _next(one: Calibration) -> str:
         return one.trouble
     if not one.unsaved:
         return "t sweeps once more, tab takes the other dial, q quits."
-    if one.dial.mid_pulse_us is None:
+    if DialPoint.MIDDLE not in one.marks:
         return "Next: 2 goes halfway; if that is not the middle, move there and press m. Then s."
     return "Next: t sweeps from end to end, s saves."
 

@@ -1,6 +1,5 @@
 """Calibrating a dial: how far its needle may be sent, and which pulses are marked."""
 
-from dataclasses import replace
 from enum import StrEnum
 
 from tweetdock.servos.needles import Geometry, Needle
@@ -42,8 +41,11 @@ class DialPoint(StrEnum):
         return self.name[0]
 
 
+LEFT, MIDDLE, RIGHT = DialPoint
+
+
 class Calibration:
-    """One dial being calibrated: its needle, its settings by the marks so far, and a note.
+    """One dial being calibrated: its needle, the marks so far, and a note about both.
 
     The needle is assumed to stand at zero until it is moved. Pulses are whole microseconds, `now`
     is seconds. The needle never goes beyond what its settings have, or most servos take, before a
@@ -55,15 +57,14 @@ class Calibration:
         self.dial = dial
         self.needle = Needle(RANGE, RANGE.angle(dial.start_us))
         self.note = ""
-        self.marked: frozenset[DialPoint] = frozenset()
-        self._saved = dial
-        self._undo: list[tuple[DialSettings, frozenset[DialPoint]]] = []
+        self.marks = {LEFT: dial.start_us, RIGHT: dial.end_us}
+        if dial.mid_pulse_us is not None:
+            self.marks[MIDDLE] = dial.mid_pulse_us
+        self._saved = self.marks
+        self._undo: list[tuple[dict[DialPoint, int], DialPoint | None]] = []
         self._route: list[DialPoint] = []
-        self._asked: tuple[int, float] | None = None
-        self._limits = {
-            -1: min(dial.min_pulse_us, USUAL_US[0]),
-            1: max(dial.max_pulse_us, USUAL_US[1]),
-        }
+        self._limits = [min(dial.min_pulse_us, USUAL_US[0]), max(dial.max_pulse_us, USUAL_US[1])]
+        self._asked: tuple[bool, float] | None = None
 
     @property
     def at_us(self) -> int:
@@ -78,7 +79,7 @@ class Calibration:
     @property
     def home(self) -> float:
         """The angle of the zero at which a gauge will assume the needle: the one last saved."""
-        return RANGE.angle(self._saved.start_us)
+        return RANGE.angle(self._saved[LEFT])
 
     @property
     def is_sweeping(self) -> bool:
@@ -95,71 +96,71 @@ class Calibration:
         return ""
 
     @property
+    def marked(self) -> set[DialPoint | None]:
+        """The points that were marked until now."""
+        return {point for _, point in self._undo}
+
+    @property
     def trouble(self) -> str:
         """Why no gauge can run by these marks; empty if one can."""
-        low, middle, high = self.dial.min_pulse_us, self.dial.mid_pulse_us, self.dial.max_pulse_us
+        low, high = sorted((self.marks[LEFT], self.marks[RIGHT]))
         if high - low < LEAST_SPAN_US:
             return (
                 f"The stops are {high - low} µs apart: there is no room for a needle. Mark the "
                 "other stop too."
             )
-        if middle is not None and not low < middle < high:
+        if MIDDLE in self.marks and not low < self.marks[MIDDLE] < high:
             return (
-                f"The middle, {middle} µs, is not between the stops. Bring the needle to it and "
-                "press m, or press 2 and m to have it halfway."
+                f"The middle, {self.marks[MIDDLE]} µs, is not between the stops. Bring the needle "
+                "to it and press m, or press 2 and m to have it halfway."
             )
         return ""
 
     @property
     def unsaved(self) -> dict[str, str]:
         """The settings to save, by their names; none if nothing has changed."""
-        if self.dial == self._saved:
+        if self.marks == self._saved:
             return {}
-        prefix, middle = f"TWEETDOCK_{self.name.upper()}_", self.dial.mid_pulse_us
+        left, right, prefix = self.marks[LEFT], self.marks[RIGHT], f"TWEETDOCK_{self.name.upper()}_"
         return {
-            f"{prefix}MIN_PULSE_US": str(self.dial.min_pulse_us),
-            f"{prefix}MID_PULSE_US": "" if middle is None else str(middle),
-            f"{prefix}MAX_PULSE_US": str(self.dial.max_pulse_us),
-            f"{prefix}REVERSED": str(int(self.dial.reversed)),
+            f"{prefix}MIN_PULSE_US": str(min(left, right)),
+            f"{prefix}MID_PULSE_US": str(self.marks.get(MIDDLE, "")),
+            f"{prefix}MAX_PULSE_US": str(max(left, right)),
+            f"{prefix}REVERSED": str(int(left > right)),
         }
 
     def pulse_us(self, point: DialPoint) -> int:
         """The pulse of a point; a middle without a mark is halfway."""
-        pulse_us = _mark(self.dial, point)
-        return round(self.dial.middle_us) if pulse_us is None else pulse_us
+        return self.marks.get(point, round((self.marks[LEFT] + self.marks[RIGHT]) / 2))
 
     def is_unsaved(self, point: DialPoint) -> bool:
         """Whether a point is not where it was saved."""
-        return _mark(self.dial, point) != _mark(self._saved, point)
+        return self.marks.get(point) != self._saved.get(point)
 
     def save(self) -> None:
         """What is marked has been saved."""
-        self._saved = self.dial
+        self._saved = self.marks
 
     def nudge(self, us: int, now: float) -> None:
         """Send the needle further by `us`; stop at a limit and ask first."""
-        base = min(max(self.target_us, self.at_us - LEAD_US), self.at_us + LEAD_US)
-        side = 1 if us > 0 else -1
-        asked, limit = self._asked, self._limits[side]
+        wanted = min(max(self.target_us, self.at_us - LEAD_US), self.at_us + LEAD_US) + us
+        asked, is_up = self._asked, us > 0
         self._begin()
-        wanted = base + us
-        if (wanted - limit) * side <= 0:
-            self._send(wanted)
+        if asked and asked[0] == is_up and now - asked[1] >= PAUSE_SECONDS:
+            self._limits[is_up] = LAST_US[is_up]
+        limit = self._limits[is_up]
+        self._send(wanted)
+        if self.target_us == wanted:
             return
         if limit in LAST_US:
             self.note = f"{limit} µs is the end: the settings take no more."
-        elif asked and asked[0] == side and now - asked[1] >= PAUSE_SECONDS:
-            self._limits[side] = LAST_US[0] if side < 0 else LAST_US[1]
-            self._send(min(max(wanted, LAST_US[0]), LAST_US[1]))
-            return
         else:
-            self._asked = side, now
+            self._asked = is_up, now
             whose = "most servos go" if limit in USUAL_US else "this dial is set to go"
             self.note = (
                 f"{limit} µs is as far as {whose}; beyond it some servos break. "
                 "Let go of the key, then press it again to go on."
             )
-        self._send(limit)
 
     def go(self, point: DialPoint) -> None:
         """Send the needle to a mark."""
@@ -169,8 +170,8 @@ class Calibration:
     def sweep(self) -> None:
         """Send the needle through all marks, from left to right and back."""
         self._begin()
-        self._route = [DialPoint.LEFT, DialPoint.MIDDLE, DialPoint.RIGHT, DialPoint.LEFT]
-        self._send(self.pulse_us(DialPoint.LEFT))
+        self._route = [LEFT, MIDDLE, RIGHT, LEFT]
+        self._send(self.pulse_us(LEFT))
 
     def go_on(self) -> bool:
         """Send a needle that has come to a mark of its sweep to the next one; whether it moves."""
@@ -185,7 +186,7 @@ class Calibration:
         """Stop the needle where it is, within its limits."""
         self._begin()
         if self.needle.was_moved:
-            self._send(min(max(self.at_us, self._limits[-1]), self._limits[1]))
+            self._send(self.at_us)
 
     def mark(self, point: DialPoint) -> None:
         """Mark the point where the needle stands; a middle that is marked there is taken back."""
@@ -195,31 +196,25 @@ class Calibration:
             self.note = "Move the needle first: nobody knows where it stands."
         elif abs(self.at_us - target_us) > NEAR_US:
             self.note = "The needle is still on its way: mark the place when it stands."
-        elif point is not DialPoint.MIDDLE:
-            left, right = self.dial.start_us, self.dial.end_us
-            left, right = (target_us, right) if point is DialPoint.LEFT else (left, target_us)
-            low, high = sorted((left, right))
-            dial = replace(self.dial, min_pulse_us=low, max_pulse_us=high, reversed=left > right)
-            self._change(dial, self.marked | {point}, f"{point.capitalize()}: {target_us} µs.")
-        elif self.dial.mid_pulse_us == target_us:
-            note = "The middle is halfway between the stops again."
-            self._change(replace(self.dial, mid_pulse_us=None), self.marked - {point}, note)
+        elif point is MIDDLE and self.marks.get(MIDDLE) == target_us:
+            ends = {end: self.marks[end] for end in (LEFT, RIGHT)}
+            self._change(ends, point, "The middle is halfway between the stops again.")
         else:
-            dial = replace(self.dial, mid_pulse_us=target_us)
-            self._change(dial, self.marked | {point}, f"Middle: {target_us} µs.")
+            marks = self.marks | {point: target_us}
+            self._change(marks, point, f"{point.capitalize()}: {target_us} µs.")
 
     def reverse(self) -> None:
         """Swap left and right."""
         self._begin()
-        dial = replace(self.dial, reversed=not self.dial.reversed)
-        way = "shorter" if dial.reversed else "longer"
-        self._change(dial, self.marked, f"Turned round: a higher count is a {way} pulse now.")
+        marks = self.marks | {LEFT: self.marks[RIGHT], RIGHT: self.marks[LEFT]}
+        way = "shorter" if marks[LEFT] > marks[RIGHT] else "longer"
+        self._change(marks, None, f"Turned round: a higher count is a {way} pulse now.")
 
     def undo(self) -> None:
         """Take the last mark or turn back; the needle stays where it is."""
         self._begin()
         if self._undo:
-            self.dial, self.marked = self._undo.pop()
+            self.marks, _ = self._undo.pop()
             self.note = "Taken back."
         else:
             self.note = "There is nothing to take back."
@@ -228,14 +223,9 @@ class Calibration:
         self.note, self._asked, self._route = "", None, []
 
     def _send(self, pulse_us: int) -> None:
-        self.needle.aim(RANGE.angle(pulse_us))
+        low, high = self._limits
+        self.needle.aim(RANGE.angle(min(max(pulse_us, low), high)))
 
-    def _change(self, dial: DialSettings, marked: frozenset[DialPoint], note: str) -> None:
-        self._undo.append((self.dial, self.marked))
-        self.dial, self.marked, self.note = dial, marked, note
-
-
-def _mark(dial: DialSettings, point: DialPoint) -> int | None:
-    if point is DialPoint.MIDDLE:
-        return dial.mid_pulse_us
-    return dial.start_us if point is DialPoint.LEFT else dial.end_us
+    def _change(self, marks: dict[DialPoint, int], point: DialPoint | None, note: str) -> None:
+        self._undo.append((self.marks, point))
+        self.marks, self.note = marks, note
