@@ -220,7 +220,7 @@ def test_a_pigpiod_that_hangs_is_told(
         pigpiod.resume()
     assert finding.verdict is FAIL
     assert "a pigpiod hangs" in finding.says
-    assert "restart it" in finding.cure
+    assert "stop it" in finding.cure
 
 
 def test_lgpio_wants_its_package(

@@ -87,16 +87,14 @@ class Pigpiod:
                 if self._is_over:
                     raise ServoError("no pigpiod is started any more: this is the end")
                 child = self._child = _run(command, self._port, errors)
-            self._wait_until_it_answers(child)
-            if child.poll() is not None:
+            if not self._is_up(child):
+                if child.poll() is None:
+                    self._kill()
+                    raise ServoError(f"pigpiod was started but does not answer at {where}")
                 errors.seek(0)
-                said = errors.read().decode(errors="replace")
-                what, cure = last_words(said)
+                what, cure = last_words(errors.read().decode(errors="replace"))
                 reason = what or _unexplained(child.returncode)
                 raise ServoError(f"pigpiod ended at once: {reason}", cure)
-        if not is_answering(LOOPBACK, self._port):
-            self._kill()
-            raise ServoError(f"pigpiod was started but does not answer at {where}")
         log.info("started pigpiod at %s", where)
 
     def end(self, seconds: float) -> None:
@@ -118,12 +116,15 @@ class Pigpiod:
             self._child.wait()
         self._child = None
 
-    def _wait_until_it_answers(self, child: subprocess.Popen[bytes]) -> None:
+    def _is_up(self, child: subprocess.Popen[bytes]) -> bool:
+        """Wait until it answers, START_SECONDS at most; False if it does not, or has ended."""
         end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end and not is_answering(LOOPBACK, self._port):
+        while time.monotonic() < end and child.poll() is None:
+            if is_answering(LOOPBACK, self._port):
+                return True
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0.05)
-                return
+        return False
 
 
 def check_start(program: str | None, lock: Path) -> str:
@@ -167,7 +168,6 @@ def ask(address: str, port: int) -> tuple[int, int]:
     An open port alone is not enough: 8888 is also that of Jupyter. ServoError if none answers.
     """
     where = host_and_port(address, port)
-    cure = "stop that, or give pigpiod another port: PIGPIO_PORT=8889; if it is one, restart it"
     try:
         wire = socket.create_connection((address, port), PROBE_SECONDS)
     except (OSError, UnicodeError) as error:
@@ -181,12 +181,11 @@ def ask(address: str, port: int) -> tuple[int, int]:
         wire.settimeout(PROBE_SECONDS)
         try:
             return _answer(wire, VERSION), _answer(wire, BOARD)
-        except TimeoutError as error:
-            what = f"a pigpiod hangs at {where}, or another program is there (Jupyter uses 8888)"
-            raise TakenError(what, cure) from error
         except (OSError, ValueError) as error:
-            what = f"another program is at {where} (Jupyter uses 8888, too)"
-            raise TakenError(what, cure) from error
+            raise TakenError(
+                f"another program is at {where} (Jupyter uses 8888, too), or a pigpiod hangs there",
+                "stop it, or give pigpiod another port: PIGPIO_PORT=8889",
+            ) from error
 
 
 def _answer(wire: socket.socket, command: int) -> int:
