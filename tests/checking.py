@@ -13,9 +13,9 @@ def check(env: dict[str, str]) -> list[Finding]:
     return [Redactor(env).clean(finding) for findings in found for finding in findings]
 
 
-def only(findings: list[Finding], thing: str) -> Finding:
-    """The one finding on a thing."""
-    (found,) = [finding for finding in findings if finding.thing == thing]
+def only(findings: list[Finding], thing: str = "") -> Finding:
+    """The one finding on a thing, or on all."""
+    (found,) = [finding for finding in findings if thing in ("", finding.thing)]
     return found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from buckets import S3, SECRET
+from checking import only
 
 from tweetdock.core.errors import StateError
 from tweetdock.core.finding import Finding, Verdict
@@ -39,11 +40,6 @@ def check(thing: str, folder: Path, **more: str) -> list[Finding]:
     if thing == "disk":
         return list(disk([folder]))
     return [finding for check in checks(keep) if check.thing == thing for finding in check.run()]
-
-
-def only(found: list[Finding]) -> Finding:
-    (finding,) = found
-    return finding
 
 
 def now_ms() -> int:

@@ -111,7 +111,7 @@ def test_the_gaps_are_what_no_listener_has_seen(tmp_path: Path, heard: list[list
         assert milliseconds(together) == milliseconds(found)
         assert tuple(reader.covers.get(source, ())) == together
     knows = [any(chunk.covers for chunk in chunks) for chunks in heard]
-    assert [summary.knows_coverage for summary in merged.inputs] == knows
+    assert [bool(archive.covers) for archive in merged.inputs] == knows
 
 
 @in_one_folder
@@ -223,7 +223,7 @@ def test_a_note_after_a_damaged_place_says_nothing_of_the_time_before_it(tmp_pat
     path.write_bytes(bytes(head) + member(later) + member(last))
     merged, _ = merged_into([path])
     assert merged.manifest.covers == {"x": (Span(START_MS + 20, START_MS + 30),)}
-    assert merged.inputs[0].knows_coverage
+    assert merged.inputs[0].covers
 
 
 def test_an_archive_cut_after_a_merge_claims_no_more_than_it_has(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_what_is_not_ours_is_counted_and_left_out(tmp_path: Path) -> None:
     merged, output = merged_into([path])
     (summary,) = merged.inputs
     assert (summary.lines, summary.foreign, summary.damaged) == (1, 5, 0)
-    assert not summary.knows_coverage
+    assert not summary.covers
     assert read(output)[0] == [ours]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from checking import only
 from running import Running
 from standins.loopback import Loopback
 
@@ -29,11 +30,6 @@ def free_port() -> int:
     """A port of the system's choice: tests that run beside us draw the same dice."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
-
-
-def only(found: list[Finding]) -> Finding:
-    (finding,) = found
-    return finding
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checking import only
 from needs import with_ipv6
 from standins.loopback import Loopback
 from standins.pigpiod import StandInPigpiod, free_port
@@ -65,11 +66,6 @@ def check(machine: Machine, thing: str = "servos", **more: str) -> list[Finding]
     lock = machine._root / "run/pigpio.pid"
     every = [*checks(settings, machine.model, machine.program, devices, lock), *machine.checks()]
     return [finding for check in every if check.thing == thing for finding in check.run()]
-
-
-def only(found: list[Finding]) -> Finding:
-    (finding,) = found
-    return finding
 
 
 def dead_port(**more: str) -> dict[str, str]:

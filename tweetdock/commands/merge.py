@@ -50,7 +50,7 @@ def _summary(output: Path, manifest: Manifest, inputs: Sequence[ArchiveReader]) 
     for source, spans in manifest.covers.items():
         yield from _gaps(source, spans, whose)
     for archive in inputs:
-        if not archive.knows_coverage:
+        if not archive.covers:
             yield f"unknown: {archive.path} does not say which times it covers"
 
 

@@ -47,15 +47,14 @@ class ArchiveReader:
 
     lines: how many were read. damaged: at how many places it is. foreign: lines that no TweetDock
     wrote. covers: which stretches of time it still has completely, for each source.
-    knows_coverage: whether it says so at all. first_ms, last_ms: when the first and the last line
-    in time were received (Unix ms); None if there is none.
+    first_ms, last_ms: when the first and the last line in time were received (Unix ms); None if
+    there is none.
     """
 
     def __init__(self, path: Path, buffer: Buffer) -> None:
         self.path = path
         self.lines = self.damaged = self.foreign = 0
         self.covers: dict[str, Spans] = defaultdict(Spans)
-        self.knows_coverage = False
         self.first_ms: int | None = None
         self.last_ms: int | None = None
         self._buffer = buffer
@@ -103,11 +102,9 @@ class ArchiveReader:
 
     def _note(self, member: Member) -> None:
         self._is_torn = False
-        covers = read_note(member.note)
-        self.knows_coverage |= bool(covers)
         if self._trusted_ms == inf:
             return
-        for source, spans in covers.items():
+        for source, spans in read_note(member.note).items():
             for since, until in spans:
                 if until > self._trusted_ms:
                     self.covers[source].add(Span(int(max(since, self._trusted_ms)), until))

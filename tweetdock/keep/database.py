@@ -17,6 +17,7 @@ from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Saved, ScaleState, SourceMark
 from tweetdock.core.post import Span, Spent, source_of
 from tweetdock.core.times import DAY_MS, YEAR_2100_MS
+from tweetdock.keep.files import is_at
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +211,7 @@ class Store:
         spent: by UTC day and source. is_whole: the marks are not only the new ones, but all that
         there are. Raises StateError; then a new Store may find out and mend what is wrong.
         """
-        if not self._is_in_place():
+        if not is_at(self._path, self._stat):
             raise StateError(f"{self._path} was taken away or replaced")
         with _explained(self._path), self._db:
             if is_whole:
@@ -264,11 +265,6 @@ class Store:
             *(reason.what, aside.name),
         )
         return self._open()
-
-    def _is_in_place(self) -> bool:
-        with suppress(OSError):
-            return os.path.samestat(self._path.stat(), self._stat)
-        return False
 
     def _forget(self, sources: Collection[str]) -> None:
         with self._db as db:

@@ -1,5 +1,6 @@
 """Files: read without filling memory, written to outlast a power cut, locked by one TweetDock."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,8 @@ from tempfile import TemporaryDirectory
 from tweetdock.core.errors import ArchiveError, TweetDockError, UnavailableError
 
 _BLOCK = 1 << 16  # so much is searched at once
+# A folder that we may not list, and file systems that know no such thing (CIFS, some of FUSE).
+_UNSYNCABLE = {errno.EACCES, errno.EINVAL, errno.ENOTSUP}
 
 
 class FileBytes:
@@ -123,20 +126,39 @@ def replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    sync(path.parent)
+    sync_names(path.parent)
 
 
 def _opener(name: str, flags: int) -> int:
     return os.open(name, flags, 0o640)
 
 
-def sync(path: Path) -> None:
-    """See to it that what is in a file, or the names in a folder, outlast a power cut."""
+def sync_names(folder: Path) -> None:
+    """See to it that the names in a folder outlast a power cut, if it can be seen to."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in _UNSYNCABLE:
+            raise
+
+
+def _sync(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def is_at(path: Path, stat: os.stat_result) -> bool:
+    """Whether an open file is still what is found at its path, as far as can be found out."""
+    try:
+        return os.path.samestat(path.stat(), stat)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        # A folder that cannot be entered now: what is open can be written all the same.
+        return True
 
 
 @contextmanager
@@ -161,9 +183,9 @@ def new_file(output: Path, inputs: Sequence[Path] = (), *, force: bool = False) 
             yield Path(folder, output.name)
             # In order of names: a file is in its place before its manifest.
             for path in sorted(Path(folder).iterdir()):
-                sync(path)
+                _sync(path)
                 path.replace(output.parent / path.name)
-        sync(output.parent)
+        sync_names(output.parent)
     except TweetDockError:
         raise
     except OSError as error:

@@ -15,14 +15,12 @@ from tweetdock.keep.archive_format import (
     is_packed,
     read,
 )
-from tweetdock.keep.files import FileBytes, hold, sync, write_all
+from tweetdock.keep.files import FileBytes, hold, is_at, sync_names, write_all
 
 log = logging.getLogger(__name__)
 
 _LARGEST_TORN = 4_000_000  # we write members of 1 MB of text; what is larger is somebody else's
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# A folder that we may not list, and file systems that know no such thing (CIFS, some of FUSE).
-_UNSYNCABLE = {errno.EACCES, errno.EINVAL, errno.ENOTSUP}
 
 
 class OpenFile:
@@ -55,7 +53,7 @@ class OpenFile:
     @property
     def is_in_place(self) -> bool:
         """Whether it is still what is found at its path, as far as that can be found out."""
-        return _is_at(self.path, self.stat)
+        return is_at(self.path, self.stat)
 
     def append(self, member: bytes, first_ms: int | None = None) -> None:
         """Write a member whose first line was received at `first_ms`.
@@ -117,14 +115,6 @@ def _refused(path: Path, reason: str) -> UnavailableError:
     return UnavailableError(f"TWEETDOCK_ARCHIVE={path}: {reason}", cure)
 
 
-def _sync_names(folder: Path) -> None:
-    try:
-        sync(folder)
-    except OSError as error:
-        if error.errno not in _UNSYNCABLE:
-            raise
-
-
 def _open(path: Path) -> tuple[int, int | None]:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     while True:
@@ -133,25 +123,15 @@ def _open(path: Path) -> tuple[int, int | None]:
             stat = os.fstat(fd)
             # Logrotate may rename it between the opening and the holding.
             hold(fd, path)
-            if _is_at(path, stat):
+            if is_at(path, stat):
                 cut_torn_end(fd, path)
                 if not stat.st_size:
-                    _sync_names(path.parent)
+                    sync_names(path.parent)
                 return fd, _first_ms(fd, path)
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)
-
-
-def _is_at(path: Path, stat: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(path.stat(), stat)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        # A folder that cannot be entered now: what is open can be written all the same.
-        return True
 
 
 def _first_ms(fd: int, path: Path) -> int | None:
