@@ -16,6 +16,7 @@ NOISE = (
     b"POST /api/reading HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\nabc",
     b"GET /" + b"a" * 30_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"GET /api/history?hours=1e308 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n",
     b"hello\r\n\r\n",
 )
 

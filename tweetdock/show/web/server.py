@@ -42,8 +42,8 @@ def names_of(machine: str, others: Iterable[str]) -> frozenset[str]:
     return frozenset({"localhost", *own, *others})
 
 
-class Guard:
-    """Lets requests through that are meant for this machine; an ASGI application.
+def guarded(app: App, names: frozenset[str], *, is_open: bool) -> App:
+    """The application for requests that are meant for this machine.
 
     A name that is not ours is refused, as a foreign page may have made it point here (DNS
     rebinding), and would read what we answer.
@@ -52,30 +52,20 @@ class Guard:
     container does not know what the machine that it runs on is called.
     """
 
-    def __init__(self, app: App, names: frozenset[str], *, is_open: bool = False) -> None:
-        self._app = app
-        self._names = names
-        self._is_open = is_open
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-        why = self._why_foreign(host.lower())
-        app = refusal(scope["path"], 421, why) if why else self._app
-        await app(scope, receive, send)
-
-    def _why_foreign(self, host: str) -> str:
-        """Why a host is not this machine; empty if it is."""
+    async def answer(scope: Message, receive: Receive, send: Send) -> None:
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
         found = HOST.fullmatch(host)
         name = found[1] if found else ""
-        if name in self._names or is_ip(name.strip("[]")) or (self._is_open and is_local(name)):
-            return ""
-        if not name or name.startswith("["):
-            return "A request must name this TweetDock's host, by its name or address."
-        return (
-            f"TweetDock is not known here as {name}. "
-            f"If it is, tell it so: TWEETDOCK_WEB_HOSTS={name}"
-        )
+        is_ours = name in names or is_ip(name.strip("[]")) or (is_open and is_local(name))
+        why = "A request must name this TweetDock's host, by its name or address."
+        if name and not name.startswith("["):
+            why = (
+                f"TweetDock is not known here as {name}. "
+                f"If it is, tell it so: TWEETDOCK_WEB_HOSTS={name}"
+            )
+        await (app if is_ours else refusal(scope["path"], 421, why))(scope, receive, send)
+
+    return answer
 
 
 def is_local(name: str) -> bool:
@@ -84,7 +74,7 @@ def is_local(name: str) -> bool:
     `.local` is for multicast DNS alone (RFC 6762, section 3). A name without a dot comes from the
     network's own router; the few top-level domains with an address are registries' (RFC 7085).
     """
-    return name.endswith(".local") or "." not in name != ""
+    return name.endswith(".local") or bool(name and "." not in name)
 
 
 class Connection(H11Protocol):
@@ -165,12 +155,11 @@ class Server(Uvicorn):
         names = names_of(socket.gethostname(), settings.web_hosts)
         # Nothing from the environment, no log but of our own bugs, no name in each answer.
         config = Config(
-            Guard(routes, names, is_open=settings.is_page_open),
+            guarded(routes, names, is_open=settings.is_page_open),
             loop="asyncio",
             http=Connection,
             ws="none",
             lifespan="off",
-            interface="asgi3",
             log_config=None,
             log_level="error",
             access_log=False,
@@ -179,7 +168,6 @@ class Server(Uvicorn):
             server_header=False,
             date_header=False,
             headers=SAFE_HEADERS,
-            backlog=limits.connections,
             limit_concurrency=limits.connections + 1,  # that one more is told to come back
             timeout_keep_alive=limits.patience_seconds,
         )
