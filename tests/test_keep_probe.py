@@ -265,19 +265,6 @@ def test_an_archive_of_another_user_is_told(tmp_path: Path, request: pytest.Fixt
     assert str(archive) in finding.cure
 
 
-def test_a_damaged_file_is_told_beside_what_else_is_wrong(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    save(tmp_path / "state", now_ms())
-    (tmp_path / "state" / "state.db").write_bytes(b"no database" * 1000)
-    (tmp_path / "state").chmod(0o555)
-    (tmp_path / "state" / "state.db").chmod(0o644)
-    request.getfixturevalue("somebody")
-    first, second = check("state", tmp_path / "state")
-    assert "may not be written to" in first.says
-    assert "is damaged" in second.says
-
-
 def test_a_full_disk_is_told_with_what_makes_room(mount: Callable[[str], Path]) -> None:
     folder = mount("size=20m")
     finding = only(check("disk", folder))

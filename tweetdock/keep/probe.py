@@ -12,7 +12,7 @@ from tweetdock.core.finding import Check, Finding
 from tweetdock.core.post import Spent
 from tweetdock.core.times import duration, size
 from tweetdock.keep.closed_files import ClosedFiles
-from tweetdock.keep.database import FILE, DamagedError, State, read_state
+from tweetdock.keep.database import FILE, State, read_state
 from tweetdock.keep.files import is_held
 from tweetdock.keep.permissions import cure, file_obstacle, folder_obstacle
 from tweetdock.settings.keeping import KeepSettings
@@ -40,23 +40,18 @@ def spent_of(folder: Path) -> Mapping[str, Mapping[str, Spent]]:
 
 def _state(folder: Path) -> Iterator[Finding]:
     file = folder / FILE
-    obstacle = folder_obstacle(folder, _STATE, is_ours=os.access(file, os.F_OK))
+    is_ours = os.access(file, os.F_OK)
+    if obstacle := folder_obstacle(folder, _STATE, is_ours=is_ours) or file_obstacle(file, _STATE):
+        yield Finding.trouble("state", *obstacle)
+        return
+    if not folder.is_dir():
+        yield Finding.well("state", f"{folder} will be made at the first start")
+        return
     try:
-        if not folder.is_dir() and obstacle is None:
-            yield Finding.well("state", f"{folder} will be made at the first start")
-            return
-        obstacle = obstacle or file_obstacle(file, _STATE)
         at_work = "; a running TweetDock uses it" if is_held(folder) else ""
         state = read_state(folder, {}, 0) if file.exists() else None
     except OSError as error:
-        # One line for one cause; but a damaged file gets a line of its own.
-        if obstacle:
-            yield Finding.trouble("state", *obstacle)
-        if isinstance(error, DamagedError) or not obstacle:
-            yield Finding.trouble("state", *_explain(error, folder))
-        return
-    if obstacle:
-        yield Finding.trouble("state", *obstacle)
+        yield Finding.trouble("state", *_explain(error, folder))
     else:
         yield Finding.well("state", f"{folder}: {_saved(state)}{at_work}")
 
