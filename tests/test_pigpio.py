@@ -365,6 +365,10 @@ for servos in both:
 """
 
 
+# A socket that nobody has closed ends with its process.
+WARNINGS = ("-W", "error", "-W", "ignore::ResourceWarning")
+
+
 @pytest.mark.parametrize("ending", ["closed", "unclosed", "at once"])
 def test_a_process_ends_without_a_complaint_whatever_became_of_its_daemons(ending: str) -> None:
     with ExitStack() as stack:
@@ -372,7 +376,7 @@ def test_a_process_ends_without_a_complaint_whatever_became_of_its_daemons(endin
         ports = [str(pigpiod.port) for pigpiod in pigpiods.values()]
         process = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-W", "error", "-c", SCRIPT, ending, *ports],
+                [sys.executable, *WARNINGS, "-c", SCRIPT, ending, *ports],
                 env={"PYTHONPATH": ":".join(sys.path)},
                 text=True,
                 stdin=subprocess.PIPE,

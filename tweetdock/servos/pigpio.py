@@ -59,10 +59,7 @@ class PigpioServos(Servos):
                 pin.close()
         except self.foreign:
             self._abandon()
-        connection = getattr(self._factory, "connection", None)
         super().close()
-        if connection is not None:
-            atexit.unregister(connection.stop)
 
     def end(self) -> None:
         """End a pigpiod that was started here, and wait for that END_SECONDS at most."""
@@ -81,6 +78,7 @@ class PigpioServos(Servos):
         with contextlib.redirect_stdout(io.StringIO()):  # its banner of per cent signs
             # Ours at once: what fails from here on is cleared away by `close`.
             self._factory = factory = PiGPIOFactory(self._address, self._port)
+        atexit.unregister(factory.connection.stop)  # it would fail where pigpiod is gone
         factory.connection.sl.s.settimeout(COMMAND_SECONDS)
         # The thread for input events is of no use to an output, and spins when pigpiod dies.
         factory.connection._notify.stop()  # noqa: SLF001 - there is no public way
@@ -112,7 +110,6 @@ class PigpioServos(Servos):
         # After a time-out late answers would be taken for the next ones: nothing more is sent.
         connection = getattr(self._factory, "connection", None)
         if connection is not None:
-            atexit.unregister(connection.stop)
             for _ in range(2):
                 with contextlib.suppress(*DISCONNECTED):
                     connection.stop()

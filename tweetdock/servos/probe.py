@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tweetdock.core.address import host_and_port
-from tweetdock.core.dial import DIALS
 from tweetdock.core.errors import ServoError
 from tweetdock.core.finding import Check, Finding
 from tweetdock.servos.calibration import USUAL_US
@@ -46,33 +45,26 @@ def checks(
 
     model: of the machine's board, if it says so. program: finds one by its name. lock: pigpiod's.
     """
-    backend = partial(_backend, settings, model, program, devices, lock)
-    yield Check("servos", backend, ("TWEETDOCK_SERVO_", "PIGPIO_"))
-    for name in DIALS:
-        dial = partial(_dial, name, getattr(settings, name))
-        yield Check(f"{name} dial", dial, (f"TWEETDOCK_{name.upper()}_",))
 
-
-def _backend(
-    settings: Settings,
-    model: str,
-    program: Callable[[str], str | None],
-    devices: Path,
-    lock: Path,
-) -> Iterator[Finding]:
-    name = choose_backend(settings.servo_backend, model, settings.pigpio_addr)
-    if name == "mock":
-        yield _mock(settings, model)
-        return
-    try:
-        if name == "lgpio":
-            says = _lgpio(model, devices)
+    def backend() -> Iterator[Finding]:
+        name = choose_backend(settings.servo_backend, model, settings.pigpio_addr)
+        if name == "mock":
+            yield _mock(settings, model)
+            return
+        try:
+            if name == "lgpio":
+                says = _lgpio(model, devices)
+            else:
+                says = _pigpio(settings, model, program("pigpiod"), devices, lock)
+        except ServoError as error:
+            yield Finding.trouble("servos", f"{name}: {error.what}", error.cure)
         else:
-            says = _pigpio(settings, model, program("pigpiod"), devices, lock)
-    except ServoError as error:
-        yield Finding.trouble("servos", f"{name}: {error.what}", error.cure)
-    else:
-        yield Finding.well("servos", f"{name}: {says}")
+            yield Finding.well("servos", f"{name}: {says}")
+
+    yield Check("servos", backend, ("TWEETDOCK_SERVO_", "PIGPIO_"))
+    for name, dial in settings.dials.items():
+        check = partial(_dial, name, dial)
+        yield Check(f"{name} dial", check, (f"TWEETDOCK_{name.upper()}_",))
 
 
 def _mock(settings: Settings, model: str) -> Finding:
