@@ -1,6 +1,6 @@
 """The board as Prometheus reads it: looked up when it asks, and by nobody else."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from operator import attrgetter
 from typing import TypeVar
@@ -33,6 +33,7 @@ OF_READING = (
     ("demo", "Whether the posts are made up.", attrgetter("demo")),
     ("replay", "Whether the posts are of another time.", attrgetter("replay")),
 )
+ONE_HOT = "1 for its grade, 0 for the others."
 OF_DIALS = (
     ("position_ratio", "Where a needle is to be on its scale.", attrgetter("position")),
     ("angle_degrees", "Where a needle is to be.", attrgetter("angle")),
@@ -68,10 +69,6 @@ class Metrics(Collector):
         except (TypeError, ValueError):  # a version was asked for that is no number
             encode, kind = choose_encoder("")
         return encode(self._registry), kind
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: what there is depends on when one asks."""
-        return ()
 
     def collect(self) -> Iterator[Metric]:
         """All metrics as they are now."""
@@ -114,29 +111,18 @@ def _of_reading(reading: Reading, silence: float) -> Iterator[Metric]:
     for name, meaning, read in OF_SOURCES:
         values = {(source,): read(it) for source, it in sources}
         yield _gauge(f"source_{name}", meaning, values, "source")
-    yield _gauge(
-        "source_lag_seconds",
-        "How long ago a source last spoke; absent while it never has.",
-        {
-            (source,): max(0.0, (reading.at_ms - it.heard_ms) / 1000) + silence
-            for source, it in sources
-            if it.heard_ms is not None
-        },
-        "source",
-    )
-    yield _gauge(
-        "grade",
-        "How far the reading can be trusted: 1 for its grade, 0 for the others.",
-        {(grade,): grade == reading.grade for grade in Grade},
-        "grade",
-    )
-    yield _gauge(
-        "source_grade",
-        "How far a source can be trusted: 1 for its grade, 0 for the others.",
-        {(source, grade): grade == it.grade for source, it in sources for grade in Grade},
-        "source",
-        "grade",
-    )
+    lags = {
+        (source,): max(0.0, (reading.at_ms - it.heard_ms) / 1000) + silence
+        for source, it in sources
+        if it.heard_ms is not None
+    }
+    lag = "How long ago a source last spoke; absent while it never has."
+    yield _gauge("source_lag_seconds", lag, lags, "source")
+    grades = {(grade,): grade == reading.grade for grade in Grade}
+    yield _gauge("grade", f"How far the reading can be trusted: {ONE_HOT}", grades, "grade")
+    each = {(source, grade): grade == it.grade for source, it in sources for grade in Grade}
+    trust = f"How far a source can be trusted: {ONE_HOT}"
+    yield _gauge("source_grade", trust, each, "source", "grade")
 
 
 def _gauge(name: str, meaning: str, values: Mapping[Labels, float | None], *labels: str) -> Metric:
