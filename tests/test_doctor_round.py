@@ -72,10 +72,10 @@ def test_foreign_words_cannot_tear_a_line() -> None:
     ("verdicts", "words"),
     [
         ([PASS], "All is well."),
-        ([PASS, WARN], "No problems, 1 warning."),
-        ([WARN, WARN], "No problems, 2 warnings."),
-        ([PASS, FAIL], "1 problem."),
-        ([FAIL, FAIL, WARN], "2 problems, 1 warning."),
+        ([PASS, WARN], "Problems: 0, warnings: 1."),
+        ([WARN, WARN], "Problems: 0, warnings: 2."),
+        ([PASS, FAIL], "Problems: 1, warnings: 0."),
+        ([FAIL, FAIL, WARN], "Problems: 2, warnings: 1."),
     ],
 )
 def test_the_last_line_sums_up(verdicts: list[Verdict], words: str) -> None:

@@ -106,16 +106,9 @@ def _wrap(text: str, first: str, margin: str, width: int) -> list[str]:
 
 def sum_up(findings: Sequence[Finding]) -> str:
     """The last line of a report."""
-    failed, warned = (
-        sum(finding.verdict is verdict for finding in findings)
-        for verdict in (Verdict.FAIL, Verdict.WARN)
-    )
-    if not failed and not warned:
-        return "All is well."
-    parts = [f"{failed or 'No'} problem{'s' * (failed != 1)}"]
-    if warned:
-        parts.append(f"{warned} warning{'s' * (warned != 1)}")
-    return f"{', '.join(parts)}."
+    verdicts = [finding.verdict for finding in findings]
+    failed, warned = verdicts.count(Verdict.FAIL), verdicts.count(Verdict.WARN)
+    return f"Problems: {failed}, warnings: {warned}." if failed or warned else "All is well."
 
 
 def as_json(findings: Sequence[Finding]) -> str:

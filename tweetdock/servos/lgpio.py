@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from gpiozero.exc import GPIOZeroError
 
 from tweetdock.core.errors import ServoError
-from tweetdock.servos.servos import Servos
+from tweetdock.servos.servos import FRAMES_A_SECOND, Servos
 
 # PyPI has lgpio built for Python 3.12 at most.
 INSTALLING = (
@@ -42,27 +42,15 @@ class LgpioServos(Servos):
             raise ServoError(
                 f"lgpio: {error}; is this a Pi, and may this user open /dev/gpiochip*?"
             ) from error
-        factory.pin_class = _fine_pin(lgpio, pins.LGPIOPin)
+        self._tx_pwm = lgpio.tx_pwm
         return factory
+
+    def _pulse(self, pin: Any, gpio: int, share: float) -> None:  # noqa: ARG002 - known by its number
+        # gpiozero would send whole percents, 11 places on a dial; lg takes fractions, to 1 us.
+        self._tx_pwm(self._factory._handle, gpio, FRAMES_A_SECOND, share * 100)  # noqa: SLF001
 
     def _end_pulses(self, pin: Any, gpio: int) -> None:
         # Ending the pulses amid one would leave the line high: the needle would run to its stop.
-        pin.state = 0
+        self._pulse(pin, gpio, 0.0)
         time.sleep(TWO_FRAMES_SECONDS)
         super()._end_pulses(pin, gpio)
-
-
-def _fine_pin(lgpio: Any, coarse: type[Any]) -> type[Any]:
-    class FinePin(coarse):  # type: ignore[misc]
-        """gpiozero sends whole percents, 11 places on a dial; lg takes fractions, to 1 us."""
-
-        _pwm: tuple[int, float] | None
-
-        def _set_state(self, value: float) -> None:
-            if not self._pwm:
-                super()._set_state(value)
-                return
-            self._pwm = (self._pwm[0], value * 100)
-            lgpio.tx_pwm(self.factory._handle, self._number, *self._pwm)  # noqa: SLF001
-
-    return FinePin

@@ -49,7 +49,7 @@ class Servos(ABC):
             if pin.frequency is None:
                 pin.frequency = FRAMES_A_SECOND
             us = min(max(pulse_us, shortest), longest) + self.spare_us
-            pin.state = us * FRAMES_A_SECOND / 1e6
+            self._pulse(pin, self._gpios[number], us * FRAMES_A_SECOND / 1e6)
 
     def rest(self, number: int) -> None:
         """End the pulses; the needle stays where it is."""
@@ -81,6 +81,10 @@ class Servos(ABC):
     def _open(self) -> Any:
         """A new pin factory."""
 
+    def _pulse(self, pin: Any, gpio: int, share: float) -> None:  # noqa: ARG002 - for who needs it
+        """Send pulses that are this share of a frame."""
+        pin.state = share
+
     def _end_pulses(self, pin: Any, gpio: int) -> None:  # noqa: ARG002 - for who needs it
         pin.frequency = None
 
@@ -100,19 +104,14 @@ class Servos(ABC):
         return ServoError(f"{self.name}: {type(error).__name__}: {error}")
 
 
-class BoundedPin(MockPWMPin):  # type: ignore[misc]
-    """A mock pin that drops its oldest states: a gauge may run for a year."""
-
-    def _change_state(self, value: float) -> bool:
-        is_change = bool(super()._change_state(value))
-        del self.states[:-REMEMBERED]
-        return is_change
-
-
 class MockServos(Servos):
     """No servos, but all of the way to them."""
 
     name: ClassVar[str] = "mock"
 
     def _open(self) -> Any:
-        return MockFactory(pin_class=BoundedPin)
+        return MockFactory(pin_class=MockPWMPin)
+
+    def _pulse(self, pin: Any, gpio: int, share: float) -> None:
+        super()._pulse(pin, gpio, share)
+        del pin.states[:-REMEMBERED]  # a gauge may run for a year
