@@ -46,7 +46,6 @@ class JetstreamListening(Listening):
                 window_seconds=WINDOW_SECONDS,
                 silence_seconds=silence_seconds,
                 keeps_raw=True,
-                cursor=cursor("bluesky"),
             )
             return [source]
 

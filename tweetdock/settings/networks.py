@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -216,12 +215,12 @@ def called(sources: tuple[str, ...]) -> dict[str, str]:
     """The public name of each source: of a recording only the file's name."""
     names: dict[str, str] = {}
     for source in sources:
-        plainly = source
+        name = source
         if source.startswith(REPLAY):
-            plainly = REPLAY + plain(replayed_file(source).name)
-        numbers = (f"{plainly} ({number})" for number in count(2))
-        taken = set(names.values())
-        names[source] = next(name for name in chain([plainly], numbers) if name not in taken)
+            name = REPLAY + plain(replayed_file(source).name)
+        while name in names.values():
+            name = f"{name} (2)"
+        names[source] = name
     return names
 
 

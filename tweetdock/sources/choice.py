@@ -118,7 +118,6 @@ def make_sources(
                     hosts=settings.networks.jetstream,
                     window_seconds=seconds,
                     keeps_raw=keeps_raw,
-                    cursor=cursor(name),
                 )
             case "mastodon":
                 from tweetdock.sources.mastodon.timeline import make_mastodon  # noqa: PLC0415

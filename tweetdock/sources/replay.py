@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import SourceError, TornError, UnavailableError
+from tweetdock.core.errors import SourceError, UnavailableError
 from tweetdock.core.finding import Finding
 from tweetdock.core.post import Batch, Feed, Post, Span
 from tweetdock.core.times import clock_time, rfc3339
@@ -47,8 +47,6 @@ class Schedule:
 
     def posts_in(self, span: Span) -> Iterator[Post]:
         """The posts of a stretch of time, soonest first."""
-        if span.until_ms < self._start_ms:
-            return
         (first_turn, _), (last_turn, _) = map(self._place, span)
         for turn in range(first_turn, last_turn + 1):
             by_ms = self._start_ms + turn * self._round_ms - self._first_ms
@@ -191,16 +189,11 @@ def probe(name: str, path: Path, lines: Lines) -> Iterator[Finding]:
 
 
 def _texts(path: Path, lines: Lines) -> Iterator[Text]:
-    has_begun = False
     try:
-        for text in lines(path):
-            has_begun = True
-            yield text
+        yield from lines(path)
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
-        if not has_begun:
-            raise UnavailableError(f"{path} {reason}") from error
-        yield TornError(f"the rest {reason}")
+        raise UnavailableError(f"{path} {reason}") from error
 
 
 def _moment(ms: int) -> str:

@@ -1,9 +1,7 @@
 """What the events of one Jetstream connection, nearly in order of time, have made complete."""
 
-import json
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -220,11 +218,9 @@ class HostPlan:
     A host replays from a cursor on, up to now. The cursor is where the oldest gap begins that
     the host has not shown to lack itself; each host is asked for a gap until one has it or all
     lack it.
-
-    cursor: of an earlier plan, to go on at its host.
     """
 
-    def __init__(self, hosts: Sequence[str], *, window_ms: int, cursor: str = "") -> None:
+    def __init__(self, hosts: Sequence[str], *, window_ms: int) -> None:
         self._hosts = list(hosts)
         self._window_ms = window_ms
         self._rate = EventRate()
@@ -234,13 +230,6 @@ class HostPlan:
         self._late = ""
         self._asks_the_time = False
         self._ahead_ms = EVENT_AHEAD_MS
-        with suppress(ValueError, TypeError, KeyError, RecursionError):
-            self._at = self._hosts.index(json.loads(cursor)["host"])
-
-    @property
-    def cursor(self) -> str:
-        """What a plan after a restart goes on from, as JSON."""
-        return json.dumps({"host": self._hosts[self._at]})
 
     def begin(self, seen: Spans, now_ms: int) -> EventProgress:
         """The next connection: its `ask` says where to, and from when on."""

@@ -20,21 +20,20 @@ from tweetdock.sources.polling import Pause
 log = logging.getLogger(__name__)
 
 JETSTREAM_LAG_MS = 10_000
-LIVE_PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
-REPLAYED_PIECE_MS = 10_000  # nor in these, while a replay is under way
+PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
 
 
 class KnownKeys:
     """Keys of posts, known for one window at least and two at most.
 
-    had_others: posts may be counted that were delivered before a restart; until the window has left
-    them behind, any key may be one of theirs.
+    Posts may be counted that were delivered before a restart: until the window has left them
+    behind, any key may be one of theirs.
     """
 
-    def __init__(self, window_ms: int, now_ms: int, *, had_others: bool) -> None:
+    def __init__(self, window_ms: int, now_ms: int) -> None:
         self._window_ms = window_ms
         self._turned_ms = now_ms
-        self._any_until_ms = now_ms + window_ms if had_others else now_ms
+        self._any_until_ms = now_ms + window_ms
         # Hashes: for a post that is taken for ours by mistake there is but a removal, to no harm.
         self._recent: set[int] = set()
         self._older: set[int] = set()
@@ -56,7 +55,7 @@ class Bluesky:
 
     hosts: `wss://host/subscribe`, in order of preference. window_seconds: what is to be complete.
     silence_seconds: a connection without events for so long counts as dead. keeps_raw: batches
-    bring the events too. cursor: where to go on from.
+    bring the events too.
 
     A post's time is that of its event (`time_us`): what `createdAt` says is the author's own. A
     post that is changed so that it has none of the hashtags counts as deleted. That an account was
@@ -74,7 +73,6 @@ class Bluesky:
         window_seconds: float,
         silence_seconds: float = 30.0,
         keeps_raw: bool = False,
-        cursor: str = "",
     ) -> None:
         self.feed = Feed("bluesky", JETSTREAM_LAG_MS)
         window_ms = round(window_seconds * 1000)
@@ -82,9 +80,9 @@ class Bluesky:
         self._silence_seconds = silence_seconds
         self._keeps_raw = keeps_raw
         self._filter = Filter(hashtags)
-        self._plan = HostPlan(hosts, window_ms=window_ms, cursor=cursor)
+        self._plan = HostPlan(hosts, window_ms=window_ms)
         self._has_others = len(hosts) > 1
-        self._known = KnownKeys(window_ms, clock.now_ms(), had_others=cursor != "")
+        self._known = KnownKeys(window_ms, clock.now_ms())
         self._socket = WebSocket()
         self._progress: EventProgress | None = None
         self._agrees = False  # with our clock, and that is still to be told
@@ -159,9 +157,8 @@ class Bluesky:
         leaves = self._plan.should_leave(progress, seen, now_ms)
         was_lost, self._lost = self._lost, self._plan.lost(progress, seen, now_ms)
         covered_ms = sum(span.until_ms - span.since_ms for span in self._covers)
-        is_piece = covered_ms >= (REPLAYED_PIECE_MS if is_behind else LIVE_PIECE_MS)
         is_news = bool(found.posts or found.removals or found.unreadable)
-        if is_news or is_piece or leaves or was_lost != self._lost:
+        if is_news or covered_ms >= PIECE_MS or leaves or was_lost != self._lost:
             yield from self._batches(found, has_more=is_behind or leaves)
         if leaves:
             self._disconnect()
@@ -207,7 +204,6 @@ class Bluesky:
                 covers=span,
                 server_ms=server_ms,
                 has_more=has_more,
-                cursor=self._plan.cursor,
                 lost=self._lost,
             )
             found = Batch(source=self.feed.source)

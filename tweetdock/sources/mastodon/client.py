@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -207,7 +208,10 @@ class MastodonClient:
         self._access = threading.Lock()
         self._instance = Instance()
         self._checked_ms: int | None = None
-        self._places: set[str] = set()
+        # Each once.
+        self._tell_place = cache(
+            partial(log.info, "%s streams from %s, which is sent its token too", self.host)
+        )
 
     @property
     def remark(self) -> str:
@@ -282,9 +286,8 @@ class MastodonClient:
             what = f"{self.host} streams without encryption only, which would give the token"
             raise SourceError(what, f"remove the token from {TOKENS}", kind=Kind.ADDRESS)
         place = host_of(base)
-        if place not in (self.host, *self._places):
-            self._places.add(place)
-            log.info("%s streams from %s, which is sent its token too", self.host, place)
+        if place != self.host:
+            self._tell_place(place)
         try:
             return session.open(
                 "GET",
