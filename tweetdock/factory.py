@@ -62,12 +62,12 @@ def _make_closed_files_thread(settings: Settings, path: Path) -> ClosedFilesThre
         return ClosedFilesThread(closed_files, settings.keep.archive_keep, None)
     # An extra, and only these two know it.
     from tweetdock.keep.bucket import Bucket  # noqa: PLC0415
-    from tweetdock.keep.offload import Offload, offload_all  # noqa: PLC0415
+    from tweetdock.keep.offload import Offload  # noqa: PLC0415
 
     def offload() -> None:
         # Anew each time, as credentials may have been mended meanwhile.
         bucket = Bucket(settings.keep)
-        offload_all(Offload(closed_files, bucket, keeps_local=settings.keep.offload_keep))
+        list(Offload(closed_files, bucket, keeps_local=settings.keep.offload_keep).run())
 
     return ClosedFilesThread(closed_files, settings.keep.archive_keep, offload)
 

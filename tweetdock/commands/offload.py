@@ -3,13 +3,12 @@
 import argparse
 from collections.abc import Mapping
 
-from tweetdock.commands.output import EXIT_UNAVAILABLE, complain, counted, results
+from tweetdock.commands.output import EXIT_UNAVAILABLE, counted, results
 from tweetdock.core.errors import Problem, SettingsError
 from tweetdock.keep.bucket import Bucket
 from tweetdock.keep.closed_files import ClosedFiles
 from tweetdock.keep.offload import Offload, Outcome
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.keeping import KeepSettings
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -50,23 +49,16 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     if keep.archive is None or not keep.offload:
         why = "not set; say where to, such as s3://my-bucket/tweets, and what, by --archive FILE"
         raise SettingsError([Problem("TWEETDOCK_OFFLOAD", why)])
+    closed_files = ClosedFiles(keep.archive)
     with results():
-        return _offload(ClosedFiles(keep.archive), keep)
-    return EXIT_UNAVAILABLE  # it ends early if nobody reads the results any more
-
-
-def _offload(closed_files: ClosedFiles, keep: KeepSettings) -> int:
-    code, has_said = 0, False
-    for outcome in Offload(closed_files, Bucket(keep), keeps_local=keep.offload_keep).run():
-        has_said = True
-        if outcome.trouble:
-            complain(outcome.trouble)
-            code = EXIT_UNAVAILABLE
-        else:
+        has_said = False
+        for outcome in Offload(closed_files, Bucket(keep), keeps_local=keep.offload_keep).run():
             _print(outcome)
-    if not has_said:
-        print(f"no closed file of {closed_files.path} is waiting")  # noqa: T201
-    return code
+            has_said = True
+        if not has_said:
+            print(f"no closed file of {keep.archive} is waiting")  # noqa: T201
+        return 0
+    return EXIT_UNAVAILABLE  # it ends early if nobody reads the results any more
 
 
 def _print(outcome: Outcome) -> None:

@@ -26,20 +26,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one file.
+    """A file of which a true copy is at `url`.
 
-    url: where a true copy of it is; empty if `trouble`, a sentence, says why there is none.
-    was_there: it had been sent before.
-    is_kept: it is still here too.
+    was_there: it had been sent before. is_kept: it is still here too.
     """
 
     file: str
-    bytes: int = 0
-    lines: int = 0
-    url: str = ""
-    was_there: bool = False
-    is_kept: bool = True
-    trouble: str = ""
+    bytes: int
+    lines: int
+    url: str
+    was_there: bool
+    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +56,10 @@ class Offload:
         """Go over the closed files, oldest first; one that fails does not hold up the next.
 
         Files that were sent and marked before, that somebody else works on or that vanish meanwhile
-        are passed over. Raises OffloadError if it is the bucket that fails.
+        are passed over. Raises OffloadError at once if it is the bucket that fails, and in the end
+        if a file did.
         """
+        troubles = []
         for path in self.closed_files.closed():
             try:
                 outcome = self._offload_file(path)
@@ -69,11 +68,15 @@ class Offload:
             except (FileNotFoundError, UnavailableError):
                 continue  # logrotate has removed or renamed it, or somebody else works on it
             except ArchiveError as error:
-                outcome = Outcome(file=path.name, trouble=str(error))
+                troubles.append(str(error))
             except OSError as error:
-                outcome = Outcome(file=path.name, trouble=f"{path.name}: {error.strerror}")
-            if outcome:
-                yield outcome
+                troubles.append(f"{path.name}: {error.strerror}")
+            else:
+                if outcome:
+                    log.info("%s (%d lines) is safe at %s", path.name, outcome.lines, outcome.url)
+                    yield outcome
+        if troubles:
+            raise OffloadError("; ".join(troubles))
 
     def _offload_file(self, path: Path) -> Outcome | None:
         with path.open("rb") as file:
@@ -136,18 +139,6 @@ class Offload:
         stem = _safe(self.closed_files.stem, "._")
         stamp = re.sub(r"\.[0-9]+|[-:]", "", manifest.first or rfc3339(int(stat.st_mtime * 1000)))
         return f"{stem}-{stamp}-{_safe(self.host, '.')}-{manifest.sha256[:8]}.jsonl.gz"
-
-
-def offload_all(offload: Offload) -> None:
-    """Bring what there is, and log it; OffloadError, in the end, if something stays behind."""
-    troubles = []
-    for outcome in offload.run():
-        if outcome.trouble:
-            troubles.append(outcome.trouble)
-        else:
-            log.info("%s (%d lines) is safe at %s", outcome.file, outcome.lines, outcome.url)
-    if troubles:
-        raise OffloadError("; ".join(troubles))
 
 
 def _is_same(path: Path, stat: os.stat_result) -> bool:
