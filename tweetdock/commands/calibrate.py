@@ -74,12 +74,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
         return EXIT_SETTINGS
     servos = make_servos(settings, read_model())
     calibrations = [Calibration(name, dial) for name, dial in settings.dials.items()]
-    needles = Needles(
-        servos,
-        [one.needle for one in calibrations],
-        time.monotonic,
-        time.sleep,
-    )
+    needles = Needles(servos, [one.needle for one in calibrations])
     session = CalibrationSession(
         calibrations,
         needles,

@@ -166,8 +166,8 @@ class Needles:
         self,
         servos: "Servos",
         needles: Sequence[Needle],
-        monotonic: Callable[[], float],
-        sleep: Callable[[float], object],
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._servos = servos
         self.needles = tuple(needles)

@@ -102,13 +102,8 @@ class XSettings:
         if "x-stream" in sources:
             yield Problem("X_BEARER_TOKEN", "not set; X's stream accepts no other credentials")
             return
-        user = {
-            "X_CONSUMER_KEY": self.consumer_key,
-            "X_CONSUMER_SECRET": self.consumer_secret,
-            "X_ACCESS_TOKEN": self.access_token,
-            "X_ACCESS_TOKEN_SECRET": self.access_token_secret,
-        }
-        missing = [name for name, value in user.items() if not value]
+        user = "consumer_key", "consumer_secret", "access_token", "access_token_secret"
+        missing = [f"X_{name.upper()}" for name in user if not getattr(self, name)]
         if missing:
             yield Problem(
                 "X_BEARER_TOKEN",
