@@ -22,7 +22,7 @@ from simulation import Time
 from tweetdock.core.clock import Clock
 from tweetdock.core.counter import SlidingWindow
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import SourceError, TornError, UnavailableError
+from tweetdock.core.errors import TornError, UnavailableError
 from tweetdock.core.post import Batch, Post, Span, Trouble
 from tweetdock.keep.archive_reader import read_lines as lines_of
 from tweetdock.sources.polling import Poller
@@ -432,13 +432,6 @@ def test_while_a_file_is_read_there_are_signs_of_life_and_a_stop_ends_it() -> No
     assert not thread.is_alive()
     while not told.empty():
         assert isinstance(told.get(), Batch)
-
-
-def test_a_reading_that_was_cut_says_so() -> None:
-    player = Player([Made(x_post, n, 1, n).line for n in (1, 2)])
-    player.source.cut()
-    with pytest.raises(SourceError, match=r"the reading of day\.jsonl\.gz was ended"):
-        player.play()
 
 
 def test_a_recorded_day_sixty_times_as_fast_is_the_day_at_every_moment() -> None:

@@ -1,7 +1,6 @@
 """A recording as a source: its posts once more, from now on, as fast as wanted."""
 
 import logging
-import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Spans
-from tweetdock.core.errors import SourceError, UnavailableError
+from tweetdock.core.errors import UnavailableError
 from tweetdock.core.finding import Finding
 from tweetdock.core.post import Batch, Feed, Post, Span
 from tweetdock.core.times import clock_time, rfc3339
@@ -102,7 +101,6 @@ class Replay:
         self._window_ms = round(window_seconds * 1000)
         self._path = path
         self._lines = lines
-        self._cut = threading.Event()
         self._schedule: Schedule | None = None
 
     def poll(self, seen: Spans) -> Iterator[Batch]:
@@ -127,15 +125,12 @@ class Replay:
         return Pause(self._step)
 
     def cut(self) -> None:
-        """End the reading of the file under way."""
-        self._cut.set()
+        """There is nothing that could hang: the reading of a file goes on by pieces."""
 
     def _read(self) -> Generator[Batch, None, list[Post]]:
         recording = Recording()
         for entry in entries(_texts(self._path, self._lines)):
             recording.add(entry)
-            if self._cut.is_set():
-                raise SourceError(f"the reading of {self._path.name} was ended")
             if recording.entries % PIECE == 0:
                 # A sign of life: a long file takes minutes on a small machine.
                 remark = f"reading {self._path.name}: {len(recording):,} posts so far"

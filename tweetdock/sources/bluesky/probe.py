@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tweetdock.core.clock import TRUSTED_MS
 from tweetdock.core.errors import Kind, SourceError
@@ -20,19 +20,13 @@ LATE_MS = 30_000
 THING = "bluesky reach"
 
 
-@dataclass(frozen=True, slots=True)
-class HostTimes:
-    """The times (Unix ms) of a host, if it sent one, of its newest event, and of this machine."""
+class HostTimes(NamedTuple):
+    """The times (Unix ms) of a host, if it is known, of its newest event, and of this machine."""
 
+    host: str
     server_ms: int | None
     event_ms: int
     machine_ms: int
-
-    @property
-    def known_ms(self) -> int | None:
-        """The host's time; an event from the future shows it, too."""
-        is_ahead = self.event_ms > self.machine_ms + TRUSTED_MS
-        return self.event_ms if self.server_ms is None and is_ahead else self.server_ms
 
 
 def probe(
@@ -45,18 +39,16 @@ def probe(
 
     One host that does not work is no problem while another one does.
     """
-    endpoints = [Endpoint(host, SETTING) for host in hosts]
-    with ThreadPoolExecutor(len(endpoints)) as pool:
-        answers = pool.map(lambda endpoint: _ask(endpoint, wall, event_seconds), endpoints)
-        outcomes = list(zip(endpoints, answers, strict=True))
-    working = [(e, times) for e, times in outcomes if isinstance(times, HostTimes)]
-    for endpoint, times in working:
-        yield _working(endpoint, times)
+    names = [Endpoint(host, SETTING).host for host in hosts]
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        answers = list(pool.map(lambda host: _ask(host, wall, event_seconds), hosts))
+    working = [times for times in answers if isinstance(times, HostTimes)]
+    yield from map(_working, working)
     failed: dict[object, tuple[SourceError, list[str]]] = {}
-    for endpoint, error in outcomes:
+    for name, error in zip(names, answers, strict=True):
         if isinstance(error, SourceError):
             alike = error.kind, repr(error.__cause__)
-            failed.setdefault(alike, (error, []))[1].append(endpoint.host)
+            failed.setdefault(alike, (error, []))[1].append(name)
     for error, (_, *others) in failed.values():
         says = f"{error.what} (the same: {', '.join(others)})" if others else error.what
         if working:
@@ -64,28 +56,28 @@ def probe(
             yield Finding.warning(THING, says, cure)
         else:
             yield Finding.trouble(THING, says, error.cure or AGAIN)
-    for endpoint, times in working:
-        if times.known_ms is not None:
-            whose = f"{endpoint.host}'s"
-            yield compared("bluesky", whose, times.known_ms, times.machine_ms)
+    for host, server_ms, _, machine_ms in working:
+        if server_ms is not None:
+            yield compared("bluesky", f"{host}'s", server_ms, machine_ms)
             return
 
 
-def _ask(
-    endpoint: Endpoint, wall: Callable[[], float], event_seconds: float
-) -> HostTimes | SourceError:
-    socket = WebSocket()
+def _ask(url: str, wall: Callable[[], float], event_seconds: float) -> HostTimes | SourceError:
+    socket, host = WebSocket(), Endpoint(url).host
     try:
-        server_ms = date_ms(socket.open(ReplayRequest(endpoint.url, 0, None).url))
+        server_ms = date_ms(socket.open(ReplayRequest(url, 0, None).url))
         opened = time.monotonic()
-        event_ms = _newest_us(socket, endpoint.host, opened + event_seconds) // 1000
+        event_ms = _newest_us(socket, host, opened + event_seconds) // 1000
     except SourceError as error:
         return error
     finally:
         socket.close()
+    machine_ms = round(wall() * 1000)
     if server_ms is not None:
         server_ms += round((time.monotonic() - opened) * 1000)
-    return HostTimes(server_ms, event_ms, round(wall() * 1000))
+    elif event_ms > machine_ms + TRUSTED_MS:
+        server_ms = event_ms  # an event from the future shows the time, too
+    return HostTimes(host, server_ms, event_ms, machine_ms)
 
 
 def _newest_us(socket: WebSocket, host: str, until: float) -> int:
@@ -105,14 +97,14 @@ def _newest_us(socket: WebSocket, host: str, until: float) -> int:
     raise SourceError(what, OTHER_ADDRESS, kind=Kind.STRANGER)
 
 
-def _working(endpoint: Endpoint, times: HostTimes) -> Finding:
+def _working(times: HostTimes) -> Finding:
     now_ms = times.machine_ms if times.server_ms is None else times.server_ms
     if abs(now_ms - times.machine_ms) <= TRUSTED_MS:
         now_ms = times.machine_ms  # which is not cut to the second
     late_ms = now_ms - times.event_ms
     if late_ms <= LATE_MS:
         late = f"{max(0, late_ms) / 1000:.1f} s"
-        return Finding.well(THING, f"{endpoint.host} answers; its newest event is {late} old")
-    says = f"{endpoint.host} answers, but is {duration(late_ms / 1000)} behind"
+        return Finding.well(THING, f"{times.host} answers; its newest event is {late} old")
+    says = f"{times.host} answers, but is {duration(late_ms / 1000)} behind"
     cure = f"if it stays so, remove it from {SETTING}; if all are late, check the clock"
     return Finding.warning(THING, says, cure)

@@ -16,7 +16,6 @@ from websockets.exceptions import (
     ProxyError,
     WebSocketException,
 )
-from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
@@ -199,6 +198,4 @@ def _ended(host: str, error: ConnectionClosed) -> SourceError:
         return SourceError(f"{host} has closed the connection: {received.code} {reason}".strip())
     if sent is None:
         return SourceError(f"{host} has closed the connection")
-    if sent.code == CloseCode.MESSAGE_TOO_BIG:
-        return SourceError(f"{host} sends more than {LARGEST} bytes at once")
-    return SourceError(f"{host} sends what is no WebSocket message")
+    return SourceError(f"{host} sends what cannot be read as a WebSocket's messages")
