@@ -55,4 +55,4 @@ def read(path: Path) -> tuple[list[bytes], ArchiveReader]:
     """Every line of a file, and what else is to be known of it."""
     with bytes_of(path) as buffer:
         reader = ArchiveReader(path, buffer)
-        return [found.text for found in reader], reader
+        return [found.text for found, _ in reader], reader

@@ -85,9 +85,9 @@ def test_what_it_has_archived_is_not_archived_again(folder: Path) -> None:
 def test_its_archive_is_readable(folder: Path) -> None:
     with opened(folder / "tweets.jsonl.gz") as reader:
         lines = list(reader)
-        assert [found.line.raw.version for found in lines] == [f"x:{n}" for n in range(1, 106)]
-        assert all(found.is_sound for found in lines)
+        assert [line.raw.version for _, line in lines] == [f"x:{n}" for n in range(1, 106)]
+        assert all(found.is_sound for found, _ in lines)
         assert (reader.damaged, reader.foreign) == (0, 0)
-    raw = json.loads(lines[0].text)
+    raw = json.loads(lines[0][0].text)
     assert list(raw) == ["received", "source", "version", "key", "author", "created", "post"]
     assert raw["post"] == {"id": "1", "text": "pöst x:1"}

@@ -154,14 +154,6 @@ def test_a_damaged_file_is_to_be_mended_from_a_backup(tmp_path: Path, damage: st
     assert "backup" in finding.cure
 
 
-def test_values_that_make_no_sense_are_damage(tmp_path: Path) -> None:
-    save(tmp_path, now_ms())
-    change(tmp_path, "UPDATE facts SET value = 'soon' WHERE name = 'saved_ms'")
-    finding = only(check("state", tmp_path))
-    assert finding.verdict is FAIL
-    assert "is damaged" in finding.says
-
-
 def test_a_file_of_a_newer_tweetdock_wants_that_one(tmp_path: Path) -> None:
     save(tmp_path, now_ms())
     change(tmp_path, "PRAGMA user_version=99")
@@ -356,22 +348,6 @@ def test_a_bucket_that_is_not_there_is_told(in_bucket: Callable[..., Finding]) -
     assert finding.verdict is FAIL
     assert finding.says == "there is no bucket nowhere-at-all"
     assert "TWEETDOCK_OFFLOAD" in finding.cure
-
-
-@pytest.mark.xdist_group("bucket")
-def test_a_bucket_without_credentials_is_told(in_bucket: Callable[..., Finding]) -> None:
-    finding = in_bucket(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
-    assert finding.verdict is FAIL
-    assert "no credentials" in finding.says
-    assert "AWS_ACCESS_KEY_ID" in finding.cure
-
-
-@pytest.mark.xdist_group("bucket")
-def test_a_server_that_refuses_is_told(in_bucket: Callable[..., Finding]) -> None:
-    finding = in_bucket(AWS_ENDPOINT_URL="http://127.0.0.1:9")
-    assert finding.verdict is FAIL
-    assert "cannot be reached" in finding.says
-    assert "AWS_ENDPOINT_URL" in finding.cure
 
 
 def spending(folder: Path, **more: str) -> list[Finding]:

@@ -159,7 +159,7 @@ def test_of_a_damaged_file_it_covers_what_a_merge_lists(
     manifest = Manifest.of(path)
     with bytes_of(path) as buffer:
         reader = ArchiveReader(path, buffer)
-        received = [found.line.received_ms for found in reader]
+        received = [line.received_ms for _, line in reader]
     assert manifest.covers == {source: tuple(found) for source, found in reader.covers.items()}
     assert (manifest.lines, manifest.damaged) == (len(received), reader.damaged)
     times = [rfc3339(ms) for ms in sorted(received)]

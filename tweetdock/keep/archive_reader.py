@@ -4,7 +4,6 @@ import errno
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import TypeVar
@@ -30,18 +29,6 @@ from tweetdock.keep.files import bytes_of
 _Line = TypeVar("_Line", ArchiveLine, Heading | ArchiveLine)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadLine:
-    """A line as it was read; `text` is all of it, byte for byte, without its end.
-
-    is_sound: the check sum says that it is as it was written.
-    """
-
-    line: ArchiveLine
-    text: bytes
-    is_sound: bool
-
-
 class ArchiveReader:
     """A file to be gone through once, line by line; what it had in it is known after that.
 
@@ -61,9 +48,8 @@ class ArchiveReader:
         self._is_torn = False
         self._trusted_ms = -inf
 
-    def __iter__(self) -> Iterator[ReadLine]:
-        for found, line in self._read(lambda found: ArchiveLine.parse(found.text)):
-            yield ReadLine(line, *found)
+    def __iter__(self) -> Iterator[tuple[FoundLine, ArchiveLine]]:
+        return self._read(lambda found: ArchiveLine.parse(found.text))
 
     def skim(self) -> None:
         """Go through all of it for what it has in it only: ten times as fast."""
@@ -132,7 +118,9 @@ def opened(path: Path) -> Iterator[ArchiveReader]:
         raise ArchiveError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def read_archives(paths: Iterable[Path], readers: list[ArchiveReader]) -> Iterator[ReadLine]:
+def read_archives(
+    paths: Iterable[Path], readers: list[ArchiveReader]
+) -> Iterator[tuple[FoundLine, ArchiveLine]]:
     """The lines of files of archives, one after the other; `readers` is added the reader of each.
 
     Raises ArchiveError as `opened`.

@@ -9,7 +9,8 @@ from typing import Any
 
 from tweetdock import __version__
 from tweetdock.core.errors import ArchiveError
-from tweetdock.keep.archive_reader import ArchiveReader, ReadLine, read_archives
+from tweetdock.keep.archive_format import ArchiveLine
+from tweetdock.keep.archive_reader import ArchiveReader, read_archives
 from tweetdock.keep.files import new_file
 
 _LARGEST = 2**63 - 1  # a column's whole number has 64 bits
@@ -118,7 +119,7 @@ def export_posts(
         new_file(output, paths, force=force) as fresh,
         parquet.ParquetWriter(fresh, schema, compression="zstd") as writer,
     ):
-        while rows := [_row(found) for found in islice(lines, _GROUP_ROWS)]:
+        while rows := [_row(line) for _, line in islice(lines, _GROUP_ROWS)]:
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
     return readers
 
@@ -150,8 +151,8 @@ def _schema(arrow: Any) -> Any:
     return arrow.schema(list(columns.items()), metadata=about)
 
 
-def _row(found: ReadLine) -> dict[str, Any]:
-    line, post = found.line, found.line.raw.post
+def _row(line: ArchiveLine) -> dict[str, Any]:
+    post = line.raw.post
     row = {
         "source": line.source,
         "key": post and post.key,

@@ -4,14 +4,15 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple
 
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import ArchiveError
 from tweetdock.keep.archive import MEMBER_BYTES
-from tweetdock.keep.archive_format import Covers, notes, pack
-from tweetdock.keep.archive_reader import ArchiveReader, ReadLine, read_archives
+from tweetdock.keep.archive_format import ArchiveLine, Covers, FoundLine, notes, pack
+from tweetdock.keep.archive_reader import ArchiveReader, read_archives
 from tweetdock.keep.closed_files import Manifest
 from tweetdock.keep.files import new_file
 
@@ -58,7 +59,7 @@ def merge(paths: Sequence[Path], output: Path, *, force: bool = False) -> Merged
     archives: list[ArchiveReader] = []
     with new_file(output, paths, force=force) as fresh:
         with _sorter(fresh.parent) as db:
-            db.executemany(_PUT, map(_row, read_archives(paths, archives)))
+            db.executemany(_PUT, starmap(_row, read_archives(paths, archives)))
             _write(fresh, (text for (text,) in db.execute(_IN_ORDER)), _united(archives))
         manifest = Manifest.of(fresh)
         manifest.write(fresh)
@@ -85,8 +86,7 @@ def _sorter(folder: Path) -> Iterator[sqlite3.Connection]:
         path.unlink(missing_ok=True)
 
 
-def _row(found: ReadLine) -> tuple[bytes, int, bool, int, bytes]:
-    line = found.line
+def _row(found: FoundLine, line: ArchiveLine) -> tuple[bytes, int, bool, int, bytes]:
     # As bytes: JSON may name half a surrogate pair, which SQLite takes for no text.
     version = line.raw.version.encode("utf-8", "surrogatepass")
     return version, line.at_ms, not found.is_sound, line.received_ms, found.text
