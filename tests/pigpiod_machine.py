@@ -11,6 +11,7 @@ import pytest
 from dials import LIMIT, PINS
 from standins.pigpiod import free_port, install, read_log
 
+import tweetdock.servos.pigpiod
 from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.pigpiod import Pigpiod
 
@@ -25,7 +26,7 @@ class Machine:
         self.bin.mkdir()
         install(self.bin)
         self.port = free_port()
-        self.pigpiod = Pigpiod(self.port, self.lock)
+        self.pigpiod = Pigpiod(self.port)
 
     def entries(self, event: str) -> list[dict[str, object]]:
         return [entry for entry in read_log(self.log) if entry.get("event") == event]
@@ -38,7 +39,7 @@ class Machine:
     def servos(self) -> PigpioServos:
         """Servos that start this machine's pigpiod themselves."""
         servos = PigpioServos(PINS, "", self.port)
-        servos._daemon = self.pigpiod  # one that knows this machine's lock
+        servos._daemon = self.pigpiod  # the one that is looked at
         return servos
 
     def program(self, script: str) -> None:
@@ -51,6 +52,7 @@ def machine_in(folder: Path) -> Iterator[Machine]:
     """A machine in our environment; nothing that was started there outlives it."""
     with pytest.MonkeyPatch.context() as patch:
         machine = Machine(folder)
+        patch.setattr(tweetdock.servos.pigpiod, "LOCK", machine.lock)
         patch.setenv("PATH", str(machine.bin), prepend=os.pathsep)
         patch.setenv("STANDIN_PIGPIOD_LOG", str(machine.log))
         patch.setenv("STANDIN_PIGPIOD_LOCK", str(machine.lock))

@@ -177,7 +177,8 @@ def test_it_takes_no_disk_to_start_pigpiod(
     assert is_answering("127.0.0.1", machine.port)
     monkeypatch.setenv("STANDIN_PIGPIOD_REFUSE", "a reason")
     with pytest.raises(ServoError, match=r"pigpiod ended at once: a reason$"):
-        Pigpiod(free_port(), machine.lock.with_name("another")).start()
+        machine.pigpiod.end(LIMIT)
+        Pigpiod(free_port()).start()
 
 
 def test_nothing_of_ours_is_handed_to_pigpiod(
@@ -195,7 +196,7 @@ def test_nothing_of_ours_is_handed_to_pigpiod(
 
 
 def test_more_options_are_given_to_pigpiod_last(machine: Machine) -> None:
-    machine.pigpiod = Pigpiod(machine.port, machine.lock, ("-t", "0", "-s", "10"))
+    machine.pigpiod = Pigpiod(machine.port, ("-t", "0", "-s", "10"))
     machine.pigpiod.start()
     argv = machine.entries("start")[0]["argv"]
     assert isinstance(argv, list)
@@ -316,14 +317,15 @@ def test_a_lock_that_cannot_be_made_is_not_blamed_on_another_pigpiod_alone(
     """As by docker run --read-only: nobody holds it, and pigpiod itself tells of it."""
     lock = machine.lock.parent / "nowhere" / "pigpio.pid"
     monkeypatch.setenv("STANDIN_PIGPIOD_LOCK", str(lock))
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "LOCK", lock)
     complaint = f"pigpiod ended at once: Can't lock {lock}; nothing can be written there"
     with pytest.raises(ServoError, match=complaint):
-        Pigpiod(machine.port, lock).start()
+        machine.pigpiod.start()
 
 
 def test_beside_a_living_pigpiod_none_is_started(machine: Machine) -> None:
     """Its pid may be unknown here, if it runs in another container: pigpiod starts beside it."""
-    other = Pigpiod(free_port(), machine.lock)
+    other = Pigpiod(free_port())
     other.start()
     try:
         machine.lock.write_text("999999999\n")

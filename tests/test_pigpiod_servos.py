@@ -168,7 +168,7 @@ def test_a_pigpiod_that_is_still_starting_does_not_outlive_the_needles(
 
 def test_servos_that_cannot_be_had_end_pigpiod_in_good_order(machine: Machine) -> None:
     """Here a pin that pigpiod may not touch, by an option of the owner's."""
-    machine.pigpiod = Pigpiod(machine.port, machine.lock, ("-x", "0x1"))
+    machine.pigpiod = Pigpiod(machine.port, ("-x", "0x1"))
     needles = needles_on(machine.servos())
     assert comes_true(lambda: "no permission to update GPIO" in needles.trouble)
     assert needles.stop(LIMIT)

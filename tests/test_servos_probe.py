@@ -34,8 +34,9 @@ PI_5 = "Raspberry Pi 5 Model B Rev 1.0"
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Callable[..., Machine]:
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Machine]:
     """A machine of a model, with files below its root and programs that are small scripts."""
+    monkeypatch.setattr(tweetdock.servos.pigpiod, "LOCK", tmp_path / "run/pigpio.pid")
 
     def make(model: str = PI_4, programs: dict[str, str] | None = None, **files: str) -> Machine:
         write(tmp_path / "proc/device-tree/model", f"{model}\0")
@@ -63,8 +64,7 @@ def write(path: Path, text: str) -> Path:
 def check(machine: Machine, thing: str = "servos", **more: str) -> list[Finding]:
     settings = Settings.from_env({**LEAST, **more})
     devices = machine._root / "dev"
-    lock = machine._root / "run/pigpio.pid"
-    every = [*checks(settings, machine.model, machine.program, devices, lock), *machine.checks()]
+    every = [*checks(settings, machine.model, machine.program, devices), *machine.checks()]
     return [finding for check in every if check.thing == thing for finding in check.run()]
 
 

@@ -49,7 +49,7 @@ class PigpioServos(Servos):
         self._addresses = (address,) if address else LOOPBACKS
         self._address = self._addresses[0]
         self._port = port
-        self._daemon = None if address else Pigpiod(port, options=options)
+        self._daemon = None if address else Pigpiod(port, options)
         self._monotonic = monotonic
 
     def close(self) -> None:

@@ -61,12 +61,11 @@ _CURES = {
 class Pigpiod:
     """The pigpiod of this machine, run as a child process.
 
-    lock: where its lock is, if not at the usual place; options: more arguments for it.
+    options: more arguments for it.
     """
 
-    def __init__(self, port: int, lock: Path | None = None, options: Sequence[str] = ()) -> None:
+    def __init__(self, port: int, options: Sequence[str] = ()) -> None:
         self._port = port
-        self._lock = lock or LOCK
         self._options = options
         self._child: subprocess.Popen[bytes] | None = None
         self._is_over = False
@@ -77,11 +76,11 @@ class Pigpiod:
         program = shutil.which("pigpiod")
         where = host_and_port(LOOPBACK, self._port)
         self._kill()
-        command = [check_start(program, self._lock), *OWN_WORDS, str(self._port), *self._options]
+        command = [check_start(program), *OWN_WORDS, str(self._port), *self._options]
         # A new one asks only whether the pid in it is taken: in a container that of a dead one
         # soon is.
         with contextlib.suppress(OSError):  # pigpiod itself reports it
-            self._lock.unlink()
+            LOCK.unlink()
         with os.fdopen(os.memfd_create("pigpiod"), "w+b") as errors:  # a disk may be full
             with self._starting:
                 if self._is_over:
@@ -127,14 +126,14 @@ class Pigpiod:
         return False
 
 
-def check_start(program: str | None, lock: Path) -> str:
+def check_start(program: str | None) -> str:
     """The program, if one can be started; else ServoError."""
     if program is None:
         raise ServoError(
             "no pigpiod is running, and the program is not installed",
             f"`sudo apt install pigpio` (Raspberry Pi OS 12 and before have it), or {USE_LGPIO}",
         )
-    if _is_held(lock):
+    if _is_held(LOCK):
         raise ServoError(
             "another pigpiod holds the pins and does not answer",
             "stop it (sudo systemctl stop pigpiod, or sudo killall pigpiod), or set PIGPIO_PORT "

@@ -14,7 +14,6 @@ from tweetdock.servos.calibration import USUAL_US
 from tweetdock.servos.choice import PI_5_FAMILY, choose_backend
 from tweetdock.servos.lgpio import INSTALLING
 from tweetdock.servos.pigpiod import (
-    LOCK,
     LOOPBACKS,
     USE_LGPIO,
     TakenError,
@@ -39,11 +38,10 @@ def checks(
     model: str,
     program: Callable[[str], str | None],
     devices: Path = DEVICES,
-    lock: Path = LOCK,
 ) -> Iterator[Check]:
     """The checks; no pin is touched.
 
-    model: of the machine's board, if it says so. program: finds one by its name. lock: pigpiod's.
+    model: of the machine's board, if it says so. program: finds one by its name.
     """
 
     def backend() -> Iterator[Finding]:
@@ -55,7 +53,7 @@ def checks(
             if name == "lgpio":
                 says = _lgpio(model, devices)
             else:
-                says = _pigpio(settings, model, program("pigpiod"), devices, lock)
+                says = _pigpio(settings, model, program("pigpiod"), devices)
         except ServoError as error:
             yield Finding.trouble("servos", f"{name}: {error.what}", error.cure)
         else:
@@ -77,7 +75,7 @@ def _mock(settings: Settings, model: str) -> Finding:
     return Finding.well("servos", f"mock, {why}: the needles move on the page only")
 
 
-def _pigpio(settings: Settings, model: str, program: str | None, devices: Path, lock: Path) -> str:
+def _pigpio(settings: Settings, model: str, program: str | None, devices: Path) -> str:
     if any(board in model for board in PI_5_FAMILY) and not settings.pigpio_addr:
         raise ServoError(f"it cannot run on a {_short(model)}", f"{_AUTO}, which uses lgpio here")
     addresses = (settings.pigpio_addr,) if settings.pigpio_addr else LOOPBACKS
@@ -95,7 +93,7 @@ def _pigpio(settings: Settings, model: str, program: str | None, devices: Path, 
             "it was asked for, but this machine is no Raspberry Pi",
             f"name the Pi that has the servos: PIGPIO_ADDR=its-name; or {_AUTO}",
         )
-    command = check_start(program, lock)
+    command = check_start(program)
     if os.geteuid() != 0:
         raise ServoError(
             "no pigpiod is running, and only root can start one",
