@@ -175,9 +175,9 @@ def test_it_takes_no_disk_to_start_pigpiod(
     monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
     machine.pigpiod.start()
     assert is_answering("127.0.0.1", machine.port)
+    machine.pigpiod.end(LIMIT)
     monkeypatch.setenv("STANDIN_PIGPIOD_REFUSE", "a reason")
     with pytest.raises(ServoError, match=r"pigpiod ended at once: a reason$"):
-        machine.pigpiod.end(LIMIT)
         Pigpiod(free_port()).start()
 
 
