@@ -17,6 +17,7 @@ from tweetdock.show.board import Moment
 from tweetdock.show.web.routes import AT_ONCE
 
 PATIENCE = 0.3  # of servers that are to lose it soon
+TURNS = 12  # of the loop; a replay has it turn twice a second
 
 
 @pytest.fixture
@@ -272,11 +273,9 @@ def memory_mb(daemon: Running) -> float:
 
 # It bounds how late the loop takes up what is due while many watch and others make noise.
 @pytest.mark.xdist_group("real time")
-@pytest.mark.parametrize(
-    ("watchers", "turns"), [(50, 15), pytest.param(200, 60, marks=pytest.mark.thorough)]
-)
+@pytest.mark.parametrize("watchers", [50, pytest.param(200, marks=pytest.mark.thorough)])
 def test_many_watchers_and_a_flood_do_not_hold_up_the_needles(
-    watchers: int, turns: int, tmp_path: Path
+    watchers: int, tmp_path: Path
 ) -> None:
     tape = tmp_path / "tape.jsonl"
     posts = (x_post(number, 1 + number % 700, DAY_MS + 40 * number)[0] for number in range(1, 2000))
@@ -291,14 +290,14 @@ def test_many_watchers_and_a_flood_do_not_hold_up_the_needles(
         ):
             wait_until(lambda: all(crowd.events.values()))
             before = delays(scrape(port))
-            wait_until(lambda: max(since(before, delays(scrape(port))).values()) > turns)
+            wait_until(lambda: max(since(before, delays(scrape(port))).values()) > TURNS)
             wait_until(lambda: min(crowd.events.values()) > 5)
             found = since(before, delays(scrape(port)))
             # Ten times what is promised, for a busy machine; the benchmark has the figure itself.
             assert quantile(found, 0.5) <= 0.02
             assert quantile(found, 0.99) <= 0.2
             assert memory_mb(daemon) < 80
-            assert flood.sent > turns
+            assert flood.sent > TURNS
             assert crowd.ended == 0
             assert daemon.stop_within(2) == 0
         assert "ERROR" not in daemon.log
