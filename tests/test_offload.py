@@ -12,6 +12,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from standins.x_api import XApi, make_post
 from tweetdock.core.errors import OffloadError
 from tweetdock.core.post import Post, Raw
 from tweetdock.keep.archive_format import ArchiveLine, pack
-from tweetdock.keep.closed_files import ClosedFiles, Manifest, manifest_path
+from tweetdock.keep.closed_files import ClosedFiles, Manifest, is_untouched, manifest_path
 from tweetdock.keep.offload import Offload, Outcome
 
 START_MS = 1_795_244_136_000  # 2026-11-21T06:55:36Z
@@ -91,15 +92,10 @@ def test_a_closed_file_goes_to_the_bucket_with_its_manifest(
 ) -> None:
     path = close(closed_files, 0)
     content, key = path.read_bytes(), key_of(path, 0)
+    described = Manifest.of(path)
     (outcome,) = bring(s3, closed_files)
-    assert outcome == Outcome(
-        file=path.name,
-        bytes=len(content),
-        lines=3,
-        url=f"s3://posts/{key}",
-        was_there=False,
-        is_kept=False,
-    )
+    url = f"s3://posts/{key}"
+    assert outcome == Outcome(file=path.name, manifest=described, url=url, was_there=False)
     assert s3.get(key) == content
     assert len(gzip.decompress(s3.get(key)).splitlines()) == 3
     manifest = json.loads(s3.get(f"{key}.manifest.json"))
@@ -136,7 +132,7 @@ def test_a_file_that_is_to_stay_is_marked_and_skipped_next_time(
 ) -> None:
     path = close(closed_files, 0)
     (outcome,) = bring(s3, closed_files, keeps_local=True)
-    assert outcome.is_kept
+    assert path.exists()
     manifest = Manifest.read(path)
     assert manifest
     assert manifest.offloaded == outcome.url == f"s3://posts/{key_of(path, 0)}"
@@ -205,6 +201,18 @@ def test_a_manifest_of_another_file_is_not_believed(s3: S3, closed_files: Closed
     (outcome,) = bring(s3, closed_files, keeps_local=True)
     assert hashlib.sha256(content).hexdigest()[:8] in outcome.url
     assert s3.get(outcome.url.removeprefix("s3://posts/")) == content
+
+
+def test_a_file_that_has_rotted_is_told_and_hinders_no_other(
+    s3: S3, closed_files: ClosedFiles
+) -> None:
+    rotten, good = close(closed_files, 0), close(closed_files, 1)
+    described = replace(Manifest.of(rotten), sha256="0" * 64)
+    described.write(rotten)
+    while not is_untouched(rotten, rotten.stat()):  # the kernel's clock for files stands still
+        described.write(rotten)
+    assert "is not what its manifest says" in str(bring_in_vain(s3, closed_files, [good]))
+    assert rotten.exists()
 
 
 @pytest.mark.parametrize(

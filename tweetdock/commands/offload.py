@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     with results():
         has_said = False
         for outcome in Offload(closed_files, Bucket(keep), keeps_local=keep.offload_keep).run():
-            _print(outcome)
+            _print(outcome, is_kept=keep.offload_keep)
             has_said = True
         if not has_said:
             print(f"no closed file of {keep.archive} is waiting")  # noqa: T201
@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace, env: Mapping[str, str]) -> int:
     return EXIT_UNAVAILABLE  # it ends early if nobody reads the results any more
 
 
-def _print(outcome: Outcome) -> None:
-    size = counted(outcome.bytes, "byte")
-    notes = ", already there" * outcome.was_there + ", kept here" * outcome.is_kept
-    line = f"{outcome.file} -> {outcome.url} ({size}, {counted(outcome.lines, 'line')}{notes})"
-    print(line, flush=True)  # noqa: T201
+def _print(outcome: Outcome, *, is_kept: bool) -> None:
+    size = counted(outcome.manifest.bytes, "byte")
+    lines = counted(outcome.manifest.lines, "line")
+    notes = ", already there" * outcome.was_there + ", kept here" * is_kept
+    print(f"{outcome.file} -> {outcome.url} ({size}, {lines}{notes})", flush=True)  # noqa: T201

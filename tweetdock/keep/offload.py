@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from tweetdock.core.errors import ArchiveError, OffloadError, UnavailableError
@@ -26,17 +26,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A file of which a true copy is at `url`.
-
-    was_there: it had been sent before. is_kept: it is still here too.
-    """
+    """A file of which a true copy is at `url`; was_there: it had been sent before."""
 
     file: str
-    bytes: int
-    lines: int
+    manifest: Manifest
     url: str
     was_there: bool
-    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +68,8 @@ class Offload:
                 troubles.append(f"{path.name}: {error.strerror}")
             else:
                 if outcome:
-                    log.info("%s (%d lines) is safe at %s", path.name, outcome.lines, outcome.url)
+                    lines = outcome.manifest.lines
+                    log.info("%s (%d lines) is safe at %s", path.name, lines, outcome.url)
                     yield outcome
         if troubles:
             raise OffloadError("; ".join(troubles))
@@ -90,6 +86,9 @@ class Offload:
             url = self.bucket.url(key)
             if self.keeps_local and manifest.offloaded == url:
                 return None
+            if manifest.sha256 != file_digest(file, "sha256").hexdigest():
+                what = f"{path.name} is not what its manifest says: the disk may be worn out"
+                raise ArchiveError(what, "if the file is right, remove its manifest")
             was_there = self._send(key, path, manifest.sha256)
             described = manifest_path(path)
             digest = sha256(described.read_bytes()).hexdigest()
@@ -100,14 +99,7 @@ class Offload:
                 return None
             else:
                 replace(manifest, offloaded=url).write(path)
-            return Outcome(
-                file=path.name,
-                bytes=manifest.bytes,
-                lines=manifest.lines,
-                url=url,
-                was_there=was_there,
-                is_kept=self.keeps_local,
-            )
+            return Outcome(file=path.name, manifest=manifest, url=url, was_there=was_there)
 
     def _remove(self, path: Path, stat: os.stat_result) -> None:
         """Remove the file that was sent, and no other; raises FileNotFoundError if it moved on.
