@@ -28,8 +28,9 @@ def add_settings(parser: "argparse._ActionsContainer", *, is_hidden: bool = Fals
     for setting in SETTINGS:
         if not setting.secret:
             meaning = setting.meaning.replace("%", "%%")
-            shown = setting.shown or setting.default
-            told = argparse.SUPPRESS if is_hidden else f"{meaning} ({shown})" if shown else meaning
+            if setting.default and " " not in setting.default:  # a list is too long
+                meaning += f" ({setting.default})"
+            told = argparse.SUPPRESS if is_hidden else meaning
             parser.add_argument(setting.flag, dest=setting.name, metavar="VALUE", help=told)
 
 

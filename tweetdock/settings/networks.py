@@ -117,10 +117,9 @@ class NetworkSettings:
     """The networks that are free, and files that are played again."""
 
     jetstream: tuple[str, ...] = set_by(
-        "Bluesky: Jetstream hosts, wss://host/subscribe; if one fails, the next is used",
+        "Bluesky: Jetstream hosts, wss://host/subscribe; if one fails, the next (four public ones)",
         parse.web_sockets,
         JETSTREAM_HOSTS,
-        shown="four public ones",
     )
     mastodon: tuple[str, ...] = set_by("Mastodon: the servers to ask", parse.servers)
     mastodon_tokens: Mapping[str, str] = set_by(

@@ -19,7 +19,6 @@ class Setting:
     parse: Callable[[str], Any]
     default: str
     secret: bool = False
-    shown: str = ""  # instead of a long default in the help
 
     @property
     def flag(self) -> str:
@@ -49,10 +48,9 @@ def set_by(
     *,
     name: str = "",
     secret: bool = False,
-    shown: str = "",
 ) -> Any:
     """A dataclass field that holds a setting; name: if it is not that of the field."""
-    setting = Setting(name, meaning, parse, default, secret, shown)
+    setting = Setting(name, meaning, parse, default, secret)
     return field(repr=not secret, metadata={"setting": setting})
 
 
