@@ -59,7 +59,6 @@ class Kind(StrEnum):
     CONNECTION = "connection"  # there is none, or it has ended
     STRANGER = "stranger"  # something else answers in the server's place
     SERVER = "server"  # it is out of order
-    TOO_LARGE = "too large"
     LIMIT = "limit"  # it was asked too often
     ADDRESS = "address"
     CREDENTIALS = "credentials"

@@ -308,7 +308,7 @@ class LineStream:
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > LARGEST_LINE:
             what = f"{self.host} sends a line of more than {LARGEST_LINE} bytes"
-            raise SourceError(what, kind=Kind.TOO_LARGE)
+            raise SourceError(what, kind=Kind.SERVER)
         return [line.removesuffix(b"\r") for line in whole]
 
     def close(self) -> None:
@@ -350,5 +350,5 @@ def _read(response: requests.Response, host: str) -> bytes:
             body.write(chunk)
             if body.tell() > LARGEST_BODY:
                 what = f"{host} sent more than {LARGEST_BODY} bytes"
-                raise SourceError(what, kind=Kind.TOO_LARGE, may_have_come=True)
+                raise SourceError(what, kind=Kind.SERVER, may_have_come=True)
     return body.getvalue()
