@@ -50,7 +50,7 @@ class Schedule:
         for turn in range(first_turn, last_turn + 1):
             by_ms = self._start_ms + turn * self._round_ms - self._first_ms
             first, end = (bisect_right(self._posts, ms - by_ms, key=_created_ms) for ms in span)
-            for post in islice(self._posts, first, end):
+            for post in self._posts[first:end]:
                 key = f"{post.key} (round {turn + 1})" if turn else post.key
                 yield Post(key, post.author, post.created_ms + by_ms)
 
