@@ -94,13 +94,13 @@ PORTAL = (5.0, 60.0)
 REFUSALS: list[tuple[faults.Status, str, tuple[float, float], bool]] = [
     (faults.status(400, {"title": "?"}), "does not accept the search (400)", OWNER, True),
     (faults.unauthorized(), "X_BEARER_TOKEN", OWNER, True),
-    (faults.credits_depleted(), "out of credits (402)", OWNER, True),
-    (faults.credits_depleted("newer"), "out of credits (402)", OWNER, True),
+    (faults.credits_depleted(), "(402): Your enrolled account", OWNER, True),
+    (faults.credits_depleted("newer"), "(402): Your enrolled account", OWNER, True),
     (faults.client_forbidden(), "(403): This request must be made using an approved", OWNER, True),
-    (faults.spend_cap_reached(), "spending cap is reached until 2026-12-13 (403)", OWNER, True),
+    (faults.spend_cap_reached(), "search until 2026-12-13 (403): Your enrolled", OWNER, True),
     (faults.status(403, {"errors": None, "detail": 7}), "(403): no reason given", OWNER, True),
     (faults.not_found(), "check X_API_URL", OWNER, True),
-    (faults.usage_capped(), "plan's posts for this month are used up (429)", OWNER, True),
+    (faults.usage_capped(), "(429): Usage cap exceeded", OWNER, True),
     (faults.rate_limited(), "rate limit is used up", SLOWLY, False),
     (faults.rate_limited_by_code(), "rate limit is used up", SLOWLY, False),
     (faults.rate_limited(-500), "rate limit is used up", SLOWLY, False),
@@ -110,7 +110,7 @@ REFUSALS: list[tuple[faults.Status, str, tuple[float, float], bool]] = [
     (faults.html_503(), "out of order (503)", SOON, False),
     (faults.status(503, "[" * 100_000), "out of order (503)", SOON, False),
     (faults.redirect("http://127.0.0.1:1/login"), "login page", PORTAL, False),
-    (faults.status(418, "tea"), "unknown status (418)", SOON, False),
+    (faults.status(418, "tea"), "refuses the search (418)", SOON, False),
 ]
 
 

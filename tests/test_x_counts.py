@@ -363,7 +363,7 @@ def test_a_user_without_a_bearer_token_is_not_counted_for(time: Time) -> None:
 
 
 REFUSALS = [
-    (faults.credits_depleted, "out of credits", True),
+    (faults.credits_depleted, "any credits", True),
     (faults.service_unavailable, "out of order (503)", False),
     (faults.html_200, "not with JSON", False),
     (lambda: faults.cut(30), "connection broke", False),

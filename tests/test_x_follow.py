@@ -22,7 +22,7 @@ from tweetdock.core.errors import SourceError
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import XClient
 from tweetdock.sources.x.follow import Followed, FollowLists
-from tweetdock.sources.x.stream import make_x_stream
+from tweetdock.sources.x.stream import XStream
 
 DAY = 86_400.0
 
@@ -111,7 +111,7 @@ def test_more_searches_than_the_rate_limit_allows_are_said_once(
 ) -> None:
     names = " ".join(f"account_{number:06d}" for number in range(8000))
     read_ms = round(wall() * 1000)
-    connected = make_x_stream(
+    stream = XStream(
         ["a"],
         x_settings("http://127.0.0.1:9", TWEETDOCK_FOLLOW="@me:following"),
         clock=Clock(wall, monotonic),
@@ -119,9 +119,9 @@ def test_more_searches_than_the_rate_limit_allows_are_said_once(
         cursor=json.dumps({"followed": [["me", read_ms, names]]}),
     )
     with pytest.raises(SourceError):
-        list(connected[0].poll(Spans()))
+        list(stream.poll(Spans()))
     assert sum("searches" in message for message in caplog.messages) == 1
-    assert json.loads(connected[0]._cursor())["followed"] == [["me", read_ms, names]]
+    assert json.loads(stream._cursor())["followed"] == [["me", read_ms, names]]
 
 
 def test_the_list_is_kept_over_a_restart_and_asked_for_anew_after_a_week(
@@ -200,7 +200,7 @@ def lists_of(*pages: object) -> FollowLists:
         ({}, ""),
         ({"data": [], "meta": []}, ""),
         ({"data": [{"username": "a"}, {"username": None}, {"username": "b c"}, {}]}, "a"),
-        ({"data": [{"username": "a"}], "meta": {"next_token": "t"}}, "a a"),
+        ({"data": [{"username": "a"}], "meta": {"next_token": "t"}}, "a"),
         ({"data": [{"username": "a"}], "meta": {"next_token": 5}}, "a"),
     ],
 )

@@ -108,7 +108,7 @@ def test_the_keys_of_a_user_are_tried_too(api: XApi) -> None:
 # What else each says is tested where the refusals are explained.
 REFUSED: list[tuple[faults.Fault, str, Verdict, str, str]] = [
     (faults.unauthorized(), "x credentials", FAIL, "(401)", "and set X_BEARER_TOKEN"),
-    (faults.spend_cap_reached(), "x account", FAIL, "until 2026-12-13", "raise the spending limit"),
+    (faults.spend_cap_reached(), "x account", FAIL, "until 2026-12-13", "under Billing"),
     (faults.rate_limited(300), "x limit", WARN, "is used up until", "another program"),
     (faults.html_200(), "x reach", FAIL, "not with JSON", "log in"),
     (faults.service_unavailable(), "x reach", FAIL, "out of order (503)", "try again"),

@@ -213,12 +213,12 @@ REFUSALS: list[Refusal] = [
 ]
 MORE_REFUSALS: list[Refusal] = [
     (lambda: faults.status(400, {"title": "Invalid Request"}), "does not accept the search", True),
-    (faults.credits_depleted, "out of credits", True),
-    (lambda: faults.credits_depleted("newer"), "out of credits", True),
+    (faults.credits_depleted, "any credits", True),
+    (lambda: faults.credits_depleted("newer"), "any credits", True),
     (faults.client_forbidden, "approved developer account", True),
-    (faults.spend_cap_reached, "spending cap is reached until 2026-12-13", True),
+    (faults.spend_cap_reached, "until 2026-12-13 (403)", True),
     (faults.not_found, "X_API_URL", True),
-    (faults.usage_capped, "this month", True),
+    (faults.usage_capped, "Usage cap", True),
     (faults.rate_limited_by_code, "rate limit", False),
     (lambda: faults.rate_limited(-500), "rate limit", False),
     (faults.too_many_connections, "too many connections", False),
@@ -231,7 +231,7 @@ MORE_REFUSALS: list[Refusal] = [
     (lambda: faults.status(200, "[" * 100_000), "login page", False),
     (lambda: faults.status(200, {"data": {"id": "1"}, "meta": {}}), "not with a page", False),
     (lambda: faults.status(200, {"meta": {"next_token": 77}}), "not with a page", False),
-    (lambda: faults.status(418, "tea"), "unknown status (418)", False),
+    (lambda: faults.status(418, "tea"), "refuses the search (418)", False),
 ]
 
 

@@ -25,9 +25,9 @@ from x_streaming import Streaming
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Trouble
-from tweetdock.sources.polling import Poller
+from tweetdock.sources.polling import Poller, Source
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.stream import make_x_stream
+from tweetdock.sources.x.stream import XStream
 
 LIMIT_SECONDS = 20.0
 MINUTE = 60.0
@@ -275,7 +275,12 @@ Refusal = tuple[Callable[[], faults.Fault], str, bool, int]
 # One of each kind; test_x_client has the sentences of all of them.
 REFUSALS: list[Refusal] = [
     (faults.unauthorized, "X_BEARER_TOKEN", True, 5),
-    (lambda: faults.status(409, {"title": "no rules"}), "no rules for the stream", False, 11),
+    (
+        lambda: faults.status(409, {"title": "no rules"}),
+        "refuses the stream (409): no rules",
+        False,
+        11,
+    ),
     (faults.too_many_connections, "another program holds the stream", False, 5),
     (faults.rate_limited, "rate limit", False, 5),
     (lambda: faults.rate_limited(300), "rate limit is used up until", False, 5),
@@ -284,9 +289,9 @@ REFUSALS: list[Refusal] = [
     (faults.reset, "connection broke", False, 45),
 ]
 MORE_REFUSALS: list[Refusal] = [
-    (faults.credits_depleted, "out of credits", True, 5),
+    (faults.credits_depleted, "any credits", True, 5),
     (faults.client_forbidden, "does not let this app stream", True, 5),
-    (faults.spend_cap_reached, "spending cap is reached", True, 5),
+    (faults.spend_cap_reached, "spend cap", True, 5),
     (faults.not_found, "address knows no stream", True, 5),
     (lambda: faults.status(400, {"title": "?"}), "does not accept the stream", True, 5),
     (lambda: faults.rate_limited(-500), "rate limit", False, 5),
@@ -518,12 +523,13 @@ def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[
     """Start stream and search in threads by the real clock; what ends them."""
     from tweetdock.core.clock import Clock  # noqa: PLC0415
 
-    sources = make_x_stream(
+    stream = XStream(
         ["dockercon"],
         x_settings(api.url),
         clock=Clock(wall, monotonic),
         window_seconds=3600,
     )
+    sources: list[Source] = [stream, stream.fill]
     stopping = threading.Event()
     threads = [
         threading.Thread(target=Poller(source, Unseeing(deliver), stopping).run)

@@ -4,6 +4,7 @@ The stream takes a socket; what else is asked is asked in memory, unless the wir
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import requests
@@ -24,7 +25,7 @@ from tweetdock.settings.x_query import build_queries
 from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import Source, Waits
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.stream import XStream, make_x_stream
+from tweetdock.sources.x.stream import XStream
 
 BEAT_SECONDS = 8.0
 
@@ -99,7 +100,7 @@ class Streaming(Listening):
         self.errors: list[SourceError] = []
 
         def make(clock: Clock, cursor: Cursors) -> list[Source]:
-            self.stream, self.fill = make_x_stream(
+            self.stream = XStream(
                 hashtags,
                 x,
                 clock=clock,
@@ -111,6 +112,7 @@ class Streaming(Listening):
                 cursor=cursor("x-stream"),
                 monotonic=time,
             )
+            self.fill = self.stream.fill
             self._begin()
             return [self.stream, self.fill]
 
@@ -136,11 +138,9 @@ class Streaming(Listening):
 
     def _end(self, stream: XStream) -> None:
         stream.cut()
-        try:
-            while True:  # what lies ready is read to its end
+        with suppress(SourceError):
+            while stream._stream:  # what lies ready is read to its end
                 list(stream.poll(Spans()))
-        except SourceError:
-            assert stream._stream is None
 
     def restart(self) -> None:
         """End as by a kill, and begin with what was saved last, which is all that there was."""

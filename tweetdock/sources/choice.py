@@ -98,9 +98,9 @@ def make_sources(
                     budget=budget,
                 )
             case "x-stream":
-                from tweetdock.sources.x.stream import make_x_stream  # noqa: PLC0415
+                from tweetdock.sources.x.stream import XStream  # noqa: PLC0415
 
-                yield from make_x_stream(
+                stream = XStream(
                     settings.hashtags,
                     settings.x,
                     clock=clock,
@@ -109,6 +109,7 @@ def make_sources(
                     cursor=cursor(name),
                     budget=budget,
                 )
+                yield from (stream, stream.fill)
             case "bluesky":
                 from tweetdock.sources.bluesky.source import Bluesky  # noqa: PLC0415
 

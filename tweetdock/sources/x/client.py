@@ -48,11 +48,8 @@ LARGEST_ID = (1 << 63) - 1
 # No expansions: what is sent along may be billed too.
 FIELDS = ["author_id", "created_at"]
 # The entities say whose a hashtag is: the post's own or that of one that it quotes.
-ALL_FIELDS = [
-    *FIELDS,
-    *("conversation_id", "edit_history_tweet_ids", "entities", "in_reply_to_user_id", "lang"),
-    *("note_tweet", "public_metrics", "referenced_tweets"),
-]
+STREAM_FIELDS = [*FIELDS, "edit_history_tweet_ids", "entities", "note_tweet", "referenced_tweets"]
+ALL_FIELDS = [*STREAM_FIELDS, "conversation_id", "in_reply_to_user_id", "lang", "public_metrics"]
 
 
 def explain(refusal: RefusedError, now_ms: int, what: str = "search") -> SourceError:
@@ -79,60 +76,40 @@ def explain(refusal: RefusedError, now_ms: int, what: str = "search") -> SourceE
                 "X does not accept the credentials (401)", NEW_KEYS, kind=Kind.CREDENTIALS
             )
         case 402 | 403:
-            return _account_refusal(refusal.status, words, problem, what)
+            return _account_refusal(refusal.status, problem, what)
         case 404:
             return SourceError(
                 f"X's address knows no {what} (404)",
                 f"check X_API_URL; X's own is {X_API_URL}",
                 kind=Kind.ADDRESS,
             )
-        case 409:
-            return SourceError(f"X has no rules for the {what} (409)", kind=Kind.SERVER)
+        case 429 if "usagecap" in words.replace("-", ""):
+            return _account_refusal(refusal.status, problem, what)
+        case 429 if "connection" in words:
+            return SourceError(
+                "another program holds the stream of this app on X: too many connections (429)",
+                f"end that program, or give TweetDock an app of its own in {CONSOLE}",
+                kind=Kind.LIMIT,
+            )
         case 429:
-            return _too_many(refusal, words, now_ms)
+            return used_up(RateLimit.from_headers(refusal.headers, is_refused=True), "X's", now_ms)
         case status if 300 <= status < 400:
             return SourceError(PORTAL, LOG_IN, kind=Kind.STRANGER)
         case status if status >= 500:
             return SourceError(f"X is out of order ({status})", kind=Kind.SERVER)
         case status:
-            return SourceError(f"X answers by an unknown status ({status})", kind=Kind.SERVER)
+            refused = f"X refuses the {what} ({status}): {_why(problem)}"
+            return SourceError(refused, kind=Kind.SERVER)
 
 
-def _account_refusal(status: int, words: str, problem: dict[str, Any], what: str) -> SourceError:
-    if status == 402:
-        return SourceError(
-            "X's account is out of credits (402)",
-            f"add credits under Billing in {CONSOLE}; TweetDock then continues by itself",
-            kind=Kind.ACCOUNT,
-        )
-    if "spendcap" in words:
-        until = f" until {day}" if isinstance(day := problem.get("reset_date"), str) else ""
-        return SourceError(
-            f"X's spending cap is reached{until} (403)",
-            f"raise the spending limit under Billing in {CONSOLE}, or wait until it ends",
-            kind=Kind.ACCOUNT,
-        )
+def _account_refusal(status: int, problem: dict[str, Any], what: str) -> SourceError:
+    until = f" until {day}" if isinstance(day := problem.get("reset_date"), str) else ""
     return SourceError(
-        f"X does not let this app {what} (403): {_why(problem)}",
-        f"check under Apps in {CONSOLE} that the app belongs to a project whose plan includes this",
+        f"X does not let this app {what}{until} ({status}): {_why(problem)}",
+        f"see in {CONSOLE} under Billing if there are credits and no limit is reached, and under "
+        "Apps if the app belongs to a project whose plan includes this",
         kind=Kind.ACCOUNT,
     )
-
-
-def _too_many(refusal: RefusedError, words: str, now_ms: int) -> SourceError:
-    if "usagecap" in words.replace("-", "") or "usage-cap" in words:
-        return SourceError(
-            "X says that the plan's posts for this month are used up (429)",
-            f"wait for the next month, or take a larger plan in {CONSOLE}",
-            kind=Kind.ACCOUNT,
-        )
-    if "connection" in words:
-        return SourceError(
-            "another program holds the stream of this app on X: too many connections (429)",
-            f"end that program, or give TweetDock an app of its own in {CONSOLE}",
-            kind=Kind.LIMIT,
-        )
-    return used_up(RateLimit.from_headers(refusal.headers, is_refused=True), "X's", now_ms)
 
 
 def _why(problem: dict[str, Any]) -> str:
@@ -225,7 +202,7 @@ class XClient:
             now_ms = self._clock.now_ms()
             lasted_ms, now_ms = now_ms - asked_ms, server_ms or now_ms
             page = parse_page(response.content, now_ms, keeps_raw=self._keeps_raw)
-        self.note_unreadable(entry.kind for entry in page.unreadable)
+        self.note_unreadable(page.lacks)
         billed = self._budget.charge(
             (f"x:{number}" for number in page.ids),
             now_ms,
@@ -287,12 +264,13 @@ class XClient:
 
     def open(self) -> LineStream:
         """Begin the stream."""
+        fields = ALL_FIELDS if self._keeps_raw else STREAM_FIELDS
         with self._explained(STREAM_ENDPOINT):
             # tweepy would loop and sleep here, without a limit.
             stream = self._stream_session.open(
                 "GET",
                 f"{TWEEPY_HOST}{STREAM_PATH}",
-                params={"tweet.fields": ",".join(ALL_FIELDS)},
+                params={"tweet.fields": ",".join(fields)},
                 headers={
                     "User-Agent": self._client.user_agent,
                     "Authorization": f"Bearer {self._token}",

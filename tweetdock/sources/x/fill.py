@@ -78,7 +78,7 @@ class Streamed:
         self._last_line_ms = 0
         self._rules_hold_ms = rules_ms
         self._rule_ids: frozenset[str] = frozenset()
-        self._checked_ms = self._opened_ms = 0
+        self._checked_ms = 0
         self._has_lost_rules = False
 
     def dump(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Streamed:
         with self._lock:
             known, self._rule_ids = self._rule_ids, frozenset(rule_ids)
             self._has_lost_rules = False
-            self._checked_ms, self._opened_ms = checked_ms, now_ms
+            self._checked_ms = checked_ms
             if known and not self._rule_ids <= known:  # whoever has added it meanwhile
                 self._rules_hold_ms = max(self._rules_hold_ms, now_ms + RULES_SETTLE_MS)
             self._begin(since_ms)
@@ -203,10 +203,8 @@ class Streamed:
     def rules_are(self, ids: Iterable[str], asked_ms: int) -> None:
         """X was asked which rules there are: these."""
         with self._lock:
-            if asked_ms < self._opened_ms:  # of another connection
-                return
             if self._rule_ids <= set(ids):
-                self._checked_ms = asked_ms
+                self._checked_ms = max(self._checked_ms, asked_ms)
             else:
                 self._has_lost_rules = True
 

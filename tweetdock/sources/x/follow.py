@@ -18,7 +18,7 @@ USD_A_USER = 0.010  # https://docs.x.com/x-api/getting-started/pricing
 POSTS_A_USER = 2  # as the budget counts, which knows posts
 OLD_MS = 7 * DAY_MS
 MOST_USERS_A_PAGE = 1000
-MOST_USER_PAGES = 50
+MOST_USERS = 50_000
 USER_NAME = re.compile(r"[A-Za-z0-9_]{1,20}")  # 15 today, and some are older
 
 
@@ -40,8 +40,7 @@ class _Begun:
 
     identity: str
     token: str | None = None
-    names: list[str] = field(default_factory=list)
-    tokens: set[str] = field(default_factory=set)
+    names: dict[str, None] = field(default_factory=dict)  # each once, in X's order
 
 
 class FollowLists:
@@ -132,14 +131,14 @@ class FollowLists:
             MOST_USERS_A_PAGE,
             now_ms,
         )
-        begun.names += [e["username"] for e in _users(answer) if isinstance(e.get("username"), str)]
+        known = len(begun.names)
+        names = (user.get("username") for user in _users(answer))
+        begun.names |= dict.fromkeys(name for name in names if isinstance(name, str))
         meta = answer.get("meta")
         token = meta.get("next_token") if isinstance(meta, dict) else None
-        if not isinstance(token, str) or not token or token in begun.tokens:
-            return False
-        begun.tokens.add(token)
-        begun.token = token
-        return len(begun.tokens) < MOST_USER_PAGES
+        begun.token = token if isinstance(token, str) else None
+        # A page that brings nobody new leads nowhere.
+        return bool(begun.token) and known < len(begun.names) < MOST_USERS
 
     def _pay(self, ask: Callable[[int], bytes], most: int, now_ms: int) -> dict[str, Any]:
         """An answer with so many users at the most, fewer if the day's money buys fewer."""

@@ -58,26 +58,20 @@ def since_id_for(ms: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadablePost:
-    """An entry that is no post of ours to count: about when it was written, and what it lacks."""
-
-    at_ms: int
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
 class PostPage:
     """One page of a search, newest first; `ids` are those of the posts' latest versions.
 
-    raw: all entries, readable or not, if they are wanted. served_ms: when X was asked for it by
-    its own time (Unix ms). server_ms: what time it was at X when it was here; None if X did not
-    say. billed: how many posts of it are charged.
+    unreadable: about when the entries were written (Unix ms) that are no posts to count. lacks:
+    what these lack. raw: all entries, readable or not, if they are wanted. served_ms: when X was
+    asked for it by its own time (Unix ms). server_ms: what time it was at X when it was here; None
+    if X did not say. billed: how many posts of it are charged.
     """
 
     posts: tuple[Post, ...]
     ids: tuple[int, ...]
     next_token: str | None
-    unreadable: tuple[UnreadablePost, ...] = ()
+    unreadable: tuple[int, ...] = ()
+    lacks: tuple[str, ...] = ()
     raw: tuple[Raw, ...] = ()
     served_ms: int = 0
     server_ms: int | None = None
@@ -87,7 +81,7 @@ class PostPage:
         """What it brings, as a source delivers it."""
         return Batch(
             posts=self.posts,
-            unreadable=tuple(entry.at_ms for entry in self.unreadable),
+            unreadable=self.unreadable,
             raw=self.raw,
             has_more=self.next_token is not None,
             server_ms=self.server_ms,
@@ -104,20 +98,22 @@ def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> PostPage:
     if not (isinstance(meta, dict) and isinstance(entries, list) and isinstance(token, str | None)):
         raise not_with("a page of posts")
     read = [read_entry(entry, at_ms, keeps_raw=keeps_raw) for entry in entries]
-    unreadable = []
+    unreadable, lacks = [], [one.lacks for one in read if one.lacks]
     near_ms = at_ms  # what cannot be read was written about when its newer neighbour was
     for one in read:
         near_ms = one.post.created_ms if one.post else near_ms
         if one.lacks:
-            unreadable.append(UnreadablePost(near_ms, one.lacks))
+            unreadable.append(near_ms)
     announced = meta.get("result_count")
     if isinstance(announced, int) and announced > len(entries):
-        unreadable.append(UnreadablePost(near_ms, "announced, not sent"))
+        unreadable.append(near_ms)
+        lacks.append("announced, not sent")
     return PostPage(
         posts=tuple(one.post for one in read if one.post),
         ids=tuple(one.snowflake for one in read if one.post),
         next_token=token or None,
         unreadable=tuple(unreadable),
+        lacks=tuple(lacks),
         raw=tuple(one.raw for one in read if one.raw),
     )
 

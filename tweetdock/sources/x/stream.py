@@ -63,45 +63,94 @@ class Connects:
         del self.made_ms[-1:]
 
 
+class _Known(NamedTuple):
+    """Where both left off, as the cursor has it."""
+
+    connects: Sequence[int] = ()
+    rules_ms: int = 0
+    unsettled: Sequence[Span] = ()
+    followed: Sequence[Followed] = ()
+
+    @classmethod
+    def load(cls, cursor: str) -> Self:
+        """From JSON; one that cannot be read costs requests, the price of the lists, no truth."""
+        with suppress(ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+            known = json.loads(cursor)
+            return cls(
+                [int(at_ms) for at_ms in known.get("connects", ())],
+                int(known.get("rules_ms", 0)),
+                [Span(int(since), int(until)) for since, until in known.get("unsettled", ())],
+                [Followed(str(a), int(b), str(c)) for a, b, c in known.get("followed", ())],
+            )
+        return cls()
+
+
+def _dump(connects: Connects, streamed: Streamed, lists: FollowLists) -> str:
+    """What `_Known` goes on from."""
+    parts = {"connects": connects.made_ms, **streamed.dump(), "followed": lists.followed}
+    return json.dumps(parts, separators=(",", ":"))
+
+
 class XStream:
     """The stream of one app on X, one piece a poll; a broken one is connected to anew.
 
-    hashtags, query, accounts: what is asked for, beside those whom `lists` follow. streamed:
-    shared with the search that fills what this leaves out. cursor: where both have come to.
-    monotonic: seconds that nobody corrects.
+    x: if it has a query, that goes instead of the hashtags; the stream takes the bearer token only.
+    cursor: where to go on from. monotonic: seconds that nobody corrects. fill: the search that
+    reads what this leaves out, for a thread of its own. Nothing is asked yet.
     """
 
     channel = "stream"
 
     def __init__(
         self,
-        feed: Feed,
-        streamed: Streamed,
-        client: XClient,
-        lists: FollowLists,
-        connects: Connects,
+        hashtags: Sequence[str],
+        x: XSettings,
         *,
-        budget: Budget,
         clock: Clock,
-        hashtags: Iterable[str],
-        query: str,
-        accounts: Iterable[str],
-        cursor: Callable[[], str],
+        window_seconds: float,
         keeps_raw: bool = False,
+        cursor: str = "",
+        budget: Budget | None = None,
+        silence_seconds: float = SILENCE_SECONDS,
+        whole_seconds: float = WHOLE_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.feed = feed
-        self._streamed = streamed
-        self._client = client
-        self._lists = lists
-        self._connects = connects
-        self._budget = budget
+        self.feed = Feed("x-stream", LAG_MS)
+        self._hashtags, self._query = hashtags, x.query
+        self._accounts = [account.name for account in x.follow if not account.is_list]
         self._clock = clock
-        self._hashtags, self._query = tuple(hashtags), query
-        self._accounts = tuple(accounts)
-        self._cursor = cursor
+        self._budget = budget or Budget()
         self._keeps_raw = keeps_raw
         self._monotonic = monotonic
+        known = _Known.load(cursor)
+        make_client = partial(
+            XClient,
+            x,
+            clock=clock,
+            silence_seconds=silence_seconds,
+            whole_seconds=whole_seconds,
+            keeps_raw=keeps_raw,
+            budget=self._budget,
+        )
+        self._client = make_client()
+        lists = [account.name for account in x.follow if account.is_list]
+        self._lists = FollowLists(lists, self._client, self._budget, known.followed)
+        self._connects = Connects(known.connects)
+        self._streamed = Streamed(
+            window_ms=round(window_seconds * 1000),
+            look_back_ms=round(x.look_back_seconds * 1000),
+            unsettled=known.unsettled,
+            rules_ms=known.rules_ms,
+        )
+        self._cursor = partial(_dump, self._connects, self._streamed, self._lists)
+        self.fill = XFill(
+            self.feed,
+            self._streamed,
+            make_client(),
+            self._budget,
+            clock=clock,
+            cursor=self._cursor,
+        )
         self._queries: Queries | None = None  # not known before all lists are
         self._wanted = Wanted(frozenset())  # by the rules of the stream that is open
         self._stream: LineStream | None = None
@@ -278,90 +327,3 @@ class XStream:
         if is_behind or known.since_ms >= known.until_ms - LATENCY_MS:
             return None
         return Span(known.since_ms, known.until_ms - LATENCY_MS)
-
-
-class _Known(NamedTuple):
-    """Where both left off, as the cursor has it."""
-
-    connects: Sequence[int] = ()
-    rules_ms: int = 0
-    unsettled: Sequence[Span] = ()
-    followed: Sequence[Followed] = ()
-
-    @classmethod
-    def load(cls, cursor: str) -> Self:
-        """From JSON; one that cannot be read costs requests, the price of the lists, no truth."""
-        with suppress(ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-            known = json.loads(cursor)
-            return cls(
-                [int(at_ms) for at_ms in known.get("connects", ())],
-                int(known.get("rules_ms", 0)),
-                [Span(int(since), int(until)) for since, until in known.get("unsettled", ())],
-                [Followed(str(a), int(b), str(c)) for a, b, c in known.get("followed", ())],
-            )
-        return cls()
-
-
-def make_x_stream(
-    hashtags: Sequence[str],
-    x: XSettings,
-    *,
-    clock: Clock,
-    window_seconds: float,
-    keeps_raw: bool = False,
-    cursor: str = "",
-    budget: Budget | None = None,
-    silence_seconds: float = SILENCE_SECONDS,
-    whole_seconds: float = WHOLE_SECONDS,
-    monotonic: Callable[[], float] = time.monotonic,
-) -> tuple[XStream, XFill]:
-    """The two sources of `x-stream`, each for a thread of its own; nothing is asked yet.
-
-    x: if it has a query, that goes instead of the hashtags; the stream takes the bearer token only.
-    SourceError for what X would never take.
-    """
-    feed = Feed("x-stream", LAG_MS)
-    budget = budget or Budget()
-    known = _Known.load(cursor)
-    streamed = Streamed(
-        window_ms=round(window_seconds * 1000),
-        look_back_ms=round(x.look_back_seconds * 1000),
-        unsettled=known.unsettled,
-        rules_ms=known.rules_ms,
-    )
-    make_client = partial(
-        XClient,
-        x,
-        clock=clock,
-        silence_seconds=silence_seconds,
-        whole_seconds=whole_seconds,
-        keeps_raw=keeps_raw,
-        budget=budget,
-    )
-    client = make_client()
-    wanted = [account.name for account in x.follow if account.is_list]
-    lists = FollowLists(wanted, client, budget, known.followed)
-    connects = Connects(known.connects)
-
-    def dump() -> str:
-        parts = {"connects": connects.made_ms, **streamed.dump(), "followed": lists.followed}
-        return json.dumps(parts, separators=(",", ":"))
-
-    return (
-        XStream(
-            feed,
-            streamed,
-            client,
-            lists,
-            connects,
-            budget=budget,
-            clock=clock,
-            hashtags=hashtags,
-            query=x.query,
-            accounts=[account.name for account in x.follow if not account.is_list],
-            cursor=dump,
-            keeps_raw=keeps_raw,
-            monotonic=monotonic,
-        ),
-        XFill(feed, streamed, make_client(), budget, clock=clock, cursor=dump),
-    )
