@@ -213,12 +213,21 @@ class Store:
         """
         if not is_at(self._path, self._stat):
             raise StateError(f"{self._path} was taken away or replaced")
-        with _explained(self._path), self._db:
+        with _explained(self._path), self._db as db:
             if is_whole:
-                self._db.execute("DELETE FROM marks")
-                self._db.execute("DELETE FROM sources")
+                db.execute("DELETE FROM marks")
+                db.execute("DELETE FROM sources")
             self._save_state(state)
-            self._add(marks, rows, spent or {})
+            db.executemany(
+                "INSERT INTO marks VALUES (?, ?, ?, ?)",
+                ((source, m.key - _SIGN, m.author - _SIGN, m.at_ms) for source, m in marks),
+            )
+            db.executemany(
+                "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " requests = requests + excluded.requests, posts = posts + excluded.posts",
+                ((*of, *number) for of, number in (spent or {}).items()),
+            )
+            db.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             self._tidy(state.saved_ms)
 
     def close(self) -> None:
@@ -289,23 +298,6 @@ class Store:
             known = json.dumps(seen.spans), json.dumps(seen.unreadable), seen.heard_ms
             row = name, self._subjects[name], *known, state.cursors.get(name, "")
             self._db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?)", row)
-
-    def _add(
-        self,
-        marks: Iterable[SourceMark],
-        rows: Iterable[HistoryRow],
-        spent: Mapping[tuple[str, str], Spent],
-    ) -> None:
-        self._db.executemany(
-            "INSERT INTO marks VALUES (?, ?, ?, ?)",
-            ((source, m.key - _SIGN, m.author - _SIGN, m.at_ms) for source, m in marks),
-        )
-        self._db.executemany(
-            "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " requests = requests + excluded.requests, posts = posts + excluded.posts",
-            ((*of, *number) for of, number in spent.items()),
-        )
-        self._db.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _tidy(self, now_ms: int) -> None:
         """Forget, now and then, what no reading and no history needs any more."""
