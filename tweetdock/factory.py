@@ -50,7 +50,7 @@ def make_keeper(
         Archive, settings.keep.archive, settings.keep.archive_rotate, closed_files_thread.wake
     )
     keeper = Keeper(settings, subjects, archive, is_guest=is_guest)
-    if keeper.has_archive:
+    if not keeper.is_guest:
         start("archive", closed_files_thread.run)
         stack.callback(closed_files_thread.stop)
     return keeper

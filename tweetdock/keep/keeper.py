@@ -103,11 +103,6 @@ class Keeper:
         self._salt = self.state.saved.salt if self.state else os.urandom(16)
         self._archive = None if archive is None or self._keeps_nothing else archive()
 
-    @property
-    def has_archive(self) -> bool:
-        """Whether raw posts are kept."""
-        return self._archive is not None
-
     def recall(self) -> Saved:
         """What to go on from."""
         if self.state is None:
