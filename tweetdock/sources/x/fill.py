@@ -57,7 +57,8 @@ class Streamed:
     posts that the index was late with, and what a stream brought just before it broke those that
     were in flight: both are read once more, when they are as old as that.
 
-    unsettled, rules_ms: as `dump` gave them before a restart.
+    unsettled, rules_ms: as `dump` gave them before a restart. has_lost_rules: whether the open
+    stream lacks a rule of its own; deleted and added it is another one.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Streamed:
         self._rules_hold_ms = rules_ms
         self._rule_ids: frozenset[str] = frozenset()
         self._checked_ms = 0
-        self._has_lost_rules = False
+        self.has_lost_rules = False
 
     def dump(self) -> dict[str, Any]:
         """What a restart goes on from, as JSON has it."""
@@ -99,11 +100,6 @@ class Streamed:
         with self._lock:
             self._rules_hold_ms = now_ms + RULES_SETTLE_MS
 
-    @property
-    def has_lost_rules(self) -> bool:
-        """Whether the open stream lacks a rule of its own; deleted and added it is another one."""
-        return self._has_lost_rules
-
     def begins(self, since_ms: int, rule_ids: Iterable[str], checked_ms: int, now_ms: int) -> None:
         """The stream is there, and brings every post from that moment on, if its rules hold.
 
@@ -111,7 +107,7 @@ class Streamed:
         """
         with self._lock:
             known, self._rule_ids = self._rule_ids, frozenset(rule_ids)
-            self._has_lost_rules = False
+            self.has_lost_rules = False
             self._checked_ms = checked_ms
             if known and not self._rule_ids <= known:  # whoever has added it meanwhile
                 self._rules_hold_ms = max(self._rules_hold_ms, now_ms + RULES_SETTLE_MS)
@@ -197,7 +193,7 @@ class Streamed:
     def check_is_due(self, now_ms: int) -> bool:
         """Whether it is time to see if the open stream's rules are still there."""
         with self._lock:
-            is_open = self._live_ms is not None and not self._has_lost_rules
+            is_open = self._live_ms is not None and not self.has_lost_rules
             return is_open and now_ms - self._checked_ms >= CHECK_MS
 
     def rules_are(self, ids: Iterable[str], asked_ms: int) -> None:
@@ -206,7 +202,7 @@ class Streamed:
             if self._rule_ids <= set(ids):
                 self._checked_ms = max(self._checked_ms, asked_ms)
             else:
-                self._has_lost_rules = True
+                self.has_lost_rules = True
 
 
 class XFill:

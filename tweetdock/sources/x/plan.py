@@ -87,7 +87,7 @@ class SearchPlan:
         self._caught_up_ms: int | None = None  # up to when X was asked for what is new
         self._looked_back_ms = 0
         self._asked_new = False
-        self._by_time = True
+        self._by_time = False  # after a refusal of the last id
         # One that cannot be read costs the window's posts once more, and no truth.
         with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
             self._go_on(json.loads(cursor))
@@ -142,7 +142,7 @@ class SearchPlan:
     def _go_on(self, cursor: dict[str, Any]) -> None:
         newest_id, caught_up_ms = int(cursor["newest_id"]), int(cursor["caught_up_ms"])
         self._looked_back_ms = int(cursor["looked_back_ms"])
-        self._newest_id, self._caught_up_ms, self._by_time = newest_id, caught_up_ms, False
+        self._newest_id, self._caught_up_ms = newest_id, caught_up_ms
 
     def _reach(self, now_ms: int) -> int | None:
         """From when on the next look back would ask; None if nothing of the window was read."""
