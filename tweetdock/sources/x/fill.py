@@ -53,9 +53,9 @@ class Streamed:
     """What a stream brings by itself, and what is left to the search; shared by their two threads.
 
     A gap is searched when X's index has all of it, the newest first; of one that still grows, a
-    piece at a time. What was read sooner than `look_back_ms` after it was written may have lacked
-    posts that the index was late with, and what a stream brought just before it broke those that
-    were in flight: both are read once more, when they are as old as that.
+    piece at a time. So is what a stream brought just before it broke, as posts were in flight. What
+    was read sooner than `look_back_ms` after it was written may have lacked posts that the index
+    was late with: it is read once more, when it is as old as that.
 
     unsettled, rules_ms: as `dump` gave them before a restart. has_lost_rules: whether the open
     stream lacks a rule of its own; deleted and added it is another one.
@@ -75,6 +75,7 @@ class Streamed:
         self._queries: tuple[str, ...] = ()
         self._sweep: Sweep | None = None
         self._unsettled = Spans(unsettled)
+        self._broken_off = Spans()
         self._live_ms: int | None = None  # since when a stream brings every post
         self._last_line_ms = 0
         self._rules_hold_ms = rules_ms
@@ -85,7 +86,7 @@ class Streamed:
     def dump(self) -> dict[str, Any]:
         """What a restart goes on from, as JSON has it."""
         with self._lock:
-            unsettled = Spans([*self._unsettled, *self._in_flight()])
+            unsettled = Spans([*self._unsettled, *self._broken_off, *self._in_flight()])
             return {"rules_ms": self._rules_hold_ms, "unsettled": list(unsettled)}
 
     # For the stream.
@@ -139,7 +140,7 @@ class Streamed:
 
     def _end(self) -> None:
         for span in self._in_flight():
-            self._unsettled.add(span)
+            self._broken_off.add(span)
         self._live_ms = None
 
     def _in_flight(self) -> list[Span]:
@@ -165,7 +166,7 @@ class Streamed:
 
     def _next_gap(self, seen: Spans, now_ms: int) -> Span | None:
         floor_ms = now_ms - self._window_ms
-        gaps = Spans(seen.gaps(Span(floor_ms, now_ms)))
+        gaps = Spans([*seen.gaps(Span(floor_ms, now_ms)), *self._broken_off])
         for lacking, lag_ms in ((gaps, INDEX_LAG_MS), (self._unsettled, self._look_back_ms)):
             ripe_ms = now_ms - lag_ms
             end_ms = ripe_ms if self._live_ms is None else min(ripe_ms, self._live_ms)
@@ -185,9 +186,11 @@ class Streamed:
             if complete.since_ms >= complete.until_ms:
                 return None
             young_ms = max(complete.since_ms, self._sweep.begun_ms - self._look_back_ms)
+            self._broken_off -= [complete]
             self._unsettled -= [complete]
             self._unsettled.add(Span(young_ms, complete.until_ms))
-            self._unsettled.forget_before(self._sweep.begun_ms - self._window_ms)
+            for spans in (self._broken_off, self._unsettled):
+                spans.forget_before(self._sweep.begun_ms - self._window_ms)
             return complete
 
     def check_is_due(self, now_ms: int) -> bool:
