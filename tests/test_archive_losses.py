@@ -215,6 +215,20 @@ def test_a_file_that_its_server_has_forgotten_is_opened_again(path: Path) -> Non
     assert numbers_in(path) == [1]
 
 
+def test_a_file_that_is_left_on_a_full_disk_is_told_of_all_the_same(path: Path) -> None:
+    """It had no manifest and was not sent off, which would have made room."""
+    told: list[bool] = []
+    archive = open_archive(path, closed=lambda: told.append(True))
+    archive.append([line(1)])
+    assert archive.sync(START_MS)
+    archive.cover("x", HOUR)
+    path.rename(path.with_name("tweets.jsonl.gz.1"))
+    with failing("write", errno.ENOSPC):
+        archive.flush(START_MS)
+    assert told
+    archive.close(START_MS)
+
+
 def test_a_disk_that_is_full_at_the_start_is_waited_for(path: Path) -> None:
     watch = Watch()
     with failing("open", errno.ENOSPC):

@@ -284,7 +284,7 @@ def test_bills_that_make_no_sense_do_not_keep_a_gauge_from_its_work(
         assert healed.keeper.spent == {"2026-09-21": {"x": Spent(1, 2)}}
 
 
-def test_nothing_is_saved_until_a_source_has_spoken(tmp_path: Path) -> None:
+def test_only_the_needles_are_saved_until_a_source_has_spoken(tmp_path: Path) -> None:
     with house(tmp_path) as one:
         one.hear(1, 2)
         one.turn()
@@ -294,7 +294,7 @@ def test_nothing_is_saved_until_a_source_has_spoken(tmp_path: Path) -> None:
         wrong.keeper.save(wrong.gauge, wrong.now_ms, (1.0, 2.0))
     with house(tmp_path) as one:
         assert one.keeper.state is not None
-        assert (one.keeper.state.saved_ms, one.keeper.state.angles) == (NOON, ANGLES)
+        assert (one.keeper.state.saved_ms, one.keeper.state.angles) == (NOON, (1.0, 2.0))
         assert one.gauge.read(NOON).posts == 2
 
 
@@ -357,3 +357,16 @@ def test_what_was_complete_is_noted_again_after_a_kill(tmp_path: Path) -> None:
     with house(tmp_path, NOON + 42_000) as again:
         again.turn(1)
     assert max(span.until_ms for span in noted(tmp_path)) > max(s.until_ms for s in before)
+
+
+def test_a_folder_that_was_replaced_is_locked_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with house(folder, has_archive=False) as one:
+        one.hear(1)
+        one.turn()
+        folder.rename(tmp_path / "moved")
+        one.hear(2)
+        one.turn(RETRY_SECONDS)  # finds out
+        one.turn(RETRY_SECONDS)
+        with pytest.raises(UnavailableError, match="in use by another TweetDock"):
+            House(folder, has_archive=False)

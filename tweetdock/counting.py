@@ -22,23 +22,26 @@ from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.sources.choice import make_budget, make_sources, subjects_of
 from tweetdock.sources.polling import Poller
+from tweetdock.sources.x.budget import Budget
 from tweetdock.threads import Crash, WatchedThread
 
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 1.0  # how soon a needle follows posts that leave the window
-JOIN_SECONDS = 0.1
+JOIN_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class ClockStep:
-    """How a count ended: by a message that has set the clock, and what it knows of the time.
+    """How a count ended: by a message that has set the clock, and what the next one goes on from.
 
-    heard: the feeds that have delivered by the time that was wrong.
+    vote: on what time it is. budget: what X was paid, saved or not. heard: the feeds that have
+    delivered by the time that was wrong.
     """
 
     message: Batch | Trouble
     vote: TimeVote
+    budget: Budget
     heard: frozenset[str]
 
 
@@ -103,10 +106,11 @@ class Counting:
                 saved = replace(saved, seen=seen)
             self._vote = step.vote if step else TimeVote(list(subjects))
             now_ms = clock.now_ms()
-            first = step.message if step else None
-            if isinstance(first, Batch):
-                self._keeper.note_spent(first, now_ms)
-            self._budget = make_budget(settings, self._keeper.spent, is_guest=self._keeper.is_guest)
+            self._budget = (
+                step.budget
+                if step
+                else make_budget(settings, self._keeper.spent, is_guest=self._keeper.is_guest)
+            )
             self._sources = make_sources(
                 settings,
                 clock=clock,
@@ -118,8 +122,9 @@ class Counting:
             self._gauge = Gauge(settings.gauge, feeds, now_ms, saved)
             self._keeper.recall_archive(self._gauge, now_ms)
             self._seen = {feed.name: self._gauge.spans(feed.name) for feed in feeds}
-            if isinstance(first, Batch):
-                self._count(replace(first, billed=0, tally=None))
+            if step and isinstance(step.message, Batch):
+                self._keeper.note_spent(step.message, now_ms)
+                self._count(replace(step.message, billed=0, tally=None))
             self._stack = stack.pop_all()
 
     def reopened(self) -> Self:
@@ -208,14 +213,16 @@ class Counting:
         with suppress(Empty):
             while True:
                 self._inbox.get_nowait().handled.set()
+        deadline = time.monotonic() + JOIN_SECONDS
         for thread in self._pollers:
-            thread.join(JOIN_SECONDS)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def close(self, angles: tuple[float, ...] = ()) -> None:
         """Stop the sources, save, and give up what is kept, once; angles: where the needles go."""
         if self._ending.is_set():
             return
         self._stop_sources()
+        self.threads = []  # whoever looks at them must not take their end for a failure
         self._keeper.save(self._gauge, self._clock.now_ms(), angles or self._angles())
         self._stack.close()
 
@@ -242,7 +249,7 @@ class Counting:
             raise message.error
         if message is not None:
             if self._steps_the_clock(message, delivery.arrived):
-                self._step = ClockStep(message, self._vote, frozenset(self._heard))
+                self._step = ClockStep(message, self._vote, self._budget, frozenset(self._heard))
                 return False
             self._count(message)
         delivery.handled.set()

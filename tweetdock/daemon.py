@@ -49,6 +49,7 @@ class Daemon:
         self._stopping = stopping
         self._threads: list[WatchedThread] = []
         self._needle_thread: NeedleThread | None = None
+        self._crash: Crash | None = None
         self._board = make_board(
             settings,
             threads=lambda: (*self._threads, *self._counting.threads),
@@ -121,6 +122,8 @@ class Daemon:
         yield from self._counting.readings()
         while self._counting.has_stepped:
             self._counting = self._counting.reopened()
+            if self._crash is not None:  # which the count before may not have seen
+                self._counting.wake(self._crash)
             yield from self._counting.readings()
 
     def _wake_to_stop(self) -> None:
@@ -134,6 +137,7 @@ class Daemon:
         return thread
 
     def _crashed(self, crash: Crash) -> None:
+        self._crash = crash
         self._counting.wake(crash)
 
     def _start_needle_thread(self) -> NeedleThread:

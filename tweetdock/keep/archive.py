@@ -47,14 +47,13 @@ class OpenFile:
     """An open file, held against other daemons until it is closed; its torn end is cut off first.
 
     first_ms: when its first line was received; None if there is none.
-    is_synced: whether all that is in it outlasts a power cut.
     Raises UnavailableError for what will not mend itself, OSError for a full disk.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         # What a killed TweetDock has written last is in the disk's cache only.
-        self.is_synced = False
+        self._is_synced = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd, self.first_ms = _open(path)
@@ -81,7 +80,7 @@ class OpenFile:
         When it raises OSError, a part of it may be left; it is cut off when the file is opened.
         """
         size = self.stat.st_size
-        self.is_synced = False
+        self._is_synced = False
         try:
             write_all(self._fd, member)
         except OSError:
@@ -98,16 +97,16 @@ class OpenFile:
         When it raises OSError, what was appended since it last worked may be gone: the kernel
         keeps no page that it could not write, and says nothing of it when asked again.
         """
-        if not self.is_synced:
+        if not self._is_synced:
             os.fdatasync(self._fd)
-            self.is_synced = True
+            self._is_synced = True
 
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._fd)
 
 
-def cut_torn_end(fd: int, path: Path) -> None:
+def _cut_torn_end(fd: int, path: Path) -> None:
     """Make an open file, which is held, one to which a member can be appended.
 
     No gzip reader gets past a member that a kill, a power cut or a full disk has torn. What was in
@@ -144,7 +143,7 @@ def _open(path: Path) -> tuple[int, int | None]:
             # Logrotate may rename it between the opening and the holding.
             hold(fd, path)
             if is_at(path, stat):
-                cut_torn_end(fd, path)
+                _cut_torn_end(fd, path)
                 if not stat.st_size:
                     sync_names(path.parent)
                 return fd, _first_ms(fd, path)
@@ -355,12 +354,14 @@ class Archive:
 
     def _leave(self, open_file: OpenFile) -> None:
         """Close a file that is at its path no more."""
-        if not open_file.stat.st_nlink:
-            log.warning("archive: %s was removed, a new one is begun", self._path.name)
-        elif not self._waiting:
-            self._write_notes(open_file)
-        self._close_file()
-        self._closed()
+        try:
+            if not open_file.stat.st_nlink:
+                log.warning("archive: %s was removed, a new one is begun", self._path.name)
+            elif not self._waiting:
+                self._write_notes(open_file)
+        finally:
+            self._close_file()
+            self._closed()
 
     def _sync(self, open_file: OpenFile) -> None:
         try:

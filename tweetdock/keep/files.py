@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from tweetdock.core.errors import ArchiveError, TweetDockError, UnavailableError
 
+_LOOKING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _BLOCK = 1 << 16  # so much is searched at once
 # A folder that we may not list, and file systems that know no such thing (CIFS, some of FUSE).
 _UNSYNCABLE = {errno.EACCES, errno.EINVAL, errno.ENOTSUP}
@@ -22,7 +23,7 @@ class FileBytes:
     would kill the process in either case.
     """
 
-    def __init__(self, fd: int, path: Path | None = None) -> None:
+    def __init__(self, fd: int, path: Path) -> None:
         self._fd = fd
         self._path = path
         self._size = os.fstat(fd).st_size
@@ -40,7 +41,7 @@ class FileBytes:
                 found += part
                 start += len(part)
         except OSError as error:
-            error.filename = self._path and str(self._path)
+            error.filename = str(self._path)
             raise
         return found
 
@@ -88,12 +89,16 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self._fd = os.open(path, _LOOKING)
         try:
             hold(self._fd, path)
         except OSError:
             self.close()
             raise
+
+    def is_of(self, path: Path) -> bool:
+        """Whether what is at that path now is what was locked."""
+        return is_at(path, os.fstat(self._fd))
 
     def close(self) -> None:
         """Release it."""
@@ -102,10 +107,14 @@ class Lock:
 
 def is_held(path: Path) -> bool:
     """Whether a TweetDock holds a file or folder; raises OSError if it cannot be opened."""
+    fd = os.open(path, _LOOKING)
     try:
-        Lock(path).close()
-    except UnavailableError:
+        # Shared: two who only look do not see each other.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    finally:
+        os.close(fd)
     return False
 
 

@@ -209,24 +209,28 @@ class Keeper:
             self._archive.flush(now_ms)
 
     def save(self, gauge: Gauge, now_ms: int, angles: Sequence[float]) -> None:
-        """Save all that there is, if it can be saved now, and not before a source has spoken.
+        """Save all that there is, if it can be saved now.
 
-        Until then the clock may be wrong, and what was saved be older than it seems.
+        Until a source has spoken that is only where the needles are: the clock may be wrong.
         """
-        if self._keeps_nothing or not self._has_heard:
+        if self._keeps_nothing or not (self._has_heard or (self.state and self._store)):
             return
         self._tried_at = self._monotonic()
         if self._archive is not None and not self._archive.sync(now_ms):
             self._close_store()
             return
-        self.state = state = State(
-            saved_ms=now_ms,
-            saved=Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales),
-            cursors=self._cursors,
-            angles=tuple(angles) or (self.state.angles if self.state else ()),
-            archive=self._archive_path if self._archive else "",
-            blind_until_ms=self._archive.blind_until_ms if self._archive else 0,
-        )
+        if self._has_heard or self.state is None:
+            state = State(
+                saved_ms=now_ms,
+                saved=Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales),
+                cursors=self._cursors,
+                angles=self.state.angles if self.state else (),
+                archive=self._archive_path if self._archive else "",
+                blind_until_ms=self._archive.blind_until_ms if self._archive else 0,
+            )
+        else:
+            state = self.state
+        self.state = state = replace(state, angles=tuple(angles) or state.angles)
         try:
             is_whole = self._store is None
             store = self._store or self._open()
@@ -254,8 +258,7 @@ class Keeper:
 
     def _load(self, *, is_guest: bool) -> State | None:
         try:
-            store = self._open()
-            state = store.load()
+            self._own()
         except UnavailableError:
             if not is_guest:
                 raise
@@ -267,15 +270,29 @@ class Keeper:
         except OSError as error:
             self._fail(error)
             return None
+        try:
+            state = self._open().load()
+        except UnavailableError:
+            raise
+        except OSError as error:
+            self._fail(error)
+            return None
         if state is not None:
             ago = duration(max(0.0, time.time() - state.saved_ms / 1000))
             log.info("state: back to where it was saved %s ago", ago)
         return state
 
+    def _own(self) -> None:
+        """Own the folder, another one too that was put in its place."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._lock is not None and not self._lock.is_of(self._folder):
+            self._lock.close()
+            self._lock = None
+        self._lock = self._lock or Lock(self._folder)
+
     def _open(self) -> Store:
         """Own the folder and open the file in it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._lock or Lock(self._folder)
+        self._own()
         self._store = Store(self._folder, self._subjects, self._window_ms)
         return self._store
 

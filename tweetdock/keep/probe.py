@@ -1,4 +1,4 @@
-"""State, archive and bucket, as a gauge would find them; nothing is made, written or locked."""
+"""State, archive and bucket, as a gauge would find them; nothing is made or written."""
 
 import os
 import time
