@@ -34,6 +34,7 @@ class Server:
         self.dice = random.Random(seed)
         self.index = Index(ids, seed)
         self.now_ms = NOW_MS
+        self.behind_ms = 0  # by what clock the past is served
         self.plan = TimelinePlan(WINDOW_MS, 1)
         self.known = Spans(seen)
         self.read: set[str] = set()
@@ -64,6 +65,8 @@ class Server:
         found = self.index.find(["x"], {**part.bounds, "limit": "40"}, served_ms)
         body = json.dumps([as_status(entry) for entry in found]).encode()
         page = replace(parse_page(body, served_ms, "a.example"), served_ms=served_ms)
+        if not part.is_live:
+            page = replace(page, served_ms=served_ms - self.behind_ms)
         ids = part.add_page(page)
         shown = (entry for entry in self.index.entries if entry.shows(served_ms))
         assert {int(entry.id) for entry in shown if entry.order in ids} <= set(page.snowflakes)
@@ -172,6 +175,21 @@ def test_what_a_wrong_clock_has_seen_of_the_future_is_not_known() -> None:
     late = server.add(server.now_ms - 20_000)
     server.poll()
     assert late.uri in server.read
+
+
+def test_a_stretch_that_stays_as_it_was_is_left_for_the_next_turn() -> None:
+    """Behind a second clock it was asked for again at once, until the rate limit was used up."""
+    server = Server("snowflakes", 1)
+    server.add(NOW_MS - 10_000)
+    server.poll()
+    server.now_ms += 16 * MINUTE_MS
+    server.behind_ms = 2 * WINDOW_MS
+    assert server.poll(breaks_after=20)
+    assert server.plan.rest
+    server.behind_ms = 0
+    server.now_ms += 5_000
+    assert server.poll(breaks_after=20)
+    assert not server.plan.rest
 
 
 def test_small_numbers_are_not_asked_for_from_a_made_up_id() -> None:

@@ -148,7 +148,10 @@ class TimelinePlan:
                 since_ms = now_ms - (reach or self._window_ms)
                 self._due.add(Span(max(self._window.since_ms, since_ms), now_ms))
         yield self._stretch(self._live_since(), None)
-        while rest := self.rest:
+        # By a second clock that is behind, nothing is settled: that may change by the next turn.
+        before: list[Span] = []
+        while (rest := self.rest) and rest != before:
+            before = rest
             yield self._stretch(*rest[-1])
 
     @property
