@@ -618,6 +618,13 @@ def test_a_host_that_is_no_websocket_is_named_so(data: bytes, sentence: str) -> 
         assert sentence in str(raised.value)
 
 
+def test_a_host_that_says_when_to_come_back_is_heeded() -> None:
+    for url in answer_with(b"HTTP/1.1 503 No\r\nretry-after: 77\r\nContent-Length: 0\r\n\r\n"):
+        with pytest.raises(SourceError, match="refuses") as raised:
+            list(source_at(url).poll(Spans()))
+        assert 76 <= (raised.value.retry_after or 0) <= 77
+
+
 @pytest.fixture
 def authority() -> trustme.CA:
     return trustme.CA()

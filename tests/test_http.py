@@ -172,6 +172,15 @@ def test_a_refusal_keeps_what_says_why(server: Server, session: HttpSession) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("word", "seconds"),
+    [("77", 77), ("3600", 900), ("9" * 5000, 900), ("0", None), ("-1", None), ("\xb2", None)],
+)
+def test_a_refusal_may_name_the_time_to_wait(word: str, seconds: float | None) -> None:
+    assert RefusedError(503, {"Retry-After": word}, b"").retry_after == seconds
+    assert RefusedError(503, {}, b"").retry_after is None
+
+
 def test_a_redirect_is_not_followed(server: Server, session: HttpSession) -> None:
     head = f"HTTP/1.1 302 Found\r\nLocation: {server.plain_url}/login\r\nContent-Length: 0\r\n\r\n"
     server.serve = lambda wire: wire.sendall(head.encode())

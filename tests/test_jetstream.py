@@ -471,7 +471,7 @@ def test_first_the_whole_window_is_asked_for_and_then_what_is_missing() -> None:
     asking = Asking()
     assert asking.ask() == ReplayRequest("wss://a", NOW - WINDOW, NOW - WINDOW - REWIND_MS)
     assert not asking.leaves(asking.replay())
-    asking.plan.failed()
+    asking.plan.failed(NOW)
     again = asking.ask(NOW + 1000)
     assert again.host == "wss://b"
     assert NOW - 3_000 < again.since_ms <= NOW - MARGIN_MS
@@ -508,10 +508,22 @@ def test_each_host_is_asked_once_for_what_none_has() -> None:
 def test_a_host_that_broke_down_is_not_tried_for_an_old_gap_again_and_again() -> None:
     asking = Asking(HOSTS[:2])
     assert asking.leaves(asking.replay(lost=Span(NOW - 900_000, NOW - 600_000)))
-    asking.plan.failed()
+    asking.plan.failed(NOW)
     assert asking.ask().host == "wss://a"
     assert not asking.leaves(asking.replay())
     assert not asking.lost()
+
+
+def test_a_host_is_not_asked_before_the_time_that_it_has_named() -> None:
+    asking = Asking(HOSTS[:2])
+    assert asking.plan.failed(NOW, 600.0) is None
+    assert asking.ask().host == "wss://b"
+    # Nor is it for the sake of a gap, or because the other has failed as well.
+    assert not asking.leaves(asking.replay(lost=Span(NOW - 900_000, NOW - 600_000)))
+    assert asking.plan.failed(NOW + 1_000) is None
+    assert asking.ask().host == "wss://b"
+    assert asking.plan.failed(NOW + 2_000, 900.0) == 598.0
+    assert asking.ask().host == "wss://a"
 
 
 def test_events_far_older_than_asked_for_are_no_reason_to_ask_the_same_again() -> None:

@@ -19,9 +19,10 @@ from standins.mastodon_simulation import MastodonSimulation, fill
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade, Spans
-from tweetdock.core.errors import SourceError
+from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.sources.http import HttpSession
+from tweetdock.sources.mastodon.client import explain
 from tweetdock.sources.mastodon.timeline import make_mastodon
 
 MINUTE = 60.0
@@ -587,6 +588,21 @@ def test_a_429_is_waited_out_by_its_own_word(server: Mastodon, time: Time) -> No
     assert len(server.requests) == 1
     simulation.run(20)
     simulation.assert_true()
+
+
+def test_a_429_goes_by_the_server_s_clock(server: Mastodon, time: Time) -> None:
+    server.skew_seconds = -15 * MINUTE
+    simulation = MastodonSimulation(time, server)
+    reset = ("X-RateLimit-Reset", "2026-09-21T14:01:40.000000Z")  # 200 s from then, by its clock
+    server.fail(refusal(429, "Too many requests", reset))
+    simulation.run(199)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_refusal_is_waited_out_by_its_own_word(status: int) -> None:
+    answer = RefusedError(status, {"Retry-After": "77"}, b"")
+    assert explain(answer, "a.example", "", 0).retry_after == 77
 
 
 # --- odd posts ---------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ class Kind(StrEnum):
 
 
 FOR_OWNER = frozenset({Kind.ADDRESS, Kind.CREDENTIALS, Kind.ACCOUNT, Kind.QUERY})
-_SELDOM = 60.0, 900.0
+LONGEST_RETRY_SECONDS = 900.0
+_SELDOM = 60.0, LONGEST_RETRY_SECONDS
 _WAITS = dict.fromkeys((Kind.LIMIT, *FOR_OWNER), _SELDOM)
 _WAITS |= {Kind.STRANGER: (5.0, 60.0), Kind.SERVER: (5.0, 320.0)}
 
@@ -75,8 +76,9 @@ _WAITS |= {Kind.STRANGER: (5.0, 60.0), Kind.SERVER: (5.0, 320.0)}
 class SourceError(TweetDockError, ConnectionError):
     """A source has no answer now.
 
-    retry_after: seconds that the server itself asked for; None leaves it to the backoff,
-    which starts at `first` seconds and doubles up to `cap`.
+    kind: what ails it; by that `first` and `cap`, in seconds.
+    retry_after: seconds to wait, where they are known by the server's word or our own limits;
+    None leaves it to the backoff, which starts at `first` and doubles up to `cap`.
     by_choice: it would answer, but is not to be asked now.
     may_have_come: the request may have reached the server, so that its answer may be billed.
     server_ms: what time the server says it is (Unix ms), if it has just said so.
@@ -115,6 +117,17 @@ class RefusedError(TweetDockError, ConnectionError):
         self.status = status
         self.headers = headers
         self.body = body
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that it asks to wait for, at most 900; None if it names no number of them.
+
+        https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+        """
+        word = self.headers.get("Retry-After", "")
+        is_number = word.isascii() and word.isdigit()
+        # Zero is left to the backoff: who still refuses is not to be asked again at once.
+        return min(float(word), LONGEST_RETRY_SECONDS) or None if is_number else None
 
 
 class ServoError(TweetDockError, OSError):

@@ -242,11 +242,16 @@ class RateLimit:
         return left if 0 < left <= LONGEST_RESET_SECONDS else 0.0
 
 
-def used_up(limit: RateLimit | None, whose: str, now_ms: int) -> SourceError:
-    """That no request is left, with the time to wait if that is known. whose: as in `X's`."""
+def used_up(
+    limit: RateLimit | None, whose: str, now_ms: int, retry_after: float | None = None
+) -> SourceError:
+    """That no request is left, with the time to wait if that is known. whose: as in `X's`.
+
+    retry_after: seconds to wait where the limit does not tell.
+    """
     what = f"{whose} rate limit is used up"
     if limit is None or not limit.is_spent(now_ms):
-        return SourceError(what, kind=Kind.LIMIT)
+        return SourceError(what, kind=Kind.LIMIT, retry_after=retry_after)
     return SourceError(
         f"{what} until {clock_time(limit.reset_ms)}",
         kind=Kind.LIMIT,

@@ -226,6 +226,7 @@ class HostPlan:
         self._rate = EventRate()
         self._lacking = {host: Spans() for host in hosts}
         self._left_for_ms: dict[str, int] = {}
+        self._due_ms = dict.fromkeys(hosts, 0)  # before that a host is not to be asked
         self._at = 0
         self._late = ""
         self._asks_the_time = False
@@ -246,9 +247,17 @@ class HostPlan:
             ask = ReplayRequest(host, now_ms, None)
         return EventProgress(ask, lacking, self._rate, self._ahead_ms)
 
-    def failed(self) -> None:
-        """The connection failed: it is another host's turn."""
-        self._at = (self._at + 1) % len(self._hosts)
+    def failed(self, now_ms: int, retry_after: float | None = None) -> float | None:
+        """The connection failed: it is another host's turn, of those that may be asked soonest.
+
+        retry_after: seconds that this one asks to be left alone for. Returns those that the next
+        one is still to be left alone for; None if it is not.
+        """
+        self._due_ms[self._hosts[self._at]] = now_ms + round((retry_after or 0.0) * 1000)
+        places = [(self._at + step) % len(self._hosts) for step in range(1, len(self._hosts) + 1)]
+        waits = {place: max(0, self._due_ms[self._hosts[place]] - now_ms) for place in places}
+        self._at = min(places, key=waits.__getitem__)
+        return waits[self._at] / 1000 or None
 
     def met_the_future(self, progress: EventProgress, now_ms: int) -> int | None:
         """Events are later than our clock; what time it is, if they were the newest there are.
@@ -286,7 +295,9 @@ class HostPlan:
         for step in range(1, len(self._hosts)):
             place = (self._at + step) % len(self._hosts)
             host = self._hosts[place]
-            is_due = now_ms - self._left_for_ms.get(host, -AGAIN_MS) >= AGAIN_MS
+            is_due = now_ms >= max(
+                self._due_ms[host], self._left_for_ms.get(host, -AGAIN_MS) + AGAIN_MS
+            )
             if is_due and self._gaps(host, seen, worth):
                 self._left_for_ms[host] = now_ms
                 self._at = place

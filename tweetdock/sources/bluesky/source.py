@@ -1,7 +1,7 @@
 """Bluesky's posts by Jetstream: the window replayed once, then what is new, whatever breaks."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from urllib.parse import urlsplit
@@ -97,14 +97,13 @@ class Bluesky:
     def poll(self, seen: Spans) -> Iterator[Batch]:
         """Connect if need be, and wait for events; SourceError when none come."""
         try:
-            if self._progress is None:
-                yield from self._connect(seen)
-            yield from self._read(seen)
+            progress = self._progress or (yield from self._connect(seen))
+            yield from self._read(progress, seen)
         except SourceError as error:
             if self._covers.until_ms is not None:
                 yield from self._batches(Batch(source=self.feed.source), has_more=True)
             self._disconnect()
-            self._plan.failed()
+            error.retry_after = self._plan.failed(self._clock.now_ms(), error.retry_after)
             if self._has_others:  # whose turn it is, whatever ails this one
                 error.first, error.cap = 1.0, 30.0
             raise
@@ -117,7 +116,7 @@ class Bluesky:
         """End the connection, and all attempts to come."""
         self._socket.cut()
 
-    def _connect(self, seen: Spans) -> Iterator[Batch]:
+    def _connect(self, seen: Spans) -> Generator[Batch, None, EventProgress]:
         asked_ms = self._clock.now_ms()
         progress = self._plan.begin(seen, asked_ms)
         headers = self._socket.open(progress.ask.url)
@@ -129,11 +128,10 @@ class Bluesky:
             yield from self._batches(
                 Batch(source=self.feed.source, server_ms=server_ms), has_more=True
             )
+        return progress
 
-    def _read(self, seen: Spans) -> Iterator[Batch]:
-        frames, progress = self._socket.read(self._silence_seconds), self._progress
-        if progress is None:
-            return
+    def _read(self, progress: EventProgress, seen: Spans) -> Iterator[Batch]:
+        frames = self._socket.read(self._silence_seconds)
         now_ms = self._clock.now_ms()
         times, events = self._filter.find(frames)
         self._events += events

@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
+from websockets.datastructures import Headers
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -72,8 +73,7 @@ class WebSocket:
         except (CancelledError, *OPEN_ERRORS) as error:
             self.close()
             raise _failed(endpoint, error) from error
-        said = response.headers.raw_items() if response else ()
-        return {name.title(): value for name, value in said}
+        return _by_name(response.headers) if response else {}
 
     def read(self, silence_seconds: float) -> list[bytes]:
         """Wait for a message; it, and those that have come by then.
@@ -121,7 +121,12 @@ class _Connection(ClientConnection):
         try:
             super().handshake(*args, **kwargs)
         except InvalidStatus as error:
-            raise RefusedError(error.response.status_code, {}, b"") from error
+            response = error.response
+            raise RefusedError(response.status_code, _by_name(response.headers), b"") from error
+
+
+def _by_name(headers: Headers) -> dict[str, str]:
+    return {name.title(): value for name, value in headers.raw_items()}
 
 
 def _connect(url: str, attempt: "Future[ClientConnection]") -> None:
@@ -161,8 +166,8 @@ def _end(connection: ClientConnection) -> None:
 def _failed(endpoint: Endpoint, error: BaseException) -> SourceError:
     """Why there is no connection. Their own words are not used: they may hold a password."""
     match error:
-        case RefusedError(status=status):
-            return _refused(endpoint.host, status)
+        case RefusedError():
+            return _refused(endpoint.host, error)
         case InvalidURI():
             what = f"{endpoint.host} is no WebSocket's address"
             return SourceError(what, OTHER_ADDRESS, kind=Kind.ADDRESS)
@@ -179,15 +184,16 @@ def _failed(endpoint: Endpoint, error: BaseException) -> SourceError:
     return endpoint.explain(error)
 
 
-def _refused(host: str, status: int) -> SourceError:
-    kind, cure = Kind.SERVER, ""
+def _refused(host: str, refusal: RefusedError) -> SourceError:
+    status, kind, cure = refusal.status, Kind.SERVER, ""
     if 300 <= status < 400:
         kind, cure = Kind.STRANGER, f"{LOG_IN}; else check {SETTING}"
     elif status == 429:
         kind = Kind.LIMIT
     elif status not in BUSY and status < 500:
         kind, cure = Kind.STRANGER, OTHER_ADDRESS
-    return SourceError(f"{host} refuses (HTTP {status})", cure, kind=kind)
+    what = f"{host} refuses (HTTP {status})"
+    return SourceError(what, cure, kind=kind, retry_after=refusal.retry_after)
 
 
 def _ended(host: str, error: ConnectionClosed) -> SourceError:

@@ -136,7 +136,7 @@ def explain(refusal: RefusedError, host: str, token: str, now_ms: int) -> Source
             )
         case 429:
             limit = RateLimit.from_headers(refusal.headers, is_refused=True)
-            return used_up(limit, f"{host}'s", now_ms)
+            return used_up(limit, f"{host}'s", now_ms, refusal.retry_after)
         case status if 300 <= status < 400:
             return SourceError(
                 f"{host} leads elsewhere ({status})",
@@ -144,7 +144,8 @@ def explain(refusal: RefusedError, host: str, token: str, now_ms: int) -> Source
                 kind=Kind.STRANGER,
             )
         case status if status >= 500:
-            return SourceError(f"{host} is out of order ({status})", kind=Kind.SERVER)
+            what = f"{host} is out of order ({status})"
+            return SourceError(what, kind=Kind.SERVER, retry_after=refusal.retry_after)
         case status:
             what = f"{host} answers by an unknown status ({status}){because}"
             return SourceError(what, f"check {SETTING}", kind=Kind.SERVER)
@@ -288,6 +289,7 @@ class MastodonClient:
         place = host_of(base)
         if place != self.host:
             self._tell_place(place)
+        asked_ms = self.clock.now_ms()
         try:
             return session.open(
                 "GET",
@@ -297,7 +299,7 @@ class MastodonClient:
                 headers={**_headers(self._token), "Accept": "text/event-stream"},
             )
         except RefusedError as refusal:
-            raise explain(refusal, self.host, self._token, self.clock.now_ms()) from refusal
+            raise self._explain(refusal, self._token, asked_ms) from refusal
 
     def _get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> _Answer:
         signs = self._signs
@@ -323,12 +325,17 @@ class MastodonClient:
             )
         except RefusedError as refusal:
             self.limit = RateLimit.from_headers(refusal.headers)
-            raise explain(refusal, self.host, token, self.clock.now_ms()) from refusal
+            raise self._explain(refusal, token, asked_ms) from refusal
         self.limit = RateLimit.from_headers(response.headers)
         now_ms = self.clock.now_ms()
         server_ms = server_now_ms(response.headers, asked_ms, now_ms)
         served_ms = (server_ms or now_ms) - (now_ms - asked_ms)
         return _Answer(response.content, token != "", served_ms, server_ms)
+
+    def _explain(self, refusal: RefusedError, token: str, asked_ms: int) -> SourceError:
+        now_ms = self.clock.now_ms()
+        server_ms = server_now_ms(refusal.headers, asked_ms, now_ms)
+        return explain(refusal, self.host, token, server_ms or now_ms)
 
     def _spare_limit(self) -> None:
         limit, now_ms = self.limit, self.clock.now_ms()
