@@ -25,7 +25,7 @@ class RowQueue:
     what it moves, however far that is: no step without rows is ever looked at.
 
     `times` and `chain` are columns of the owner's, by row, starting at row 1: a row's time, and a
-    place for the row's link, which belongs to the one timeline that the row is in. A row's time
+    place for the row's link, which belongs to the one queue that the row is in. A row's time
     may be raised while it waits: it is then put off. It may not be lowered.
     """
 

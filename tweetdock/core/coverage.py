@@ -168,14 +168,14 @@ class Coverage:
         self._remark = batch.remark
         self._unreadable.update(batch.unreadable)
         if batch.covers is not None:
-            self._spans.add(self._plausible(batch, at_ms))
+            self._spans.add(self._plausible(batch.covers, batch.channel, at_ms))
 
-    def _plausible(self, batch: Batch, at_ms: int) -> Span:
-        since_ms, until_ms = batch.covers or Span(0, 0)
+    def _plausible(self, span: Span, channel: str, at_ms: int) -> Span:
+        since_ms, until_ms = span
         if until_ms > at_ms + AHEAD_MS:
             # Nobody covers the future, whatever a server's clock says.
             ahead = duration((until_ms - at_ms) / 1000)
-            self._lost[batch.channel] = f"its clock is ahead by {ahead}"
+            self._lost[channel] = f"its clock is ahead by {ahead}"
         return Span(since_ms, min(until_ms, at_ms + AHEAD_MS))
 
     def add_trouble(self, trouble: Trouble) -> None:
