@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tweetdock.core.motion import SPEED
-from tweetdock.servos.needles import SETTLE_SECONDS, STEP_US, TWITCH, Geometry, Needle
+from tweetdock.servos.needles import LATE_SECONDS, SETTLE_SECONDS, STEP_US, TWITCH, Geometry, Needle
 from tweetdock.settings.gauge import DialSettings
 
 FRAME = 0.02
@@ -143,6 +143,17 @@ def test_the_first_move_is_made_even_to_where_it_should_stand_already() -> None:
     assert set(turning.angles) == {0.0}
     assert needle.is_sure
     assert not needle.wants_to_move
+
+
+def test_a_frame_that_was_long_in_coming_is_no_leap(turning: Turning) -> None:
+    turning.needle.aim(180.0)
+    turning.wake()
+    for _ in range(10):
+        turning.frame()
+    before = turning.needle.angle
+    turning.now += 0.9
+    turning.frame()
+    assert turning.needle.angle - before <= SPEED * LATE_SECONDS
 
 
 def test_the_pulses_end_when_the_servo_has_had_time_to_follow(turning: Turning) -> None:

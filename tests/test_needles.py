@@ -17,14 +17,22 @@ from virtual_time import NotingServos, VirtualTime
 import tweetdock.servos.pigpio
 import tweetdock.servos.pigpiod
 from tweetdock.core.motion import SPEED
-from tweetdock.servos.needles import FIRST_SPEED, STAGGER_SECONDS, NeedleThread
+from tweetdock.servos.needles import (
+    FIRST_SPEED,
+    STAGGER_SECONDS,
+    Geometry,
+    Needle,
+    Needles,
+    NeedleThread,
+)
 from tweetdock.servos.pigpio import PigpioServos
 from tweetdock.servos.servos import REMEMBERED, MockServos
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tweetdock.servos.servos import Servos
+    from tweetdock.settings.gauge import DialSettings
     from tweetdock.threads import Crash
 
 DIAL, _ = DIALS = dials()
@@ -46,11 +54,13 @@ OUTAGES = [
 class Moved:
     """A needle thread in its own time, and the crashes that it reported."""
 
-    def __init__(self, servos: Servos, time: VirtualTime) -> None:
+    def __init__(
+        self, servos: Servos, time: VirtualTime, dials: Sequence[DialSettings] = DIALS
+    ) -> None:
         self.time = time
         self.crashes: list[Crash] = []
         self.needles = NeedleThread(
-            servos, DIALS, self.crashes.append, monotonic=time.monotonic, wait=time.wait
+            servos, dials, self.crashes.append, monotonic=time.monotonic, wait=time.wait
         )
 
     def aim(self, tweets: float, tweeters: float | None = None) -> None:
@@ -216,6 +226,32 @@ def test_a_stop_brings_both_needles_home_when_they_are_just_reaching_full_scale(
     assert gauge.passes(TWEETERS, 150.0)
     assert gauge.stop()
     assert gauge.rests_at(0)
+
+
+@pytest.mark.parametrize("degrees", [270.0, 360.0])
+def test_a_stop_brings_the_needles_of_a_wide_dial_home_as_well(degrees: float) -> None:
+    time = VirtualTime()
+    wide = Moved(NotingServos(PINS, time.monotonic), time, dials(max_angle=degrees))
+    wide.aim(degrees)
+    assert time.run_until(lambda: wide.needles.angles == (degrees, degrees))
+    assert wide.stop()
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.4])
+def test_a_machine_that_is_slow_at_the_end_brings_its_needle_near_home(seconds: float) -> None:
+    time = VirtualTime()
+    time.let_go()
+    needle = Needle(Geometry(DIAL), 180.0)
+    needles = Needles(
+        NotingServos(PINS, time.monotonic),
+        [needle],
+        time.monotonic,
+        lambda _: time.sleep(seconds),
+    )
+    needles.connect()
+    needles.bring_home({0: 0.0})
+    assert needle.angle < 5.0
+    needles.close()
 
 
 def test_a_stop_in_the_middle_of_the_first_move_brings_the_needles_home(new_gauge: Gauge) -> None:

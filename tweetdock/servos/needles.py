@@ -1,6 +1,7 @@
 """The needles on their servos: moved by the gauge's thread, or key by key in calibration."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,16 +19,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FRAME_SECONDS = 0.02  # a servo takes a pulse 50 times a second
+LATE_SECONDS = 5 * FRAME_SECONDS  # the most of a way that one frame makes up for
 CHECK_SECONDS = 1.0  # how soon servos that were lost while the needles rest are noticed
 SETTLE_SECONDS = 0.4  # a servo hangs behind its pulses; only then may they end
 STEP_US = 5.0  # pigpiod's usual step, and about the dead band of a hobby servo
-TWITCH = 0.8  # of a step: a target nearer than that to where the needle stands does not move it
+TWITCH = 0.8  # of a step: a new target nearer than that to the old one does not move the needle
 PAUSE_SECONDS = 1.0, 10.0  # the first and the longest until lost servos are tried again
 STAGGER_SECONDS = 0.2  # two servos starting together trip the under-voltage of a Pi
 FIRST_SPEED = 30.0  # degrees a second while it is only assumed where the needle stands
 HOME_SPEED = 360.0  # degrees a second; less than what a servo can, to be home before we are gone
 HOME_STAGGER_SECONDS = 0.1
-HOME_SECONDS = 1.3  # enough for both from a full scale of 180 degrees, one after the other
+HOME_SECONDS = 1.3  # enough for both from a full scale of 360 degrees, one after the other
+USUAL_SWEEP = 180.0  # degrees
 
 
 class Geometry:
@@ -42,6 +45,8 @@ class Geometry:
         self._angles = dial.min_angle, middle, dial.max_angle
         self._pulses_us = dial.start_us, dial.middle_us, dial.end_us
         self._step_us = step_us
+        # The needle of a wider dial is home in the same time: by so much its time runs faster.
+        self.haste = math.sqrt(max(1.0, (dial.max_angle - dial.min_angle) / USUAL_SWEEP))
 
     def pulse_us(self, angle: float) -> float:
         """The pulse of an angle; outside of the dial it is that of its end."""
@@ -136,12 +141,14 @@ class Needle:
         self._frame_at = now
         self._settled_at = None
 
-    def frame(self, now: float, speed: float) -> float | None:
+    def frame(self, now: float, speed: float, *, is_going_home: bool = False) -> float | None:
         """The angle to point at now, or None: end the pulses. Only after `start`.
 
-        now in seconds, speed in degrees a second at most.
+        now in seconds, speed in degrees a second at most. After a frame that was long in coming the
+        needle does not leap, unless it is going home, which it does in time.
         """
         seconds = max(0.0, now - (self._frame_at or now))
+        seconds = seconds * self._geometry.haste if is_going_home else min(seconds, LATE_SECONDS)
         self._frame_at = now
         if not self._motion.is_at(self.target):
             self._settled_at = None
@@ -218,7 +225,7 @@ class Needles:
         now = self._monotonic()
         end = now + HOME_SECONDS
         try:
-            while now < end and self._frame(now, HOME_SPEED, HOME_STAGGER_SECONDS):
+            while now < end and self._frame(now, is_going_home=True):
                 self._sleep(FRAME_SECONDS)
                 now = self._monotonic()
             for number in angles:
@@ -234,20 +241,19 @@ class Needles:
         self._servos.close()
         self._servos.end()
 
-    def _frame(
-        self, now: float, speed: float | None = None, stagger: float = STAGGER_SECONDS
-    ) -> bool:
-        """One frame of every needle on its way; False if all of them rest.
-
-        speed in degrees a second: without it, slow while a needle is not sure.
-        """
+    def _frame(self, now: float, *, is_going_home: bool = False) -> bool:
+        """One frame of every needle on its way; False if all of them rest."""
+        stagger = HOME_STAGGER_SECONDS if is_going_home else STAGGER_SECONDS
         for number, needle in enumerate(self.needles):
             if needle.wants_to_move and now - self._started_at >= stagger:
                 self._started_at = now
                 needle.start(now)
             if needle.is_resting:
                 continue
-            if needle.frame(now, speed or (SPEED if needle.is_sure else FIRST_SPEED)) is None:
+            speed = SPEED if needle.is_sure else FIRST_SPEED
+            if is_going_home:
+                speed = HOME_SPEED
+            if needle.frame(now, speed, is_going_home=is_going_home) is None:
                 self._servos.rest(number)
             else:
                 self._servos.point(number, needle.pulse_us)
@@ -263,9 +269,9 @@ class Needles:
 class NeedleThread(Needles):
     """Moves the needles in a thread of its own until `stop`; the latest target wins.
 
-    At the start they are assumed to stand at `starts`, in degrees: their zero, where they are also
-    left, unless it is known that an earlier gauge could not bring them there. wait: until an
-    event, so many seconds at most.
+    At the start they are assumed to stand at `starts`, in degrees: where a gauge that was killed
+    had them last, or their zero, to which an orderly end sends them. wait: until an event, so many
+    seconds at most.
     """
 
     def __init__(
