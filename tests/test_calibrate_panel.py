@@ -109,6 +109,13 @@ def test_the_next_step_is_told_until_all_is_done(calibration: Calibration) -> No
     assert "q quits" in told()
 
 
+def test_the_first_pulse_is_said_to_be_where_the_needle_is_assumed(
+    calibration: Calibration,
+) -> None:
+    calibration.nudge(10, 0.0)
+    assert "its first pulse will be 1000 µs" in row_with(seen(calibration), "not moved yet")
+
+
 def test_keys_stay_where_they_are_whatever_is_said(calibration: Calibration) -> None:
     def place_of_keys() -> int:
         rows = seen(calibration)

@@ -206,6 +206,14 @@ def test_both_needles_go_home_if_both_were_moved(tmp_path: Path) -> None:
     assert abs(starts[0] - starts[1]) > 0.05
 
 
+def test_a_needle_that_was_just_nudged_goes_home_too(tmp_path: Path) -> None:
+    with Sitting(tmp_path) as sitting:
+        sitting.press(RIGHT, "\t", RIGHT)  # the second one has to wait for the first
+        sitting.quit()
+    assert sitting.rests_at(1000, TWEETS)
+    assert sitting.rests_at(1000, TWEETERS)
+
+
 def test_a_sweep_visits_all_marks_and_any_key_ends_it(tmp_path: Path) -> None:
     bent = {"MIN_PULSE_US": "1200", "MID_PULSE_US": "1260", "MAX_PULSE_US": "1400"}
     settings = {f"TWEETDOCK_TWEETS_{name}": value for name, value in bent.items()}

@@ -137,8 +137,11 @@ class CalibrationSession:
                 self._draw(screen)
         self._calibration.note, self._is_helping = "The needles go to zero.", False
         self._draw(screen)
-        dials = enumerate(self._calibrations)
-        homes = {number: one.home for number, one in dials if one.needle.was_moved}
+        homes = {
+            number: one.home
+            for number, one in enumerate(self._calibrations)
+            if one.needle.was_moved or one.needle.wants_to_move
+        }
         self._are_home = self._needles.bring_home(homes)
 
     def report(self) -> None:

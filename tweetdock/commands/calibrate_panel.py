@@ -79,7 +79,7 @@ def _head(one: Calibration, other: Calibration, servos: str, width: int) -> Text
 def _position(one: Calibration) -> Text:
     where, note = f"{one.at_us} µs", ""
     if not one.needle.was_moved:
-        where, note = "not moved yet", f"its first pulse will be {one.target_us} µs"
+        where, note = "not moved yet", f"its first pulse will be {one.at_us} µs"
     elif one.is_sweeping:
         note = "sweeping; any key stops it"
     elif one.needle.is_still:
