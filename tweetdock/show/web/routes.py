@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from tweetdock.core.dial import DIALS
 from tweetdock.core.reading import Reading
 from tweetdock.core.times import HOUR_MS
 from tweetdock.settings.gauge import Settings
@@ -223,13 +222,18 @@ def make_routes(settings: Settings, board: Board, limits: Limits) -> tuple[Starl
         "/healthz": answers.health,
     }
     routes = [Route(path, answer) for path, answer in table.items()]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _refuse}), watchers
+    refusals: Any = {HTTPException: _refuse, Exception: _apologize}
+    return Starlette(routes=routes, exception_handlers=refusals), watchers
 
 
 async def _refuse(request: Request, error: Any) -> Response:
     is_unknown = error.status_code == 404
     why = "There is nothing at this address." if is_unknown else error.detail
     return refusal(request.scope["path"], error.status_code, why, **(error.headers or {}))
+
+
+async def _apologize(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as above
+    return refusal(request.scope["path"], 500, "This is a bug of TweetDock; its log has more.")
 
 
 class _Answers:
@@ -244,7 +248,7 @@ class _Answers:
         # As they are at the start; nothing else can be had by any name.
         self._static = {path.name: path.read_bytes() for path in STATIC.iterdir()}
         self._histories = Histories(board, settings.window_seconds)
-        self._dials = {name: getattr(settings, name) for name in DIALS}
+        self._dials = settings.dials
         self._scrape: Callable[[str], tuple[bytes, str]] | None = None
 
     async def page(self, request: Request) -> Response:

@@ -1,9 +1,11 @@
 """The HTTP server under the page: whom it answers, how long it waits for them, and how it ends."""
 
 import asyncio
+import logging
 import re
 import socket
 import threading
+import traceback
 from asyncio import TimerHandle
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +18,8 @@ from tweetdock.core.address import is_ip
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.web.routes import App, Limits, Message, Receive, Send, make_routes, refusal
+
+log = logging.getLogger(__name__)
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -46,24 +50,39 @@ def guarded(app: App, names: frozenset[str], *, is_open: bool) -> App:
     """The application for requests that are meant for this machine.
 
     A name that is not ours is refused, as a foreign page may have made it point here (DNS
-    rebinding), and would read what we answer.
+    rebinding), and would read what we answer. A body is refused too: it may never end. A bug is
+    logged once, however often it is met.
 
     is_open: the whole network may ask. Then any name that only this network gives will do, as a
     container does not know what the machine that it runs on is called.
     """
+    told: set[tuple[type, int]] = set()
+
+    def refused(scope: Message) -> App | None:
+        headers, path = dict(scope["headers"]), scope["path"]
+        found = HOST.fullmatch(headers.get(b"host", b"").decode("latin-1").lower())
+        name = found[1] if found else ""
+        if not (name in names or is_ip(name.strip("[]")) or (is_open and is_local(name))):
+            why = "A request must name this TweetDock's host, by its name or address."
+            if name and not name.startswith("["):
+                why = (
+                    f"TweetDock is not known here as {name}. "
+                    f"If it is, tell it so: TWEETDOCK_WEB_HOSTS={name}"
+                )
+            return refusal(path, 421, why)
+        if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
+            return refusal(path, 413, "A question to TweetDock has no body.", connection="close")
+        return None
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
-        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
-        found = HOST.fullmatch(host)
-        name = found[1] if found else ""
-        is_ours = name in names or is_ip(name.strip("[]")) or (is_open and is_local(name))
-        why = "A request must name this TweetDock's host, by its name or address."
-        if name and not name.startswith("["):
-            why = (
-                f"TweetDock is not known here as {name}. "
-                f"If it is, tell it so: TWEETDOCK_WEB_HOSTS={name}"
-            )
-        await (app if is_ours else refusal(scope["path"], 421, why))(scope, receive, send)
+        try:
+            await (refused(scope) or app)(scope, receive, send)
+        except Exception as error:
+            *_, (_, line) = traceback.walk_tb(error.__traceback__)
+            if (type(error), line) not in told:
+                told.add((type(error), line))
+                path = scope["path"][:80]
+                log.exception("page: a bug of TweetDock at %r; please report it", path)
 
     return answer
 
@@ -153,7 +172,7 @@ class Server(Uvicorn):
         self._limits = limits
         routes, self._watchers = make_routes(settings, board, limits)
         names = names_of(socket.gethostname(), settings.web_hosts)
-        # Nothing from the environment, no log but of our own bugs, no name in each answer.
+        # Nothing from the environment, no log beside our own, no name in each answer.
         config = Config(
             guarded(routes, names, is_open=settings.is_page_open),
             loop="asyncio",
@@ -161,7 +180,7 @@ class Server(Uvicorn):
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="error",
+            log_level="critical",
             access_log=False,
             workers=1,
             proxy_headers=False,
