@@ -77,7 +77,7 @@ class Serving:
         self._session = requests.Session()
         self.settings = Settings.from_env(ENV | (env or {}), demo=True)
         self.web = Web(self.settings, self.board, self._start, Limits(**limits))
-        self.port = int(self.web.url.rpartition(":")[2])
+        self.port = self.web.port
 
     def __enter__(self) -> Self:
         return self

@@ -141,7 +141,7 @@ class Daemon:
         self._counting.wake(crash)
 
     def _start_needle_thread(self) -> NeedleThread:
-        dials = (self._settings.tweets, self._settings.tweeters)
+        dials = tuple(self._settings.dials.values())
         servos = make_servos(self._settings, read_model())
         log.info(
             "needles: %s servos on GPIO %s", servos.name, " and ".join(str(d.pin) for d in dials)

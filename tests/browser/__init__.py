@@ -117,12 +117,8 @@ class Site:
         if first is not None:
             self.board.publish(first)
         self._web = Web(settings, self.board, self._start, limits)
-        self.url = self._web.url
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self.url.rpartition(":")[2])
+        self.port = self._web.port
+        self.url = f"http://127.0.0.1:{self.port}"
 
     @property
     def watchers(self) -> int:

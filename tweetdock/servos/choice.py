@@ -48,7 +48,7 @@ def text_of(path: Path) -> str:
 
 def make_servos(settings: Settings, model: str) -> "Servos":
     """The backend that the settings and the machine ask for; nothing is connected yet."""
-    pins = (settings.tweets.pin, settings.tweeters.pin)
+    pins = tuple(dial.pin for dial in settings.dials.values())
     name = choose_backend(settings.servo_backend, model, settings.pigpio_addr)
     # Each brings libraries of its own: only the one in use is imported.
     if name == "pigpio":

@@ -133,7 +133,7 @@ class Settings:
     @property
     def subject(self) -> str:
         """What is counted, as people write it; empty for recordings only."""
-        if is_only_replay(self.sources):
+        if self.is_only_replay:
             return ""
         query = self.x.query if asks_x(self.sources) else ""
         followed = self.x.follow if "x-stream" in self.sources else ()

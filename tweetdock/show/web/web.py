@@ -52,7 +52,7 @@ class Web:
         self._listener = listen(*settings.web)
         self._stopping = threading.Event()
         host, port = settings.web[0], self._listener.getsockname()[1]
-        self.url = f"http://{host_and_port(_own_name() if host in ANYWHERE else host, port)}"
+        self.port: int = port  # what the system has chosen, if that was 0
         log.info("page: %s", _whereabouts(host, port))
         if is_loopback(host) and is_contained():
             log.info(
