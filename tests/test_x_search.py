@@ -18,9 +18,10 @@ from standins import x_openapi
 from standins.x_api import OAuth1Keys, XApi
 from standins.x_posts import Post, make_post, milliseconds, snowflake
 
-from tweetdock.core.coverage import Grade
+from tweetdock.core.coverage import Grade, Spans
+from tweetdock.core.post import Span
 from tweetdock.sources.http import WHOLE_SECONDS
-from tweetdock.sources.x.plan import Search, SearchRequest
+from tweetdock.sources.x.plan import Search, SearchPlan, SearchRequest
 from tweetdock.sources.x.posts import PostPage
 
 NOW_MS = round(START * 1000)
@@ -391,6 +392,24 @@ def test_a_single_odd_id_neither_completes_the_past_nor_hides_the_future(odd: in
     seen = search.add_page(PostPage((), (*good, odd), "more", served_ms=NOW_MS))
     assert seen.since_ms == NOW_MS - 3000
     assert search.newest_id == good[0]
+
+
+def test_a_clock_of_xs_that_is_ahead_and_outvoted_costs_the_window_once() -> None:
+    """As X had read up to a time to come, each poll read the whole window, without a pause."""
+    plan, seen = SearchPlan(window_ms=3_600_000, look_back_ms=120_000), Spans()
+    first_ms, ahead_ms = NOW_MS - 3_600_000, 1_800_000
+    searches = []
+    for now_ms in range(NOW_MS, NOW_MS + 150_000, 5000):
+        search = Search(plan.next(seen, now_ms))
+        page = PostPage((), (snowflake(now_ms + ahead_ms),), None, served_ms=now_ms + ahead_ms)
+        since_ms, until_ms = search.add_page(page)
+        plan.record(search, page, now_ms)
+        seen.add(Span(since_ms, min(until_ms, now_ms)))
+        assert not plan.is_behind(seen, now_ms)
+        searches.append(search.request)
+    assert [each for each in searches if each.since_ms <= first_ms] == searches[:1]
+    # What X indexes late is still looked for each minute.
+    assert sum(each.looks_back for each in searches) == 2
 
 
 def test_word_of_what_x_could_not_find_beside_posts_is_no_trouble(api: XApi, time: Time) -> None:

@@ -121,16 +121,17 @@ class SearchPlan:
         reach = self._reach(now_ms)
         return reach is None or bool(seen.gaps(Span(now_ms - self._window_ms, reach)))
 
-    def record(self, search: Search, page: PostPage) -> None:
+    def record(self, search: Search, page: PostPage, now_ms: int) -> None:
         """A page of `search` was read."""
-        if search.request.until_ms is not None:
+        if search.request.until_ms is not None or search.until_ms is None:
             return
-        self._caught_up_ms = search.until_ms
+        # X's clock may be ahead of the one that all have agreed on.
+        self._caught_up_ms = min(search.until_ms, now_ms)
         self._newest_id = max(self._newest_id, search.newest_id)
         if page.next_token is None:
             self._by_time = False
             if search.request.looks_back or search.request.since_id is None:
-                self._looked_back_ms = page.served_ms
+                self._looked_back_ms = min(page.served_ms, now_ms)
 
     def refused(self, request: SearchRequest) -> bool:
         """X does not take the request; whether asking by time instead is worth a try."""

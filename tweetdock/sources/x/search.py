@@ -90,7 +90,7 @@ class XSearch:
         request = self._plan.next(seen, self._polled_ms)
         try:
             for search, page, span in self._client.pages(self._query, request):
-                self._plan.record(search, page)
+                self._plan.record(search, page, self._clock.now_ms())
                 yield page.batch(covers=span, **self._marks())
         except SourceError as error:
             if error.kind is not Kind.QUERY or not self._plan.refused(request):
