@@ -334,6 +334,7 @@ def test_pages_without_end_are_left(api: XApi, time: Time, *, empty: bool) -> No
     api.fail_always(faults.endless_tokens(empty=empty))
     simulation.run(time.seconds + MINUTE, simulation.assert_honest)
     assert "nothing new" in simulation.read().sources["x"].detail
+    assert sum(batch.covers is not None for batch in simulation.batches) == len(api.requests)
     assert len(api.requests) < 60
     api.heal()
     simulation.run(time.seconds + 6 * MINUTE, simulation.assert_honest)

@@ -221,6 +221,7 @@ class XClient:
             token = page.next_token
             if token is None:
                 return
+            search.check_progress()  # not before the page is told of, which is paid for
 
     def count(self, query: str, span: Span) -> int:
         """How many posts there were by X's counts; errors as by `search`."""

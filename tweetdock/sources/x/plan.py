@@ -43,7 +43,7 @@ class Search:
         self._idle_pages = 0
 
     def add_page(self, page: PostPage) -> Span:
-        """The stretch seen once `page` is read; SourceError if the pages lead nowhere."""
+        """The stretch seen once `page` is read."""
         if self.until_ms is None:
             self.until_ms = page.served_ms - INDEX_LAG_MS
         # A single odd id must neither seem to complete the past nor hide the future.
@@ -52,21 +52,24 @@ class Search:
         self.newest_id = max([self.newest_id, *ids])
         if page.next_token is None:
             return Span(self.request.since_ms, self.until_ms)
-        self._check_progress(min(ids, default=None))
+        self._note_oldest(min(ids, default=None))
         if self._oldest_id is None:
             return Span(self.until_ms, self.until_ms)
         # A post of the same millisecond may be on the next page: it stays outside of (since, ...
         return Span(snowflake_ms(self._oldest_id), self.until_ms)
 
-    def _check_progress(self, oldest_id: int | None) -> None:
-        known = self._oldest_id
-        if oldest_id is not None and (known is None or oldest_id < known):
-            self._oldest_id, self._idle_pages = oldest_id, 0
-            return
-        self._idle_pages += 1
+    def check_progress(self) -> None:
+        """Raise SourceError if the pages lead nowhere."""
         if self._idle_pages >= PATIENCE_PAGES:
             what = "X keeps announcing further pages that bring nothing new"
             raise SourceError(what, kind=Kind.SERVER)
+
+    def _note_oldest(self, oldest_id: int | None) -> None:
+        known = self._oldest_id
+        if oldest_id is not None and (known is None or oldest_id < known):
+            self._oldest_id, self._idle_pages = oldest_id, 0
+        else:
+            self._idle_pages += 1
 
 
 class SearchPlan:
