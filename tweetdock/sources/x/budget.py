@@ -139,6 +139,7 @@ class Budget:
         self._allowances: list[Allowance] = []
         self._rate = SpendingRate()  # in billionths of a dollar
         self._has_answered = False
+        self._untold = 0
         self._lock = threading.RLock()
 
     @property
@@ -263,6 +264,13 @@ class Budget:
             for day in _near(now_ms):
                 self._bill(day).counts += 1
             self._rate.note(COUNTS_PRICE, now_ms, now_ms)
+            self._untold += 1
+
+    def pop_untold(self) -> int:
+        """How many questions for counts were booked and not told yet; they are told now."""
+        with self._lock:
+            untold, self._untold = self._untold, 0
+            return untold
 
     def counts_left(self, now_ms: int) -> int:
         """How many questions for counts the day's money still buys; 0 if none is kept for it."""

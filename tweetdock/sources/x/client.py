@@ -223,8 +223,11 @@ class XClient:
                 return
             search.check_progress()  # not before the page is told of, which is paid for
 
-    def count(self, query: str, span: Span) -> int:
-        """How many posts there were by X's counts; errors as by `search`."""
+    def count(self, query: str, span: Span) -> tuple[int, int | None]:
+        """How many posts there were by X's counts, and what time it is at X; errors as by `search`.
+
+        What it has cost is in the budget's `pop_untold`.
+        """
         # Whole minutes only: X would give a part of one as if that were its minute.
         count = partial(
             self._client.get_recent_tweets_count,
@@ -240,9 +243,7 @@ class XClient:
                 self._budget.counted(self._clock.now_ms())
             raise
         self._budget.counted(self._clock.now_ms())
-        if server_ms is not None and is_off(server_ms, self._clock.now_ms()):
-            raise _off("X's counts were asked for", server_ms)
-        return posts_in(response.content, span)
+        return posts_in(response.content, span), server_ms
 
     def ask_time(self, query: str) -> int | None:
         """What time it is at X, by a search that can find nothing: that costs nothing."""
@@ -336,7 +337,8 @@ class XClient:
             # Of all refusals only these may come of a wrong clock; others may not be X's own.
             if trouble.kind in (Kind.QUERY, Kind.CREDENTIALS):
                 if server_ms and is_off(server_ms, now_ms):
-                    raise _off(f"X refuses ({refusal.status})", server_ms) from refusal
+                    what = f"X refuses ({refusal.status}) as this machine's clock was off"
+                    raise SourceError(what, retry_after=1.0, server_ms=server_ms) from refusal
                 trouble.server_ms = server_ms
             raise trouble from refusal
 
@@ -370,12 +372,6 @@ def _client(x: XSettings, session: HttpSession) -> tweepy.Client:
     )
     client.session = session
     return client
-
-
-def _off(what: str, server_ms: int) -> SourceError:
-    return SourceError(
-        f"{what} as this machine's clock was off", retry_after=1.0, server_ms=server_ms
-    )
 
 
 def _moment(ms: int) -> datetime | None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from tweetdock.core.clock import Clock
@@ -106,7 +107,7 @@ class XSearch:
         """Count, if that is due, or at least ask what time it is: a new day has new money."""
         try:
             if self._counting_due() == 0.0:
-                yield self._count()
+                yield from self._count()
             else:
                 yield self._ask_time()
         except SourceError as trouble:
@@ -127,7 +128,7 @@ class XSearch:
         due = self._budget.counting_due(now_ms, self._counted_ms, self._window_ms)
         return due if self._client.can_count else None
 
-    def _count(self) -> Batch:
+    def _count(self) -> Iterator[Batch]:
         """The posts of the window that ended with the last whole minute of X's index.
 
         Not the same as a search finds: posts that were taken down since are counted, too.
@@ -136,8 +137,11 @@ class XSearch:
         self._counted_ms = self._clock.now_ms()
         until_ms = (self._counted_ms - INDEX_LAG_MS) // MINUTE_MS * MINUTE_MS
         window = Span(until_ms - self._window_ms, until_ms)
-        posts = self._client.count(self._query, window)
-        return Batch(billed=0, tally=Tally(posts, until_ms), **self._marks())
+        posts, server_ms = self._client.count(self._query, window)
+        counted = Batch(billed=0, tally=Tally(posts, until_ms), **self._marks())
+        # A Batch tells of one question, and those whose answers were lost were paid, too.
+        yield from [counted] * (self._budget.pop_untold() - 1)
+        yield replace(counted, server_ms=server_ms)
 
     def _is_outage(self, trouble: SourceError) -> bool:
         """Whether X has been silent for a while: then it is not by choice that it says nothing."""
