@@ -17,7 +17,6 @@ from tweetdock.core.post import Batch, Trouble
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import XSettings
 from tweetdock.settings.x_query import build_query
-from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import Poller, Source
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.search import XSearch
@@ -62,7 +61,6 @@ class Simulation(Listening):
         time: Time,
         *,
         machine_is_off_by: float = 0.0,
-        whole_seconds: float = WHOLE_SECONDS,
         answer_seconds: float = 0.0,
         keys: OAuth1Keys | None = None,
         by_wire: bool = False,
@@ -91,7 +89,6 @@ class Simulation(Listening):
                 clock=clock,
                 window_seconds=settings.window_seconds,
                 poll_seconds=settings.poll_seconds,
-                whole_seconds=whole_seconds,
                 keeps_raw=True,
                 cursor=cursor("x"),
                 budget=self.budget,

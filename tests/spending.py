@@ -42,7 +42,7 @@ def make_client(
 ) -> XClient:
     """The client of an API, by a time that is told."""
     clock = Clock(wall=time, monotonic=time)
-    client = XClient(x_settings(api.url, keys), clock=clock, budget=budget, **said)
+    client = XClient(x_settings(api.url, keys), clock=clock, budget=budget or Budget(), **said)
     in_memory.mount(client._session, api.url, api.answer)
     return client
 

@@ -260,7 +260,7 @@ def test_no_secret_is_shown(api: XApi, time: Time) -> None:
     x = x_settings(api.url, keys, X_BEARER_TOKEN="hidden-1")
     assert "hidden" not in repr(x)
     api.fail_always(faults.reset())
-    client = XClient(x, clock=Clock(wall=time, monotonic=time))
+    client = XClient(x, clock=Clock(wall=time, monotonic=time), budget=Budget())
     with pytest.raises(SourceError) as caught:
         client.search(QUERY, ASK, None)
     assert "hidden" not in str(caught.value)

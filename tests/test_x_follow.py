@@ -115,6 +115,7 @@ def test_more_searches_than_the_rate_limit_allows_are_said_once(
         ["a"],
         x_settings("http://127.0.0.1:9", TWEETDOCK_FOLLOW="@me:following"),
         clock=Clock(wall, monotonic),
+        budget=Budget(),
         window_seconds=3600,
         cursor=json.dumps({"followed": [["me", read_ms, names]]}),
     )
@@ -188,10 +189,10 @@ def lists_of(*pages: object) -> FollowLists:
         page = left.pop(0) if len(left) > 1 else left[0]
         return Answer(page if isinstance(page, bytes) else json.dumps(page).encode())
 
-    url, clock = "http://127.0.0.1:9", Clock(wall, monotonic)
-    client = XClient(x_settings(url), clock=clock)
+    url, clock, budget = "http://127.0.0.1:9", Clock(wall, monotonic), Budget()
+    client = XClient(x_settings(url), clock=clock, budget=budget)
     in_memory.mount(client._session, url, answer)
-    return FollowLists(["me"], client, Budget())
+    return FollowLists(["me"], client, budget)
 
 
 @pytest.mark.parametrize(

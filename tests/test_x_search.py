@@ -424,11 +424,13 @@ def test_word_of_what_x_could_not_find_beside_posts_is_no_trouble(api: XApi, tim
 @pytest.mark.parametrize("fault", [faults.hang(), faults.drip(20, "headers"), faults.drip(20)])
 def test_an_answer_that_does_not_end_is_cut(api: XApi, time: Time, fault: faults.Fault) -> None:
     api.add(*hour_of(90))
-    simulation = Simulation(api, time, whole_seconds=0.2)
+    simulation = Simulation(api, time)
+    session = simulation.source._client._session
+    session._whole_seconds = 0.2
     api.fail(fault)
     simulation.poll()
     assert "does not answer in time" in simulation.troubles[0]
-    simulation.source._client._session._whole_seconds = WHOLE_SECONDS  # busy is not slow
+    session._whole_seconds = WHOLE_SECONDS  # busy is not slow
     simulation.run(time.seconds + 10)
     simulation.assert_true()
 

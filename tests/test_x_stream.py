@@ -175,7 +175,7 @@ ENDS: list[tuple[Callable[[XApi], None], str]] = [
     (lambda api: api.stream.end(), "has closed the connection"),
     (lambda api: api.stream.end(by_reset=True), "connection broke"),
     (cut_at(150), "connection broke"),
-    (lambda api: api.stream.fall_silent(), "said nothing for 10 s"),
+    (lambda api: api.stream.fall_silent(), "said nothing for 21 s"),
     (say(ENDED), "disconnected upstream for operational reasons"),
 ]
 
@@ -527,6 +527,7 @@ def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[
         ["dockercon"],
         x_settings(api.url),
         clock=Clock(wall, monotonic),
+        budget=Budget(),
         window_seconds=3600,
     )
     sources: list[Source] = [stream, stream.fill]

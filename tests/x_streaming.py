@@ -22,7 +22,6 @@ from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Post, Span, Trouble
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.x_query import build_queries
-from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import Source, Waits
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.stream import XStream
@@ -76,8 +75,6 @@ class Streaming(Listening):
         follow: Sequence[str] = (),
         query: str = "",
         window_seconds: float = 3600.0,
-        silence_seconds: float = 10.0,
-        whole_seconds: float = WHOLE_SECONDS,
         machine_is_off_by: float = 0.0,
         keeps_raw: bool = True,
         token: str = TOKEN,
@@ -105,12 +102,9 @@ class Streaming(Listening):
                 x,
                 clock=clock,
                 window_seconds=window_seconds,
-                silence_seconds=silence_seconds,
-                whole_seconds=whole_seconds,
                 keeps_raw=keeps_raw,
-                budget=budget,
+                budget=budget or Budget(),
                 cursor=cursor("x-stream"),
-                monotonic=time,
             )
             self.fill = self.stream.fill
             self._begin()

@@ -39,7 +39,7 @@ NEW_KEYS = (
     "X_CONSUMER_KEY, X_CONSUMER_SECRET, X_ACCESS_TOKEN and X_ACCESS_TOKEN_SECRET, to them"
 )
 TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
-SEARCH_ENDPOINT, COUNTS_ENDPOINT, STREAM_ENDPOINT = "search", "counts", "stream"
+SEARCH_ENDPOINT, COUNTS_ENDPOINT = "search", "counts"
 STREAM_PATH = "/2/tweets/search/stream"
 RULES_PATH = f"{STREAM_PATH}/rules"
 SILENCE_SECONDS = 21.0  # X says something every 20 s
@@ -124,9 +124,9 @@ class XClient:
     For one thread; `cut` is for any. Every trouble is a SourceError.
 
     x: its address and the credentials, of which the app-only bearer token goes first.
-    silence_seconds: after so long without a byte the stream is dead. whole_seconds: how long any
-    other exchange may take before it is cut. keeps_raw: posts come as X sent them too.
-    budget: what is searched and counted is kept below it, and booked there.
+    budget: what is searched and counted is kept below it, and booked there. whole_seconds: how
+    long any exchange but the stream may take before it is cut. keeps_raw: posts come as X sent
+    them too.
     """
 
     def __init__(
@@ -134,14 +134,13 @@ class XClient:
         x: XSettings,
         *,
         clock: Clock,
-        silence_seconds: float = SILENCE_SECONDS,
+        budget: Budget,
         whole_seconds: float = WHOLE_SECONDS,
         keeps_raw: bool = False,
-        budget: Budget | None = None,
     ) -> None:
         self._clock = clock
         self._keeps_raw = keeps_raw
-        self._budget = budget or Budget()
+        self._budget = budget
         make_session = partial(
             HttpSession,
             moved={TWEEPY_HOST: x.api_url},
@@ -153,7 +152,6 @@ class XClient:
         self._client = _client(x, self._session)
         # On a connection of its own, so that no other exchange's late end cuts it.
         self._stream_session = make_session()
-        self._silence_seconds = silence_seconds
         self._token = x.bearer_token
         self._user_auth = not x.bearer_token
         self._unreadable: set[str] = set()
@@ -267,7 +265,7 @@ class XClient:
     def open(self) -> LineStream:
         """Begin the stream."""
         fields = ALL_FIELDS if self._keeps_raw else STREAM_FIELDS
-        with self._explained(STREAM_ENDPOINT):
+        with self._explained("stream"):
             # tweepy would loop and sleep here, without a limit.
             stream = self._stream_session.open(
                 "GET",
@@ -277,7 +275,7 @@ class XClient:
                     "User-Agent": self._client.user_agent,
                     "Authorization": f"Bearer {self._token}",
                 },
-                silence_seconds=self._silence_seconds,
+                silence_seconds=SILENCE_SECONDS,
             )
         if "html" in stream.headers.get("Content-Type", ""):
             stream.close()
@@ -307,7 +305,8 @@ class XClient:
         return self._ask(ask, identity, max_results=most, pagination_token=token)
 
     def _ask(self, send: Callable[..., Any], *words: Any, **named: Any) -> bytes:
-        response, _, _ = self._exchange(STREAM_ENDPOINT, partial(send, *words, **named))
+        with self._explained("stream"):
+            response: requests.Response = send(*words, **named)
         return response.content
 
     def _exchange(
@@ -315,30 +314,31 @@ class XClient:
     ) -> tuple[requests.Response, int, int | None]:
         """The answer, when it was asked for, and what time it is at X now."""
         limit, asked_ms = self._limits.get(endpoint), self._clock.now_ms()
-        # What belongs to the stream has limits of many kinds.
-        if limit and endpoint != STREAM_ENDPOINT and limit.is_spent(asked_ms):
+        if limit and limit.is_spent(asked_ms):
             raise used_up(limit, "X's", asked_ms)
-        with self._explained(endpoint):
-            response = send()
+        with self._explained("search"):
+            try:
+                response = send()
+            except RefusedError as refusal:
+                self._limits[endpoint] = RateLimit.from_headers(refusal.headers)
+                raise
         self._limits[endpoint] = RateLimit.from_headers(response.headers)
         return response, asked_ms, server_now_ms(response.headers, asked_ms, self._clock.now_ms())
 
     @contextmanager
-    def _explained(self, endpoint: str) -> Iterator[None]:
+    def _explained(self, what: str) -> Iterator[None]:
         asked_ms = self._clock.now_ms()
         try:
             yield
         except RefusedError as refusal:
-            self._limits[endpoint] = RateLimit.from_headers(refusal.headers)
             now_ms = self._clock.now_ms()
             server_ms = server_now_ms(refusal.headers, asked_ms, now_ms)
-            what = "stream" if endpoint == STREAM_ENDPOINT else "search"
             trouble = explain(refusal, server_ms or now_ms, what)
             # Of all refusals only these may come of a wrong clock; others may not be X's own.
             if trouble.kind in (Kind.QUERY, Kind.CREDENTIALS):
                 if server_ms and is_off(server_ms, now_ms):
-                    what = f"X refuses ({refusal.status}) as this machine's clock was off"
-                    raise SourceError(what, retry_after=1.0, server_ms=server_ms) from refusal
+                    refused = f"X refuses ({refusal.status}) as this machine's clock was off"
+                    raise SourceError(refused, retry_after=1.0, server_ms=server_ms) from refusal
                 trouble.server_ms = server_ms
             raise trouble from refusal
 

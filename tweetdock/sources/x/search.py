@@ -11,7 +11,6 @@ from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Span, Tally
 from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.networks import XSettings
-from tweetdock.sources.http import WHOLE_SECONDS
 from tweetdock.sources.polling import GRACE_MS, Pause
 from tweetdock.sources.x.budget import Budget, BudgetError
 from tweetdock.sources.x.client import XClient
@@ -26,10 +25,9 @@ OUTAGE_MS = 60_000  # one lost answer is none yet
 class XSearch:
     """Recent search on X, as a source to be polled.
 
-    Times in seconds. whole_seconds: how long one exchange may take before it is cut.
-    keeps_raw: batches bring the posts as X sent them too. cursor: where to go on from.
-    budget: what X may cost; once it is spent, the posts are counted instead of read, as far as
-    it goes.
+    Times in seconds. budget: what X may cost; once it is spent, the posts are counted instead of
+    read, as far as it goes. keeps_raw: batches bring the posts as X sent them too. cursor: where
+    to go on from.
     """
 
     channel = ""
@@ -40,12 +38,11 @@ class XSearch:
         x: XSettings,
         *,
         clock: Clock,
+        budget: Budget,
         window_seconds: float,
         poll_seconds: float,
-        whole_seconds: float = WHOLE_SECONDS,
         keeps_raw: bool = False,
         cursor: str = "",
-        budget: Budget | None = None,
     ) -> None:
         lag_ms = INDEX_LAG_MS + LOOK_BACK_EVERY_MS + round(poll_seconds * 1000) + GRACE_MS
         self.feed = Feed("x", lag_ms)
@@ -53,19 +50,13 @@ class XSearch:
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._window_ms = round(window_seconds * 1000)
-        self._budget = budget or Budget()
+        self._budget = budget
         self._plan = SearchPlan(
             window_ms=self._window_ms,
             look_back_ms=round(x.look_back_seconds * 1000),
             cursor=cursor,
         )
-        self._client = XClient(
-            x,
-            clock=clock,
-            whole_seconds=whole_seconds,
-            keeps_raw=keeps_raw,
-            budget=self._budget,
-        )
+        self._client = XClient(x, clock=clock, budget=budget, keeps_raw=keeps_raw)
         self._counted_ms: int | None = None
         self._polled_ms = 0
         self._lost_ms: int | None = None  # since when X has not answered, with no money left

@@ -2,8 +2,7 @@
 
 import json
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Self
@@ -14,10 +13,10 @@ from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Span, fold
 from tweetdock.settings.networks import XSettings
 from tweetdock.settings.x_query import Queries, build_queries
-from tweetdock.sources.http import WHOLE_SECONDS, LineStream, server_now_ms
+from tweetdock.sources.http import LineStream, server_now_ms
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
-from tweetdock.sources.x.client import SILENCE_SECONDS, XClient
+from tweetdock.sources.x.client import XClient
 from tweetdock.sources.x.fill import CHECK_MS, Streamed, XFill
 from tweetdock.sources.x.follow import Followed, FollowLists
 from tweetdock.sources.x.posts import Entry, Wanted, parse_line, snowflake_ms
@@ -26,7 +25,7 @@ from tweetdock.sources.x.rules import RuleChanges, in_parts, reconcile, rule_key
 log = logging.getLogger(__name__)
 
 CONNECTING_MS = 5_000  # what was written so shortly after a connect is left to the search
-STALL_SECONDS = 10.0
+STALL_MS = 10_000
 # One post in a hundred takes 6 to 7 s. Of a stream that breaks more is read again (IN_FLIGHT_MS).
 LATENCY_MS = 20_000
 # Only what the rules were there for is claimed, and they are checked once a minute; it is
@@ -95,8 +94,8 @@ class XStream:
     """The stream of one app on X, one piece a poll; a broken one is connected to anew.
 
     x: if it has a query, that goes instead of the hashtags; the stream takes the bearer token only.
-    cursor: where to go on from. monotonic: seconds that nobody corrects. fill: the search that
-    reads what this leaves out, for a thread of its own. Nothing is asked yet.
+    cursor: where to go on from. fill: the search that reads what this leaves out, for a thread of
+    its own. Nothing is asked yet.
     """
 
     channel = "stream"
@@ -107,31 +106,19 @@ class XStream:
         x: XSettings,
         *,
         clock: Clock,
+        budget: Budget,
         window_seconds: float,
         keeps_raw: bool = False,
         cursor: str = "",
-        budget: Budget | None = None,
-        silence_seconds: float = SILENCE_SECONDS,
-        whole_seconds: float = WHOLE_SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.feed = Feed("x-stream", LAG_MS)
         self._hashtags, self._query = hashtags, x.query
         self._accounts = [account.name for account in x.follow if not account.is_list]
         self._clock = clock
-        self._budget = budget or Budget()
+        self._budget = budget
         self._keeps_raw = keeps_raw
-        self._monotonic = monotonic
         known = _Known.load(cursor)
-        make_client = partial(
-            XClient,
-            x,
-            clock=clock,
-            silence_seconds=silence_seconds,
-            whole_seconds=whole_seconds,
-            keeps_raw=keeps_raw,
-            budget=self._budget,
-        )
+        make_client = partial(XClient, x, clock=clock, budget=budget, keeps_raw=keeps_raw)
         self._client = make_client()
         lists = [account.name for account in x.follow if account.is_list]
         self._lists = FollowLists(lists, self._client, self._budget, known.followed)
@@ -154,7 +141,7 @@ class XStream:
         self._queries: Queries | None = None  # not known before all lists are
         self._wanted = Wanted(frozenset())  # by the rules of the stream that is open
         self._stream: LineStream | None = None
-        self._left = 0.0
+        self._left_ms = 0  # by the monotonic clock
 
     def poll(self, _: Spans) -> Iterator[Batch]:
         """Connect if need be, and wait for the next piece: one Batch, if it has a whole line.
@@ -207,7 +194,7 @@ class XStream:
             other_rules=frozenset(ids[rule] for rule in queries.other_rules),
             tags=frozenset(() if self._query else map(fold, self._hashtags)),
         )
-        self._left, now_ms = self._monotonic(), self._clock.now_ms()
+        self._left_ms, now_ms = self._clock.monotonic_ms(), self._clock.now_ms()
         self._streamed.begins(now_ms + CONNECTING_MS, ids.values(), min(asked_ms, now_ms), now_ms)
         return server_ms
 
@@ -262,7 +249,7 @@ class XStream:
     def _read(self) -> list[bytes]:
         """Wait for the next piece; its lines."""
         assert self._stream is not None  # noqa: S101 - just connected, or open before
-        if self._monotonic() - self._left > STALL_SECONDS:
+        if self._clock.monotonic_ms() - self._left_ms > STALL_MS:
             # What lies ready may be old, and how much more of it there is nobody knows.
             raise SourceError("this machine was too busy to read X's stream")
         if self._lists.is_due(self._clock.now_ms()):
@@ -270,7 +257,7 @@ class XStream:
         if self._streamed.has_lost_rules:
             raise SourceError("somebody has changed this gauge's rules on X")
         lines = self._stream.read()
-        self._left = self._monotonic()
+        self._left_ms = self._clock.monotonic_ms()
         return lines
 
     def _end(self) -> None:
