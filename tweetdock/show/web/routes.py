@@ -51,7 +51,8 @@ class Limits:
     watchers: who follow the readings live. connections: these and all others.
     patience_seconds: for how long a connection may let us wait: for its next request, until that
     has come whole, or until what was sent has been read.
-    pause_seconds: from one look at the board to the next, and from one event to the next.
+    pause_seconds: from one event to the next, and while somebody watches from one look at the board
+    to the next.
     """
 
     watchers: int = 250

@@ -35,6 +35,7 @@ SAFE_HEADERS = [
 HOST = re.compile(
     r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,250}[a-z0-9_])?)\.?(?::\d{1,5})?"
 )
+UNWATCHED_PAUSES = 4  # while nobody watches: a look takes as much as everything else at rest
 FAREWELL_SECONDS = 0.05  # for the last words to those who watch
 
 
@@ -197,7 +198,8 @@ class Server(Uvicorn):
         self.server_state.default_headers = self.config.encoded_headers
         while not self._stopping.is_set():
             self._watchers.tell()
-            await asyncio.sleep(self._limits.pause_seconds)
+            pauses = 1 if self._watchers.number else UNWATCHED_PAUSES
+            await asyncio.sleep(self._limits.pause_seconds * pauses)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say goodbye to those who watch, and cut whatever is left."""
