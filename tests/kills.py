@@ -478,6 +478,8 @@ class Kills:
         if complaint := settle(self._read_once, self._truth, self._missing, limit):
             self._complain(complaint)
         self._live_on()
+        if self._archive.wrong_manifests():  # of what was closed by its last words
+            self._live_on()
         self._look(is_mended=True)
         self._sum_up()
         return self.tally

@@ -12,7 +12,7 @@ from queue import Queue
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from listening import Unseeing
 from profiles import is_thorough
@@ -164,6 +164,9 @@ def moments(truth: Truth) -> list[int]:
 
 
 @given(files, st.randoms(use_true_random=False))
+@example(
+    [Made(x_post, 1, 1, 0), Made(x_post, 1, 2, 0), Made(x_post, 2, 1, 0)], random.Random(0)
+)  # the same moment again, by another author
 def test_the_counts_are_those_of_the_file_at_every_moment(
     entries: list[Made], dice: random.Random
 ) -> None:

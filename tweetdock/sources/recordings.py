@@ -45,8 +45,8 @@ class Recording:
             case PostError():
                 self._lacks[str(entry)] += 1
             case Post(key):
-                known = self._posts.get(key, entry)
-                if entry.created_ms <= known.created_ms:
+                known = self._posts.get(key)
+                if known is None or entry.created_ms < known.created_ms:
                     self._posts[key] = entry
 
     def in_order(self) -> list[Post]:
