@@ -27,6 +27,10 @@ TAG = "DockerCon"
 WINDOW_SECONDS = 900
 
 
+# A stream that its poller leaves between two pieces is closed by the collector, in whatever order.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 @dataclass
 class Networks:
     """X, one Jetstream host and two Mastodon servers, and how to find them."""
@@ -117,6 +121,7 @@ def read_once(
     stopping = threading.Event()
     with firehose(networks.network), Daemon(settings, stopping, stopping, is_guest=True) as daemon:
         reading = daemon.read_once()
+    del daemon
     gc.collect()  # the connections of the sources
     assert reading is not None
     return reading.as_json()
