@@ -27,10 +27,6 @@ TAG = "DockerCon"
 WINDOW_SECONDS = 900
 
 
-# A stream that its poller leaves between two pieces is closed by the collector, in whatever order.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
 @dataclass
 class Networks:
     """X, one Jetstream host and two Mastodon servers, and how to find them."""
@@ -122,7 +118,7 @@ def read_once(
     with firehose(networks.network), Daemon(settings, stopping, stopping, is_guest=True) as daemon:
         reading = daemon.read_once()
     del daemon
-    gc.collect()  # the connections of the sources
+    gc.collect()  # it tells of every connection that a source has left open
     assert reading is not None
     return reading.as_json()
 

@@ -28,6 +28,7 @@ class Scripted:
     def __init__(self, *answers: Answer) -> None:
         self._answers = iter(answers)
         self._pause = Pause(0.0)
+        self.is_closed = False
 
     def poll(self, _: Spans) -> Iterator[Batch]:
         yield Batch(source=self.feed.source)
@@ -42,6 +43,9 @@ class Scripted:
     def cut(self) -> None:
         pass
 
+    def close(self) -> None:
+        self.is_closed = True
+
 
 def play(*answers: Answer) -> tuple[list[Batch | Trouble], list[float]]:
     """What the poller tells and how long it waits, an answer after the other."""
@@ -54,7 +58,9 @@ def play(*answers: Answer) -> tuple[list[Batch | Trouble], list[float]]:
         if len(waits) == len(answers):
             stopping.set()
 
-    Poller(Scripted(*answers), Unseeing(told.append), stopping, wait, lambda: sum(waits)).run()
+    source = Scripted(*answers)
+    Poller(source, Unseeing(told.append), stopping, wait, lambda: sum(waits)).run()
+    assert source.is_closed
     return told, waits
 
 

@@ -49,6 +49,9 @@ class Demo:
     def cut(self) -> None:
         """There is nothing that could hang."""
 
+    def close(self) -> None:
+        """There is nothing open."""
+
 
 def posts_in(span: Span, *, seed: int = SEED) -> Iterator[Post]:
     """The posts of a stretch of time; any cut of a stretch gives the same posts."""

@@ -53,6 +53,10 @@ class Source(Protocol):
         """End a question under way, from another thread."""
         ...
 
+    def close(self) -> None:
+        """Let go of what is open; nothing is asked after that."""
+        ...
+
 
 class Listener(Protocol):
     """Whom a source delivers to: what counts, and alone knows what has been seen."""
@@ -112,7 +116,13 @@ class Poller:
         self._troubles = TroubleLog(log, thing)
 
     def run(self) -> None:
-        """Poll until told to stop."""
+        """Poll until told to stop, and close the source."""
+        try:
+            self._run()
+        finally:
+            self._source.close()
+
+    def _run(self) -> None:
         waits = Waits()
         while not self._stopping.is_set():
             try:

@@ -127,6 +127,9 @@ class Replay:
     def cut(self) -> None:
         """There is nothing that could hang: the reading of a file goes on by pieces."""
 
+    def close(self) -> None:
+        """There is nothing open: the file is closed with the reading of it."""
+
     def _read(self) -> Generator[Batch, None, list[Post]]:
         recording = Recording()
         for entry in entries(_texts(self._path, self._lines)):

@@ -116,6 +116,10 @@ class Bluesky:
         """End the connection, and all attempts to come."""
         self._socket.cut()
 
+    def close(self) -> None:
+        """Leave the connection."""
+        self._disconnect()
+
     def _connect(self, seen: Spans) -> Generator[Batch, None, EventProgress]:
         asked_ms = self._clock.now_ms()
         progress = self._plan.begin(seen, asked_ms)

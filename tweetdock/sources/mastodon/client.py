@@ -224,6 +224,10 @@ class MastodonClient:
         """End the question under way."""
         self._session.cut()
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._session.close()
+
     def check_access(self, *, at_once: bool = False) -> Instance:
         """What the server says of itself; SourceError if it shows us no hashtags at all.
 

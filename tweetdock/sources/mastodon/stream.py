@@ -143,9 +143,7 @@ class TagStream:
         try:
             lines = self._lines.read()
         except SourceError:
-            self.is_up = False
-            self._lines.close()
-            self._lines = None
+            self._leave()
             raise
         if lines:
             self.is_up = True
@@ -159,6 +157,18 @@ class TagStream:
         """End the wait."""
         self._client.cut()
         self._session.cut()
+
+    def close(self) -> None:
+        """Leave the stream, and let go of the connections."""
+        self._leave()
+        self._client.close()
+        self._session.close()
+
+    def _leave(self) -> None:
+        self.is_up = False
+        if self._lines is not None:
+            self._lines.close()
+        self._lines = None
 
     def _batch(self, events: list[StreamEvent]) -> Batch:
         """What some events say; a heartbeat alone says that all is well."""

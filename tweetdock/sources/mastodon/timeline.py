@@ -263,6 +263,10 @@ class TagTimeline:
         """End the request under way."""
         self._client.cut()
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
     def _forget_before(self, ms: int) -> None:
         self._statuses.forget_before(ms)
         self._shown = [{one for one in shown if moment_of(one) > ms} for shown in self._shown]

@@ -189,6 +189,11 @@ class XClient:
         self._session.cut()
         self._stream_session.cut()
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._session.close()
+        self._stream_session.close()
+
     def search(self, query: str, request: SearchRequest, token: str | None) -> PostPage:
         """A page; SourceError if X refuses or does not answer.
 

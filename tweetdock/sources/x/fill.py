@@ -264,6 +264,10 @@ class XFill:
         """End the request under way."""
         self._client.cut()
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
     def _check_rules(self) -> SourceError | None:
         """Check if the stream's rules are still there, if it is time; here, as it must not wait."""
         asked_ms = self._clock.now_ms()

@@ -162,3 +162,7 @@ class XSearch:
     def cut(self) -> None:
         """End the request under way."""
         self._client.cut()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()

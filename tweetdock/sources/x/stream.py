@@ -165,6 +165,11 @@ class XStream:
         """End it for good, from another thread."""
         self._client.cut()
 
+    def close(self) -> None:
+        """Leave the stream, and let go of the connections."""
+        self._end()
+        self._client.close()
+
     def _connect(self) -> Iterator[Batch]:
         try:
             server_ms = self._open()
