@@ -28,7 +28,6 @@ class Scripted:
     def __init__(self, *answers: Answer) -> None:
         self._answers = iter(answers)
         self._pause = Pause(0.0)
-        self.is_closed = False
 
     def poll(self, _: Spans) -> Iterator[Batch]:
         yield Batch(source=self.feed.source)
@@ -44,7 +43,7 @@ class Scripted:
         pass
 
     def close(self) -> None:
-        self.is_closed = True
+        pass
 
 
 def play(*answers: Answer) -> tuple[list[Batch | Trouble], list[float]]:
@@ -58,9 +57,7 @@ def play(*answers: Answer) -> tuple[list[Batch | Trouble], list[float]]:
         if len(waits) == len(answers):
             stopping.set()
 
-    source = Scripted(*answers)
-    Poller(source, Unseeing(told.append), stopping, wait, lambda: sum(waits)).run()
-    assert source.is_closed
+    Poller(Scripted(*answers), Unseeing(told.append), stopping, wait, lambda: sum(waits)).run()
     return told, waits
 
 

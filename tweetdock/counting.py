@@ -4,8 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Self
 
@@ -21,7 +22,7 @@ from tweetdock.keep.database import HistoryRow
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.sources.choice import make_budget, make_sources, subjects_of
-from tweetdock.sources.polling import Poller
+from tweetdock.sources.polling import Poller, Source
 from tweetdock.sources.x.budget import Budget
 from tweetdock.threads import Crash, WatchedThread
 
@@ -292,7 +293,11 @@ class Counting:
     def _start_sources(self) -> None:
         for source in self._sources:
             name = f"source {source.feed.name} {source.channel}".strip()
-            self._pollers.append(self._start(name, Poller(source, self, self._ending).run))
+            self._pollers.append(self._start(name, partial(self._poll, source)))
+
+    def _poll(self, source: Source) -> None:
+        with closing(source):
+            Poller(source, self, self._ending).run()
 
     def _start(self, name: str, work: Callable[[], None]) -> WatchedThread:
         thread = WatchedThread(name, work, self.wake)

@@ -116,13 +116,7 @@ class Poller:
         self._troubles = TroubleLog(log, thing)
 
     def run(self) -> None:
-        """Poll until told to stop, and close the source."""
-        try:
-            self._run()
-        finally:
-            self._source.close()
-
-    def _run(self) -> None:
+        """Poll until told to stop."""
         waits = Waits()
         while not self._stopping.is_set():
             try:
