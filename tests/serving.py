@@ -76,7 +76,9 @@ class Serving:
         self.crashes: list[Crash] = []
         self._session = requests.Session()
         self.settings = Settings.from_env(ENV | (env or {}), demo=True)
-        self.web = Web(self.settings, self.board, self._start, Limits(**limits))
+        self.web = Web(
+            self.settings, self.board, self._start, Limits(**{"pause_seconds": 0.01} | limits)
+        )
         self.port = self.web.port
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,15 +12,16 @@ from serving import wait_until
 
 from browser import AT_ONCE, Site, colour, in_chromium, wait_for_count
 from tweetdock.core.coverage import Grade
-from tweetdock.show.web.routes import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from playwright.sync_api import Page
 
+    from tweetdock.show.web.routes import Limits
+
 pytestmark = in_chromium
-NO_ROOM = Limits(watchers=0)
+NO_ROOM = replace(AT_ONCE, watchers=0)
 # From here on the page writes down what comes by its lines, and each time that it is lost.
 LISTEN = """
 self.heard = self.losses = 0;
