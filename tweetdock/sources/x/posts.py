@@ -13,6 +13,8 @@ EPOCH_MS = 1_288_834_974_657
 LARGEST_COUNT = 10**12  # more posts than anybody will write in a week
 _REFERENCES = ("referenced_tweets", "referenced_posts")
 _NOTES = ("note_tweet", "note_post")
+_DATA, _RULES = '{"data":', '"matching_rules":'
+_decode_from = json.JSONDecoder().raw_decode
 
 
 def decode(body: bytes, what: str) -> dict[str, Any]:
@@ -215,7 +217,10 @@ def parse_line(line: bytes, at_ms: int, wanted: Wanted, *, keeps_raw: bool = Fal
 
 def _decode_line(line: bytes) -> tuple[Any, Any]:
     """The post and its rules."""
-    whole = json.loads(line.decode())
+    text = line.decode()
+    if text.startswith(_DATA + "{") and (found := _decode_around(text)):
+        return found
+    whole = json.loads(text)
     if not isinstance(whole, dict):
         return whole, []
     if whole.get("data") is not None:
@@ -223,6 +228,18 @@ def _decode_line(line: bytes) -> tuple[Any, Any]:
     if whole.keys() & {"errors", "title", "disconnect_type", "connection_issue", "detail"}:
         _end(whole)
     return None, []
+
+
+def _decode_around(text: str) -> tuple[Any, Any] | None:
+    """The same of a line as X lays it out, around all that may lie between, at great length."""
+    try:
+        entry, post_end = _decode_from(text, len(_DATA))
+        # Inside of a string the quotes would have backslashes.
+        start = text.rfind(_RULES, post_end)
+        rules, end = _decode_from(text, start + len(_RULES)) if start > 0 else ([], post_end)
+    except ValueError:
+        return None
+    return (entry, rules) if text[end:].strip() == "}" else None
 
 
 def _counts(entry: dict[str, Any], rules: Any, wanted: Wanted) -> bool:
