@@ -67,7 +67,8 @@ def lean_lines() -> list[bytes]:
     found = []
     for number in range(LINES):
         entry = as_sent(make_post(number, LINES))
-        found.append(json.dumps({"data": entry, "matching_rules": rules}).encode())
+        whole = {"data": entry, "matching_rules": rules}
+        found.append(json.dumps(whole, separators=(",", ":")).encode())
     return found
 
 

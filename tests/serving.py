@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from tweetdock.threads import Crash, WatchedThread
 AT_MS = 1_790_000_000_000
 ENV = {"TWEETDOCK_WEB": "127.0.0.1:0"}
 LIMIT = 10.0
+QUICK = Limits(pause_seconds=0.01)
 
 
 def make_reading(number: int = 0, **changes: Any) -> Reading:
@@ -76,9 +78,7 @@ class Serving:
         self.crashes: list[Crash] = []
         self._session = requests.Session()
         self.settings = Settings.from_env(ENV | (env or {}), demo=True)
-        self.web = Web(
-            self.settings, self.board, self._start, Limits(**{"pause_seconds": 0.01} | limits)
-        )
+        self.web = Web(self.settings, self.board, self._start, replace(QUICK, **limits))
         self.port = self.web.port
 
     def __enter__(self) -> Self:

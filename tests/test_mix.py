@@ -118,7 +118,7 @@ def read_once(
     with firehose(networks.network), Daemon(settings, stopping, stopping, is_guest=True) as daemon:
         reading = daemon.read_once()
     del daemon
-    gc.collect()  # it tells of every connection that a source has left open
+    gc.collect()  # it tells of a connection that a source has left open
     assert reading is not None
     return reading.as_json()
 

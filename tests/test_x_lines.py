@@ -177,6 +177,9 @@ def test_a_line_cut_off_anywhere_is_never_a_post(cut: int, *, includes: bool) ->
     part = line[: cut % len(line)]
     assert parse_line(part, NOW_MS, WANTED).post is None
     assert counted(line)
+    if part:
+        assert parse_line(part + line, NOW_MS, WANTED).post is None
+        assert parse_line(line + part, NOW_MS, WANTED).post is None
 
 
 def test_a_post_is_kept_as_it_came() -> None:

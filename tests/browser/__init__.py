@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from pages import AT
+from serving import QUICK
 
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board, Health, Past
-from tweetdock.show.web.routes import Limits
 from tweetdock.show.web.web import Web
 from tweetdock.threads import WatchedThread
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from tweetdock.core.reading import Reading
     from tweetdock.show.board import Moment
+    from tweetdock.show.web.routes import Limits
     from tweetdock.threads import Crash
 
 LIMIT_MS = 10_000
-AT_ONCE = Limits(pause_seconds=0.01)
 
 LAPTOP: ViewportSize = {"width": 1440, "height": 900}
 NOTHING: Mapping[str, Any] = {}
@@ -105,7 +105,7 @@ class Site:
         past: Iterable[Moment] = (),
         port: int = 0,
         env: Mapping[str, str] | None = None,
-        limits: Limits = AT_ONCE,
+        limits: Limits = QUICK,
     ) -> None:
         wished = {"TWEETDOCK_WEB": f"127.0.0.1:{port}", "TWEETDOCK_SOURCES": "demo"}
         settings = Settings.from_env(wished | dict(env or {}))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pages import AT, HOUR, MINUTE, later, reading, source
-from serving import wait_until
+from serving import QUICK, wait_until
 
-from browser import AT_ONCE, Site, colour, in_chromium, wait_for_count
+from browser import Site, colour, in_chromium, wait_for_count
 from tweetdock.core.coverage import Grade
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tweetdock.show.web.routes import Limits
 
 pytestmark = in_chromium
-NO_ROOM = replace(AT_ONCE, watchers=0)
+NO_ROOM = replace(QUICK, watchers=0)
 # From here on the page writes down what comes by its lines, and each time that it is lost.
 LISTEN = """
 self.heard = self.losses = 0;
@@ -136,7 +136,7 @@ def test_after_a_long_loss_the_page_is_fetched_anew(look: Callable[..., Page]) -
         assert page.evaluate("self.isOld") is None
 
 
-@pytest.mark.parametrize("limits", [AT_ONCE, NO_ROOM], ids=["watched", "asked"])
+@pytest.mark.parametrize("limits", [QUICK, NO_ROOM], ids=["watched", "asked"])
 def test_an_old_reading_said_again_is_silence(limits: Limits, look: Callable[..., Page]) -> None:
     """With a loop that hung the page was grey and alive by turns, for each line began anew."""
     with Site(reading(), limits=limits) as site:
@@ -202,7 +202,7 @@ def test_the_seventh_tab_is_served_as_the_first(look: Callable[..., Page]) -> No
         wait_for_count(first, 413)
 
 
-@pytest.mark.parametrize("limits", [AT_ONCE, NO_ROOM], ids=["watched", "asked"])
+@pytest.mark.parametrize("limits", [QUICK, NO_ROOM], ids=["watched", "asked"])
 def test_a_tab_that_was_hidden_shows_nothing_old_as_new_and_makes_no_noise(
     limits: Limits, look: Callable[..., Page]
 ) -> None:

@@ -13,7 +13,8 @@ EPOCH_MS = 1_288_834_974_657
 LARGEST_COUNT = 10**12  # more posts than anybody will write in a week
 _REFERENCES = ("referenced_tweets", "referenced_posts")
 _NOTES = ("note_tweet", "note_post")
-_DATA, _RULES = '{"data":', '"matching_rules":'
+# Neither can stand in a string, whose quotes have backslashes.
+_DATA, _RULES = '{"data":{', '},"matching_rules":'
 _decode_from = json.JSONDecoder().raw_decode
 
 
@@ -218,7 +219,7 @@ def parse_line(line: bytes, at_ms: int, wanted: Wanted, *, keeps_raw: bool = Fal
 def _decode_line(line: bytes) -> tuple[Any, Any]:
     """The post and its rules."""
     text = line.decode()
-    if text.startswith(_DATA + "{") and (found := _decode_around(text)):
+    if text.rfind(_DATA) == 0 and (found := _decode_around(text)):
         return found
     whole = json.loads(text)
     if not isinstance(whole, dict):
@@ -233,13 +234,12 @@ def _decode_line(line: bytes) -> tuple[Any, Any]:
 def _decode_around(text: str) -> tuple[Any, Any] | None:
     """The same of a line as X lays it out, around all that may lie between, at great length."""
     try:
-        entry, post_end = _decode_from(text, len(_DATA))
-        # Inside of a string the quotes would have backslashes.
-        start = text.rfind(_RULES, post_end)
+        entry, post_end = _decode_from(text, len(_DATA) - 1)
+        start = text.find(_RULES, post_end - 1)
         rules, end = _decode_from(text, start + len(_RULES)) if start > 0 else ([], post_end)
     except ValueError:
         return None
-    return (entry, rules) if text[end:].strip() == "}" else None
+    return (entry, rules) if text[end:].strip(" \t\r\n") == "}" else None
 
 
 def _counts(entry: dict[str, Any], rules: Any, wanted: Wanted) -> bool:
