@@ -47,6 +47,35 @@ def test_a_post_is_known_by_its_uri_and_its_author_by_their_page() -> None:
     )
 
 
+def test_a_post_that_a_bridge_brought_from_bluesky_has_the_names_of_bluesky() -> None:
+    """It was two posts by two people, the one on Bluesky and the one on Mastodon."""
+    bridge = "https://bsky.brid.gy"
+    bridged = status(
+        uri=f"{bridge}/convert/ap/at://did:plc:ab12/app.bsky.feed.post/3lx",
+        url="https://fed.brid.gy/r/https://bsky.app/profile/did:plc:ab12/post/3lx",
+        account={"url": f"{bridge}/r/https://bsky.app/profile/ada.example"},
+    )
+    post = parse_status(bridged, NOW_MS)
+    assert post == Post("bluesky:did:plc:ab12/3lx", "bluesky:did:plc:ab12", NOW_MS - 5_000)
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("https://a.example/@ada/42", "mastodon:https://a.example/users/ada/statuses/42"),
+        ("https://a.example/@ada/43", "mastodon:https://a.example/ap/users/7/statuses/42"),
+        ("https://b.example/@ada/42", "mastodon:https://a.example/ap/users/7/statuses/42"),
+    ],
+)
+def test_a_post_whose_uri_has_its_author_as_a_number_is_known_by_its_page(
+    url: str, key: str
+) -> None:
+    """A bridge to Bluesky names it by its page; and nobody is taken at their word for another."""
+    post = parse_status(status(uri="https://a.example/ap/users/7/statuses/42", url=url), NOW_MS)
+    assert post
+    assert post.key == key
+
+
 def test_a_boost_is_no_post_and_no_trouble() -> None:
     found = page(as_status(entry(boost=True)), status())
     assert len(found.statuses) == 1

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from tweetdock.core.bridges import names_at
 from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
 from tweetdock.core.post import Post, Raw, Span, one_line, unreadable_raw
 from tweetdock.core.times import parse_ms
@@ -140,7 +141,18 @@ def parse_status(entry: Any, at_ms: int) -> Post | None:
     snowflake = _snowflake(_status_id(entry), at_ms)
     if snowflake is not None and created_ms > moment_of(snowflake) + SLACK_MS:
         created_ms = moment_of(snowflake)
-    return Post(f"mastodon:{uri}", f"mastodon:{author}", min(created_ms, at_ms))
+    key, author = names_at(_address(uri, name_of(entry.get("url")))) or (
+        f"mastodon:{uri}",
+        f"mastodon:{author}",
+    )
+    return Post(key, author, min(created_ms, at_ms))
+
+
+def _address(uri: str, url: str) -> str:
+    """What bridges know a post by: its page, where its uri has the author as a number."""
+    host, _, rest = uri.partition("/ap/users/")
+    is_same = url.startswith(f"{host}/@") and url.rpartition("/")[2] == rest.rpartition("/")[2]
+    return url if is_same else uri
 
 
 def as_received(entry: dict[str, Any], post: Post) -> Raw:
