@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from tweetdock.core.clock import Clock, TimeVote, is_off
-from tweetdock.core.coverage import Grade, Spans
+from tweetdock.core.coverage import Grade, Known
 from tweetdock.core.gauge import Gauge, GaugeSettings, Saved
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
@@ -71,9 +71,9 @@ class Listening:
         else:
             self._count(message)
 
-    def seen(self, feed: str) -> Spans:
-        """What a feed has seen completely."""
-        return Spans(self.gauge.spans(feed))
+    def seen(self, feed: str) -> Known:
+        """What a feed has seen for certain."""
+        return self.gauge.known(feed, self.clock.now_ms())
 
     def read(self) -> Reading:
         """The reading now."""
@@ -113,14 +113,18 @@ class Listening:
         monotonic_ms = self.clock.monotonic_ms()
         self._vote.cast(message.feed, message.server_ms, monotonic_ms)
         agreed_ms = self._vote.winner(self.clock.machine_ms(), monotonic_ms)
-        return is_off(agreed_ms, self.clock.now_ms()) and self.clock.set(agreed_ms)
+        if agreed_ms is None or not is_off(agreed_ms, self.clock.now_ms()):
+            return False
+        return self.clock.set(agreed_ms)
 
     def _count(self, message: Batch | Trouble) -> None:
         if isinstance(message, Batch):
             self._heard.add(message.feed)
             self.cursors[message.feed] = message.cursor
             if self._vote:
-                message = self._vote.doubted(message, self.clock.now_ms())
+                message = self._vote.doubted(
+                    message, self.clock.now_ms(), self.clock.monotonic_ms()
+                )
         fresh = self.gauge.deliver(message, self.clock.now_ms())
         self.archived += [raw.version for raw in fresh.raw]
 
@@ -135,6 +139,6 @@ class Unseeing:
         """Hand it on."""
         self._deliver(message)
 
-    def seen(self, _feed: str) -> Spans:
+    def seen(self, _feed: str) -> Known:
         """Nothing."""
-        return Spans()
+        return Known()

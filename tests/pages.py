@@ -35,7 +35,13 @@ def source(
     """What a source has, and how long ago it spoke."""
     heard_ms = None if ago_ms is None else at - ago_ms
     return SourceReading(
-        posts=posts, authors=authors, grade=grade, covered=covered, detail=detail, heard_ms=heard_ms
+        posts=posts,
+        authors=authors,
+        grade=grade,
+        covered=covered,
+        detail=detail,
+        certain_ms=at,
+        heard_ms=heard_ms,
     )
 
 
@@ -83,6 +89,7 @@ def reading(
         authors=authors,
         grade=grade,
         covered=min(each.covered for each in sources.values()),
+        certain_ms=min(each.certain_ms for each in sources.values()),
         sources=dict(sources),
         dials={
             name: dial(count, full_scale=full_scale, grade=grade) for name, count in counts.items()

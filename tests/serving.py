@@ -40,6 +40,7 @@ def make_reading(number: int = 0, **changes: Any) -> Reading:
         grade=Grade.EXACT,
         covered=1.0,
         detail="",
+        certain_ms=AT_MS,
         heard_ms=AT_MS - 2_500,
     )
     usual: dict[str, Any] = {
@@ -50,6 +51,7 @@ def make_reading(number: int = 0, **changes: Any) -> Reading:
         "authors": authors,
         "grade": Grade.EXACT,
         "covered": 1.0,
+        "certain_ms": AT_MS,
         "sources": {"x": source},
         "dials": dials,
         "demo": False,

@@ -19,7 +19,7 @@ HOUSE = Path(__file__).parent.parent / "tweetdock"
 LAYERS = [
     {"__init__"},
     {"core"},
-    {"settings", "threads", "retry", "logs"},
+    {"settings", "threads", "retry", "logs", "system_clock"},
     {"sources", "servos", "keep", "show"},
     {"doctor"},
     {"commands", "factory"},

@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tweetdock.core.coverage import Assessment, Coverage, Grade, Spans, worst
-from tweetdock.core.post import Batch, Span, Trouble
+from tweetdock.core.coverage import Assessment, Coverage, Grade, Seen, Spans, worst
+from tweetdock.core.post import Batch, Feed, Late, Span, Trouble
 
 START = 1_000_000
 WINDOW = 60_000
@@ -46,15 +46,20 @@ def ail(coverage: Coverage, detail: str, *, channel: str = "", by_choice: bool =
     coverage.add_trouble(Trouble(source="x", channel=channel, detail=detail, by_choice=by_choice))
 
 
+def listening(lag_ms: int, started_ms: int, window_ms: int = WINDOW) -> Coverage:
+    """A coverage that has seen nothing yet."""
+    return Coverage(Feed("x", lag_ms), window_ms=window_ms, started_ms=started_ms)
+
+
 def covered_until(at_ms: int, *, lag_ms: int = LAG) -> Coverage:
     """A source that has seen the whole window up to `at_ms`."""
-    coverage = Coverage(lag_ms=lag_ms, started_ms=at_ms)
+    coverage = listening(lag_ms, at_ms)
     hear(coverage, at_ms, Span(at_ms - WINDOW, at_ms))
     return coverage
 
 
 def assess(coverage: Coverage, at_ms: int) -> Assessment:
-    return coverage.assess(at_ms, WINDOW, STALE)
+    return coverage.assess(at_ms, STALE)
 
 
 @given(st.lists(small_spans, max_size=12), small_spans)
@@ -119,7 +124,7 @@ def test_exact_is_said_only_when_every_millisecond_due_was_seen(
     window: int, lag: int, words: list[tuple[int, tuple[int, int] | None]]
 ) -> None:
     now = 1000
-    coverage = Coverage(lag_ms=lag, started_ms=now)
+    coverage = listening(lag, now, window)
     seen: set[int] = set()
     for pause, bounds in words:
         now += pause
@@ -128,7 +133,7 @@ def test_exact_is_said_only_when_every_millisecond_due_was_seen(
         seen |= milliseconds(span) if span else set()
         due = milliseconds(Span(now - window, now - min(lag, window * 3 // 4)))
         missing = due - seen
-        assessment = coverage.assess(now, window, STALE)
+        assessment = coverage.assess(now, STALE)
         assert assessment.grade is (Grade.FILLING if missing else Grade.EXACT)
         assert (assessment.covered == 1.0) is (not missing)
         share = 1 - len(missing) / len(due)
@@ -137,21 +142,21 @@ def test_exact_is_said_only_when_every_millisecond_due_was_seen(
 
 def test_one_missing_millisecond_in_six_days_is_not_called_all() -> None:
     window = 518_400_000
-    coverage = Coverage(lag_ms=0, started_ms=window)
+    coverage = listening(0, window, window)
     hear(coverage, window, Span(0, window - 1))
-    assessment = coverage.assess(window, window, STALE)
+    assessment = coverage.assess(window, STALE)
     assert assessment.grade is Grade.FILLING
     assert assessment.covered == 0.9999
     assert assessment.detail == "reading back: 99% of the window seen"
 
 
 def test_nothing_is_known_before_the_first_word() -> None:
-    assessment = assess(Coverage(lag_ms=LAG, started_ms=START), START)
+    assessment = assess(listening(LAG, START), START)
     assert assessment == Assessment(Grade.FILLING, 0.0, "reading back: 0% of the window seen")
 
 
 def test_half_a_window_seen_is_filling_and_says_so() -> None:
-    coverage = Coverage(lag_ms=0, started_ms=START)
+    coverage = listening(0, START)
     hear(coverage, START, Span(START - WINDOW // 2, START))
     assessment = assess(coverage, START)
     assert assessment == Assessment(Grade.FILLING, 0.5, "reading back: 50% of the window seen")
@@ -173,7 +178,7 @@ def test_trouble_with_a_gap_is_partial_for_the_reason() -> None:
 
 
 def test_trouble_before_the_first_word_is_partial() -> None:
-    coverage = Coverage(lag_ms=LAG, started_ms=START)
+    coverage = listening(LAG, START)
     ail(coverage, "no route to X")
     assert assess(coverage, START) == Assessment(Grade.PARTIAL, 0.0, "no route to X")
 
@@ -198,7 +203,7 @@ def test_silence_without_trouble_is_exact_for_as_long_as_the_lag() -> None:
 
 
 def test_a_lag_longer_than_the_window_still_leaves_something_to_be_seen() -> None:
-    coverage = Coverage(lag_ms=2 * WINDOW, started_ms=START)
+    coverage = listening(2 * WINDOW, START)
     hear(coverage, START, Span(START - WINDOW, START - WINDOW * 3 // 4 - 1))
     assert assess(coverage, START).grade is Grade.FILLING
     hear(coverage, START, Span(START - WINDOW, START - WINDOW * 3 // 4))
@@ -229,7 +234,7 @@ def test_trouble_is_no_word() -> None:
 
 
 def test_a_source_that_never_spoke_becomes_stale_too() -> None:
-    coverage = Coverage(lag_ms=LAG, started_ms=START)
+    coverage = listening(LAG, START)
     assessment = assess(coverage, START + STALE + 1)
     assert assessment.grade is Grade.STALE
     assert assessment.covered == 0.0
@@ -242,7 +247,7 @@ def test_an_empty_word_is_a_word() -> None:
 
 
 def test_unreadable_posts_make_it_partial_until_they_leave_the_window() -> None:
-    coverage = Coverage(lag_ms=LAG, started_ms=START)
+    coverage = listening(LAG, START)
     hear(coverage, START, Span(START - WINDOW, START), unreadable=[START - 10, START - 5])
     assessment = assess(coverage, START)
     assert assessment.grade is Grade.PARTIAL
@@ -320,12 +325,12 @@ def test_a_remark_is_told_whatever_the_grade() -> None:
 
 
 def test_a_clock_far_ahead_of_ours_completes_nothing_that_is_to_come_and_is_named() -> None:
-    coverage = Coverage(lag_ms=LAG, started_ms=START)
+    coverage = listening(LAG, START)
     hear(coverage, START, Span(START - WINDOW, START + 10 * WINDOW))
     later = START + WINDOW + LAG + 1
     assert assess(coverage, later - 10).grade is Grade.STALE
     hear(coverage, later, Span(START + 10 * WINDOW, START + 11 * WINDOW))
-    found = coverage.assess(later, WINDOW, STALE)
+    found = coverage.assess(later, STALE)
     assert (found.grade, found.detail) == (Grade.PARTIAL, "its clock is ahead by 10 min")
 
 
@@ -336,3 +341,78 @@ def test_a_clock_some_seconds_ahead_of_ours_leaves_no_hole() -> None:
     for now_ms in range(START, START + 2 * WINDOW, 1000):
         hear(coverage, now_ms, Span(now_ms + 7_000, now_ms + 8_000))
     assert assess(coverage, START + 2 * WINDOW).grade is Grade.EXACT
+
+
+# --- how late posts show -----------------------------------------------------------------------
+
+MINUTE, HOUR = 60_000, 3_600_000
+NOON = 500 * HOUR
+BEST, WORST = 60_000, 1_800_000  # what posts are late at least, and until it is measured
+
+
+def late_feed(window_ms: int = HOUR, seen: Seen | None = None) -> Coverage:
+    feed = Feed("mastodon", MINUTE, late=Late(BEST, WORST))
+    return Coverage(feed, window_ms=window_ms, started_ms=NOON, seen=seen)
+
+
+def ask(coverage: Coverage, at_ms: int, *new_ms: int, since_ms: int | None = None) -> None:
+    """The feed is asked for all since then, an hour ago unless said, and brings new posts."""
+    span = Span(at_ms - HOUR if since_ms is None else since_ms, at_ms)
+    coverage.add_batch(Batch(source="mastodon", covers=span, read_ms=at_ms), at_ms, new_ms)
+
+
+def test_a_moment_is_certain_once_it_was_read_when_no_post_of_it_could_be_late() -> None:
+    coverage = late_feed()
+    ask(coverage, NOON)
+    assert coverage.certain_ms(NOON) == NOON - WORST
+    assert coverage.known(NOON).late_ms == WORST
+    assert coverage.assess(NOON, STALE).grade is Grade.EXACT
+    assert late_feed(600_000).known(NOON).late_ms == 300_000
+
+
+def test_what_is_assumed_holds_until_enough_posts_of_an_hour_have_shown_how_late_they_are() -> None:
+    coverage, ms = late_feed(), NOON
+    for _ in range(90):
+        ms += MINUTE
+        ask(coverage, ms, ms - 1000)
+        is_known = ms >= NOON + HOUR
+        assert coverage.known(ms).late_ms == (BEST if is_known else WORST)
+    seen = coverage.seen(ms)
+    assert seen is not None
+    assert late_feed(seen=seen).known(ms).late_ms == BEST
+    quiet = late_feed()
+    for ms in range(NOON + 6 * MINUTE, NOON + 3 * HOUR, 6 * MINUTE):
+        ask(quiet, ms, ms - 1000)
+    assert quiet.known(ms).late_ms == WORST
+
+
+def test_a_post_that_is_later_than_any_withdraws_what_was_certain_for_an_hour() -> None:
+    seen = Seen((), (), NOON, BEST)
+    coverage = late_feed(seen=seen)
+    ask(coverage, NOON)
+    ask(coverage, NOON + MINUTE, since_ms=NOON - MINUTE)
+    ms = NOON + 10 * MINUTE
+    ask(coverage, ms, since_ms=NOON - MINUTE)
+    assert coverage.certain_ms(ms) == ms - BEST
+    ask(coverage, ms + MINUTE, ms - 4 * MINUTE, since_ms=ms)
+    late_ms = 5 * MINUTE * 5 // 4
+    assert coverage.known(ms + MINUTE).late_ms == late_ms
+    assert coverage.certain_ms(ms + MINUTE) == ms + MINUTE - late_ms
+    assert coverage.known(ms + HOUR).late_ms == late_ms
+    assert coverage.known(ms + HOUR + MINUTE).late_ms == BEST
+
+
+def test_what_never_was_asked_for_is_not_late() -> None:
+    coverage = late_feed(seen=Seen((), (), NOON, BEST))
+    ask(coverage, NOON, NOON - 5 * MINUTE, NOON - 1000)  # at the start
+    ms = NOON + 20 * MINUTE  # after an outage
+    ask(coverage, ms, NOON + 5 * MINUTE, ms - 1000, since_ms=NOON - BEST)
+    assert coverage.known(ms).late_ms == BEST
+
+
+def test_posts_that_show_after_most_of_the_window_are_said_to() -> None:
+    coverage = late_feed(seen=Seen((), (), NOON, 50 * MINUTE))
+    ask(coverage, NOON)
+    found = coverage.assess(NOON, STALE)
+    assert found.grade is Grade.PARTIAL
+    assert found.detail == "posts show up to 50 min after they were written"

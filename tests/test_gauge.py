@@ -295,8 +295,10 @@ def test_the_json_is_that_of_the_contract(*, demo: bool) -> None:
                 "covered": 1.0,
                 "detail": "",
                 "heard_at": "2026-09-21T14:13:20.000Z",
+                "certain_until": "2026-09-21T14:13:20.000Z",
             }
         },
+        "certain_until": "2026-09-21T14:13:20.000Z",
         "dials": {
             "tweets": {
                 "count": 412,

@@ -23,15 +23,19 @@ def reading(
     hashtags: tuple[str, ...] = ("dockercon",),
 ) -> Reading:
     """A reading with so many posts by half as many authors, on scales up to 100."""
-    source = SourceReading(posts=count, authors=count // 2, grade=grade, covered=1.0, detail=detail)
+    authors = count // 2
+    source = SourceReading(
+        posts=count, authors=authors, grade=grade, covered=1.0, detail=detail, certain_ms=at
+    )
     return Reading(
         at_ms=at,
         hashtags=hashtags,
         window_seconds=3600.0,
         posts=count,
-        authors=count // 2,
+        authors=authors,
         grade=grade,
         covered=1.0,
+        certain_ms=at,
         sources={"x": source},
         dials={
             "tweets": dial(count, pegged=pegged),

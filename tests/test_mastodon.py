@@ -18,7 +18,7 @@ from standins.mastodon import INSTANCE, JSON_TYPE, STATUS, TAGS, Fault, Mastodon
 from standins.mastodon_simulation import MastodonSimulation, fill
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.coverage import Grade, Spans
+from tweetdock.core.coverage import Grade, Known
 from tweetdock.core.errors import RefusedError, SourceError
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.sources.http import HttpSession
@@ -361,7 +361,7 @@ def test_a_poll_under_way_is_ended_from_outside(server: Mastodon, time: Time) ->
 
     def poll() -> None:
         try:
-            list(simulation.sources[0].poll(Spans()))
+            list(simulation.sources[0].poll(Known()))
         except SourceError as error:
             raised.append(error)
 
@@ -492,7 +492,7 @@ def test_a_page_that_was_read_as_a_user_is_remarked_on(server: Mastodon, time: T
     simulation = MastodonSimulation(time, server, tokens=True)
     simulation.run(5)
     server.fail(refusal(403, "slow down, bot"))
-    list(map(simulation.deliver, simulation.sources[0].poll(Spans())))
+    list(map(simulation.deliver, simulation.sources[0].poll(Known())))
     assert "is read as your account on it sees it" in simulation.detail()
     simulation.tick()  # a heartbeat of the stream does not hide it
     assert "is read as your account on it sees it" in simulation.detail()
@@ -662,7 +662,7 @@ def test_raw_posts_come_only_if_they_are_wanted(server: Mastodon, time: Time) ->
         keeps_raw=False,
     )
     server.fail(None, Fault(change=lambda page: [{}, *page]))
-    batches = list(plain.poll(Spans()))
+    batches = list(plain.poll(Known()))
     assert any(batch.unreadable for batch in batches)
     assert sum(len(batch.posts) for batch in batches) >= len(server.truth(0, time.ms))
     assert not any(batch.raw for batch in batches)

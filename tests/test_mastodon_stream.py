@@ -14,7 +14,7 @@ from standins.mastodon_index import Note
 from standins.mastodon_simulation import MastodonSimulation, end, fill
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import Known
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Post, Trouble
 from tweetdock.sources.http import HttpSession
@@ -60,7 +60,7 @@ def make_stream(server: Mastodon, time: Time, silence_seconds: float = 10.0) -> 
 
 def hear(stream: Source) -> Batch:
     while True:  # a piece may complete nothing
-        for batch in stream.poll(Spans()):
+        for batch in stream.poll(Known()):
             return batch
 
 
@@ -160,7 +160,7 @@ def test_a_deletion_may_overtake_its_post(server: Mastodon, time: Time) -> None:
         return answer
 
     server.fail(Fault(change=keep))
-    list(map(simulation.deliver, simulation.sources[0].poll(Spans())))
+    list(map(simulation.deliver, simulation.sources[0].poll(Known())))
     assert len(page) == 1
     assert simulation.read().posts == 0
     simulation.close()

@@ -38,6 +38,8 @@ def once(api: XApi, folder: Path, **env: str) -> dict[str, Any]:
         # What today has cost stays; what it will have cost depends on the hour.
         source["detail"] = source["detail"].partition(",")[0]
         assert source.pop("heard_at") is not None  # it has spoken again since
+    for one in (reading, *reading["sources"].values()):
+        del one["certain_until"]
     return {name: value for name, value in reading.items() if name != "at"}
 
 
@@ -96,7 +98,8 @@ def test_after_a_kill_the_hour_and_the_needles_are_where_they_were_though_x_is_d
         api.down()
         seen = len(pigpiod.pulses)
         with Running(folder=tmp_path, env=env) as tweetdock:
-            tweetdock.wait_for(f"{POSTS} tweets (180° of 0..{POSTS})", "exact")
+            # X alone can tell this machine what time it is now.
+            tweetdock.wait_for(f"{POSTS} tweets (180° of 0..{POSTS})", "partial")
             assert pigpiod.wait_until(lambda: len(pigpiod.pulses) > seen + 2, LIMIT)
             first = next(c for c in pigpiod.pulses[seen:] if c.gpio == 12 and c.pulse_us)
             assert tweetdock.stop() == 0

@@ -64,7 +64,13 @@ def source(
     posts: int, grade: Grade, detail: str = "", heard_ms: int | None = START - 3000
 ) -> SourceReading:
     return SourceReading(
-        posts=posts, authors=posts, grade=grade, covered=1.0, detail=detail, heard_ms=heard_ms
+        posts=posts,
+        authors=posts,
+        grade=grade,
+        covered=1.0,
+        detail=detail,
+        certain_ms=START,
+        heard_ms=heard_ms,
     )
 
 

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 from tweetdock.core.clock import Clock, TimeVote, is_off
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import Known
 from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.core.reading import Reading
@@ -30,17 +30,21 @@ log = logging.getLogger(__name__)
 
 READ_SECONDS = 1.0  # how soon a needle follows posts that leave the window
 JOIN_SECONDS = 0.3
+UNCONFIRMED = (
+    "nobody has confirmed what time it is: let a time server set this machine's clock (sudo "
+    "timedatectl set-ntp true)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ClockStep:
-    """How a count ended: by a message that has set the clock, and what the next one goes on from.
+    """How a count ended, by a message if one has set the clock, and what the next goes on from.
 
     vote: on what time it is. budget: what X was paid, saved or not. heard: the feeds that have
     delivered by the time that was wrong.
     """
 
-    message: Batch | Trouble
+    message: Batch | Trouble | None
     vote: TimeVote
     budget: Budget
     heard: frozenset[str]
@@ -51,7 +55,7 @@ class _Delivery:
     """What a thread has to say, None to wake the loop only, and the monotonic time when it did."""
 
     message: Batch | Trouble | Crash | None
-    arrived: float
+    arrived_ms: int
     handled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -101,7 +105,8 @@ class Counting:
             stack.callback(lambda: self._keeper.close(self._clock.now_ms()))
             saved = self._keeper.recall()
             if step is None:
-                clock.not_before(self._keeper.state.saved_ms if self._keeper.state else 0)
+                if not clock.is_synchronised():
+                    clock.not_before(self._keeper.state.saved_ms if self._keeper.state else 0)
             else:
                 seen = {name: of for name, of in saved.seen.items() if name not in step.heard}
                 saved = replace(saved, seen=seen)
@@ -122,7 +127,7 @@ class Counting:
             feeds = [source.feed for source in self._sources]
             self._gauge = Gauge(settings.gauge, feeds, now_ms, saved)
             self._keeper.recall_archive(self._gauge, now_ms)
-            self._seen = {feed.name: self._gauge.spans(feed.name) for feed in feeds}
+            self._known = {feed.name: self._gauge.known(feed.name, now_ms) for feed in feeds}
             if step and isinstance(step.message, Batch):
                 self._keeper.note_spent(step.message, now_ms)
                 self._count(replace(step.message, billed=0, tally=None))
@@ -168,7 +173,7 @@ class Counting:
     def readings(self) -> Iterator[Reading]:
         """A reading at once if there is a saved state, then after messages and each second."""
         if self._keeper.state is not None:
-            yield self._gauge.read(self._clock.now_ms())
+            yield self._read()
         self._start_sources()
         while not self._stopping.is_set():
             for delivery in self._deliveries():
@@ -177,7 +182,10 @@ class Counting:
             if self._reopening.is_set():
                 self._reopening.clear()
                 self._keeper.reopen(self._clock.now_ms())
-            reading = self._gauge.read(self._clock.now_ms())
+            if self._steps_the_clock("the machine's own"):
+                self._step = ClockStep(None, self._vote, self._budget, frozenset(self._heard))
+                return
+            reading = self._read()
             yield reading
             self._keeper.turn(self._gauge, reading, self._angles())
 
@@ -193,18 +201,19 @@ class Counting:
 
     def deliver(self, message: Batch | Trouble) -> None:
         """Take a message in; returns when it is counted, or never will be."""
-        delivery = _Delivery(message, time.monotonic())
+        delivery = _Delivery(message, self._clock.monotonic_ms())
         self._inbox.put(delivery)
         while not delivery.handled.wait(READ_SECONDS) and not self._ending.is_set():
             pass
 
-    def seen(self, feed: str) -> Spans:
-        """What a feed has seen completely."""
-        return Spans(self._seen[feed])
+    def seen(self, feed: str) -> Known:
+        """What a feed has seen for certain."""
+        known = self._known[feed]
+        return Known(known, known.late_ms)
 
     def wake(self, message: Crash | None = None) -> None:
         """Let the readings go on at once, or end with a crash."""
-        self._inbox.put(_Delivery(message, time.monotonic()))
+        self._inbox.put(_Delivery(message, self._clock.monotonic_ms()))
 
     def _stop_sources(self) -> None:
         # A thread that hangs all the same is left behind.
@@ -236,7 +245,7 @@ class Counting:
         except Empty:
             self._board.note_delay(time.monotonic() - due)
             return
-        self._board.note_delay(time.monotonic() - first.arrived)
+        self._board.note_delay((self._clock.monotonic_ms() - first.arrived_ms) / 1000)
         yield first
         with suppress(Empty):
             for _ in range(len(self._sources)):  # many messages must not hold up the needles
@@ -249,37 +258,49 @@ class Counting:
             log.critical("the thread %s has failed", message.thread)
             raise message.error
         if message is not None:
-            if self._steps_the_clock(message, delivery.arrived):
-                self._step = ClockStep(message, self._vote, self._budget, frozenset(self._heard))
-                return False
+            if message.server_ms is not None:
+                self._vote.cast(message.feed, message.server_ms, delivery.arrived_ms)
+                if self._steps_the_clock(message.feed):
+                    heard = frozenset(self._heard)
+                    self._step = ClockStep(message, self._vote, self._budget, heard)
+                    return False
             self._count(message)
         delivery.handled.set()
         return True
 
-    def _steps_the_clock(self, message: Batch | Trouble, arrived: float) -> bool:
-        """Let the server vote on what time it is, and set the clock if most say another one."""
-        if message.server_ms is None:
-            return False
-        self._vote.cast(message.feed, message.server_ms, round(arrived * 1000))
-        now_ms = self._clock.now_ms()
-        agreed_ms = self._vote.winner(self._clock.machine_ms(), self._clock.monotonic_ms())
-        if not is_off(agreed_ms, now_ms):
+    def _agreed_ms(self) -> int | None:
+        """What time it is by all who say it; None if nobody has confirmed any."""
+        clock = self._clock
+        if not self._settings.is_live:  # the posts go by this clock, whatever it shows
+            return clock.now_ms()
+        return self._vote.winner(
+            clock.machine_ms(), clock.monotonic_ms(), is_synchronised=clock.is_synchronised()
+        )
+
+    def _steps_the_clock(self, name: str) -> bool:
+        """Set the clock to what most say; whether that was a step, as `name` wanted it."""
+        now_ms, agreed_ms = self._clock.now_ms(), self._agreed_ms()
+        if agreed_ms is None or not is_off(agreed_ms, now_ms):
             return False
         is_step = self._clock.set(agreed_ms)
         if is_step:
             off = duration(abs(agreed_ms - now_ms) / 1000)
             log.warning(
-                "the clock is off by %s, says %s: counting anew by the right one", off, message.feed
+                "the clock is off by %s, says %s: counting anew by the right one", off, name
             )
         return is_step
+
+    def _read(self) -> Reading:
+        doubt = UNCONFIRMED if self._agreed_ms() is None else ""
+        return self._gauge.read(self._clock.now_ms(), doubt)
 
     def _count(self, message: Batch | Trouble) -> None:
         now_ms = self._clock.now_ms()
         if isinstance(message, Batch):
-            message = self._vote.doubted(message, now_ms)
+            message = self._vote.doubted(message, now_ms, self._clock.monotonic_ms())
         self._board.count(message)
         fresh = self._gauge.deliver(message, now_ms)
-        self._seen[message.feed] = self._gauge.spans(message.feed)
+        self._known[message.feed] = self._gauge.known(message.feed, now_ms)
         channel = message.feed, message.channel
         if isinstance(message, Batch):
             self._heard.add(message.feed)

@@ -19,6 +19,7 @@ from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board
 from tweetdock.show.journal import Journal
 from tweetdock.show.systemd import Systemd
+from tweetdock.system_clock import boot_seconds, is_synchronised
 from tweetdock.threads import Crash, WatchedThread
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Daemon:
         )
         self._counting = Counting(
             settings,
-            Clock(time.time, time.monotonic, settings.networks.speed),
+            Clock(time.time, boot_seconds, settings.networks.speed, is_synchronised),
             self._board,
             angles=lambda: self._needle_thread.angles if self._needle_thread else (),
             stopping=stopping,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tweetdock.core.post import Batch, Span
+from tweetdock.core.times import DAY_MS, duration
 
 # A Date header is cut to the second and some milliseconds old: nearer than this proves nothing.
 TRUSTED_MS = 2_500
@@ -13,6 +14,7 @@ STEP_MS = 30_000
 MOST_STEPS = 3  # of one server in a while; with more it has two clocks, or none
 WHILE_MS = 600_000
 FIRST_YEAR = 2026  # no TweetDock is older, so no clock that is right shows an earlier one
+FIRST_MS = 1_767_225_600_000  # its beginning
 
 
 class Clock:
@@ -21,14 +23,20 @@ class Clock:
     The monotonic clock carries the time on, so that a step of the machine's clock (a Pi without
     battery finds its time server late) does not move the window. Read by any thread, set by one.
 
-    wall, monotonic: the machine's, in seconds, such as `time.time` and `time.monotonic`.
+    wall, monotonic: the machine's, in seconds; the latter should go on while it sleeps.
     speed: how many times as fast as the machine's this clock runs from the start on.
+    is_synchronised: whether a time server has set the machine's.
     """
 
     def __init__(
-        self, wall: Callable[[], float], monotonic: Callable[[], float], speed: float = 1.0
+        self,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+        speed: float = 1.0,
+        is_synchronised: Callable[[], bool] = lambda: False,
     ) -> None:
         self._wall, self._monotonic = wall, monotonic
+        self.is_synchronised = is_synchronised
         self._speed = speed
         # One tuple, replaced at once: a time, when it was, and the least time from then on.
         self._start = round(wall() * 1000), monotonic(), 0
@@ -65,10 +73,14 @@ class Clock:
 class TimeVote:
     """Servers say what time it is, and so does the machine; each of them may be wrong.
 
+    A machine that a time server has set is right. Else the time that most agree on wins; of equal
+    ones a server's goes before the machine's, whose clock may have no battery, and those named
+    first before the others. Nobody is believed alone who is more than a day off from the machine,
+    unless that never was set. A server whose answers disagree again and again on what time it is
+    has no vote.
+
     A vote is how far a clock is ahead of the monotonic one, in milliseconds, so that it stays the
-    same as time goes on. The time that most agree on wins; of equal ones a server's goes before
-    the machine's, whose clock may have no battery, and those named first before the others.
-    A server whose answers disagree again and again on what time it is has no vote.
+    same as time goes on.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -90,20 +102,48 @@ class TimeVote:
         """Whether a server's answers agree on what time it is."""
         return len(self._steps.get(name, ())) <= MOST_STEPS
 
-    def doubted(self, batch: Batch, now_ms: int) -> Batch:
-        """The batch, with what it covers in doubt where its server has no vote."""
-        if self.is_reliable(batch.feed):
+    def doubted(self, batch: Batch, now_ms: int, monotonic_ms: int) -> Batch:
+        """The batch, with what it covers in doubt where its server has another time, or several."""
+        ours = now_ms - monotonic_ms
+        off_ms = self._votes.get(batch.feed, ours) - ours
+        if not self.is_reliable(batch.feed):
+            doubt = "its answers disagree on what time it is"
+        elif abs(off_ms) > STEP_MS:
+            way = "ahead" if off_ms > 0 else "behind"
+            doubt = f"its clock is {way} by {duration(abs(off_ms) / 1000)}"
+        else:
             return batch
         covers = batch.covers and Span(batch.covers.since_ms, min(batch.covers.until_ms, now_ms))
-        return replace(batch, covers=covers, doubt="its answers disagree on what time it is")
+        return replace(batch, covers=covers, doubt=doubt)
 
-    def winner(self, machine_ms: int, monotonic_ms: int) -> int:
-        """What time it is by most, given what the machine says, at that monotonic time."""
+    def winner(
+        self, machine_ms: int, monotonic_ms: int, *, is_synchronised: bool = False
+    ) -> int | None:
+        """What time it is by most, at that monotonic time; None if nobody has confirmed any.
+
+        machine_ms: what the machine says. is_synchronised: as a time server has set it.
+        """
+        if is_synchronised:
+            return machine_ms
+        machine = machine_ms - monotonic_ms
         known = [(name, ahead) for name, ahead in self._votes.items() if self.is_reliable(name)]
         ranked = sorted(known, key=lambda vote: self._rank.get(vote[0], 0))
-        votes = [ahead_ms for _, ahead_ms in ranked] + [machine_ms - monotonic_ms]
-        best = max(votes, key=lambda vote: sum(abs(vote - other) <= TRUSTED_MS for other in votes))
-        return best + monotonic_ms
+        said = [ahead_ms for _, ahead_ms in ranked]
+        believed = [
+            ahead_ms
+            for ahead_ms in said
+            if machine_ms < FIRST_MS
+            or abs(ahead_ms - machine) <= DAY_MS
+            or _support(ahead_ms, said) > 1
+        ]
+        if not believed:
+            return None
+        votes = [*believed, machine]
+        return max(votes, key=lambda vote: _support(vote, votes)) + monotonic_ms
+
+
+def _support(vote: int, votes: Sequence[int]) -> int:
+    return sum(abs(vote - other) <= TRUSTED_MS for other in votes)
 
 
 def is_off(server_ms: int, now_ms: int) -> bool:

@@ -1,13 +1,16 @@
 """Which stretches of time a feed has seen completely, and the grade that follows from it."""
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tweetdock.core.post import Batch, Span, Trouble
-from tweetdock.core.times import duration
+from tweetdock.core.post import Batch, Feed, Late, Span, Trouble
+from tweetdock.core.times import HOUR_MS, MINUTE_MS, duration
 
+ENOUGH_POSTS = 20  # an hour, to know how late they are
+LATE_MARGIN = 1.25  # the next post may be later than the latest of the last hour
 AHEAD_MS = 60_000  # so much a server's clock may be ahead of ours; its posts are by it, too
 
 
@@ -57,6 +60,13 @@ class Spans:
         if self._since:
             self._since[0] = max(self._since[0], ms)
 
+    def forget_after(self, ms: int) -> None:
+        """Forget all that lies later than `ms`."""
+        left = bisect_left(self._since, ms)
+        del self._since[left:], self._until[left:]
+        if self._until:
+            self._until[-1] = min(self._until[-1], ms)
+
     def gaps(self, within: Span) -> list[Span]:
         """The stretches of `within` that are not in the union, oldest first."""
         found = []
@@ -98,6 +108,47 @@ class Spans:
         return self._until[-1] if self._until else None
 
 
+class Known(Spans):
+    """What a feed has seen for certain.
+
+    late_ms: so long after they were written posts may show in it. A moment is certain once it was
+    read when it was older than that.
+    """
+
+    def __init__(self, spans: Iterable[Span] = (), late_ms: int = 0) -> None:
+        super().__init__(spans)
+        self.late_ms = late_ms
+
+
+class Lateness:
+    """How long after they were written posts show in a feed, by those of the last hour.
+
+    What is assumed holds until an hour was measured, and while too few posts are known.
+    known_ms: what was measured before a restart, instead.
+    """
+
+    def __init__(self, late: Late, started_ms: int, known_ms: int = 0) -> None:
+        self._least_ms = late.least_ms
+        self._assumed_ms = max(late.least_ms, known_ms or late.assumed_ms)
+        self._started_ms = started_ms
+        self._latest: dict[int, int] = {}  # by minute
+        self._posts = Counter[int]()
+
+    def ms(self, now_ms: int) -> int:
+        """How late a post may be; 0: none ever is."""
+        hour = range((now_ms - HOUR_MS) // MINUTE_MS + 1, now_ms // MINUTE_MS + 1)
+        for minute in self._posts.keys() - hour:
+            del self._posts[minute], self._latest[minute]
+        is_known = self._posts.total() >= ENOUGH_POSTS and now_ms - self._started_ms >= HOUR_MS
+        return max(self._least_ms if is_known else self._assumed_ms, *self._latest.values(), 0)
+
+    def note(self, late_ms: int, now_ms: int) -> None:
+        """A post was so late."""
+        minute = now_ms // MINUTE_MS
+        self._posts[minute] += 1
+        self._latest[minute] = max(self._latest.get(minute, 0), round(late_ms * LATE_MARGIN))
+
+
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """What a source's counts are worth: its grade, the share covered (0..1), a plain sentence."""
@@ -110,29 +161,47 @@ class Assessment:
         """The same with stale taken as partial: a lower bound beside sources that do deliver."""
         return replace(self, grade=Grade.PARTIAL) if self.grade is Grade.STALE else self
 
+    def doubted(self, doubt: str) -> "Assessment":
+        """The same as partial at most, as there is a doubt; none if that is empty."""
+        if not doubt or self.grade is Grade.STALE:
+            return self
+        return replace(
+            self, grade=Grade.PARTIAL, detail="; ".join(filter(None, (doubt, self.detail)))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is kept of a Coverage: what the feed saw and could not read, when it last delivered."""
+    """What is kept of a Coverage: what the feed saw and could not read, when it last delivered.
+
+    late_ms: how late its posts may be, as far as that was measured; 0: it was not.
+    """
 
     spans: tuple[Span, ...]
     unreadable: tuple[int, ...]
     heard_ms: int
+    late_ms: int = 0
 
 
 class Coverage:
     """What one feed has seen of the window, when it last delivered, and what is wrong with it.
 
     A feed may have several channels: each has a trouble of its own, what they see is one.
-    lag_ms: how far behind now the feed usually is; a shorter stretch at the end is no gap.
     seen: what an earlier Coverage had seen, to go on from.
     """
 
-    def __init__(self, *, lag_ms: int, started_ms: int, seen: Seen | None = None) -> None:
-        self._lag_ms = lag_ms
+    def __init__(
+        self, feed: Feed, *, window_ms: int, started_ms: int, seen: Seen | None = None
+    ) -> None:
+        self._feed = feed
+        self._window_ms = window_ms
         self._heard_ms = seen.heard_ms if seen else started_ms
         self._has_delivered = seen is not None
         self._spans = Spans(seen.spans if seen else ())
+        # Of a short window at least half is shown to be certain before anything is measured.
+        late = feed.late._replace(assumed_ms=min(feed.late.assumed_ms, window_ms // 2))
+        self._lateness = Lateness(late, started_ms, seen.late_ms if seen else 0)
+        self._read_ms = self._read_before_ms = 0  # when it was asked the last two times
         self._unreadable = set(seen.unreadable if seen else ())
         self._troubles: dict[str, str] = {}
         self._resting: set[str] = set()
@@ -140,25 +209,32 @@ class Coverage:
         self._doubt = ""
         self._remark = ""
 
-    @property
-    def seen(self) -> Seen | None:
+    def seen(self, now_ms: int) -> Seen | None:
         """What to keep; None while the feed has not delivered."""
         if not self._has_delivered:
             return None
-        return Seen(self.spans, tuple(sorted(self._unreadable)), self._heard_ms)
+        unreadable = tuple(sorted(self._unreadable))
+        return Seen(tuple(self._spans), unreadable, self._heard_ms, self._lateness.ms(now_ms))
 
-    @property
-    def spans(self) -> tuple[Span, ...]:
-        """What the feed has seen."""
-        return tuple(self._spans)
+    def known(self, now_ms: int) -> Known:
+        """What the feed has seen for certain."""
+        return Known(self._spans, self._lateness.ms(now_ms))
+
+    def certain_ms(self, now_ms: int) -> int:
+        """Up to when it has seen all of the window (now - window, now]."""
+        window = Span(now_ms - self._window_ms, now_ms)
+        return next((gap.since_ms for gap in self._spans.gaps(window)), now_ms)
 
     @property
     def heard_ms(self) -> int | None:
         """When the feed last delivered; None: never."""
         return self._heard_ms if self._has_delivered else None
 
-    def add_batch(self, batch: Batch, at_ms: int) -> None:
-        """The feed has delivered: of what it covers it has seen all but what it could not read."""
+    def add_batch(self, batch: Batch, at_ms: int, new_ms: Iterable[int] = ()) -> None:
+        """The feed has delivered: of what it covers it has seen all but what it could not read.
+
+        new_ms: when those of its posts were written that were not known.
+        """
         self._heard_ms = at_ms
         self._has_delivered = True
         self._troubles.pop(batch.channel, None)
@@ -167,8 +243,31 @@ class Coverage:
         self._doubt = batch.doubt
         self._remark = batch.remark
         self._unreadable.update(batch.unreadable)
+        if batch.read_ms is not None and self._feed.late.least_ms:
+            self._measure(new_ms, min(batch.read_ms, at_ms + AHEAD_MS), at_ms)
         if batch.covers is not None:
-            self._spans.add(self._plausible(batch.covers, batch.channel, at_ms))
+            since_ms, until_ms = self._plausible(batch.covers, batch.channel, at_ms)
+            if late_ms := self._lateness.ms(at_ms):
+                read_ms = at_ms if batch.read_ms is None else batch.read_ms
+                until_ms = min(until_ms, read_ms - late_ms)
+            self._spans.add(Span(since_ms, until_ms))
+
+    def _measure(self, new_ms: Iterable[int], read_ms: int, at_ms: int) -> None:
+        """Note how late the posts were that a reading has brought.
+
+        One is late if the feed had been asked since it was written, and did not show it. What
+        was never asked for tells nothing.
+        """
+        if read_ms != self._read_ms:
+            self._read_before_ms, self._read_ms = self._read_ms, read_ms
+        young_ms = read_ms - self._lateness.ms(at_ms)
+        for created_ms in new_ms:
+            is_certain = not self._spans.gaps(Span(created_ms - 1, created_ms))
+            if is_certain or created_ms > young_ms:
+                is_late = created_ms <= self._read_before_ms
+                self._lateness.note(read_ms - created_ms if is_late else 0, at_ms)
+            if is_certain:
+                self._spans.forget_after(read_ms - self._lateness.ms(at_ms))
 
     def _plausible(self, span: Span, channel: str, at_ms: int) -> Span:
         since_ms, until_ms = span
@@ -192,20 +291,22 @@ class Coverage:
         """Whether nothing was heard for longer than `stale_ms`."""
         return now_ms - self._heard_ms > stale_ms
 
-    def assess(self, now_ms: int, window_ms: int, stale_ms: int) -> Assessment:
+    def assess(self, now_ms: int, stale_ms: int) -> Assessment:
         """Grade the window (now - window, now]."""
+        window_ms = self._window_ms
         floor = now_ms - window_ms
         # Of a window hardly longer than the lag, at least the first quarter must be there.
-        due = Span(floor, now_ms - min(self._lag_ms, window_ms * 3 // 4))
+        lag_ms = self._feed.lag_ms + self._lateness.ms(now_ms)
+        due = Span(floor, now_ms - min(lag_ms, window_ms * 3 // 4))
         missing = sum(gap.until_ms - gap.since_ms for gap in self._spans.gaps(due))
         whole = due.until_ms - due.since_ms
         # Rounded down: 1.0 is said of nothing less.
         covered = (whole - missing) * 10_000 // whole / 10_000 if self._has_delivered else 0.0
-        found = self._grade(now_ms, window_ms, stale_ms, covered)
+        found = self._grade(now_ms, stale_ms, covered)
         detail = "; ".join(text for text in (found.detail, self._remark) if text)
         return replace(found, detail=detail)
 
-    def _grade(self, now_ms: int, window_ms: int, stale_ms: int, covered: float) -> Assessment:
+    def _grade(self, now_ms: int, stale_ms: int, covered: float) -> Assessment:
         trouble = next(iter(self._troubles.values()), "")
         if self.is_silent(now_ms, stale_ms) and not self._resting:
             silence = duration((now_ms - self._heard_ms) / 1000)
@@ -214,11 +315,15 @@ class Coverage:
         if self._doubt:
             return Assessment(Grade.PARTIAL, covered, self._doubt)
         # An outage counts before it has made a gap, but not a failure that the next try mends.
-        is_failing = trouble != "" and self.is_silent(now_ms, self._lag_ms // 2)
+        is_failing = trouble != "" and self.is_silent(now_ms, self._feed.lag_ms // 2)
         if covered == 1.0 and not is_failing:
-            return _grade_whole(trouble, sum(ms > now_ms - window_ms for ms in self._unreadable))
+            floor = now_ms - self._window_ms
+            return _grade_whole(trouble, sum(ms > floor for ms in self._unreadable))
         if reason := trouble or next(filter(None, self._lost.values()), ""):
             return Assessment(Grade.PARTIAL, covered, reason)
+        if (late_ms := self._lateness.ms(now_ms)) > self._window_ms * 3 // 4:
+            late = f"posts show up to {duration(late_ms / 1000)} after they were written"
+            return Assessment(Grade.PARTIAL, covered, late)
         percent = round(covered * 10_000) // 100
         return Assessment(Grade.FILLING, covered, f"reading back: {percent}% of the window seen")
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tweetdock.core.counter import Mark, SlidingWindow
-from tweetdock.core.coverage import Assessment, Coverage, Grade, Seen, worst
+from tweetdock.core.coverage import Assessment, Coverage, Grade, Known, Seen, worst
 from tweetdock.core.dial import DIALS, DialSpan
-from tweetdock.core.post import Batch, Feed, Raw, Span, Tally, Trouble
+from tweetdock.core.post import Batch, Feed, Raw, Tally, Trouble
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.scaler import AutoScale, Scale, make_scale
 
@@ -84,7 +84,12 @@ class Gauge:
         self._whole = SlidingWindow(self._window_ms, now_ms, saved.salt)
         self._feeds = {feed.name: feed for feed in feeds}
         self._coverage = {
-            name: Coverage(lag_ms=feed.lag_ms, started_ms=now_ms, seen=saved.seen.get(name))
+            name: Coverage(
+                feed,
+                window_ms=self._window_ms,
+                started_ms=now_ms,
+                seen=saved.seen.get(name),
+            )
             for name, feed in self._feeds.items()
         }
         sources = dict.fromkeys(feed.source for feed in self._feeds.values())
@@ -101,12 +106,15 @@ class Gauge:
 
     @property
     def seen(self) -> dict[str, Seen]:
-        """What each feed that has delivered has seen."""
-        return {name: seen for name, c in self._coverage.items() if (seen := c.seen)}
+        """What each feed that has delivered has seen, and of which the posts are still known."""
+        now_ms = self._whole.now_ms
+        for coverage in self._coverage.values():
+            coverage.forget_before(now_ms - self._window_ms)
+        return {name: seen for name, c in self._coverage.items() if (seen := c.seen(now_ms))}
 
-    def spans(self, feed: str) -> tuple[Span, ...]:
-        """Which stretches of time a feed has seen completely, oldest first."""
-        return self._coverage[feed].spans
+    def known(self, feed: str, now_ms: int) -> Known:
+        """What a feed has seen for certain."""
+        return self._coverage[feed].known(now_ms)
 
     @property
     def scales(self) -> dict[str, ScaleState]:
@@ -135,12 +143,10 @@ class Gauge:
         if isinstance(message, Trouble):
             coverage.add_trouble(message)
             return Fresh()
-        coverage.add_batch(message, now_ms)
         if message.tally is not None:
             self._tallies[message.source] = message.tally
         elif message.covers is not None:
             self._tallies.pop(message.source, None)
-        coverage.forget_before(now_ms - self._window_ms)
         self._whole.advance(now_ms)
         self._windows[message.source].advance(now_ms)
         fresh = self._new_raws(message.raw, now_ms - self._window_ms)
@@ -148,6 +154,8 @@ class Gauge:
         kept: list[Mark] = []
         for post in message.posts:
             kept += [mark for window in windows if (mark := window.add(post))][:1]
+        coverage.add_batch(message, now_ms, [mark.at_ms for mark in kept])
+        coverage.forget_before(now_ms - self._window_ms)
         for gone in message.removals:
             marks = [window.remove(gone.key, gone.at_ms) for window in windows]
             kept += [mark for mark in marks if mark][:1]
@@ -165,9 +173,10 @@ class Gauge:
         """Note that a version of a post is in the archive already; the new marks."""
         return [SourceMark(source, mark) for mark in self._note_archived(source, version, now_ms)]
 
-    def read(self, now_ms: int) -> Reading:
-        """The reading at `now_ms`."""
-        assessments = self._assess(now_ms)
+    def read(self, now_ms: int, doubt: str = "") -> Reading:
+        """The reading at `now_ms`; doubt: why it may be another time."""
+        assessments = {name: one.doubted(doubt) for name, one in self._assess(now_ms).items()}
+        certain_ms = self._certain_ms(now_ms)
         for window in (self._whole, *self._windows.values()):
             window.advance(now_ms)
         grade = worst(assessment.grade for assessment in assessments.values())
@@ -185,6 +194,7 @@ class Gauge:
             authors=self._whole.authors,
             grade=grade,
             covered=min(assessment.covered for assessment in assessments.values()),
+            certain_ms=min(certain_ms.values()),
             sources={
                 name: SourceReading(
                     posts=self._windows[name].posts + tallied.get(name, 0),
@@ -192,6 +202,7 @@ class Gauge:
                     grade=assessment.grade,
                     covered=assessment.covered,
                     detail=assessment.detail,
+                    certain_ms=certain_ms[name],
                     heard_ms=self._heard_ms(name),
                 )
                 for name, assessment in assessments.items()
@@ -238,7 +249,7 @@ class Gauge:
 
     def _assess_feeds(self, now_ms: int) -> dict[str, Assessment]:
         return {
-            name: coverage.assess(now_ms, self._window_ms, self._stale_ms)
+            name: coverage.assess(now_ms, self._stale_ms)
             for name, coverage in self._coverage.items()
         }
 
@@ -258,6 +269,14 @@ class Gauge:
             min(assessment.covered for _, assessment in own),
             "; ".join(_naming_server(feed, one.detail) for feed, one in own if one.detail),
         )
+
+    def _certain_ms(self, now_ms: int) -> dict[str, int]:
+        """Up to when each source has seen all of the window."""
+        certain = dict.fromkeys(self._windows, now_ms)
+        for name, feed in self._feeds.items():
+            own_ms = self._coverage[name].certain_ms(now_ms)
+            certain[feed.source] = min(certain[feed.source], own_ms)
+        return certain
 
     def _heard_ms(self, source: str) -> int | None:
         """When any of a source's feeds last delivered."""

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -22,12 +22,14 @@ class Post:
     `key` names it once and for all, whichever source brings it and however often it is edited:
     `x:<id of the first version>`, `bluesky:<did>/<rkey>`, `mastodon:<uri>`. `author` names its
     author as lastingly: `x:<user id>`, never a handle, which changes. `created_ms` is the moment
-    of its first version in Unix milliseconds.
+    of its first version in Unix milliseconds, `as_of_ms` one at which it was there, if that is
+    known: it counts again if it was removed before that.
     """
 
     key: str
     author: str
     created_ms: int
+    as_of_ms: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +61,37 @@ class Spent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A post that is deleted, and since when (Unix milliseconds)."""
+    """A post that counts no more, since when (Unix milliseconds), and its own time, if known.
+
+    It was deleted, or has none of our hashtags any more.
+    """
 
     key: str
     at_ms: int
+    created_ms: int | None = None
+
+
+class Late(NamedTuple):
+    """How long after they were written posts show in a feed: at least, and until it is measured.
+
+    Both 0: none is ever late, and nothing is measured.
+    """
+
+    least_ms: int = 0
+    assumed_ms: int = 0
 
 
 class Feed(NamedTuple):
     """What has a coverage of its own: a source, or each of the servers that it asks.
 
-    lag_ms: how far behind now it usually is; a shorter stretch at the end is no gap.
+    lag_ms: how far behind now it usually is, beside what may come late; a shorter stretch at the
+    end is no gap.
     """
 
     source: str
     lag_ms: int
     server: str = ""
+    late: Late = Late()
 
     @property
     def name(self) -> str:
@@ -121,8 +139,9 @@ class Tally(NamedTuple):
 class Batch(_Message):
     """Posts of a feed in any order, and the stretch of time that they make complete.
 
-    covers: the stretch of which the feed has now delivered every post, but for those at
-    the moments `unreadable` (Unix ms), which could not be read.
+    covers: the stretch of which the feed has now delivered every post that it shows, but for those
+    at the moments `unreadable` (Unix ms), which could not be read.
+    read_ms: when it was asked for them, by its own time (Unix ms); None: just now.
     raw: what the posts were made of and what none could be made of, for the archive, if there
     is one.
     has_more: the feed is not done, another batch follows at once.
@@ -137,6 +156,7 @@ class Batch(_Message):
     posts: tuple[Post, ...] = ()
     removals: tuple[Removal, ...] = ()
     covers: Span | None = None
+    read_ms: int | None = None
     unreadable: tuple[int, ...] = ()
     raw: tuple[Raw, ...] = ()
     has_more: bool = False

@@ -11,7 +11,9 @@ from tweetdock.core.times import rfc3339
 class SourceReading:
     """One source's share: its own unique counts, and what they are worth.
 
-    heard_ms: when it last delivered (Unix ms); None: never. In JSON: `heard_at`, RFC 3339 or null.
+    certain_ms: up to when every post of the window is counted (Unix ms).
+    heard_ms: when it last delivered; None: never.
+    In JSON `certain_until` and `heard_at`, RFC 3339 or null.
     """
 
     posts: int
@@ -19,6 +21,7 @@ class SourceReading:
     grade: Grade
     covered: float
     detail: str
+    certain_ms: int
     heard_ms: int | None = None
 
 
@@ -47,7 +50,8 @@ class Reading:
     """Unique posts and authors in (at - window, at], with grade; the outside contract's JSON.
 
     hashtags: those that are counted, if it is they that decide. subject: what is counted, as
-    people say it. demo: the posts are made up. replay: they are of another time.
+    people say it. demo: the posts are made up. replay: they are of another time. certain_ms: up to
+    when every post of the window is counted (Unix ms); in JSON `certain_until`.
     """
 
     at_ms: int
@@ -57,6 +61,7 @@ class Reading:
     authors: int
     grade: Grade
     covered: float
+    certain_ms: int
     sources: dict[str, SourceReading]
     dials: dict[str, DialReading]
     demo: bool
@@ -70,6 +75,8 @@ class Reading:
         for source in whole["sources"].values():
             heard_ms = source.pop("heard_ms")
             source["heard_at"] = None if heard_ms is None else rfc3339(heard_ms)
+        for one in (whole, *whole["sources"].values()):
+            one["certain_until"] = rfc3339(one.pop("certain_ms"))
         return {"at": rfc3339(self.at_ms), **whole}
 
     @property

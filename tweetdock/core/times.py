@@ -76,12 +76,13 @@ def clock_time(ms: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: `40 s`, `5 min`, `2 h`."""
+    """Seconds as a person says them: `40 s`, `5 min`, `2 h`, `3 days`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 6000:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"
+    days = seconds / 86_400
+    return f"{seconds / 3600:.0f} h" if days < 2 else f"{days:,.0f} days"
 
 
 def from_now(seconds: float) -> str:

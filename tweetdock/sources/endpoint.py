@@ -180,7 +180,7 @@ def compared(source: str, whose: str, server_ms: int, machine_ms: int) -> Findin
     if abs(off_ms) <= TRUSTED_MS:
         return Finding.well(thing, f"this machine's clock agrees with {whose}")
     days = abs(off_ms) / DAY_MS
-    by = duration(abs(off_ms) / 1000) if days < 2 else f"{days:,.0f} days"
+    by = duration(abs(off_ms) / 1000)
     says = f"this machine's clock is {by} {'ahead of' if off_ms > 0 else 'behind'} {whose}"
     if days < 1:
         says = f"{says}; the counts are still right, as they use {whose}"

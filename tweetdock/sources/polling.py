@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import Known
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Feed, Trouble
 from tweetdock.core.times import from_now
@@ -37,15 +37,15 @@ class Source(Protocol):
     feed: Feed
     channel: str
 
-    def poll(self, seen: Spans, /) -> Iterator[Batch]:
+    def poll(self, seen: Known, /) -> Iterator[Batch]:
         """Ask once, with all pages; or of an answer that goes on, wait for the next piece.
 
-        seen: what the feed has seen completely so far, by all its ways: what it lacks of the
+        seen: what the feed has seen for certain so far, by all its ways: what it lacks of the
         window is to be asked for. Raises SourceError when there is no answer.
         """
         ...
 
-    def pause(self, seen: Spans, /) -> Pause:
+    def pause(self, seen: Known, /) -> Pause:
         """How long to wait before asking again, given what has been seen by now."""
         ...
 
@@ -65,8 +65,8 @@ class Listener(Protocol):
         """Take a message in; returns when it is counted."""
         ...
 
-    def seen(self, feed: str) -> Spans:
-        """What a feed has seen completely."""
+    def seen(self, feed: str) -> Known:
+        """What a feed has seen for certain."""
         ...
 
 
@@ -137,7 +137,7 @@ class Poller:
                     waits.worked()
             self._wait(seconds)
 
-    def _seen(self) -> Spans:
+    def _seen(self) -> Known:
         return self._listener.seen(self._source.feed.name)
 
     def _rest(self) -> float:
