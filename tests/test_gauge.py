@@ -419,3 +419,12 @@ def test_other_networks_count_on_top_of_a_count() -> None:
     history.now += X_LAG + 1
     history.gauge.deliver(counted(40), history.now)
     assert history.read().posts == 47
+
+
+def test_a_feed_has_seen_no_more_than_of_what_the_posts_are_still_known() -> None:
+    """A clock ahead for a moment dropped X's posts, and what X had seen of them was kept."""
+    history = History(lags_ms=dict(LAGS))
+    history.say("x", *posts(10))
+    history.now += WINDOW // 2
+    history.say("bluesky")
+    assert history.gauge.seen["x"].spans == (Span(START - WINDOW // 2, START),)

@@ -10,7 +10,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Self
 
-from tweetdock.core.clock import Clock, TimeVote, is_off
+from tweetdock.core.clock import STEP_MS, Clock, TimeVote, is_off
 from tweetdock.core.coverage import Known
 from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Trouble
@@ -112,6 +112,8 @@ class Counting:
                 saved = replace(saved, seen=seen)
             self._vote = step.vote if step else TimeVote(list(subjects))
             now_ms = clock.now_ms()
+            if self._keeper.state and self._keeper.state.saved_ms > now_ms + STEP_MS:
+                saved = replace(saved, seen={})  # by a clock that was wrong
             self._budget = (
                 step.budget
                 if step
