@@ -183,9 +183,7 @@ def test_a_server_with_two_clocks_has_no_vote_until_it_has_agreed_with_itself_fo
     vote.cast("x", HOUR_MS, MOST_STEPS)
     vote.cast("x", 0, MOST_STEPS + 1)
     assert not vote.is_reliable("x")
-    doubted = vote.doubted(batch, 5_000, 5_000)
-    assert doubted.covers == Span(0, 5_000)
-    assert doubted.doubt
+    assert "disagree" in vote.doubted(batch, 5_000, 5_000).doubt
     assert vote.winner(NOW_MS, 0) is None
     vote.cast("x", WHILE_MS + MOST_STEPS + 2, WHILE_MS + MOST_STEPS + 2)
     assert vote.is_reliable("x")

@@ -324,23 +324,11 @@ def test_a_remark_is_told_whatever_the_grade() -> None:
     assert late.detail == "reading back: 98% of the window seen; 0.35 USD today"
 
 
-def test_a_clock_far_ahead_of_ours_completes_nothing_that_is_to_come_and_is_named() -> None:
+def test_a_clock_ahead_of_ours_completes_nothing_that_is_to_come() -> None:
     coverage = listening(LAG, START)
     hear(coverage, START, Span(START - WINDOW, START + 10 * WINDOW))
-    later = START + WINDOW + LAG + 1
-    assert assess(coverage, later - 10).grade is Grade.STALE
-    hear(coverage, later, Span(START + 10 * WINDOW, START + 11 * WINDOW))
-    found = coverage.assess(later, STALE)
-    assert (found.grade, found.detail) == (Grade.PARTIAL, "its clock is ahead by 10 min")
-
-
-def test_a_clock_some_seconds_ahead_of_ours_leaves_no_hole() -> None:
-    """Spans were cut at our own time: what was cut off was never told again, and stayed a gap."""
-    coverage = covered_until(START)
-    hear(coverage, START, Span(START, START + 7_000))
-    for now_ms in range(START, START + 2 * WINDOW, 1000):
-        hear(coverage, now_ms, Span(now_ms + 7_000, now_ms + 8_000))
-    assert assess(coverage, START + 2 * WINDOW).grade is Grade.EXACT
+    assert coverage.certain_ms(START) == START
+    assert assess(coverage, START + LAG + 1).grade is Grade.FILLING
 
 
 # --- how late posts show -----------------------------------------------------------------------

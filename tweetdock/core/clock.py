@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tweetdock.core.post import Batch, Span
+from tweetdock.core.post import Batch
 from tweetdock.core.times import DAY_MS, duration
 
 # A Date header is cut to the second and some milliseconds old: nearer than this proves nothing.
@@ -103,7 +103,7 @@ class TimeVote:
         return len(self._steps.get(name, ())) <= MOST_STEPS
 
     def doubted(self, batch: Batch, now_ms: int, monotonic_ms: int) -> Batch:
-        """The batch, with what it covers in doubt where its server has another time, or several."""
+        """The batch, in doubt where its server has another time, or several."""
         ours = now_ms - monotonic_ms
         off_ms = self._votes.get(batch.feed, ours) - ours
         if not self.is_reliable(batch.feed):
@@ -113,8 +113,7 @@ class TimeVote:
             doubt = f"its clock is {way} by {duration(abs(off_ms) / 1000)}"
         else:
             return batch
-        covers = batch.covers and Span(batch.covers.since_ms, min(batch.covers.until_ms, now_ms))
-        return replace(batch, covers=covers, doubt=doubt)
+        return replace(batch, doubt=doubt)
 
     def winner(
         self, machine_ms: int, monotonic_ms: int, *, is_synchronised: bool = False

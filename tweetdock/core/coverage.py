@@ -243,14 +243,13 @@ class Coverage:
         self._doubt = batch.doubt
         self._remark = batch.remark
         self._unreadable.update(batch.unreadable)
+        # Nobody has read what is still to come, whatever a server's clock says.
+        read_ms = at_ms if batch.read_ms is None else min(batch.read_ms, at_ms)
         if batch.read_ms is not None and self._feed.late.least_ms:
-            self._measure(new_ms, min(batch.read_ms, at_ms + AHEAD_MS), at_ms)
+            self._measure(new_ms, read_ms, at_ms)
         if batch.covers is not None:
-            since_ms, until_ms = self._plausible(batch.covers, batch.channel, at_ms)
-            if late_ms := self._lateness.ms(at_ms):
-                read_ms = at_ms if batch.read_ms is None else batch.read_ms
-                until_ms = min(until_ms, read_ms - late_ms)
-            self._spans.add(Span(since_ms, until_ms))
+            since_ms, until_ms = batch.covers
+            self._spans.add(Span(since_ms, min(until_ms, read_ms - self._lateness.ms(at_ms))))
 
     def _measure(self, new_ms: Iterable[int], read_ms: int, at_ms: int) -> None:
         """Note how late the posts were that a reading has brought.
@@ -268,14 +267,6 @@ class Coverage:
                 self._lateness.note(read_ms - created_ms if is_late else 0, at_ms)
             if is_certain:
                 self._spans.forget_after(read_ms - self._lateness.ms(at_ms))
-
-    def _plausible(self, span: Span, channel: str, at_ms: int) -> Span:
-        since_ms, until_ms = span
-        if until_ms > at_ms + AHEAD_MS:
-            # Nobody covers the future, whatever a server's clock says.
-            ahead = duration((until_ms - at_ms) / 1000)
-            self._lost[channel] = f"its clock is ahead by {ahead}"
-        return Span(since_ms, min(until_ms, at_ms + AHEAD_MS))
 
     def add_trouble(self, trouble: Trouble) -> None:
         """The feed has no answer now; until it has, a gap is not being filled."""
