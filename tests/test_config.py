@@ -1,20 +1,18 @@
 """Where settings come from: flags, environment and a .env file with all its traps."""
 
 import re
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from tweetdock.commands.output import flags_of
 from tweetdock.core.errors import SettingsError
 from tweetdock.settings.env_file import load, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
-COMMENTED_HASHTAG = (
-    "TWEETDOCK_HASHTAGS: ' #' begins a comment here; "
-    'put the value in quotes or leave the # away: "one two"'
-)
 
 
 def write(folder: Path, text: str | bytes) -> Path:
@@ -27,6 +25,14 @@ def refused(path: Path) -> tuple[str, ...]:
     with pytest.raises(SettingsError) as refusal:
         read_env_file(path)
     return tuple(map(str, refusal.value.problems))
+
+
+def assert_has_two_meanings(folder: Path, name: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        load({}, {}, folder)
+    (problem,) = refusal.value.problems
+    assert problem.name == name
+    assert "in single quotes" in problem.why
 
 
 def docker_env_file(text: str) -> dict[str, str]:
@@ -116,8 +122,63 @@ def test_a_byte_order_mark_does_not_hide_the_first_line(tmp_path: Path) -> None:
 )
 def test_a_hashtag_that_would_be_a_comment_does_not_go_unseen(tmp_path: Path, line: str) -> None:
     """`#one #two` without quotes counted the first alone, and nobody was told."""
-    path = write(tmp_path, f"# first\n\n{line}\n")
-    assert refused(path) == (f".env line 3: {COMMENTED_HASHTAG}",)
+    write(tmp_path, f"{line}\nX_BEARER_TOKEN=token\n")
+    assert_has_two_meanings(tmp_path, "TWEETDOCK_HASHTAGS")
+
+
+@pytest.mark.parametrize(
+    ("written", "query"),
+    [
+        ("docker lang:en", "docker lang:en"),
+        ("'docker swarm'", "docker swarm"),
+        ("""'"docker swarm"'""", '"docker swarm"'),
+        ("""'("docker swarm")'""", '("docker swarm")'),
+        ("""("docker swarm")""", '("docker swarm")'),
+        ("""docker "in a swarm" lang:en""", 'docker "in a swarm" lang:en'),
+        ("'docker #swarm'", "docker #swarm"),
+        ("#docker", "#docker"),
+        ("docker # the conference", "docker"),
+        ("'docker swarm' # two words", "docker swarm"),
+        ("docker # it is 'one' #word", "docker"),
+    ],
+)
+def test_a_query_in_the_file_is_asked_as_it_is_meant(
+    tmp_path: Path, written: str, query: str
+) -> None:
+    write(tmp_path, f"X_BEARER_TOKEN=token\nTWEETDOCK_X_QUERY={written}\n")
+    assert load({}, {}, tmp_path).x.query == query
+
+
+@pytest.mark.parametrize(
+    "written",
+    ['"docker swarm"', '"docker swarm" # a phrase', "docker #swarm", "'docker' #swarm", " #docker"],
+)
+def test_a_query_in_the_file_that_may_mean_two_is_refused(tmp_path: Path, written: str) -> None:
+    """To dotenv the marks are none of it, and the tag a comment; to `docker run` both are of it."""
+    write(tmp_path, f"X_BEARER_TOKEN=token\nTWEETDOCK_X_QUERY={written}\n")
+    assert_has_two_meanings(tmp_path, "TWEETDOCK_X_QUERY")
+
+
+def test_a_flag_is_taken_letter_for_letter(tmp_path: Path) -> None:
+    write(tmp_path, 'TWEETDOCK_X_QUERY="docker"\n')
+    for query in ('"docker swarm"', "docker #swarm", '("a")'):
+        flags = flags_of(Namespace(TWEETDOCK_X_QUERY=query))
+        assert load(flags, {"X_BEARER_TOKEN": "token"}, tmp_path).x.query == query
+
+
+def test_every_other_setting_may_stand_in_any_quotes_and_have_a_comment(tmp_path: Path) -> None:
+    """Only where both may be part of the value it is unclear what they are."""
+    file = "TWEETDOCK_STATE_DIR=/tmp/st # the state\nX_BEARER_TOKEN=t #mine\n"
+    file += "TWEETDOCK_POLL_SECONDS='7' #often\n"
+    file += 'TWEETDOCK_HASHTAGS="#one #two"\nTWEETDOCK_ARCHIVE="my tweets.gz"\n'
+    write(tmp_path, file)
+    settings = load({}, {}, tmp_path)
+    assert (settings.hashtags, settings.poll_seconds) == (("one", "two"), 7.0)
+    assert (settings.keep.state_dir, settings.keep.archive) == (
+        Path("/tmp/st"),
+        Path("my tweets.gz"),
+    )
+    assert settings.x.bearer_token == "t"
 
 
 @pytest.mark.parametrize("line", ["two words", "=value", "A='open", 'A="x"y', "A: b"])
@@ -127,17 +188,42 @@ def test_a_line_that_is_none_is_named_by_its_number(tmp_path: Path, line: str) -
 
 
 def test_all_bad_lines_are_named_at_once_and_no_token_in_them(tmp_path: Path) -> None:
-    path = write(tmp_path, "X_BEARER_TOKEN='s3cret\n\nTWEETDOCK_HASHTAGS=a #b\ns3cret words\n")
+    path = write(tmp_path, "X_BEARER_TOKEN='s3cret\n\nTWEETDOCK_HASHTAGS=a\0\ns3cret words\n")
     problems = refused(path)
     assert [re.match(r"\.env line (\d)", problem) is not None for problem in problems] == [True] * 3
     assert "s3cret" not in "".join(problems)
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_its_path(tmp_path: Path) -> None:
-    path = write(tmp_path, "TWEETDOCK_HASHTAGS=Füße\n".encode("latin-1"))
+    path = write(tmp_path, "# feet\nTWEETDOCK_HASHTAGS=Füße\n".encode("latin-1"))
     (problem,) = refused(path)
     assert problem.startswith(f"{path}: cannot be read: ")
-    assert "utf-8" in problem
+    assert "line 2 is not UTF-8" in problem
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_file_of_windows_own_encoding_is_told_by_its_name(tmp_path: Path, encoding: str) -> None:
+    """It was a `byte 0xff` that nobody could make anything of."""
+    path = write(tmp_path, ("\ufeff" * (encoding != "utf-16") + "A=1\r\n").encode(encoding))
+    (problem,) = refused(path)
+    assert problem.endswith("it is UTF-16: save it as UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("TWEETDOCK_STATE_DIR=/tmp/st\0\0\0", "TWEETDOCK_STATE_DIR"),
+        ("\0\0TWEETDOCK_POLL_SECONDS=5", "TWEETDOCK_POLL_SECONDS"),
+        ("\0\0\0\0", "it"),
+        ("# a com\0\0ment", "it"),
+    ],
+)
+def test_a_file_that_a_power_cut_has_damaged_is_refused(
+    tmp_path: Path, text: str, named: str
+) -> None:
+    """A NUL in the state's folder ended in a traceback; a line of nothing else went unseen."""
+    (problem,) = refused(write(tmp_path, f"A=1\n\n{text}\n"))
+    assert problem.startswith(f".env line 3: {named} holds NUL characters: the file is damaged")
 
 
 def test_a_folder_in_place_of_the_file_is_refused_with_its_path(tmp_path: Path) -> None:

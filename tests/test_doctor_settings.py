@@ -87,3 +87,15 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
 def test_a_setting_that_there_is_not_may_have_any_name() -> None:
     (cure, *_) = cures(used({**TAGS, "TWEETDOCK_A:B": "1"}))
     assert cure == "it is set in the environment: correct its name, or remove it"
+
+
+def test_what_docker_or_systemd_reads_in_another_way_is_told_by_its_lines(tmp_path: Path) -> None:
+    """`export` and comments behind values passed, and did not under systemd or in Docker."""
+    path = tmp_path / ".env"
+    lines = ["export TWEETDOCK_HASHTAGS=docker", "# a comment", "X_BEARER_TOKEN=t # mine"]
+    path.write_text("\n".join([*lines, "TWEETDOCK_X_QUERY='a #b'", 'TWEETDOCK_WEB="off"']))
+    path.chmod(0o600)
+    written = WrittenSettings.read(tmp_path, {}, {})
+    warned = [found for found in check_settings(written) if found.cure]
+    assert [found.says.partition(":")[0] for found in warned] == [".env line 1, 3"]
+    assert not written.problems

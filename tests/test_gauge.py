@@ -270,8 +270,8 @@ def test_the_subject_has_what_is_counted_beside_the_hashtags() -> None:
 
 def test_a_subject_can_be_written_down_whatever_the_query_has() -> None:
     """In an environment there may be bytes that are no text, which no encoding takes."""
-    reading = History(env={"TWEETDOCK_X_QUERY": "from:\udcffa\nb"}).read()
-    assert reading.subject == "from: a b"
+    env = {"TWEETDOCK_X_QUERY": "from:a\nb", "TWEETDOCK_SOURCES": "x,replay:\udcffa.gz"}
+    assert History(env=env).read().subject == "from:a b  a.gz"
 
 
 @pytest.mark.parametrize("demo", [False, True])

@@ -13,7 +13,7 @@ from tweetdock.core.errors import SettingsError
 from tweetdock.settings.gauge import PARTS, SETTINGS, DialSettings, Settings
 from tweetdock.settings.keeping import KeepSettings, Rotation
 from tweetdock.settings.networks import NetworkSettings, XSettings
-from tweetdock.settings.setting import Setting, table_of
+from tweetdock.settings.setting import Setting, Written, table_of
 from tweetdock.settings.x_query import build_query
 
 LEAST = {"TWEETDOCK_HASHTAGS": "dockercon", "X_BEARER_TOKEN": "token"}
@@ -201,12 +201,62 @@ def test_names_that_are_not_ours_are_left_alone() -> None:
 @pytest.mark.parametrize("quote", ["'", '"'])
 def test_quotes_that_docker_hands_on_are_taken_off(quote: str, mix: dict[str, str]) -> None:
     env = {name: f" {quote}{value} {quote} " for name, value in mix.items()}
+    if quote == '"':
+        env.pop("TWEETDOCK_X_QUERY", None)  # there they may be those of a phrase
+        mix = {name: value for name, value in mix.items() if name in env}
     assert Settings.from_env(env) == Settings.from_env(mix)
 
 
-def test_quotes_within_a_query_stay() -> None:
-    for query in ('"docker con" -is:retweet', "'"):
-        assert Settings.from_env({**LEAST, "TWEETDOCK_X_QUERY": query}).x.query == query
+@pytest.mark.parametrize(
+    "query",
+    [
+        '"docker con" -is:retweet',
+        '"docker con" OR "docker swarm"',
+        '("docker swarm")',
+        "docker #swarm",
+        "#docker #swarm",
+        "'",
+    ],
+)
+def test_a_query_in_the_environment_is_asked_letter_for_letter(query: str) -> None:
+    assert Settings.from_env({**LEAST, "TWEETDOCK_X_QUERY": query}).x.query == query
+
+
+def test_a_phrase_in_the_quotes_that_docker_hands_on_is_a_phrase() -> None:
+    """Its own marks were taken off, too: X was asked for two words anywhere in a post."""
+    for written in ("""'"docker swarm"'""", """'("docker swarm")'"""):
+        query = Settings.from_env({**LEAST, "TWEETDOCK_X_QUERY": written}).x.query
+        assert query == written[1:-1]
+
+
+def test_what_may_be_a_phrase_or_two_words_is_refused_with_the_way_to_write_it() -> None:
+    """Docker hands on the quotes of its file, and a shell those of the query alone."""
+    problem = only_problem({**LEAST, "TWEETDOCK_X_QUERY": '"docker swarm"'})
+    assert problem.startswith('TWEETDOCK_X_QUERY="docker swarm": may mean two things')
+    assert """'("one two")'""" in problem
+
+
+@pytest.mark.parametrize("name", sorted(OTHERS))
+def test_a_comment_that_docker_and_systemd_leave_in_a_value_is_refused(name: str) -> None:
+    """`TWEETDOCK_STATE_DIR=/data/st # the state` made a folder of that name."""
+    for mix in MIXES:
+        if name in mix:
+            found = problems({**mix, name: f"{mix[name]} # a word on it"})
+            assert any(problem.startswith(name) for problem in found)
+
+
+@pytest.mark.parametrize("query", ["'docker swarm'OR'b'", '""', "' '", '" "', "docker # a", "#"])
+def test_what_x_has_no_word_for_is_no_query(query: str) -> None:
+    env = {**LEAST, "TWEETDOCK_X_QUERY": Written(query)}
+    assert only_problem(env).startswith("TWEETDOCK_X_QUERY=")
+
+
+def test_a_query_in_another_encoding_than_utf_8_is_refused() -> None:
+    """X was asked for it again and again, for ever."""
+    query = "Füße".encode("latin-1").decode("utf-8", "surrogateescape")
+    problem = only_problem({**LEAST, "TWEETDOCK_X_QUERY": query})
+    assert problem.startswith("TWEETDOCK_X_QUERY=")
+    assert "UTF-8" in problem
 
 
 @pytest.mark.parametrize(
@@ -228,6 +278,10 @@ def test_quotes_within_a_query_stay() -> None:
         ("TWEETDOCK_STALE_SECONDS", "-1", "a number from 10 to 86400"),
         ("TWEETDOCK_SERVO_BACKEND", "rpigpio", "one of auto, pigpio, lgpio, mock"),
         ("TWEETDOCK_SERVO_START_SECONDS", "4000", "a number from 0 to 3600"),
+        ("PIGPIO_ADDR", "127.0.0.1:8888", "its port is PIGPIO_PORT"),
+        ("PIGPIO_ADDR", "[::1]", "its port is PIGPIO_PORT"),
+        ("PIGPIO_ADDR", "http://pi.local", "its port is PIGPIO_PORT"),
+        ("AWS_DEFAULT_REGION", "eu central", "one word"),
         ("PIGPIO_PORT", "0", "a whole number from 1 to 65535"),
         ("TWEETDOCK_STATE_DIR", "~nobody-of-this-name/x", "a folder"),
         ("TWEETDOCK_WEB", "8080", "an IP address and a port such as 127.0.0.1:8080, or off"),

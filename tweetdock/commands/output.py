@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from tweetdock.core.errors import TweetDockError, UnavailableError
 from tweetdock.settings.gauge import SETTINGS
+from tweetdock.settings.setting import Written
 
 if TYPE_CHECKING:
     from tweetdock.keep.archive_reader import ArchiveReader
@@ -37,7 +38,7 @@ def add_settings(parser: "argparse._ActionsContainer", *, is_hidden: bool = Fals
 def flags_of(arguments: argparse.Namespace) -> dict[str, str]:
     """The settings that are given by flags."""
     values = vars(arguments)
-    return {s.name: values[s.name] for s in SETTINGS if values.get(s.name) is not None}
+    return {s.name: Written(values[s.name]) for s in SETTINGS if values.get(s.name) is not None}
 
 
 def add_archives(parser: argparse.ArgumentParser) -> None:

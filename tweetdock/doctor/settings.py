@@ -11,7 +11,7 @@ from shlex import quote
 from tweetdock.core.errors import Problem, SettingsError
 from tweetdock.core.finding import Finding
 from tweetdock.keep.permissions import user
-from tweetdock.settings.env_file import ENV_FILE, read_env_file
+from tweetdock.settings.env_file import ENV_FILE, lines_for_dotenv_only, read_env_file
 from tweetdock.settings.gauge import SETTINGS, Settings
 
 _OURS = frozenset(setting.name for setting in SETTINGS)
@@ -96,7 +96,19 @@ def check_settings(written: WrittenSettings) -> Iterator[Finding]:
             f"the environment wins over {ENV_FILE} in {', '.join(hidden)}",
             f"to use {ENV_FILE}, remove it from the environment: unset {' '.join(hidden)}",
         )
+    yield from _check_lines(written)
     yield from _check_mode(written)
+
+
+def _check_lines(written: WrittenSettings) -> Iterator[Finding]:
+    with suppress(SettingsError):  # of a file that cannot be read
+        if lines := lines_for_dotenv_only(written.path):
+            yield Finding.warning(
+                "settings",
+                f"{ENV_FILE} line {', '.join(map(str, lines))}: "
+                "read by TweetDock alone as it is meant, not by Docker or systemd",
+                "leave `export` away, and give each comment a line of its own",
+            )
 
 
 def _check_mode(written: WrittenSettings) -> Iterator[Finding]:

@@ -2,19 +2,25 @@
 
 import os
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from shlex import quote
-from typing import TextIO
 
 from dotenv import set_key
 from dotenv.parser import Binding, parse_stream
 
 from tweetdock.core.errors import Problem, SettingsError
 from tweetdock.settings.gauge import Settings
+from tweetdock.settings.parse import COMMENT
+from tweetdock.settings.setting import Written, unquoted
 
 ENV_FILE = ".env"  # in the folder where TweetDock is started
+
+# In quotation marks or not, and what dotenv takes for a comment behind it.
+_VALUE = re.compile(r"""(?s)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|.*?)(\s+#.*)?""")
 
 
 def load(
@@ -33,46 +39,73 @@ def read_env_file(path: Path) -> dict[str, str]:
 
     Nothing is interpolated, so that `docker run --env-file` reads the same.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            return dict(_values(stream, path))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        shown = f"`ls -l {quote(str(path))}` shows its owner"
-        cure = f"make it UTF-8 text that this user may read: {shown}"
-        raise SettingsError([Problem("", f"{path}: cannot be read: {error}", cure=cure)]) from error
-
-
-def _values(stream: TextIO, path: Path) -> Iterator[tuple[str, str]]:
     problems, cure = [], f"correct that line of {path}; .env.example shows how it is written"
-    for binding in parse_stream(stream):
-        # A binding begins with the blank lines before it.
-        text = binding.original.string
-        line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
-        if binding.error:
-            why = f"{path.name} line {line}: not of the form NAME=value"
-            problems.append(Problem("", why, cure=cure))
-        elif binding.key is not None:
-            if _lost_hashtag(binding):
-                why = (
-                    f"{path.name} line {line}: {binding.key}: ' #' begins a comment "
-                    'here; put the value in quotes or leave the # away: "one two"'
-                )
-                problems.append(Problem("", why, cure=cure))
-            yield binding.key, binding.value or ""
+    values = {}
+    for line, binding in _bindings(path):
+        name = (binding.key or "").replace("\0", "")
+        why = "not of the form NAME=value" if binding.error else ""
+        if "\0" in binding.original.string:
+            why = f"{name or 'it'} holds NUL characters: the file is damaged, write that line anew"
+        if why:
+            problems.append(Problem("", f"{path.name} line {line}: {why}", cure=cure))
+        elif name:
+            values[name] = Written(binding.value or "", _letters(binding))
     if problems:
         raise SettingsError(problems)
+    return dict(values)
 
 
-def _lost_hashtag(binding: Binding) -> bool:
-    # In `TWEETDOCK_HASHTAGS=#one #two` the second is a comment to dotenv: it must not go unseen.
-    if binding.key != "TWEETDOCK_HASHTAGS":
-        return False
-    kept = (binding.value or "").count("#")
-    # A '#' with a space behind it begins a comment for every reader.
-    written = re.split(r"\s#(?=\s|$)", binding.original.string.partition("=")[2])[0]
-    return any(re.findall(r"#(\w?)", written)[kept:])
+def lines_for_dotenv_only(path: Path) -> list[int]:
+    """The numbers of the lines that Docker or systemd takes for something else."""
+    return [
+        line
+        for line, binding in _bindings(path)
+        if binding.key is not None
+        and (
+            binding.original.string.lstrip().startswith("export ")
+            or unquoted(_written(binding)) != (binding.value or "")
+        )
+    ]
+
+
+def _bindings(path: Path) -> Iterator[tuple[int, Binding]]:
+    for binding in parse_stream(StringIO(_text(path), newline=None)):
+        # A binding begins with the blank lines before it.
+        text = binding.original.string
+        yield binding.original.line + text[: len(text) - len(text.lstrip())].count("\n"), binding
+
+
+def _text(path: Path) -> str:
+    data = b""
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError as error:
+        is_utf_16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        line = f"line {data.count(10, 0, error.start) + 1} is not UTF-8"
+        why = "it is UTF-16: save it as UTF-8" if is_utf_16 else line
+        raise _unreadable(path, why) from error
+    except OSError as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, why: str) -> SettingsError:
+    shown = f"`ls -l {quote(str(path))}` shows its owner"
+    cure = f"make it UTF-8 text that this user may read: {shown}"
+    return SettingsError([Problem("", f"{path}: cannot be read: {why}", cure=cure)])
+
+
+def _letters(binding: Binding) -> str:
+    """The value with everything that may be part of it and that dotenv takes away."""
+    letters = COMMENT.split(_written(binding))[0]
+    cut = _VALUE.fullmatch(letters)
+    return f"{binding.value}{cut[1]}" if cut and cut[1] else letters
+
+
+def _written(binding: Binding) -> str:
+    return binding.original.string.partition("=")[2].strip()
 
 
 def save(path: Path, values: Mapping[str, str]) -> None:

@@ -108,7 +108,7 @@ class Settings:
         parse.number(0, 3600),
         "30",
     )
-    pigpio_addr: str = set_by("a pigpiod on another host", name="PIGPIO_ADDR")
+    pigpio_addr: str = set_by("a pigpiod on another host", parse.host, name="PIGPIO_ADDR")
     pigpio_port: int = set_by("pigpiod's port", parse.whole(1, 65535), "8888", name="PIGPIO_PORT")
     pigpiod_options: tuple[str, ...] = set_by(
         "more options for the pigpiod that TweetDock starts, such as -t 0", parse.arguments
@@ -242,6 +242,8 @@ class Settings:
         settings = cls(**read, demo=read["sources"] == ("demo",))
         # A refused setting has its default: no second problem about it.
         refused = {problem.name for problem in problems}
+        if "TWEETDOCK_X_QUERY" in refused:
+            refused.add("TWEETDOCK_HASHTAGS")  # which a query stands instead of
         conflicts = [found for found in settings._conflicts() if found.name not in refused]
         return settings, problems + conflicts
 

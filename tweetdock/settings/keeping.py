@@ -106,7 +106,7 @@ class KeepSettings:
     s3_endpoint: str = set_by(
         "an S3-compatible server other than Amazon's", parse.endpoint, name="AWS_ENDPOINT_URL"
     )
-    s3_region: str = set_by("the bucket's region", name="AWS_DEFAULT_REGION")
+    s3_region: str = set_by("the bucket's region", parse.word, name="AWS_DEFAULT_REGION")
     s3_key_id: str = secret_by("AWS_ACCESS_KEY_ID", "S3's key; without it boto3 looks around")
     s3_secret: str = secret_by("AWS_SECRET_ACCESS_KEY", "its secret")
     s3_session_token: str = secret_by("AWS_SESSION_TOKEN", "S3: of a key that expires")

@@ -34,7 +34,7 @@ JETSTREAM_HOSTS = " ".join(
 class XSettings:
     """X: search and stream."""
 
-    query: str = set_by("a full X query instead of the hashtags")
+    query: str = set_by("a full X query instead of the hashtags", parse.query)
     bearer_token: str = secret_by("X_BEARER_TOKEN", "X's app-only token")
     consumer_key: str = secret_by("X_CONSUMER_KEY", "OAuth 1.0a: the app's key")
     consumer_secret: str = secret_by("X_CONSUMER_SECRET", "OAuth 1.0a: the app's secret")

@@ -20,6 +20,8 @@ _HASHTAG_MARKS = set(
     "_\u200c\u200d\ua67e\u05be\u05f3\u05f4\uff5e\u301c\u309b\u309c\u30a0\u30fb\u3003\u0f0b\u0f0c\u00b7"
 )
 _LONGEST_WORD = 40  # a longer one may be a token
+# What everybody writes who comments a line, and none of our values has.
+COMMENT = re.compile(r"(?:^|\s)#(?=\s|$)")
 _PLACE = re.compile(r"[/~.]|[a-z0-9]+://|replay:")
 
 
@@ -28,19 +30,45 @@ def may_be_secret(word: str) -> bool:
     return not _PLACE.match(word) and ("%" in word or len(word) > _LONGEST_WORD)
 
 
-def _quoted(word: str) -> str:
+def _shown(word: str) -> str:
     return "a word of it" if may_be_secret(word) else repr(word)
 
 
 def text(value: str) -> str:
-    """Any text."""
+    """Any text that can be no value with its quotation marks or a comment left in."""
+    if is_quoted(value) or COMMENT.search(value):
+        raise ValueError("no quotation marks around it, and a comment on a line of its own")
     return value
 
 
-def secret(value: str) -> str:
-    """A token that fits into an HTTP header."""
-    if value and not re.fullmatch(r"[!-~]+", value):
+def is_quoted(value: str) -> bool:
+    """Whether a value begins and ends with the same quotation mark."""
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+
+
+def query(value: str) -> str:
+    """A query in X's own language, which has double quotes around a phrase and `#` at a word."""
+    # Python has halves of surrogate pairs for what is not UTF-8 in the environment.
+    if re.search("[\ud800-\udfff]", value):
+        raise ValueError("text in UTF-8")
+    if re.fullmatch(r"(?s)'.*'|[\s\"]+", value):
+        raise ValueError("no single quotes around it, and a word in double ones")
+    if COMMENT.search(value):
+        raise ValueError("a '#' needs a word after it, and a comment a line of its own")
+    return value
+
+
+def word(value: str) -> str:
+    """One word that fits into an HTTP header, such as a token or a region."""
+    if value and not re.fullmatch(r"[!-~]+", text(value)):
         raise ValueError("one word of plain characters, without spaces or line breaks")
+    return value
+
+
+def host(value: str) -> str:
+    """A host by its name or its IP address; or nothing."""
+    if value and not is_ip(value) and not re.fullmatch(r"\w(?:[\w.-]*\w)?\.?", value):
+        raise ValueError("a host such as pi.local or an IP address; its port is PIGPIO_PORT")
     return value
 
 
@@ -57,7 +85,7 @@ def hashtags(value: str) -> tuple[str, ...]:
         is_odd = kinds - {"L", "M", "N"} or any(unicodedata.category(c) == "No" for c in tag)
         if is_odd or "L" not in kinds:
             raise ValueError(
-                f"{_quoted(word)} is not a hashtag: letters, digits and '_', at least one letter, "
+                f"{_shown(word)} is not a hashtag: letters, digits and '_', at least one letter, "
                 "several separated by space or comma"
             )
         found.setdefault(fold(tag), tag)
@@ -66,13 +94,13 @@ def hashtags(value: str) -> tuple[str, ...]:
 
 def words(value: str) -> tuple[str, ...]:
     """A comma list, in order, doubles left out."""
-    return tuple(dict.fromkeys(word for word in re.split(r"\s*,\s*", value.strip()) if word))
+    return tuple(dict.fromkeys(word for word in re.split(r"\s*,\s*", text(value).strip()) if word))
 
 
 def arguments(value: str) -> tuple[str, ...]:
     """The arguments of a program, split as a shell does."""
     try:
-        return tuple(shlex.split(value))
+        return tuple(shlex.split(text(value)))
     except ValueError as error:
         raise ValueError("options such as -t 0; a quotation mark is left open") from error
 
@@ -148,7 +176,7 @@ def accounts(value: str) -> tuple[Account, ...]:
         parts = re.fullmatch(r"@?([A-Za-z0-9_]{1,15})(:following)?", word)
         if not parts:
             raise ValueError(
-                f"{_quoted(word)} is not an account: @name, or @name:following for all that it "
+                f"{_shown(word)} is not an account: @name, or @name:following for all that it "
                 "follows, several separated by space or comma"
             )
         account = Account(parts[1], is_list=parts[2] is not None)
@@ -188,11 +216,11 @@ def hosts(value: str) -> tuple[str, ...]:
 def tokens(value: str) -> dict[str, str]:
     """A secret for each of some hosts, `host=token`."""
     found = {}
-    for word in _listed(value):
-        host, _, token = word.partition("=")
+    for pair in _listed(text(value)):
+        host, _, token = pair.partition("=")
         if not host or "/" in host or not token:
             raise ValueError("host=token, several separated by space")
-        found[host.lower()] = secret(token)
+        found[host.lower()] = word(token)
     return found
 
 
@@ -245,7 +273,7 @@ def listen_address(value: str) -> tuple[str, int] | None:
 def folder(value: str) -> Path:
     """A folder; `~` is the home folder."""
     try:
-        return Path(value).expanduser()
+        return Path(text(value)).expanduser()
     except RuntimeError as error:
         raise ValueError("a folder; '~' cannot be resolved here, write it out") from error
 

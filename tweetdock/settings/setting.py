@@ -4,10 +4,31 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Self
 
 from tweetdock.core.errors import Problem
-from tweetdock.settings.parse import may_be_secret, secret, text
+from tweetdock.settings.parse import may_be_secret, text, word
+
+_TWO_MEANINGS = (
+    "may mean two things, as quotation marks around it and what begins with ' #' may be of it or "
+    "not; written in single quotes it is clear: 'one two', 'one #two', a phrase '(\"one two\")'"
+)
+
+
+class Written(str):
+    """The text of a setting by a reader that is known: a flag's, or dotenv's of a file.
+
+    letters: what stands there, letter for letter. Of any other text nobody knows what has read it
+    before: Docker and systemd leave in the environment what a shell and dotenv take away.
+    """
+
+    letters: str
+
+    def __new__(cls, text: str, letters: str = "") -> Self:
+        """Without `letters` it stands there as it was read, as a flag does."""
+        self = super().__new__(cls, text)
+        self.letters = letters or text
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +47,27 @@ class Setting:
         return "--" + self.name.removeprefix("TWEETDOCK_").lower().replace("_", "-")
 
     def read(self, env: Mapping[str, str], problems: list[Problem]) -> Any:
-        """Its value in `env`; a wrong value adds a problem, and the default is used."""
-        value = env.get(self.name, "").strip()
-        # `docker run --env-file` hands quotes on as they stand; a shell and .env take them off.
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1].strip()
+        """Its value in `env`; a wrong value adds a problem, and the default is used.
+
+        Wrong is also a text that would be one value to one reader and another to the next.
+        """
+        value, letters = _meanings(env.get(self.name, ""))
         try:
-            return self.parse(value or self.default)
+            read = self.parse(value or self.default)
+            if letters == value or self._means(letters) in (None, read):
+                return read
+            why, shown = _TWO_MEANINGS, letters
         except ValueError as error:
-            shown = "" if self.secret else _masked(value)
-            problems.append(Problem(self.name, str(error), shown))
-            with suppress(ValueError):  # a default may be wrong too: a '~' without home folder
-                return self.parse(self.default)
+            why, shown = str(error), value
+        problems.append(Problem(self.name, why, "" if self.secret else _masked(shown)))
+        with suppress(ValueError):  # a default may be wrong too: a '~' without home folder
+            return self.parse(self.default)
+        return None
+
+    def _means(self, letters: str) -> Any:
+        try:
+            return self.parse(letters)
+        except ValueError:
             return None
 
 
@@ -56,7 +86,19 @@ def set_by(
 
 def secret_by(name: str, meaning: str) -> Any:
     """A dataclass field that holds a token, a key or a password."""
-    return set_by(meaning, secret, name=name, secret=True)
+    return set_by(meaning, word, name=name, secret=True)
+
+
+def unquoted(letters: str) -> str:
+    """A text without quotation marks that are around all of it, as dotenv takes them off."""
+    around = re.fullmatch(r"(?s)'([^']*)'|\"([^\"]*)\"", letters)
+    return (around[1] or around[2] or "").strip() if around else letters
+
+
+def _meanings(written: str) -> tuple[str, str]:
+    """What a text may mean: with its quotation marks taken off, and letter for letter."""
+    letters = getattr(written, "letters", written).strip()
+    return written.strip() if isinstance(written, Written) else unquoted(letters), letters
 
 
 def _masked(value: str) -> str:
