@@ -14,11 +14,13 @@ from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Post, Span
 from tweetdock.sources.mastodon.posts import (
     SLACK_MS,
+    has_tag,
     ids_of,
     moment_of,
     parse_page,
     parse_status,
-    parse_streamed,
+    plain,
+    read_status,
 )
 
 NOW_MS = 1_790_000_000_000
@@ -149,9 +151,9 @@ def test_what_is_no_page_is_said_to_be_none(body: bytes) -> None:
 
 
 def test_each_edit_is_archived_under_a_name_of_its_own_as_one_line() -> None:
-    first = parse_streamed(json.dumps(status(content="a\nb")).encode(), NOW_MS, keeps_raw=True)
+    first = read_status(status(content="a\nb"), NOW_MS, NOW_MS, keeps_raw=True)
     edit = status(content="c", edited_at="2026-09-21T15:00:00.000Z")
-    second = parse_streamed(json.dumps(edit).encode(), NOW_MS, keeps_raw=True)
+    second = read_status(edit, NOW_MS, NOW_MS, keeps_raw=True)
     assert first
     assert second
     assert first.raw
@@ -245,3 +247,28 @@ def test_no_json_breaks_the_parser(entries: list[Any]) -> None:
 def test_one_odd_field_costs_one_post_at_the_most(name: str, odd: Any) -> None:
     found = page(status(), status() | {name: odd})
     assert 1 <= len(found.statuses) <= 2
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("DockerCon", "dockercon"),
+        ("Füße", "FUSSE"),
+        ("東京", "東京"),
+        ("\uff57ide", "wide"),
+        ("é", "E"),
+    ],
+)
+def test_a_hashtag_is_compared_as_servers_do(ours: str, theirs: str) -> None:
+    assert has_tag(status(tags=[{"name": "other"}, {"name": theirs}]), {plain(ours)})
+    assert not has_tag(status(tags=[{"name": "other"}]), {plain(ours)})
+
+
+@pytest.mark.parametrize("odd", [[], [None, 7, {}, {"name": 7}]])
+def test_a_status_without_a_readable_hashtag_has_none(odd: Any) -> None:
+    assert not has_tag(status(tags=odd), {"x"})
+
+
+@pytest.mark.parametrize("odd", [{}, {"tags": None}, {"tags": 7}, None, []])
+def test_what_says_nothing_of_its_hashtags_is_not_taken_to_have_lost_them(odd: Any) -> None:
+    assert has_tag(odd, {"x"})

@@ -20,7 +20,7 @@ from standins.mastodon_index import Entry, Ids, Index, Json, Note, as_status, no
 from tweetdock.core.times import rfc3339
 
 TAGS = "/api/v1/timelines/tag/"
-INSTANCE = "/api/v2/instance"
+INSTANCE, OLD_INSTANCE = "/api/v2/instance", "/api/v1/instance"
 STATUS = "/api/v1/statuses/"
 STREAM = "/api/v1/streaming/hashtag"
 JSON_TYPE = "application/json; charset=utf-8"
@@ -108,6 +108,7 @@ class Mastodon:
         self.token = token
         self.access = access
         self.turns_strangers_away = False  # without a word of it in what it says of itself
+        self.knows_used_tags_only = False  # as GoToSocial
         self.limit = limit
         self.skew_seconds = skew_seconds
         self.now = now
@@ -169,12 +170,14 @@ class Mastodon:
         with self._changed:
             return any(entry.note.uri == uri for entry in self._index.entries)
 
-    def edit(self, uri: str, text: str) -> None:
-        """Change a post now; the streams are told by the next `tick()`."""
+    def edit(self, uri: str, text: str, *tags: str) -> None:
+        """Change a post now, and its tags if there are any; the streams are told by `tick()`."""
         with self._changed:
             entry = self._index.by_uri(uri)
-            entry.note = replace(entry.note, text=text, edited_ms=self.now_ms)
+            tags = tags or entry.note.tags
+            entry.note = replace(entry.note, text=text, tags=tags, edited_ms=self.now_ms)
             self._tell(entry, b"status.update", json.dumps(as_status(entry)).encode())
+            entry.tags = frozenset(map(normal, tags))
 
     def tick(self) -> None:
         """Send to the streams what shows since the last time, and a heartbeat, in one go."""
@@ -226,11 +229,10 @@ class Mastodon:
                 and since_ms < min(entry.note.created_ms, entry.shows_ms) <= until_ms
             }
 
-    def is_prompt(self, note: Note) -> bool:
-        """Whether a post showed here within seconds."""
+    def late_ms(self, note: Note) -> int:
+        """How long after it was written a post showed here."""
         with self._changed:
-            entry = self._index.by_uri(note.uri)
-            return entry.shows_ms - note.created_ms < 4_000
+            return self._index.by_uri(note.uri).shows_ms - note.created_ms
 
     def fail(self, *faults: Fault | None) -> None:
         """One for each of the next questions; None lets one pass."""
@@ -269,6 +271,11 @@ class Mastodon:
         self.heal()
         self.end_streams()
         self._loopback.close()
+
+    def hide(self, *uris: str) -> None:
+        """Keep posts back from now on, after a page is cut out."""
+        with self._changed:
+            self._index.hidden |= set(uris)
 
     def _tell(self, entry: Entry, kind: bytes, data: bytes) -> None:
         for stream in self.streams:
@@ -373,6 +380,8 @@ class Mastodon:
                 return 429, {"error": "Too many requests"}, headers
             if request.path == INSTANCE:
                 return 200, self._instance(), headers
+            if request.path == OLD_INSTANCE:
+                return 200, {"uri": self.host, "version": "3.5.0", "urls": {}}, headers
             if request.path.startswith(STATUS):
                 entry = self._index.by_id(request.path.removeprefix(STATUS))
                 if entry is None or not entry.shows(self.now_ms):
@@ -385,9 +394,10 @@ class Mastodon:
                 return 401, {"error": "This method requires an authenticated user"}, headers
             if self.access == ("disabled", "disabled"):
                 return 200, [], headers
-            tags = [unquote(request.path.removeprefix(TAGS))]
-            tags += [value for name, value in request.params if name == "any[]"]
-            found = self._index.find(tags, dict(request.params), self.now_ms)
+            tag = unquote(request.path.removeprefix(TAGS))
+            if self.knows_used_tags_only and not self._index.has(tag, self.now_ms):
+                return 404, {"error": "Not Found"}, headers
+            found = self._index.find(tag, dict(request.params), self.now_ms)
             return 200, [as_status(entry) for entry in found], headers | self._link(request, found)
 
     def _instance(self) -> Json:

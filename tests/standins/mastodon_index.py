@@ -3,7 +3,7 @@
 import random
 import unicodedata
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal
@@ -12,7 +12,6 @@ from tweetdock.core.times import rfc3339
 
 Ids = Literal["snowflakes", "letters", "small numbers"]
 Json = dict[str, Any]
-LIMIT_PER_MODE = 4  # of the tag itself and `any[]` together, as in Mastodon's code
 DEFAULT_LIMIT, MAX_LIMIT = 20, 40
 
 
@@ -54,13 +53,17 @@ class Entry:
 
 
 class Index:
-    """The entries of one server."""
+    """The entries of one server.
+
+    hidden: uris of notes that it keeps back after it has cut out a page.
+    """
 
     def __init__(self, ids: Ids, seed: int = 1) -> None:
         self._ids = ids
         self._dice = random.Random(seed)
         self.entries: list[Entry] = []  # as they were added
         self._in_order: list[Entry] = []
+        self.hidden: Set[str] = frozenset()
 
     def add(self, note: Note, shows_ms: int, *, is_own: bool) -> Entry:
         """Let a note show from a moment on, under an id as the software makes them."""
@@ -83,19 +86,23 @@ class Index:
         insort(self._in_order, entry, key=lambda entry: entry.order)
         return entry
 
-    def find(self, tags: Iterable[str], params: dict[str, str], now_ms: int) -> list[Entry]:
+    def find(self, tag: str, params: dict[str, str], now_ms: int) -> list[Entry]:
         """A page, newest first, by Mastodon's rules for `min_id`, `since_id`, `max_id`, `limit`."""
-        wanted = {normal(tag) for tag in list(dict.fromkeys(tags))[:LIMIT_PER_MODE]}
+        wanted = normal(tag)
         min_id, max_id = params.get("min_id"), params.get("max_id")
         above = min_id or params.get("since_id")
         first = self._place(bisect_right, above) if above else 0
         last = self._place(bisect_left, max_id) if max_id else len(self._in_order)
         numbers = range(first, last) if min_id else range(last - 1, first - 1, -1)
         entries = (self._in_order[number] for number in numbers)
-        shown = (e for e in entries if not e.tags.isdisjoint(wanted) and e.shows(now_ms))
+        shown = (e for e in entries if wanted in e.tags and e.shows(now_ms))
         limit = min(MAX_LIMIT, int(params.get("limit", DEFAULT_LIMIT)))
-        found = list(islice(shown, limit))
+        found = [e for e in islice(shown, limit) if e.note.uri not in self.hidden]
         return found[::-1] if min_id else found
+
+    def has(self, tag: str, now_ms: int) -> bool:
+        """Whether anything was ever found by a tag."""
+        return any(normal(tag) in e.tags and e.shows_ms <= now_ms for e in self.entries)
 
     def by_id(self, status_id: str) -> Entry | None:
         """The entry of that id, if there is one."""

@@ -11,10 +11,10 @@ from listening import Cursors, Listening
 from simulation import Time
 
 from standins.mastodon import Fediverse, Mastodon
-from standins.mastodon_index import normal
+from standins.mastodon_index import Note, normal
 from standins.mastodon_memory import memory_session
 from tweetdock.core.clock import Clock
-from tweetdock.core.coverage import Grade, Spans
+from tweetdock.core.coverage import Grade, Known
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Trouble
 from tweetdock.settings.gauge import Settings
@@ -84,7 +84,6 @@ class MastodonSimulation(Listening):
                 silence_seconds=SILENCE_SECONDS,
             )
             self._turns = [_Turn(source, time.seconds) for source in sources]
-            self.lag_ms = max(source.feed.lag_ms for source in sources)
             return sources
 
         super().__init__(settings.gauge, time, make, off_by=machine_is_off_by)
@@ -145,7 +144,7 @@ class MastodonSimulation(Listening):
             (note.uri, note.author)
             for server in self.servers
             for note in server.truth(floor, self.time.ms)
-            if self._tags & set(map(normal, note.tags))
+            if self._is_asked_for(note)
         }
         return len(notes), len({author for _, author in notes})
 
@@ -154,7 +153,7 @@ class MastodonSimulation(Listening):
         self.assert_exact(self.truth())
 
     def assert_honest(self) -> None:
-        """An exact count lacks nothing that has shown long enough to be read.
+        """An exact count lacks nothing of the time of which it is certain.
 
         Nothing is archived twice, and what is not exact has a reason.
         """
@@ -163,15 +162,19 @@ class MastodonSimulation(Listening):
         if reading.grade is not Grade.EXACT:
             assert reading.sources["mastodon"].detail
             return
-        since, until = reading.at_ms - self.window_ms, self.time.ms - self.lag_ms
+        # What showed later than any post of the last hour is looked for more seldom.
+        late_ms = min(self.seen(source.feed.name).late_ms for source in self.sources)
+        floor = reading.at_ms - self.window_ms
         shown = {
             note.uri
             for server in self.servers
-            for note in server.truth(since, until, shown_by_ms=until)
-            # What came late is looked for once a minute, or more seldom.
-            if server.is_prompt(note)
+            for note in server.truth(floor, reading.certain_ms)
+            if server.late_ms(note) < late_ms and self._is_asked_for(note)
         }
         assert reading.posts >= len(shown)
+
+    def _is_asked_for(self, note: Note) -> bool:
+        return not self._tags.isdisjoint(map(normal, note.tags))
 
     def _ask(self, turn: _Turn) -> None:
         feed = turn.source.feed
@@ -205,7 +208,7 @@ def end(source: Source) -> None:
     source.cut()
     with suppress(SourceError):
         while isinstance(source, TagStream):
-            list(source.poll(Spans()))
+            list(source.poll(Known()))
 
 
 def fill(simulation: MastodonSimulation, number: int, *, seed: int = 1, minutes: int = 70) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -243,9 +243,10 @@ class MastodonClient:
 
     def _ask_access(self) -> Instance:
         try:
-            instance = parse_instance(self._get("/api/v2/instance").body)
+            said = self._get("/api/v2/instance")
         except UnknownError:
-            instance = Instance()  # servers before 4.0, and other software
+            said = self._get("/api/v1/instance")  # servers before 4.0, and other software
+        instance = parse_instance(said.body)
         if instance.is_closed:
             raise SourceError(
                 f"{self.host} has closed its hashtag feed",
@@ -257,29 +258,35 @@ class MastodonClient:
         self._signs, self._refusals = instance.wants_token, 0
         return instance
 
-    def page(self, tags: Sequence[str], bounds: Mapping[str, str]) -> StatusPage:
-        """A page of the posts with any of the tags; SourceError if there is none."""
+    def page(self, tag: str, bounds: Mapping[str, str]) -> StatusPage:
+        """A page of the posts with a tag; SourceError if there is none."""
         self._spare_limit()
-        params = [("limit", str(PAGE_SIZE)), *(("any[]", tag) for tag in tags[1:])]
-        path = f"/api/v1/timelines/tag/{quote(tags[0], safe='')}"
-        answer = self._get(path, [*params, *bounds.items()])
+        asked_ms = self.clock.now_ms()
+        path = f"/api/v1/timelines/tag/{quote(tag, safe='')}"
+        try:
+            answer = self._get(path, {"limit": str(PAGE_SIZE), **bounds})
+        except UnknownError:
+            # GoToSocial knows no tag that nobody there has read of yet.
+            self.check_access(at_once=True)
+            return StatusPage(served_ms=asked_ms)
         self._was_signed = answer.is_signed
         # Whichever clock is behind must not make a post older than it is.
         at_ms = max(answer.server_ms or 0, self.clock.now_ms())
-        page = parse_page(answer.body, at_ms, self.host, keeps_raw=self.keeps_raw)
+        page = parse_page(
+            answer.body, at_ms, self.host, asked_ms=asked_ms, keeps_raw=self.keeps_raw
+        )
         return replace(page, served_ms=answer.served_ms, server_ms=answer.server_ms)
 
-    def is_gone(self, status_id: str) -> bool:
-        """Whether a post is there no more for anybody; SourceError if there is no telling.
+    def status(self, status_id: str) -> Any:
+        """A status as it is now; None if it is there no more; SourceError if there is no telling.
 
         https://docs.joinmastodon.org/methods/statuses/#get
         """
         self._spare_limit()
         try:
-            self._get(f"/api/v1/statuses/{status_id}")
+            return decode(self._get(f"/api/v1/statuses/{quote(status_id, safe='')}").body) or {}
         except UnknownError:
-            return True
-        return False
+            return None
 
     def stream(self, session: HttpSession, tag: str, silence_seconds: float) -> LineStream:
         """Begin to listen to a tag.
@@ -305,7 +312,7 @@ class MastodonClient:
         except RefusedError as refusal:
             raise self._explain(refusal, self._token, asked_ms) from refusal
 
-    def _get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> _Answer:
+    def _get(self, path: str, params: Mapping[str, str] | None = None) -> _Answer:
         signs = self._signs
         try:
             answer = self._ask(path, params, self._token if signs else "")
@@ -321,11 +328,11 @@ class MastodonClient:
                 self._refusals = 0
         return answer
 
-    def _ask(self, path: str, params: Sequence[tuple[str, str]], token: str) -> _Answer:
+    def _ask(self, path: str, params: Mapping[str, str] | None, token: str) -> _Answer:
         asked_ms = self.clock.now_ms()
         try:
             response = self._session.get(
-                f"{self._server}{path}", params=list(params), headers=_headers(token)
+                f"{self._server}{path}", params=params, headers=_headers(token)
             )
         except RefusedError as refusal:
             self.limit = RateLimit.from_headers(refusal.headers)

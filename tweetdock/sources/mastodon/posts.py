@@ -1,12 +1,14 @@
 """Posts as Mastodon writes them, which it calls statuses: ids that tell the time, uris, boosts."""
 
 import json
+import unicodedata
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
 from tweetdock.core.bridges import names_at
 from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
-from tweetdock.core.post import Post, Raw, Span, one_line, unreadable_raw
+from tweetdock.core.post import Post, Raw, Span, fold, one_line, unreadable_raw
 from tweetdock.core.times import parse_ms
 
 FIRST_SERVER_MS = 1_450_000_000_000  # no server of Mastodon's kind is older
@@ -72,9 +74,12 @@ class StatusPage:
         return len(self.snowflakes) * 2 > self.size
 
 
-def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -> StatusPage:
+def parse_page(
+    body: bytes, at_ms: int, host: str, *, asked_ms: int = 0, keeps_raw: bool = False
+) -> StatusPage:
     """A tag timeline's answer as a page; SourceError if it is none. at_ms: when it came.
 
+    asked_ms: when it was asked for, by our clock.
     https://docs.joinmastodon.org/methods/timelines/#tag
     """
     entries = decode(body)
@@ -86,7 +91,7 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
         status_id = _status_id(entry)
         snowflake = _snowflake(status_id, at_ms)
         try:
-            statuses.append(_status(entry, at_ms, keeps_raw=keeps_raw))
+            statuses.append(read_status(entry, at_ms, asked_ms, keeps_raw=keeps_raw))
         except PostError as error:
             near_ms = at_ms if snowflake is None else moment_of(snowflake)
             raw = unreadable_raw("mastodon", entry)
@@ -104,20 +109,35 @@ def parse_page(body: bytes, at_ms: int, host: str, *, keeps_raw: bool = False) -
     )
 
 
-def parse_streamed(data: bytes, at_ms: int, *, keeps_raw: bool = False) -> Status | None:
-    """A streamed status; None if it is a boost, PostError says what it lacks to be one."""
-    return _status(decode(data), at_ms, keeps_raw=keeps_raw)
-
-
-def _status(entry: Any, at_ms: int, *, keeps_raw: bool) -> Status | None:
-    post = parse_status(entry, at_ms)
+def read_status(entry: Any, at_ms: int, as_of_ms: int, *, keeps_raw: bool = False) -> Status | None:
+    """A status, there at `as_of_ms`; None if it is a boost, PostError says what it lacks."""
+    post = parse_status(entry, at_ms, as_of_ms)
     if post is None:
         return None
     return Status(_status_id(entry), post, as_received(entry, post) if keeps_raw else None)
 
 
-def parse_status(entry: Any, at_ms: int) -> Post | None:
-    """A post; None for a boost; PostError says what it lacks.
+def has_tag(entry: Any, tags: Set[str]) -> bool:
+    """Whether a status has one of the hashtags, which are in their `plain` form; or says none."""
+    found = entry.get("tags") if isinstance(entry, dict) else None
+    if not isinstance(found, list):
+        return True
+    names = (name_of(tag.get("name")) for tag in found if isinstance(tag, dict))
+    return not tags.isdisjoint(map(plain, names))
+
+
+def plain(hashtag: str) -> str:
+    """What hashtags are compared by on a server: without accents, too.
+
+    https://github.com/mastodon/mastodon/blob/main/app/lib/hashtag_normalizer.rb
+    """
+    return "".join(
+        c for c in unicodedata.normalize("NFKD", fold(hashtag)) if not unicodedata.combining(c)
+    )
+
+
+def parse_status(entry: Any, at_ms: int, as_of_ms: int = 0) -> Post | None:
+    """A post, there at `as_of_ms`; None for a boost; PostError says what it lacks.
 
     at_ms: now. What is dated in the future was created when it came: by its id if that tells,
     so that it is no other moment when it is read again, or else now.
@@ -145,7 +165,7 @@ def parse_status(entry: Any, at_ms: int) -> Post | None:
         f"mastodon:{uri}",
         f"mastodon:{author}",
     )
-    return Post(key, author, min(created_ms, at_ms))
+    return Post(key, author, min(created_ms, at_ms), as_of_ms)
 
 
 def _address(uri: str, url: str) -> str:

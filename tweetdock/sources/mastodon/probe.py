@@ -33,7 +33,7 @@ def probe(
     endpoint = Endpoint(server, SETTING)
     try:
         instance = client.check_access()
-        server_ms = client.page([tag], {}).server_ms
+        server_ms = client.page(tag, {}).server_ms
     except SourceError as error:
         if error.kind in ANSWERS:
             yield reached("mastodon", endpoint)

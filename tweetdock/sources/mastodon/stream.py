@@ -1,16 +1,16 @@
 """Mastodon's stream of a hashtag as a source: posts as they come, their edits and deletions."""
 
 import logging
-import threading
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import Known
 from tweetdock.core.errors import PostError, SourceError
-from tweetdock.core.post import Batch, Feed, Post, Removal
+from tweetdock.core.post import Batch, Feed
 from tweetdock.sources.mastodon.client import MastodonClient
-from tweetdock.sources.mastodon.posts import Status, name_of, parse_streamed
+from tweetdock.sources.mastodon.posts import Status, decode, name_of, read_status
+from tweetdock.sources.mastodon.statuses import Statuses
 from tweetdock.sources.polling import Pause
 
 if TYPE_CHECKING:
@@ -57,50 +57,6 @@ def _event(block: Iterable[bytes]) -> list[StreamEvent]:
     return [StreamEvent(kind.decode(errors="replace"), b"\n".join(data))] if data else []
 
 
-class Statuses:
-    """The posts of the window by the server's own ids, as it names a deleted one by its id alone.
-
-    Used by several threads.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._posts: dict[str, Post] = {}
-        self._gone: dict[str, int] = {}
-
-    def note(self, statuses: Iterable[Status]) -> tuple[Removal, ...]:
-        """Learn the ids of some; the removals of those that were deleted already."""
-        with self._lock:
-            known = {status.id: status.post for status in statuses if status.id}
-            self._posts |= known
-            return tuple(
-                Removal(post.key, self._gone[status_id])
-                for status_id, post in known.items()
-                if status_id in self._gone
-            )
-
-    def remove(self, status_id: str, at_ms: int) -> tuple[Removal, ...]:
-        """A post was deleted; its removal, if it is known as one of ours.
-
-        The deletion may come before the post, when a page with it is still on its way.
-        """
-        with self._lock:
-            self._gone[status_id] = at_ms
-            post = self._posts.get(status_id)
-        return (Removal(post.key, at_ms),) if post else ()
-
-    def is_gone(self, status_id: str) -> bool:
-        """Whether this one is known to be deleted."""
-        with self._lock:
-            return status_id in self._gone
-
-    def forget_before(self, ms: int) -> None:
-        """Forget all that is of that moment (Unix ms) or earlier."""
-        with self._lock:
-            self._posts = {i: post for i, post in self._posts.items() if post.created_ms > ms}
-            self._gone = {i: at_ms for i, at_ms in self._gone.items() if at_ms > ms}
-
-
 class TagStream:
     """Listens to one hashtag, by a user's token.
 
@@ -135,7 +91,7 @@ class TagStream:
         # Once a kind.
         self._warn = cache(partial(log.warning, "%s: an entry is left out: %s", feed.name))
 
-    def poll(self, _: Spans) -> Iterator[Batch]:
+    def poll(self, _: Known) -> Iterator[Batch]:
         """Connect if need be, wait for the next lines, and yield what they bring."""
         if self._lines is None:
             self._lines = self._client.stream(self._session, self._tag, self._silence_seconds)
@@ -149,7 +105,7 @@ class TagStream:
             self.is_up = True
             yield self._batch(parse_events(lines, self._block))
 
-    def pause(self, _: Spans) -> Pause:
+    def pause(self, _: Known) -> Pause:
         """None: the wait is for the server."""
         return Pause(0.0)
 
@@ -172,29 +128,35 @@ class TagStream:
 
     def _batch(self, events: list[StreamEvent]) -> Batch:
         """What some events say; a heartbeat alone says that all is well."""
-        now_ms = self._client.clock.now_ms()
+        now_ms, host = self._client.clock.now_ms(), self._client.host
         statuses: list[Status] = []
-        removals: list[Removal] = []
+        lost: list[str] = []
         for event in events:
             if event.kind in ("update", "status.update"):
-                statuses += self._read(event.data, now_ms)
+                entry = decode(event.data)
+                found = self._read(entry, now_ms)
+                if event.kind == "update" or self._statuses.counts(entry):
+                    statuses += found
+                else:
+                    lost += [status.id for status in found]
             elif event.kind == "delete":
-                gone = name_of(event.data.decode(errors="replace").strip())
-                removals += self._statuses.remove(gone, now_ms) if gone else ()
-        removals += self._statuses.note(statuses)
+                lost.append(name_of(event.data.decode(errors="replace").strip()))
+        removals = [gone for name in lost for gone in self._statuses.lose(host, name, now_ms)]
+        removals += self._statuses.note(host, statuses)
         return Batch(
             source=self.feed.source,
             server=self.feed.server,
             channel=self.channel,
+            read_ms=now_ms if statuses else None,
             posts=tuple(status.post for status in statuses),
             removals=tuple(removals),
             raw=tuple(status.raw for status in statuses if status.raw),
             remark=self._client.remark,
         )
 
-    def _read(self, data: bytes, now_ms: int) -> list[Status]:
+    def _read(self, entry: Any, now_ms: int) -> list[Status]:
         try:
-            status = parse_streamed(data, now_ms, keeps_raw=self._client.keeps_raw)
+            status = read_status(entry, now_ms, now_ms, keeps_raw=self._client.keeps_raw)
         except PostError as error:
             self._warn(str(error))
             return []

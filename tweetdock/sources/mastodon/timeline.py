@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import Known, Spans
 from tweetdock.core.errors import Kind, SourceError
-from tweetdock.core.post import Batch, Feed, Removal, Span
+from tweetdock.core.post import Batch, Feed, Late, Removal, Span
 from tweetdock.core.times import duration
 from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import HttpSession
@@ -19,97 +19,103 @@ from tweetdock.sources.mastodon.posts import (
     ids_of,
     moment_of,
 )
-from tweetdock.sources.mastodon.stream import TAG_SILENCE_SECONDS, Statuses, TagStream
+from tweetdock.sources.mastodon.statuses import Statuses
+from tweetdock.sources.mastodon.stream import TAG_SILENCE_SECONDS, TagStream
 from tweetdock.sources.polling import GRACE_MS, Pause, Source
 
 log = logging.getLogger(__name__)
 
-# A post has its id a moment before it shows: a transaction ends, a replica follows.
-SETTLE_MS = 5_000
 # Reading is free. What another server brings late has an id in the past: most of it comes within
 # a minute, nearly all of it in ten (a server in trouble is tried again), the rest now and then.
+LATE = Late(least_ms=60_000, assumed_ms=1_800_000)
 LOOK_BACK_MS = 60_000
-LOOK_BACKS_MS = ((60_000, 600_000), (900_000, None))  # how often, and how far; None: the window
+SOON_MS, SOON_EVERY_MS, WINDOW_EVERY_MS = 600_000, 50_000, 900_000
+RIPE_LAG_MS = 60_000
 MOST_PAGES = 1_000  # 40,000 posts; a server that sends more has no end
 MOST_CHECKS = 10  # a page; each costs a request
-MOST_ID = 1 << 63
 SOURCE = "mastodon"
-# The documentation says one tag and four more; the server's code takes the first four of them all
-# and says nothing of the rest.
-TAGS_A_REQUEST = 4
 STREAMED_POLL_SECONDS = 60.0  # while posts come by stream, the timeline fills and looks back
 
 
 class PagedSpan:
-    """A stretch under way, (since, until], by its pages, newest first; until None: to the present.
+    """A stretch of a tag's timeline under way, (since, until], by its pages, newest first.
 
-    by_time: whether ids tell the time, so that bounds can be made up.
-    read: what is complete so far; None until a page is read.
+    until_ms: None: to the present. by_time: whether ids tell the time, so that bounds can be made
+    up; None: that is not known yet.
+    read: what is complete so far; None until a page is read. read_ms: when the first one was asked
+    for, by the server's time. ids: of all entries. bounds: the parameters that ask for the next.
     """
 
-    def __init__(self, since_ms: int, until_ms: int | None, *, by_time: bool) -> None:
+    def __init__(self, since_ms: int, until_ms: int | None, *, by_time: bool | None) -> None:
         self.is_live = until_ms is None
         self.is_done = self.is_odd = False
-        self.pages = 0
+        self.pages = self.read_ms = 0
         self.read: Span | None = None
-        self._since_ms, self._until_ms = since_ms, until_ms
-        self._since_id = self._max_id = ""
+        self.ids: set[str] = set()
+        self.bounds: dict[str, str] = {}
+        self._since_ms, self._until_ms = since_ms, until_ms or 0
+        self._by_time = by_time
+        self._since_id, max_id = map(str, ids_of(Span(since_ms, until_ms or since_ms)))
         if by_time:
-            since_id, max_id = ids_of(Span(since_ms, until_ms or since_ms))
-            self._since_id, self._max_id = str(since_id), "" if self.is_live else str(max_id)
-        self._ids: set[str] = set()
+            self.bounds = {"since_id": self._since_id} if self.is_live else {"max_id": max_id}
 
     @property
-    def bounds(self) -> dict[str, str]:
-        """The parameters that ask for the next page."""
-        bounds = {"since_id": self._since_id, "max_id": self._max_id}
-        return {name: bound for name, bound in bounds.items() if bound}
+    def is_sure(self) -> bool:
+        """Whether its end is seen by what lies beyond: a page may be short, or empty, anywhere."""
+        return "since_id" not in self.bounds
 
-    def add_page(self, page: StatusPage) -> range:
-        """Take in the next page; SourceError if it leads nowhere.
-
-        Returns the ids of which it has all that show, as far as ids tell the time.
-        """
+    def add_page(self, page: StatusPage) -> None:
+        """Take in the next page; SourceError if it leads nowhere."""
         self.pages += 1
         if self.pages == 1:
             # All pages count as read when the first one was: what shows up between two of them
             # may lie below both.
-            settled_ms = page.served_ms - SETTLE_MS
-            self._until_ms = min(settled_ms, self._until_ms or settled_ms)
+            self.read_ms = page.served_ms
+            self._until_ms = self._until_ms or page.served_ms
         if page.size and (
-            self.pages >= MOST_PAGES or not page.ids or self._ids.issuperset(page.ids)
+            self.pages >= MOST_PAGES or not page.ids or self.ids.issuperset(page.ids)
         ):
             what = "the server keeps sending pages that bring nothing new"
             raise SourceError(what, kind=Kind.SERVER)
-        self._ids.update(page.ids)
-        if not page.size or page.is_by_time:
-            return self._add_by_time(page)
-        if self._since_id:
+        self.ids.update(page.ids)
+        if not page.size:
+            self._end()
+        elif page.is_by_time:
+            self._go_on(page.snowflakes)
+        elif self._by_time:
             self.is_odd = self.is_done = True
         else:
-            self._max_id = page.ids[-1]
+            self.bounds["max_id"] = page.ids[-1]
             is_old = [status.post.created_ms <= self._since_ms for status in page.statuses]
             if is_old and all(is_old):
                 self._reach(self._since_ms)
-        return range(0)
 
-    def _add_by_time(self, page: StatusPage) -> range:
-        below = int(self._max_id) if self._max_id.isdecimal() else MOST_ID
-        if not page.size:
-            self._reach(self._since_ms)
-            return range(int(self._since_id or below), below)
-        oldest = min(page.snowflakes)
-        self._max_id = str(oldest)
+    def _go_on(self, snowflakes: Sequence[int]) -> None:
+        self._by_time = True
+        if "min_id" in self.bounds:
+            self.bounds["min_id"] = str(max(snowflakes))
+            return
+        oldest = min(snowflakes)
+        self.bounds["max_id"] = str(oldest)
         self._reach(moment_of(oldest) + 1000 + SLACK_MS)
-        return range(oldest, below)
+
+    def _end(self) -> None:
+        """There is nothing more, or the server has kept back a whole page.
+
+        The latter shows from the other side: oldest first.
+        """
+        if self._by_time and self.is_sure and "min_id" not in self.bounds:
+            self.bounds["min_id"] = self._since_id
+        else:
+            self._reach(self._since_ms)
 
     def _reach(self, ms: int) -> None:
         self.is_done = ms <= self._since_ms
-        self.read = Span(max(self._since_ms, ms), self._until_ms or 0)
+        self.read = Span(max(self._since_ms, ms), self._until_ms)
 
 
 def complete(parts: Sequence[PagedSpan]) -> Span | None:
-    """What all groups of tags were read for, whose parts of a stretch these are."""
+    """What all tags were read for, whose parts of a stretch these are."""
     read = [part.read for part in parts if part.read]
     if len(read) < len(parts):
         return None
@@ -118,55 +124,50 @@ def complete(parts: Sequence[PagedSpan]) -> Span | None:
 
 
 class TimelinePlan:
-    """What to read of tag timelines, given what has been seen.
+    """What to read of tag timelines, given what is certain.
 
-    Each turn reads what is new, with a look back; then what is missing of the window; then, from
-    time to time, what was read before, for what has come late and, after a restart, for the ids.
+    Each turn reads what is new, with a look back; then what is due: once a minute all of the
+    window that is old enough to be certain and is not, and what is young, once more; from time to
+    time all of it, for what has come very late and, after a restart, for the ids.
 
-    groups: how many timelines there are.
+    tags: how many timelines there are.
     """
 
-    def __init__(self, window_ms: int, groups: int) -> None:
+    def __init__(self, window_ms: int, tags: int) -> None:
         self._window_ms = window_ms
-        self._groups = groups
-        self._window = Span(0, 0)
-        self._gaps = self._due = Spans()
+        self._tags = tags
+        self._due = [Spans(), Spans()]  # soon, and all of the window
+        self._put_ms = [0, 0]
         self._live_ms = 0  # up to when the present was read
-        self._looked_ms: dict[int, int] = {}
         self._is_by_time: bool | None = None  # until a page has shown it
 
-    def turn(self, seen: Spans, now_ms: int) -> Iterator[list[PagedSpan]]:
-        """What to read, a stretch after the other, the present first; of each a part a group."""
-        self._window = Span(now_ms - self._window_ms, now_ms)
-        self._gaps = Spans(seen.gaps(self._window))
-        self._live_ms = 0
-        self._due &= [self._window]
-        for every, reach in LOOK_BACKS_MS:
-            looked_ms = self._looked_ms.get(every)
-            if looked_ms is None or looked_ms <= now_ms - every:
-                self._looked_ms[every] = now_ms
-                since_ms = now_ms - (reach or self._window_ms)
-                self._due.add(Span(max(self._window.since_ms, since_ms), now_ms))
-        yield self._stretch(self._live_since(), None)
-        # By a second clock that is behind, nothing is settled: that may change by the next turn.
-        before: list[Span] = []
-        while (rest := self.rest) and rest != before:
-            before = rest
-            yield self._stretch(*rest[-1])
+    def turn(self, seen: Known, now_ms: int) -> Iterator[list[PagedSpan]]:
+        """What to read, a stretch after the other, the present first; of each a part a tag."""
+        window = Span(now_ms - self._window_ms, now_ms)
+        ripe_ms = now_ms - seen.late_ms
+        live = Span(min(now_ms - LOOK_BACK_MS, max(self._live_ms, ripe_ms)), now_ms)
+        soon = [*seen.gaps(Span(window.since_ms, ripe_ms)), Span(now_ms - SOON_MS, now_ms)]
+        self._put(0, soon, now_ms, SOON_EVERY_MS)
+        self._put(1, [window], now_ms, WINDOW_EVERY_MS)
+        self._due[0].add(live)  # what of it a break leaves out
+        self._due = [due & [window] for due in self._due]
+        # Without bounds there is but one way, so all is read on it.
+        oldest_ms = min(span.since_ms for due in self._due for span in due)
+        since_ms = max(window.since_ms, live.since_ms) if self._is_by_time else oldest_ms
+        yield self._stretch(since_ms, None)
+        while rest := self.rest:
+            yield self._stretch(*rest[0])
 
     @property
     def rest(self) -> list[Span]:
-        """What is to be read in this turn beside the present, oldest first."""
-        if not self._is_by_time:
-            return []
-        past = [Span(self._window.since_ms, self._live_ms)]
-        return list(self._gaps & past) or list(self._due & past)
+        """What is to be read in this turn beside the present."""
+        past = [Span(0, self._live_ms)] if self._is_by_time else []
+        return next(filter(None, (list(due & past) for due in self._due)), [])
 
     def record(self, parts: Sequence[PagedSpan], part: PagedSpan, page: StatusPage) -> None:
         """A page of one of the parts of a stretch was read."""
         if whole := complete(parts):
-            self._due -= [whole]
-            self._gaps -= [whole]
+            self._due = [due - [whole] for due in self._due]
             if part.is_live:
                 self._live_ms = whole.until_ms
         if part.is_odd:
@@ -174,19 +175,15 @@ class TimelinePlan:
         elif self._is_by_time is None and page.is_by_time:
             self._is_by_time = True
 
-    def _live_since(self) -> int:
-        floor, now_ms = self._window
-        since_ms, gaps = now_ms, list(self._gaps)
-        if not self._is_by_time:
-            # Without bounds there is but one way, so all is read on it.
-            since_ms = min([now_ms, *(span.since_ms for span in (*gaps, *self._due))])
-        elif gaps and gaps[-1].until_ms == now_ms:
-            since_ms = gaps[-1].since_ms
-        return max(floor, min(since_ms, now_ms - LOOK_BACK_MS))
+    def _put(self, number: int, spans: Sequence[Span], now_ms: int, every_ms: int) -> None:
+        if self._put_ms[number] <= now_ms - every_ms:
+            self._put_ms[number] = now_ms
+            for span in spans:
+                self._due[number].add(span)
 
     def _stretch(self, since_ms: int, until_ms: int | None) -> list[PagedSpan]:
-        by_time = self._is_by_time is True
-        return [PagedSpan(since_ms, until_ms, by_time=by_time) for _ in range(self._groups)]
+        by_time = self._is_by_time
+        return [PagedSpan(since_ms, until_ms, by_time=by_time) for _ in range(self._tags)]
 
 
 class TagTimeline:
@@ -219,18 +216,18 @@ class TagTimeline:
         self._clock = client.clock
         self._window_ms = window_ms
         self._poll_seconds, self._slow_seconds = poll_seconds, slow_seconds
-        starts = range(0, len(hashtags), TAGS_A_REQUEST)
-        self._groups = [tuple(hashtags[start : start + TAGS_A_REQUEST]) for start in starts]
-        self._plan = TimelinePlan(window_ms, len(self._groups))
-        self._shown: list[set[int]] = [set() for _ in self._groups]  # to notice what is gone
-        self._showing: set[int] = set()  # groups that had posts lately
+        self._tags = hashtags
+        self._plan = TimelinePlan(window_ms, len(hashtags))
+        # Of each tag the ids that it has shown, and their moments: to notice what is gone.
+        self._shown: list[dict[str, int]] = [{} for _ in hashtags]
+        self._showing: set[int] = set()  # tags that had posts lately
         self._polled_ms = 0
         self._is_behind = False
         self._unreadable: dict[str, int] = {}
         # Once a kind.
         self._warn = cache(partial(log.warning, "%s: an entry is left out: %s", feed.name))
 
-    def poll(self, seen: Spans) -> Iterator[Batch]:
+    def poll(self, seen: Known) -> Iterator[Batch]:
         """Read what is new, missing, or to be read again; a Batch a page."""
         self._polled_ms = self._clock.now_ms()
         self._is_behind = False
@@ -243,7 +240,7 @@ class TagTimeline:
                 self._is_behind = True
                 return
 
-    def pause(self, _: Spans) -> Pause:
+    def pause(self, _: Known) -> Pause:
         """Until the next poll is due, longer where the rate limit wants it."""
         now_ms = self._clock.now_ms()
         usual = self._slow_seconds if all(s.is_up for s in self._streams) else self._poll_seconds
@@ -252,8 +249,8 @@ class TagTimeline:
         limit = self._client.limit
         if limit is None:
             return Pause(wanted)
-        # A page and the empty one behind it for each group, and a look back.
-        seconds = limit.pause_seconds(now_ms, wanted, 2 * len(self._groups) + 1)
+        # A page and the empty one behind it for each tag, and a look back.
+        seconds = limit.pause_seconds(now_ms, wanted, 2 * len(self._tags) + 1)
         if seconds * 1000 < self._slow_seconds * 1000 + GRACE_MS:
             return Pause(seconds)
         host = self._client.host
@@ -269,62 +266,67 @@ class TagTimeline:
 
     def _forget_before(self, ms: int) -> None:
         self._statuses.forget_before(ms)
-        self._shown = [{one for one in shown if moment_of(one) > ms} for shown in self._shown]
+        self._shown = [{i: at for i, at in shown.items() if at > ms} for shown in self._shown]
         self._unreadable = {name: at for name, at in self._unreadable.items() if at > ms}
 
     def _read(self, parts: list[PagedSpan]) -> Iterator[Batch]:
         while _are_open(parts):
             for number, part in enumerate(parts):
                 # What is new must not wait for what is old; of that at least a page is read a turn,
-                # and the empty one behind it, without which the rest of a stretch is never known.
+                # the empty one behind it, and one from the other side: so each stretch has an end.
                 lasted_ms = self._clock.now_ms() - self._polled_ms
                 is_late = lasted_ms > self._poll_seconds * 1000
-                if part.pages > 1 and not part.is_live and is_late:
+                if part.pages > 2 and not part.is_live and is_late:
                     return
                 if not part.is_done:
                     yield from self._read_page(parts, number)
 
     def _read_page(self, parts: list[PagedSpan], number: int) -> Iterator[Batch]:
         part = parts[number]
-        page = self._client.page(self._groups[number], part.bounds)
+        page = self._client.page(self._tags[number], part.bounds)
         if part.is_live and not part.pages:
             if number in self._showing and not page.size:
                 self._client.check_access(at_once=True)
             (self._showing.add if page.size else self._showing.discard)(number)
-        ids = part.add_page(page)
+        part.add_page(page)
         self._plan.record(parts, part, page)
-        absent = self._absent(number, page, ids)
+        absent = self._absent(number, part, page)
         has_more = _are_open(parts) or self._plan.rest != []
         more = has_more or absent != []
-        yield self._batch(page, covers=complete(parts), has_more=more)
-        for snowflake in absent:
-            more = has_more or snowflake != absent[-1]
-            yield self._batch(
-                StatusPage(), removals=self._removals(number, snowflake), has_more=more
-            )
+        covers = complete(parts) if part.is_sure else None
+        yield self._batch(page, covers=covers, read_ms=parts[0].read_ms, has_more=more)
+        for name in absent:
+            more = has_more or name != absent[-1]
+            yield self._batch(StatusPage(), removals=self._removals(number, name), has_more=more)
 
-    def _absent(self, number: int, page: StatusPage, ids: range) -> list[int]:
-        """Those of a group that were shown before, and that the page should have and has not."""
-        # A young one may only not have reached the server's replica.
-        young_ms = self._clock.now_ms() - LOOK_BACK_MS
+    def _absent(self, number: int, part: PagedSpan, page: StatusPage) -> list[str]:
+        """Those of a tag that were shown before, and that the pages should have and have not."""
         shown = self._shown[number]
-        absent = [one for one in shown.difference(page.snowflakes) if one in ids]
-        shown.update(page.snowflakes)
-        return sorted(one for one in absent if moment_of(one) < young_ms)[:MOST_CHECKS]
+        shown |= {status.id: status.post.created_ms for status in page.statuses if status.id}
+        if part.read is None:
+            return []
+        since_ms, until_ms = part.read
+        # A young one may only not have reached the server's replica.
+        until_ms = min(until_ms, self._clock.now_ms() - LOOK_BACK_MS)
+        absent = [i for i, at in shown.items() if since_ms < at <= until_ms and i not in part.ids]
+        return absent[:MOST_CHECKS]
 
-    def _removals(self, number: int, snowflake: int) -> tuple[Removal, ...]:
-        # Only a stream reports a deletion, and once: without one, or while it is broken, a post
+    def _removals(self, number: int, name: str) -> tuple[Removal, ...]:
+        # Only a stream reports a deletion, and once, and none an edit that drops the tag: a post
         # that is missing where it was is asked for by itself.
-        name = str(snowflake)
-        is_newly_gone = not self._statuses.is_gone(name) and self._client.is_gone(name)
-        self._shown[number].discard(snowflake)
-        return self._statuses.remove(name, self._clock.now_ms()) if is_newly_gone else ()
+        host, now_ms = self._client.host, self._clock.now_ms()
+        status = None if self._statuses.is_lost(host, name) else self._client.status(name)
+        del self._shown[number][name]
+        if status is not None and self._statuses.counts(status):
+            return ()
+        return self._statuses.lose(host, name, now_ms)
 
     def _batch(
         self,
         page: StatusPage,
         *,
         covers: Span | None = None,
+        read_ms: int | None = None,
         removals: tuple[Removal, ...] = (),
         has_more: bool,
     ) -> Batch:
@@ -338,8 +340,9 @@ class TagTimeline:
             channel=self.channel,
             server_ms=page.server_ms,
             posts=tuple(status.post for status in page.statuses),
-            removals=(*removals, *self._statuses.note(page.statuses)),
+            removals=(*removals, *self._statuses.note(self.feed.server, page.statuses)),
             covers=covers,
+            read_ms=read_ms,
             unreadable=tuple(entry.at_ms for entry in fresh),
             raw=tuple(raw for raw in raws if raw),
             has_more=has_more,
@@ -378,11 +381,13 @@ def make_mastodon(
     silence_seconds: after which a stream is dead.
     """
     sources: list[Source] = []
+    statuses = Statuses(hashtags)
     for server in servers:
-        host, statuses = host_of(server), Statuses()
+        host = host_of(server)
         token = tokens.get(host, "")
         slow_seconds = max(poll_seconds, STREAMED_POLL_SECONDS if token else 0.0)
-        feed = Feed(SOURCE, SETTLE_MS + round(slow_seconds * 1000) + GRACE_MS, host)
+        lag_ms = RIPE_LAG_MS + round(slow_seconds * 1000) + GRACE_MS
+        feed = Feed(SOURCE, lag_ms, host, LATE)
         client = MastodonClient(
             server, token, clock=clock, session=make_session(), keeps_raw=keeps_raw
         )
