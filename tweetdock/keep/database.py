@@ -8,15 +8,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from zlib import crc32
 
 from tweetdock.core.counter import Mark
 from tweetdock.core.coverage import Seen, Spans
 from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Saved, ScaleState, SourceMark
 from tweetdock.core.post import Span, Spent, source_of
-from tweetdock.core.times import DAY_MS, YEAR_2100_MS
+from tweetdock.core.times import YEAR_2100_MS
 from tweetdock.keep.files import is_at
 
 log = logging.getLogger(__name__)
@@ -24,7 +27,8 @@ log = logging.getLogger(__name__)
 FILE = "state.db"
 PAGE_BYTES = 1024  # each save writes whole pages: with small ones an SD card lives longer
 TIDY_MS = 600_000
-KEPT_MS = {"minute": DAY_MS, "hour": 366 * DAY_MS}
+KEPT_DAYS = 366
+KEPT_ROWS = {"minute": 24 * 60, "hour": 24 * KEPT_DAYS}
 
 # Torn, no SQLite file at all, or without our tables.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -61,7 +65,14 @@ _TABLES = f"""
     PRAGMA user_version={_VERSION};
     COMMIT;
 """
-
+_MARKS = "SELECT source, key, author, at_ms FROM marks"
+# An earlier TweetDock that changes the file leaves the checksum as it is: then there is none.
+_TRIGGERS = (
+    """CREATE TRIGGER IF NOT EXISTS saved AFTER INSERT ON facts WHEN NEW.name = 'saved_ms'
+    BEGIN DELETE FROM facts WHERE name = 'checksum'; END""",
+    """CREATE TRIGGER IF NOT EXISTS forgotten AFTER DELETE ON sources
+    BEGIN DELETE FROM facts WHERE name = 'checksum'; END""",
+)
 
 Per = Literal["minute", "hour"]
 
@@ -82,7 +93,8 @@ class HistoryRow(NamedTuple):
 class State:
     """Where the gauge and its sources stand.
 
-    saved_ms: when (Unix ms). cursors: by feed. angles: where the needles are, in degrees.
+    saved_ms: when (Unix ms); 0: never at a time that was known, so nothing is known of an hour.
+    cursors: by feed. angles: where the needles are, in degrees.
     archive: its path; empty without one. blind_until_ms: up to when it may lack posts that the
     gauge counts. spent: by UTC day (as 2026-11-21) and source, of all days kept, as it was loaded.
     """
@@ -116,7 +128,8 @@ def _explained(path: Path, *unreadable: type[Exception]) -> Iterator[None]:
     except unreadable as error:
         raise DamagedError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+        # Without a code it is Python that could not read a text.
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGE:
             raise DamagedError(f"{path} is damaged: {error}") from error
         raise StateError(f"{path}: {error}") from error
 
@@ -147,11 +160,12 @@ def read_state(folder: Path, subjects: Mapping[str, str], window_ms: int) -> Sta
     with _reading(folder) as db:
         if not _has_tables(db, folder / FILE):
             return None  # begun, and broken off: the next start makes it whole
+        _check(db)
         return _load(db, subjects, _find_outdated(db, subjects), window_ms)
 
 
 def read_history(folder: Path, per: Per | None = None) -> list[HistoryRow]:
-    """The rows kept in a state folder, oldest first.
+    """The rows kept in a state folder that can be read, oldest first.
 
     per: those only. None: by the hour as far as there is nothing finer, then by the minute.
     Raises StateError if there is no state or it cannot be read.
@@ -163,7 +177,10 @@ def read_history(folder: Path, per: Per | None = None) -> list[HistoryRow]:
         " ORDER BY at_ms, per"
     )
     with _reading(folder) as db:
-        return [HistoryRow(*row) for row in db.execute(query, (per,))]
+        # No checksum is over them, as no count hangs on them: what is rotten is left out.
+        db.text_factory = partial(str, encoding="utf-8", errors="replace")
+        rows = [HistoryRow(*row) for row in db.execute(query, (per,))]
+        return [row for row in rows if all(map(_is_whole, row[1:4]))]
 
 
 class Store:
@@ -180,6 +197,7 @@ class Store:
         self._subjects = subjects
         self._window_ms = window_ms
         self._tidied_ms = 0
+        self._marks_sum: int | None = None  # None: not known
         try:
             self._db = self._open()
         except DamagedError as error:
@@ -189,9 +207,11 @@ class Store:
         """What was saved last; None if there is nothing."""
         try:
             with _explained(self._path, *_UNREADABLE):
+                self._marks_sum = _check(self._db)
                 outdated = _find_outdated(self._db, self._subjects)
+                state = _load(self._db, self._subjects, outdated, self._window_ms)
                 self._forget(outdated)
-                return _load(self._db, self._subjects, outdated, self._window_ms)
+                return state
         except DamagedError as error:
             self._db.close()
             self._db = self._begin_anew(error)
@@ -213,22 +233,30 @@ class Store:
         """
         if not is_at(self._path, self._stat):
             raise StateError(f"{self._path} was taken away or replaced")
+        marks_sum, self._marks_sum = self._marks_sum, None
         with _explained(self._path), self._db as db:
             if is_whole:
                 db.execute("DELETE FROM marks")
                 db.execute("DELETE FROM sources")
+                marks_sum = 0
+            if marks_sum is None:
+                marks_sum = _sum(db.execute(_MARKS))
             self._save_state(state)
-            db.executemany(
-                "INSERT INTO marks VALUES (?, ?, ?, ?)",
-                ((source, m.key - _SIGN, m.author - _SIGN, m.at_ms) for source, m in marks),
-            )
+            marks_sum += self._add(marks)
             db.executemany(
                 "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                 " requests = requests + excluded.requests, posts = posts + excluded.posts",
                 ((*of, *number) for of, number in (spent or {}).items()),
             )
             db.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            self._tidy(state.saved_ms)
+            if not 0 <= state.saved_ms - self._tidied_ms < TIDY_MS:
+                marks_sum -= self._tidy(state.saved_ms)
+                self._tidied_ms = state.saved_ms
+            for trigger in _TRIGGERS:
+                db.execute(trigger)
+            checksum = _checksum(db, marks_sum)
+            db.execute("INSERT OR REPLACE INTO facts VALUES ('checksum', ?)", (checksum,))
+        self._marks_sum = marks_sum
 
     def close(self) -> None:
         """Close the file."""
@@ -278,8 +306,18 @@ class Store:
     def _forget(self, sources: Collection[str]) -> None:
         with self._db as db:
             for source in sources:
+                self._marks_sum = None
                 db.execute("DELETE FROM marks WHERE source = ?", (source,))
                 db.execute("DELETE FROM sources WHERE name || ' ' GLOB ? || ' *'", (source,))
+
+    def _add(self, marks: Iterable[SourceMark]) -> int:
+        """Add marks; their sum."""
+        (last,) = self._db.execute("SELECT coalesce(max(rowid), 0) FROM marks").fetchone()
+        self._db.executemany(
+            "INSERT INTO marks VALUES (?, ?, ?, ?)",
+            ((source, m.key - _SIGN, m.author - _SIGN, m.at_ms) for source, m in marks),
+        )
+        return _sum(self._db.execute(f"{_MARKS} WHERE rowid > ?", (last,)))
 
     def _save_state(self, state: State) -> None:
         saved = state.saved
@@ -299,17 +337,32 @@ class Store:
             row = name, self._subjects[name], *known, state.cursors.get(name, "")
             self._db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?)", row)
 
-    def _tidy(self, now_ms: int) -> None:
-        """Forget, now and then, what no reading and no history needs any more."""
-        if 0 <= now_ms - self._tidied_ms < TIDY_MS:
-            return
-        self._tidied_ms = now_ms
-        self._db.execute("DELETE FROM marks WHERE at_ms <= ?", (now_ms - self._window_ms,))
-        for per, kept_ms in KEPT_MS.items():
-            sql = "DELETE FROM history WHERE per = ? AND at_ms <= ?"
-            self._db.execute(sql, (per, now_ms - kept_ms))
-        year_ago = datetime.fromtimestamp((now_ms - KEPT_MS["hour"]) / 1000, UTC)
-        self._db.execute("DELETE FROM spent WHERE day < ?", (f"{year_ago:%Y-%m-%d}",))
+    def _tidy(self, now_ms: int) -> int:
+        """Forget what no reading and no history needs any more; the sum of the marks that go.
+
+        What goes by the time are marks, and with them the claim of whichever feed that they are
+        there. Of all else the number is limited: however wrong a time was, it costs no history.
+        """
+        db, window = self._db, Span(now_ms - self._window_ms, now_ms)
+        gone = _sum(db.execute(f"{_MARKS} WHERE at_ms <= ?", (window.since_ms,)))
+        db.execute("DELETE FROM marks WHERE at_ms <= ?", (window.since_ms,))
+        known = db.execute("SELECT spans, unreadable, name FROM sources").fetchall()
+        db.executemany(
+            "UPDATE sources SET spans = ?, unreadable = ? WHERE name = ?",
+            ((*map(json.dumps, _within(window, *of)), name) for *of, name in known),
+        )
+        for per, most in KEPT_ROWS.items():
+            sql = (
+                "DELETE FROM history WHERE per = ?1 AND at_ms IN (SELECT at_ms FROM history"
+                " WHERE per = ?1 ORDER BY abs(at_ms - ?2) LIMIT -1 OFFSET ?3)"
+            )
+            db.execute(sql, (per, now_ms, most))
+        sql = (
+            "DELETE FROM spent WHERE day NOT IN"
+            " (SELECT DISTINCT day FROM spent ORDER BY day DESC LIMIT ?)"
+        )
+        db.execute(sql, (KEPT_DAYS,))
+        return gone
 
 
 def _has_tables(db: sqlite3.Connection, path: Path) -> bool:
@@ -324,6 +377,30 @@ def _has_tables(db: sqlite3.Connection, path: Path) -> bool:
     if verdict != "ok":
         raise DamagedError(f"{path} is damaged: {verdict}")
     return bool(version)
+
+
+def _sum(marks: Iterable[tuple[str, int, int, int]]) -> int:
+    """A sum over marks as they are in the file: what comes or goes is added or taken away."""
+    return sum(crc32(f"{s} {key:d} {author:d} {at:d}".encode()) for s, key, author, at in marks)
+
+
+def _checksum(db: sqlite3.Connection, marks_sum: int) -> str:
+    """Over all that is loaded."""
+    facts = db.execute("SELECT * FROM facts WHERE name != 'checksum' ORDER BY name").fetchall()
+    sources = db.execute("SELECT * FROM sources ORDER BY name").fetchall()
+    spent = db.execute("SELECT * FROM spent ORDER BY day, source").fetchall()
+    whole = ascii((marks_sum, facts, sources, spent))
+    return blake2b(whole.encode(), digest_size=8).hexdigest()
+
+
+def _check(db: sqlite3.Connection) -> int:
+    """The sum of all marks; raises ValueError if not all is there as it was saved."""
+    marks_sum = _sum(db.execute(_MARKS))
+    # Not asked for by its name: where a bit is wrong, what is there may not be found.
+    known = dict(db.execute("SELECT name, value FROM facts")).get("checksum")
+    if known is not None and known != _checksum(db, marks_sum):
+        raise ValueError("the checksum is that of something else")
+    return marks_sum
 
 
 def _find_outdated(db: sqlite3.Connection, subjects: Mapping[str, str]) -> set[str]:
@@ -351,21 +428,22 @@ def _load(
     facts: dict[str, Any] = dict(db.execute("SELECT name, value FROM facts"))
     if "saved_ms" not in facts:
         return None
-    saved_ms = _whole(facts["saved_ms"])
+    # By a clock in a year that is not to come, nothing that is to come was seen.
+    saved_ms = facts["saved_ms"] if _is_whole(facts["saved_ms"]) else 0
     # A TweetDock with a shorter window has thrown older marks away.
-    floor_ms = saved_ms - min(window_ms, _whole(facts.get("window_ms", window_ms)))
+    window_ms = min(window_ms, _whole(facts.get("window_ms", window_ms)))
+    window = Span(saved_ms - window_ms, saved_ms)
     # Also of those that have not spoken: of the archive they may know more than of the window.
     feeds = {feed for feed in subjects if source_of(feed) not in outdated}
     sources = set(map(source_of, feeds))
     seen, cursors = {}, {}
     rows = db.execute("SELECT name, spans, unreadable, heard_ms, cursor FROM sources")
     for name, spans, unreadable, heard_ms, cursor in rows:
-        if name in feeds:
-            seen[name] = _seen(spans, unreadable, heard_ms, floor_ms)
-            cursors[name] = cursor
-    marks = db.execute(
-        "SELECT source, key, author, at_ms FROM marks WHERE at_ms > ? ORDER BY rowid", (floor_ms,)
-    )
+        # Nothing was known of a time that was yet to come, even if a clock that was wrong said so.
+        known = Seen(*_within(window, spans, unreadable), min(_integer(heard_ms), saved_ms))
+        if name in feeds and saved_ms:
+            seen[name], cursors[name] = known, cursor
+    marks = db.execute(f"{_MARKS} WHERE at_ms > ? ORDER BY rowid", (window.since_ms,))
     saved = Saved(
         salt=bytes(facts["salt"]),
         marks=[
@@ -375,7 +453,7 @@ def _load(
         ],
         seen=seen,
         scales={
-            dial: ScaleState(_whole(full_scale), since_ms and _whole(since_ms))
+            dial: ScaleState(_whole(full_scale), since_ms and min(_integer(since_ms), saved_ms))
             for dial, (full_scale, since_ms) in json.loads(facts["scales"]).items()
         },
     )
@@ -386,15 +464,16 @@ def _load(
         cursors=cursors,
         angles=tuple(map(float, json.loads(facts["angles"]))),
         archive=str(place[0]) if place else "",
-        blind_until_ms=_whole(facts["blind_until_ms"]),
+        blind_until_ms=min(_integer(facts["blind_until_ms"]), saved_ms),
         spent=_load_spent(db),
     )
 
 
-def _seen(spans: str, unreadable: str, heard_ms: Any, floor_ms: int) -> Seen:
-    found = Spans(Span(_whole(since), _whole(until)) for since, until in json.loads(spans))
-    found.forget_before(floor_ms)
-    return Seen(tuple(found), tuple(map(_whole, json.loads(unreadable))), _whole(heard_ms))
+def _within(window: Span, spans: str, unreadable: str) -> tuple[tuple[Span, ...], tuple[int, ...]]:
+    """What a feed has seen of a window and could not read of it, of what there is in JSON."""
+    seen = Spans(Span(_integer(since), _integer(until)) for since, until in json.loads(spans))
+    moments = map(_integer, json.loads(unreadable))
+    return tuple(seen & [window]), tuple(ms for ms in moments if ms > window.since_ms)
 
 
 def _load_spent(db: sqlite3.Connection) -> dict[str, dict[str, Spent]]:
@@ -404,8 +483,19 @@ def _load_spent(db: sqlite3.Connection) -> dict[str, dict[str, Spent]]:
     return days
 
 
-def _whole(value: Any) -> int:
-    """How many there were, or Unix milliseconds of this century."""
-    if type(value) is not int or not 0 <= value < YEAR_2100_MS:
-        raise ValueError(f"no such number: {value!r}")
+def _integer(value: Any) -> int:
+    """A moment (Unix ms), of whatever year."""
+    if type(value) is not int:
+        raise ValueError(f"no integer: {value!r}")
     return value
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether there may have been so many, or it is a moment (Unix ms) of this century."""
+    return type(value) is int and 0 <= value < YEAR_2100_MS
+
+
+def _whole(value: Any) -> int:
+    if not _is_whole(value):
+        raise ValueError(f"no such number: {value!r}")
+    return _integer(value)
