@@ -11,11 +11,21 @@ from hypothesis import strategies as st
 from profiles import examples, is_thorough
 
 from tweetdock.core import counter, fingerprints
-from tweetdock.core.counter import SlidingWindow
+from tweetdock.core.counter import NOBODY, Mark, SlidingWindow
 from tweetdock.core.post import Post
 
 HOUR = 3_600_000
 NOON = 1_760_000_400_000
+
+
+@dataclass
+class Known:
+    """A post as brute force knows it; last_ms: None if nothing can bring it back."""
+
+    author: str | None
+    at_ms: int
+    last_ms: int | None = 0
+    is_removed: bool = False
 
 
 @dataclass
@@ -24,29 +34,49 @@ class BruteForce:
 
     window_ms: int
     now_ms: int
-    known: dict[str, tuple[str | None, int]] = field(default_factory=dict)
+    known: dict[str, Known] = field(default_factory=dict)
 
     def add(self, post: Post) -> bool:
-        if post.created_ms <= self.now_ms - self.window_ms or post.key in self.known:
+        if post.created_ms <= self.now_ms - self.window_ms:
             return False
-        self.known[post.key] = post.author, post.created_ms
-        return True
+        known = self.known.get(post.key)
+        if known is None:
+            last_ms = post.as_of_ms if post.as_of_ms > post.created_ms else 0
+            self.known[post.key] = Known(post.author, post.created_ms, last_ms)
+            return True
+        if known.last_ms is None or post.as_of_ms <= max(known.last_ms, known.at_ms):
+            return False
+        was_removed, known.is_removed = known.is_removed, False
+        known.author = known.author or post.author
+        known.last_ms = post.as_of_ms
+        return was_removed
 
-    def remove(self, key: str, at_ms: int) -> bool:
-        before = dict(self.known)
-        _, own_ms = self.known.get(key, (None, at_ms))
-        self.known[key] = None, max(own_ms, at_ms)
-        self.advance(self.now_ms)
-        return self.known != before
+    def remove(self, key: str, at_ms: int, created_ms: int | None) -> bool:
+        known = self.known.get(key)
+        if known is not None:
+            if known.last_ms is None or at_ms <= known.last_ms:
+                return False
+            known.is_removed, known.last_ms = True, at_ms
+            return True
+        own_ms = at_ms if created_ms is None else created_ms
+        if own_ms <= self.now_ms - self.window_ms:
+            return False
+        last_ms = None if created_ms is None else at_ms
+        self.known[key] = Known(None, own_ms, last_ms, is_removed=True)
+        return True
 
     def advance(self, now_ms: int) -> None:
         self.now_ms = now_ms
         start = now_ms - self.window_ms
-        self.known = {key: (who, ms) for key, (who, ms) in self.known.items() if ms > start}
+        self.known = {key: known for key, known in self.known.items() if known.at_ms > start}
 
     def totals(self) -> tuple[int, int]:
-        counted = [who for who, ms in self.known.values() if who and ms <= self.now_ms]
-        return len(counted), len(set(counted))
+        there = [
+            known.author
+            for known in self.known.values()
+            if not known.is_removed and known.at_ms <= self.now_ms
+        ]
+        return len(there), len(set(there))
 
 
 def totals(window: SlidingWindow) -> tuple[int, int]:
@@ -54,7 +84,7 @@ def totals(window: SlidingWindow) -> tuple[int, int]:
     return window.posts, window.authors
 
 
-Operation = tuple[str, int, int, int, int]
+Operation = tuple[str, int, int, int, int, int | None]
 # Times are told in quarters of a window and a few milliseconds, so that borders are met often.
 operations = st.lists(
     st.tuples(
@@ -63,6 +93,7 @@ operations = st.lists(
         st.integers(0, 4),
         st.one_of(st.integers(-6, 6), st.sampled_from([-400_000, 400_000])),
         st.integers(-2, 2),
+        st.none() | st.integers(0, 4),
     ),
     max_size=60,
 )
@@ -70,14 +101,16 @@ operations = st.lists(
 
 def perform(window: SlidingWindow | BruteForce, step: Operation, window_ms: int) -> bool | None:
     """Let one of the two windows do one operation and return its answer."""
-    verb, key, author, quarters, more = step
+    verb, key, author, quarters, more, later = step
     at_ms = NOON + quarters * window_ms // 4 + more
+    later_ms = None if later is None else at_ms + later * window_ms // 8
     if verb == "advance":
         window.advance(max(window.now_ms, at_ms))
         return None
     if verb == "remove":
-        return bool(window.remove(f"x:{key}", at_ms))
-    return bool(window.add(Post(f"x:{key}", f"x:{author}", at_ms)))
+        created_ms = None if later_ms is None else at_ms
+        return bool(window.remove(f"x:{key}", later_ms or at_ms, created_ms))
+    return bool(window.add(Post(f"x:{key}", f"x:{author}", at_ms, later_ms or 0)))
 
 
 @settings(max_examples=examples(400), deadline=None)
@@ -163,32 +196,75 @@ def test_a_removed_post_does_not_count_whether_it_came_before_or_after(
     assert totals(window) == (0, 0)
 
 
-def test_a_removal_outlives_its_post_though_a_clock_dates_it_earlier() -> None:
+def test_a_removal_is_remembered_as_long_as_its_post_can_be_in_the_window() -> None:
     window = SlidingWindow(HOUR, NOON)
     post = Post("x:1", "x:7", NOON)
     window.add(post)
-    removal = window.remove(post.key, NOON - 2000)
-    after_restart = SlidingWindow(HOUR, NOON)
+    removal = window.remove(post.key, NOON - 2000)  # by a clock that is behind
     assert removal
+    after_restart = SlidingWindow(HOUR, NOON)
+    after_restart.put(Mark(removal.key, 7, post.created_ms))
     after_restart.put(removal)
     for one in (window, after_restart):
-        one.advance(NOON - 1000 + HOUR)
+        one.advance(NOON - 1 + HOUR)
+        assert not one.add(post)
+        one.advance(NOON + HOUR)
         assert not one.add(post)
 
 
-def test_a_removal_outlives_every_edit_of_its_post() -> None:
-    """An edited post keeps its key, but a source may date it by its last version."""
+def test_a_tag_that_is_taken_off_and_put_back_counts_again_and_no_older_copy_does() -> None:
+    """A removal was for ever: the post was missing for the rest of its hour."""
     window = SlidingWindow(HOUR, NOON)
-    window.add(Post("x:0", "x:7", NOON - 2001))
-    window.add(Post("x:1", "x:7", NOON - 2000))
-    window.advance(NOON - 2001 + HOUR)
-    assert window.remove("x:1", NOON)
-    window.advance(NOON - 2000 + HOUR)
-    assert not window.add(Post("x:1", "x:7", NOON - 1))
-    window.advance(NOON + HOUR - 1)
-    assert not window.add(Post("x:1", "x:7", NOON))
-    window.advance(NOON + HOUR)
-    assert window.add(Post("x:1", "x:7", NOON + 1))
+    window.add(Post("x:1", "x:7", NOON - 900, NOON - 900))
+    window.remove("x:1", NOON - 500, NOON - 900)
+    assert not window.add(Post("x:1", "x:7", NOON - 900, NOON - 900))
+    assert not window.add(Post("x:1", "x:7", NOON - 900, NOON - 500))
+    assert totals(window) == (0, 0)
+    assert window.add(Post("x:1", "x:7", NOON - 900, NOON - 499))
+    assert totals(window) == (1, 1)
+    # Nor does an older removal hold, read once more after that.
+    assert not window.remove("x:1", NOON - 500, NOON - 900)
+    assert totals(window) == (1, 1)
+    window.advance(NOON - 900 + HOUR)
+    assert totals(window) == (0, 0)
+
+
+def test_a_removal_of_before_a_copy_that_came_first_does_not_hold() -> None:
+    window = SlidingWindow(HOUR, NOON)
+    window.add(Post("x:1", "x:7", NOON - 900, NOON - 900))
+    window.add(Post("x:1", "x:7", NOON - 900, NOON - 100))
+    assert not window.remove("x:1", NOON - 500)
+    assert window.remove("x:1", NOON - 99)
+    assert totals(window) == (0, 0)
+
+
+def test_a_removal_of_which_too_little_was_kept_holds_for_ever() -> None:
+    """An earlier version kept no more of it than one mark."""
+    window, key = SlidingWindow(HOUR, NOON), SlidingWindow(HOUR, NOON).add(Post("x:1", "x:7", NOON))
+    assert key
+    window.put(Mark(key.key, NOBODY, NOON - 500))
+    assert not window.add(Post("x:1", "x:7", NOON - 900, NOON))
+    assert totals(window) == (0, 0)
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(operations)
+def test_what_is_kept_as_marks_is_the_same_after_a_restart(steps: list[Operation]) -> None:
+    window, kept = SlidingWindow(HOUR, NOON), []
+    for verb, key, author, quarters, more, later in steps:
+        at_ms = NOON + quarters * HOUR // 4 + more
+        later_ms = at_ms + (later or 0) * HOUR // 8
+        if verb == "advance":
+            window.advance(max(window.now_ms, at_ms))
+        elif verb == "remove":
+            kept.append(window.remove(f"x:{key}", later_ms, None if later is None else at_ms))
+        else:
+            kept.append(window.add(Post(f"x:{key}", f"x:{author}", at_ms, later_ms)))
+    for marks in ([mark for mark in kept if mark], list(window.marks())):
+        again = SlidingWindow(HOUR, window.now_ms)
+        for mark in marks:
+            again.put(mark)
+        assert totals(again) == totals(window)
 
 
 def test_a_window_does_not_go_back() -> None:

@@ -80,7 +80,8 @@ class RowQueue:
 class Mark(NamedTuple):
     """A post as a window remembers it: fingerprints of its key and its author, and its time.
 
-    The author of one that was removed is NOBODY, its time that of the removal.
+    A removal is a mark of its own: its author is NOBODY, its time that of the removal, or the
+    post's own if there is no mark of that. One more mark of the post after it: it is there again.
     """
 
     key: int
@@ -92,8 +93,9 @@ class SlidingWindow:
     """Counts the unique posts of the window (now - window, now], and their unique authors.
 
     Exact to the millisecond, in whatever order posts, repetitions and removals arrive. The first
-    copy of a post wins: the same key again is ignored, whatever its time or author says. What is
-    older than the window is ignored too; what is newer than now counts from its moment on.
+    copy of a post wins: the same key again is ignored, whatever its time or author says, unless
+    the post was removed before the moment as of which the copy was there. What is older than the
+    window is ignored too; what is newer than now counts from its moment on.
 
     Pure: `now_ms`, Unix milliseconds, is given to the constructor and to `advance()`. Not safe to
     be shared between threads.
@@ -110,6 +112,7 @@ class SlidingWindow:
         "_chain",
         "_coming",
         "_keys",
+        "_last_word",
         "_leaving",
         "_now_ms",
         "_posts",
@@ -141,36 +144,44 @@ class SlidingWindow:
         return len(self._authors)
 
     def add(self, post: Post) -> Mark | None:
-        """Count a post; its mark if it was new: not known, not removed and not too old."""
+        """Count a post; its mark if that is news: it is not too old, and not known or removed."""
         if post.created_ms <= self._now_ms - self._window_ms:
             return None
         key = fingerprint(post.key, self._salted)
         row = self._keys.add(key)
         if row < 0:
-            return None
+            return self._see_again(-row, post)
         mark = Mark(key, fingerprint(post.author, self._salted), post.created_ms)
         self._fill(row, mark.author, mark.at_ms)
+        if post.as_of_ms > post.created_ms:
+            self._last_word[row] = post.as_of_ms, NOBODY
         return mark
 
-    def remove(self, key: str, at_ms: int) -> Mark | None:
-        """Count a post no more, as it was deleted at `at_ms`; the removal's mark if it was new.
+    def remove(self, key: str, at_ms: int, created_ms: int | None = None) -> Mark | None:
+        """Count a post no more, as it was removed at `at_ms`; the removal's mark if that is news.
 
-        The deletion is remembered, whether the post came before it or will come after it, until
-        both `at_ms` and the post's time as far as known have left the window. No copy of it can
-        count after that: even its last edit was made before it was deleted.
+        The removal is remembered, whether the post came before it or will come after it, until the
+        post's time has left the window; where neither a copy nor `created_ms` tells that, until
+        `at_ms` has, and then no copy can count any more.
         """
-        return self.put(Mark(fingerprint(key, self._salted), NOBODY, at_ms))
+        mark = Mark(fingerprint(key, self._salted), NOBODY, at_ms)
+        return self._put_removal(mark, created_ms)
 
     def put(self, mark: Mark) -> Mark | None:
         """Add or remove by the mark of a window with the same salt; the mark if it was new."""
         key, author, at_ms = mark
-        is_old = at_ms <= self._now_ms - self._window_ms
         if author == NOBODY:
-            return self._put_removal(mark, is_old=is_old)
-        if is_old or (row := self._keys.add(key)) < 0:
+            return self._put_removal(mark)
+        if at_ms <= self._now_ms - self._window_ms:
             return None
-        self._fill(row, author, at_ms)
-        return mark
+        row = self._keys.add(key)
+        if row > 0:
+            self._fill(row, author, at_ms)
+            return mark
+        if self._authors_of[-row] != NOBODY:
+            return None
+        removed_ms, _ = self._word(-row)
+        return self._restore(-row, author, at_ms if removed_ms == _FOREVER else removed_ms)
 
     def knows(self, key: str) -> bool:
         """Whether a post of that key was counted, or removed, in this window."""
@@ -179,7 +190,12 @@ class SlidingWindow:
     def marks(self) -> Iterator[Mark]:
         """All that the window knows, in no order: put into another it makes that the same."""
         for row in self._keys.rows():
-            yield Mark(self._keys[row], self._authors_of[row], self._times[row])
+            key, author, at_ms = self._keys[row], self._authors_of[row], self._times[row]
+            last_ms, author_before = self._word(row)
+            if author_before != NOBODY:
+                yield Mark(key, author_before, at_ms)
+                at_ms = last_ms
+            yield Mark(key, author, at_ms)
 
     def advance(self, now_ms: int) -> None:
         """Move the window so that it ends at `now_ms`; ValueError if that were back.
@@ -195,23 +211,53 @@ class SlidingWindow:
         for row in self._leaving.take_until(now_ms - self._window_ms):
             self._uncount(self._authors_of[row])
             self._keys.remove(row)
+            self._last_word.pop(row, None)
         if _FEW_ROWS < len(self._times) > 4 * len(self._keys):
             self._shrink()
 
-    def _put_removal(self, mark: Mark, *, is_old: bool) -> Mark | None:
+    def _word(self, row: int) -> tuple[int, int]:
+        """When a row was removed or last known to be there, and who wrote it before it was removed.
+
+        Of a post that was never seen here it is not known when it was there: it stays removed.
+        """
+        ms = _FOREVER if self._authors_of[row] == NOBODY else 0
+        return self._last_word.get(row, (ms, NOBODY))
+
+    def _see_again(self, row: int, post: Post) -> Mark | None:
+        if post.as_of_ms <= max(self._word(row)[0], self._times[row]):
+            return None
+        if self._authors_of[row] == NOBODY:
+            return self._restore(row, fingerprint(post.author, self._salted), post.as_of_ms)
+        self._last_word[row] = post.as_of_ms, NOBODY
+        return None
+
+    def _restore(self, row: int, author: int, as_of_ms: int) -> Mark:
+        author = self._word(row)[1] or author
+        self._authors_of[row] = author
+        self._last_word[row] = as_of_ms, NOBODY
+        if self._times[row] <= self._now_ms:
+            self._count(author)
+        return Mark(self._keys[row], author, self._times[row])
+
+    def _put_removal(self, mark: Mark, created_ms: int | None = None) -> Mark | None:
         row = self._keys.find(mark.key)
         if not row:
-            if is_old:
+            own_ms = mark.at_ms if created_ms is None else created_ms
+            if own_ms <= self._now_ms - self._window_ms:
                 return None
-            self._fill(self._keys.add(mark.key), NOBODY, mark.at_ms)
-            return mark
-        known = self._authors_of[row], self._times[row]
+            row = self._keys.add(mark.key)
+            self._fill(row, NOBODY, own_ms)
+            if created_ms is not None:
+                self._last_word[row] = mark.at_ms, NOBODY
+            return mark._replace(at_ms=own_ms)
+        last_ms, author = self._word(row)
+        if mark.at_ms <= last_ms:
+            return None
         if self._times[row] <= self._now_ms:
             self._uncount(self._authors_of[row])
+        self._last_word[row] = mark.at_ms, self._authors_of[row] or author
         self._authors_of[row] = NOBODY
-        self._times[row] = max(self._times[row], mark.at_ms)
-        removal = (NOBODY, self._times[row])
-        return None if removal == known else Mark(mark.key, *removal)
+        return mark
 
     def _fill(self, row: int, author: int, at_ms: int) -> None:
         if row == len(self._times):
@@ -250,6 +296,8 @@ class SlidingWindow:
 
     def _clear(self, room: int = 0) -> None:
         self._posts = 0
+        # The last that is known of a row, if not from its own time: when, and whose a removed one was.
+        self._last_word: dict[int, tuple[int, int]] = {}
         # One row a post that is counted, kept for later, or remembered as removed.
         self._keys = Fingerprints(room)
         self._times = array("q", (0,))
@@ -265,7 +313,11 @@ class SlidingWindow:
     def _shrink(self) -> None:
         """Move to smaller tables after a burst, as rows once taken are else never given back."""
         keys, times, authors_of = self._keys, self._times, self._authors_of
+        last_word = self._last_word
         rows = chain(self._leaving.take_until(_FOREVER), self._coming.take_until(_FOREVER))
         self._clear(room=len(keys))
         for row in rows:
-            self._fill(self._keys.add(keys[row]), authors_of[row], times[row])
+            moved = self._keys.add(keys[row])
+            self._fill(moved, authors_of[row], times[row])
+            if row in last_word:
+                self._last_word[moved] = last_word[row]
