@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from profiles import examples
 from simulation import START, Time
 from standins.jetstream import DAY_US, Jetstream, Network
-from standins.jetstream_events import delete_post, make_post
+from standins.jetstream_events import delete_post, make_post, tid
 from standins.jetstream_listening import (
     LIMIT_SECONDS,
     TAG,
@@ -111,6 +111,33 @@ def test_what_is_deleted_or_loses_the_hashtag_counts_no_more(
     network.add(delete_post(9_999))
     listening.follow()
     assert listening.read().posts == before - 2
+    listening.assert_true()
+
+
+def test_an_old_post_that_is_changed_now_is_not_new(
+    listening: JetstreamListening, network: Network, time: Time
+) -> None:
+    listening.follow()
+    before = listening.read().posts
+    for age_ms in (7_200_000, 30_000):
+        event = make_post(60, TAG, author=60, operation="update")
+        event["commit"]["rkey"] = tid(time.ms - age_ms)
+        network.hosts[0].receive(event, network.now_us)
+    listening.follow()
+    assert listening.read().posts == before + 1
+
+
+def test_a_hashtag_taken_off_and_put_back_counts_again(
+    listening: JetstreamListening, network: Network
+) -> None:
+    """The removal was for ever."""
+    listening.follow()
+    for tags in ((), (TAG,), (), (TAG,)):
+        network.add(make_post(28, *tags, author=28 % 7, operation="update"))
+        listening.follow()
+        listening.assert_true()
+    listening.restart()
+    listening.follow()
     listening.assert_true()
 
 

@@ -18,11 +18,18 @@ from standins.jetstream_events import (
     make_identity,
     make_like,
     make_post,
+    tid,
 )
 
 from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Span, fold
-from tweetdock.sources.bluesky.events import Filter, Matched, Removed, UnreadableEvent
+from tweetdock.sources.bluesky.events import (
+    Filter,
+    Matched,
+    Removed,
+    UnreadableEvent,
+    tid_ms,
+)
 from tweetdock.sources.bluesky.progress import (
     AGREEING,
     CAUGHT_UP_MS,
@@ -228,6 +235,32 @@ def test_a_post_that_cannot_be_named_is_a_puzzle(where: str, name: str, value: o
     (puzzle,) = events
     assert isinstance(puzzle, UnreadableEvent)
     assert puzzle.time_us == US
+
+
+@given(st.integers(1, (1 << 53) // 1000 - 1), st.integers(-5, 5))
+def test_a_key_of_a_record_tells_when_it_was_created(ms: int, later_us: int) -> None:
+    event_us = ms * 1000 + later_us
+    assert tid_ms(tid(ms), event_us) == (ms if later_us >= 0 else None)
+
+
+@pytest.mark.parametrize(
+    "rkey", ["3k7", "self", "l" * 13, "3" * 14, "3K" * 6 + "a", "3" * 12 + "1"]
+)
+def test_a_key_that_was_made_otherwise_tells_no_time(rkey: str) -> None:
+    assert tid_ms(rkey, 1 << 60) is None
+
+
+def test_a_change_and_a_deletion_say_when_their_post_was_new() -> None:
+    filter_, created_ms = Filter(["dockercon"]), NOW - 7_200_000
+    for event in (
+        make_post(1, "dockercon", operation="update"),
+        make_post(1, operation="update"),
+        delete_post(1),
+    ):
+        event["commit"]["rkey"] = tid(created_ms)
+        _, (found,) = filter_.find([as_sent(event, US)])
+        assert isinstance(found, Matched | Removed)
+        assert (found.time_us, found.created_ms) == (US, created_ms)
 
 
 def test_a_version_is_named_by_its_content_or_else_by_its_revision() -> None:

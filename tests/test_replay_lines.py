@@ -19,6 +19,7 @@ from replaying import (
     twitter_status,
     x_post,
 )
+from standins.jetstream_events import tid
 from standins.x_posts import make_post, snowflake
 
 from tweetdock.core.errors import PostError, TornError
@@ -131,9 +132,19 @@ def commit(**changes: Any) -> JSON:
     return event | {"commit": event["commit"] | changes}
 
 
+def test_a_changed_post_is_of_the_time_when_it_was_new() -> None:
+    """It was passed over, though it may be all that a recording has of its post."""
+    changed = commit(operation="update", rkey=tid(NOON_MS - 5_000))
+    (post,) = read(as_line(changed))
+    assert isinstance(post, Post)
+    assert post.created_ms == NOON_MS - 5_000
+    (odd,) = read(as_line(commit(operation="update", rkey="odd")))
+    assert isinstance(odd, Post)
+    assert odd.created_ms == NOON_MS
+
+
 PASSED_OVER: list[JSON] = [
     commit(operation="delete"),
-    commit(operation="update"),
     commit(collection="app.bsky.feed.like"),
     {"did": "did:plc:2", "time_us": 5, "kind": "identity", "identity": {}},
     {"did": "did:plc:2", "time_us": 5, "kind": "account", "account": {}},

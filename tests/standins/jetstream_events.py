@@ -8,6 +8,7 @@ from typing import Any
 
 POST = "app.bsky.feed.post"
 LIKE = "app.bsky.feed.like"
+TID_LETTERS = "234567abcdefghijklmnopqrstuvwxyz"
 Event = dict[str, Any]
 
 
@@ -37,6 +38,12 @@ def make_post(
 def delete_post(number: int, *, author: int = 0) -> Event:
     """The end of the post of that number."""
     return _commit(number, author, POST, "delete", None)
+
+
+def tid(ms: int) -> str:
+    """A record's key as it is made at a time (https://atproto.com/specs/tid)."""
+    number = ms * 1000 << 10 | 7
+    return "".join(TID_LETTERS[number >> bits & 31] for bits in range(60, -1, -5))
 
 
 def make_like(number: int) -> Event:
@@ -88,6 +95,7 @@ class Truth:
         key = f"{event['did']}/{commit['rkey']}"
         if self._hashtag in map(_folded, tags_of(commit.get("record") or {})):
             self._posts.setdefault(key, (time_us, event["did"]))
+            self._gone.discard(key)
         elif commit["operation"] in ("delete", "update"):
             self._gone.add(key)
 

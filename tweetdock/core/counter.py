@@ -80,8 +80,8 @@ class RowQueue:
 class Mark(NamedTuple):
     """A post as a window remembers it: fingerprints of its key and its author, and its time.
 
-    A removal is a mark of its own: its author is NOBODY, its time that of the removal, or the
-    post's own if there is no mark of that. One more mark of the post after it: it is there again.
+    A removal is a mark of its own: its author is NOBODY, its time that of the removal. One more of
+    the post after it says that it is there again.
     """
 
     key: int
@@ -145,43 +145,24 @@ class SlidingWindow:
 
     def add(self, post: Post) -> Mark | None:
         """Count a post; its mark if that is news: it is not too old, and not known or removed."""
-        if post.created_ms <= self._now_ms - self._window_ms:
-            return None
-        key = fingerprint(post.key, self._salted)
-        row = self._keys.add(key)
-        if row < 0:
-            return self._see_again(-row, post)
-        mark = Mark(key, fingerprint(post.author, self._salted), post.created_ms)
-        self._fill(row, mark.author, mark.at_ms)
-        if post.as_of_ms > post.created_ms:
-            self._last_word[row] = post.as_of_ms, NOBODY
-        return mark
+        key, author = (fingerprint(name, self._salted) for name in (post.key, post.author))
+        return self._put_post(Mark(key, author, post.created_ms), post.as_of_ms)
 
     def remove(self, key: str, at_ms: int, created_ms: int | None = None) -> Mark | None:
         """Count a post no more, as it was removed at `at_ms`; the removal's mark if that is news.
 
         The removal is remembered, whether the post came before it or will come after it, until the
-        post's time has left the window; where neither a copy nor `created_ms` tells that, until
-        `at_ms` has, and then no copy can count any more.
+        post's own time has left the window; where neither a copy nor `created_ms` tells that, until
+        `at_ms` has, and no copy counts any more.
         """
         mark = Mark(fingerprint(key, self._salted), NOBODY, at_ms)
-        return self._put_removal(mark, created_ms)
+        return self._put_removal(mark, at_ms if created_ms is None else created_ms)
 
     def put(self, mark: Mark) -> Mark | None:
         """Add or remove by the mark of a window with the same salt; the mark if it was new."""
-        key, author, at_ms = mark
-        if author == NOBODY:
-            return self._put_removal(mark)
-        if at_ms <= self._now_ms - self._window_ms:
-            return None
-        row = self._keys.add(key)
-        if row > 0:
-            self._fill(row, author, at_ms)
-            return mark
-        if self._authors_of[-row] != NOBODY:
-            return None
-        removed_ms, _ = self._word(-row)
-        return self._restore(-row, author, at_ms if removed_ms == _FOREVER else removed_ms)
+        if mark.author == NOBODY:
+            return self._put_removal(mark, mark.at_ms)
+        return self._put_post(mark)
 
     def knows(self, key: str) -> bool:
         """Whether a post of that key was counted, or removed, in this window."""
@@ -194,8 +175,7 @@ class SlidingWindow:
             last_ms, author_before = self._word(row)
             if author_before != NOBODY:
                 yield Mark(key, author_before, at_ms)
-                at_ms = last_ms
-            yield Mark(key, author, at_ms)
+            yield Mark(key, author, at_ms if author else last_ms)
 
     def advance(self, now_ms: int) -> None:
         """Move the window so that it ends at `now_ms`; ValueError if that were back.
@@ -216,40 +196,46 @@ class SlidingWindow:
             self._shrink()
 
     def _word(self, row: int) -> tuple[int, int]:
-        """When a row was removed or last known to be there, and who wrote it before it was removed.
+        """When a post was removed, or else known to be there, and whose it was before that."""
+        return self._last_word.get(row, (0 if self._authors_of[row] else self._times[row], NOBODY))
 
-        Of a post that was never seen here it is not known when it was there: it stays removed.
-        """
-        ms = _FOREVER if self._authors_of[row] == NOBODY else 0
-        return self._last_word.get(row, (ms, NOBODY))
-
-    def _see_again(self, row: int, post: Post) -> Mark | None:
-        if post.as_of_ms <= max(self._word(row)[0], self._times[row]):
+    def _put_post(self, mark: Mark, as_of_ms: int | None = None) -> Mark | None:
+        """as_of_ms: None: of marks it is the order that tells."""
+        if mark.at_ms <= self._now_ms - self._window_ms:
             return None
-        if self._authors_of[row] == NOBODY:
-            return self._restore(row, fingerprint(post.author, self._salted), post.as_of_ms)
-        self._last_word[row] = post.as_of_ms, NOBODY
-        return None
-
-    def _restore(self, row: int, author: int, as_of_ms: int) -> Mark:
-        author = self._word(row)[1] or author
-        self._authors_of[row] = author
+        row = self._keys.add(mark.key)
+        if row > 0:
+            self._fill(row, mark.author, mark.at_ms)
+            if as_of_ms is not None and as_of_ms > mark.at_ms:
+                self._last_word[row] = as_of_ms, NOBODY
+            return mark
+        row = -row
+        is_removed, own_ms = self._authors_of[row] == NOBODY, self._times[row]
+        last_ms, author = self._word(row)
+        if as_of_ms is None:
+            as_of_ms = max(last_ms, own_ms) + is_removed
+        is_unseen = is_removed and author == NOBODY
+        # The time of what never was seen may be that of its removal, and none is lowered.
+        if as_of_ms <= max(last_ms, own_ms) or (is_unseen and mark.at_ms < own_ms):
+            return None
         self._last_word[row] = as_of_ms, NOBODY
-        if self._times[row] <= self._now_ms:
+        if not is_removed:
+            return None
+        self._authors_of[row] = author = author or mark.author
+        if own_ms <= self._now_ms:
             self._count(author)
-        return Mark(self._keys[row], author, self._times[row])
+        return Mark(mark.key, author, own_ms)
 
-    def _put_removal(self, mark: Mark, created_ms: int | None = None) -> Mark | None:
+    def _put_removal(self, mark: Mark, own_ms: int) -> Mark | None:
         row = self._keys.find(mark.key)
         if not row:
-            own_ms = mark.at_ms if created_ms is None else created_ms
             if own_ms <= self._now_ms - self._window_ms:
                 return None
             row = self._keys.add(mark.key)
             self._fill(row, NOBODY, own_ms)
-            if created_ms is not None:
+            if mark.at_ms != own_ms:
                 self._last_word[row] = mark.at_ms, NOBODY
-            return mark._replace(at_ms=own_ms)
+            return mark
         last_ms, author = self._word(row)
         if mark.at_ms <= last_ms:
             return None
@@ -296,7 +282,8 @@ class SlidingWindow:
 
     def _clear(self, room: int = 0) -> None:
         self._posts = 0
-        # The last that is known of a row, if not from its own time: when, and whose a removed one was.
+        # By row, if that is not its own time: when it was removed or last known to be there, and
+        # who wrote what is removed.
         self._last_word: dict[int, tuple[int, int]] = {}
         # One row a post that is counted, kept for later, or remembered as removed.
         self._keys = Fingerprints(room)

@@ -157,7 +157,7 @@ class Gauge:
         coverage.add_batch(message, now_ms, [mark.at_ms for mark in kept])
         coverage.forget_before(now_ms - self._window_ms)
         for gone in message.removals:
-            marks = [window.remove(gone.key, gone.at_ms) for window in windows]
+            marks = [window.remove(gone.key, gone.at_ms, gone.created_ms) for window in windows]
             kept += [mark for mark in marks if mark][:1]
         # What is not the post in the window itself, such as a later version, is remembered apart.
         for raw in fresh:

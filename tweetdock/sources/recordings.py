@@ -9,6 +9,7 @@ from typing import Any
 from tweetdock.core.errors import PostError, TornError
 from tweetdock.core.post import Post
 from tweetdock.core.times import YEAR_2000_MS, YEAR_2100_MS, parse_ms
+from tweetdock.sources.bluesky.events import COLLECTION, tid_ms
 from tweetdock.sources.mastodon.posts import parse_status
 from tweetdock.sources.x.posts import objects, parse_post
 
@@ -127,16 +128,20 @@ def _of_archive(entry: dict[str, Any]) -> Post | None:
 
 
 def _of_jetstream(event: dict[str, Any]) -> Post | None:
-    # https://github.com/bluesky-social/jetstream: `time_us`, not the author's own `createdAt`.
+    # https://github.com/bluesky-social/jetstream: `time_us`, not the author's own `createdAt`, and
+    # of a change the time in the record's key.
     commit = event.get("commit")
     if event["kind"] != "commit" or not isinstance(commit, dict):
         return None
-    if (commit.get("operation"), commit.get("collection")) != ("create", "app.bsky.feed.post"):
+    operation = commit.get("operation")
+    if operation not in ("create", "update") or commit.get("collection") != COLLECTION:
         return None
-    did, time_us = _text(event, "did"), event["time_us"]
+    did, rkey, time_us = _text(event, "did"), _text(commit, "rkey"), event["time_us"]
     if not isinstance(time_us, int):
         raise PostError("no time_us")
-    return Post(f"bluesky:{did}/{_text(commit, 'rkey')}", f"bluesky:{did}", time_us // 1000)
+    created_ms = tid_ms(rkey, time_us) if operation == "update" else None
+    created_ms = time_us // 1000 if created_ms is None else created_ms
+    return Post(f"bluesky:{did}/{rkey}", f"bluesky:{did}", created_ms)
 
 
 def _of_mastodon(status: dict[str, Any]) -> Post | None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase, digits
 from typing import Any
 
 from tweetdock.core.post import fold, one_line
@@ -21,12 +22,15 @@ _DID = re.compile(r"did:[a-z]+:[A-Za-z0-9._:%-]{1,2048}")
 _RKEY = re.compile(r"[A-Za-z0-9._:~-]{1,512}")
 _VERSION = re.compile(r"[A-Za-z0-9]{1,256}")
 _PLAIN = re.compile(r"[a-z0-9_]+")
+_TID = re.compile("[2-7a-j][2-7a-z]{12}")
+_TID_DIGITS = str.maketrans(f"234567{ascii_lowercase}", f"{digits}{ascii_lowercase[:22]}")
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
     """A post with one of our hashtags, new or changed; time_us None: its event does not say when.
 
+    created_ms: when it was new (Unix ms), if that is another time than its event's and is known.
     version names this version of it; text is the event as it was received.
     """
 
@@ -35,6 +39,7 @@ class Matched:
     time_us: int | None
     version: str
     text: str
+    created_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Removed:
 
     key: str
     time_us: int | None
+    created_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +138,29 @@ class Filter:
         if not _matches(_DID, did) or not _matches(_RKEY, rkey):
             return UnreadableEvent("lacks did or rkey", time_us) if is_ours else None
         key = f"bluesky:{did}/{rkey}"
+        created_ms = None if operation == "create" else tid_ms(str(rkey), time_us)
         if operation == "delete" or not is_ours:
-            return Removed(key, time_us)
+            return Removed(key, time_us, created_ms)
         if operation not in ("create", "update"):
             return UnreadableEvent("has an operation that is not known", time_us)
         versions = [v for v in (commit.get("cid"), commit.get("rev")) if _matches(_VERSION, v)]
         version = f"{key}@{versions[0] if versions else ''}"
-        return Matched(key, f"bluesky:{did}", time_us, version, _as_line(text, event))
+        return Matched(key, f"bluesky:{did}", time_us, version, _as_line(text, event), created_ms)
 
     def matches(self, record: object) -> bool:
         """Whether a post's record has one of our hashtags, in its text or beside it."""
         return any(fold(tag) in self._wanted for tag in _tags(record))
+
+
+def tid_ms(rkey: str, event_us: int | None) -> int | None:
+    """When a record was created by its key (Unix ms); None if that tells nothing sensible.
+
+    Not sensible is what is later than an event of its own. https://atproto.com/specs/tid
+    """
+    if event_us is None or not _TID.fullmatch(rkey):
+        return None
+    created_us = int(rkey.translate(_TID_DIGITS), 32) >> 10  # the other bits: whose clock it was
+    return created_us // 1000 if created_us <= event_us else None
 
 
 def _tags(record: object) -> Iterable[str]:

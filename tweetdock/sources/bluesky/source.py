@@ -57,9 +57,10 @@ class Bluesky:
     silence_seconds: a connection without events for so long counts as dead. keeps_raw: batches
     bring the events too.
 
-    A post's time is that of its event (`time_us`): what `createdAt` says is the author's own. A
-    post that is changed so that it has none of the hashtags counts as deleted. That an account was
-    closed does not remove its posts.
+    A post's time is that of its event (`time_us`) if it is new; of one that is changed, it is in
+    its key. What `createdAt` says is the author's own. A post that is changed so that it has none
+    of the hashtags counts as removed, until it has one again. That an account was closed does not
+    remove its posts.
     """
 
     channel = ""
@@ -174,7 +175,8 @@ class Bluesky:
             at_ms = progress.moment(event.time_us, now_ms)
             match event:
                 case Matched() if at_ms is not None:
-                    posts.append(Post(event.key, event.author, at_ms))
+                    created_ms = at_ms if event.created_ms is None else event.created_ms
+                    posts.append(Post(event.key, event.author, created_ms, at_ms))
                     raw.append(Raw(event.version, event.text, posts[-1]))
                     self._known.add(event.key)
                 case Matched():
@@ -182,7 +184,8 @@ class Bluesky:
                     unreadable.append(progress.position_ms)
                     self._warn("has no time that can be")
                 case Removed(key) if self._known.may_be_ours(key, now_ms):
-                    removals.append(Removal(key, at_ms or progress.position_ms))
+                    gone_ms = at_ms or progress.position_ms
+                    removals.append(Removal(key, gone_ms, event.created_ms))
                 case UnreadableEvent(lack):
                     unreadable.append(at_ms or progress.position_ms)
                     self._warn(lack)
