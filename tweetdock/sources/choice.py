@@ -1,14 +1,23 @@
 """The sources by the names that the settings use."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.finding import Check, Finding
 from tweetdock.core.post import COUNTS, Spent, feed_name
 from tweetdock.settings.gauge import Settings
-from tweetdock.settings.networks import REPLAY, X_API_URL, asks_x, called, host_of, replayed_file
+from tweetdock.settings.networks import (
+    JETSTREAM_HOSTS,
+    REPLAY,
+    X_API_URL,
+    asks_x,
+    called,
+    host_of,
+    replayed_file,
+)
 from tweetdock.sources.polling import Source
 from tweetdock.sources.recordings import Text
 from tweetdock.sources.x.budget import COUNTING_SHARE, Bill, Budget, spending
@@ -34,14 +43,22 @@ def _subjects(name: str, feed: str, settings: Settings) -> Iterator[tuple[str, s
         return
     query = settings.x.query_for(settings.hashtags)
     followed = " ".join(map(str, settings.x.follow))
-    queries = {"x": query, "x-stream": f"{query} {followed}".strip()}
-    yield feed, _at(settings, queries[name]) if name in queries else tags
+    x, jetstream = settings.x.api_url, _hosts(settings.networks.jetstream)
+    subjects = {
+        "x": _at(query, x, X_API_URL),
+        "x-stream": _at(f"{query} {followed}".strip(), x, X_API_URL),
+        "bluesky": _at(tags, jetstream, _hosts(JETSTREAM_HOSTS.split())),
+    }
+    yield feed, subjects.get(name, tags)
 
 
-def _at(settings: Settings, subject: str) -> str:
-    # What a server of one's own has to tell is not what X has.
-    url = settings.x.api_url
-    return subject if url == X_API_URL else f"{subject} at {url}"
+def _at(subject: str, servers: str, public: str) -> str:
+    # What a server of one's own has to tell is not what the network has.
+    return subject if servers == public else f"{subject} at {servers}"
+
+
+def _hosts(urls: Iterable[str]) -> str:
+    return " ".join(sorted(urlsplit(url).netloc for url in urls))
 
 
 def make_budget(
