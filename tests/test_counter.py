@@ -20,7 +20,7 @@ NOON = 1_760_000_400_000
 
 @dataclass
 class Known:
-    """A post as brute force knows it; last_ms: when it was removed or known to be there."""
+    """A post as brute force knows it; last_ms: when it was removed, or known to be there again."""
 
     author: str | None
     at_ms: int
@@ -41,9 +41,10 @@ class BruteForce:
             return False
         known = self.known.get(post.key)
         if known is None:
-            last_ms = post.as_of_ms if post.as_of_ms > post.created_ms else 0
-            self.known[post.key] = Known(post.author, post.created_ms, last_ms)
+            self.known[post.key] = Known(post.author, post.created_ms)
             return True
+        if not (known.is_removed or known.last_ms):
+            return False
         if post.as_of_ms <= max(known.last_ms, known.at_ms):
             return False
         if known.author is None and post.created_ms < known.at_ms:

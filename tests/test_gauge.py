@@ -1,13 +1,13 @@
 """The gauge by histories: what sources say goes in, and what the owner sees comes out."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from tweetdock.core.coverage import Grade
 from tweetdock.core.gauge import Gauge
-from tweetdock.core.post import Batch, Feed, Post, Removal, Span, Tally, Trouble
+from tweetdock.core.post import Batch, Feed, Late, Post, Removal, Span, Tally, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
 
@@ -428,3 +428,26 @@ def test_a_feed_has_seen_no_more_than_of_what_the_posts_are_still_known() -> Non
     history.now += WINDOW // 2
     history.say("bluesky")
     assert history.gauge.seen["x"].spans == (Span(START - WINDOW // 2, START),)
+
+
+def test_a_post_that_is_there_again_was_not_late() -> None:
+    """It shows long after it was written: so did one that never was seen."""
+    feed = Feed("x", X_LAG, late=Late(60_000, 60_000))
+    gauge = Gauge(Settings.from_env(LEAST).gauge, [feed], START)
+    known, now = post(1, at=START - 900_000), START
+    gone = Removal(known.key, START, known.created_ms)
+    words: list[tuple[tuple[Post, ...], tuple[Removal, ...]]] = [
+        ((known,), ()),
+        ((), (gone,)),
+        ((replace(known, as_of_ms=START + 120_000),), ()),
+    ]
+    for some, removals in words:
+        covers = Span(now - WINDOW, now)
+        word = Batch(source="x", posts=some, removals=removals, covers=covers, read_ms=now)
+        gauge.deliver(word, now)
+        now += 60_000
+    assert gauge.read(now).posts == 1
+    assert gauge.known("x", now).late_ms == 60_000
+    late = (post(2, at=START - 900_000),)
+    gauge.deliver(Batch(source="x", posts=late, read_ms=now), now)
+    assert gauge.known("x", now).late_ms > 900_000

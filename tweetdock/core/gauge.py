@@ -152,9 +152,13 @@ class Gauge:
         fresh = self._new_raws(message.raw, now_ms - self._window_ms)
         windows = self._windows_of(message.source)
         kept: list[Mark] = []
+        new_ms: list[int] = []
         for post in message.posts:
-            kept += [mark for window in windows if (mark := window.add(post))][:1]
-        coverage.add_batch(message, now_ms, [mark.at_ms for mark in kept])
+            is_known = self._windows[message.source].knows(post.key)
+            new = [mark for window in windows if (mark := window.add(post))][:1]
+            kept += new
+            new_ms += [mark.at_ms for mark in new if not is_known]
+        coverage.add_batch(message, now_ms, new_ms)
         coverage.forget_before(now_ms - self._window_ms)
         for gone in message.removals:
             marks = [window.remove(gone.key, gone.at_ms, gone.created_ms) for window in windows]
