@@ -65,7 +65,7 @@ def hour_of(posts: int, *, has_archive: bool) -> int:
             new, made = split(made, time.ms)
             poll(keeper, gauge, time, new)
             for _ in range(round(POLL_MS / FLUSH_SECONDS / 1000)):
-                keeper.turn(gauge, gauge.read(time.ms), (0.0, 0.0))
+                keeper.turn(gauge, gauge.read(time.ms), (0.0, 0.0), is_confirmed=True)
         return int(process.io_counters().write_chars - before)
 
 

@@ -11,7 +11,7 @@ import pytest
 from tweetdock.core.clock import Clock, TimeVote
 from tweetdock.core.coverage import Grade, Seen
 from tweetdock.core.gauge import Saved
-from tweetdock.core.post import Span, Trouble
+from tweetdock.core.post import Batch, Span, Trouble
 from tweetdock.counting import ClockStep, Counting
 from tweetdock.keep.database import State, Store
 from tweetdock.settings.gauge import Settings
@@ -65,6 +65,16 @@ def test_by_a_time_that_nobody_has_confirmed_nothing_is_exact(folder: Path) -> N
     assert first.at_ms == NOW_MS
     assert first.grade is Grade.PARTIAL
     assert "let a time server set this machine's clock" in first.sources["x"].detail
+
+
+def test_what_was_counted_by_a_time_that_nobody_has_confirmed_is_not_kept(folder: Path) -> None:
+    """The hour that was kept gave way to one of another year, exact from the next start on."""
+    later = NOW_MS + 1000 * HOUR_MS
+    with counting(folder, at(later)) as found:
+        found._count(Batch(source="x", covers=Span(later - HOUR_MS, later)))
+    with counting(folder, at(NOW_MS, is_synchronised=True)) as found:
+        first = next(found.readings())
+    assert (first.at_ms, first.grade) == (NOW_MS, Grade.EXACT)
 
 
 def test_by_the_time_of_a_time_server_it_is_exact_at_once(folder: Path) -> None:

@@ -286,6 +286,17 @@ def test_what_a_shorter_window_has_thrown_away_is_not_taken_as_seen_ever_after(
     assert again.read(NOON + 3000).sources["mastodon"].posts == short // 1000 - 1
 
 
+def test_how_late_a_feed_is_outlasts_a_while_in_which_it_is_not_asked(tmp_path: Path) -> None:
+    both = asked(FEEDS[0], ONE)
+    late = {"x": Seen((), (), NOON, 120_000), ONE.name: Seen((), (), NOON, 1_500_000)}
+    with closing(Store(tmp_path, both, WINDOW)) as store:
+        store.save(State(saved_ms=NOON, saved=Saved(salt=SALT, seen=late), cursors={}))
+    go_on(tmp_path, 1, FEEDS[0])
+    state = loaded(tmp_path, both)
+    assert state is not None
+    assert state.saved.seen[ONE.name] == late[ONE.name]
+
+
 def test_nothing_is_taken_as_seen_of_the_time_after_it_was_saved(
     store: Store, tmp_path: Path
 ) -> None:

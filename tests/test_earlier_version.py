@@ -59,6 +59,7 @@ def test_its_hour_goes_on(folder: Path) -> None:
     assert keeper.spent == {"2026-09-21": {"x": Spent(2, 100)}}
     assert keeper.state is not None
     assert keeper.state.angles == (120.0, 30.5)
+    assert keeper.state.saved.seen["x"].late_ms == 0
     minute = HistoryRow("minute", NOON_MS + 40_000, 80, 17, "exact", 3600.0, "#dockercon")
     assert keeper.past() == [minute]
     keeper.close(NOW_MS)
@@ -76,7 +77,7 @@ def test_what_it_has_archived_is_not_archived_again(folder: Path) -> None:
         raw=tuple(Raw(post.key, "{}", post) for post in posts),
     )
     keeper.keep(batch, gauge.deliver(batch, NOW_MS), NOW_MS)
-    keeper.save(gauge, NOW_MS, (1.0, 2.0))
+    keeper.save(gauge, NOW_MS, (1.0, 2.0), is_confirmed=True)
     keeper.close(NOW_MS)
     assert gauge.read(NOW_MS).posts == 110
     lines = gzip.decompress(Path("tweets.jsonl.gz").read_bytes()).splitlines()

@@ -64,12 +64,12 @@ class House:
         )
         self.keeper.keep(batch, self.gauge.deliver(batch, self.now_ms), self.now_ms)
 
-    def turn(self, seconds: float = 0) -> int:
+    def turn(self, seconds: float = 0, *, is_confirmed: bool = True) -> int:
         """The loop turns, so much later; how many posts are counted."""
         self.watch.now += seconds
         self.now_ms += round(seconds * 1000)
         reading = self.gauge.read(self.now_ms)
-        self.keeper.turn(self.gauge, reading, ANGLES)
+        self.keeper.turn(self.gauge, reading, ANGLES, is_confirmed=is_confirmed)
         return reading.posts
 
 
@@ -229,7 +229,7 @@ def test_a_guest_goes_on_from_the_state_and_leaves_it_as_it_is(tmp_path: Path) -
             assert guest.gauge.read(NOON).posts == 2
             guest.hear(3)
             assert guest.turn(60) == 3
-            guest.keeper.save(guest.gauge, guest.now_ms, ANGLES)
+            guest.keeper.save(guest.gauge, guest.now_ms, ANGLES, is_confirmed=True)
     assert remembered(tmp_path) == 2
 
 
@@ -291,11 +291,61 @@ def test_only_the_needles_are_saved_until_a_source_has_spoken(tmp_path: Path) ->
     years = 10 * 365 * 24 * HOUR
     with house(tmp_path, NOON + years) as wrong:  # by a clock that is ahead
         assert wrong.turn() == 0
-        wrong.keeper.save(wrong.gauge, wrong.now_ms, (1.0, 2.0))
+        wrong.keeper.save(wrong.gauge, wrong.now_ms, (1.0, 2.0), is_confirmed=True)
     with house(tmp_path) as one:
         assert one.keeper.state is not None
         assert (one.keeper.state.saved_ms, one.keeper.state.angles) == (NOON, (1.0, 2.0))
         assert one.gauge.read(NOON).posts == 2
+
+
+def test_by_a_time_that_nobody_has_confirmed_only_bills_and_needles_are_saved(
+    tmp_path: Path,
+) -> None:
+    """What was counted by a clock that was ahead was saved, and was exact after the next start."""
+    years = 10 * 365 * 24 * HOUR
+    with house(tmp_path) as one:
+        one.hear(1, 2)
+        one.turn()
+    with house(tmp_path, NOON + years) as wrong:
+        wrong.hear(3)
+        for _ in range(3):
+            wrong.turn(60, is_confirmed=False)
+        assert wrong.keeper.due_seconds() > 60
+    assert read_history(tmp_path) == []
+    with house(tmp_path) as again:
+        assert again.keeper.state is not None
+        assert (again.keeper.state.saved_ms, again.keeper.state.angles) == (NOON, ANGLES)
+        assert again.gauge.read(NOON).posts == 2
+        assert [sum(spent["x"].posts for spent in again.keeper.spent.values())] == [3]
+
+
+def test_once_somebody_has_confirmed_the_time_all_that_was_heard_before_is_saved(
+    tmp_path: Path,
+) -> None:
+    with house(tmp_path) as one:
+        one.hear(1, 2)
+        one.turn(is_confirmed=False)
+        with house(tmp_path, is_guest=True) as guest:
+            assert guest.gauge.seen == {}
+            assert guest.keeper.spent == {"2026-09-21": {"x": Spent(1, 2)}}
+        one.hear(3)
+        one.turn(60)
+    assert remembered(tmp_path, NOON + 60_000) == 3
+
+
+def test_what_is_in_memory_alone_waits_for_the_time(tmp_path: Path) -> None:
+    """In a file that was begun meanwhile, what was seen before would be there without its posts."""
+    with house(tmp_path) as one:
+        one.hear(1)
+        one.turn()
+        (tmp_path / "state.db").unlink()
+        one.hear(2)
+        one.turn(30)  # finds out
+        one.hear(3)
+        one.turn(RETRY_SECONDS, is_confirmed=False)
+        assert not (tmp_path / "state.db").exists()
+        one.turn(RETRY_SECONDS)
+    assert remembered(tmp_path, NOON + 90_000) == 3
 
 
 def test_the_hour_is_not_held_in_memory_twice(tmp_path: Path) -> None:

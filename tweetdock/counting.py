@@ -189,7 +189,8 @@ class Counting:
                 return
             reading = self._read()
             yield reading
-            self._keeper.turn(self._gauge, reading, self._angles())
+            angles, is_confirmed = self._angles(), self._is_confirmed
+            self._keeper.turn(self._gauge, reading, angles, is_confirmed=is_confirmed)
 
     def is_settled(self, now_ms: int) -> bool:
         """Whether waiting would not improve any feed."""
@@ -235,7 +236,8 @@ class Counting:
             return
         self._stop_sources()
         self.threads = []  # whoever looks at them must not take their end for a failure
-        self._keeper.save(self._gauge, self._clock.now_ms(), angles or self._angles())
+        now_ms, angles = self._clock.now_ms(), angles or self._angles()
+        self._keeper.save(self._gauge, now_ms, angles, is_confirmed=self._is_confirmed)
         self._stack.close()
 
     def _deliveries(self) -> Iterator[_Delivery]:
@@ -279,6 +281,10 @@ class Counting:
             clock.machine_ms(), clock.monotonic_ms(), is_synchronised=clock.is_synchronised()
         )
 
+    @property
+    def _is_confirmed(self) -> bool:
+        return self._agreed_ms() is not None
+
     def _steps_the_clock(self, name: str) -> bool:
         """Set the clock to what most say; whether that was a step, as `name` wanted it."""
         now_ms, agreed_ms = self._clock.now_ms(), self._agreed_ms()
@@ -293,7 +299,7 @@ class Counting:
         return is_step
 
     def _read(self) -> Reading:
-        doubt = UNCONFIRMED if self._agreed_ms() is None else ""
+        doubt = "" if self._is_confirmed else UNCONFIRMED
         return self._gauge.read(self._clock.now_ms(), doubt)
 
     def _count(self, message: Batch | Trouble) -> None:

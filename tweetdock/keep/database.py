@@ -39,7 +39,8 @@ _SIGN = 1 << 63  # SQLite's integers have a sign, fingerprints have none
 _VERSION = 1  # of the tables
 _TABLES = f"""
     BEGIN IMMEDIATE;
-    -- What there is one of: the salt, when it was saved, each dial's scale and needle.
+    -- What there is one of: the salt, when it was saved, each dial's scale and needle, how late
+    -- each feed's posts may be, a checksum over all that is loaded.
     CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
     -- The window, in the order in which it came to be: a later row of a key removes the post.
     CREATE TABLE marks (
@@ -330,6 +331,8 @@ class Store:
             "place": json.dumps([state.archive, 0, 0] if state.archive else None),
             "blind_until_ms": state.blind_until_ms,
             "window_ms": self._window_ms,
+            # A fact for each feed: also of those that are not asked for a while.
+            **{_late(name): seen.late_ms for name, seen in saved.seen.items()},
         }
         self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
         for name, seen in saved.seen.items():
@@ -440,7 +443,11 @@ def _load(
     rows = db.execute("SELECT name, spans, unreadable, heard_ms, cursor FROM sources")
     for name, spans, unreadable, heard_ms, cursor in rows:
         # Nothing was known of a time that was yet to come, even if a clock that was wrong said so.
-        known = Seen(*_within(window, spans, unreadable), min(_integer(heard_ms), saved_ms))
+        known = Seen(
+            *_within(window, spans, unreadable),
+            heard_ms=min(_integer(heard_ms), saved_ms),
+            late_ms=_whole(facts.get(_late(name), 0)),
+        )
         if name in feeds and saved_ms:
             seen[name], cursors[name] = known, cursor
     marks = db.execute(f"{_MARKS} WHERE at_ms > ? ORDER BY rowid", (window.since_ms,))
@@ -474,6 +481,11 @@ def _within(window: Span, spans: str, unreadable: str) -> tuple[tuple[Span, ...]
     seen = Spans(Span(_integer(since), _integer(until)) for since, until in json.loads(spans))
     moments = map(_integer, json.loads(unreadable))
     return tuple(seen & [window]), tuple(ms for ms in moments if ms > window.since_ms)
+
+
+def _late(feed: str) -> str:
+    """The name of the fact how late a feed's posts may be."""
+    return f"late {feed}"
 
 
 def _load_spent(db: sqlite3.Connection) -> dict[str, dict[str, Spent]]:

@@ -178,15 +178,21 @@ class Keeper:
         read = len(batch.posts) + len(batch.unreadable) if batch.billed is None else batch.billed
         self._new_spent[of] = Spent(requests + 1, posts + read)
 
-    def turn(self, gauge: Gauge, reading: Reading, angles: Sequence[float]) -> None:
-        """Do what is due, once in each turn of the loop."""
+    def turn(
+        self, gauge: Gauge, reading: Reading, angles: Sequence[float], *, is_confirmed: bool
+    ) -> None:
+        """Do what is due, once in each turn of the loop.
+
+        is_confirmed: whether somebody has confirmed that the reading's time is the time.
+        """
         if self._keeps_nothing:
             return
-        self._rows += self._history.note(reading)
+        if is_confirmed:
+            self._rows += self._history.note(reading)
         if self._archive is not None and self._archive.due_seconds() <= 0:
             self._archive.flush(reading.at_ms)
         if self._save_due_seconds() <= 0:
-            self.save(gauge, reading.at_ms, angles)
+            self.save(gauge, reading.at_ms, angles, is_confirmed=is_confirmed)
 
     def due_seconds(self) -> float:
         """In how many seconds the loop should turn at the latest."""
@@ -208,42 +214,51 @@ class Keeper:
         if self._archive is not None:
             self._archive.flush(now_ms)
 
-    def save(self, gauge: Gauge, now_ms: int, angles: Sequence[float]) -> None:
+    def save(
+        self, gauge: Gauge, now_ms: int, angles: Sequence[float], *, is_confirmed: bool
+    ) -> None:
         """Save all that there is, if it can be saved now.
 
-        Until a source has spoken that is only where the needles are: the clock may be wrong.
+        Until a source has spoken and somebody has confirmed that `now_ms` is the time, that is
+        only what was spent, and where the needles are.
         """
-        if self._keeps_nothing or not (self._has_heard or (self.state and self._store)):
-            return
+        is_known = self._has_heard and is_confirmed
         self._tried_at = self._monotonic()
-        if self._archive is not None and not self._archive.sync(now_ms):
+        if self._keeps_nothing or not (is_known or self._store):
+            return
+        if is_known and self._archive is not None and not self._archive.sync(now_ms):
             self._close_store()
             return
-        if self._has_heard or self.state is None:
+        archive = self._archive_path if self._archive else ""
+        if is_known:
             state = State(
                 saved_ms=now_ms,
                 saved=Saved(salt=self._salt, seen=gauge.seen, scales=gauge.scales),
                 cursors=self._cursors,
                 angles=self.state.angles if self.state else (),
-                archive=self._archive_path if self._archive else "",
+                archive=archive,
                 blind_until_ms=self._archive.blind_until_ms if self._archive else 0,
             )
+        elif self.state or self._new_spent:
+            unknown = State(saved_ms=0, saved=Saved(salt=self._salt), cursors={}, archive=archive)
+            state = self.state or unknown
         else:
-            state = self.state
+            return
         self.state = state = replace(state, angles=tuple(angles) or state.angles)
         try:
             is_whole = self._store is None
             store = self._store or self._open()
-            marks = gauge.marks() if is_whole else self._marks
+            marks = gauge.marks() if is_whole else self._marks if is_known else ()
             store.save(state, marks, self._rows, self._new_spent, is_whole=is_whole)
         except OSError as error:
             self._fail(error)
         else:
             self._troubles.worked()
-            self._marks.clear()
-            self._rows.clear()
             self._new_spent.clear()
-            self._unsaved_posts = 0
+            self._rows.clear()
+            if is_known:
+                self._marks.clear()
+                self._unsaved_posts = 0
 
     def close(self, now_ms: int) -> None:
         """Close everything, once; what is to be saved must have been saved."""
@@ -277,7 +292,7 @@ class Keeper:
         except OSError as error:
             self._fail(error)
             return None
-        if state is not None:
+        if state is not None and state.saved_ms:
             ago = duration(max(0.0, time.time() - state.saved_ms / 1000))
             log.info("state: back to where it was saved %s ago", ago)
         return state
