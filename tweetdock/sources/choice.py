@@ -104,8 +104,9 @@ def make_sources(
             case "x":
                 from tweetdock.sources.x.search import XSearch  # noqa: PLC0415
 
+                query = settings.x.query_for(settings.hashtags)
                 yield XSearch(
-                    settings.x.query_for(settings.hashtags),
+                    lambda: (query,),
                     settings.x,
                     clock=clock,
                     window_seconds=seconds,
@@ -126,7 +127,7 @@ def make_sources(
                     cursor=cursor(name),
                     budget=budget,
                 )
-                yield from (stream, stream.fill)
+                yield from (stream, stream.search)
             case "bluesky":
                 from tweetdock.sources.bluesky.source import Bluesky  # noqa: PLC0415
 

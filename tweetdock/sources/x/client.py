@@ -26,7 +26,7 @@ from tweetdock.sources.http import (
 )
 from tweetdock.sources.polling import GRACE_MS, Pause
 from tweetdock.sources.x.budget import LEAST_PAGE, Budget
-from tweetdock.sources.x.plan import Search, SearchRequest
+from tweetdock.sources.x.plan import SearchRequest
 from tweetdock.sources.x.posts import PostPage, decode, objects, parse_page, posts_in, said
 from tweetdock.sources.x.rules import TAG, Rule, parse_added, parse_rules
 
@@ -162,14 +162,14 @@ class XClient:
         """Whether X answers these credentials by counts: it does not answer an OAuth 1.0a user."""
         return not self._user_auth
 
-    def pause(self, wanted: float, usual: float) -> Pause:
+    def pause(self, wanted: float, usual: float, requests: int = 1) -> Pause:
         """Until the next search, longer than `wanted` where the rate limit wants it.
 
-        usual: the seconds in which nobody misses a search.
+        usual: the seconds in which nobody misses a search. requests: how many of them it takes.
         """
         if self.limit is None:
             return Pause(wanted)
-        seconds = self.limit.pause_seconds(self._clock.now_ms(), wanted)
+        seconds = self.limit.pause_seconds(self._clock.now_ms(), wanted, requests)
         is_long = seconds * 1000 >= usual * 1000 + GRACE_MS
         why = f"X's rate limit leaves one search every {duration(seconds)}" if is_long else ""
         return Pause(seconds, why)
@@ -214,17 +214,6 @@ class XClient:
             allowance=allowance,
         )
         return replace(page, served_ms=now_ms - lasted_ms, server_ms=server_ms, billed=billed)
-
-    def pages(self, query: str, request: SearchRequest) -> Iterator[tuple[Search, PostPage, Span]]:
-        """All pages of a search, each with what is complete by then; errors as by `search`."""
-        search, token = Search(request), None
-        while True:
-            page = self.search(query, request, token)
-            yield search, page, search.add_page(page)
-            token = page.next_token
-            if token is None:
-                return
-            search.check_progress()  # not before the page is told of, which is paid for
 
     def count(self, query: str, span: Span) -> tuple[int, int | None]:
         """How many posts there were by X's counts, and what time it is at X; errors as by `search`.

@@ -1,18 +1,21 @@
-"""Which search X is asked next, so that all is read once."""
+"""Which search X is asked next: for what is new, for what is ripe, and for all once more later."""
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import Known
 from tweetdock.core.errors import Kind, SourceError
-from tweetdock.core.post import Span
+from tweetdock.core.post import Removal, Span
+from tweetdock.core.times import DAY_MS, MINUTE_MS
+from tweetdock.sources.x.budget import LARGEST_PAGE, NEAR_MS
 from tweetdock.sources.x.posts import PostPage, since_id_for, snowflake_ms
 
-# X's search answers for "30 seconds before the time of query", and so do its counts by default.
-INDEX_LAG_MS = 30_000
-LOOK_BACK_EVERY_MS = 60_000
+RIPE_MS = MINUTE_MS  # what becomes certain is asked for so much at a time
+AGAIN_MS = 15 * MINUTE_MS
+MOST_AGAIN = 30 * LARGEST_PAGE  # posts; what lies before them is not read again
 FUTURE_MS = 60_000  # no clock of X's is further ahead than that
 PATIENCE_PAGES = 5  # pages that lead on without leading further back
 
@@ -22,44 +25,82 @@ class SearchRequest:
     """One search with all its pages; complete, it has seen (since_ms, until_ms].
 
     X is asked for what is newer than `since_id`, or else for that time: it refuses the two
-    together. since_ms 0: for all that it has. until_ms None: up to the moment of asking, less the
-    usual lag of X's index.
+    together. since_ms 0: for all that it has. until_ms None: up to the moment of asking.
+    is_again: all of it was read before.
     """
 
     since_ms: int
     until_ms: int | None = None
     since_id: int | None = None
-    looks_back: bool = False
+    is_again: bool = False
 
 
 class Search:
-    """A request under way: what its pages, newest first, have made complete so far."""
+    """A request under way: query after query, each by its pages, newest first.
 
-    def __init__(self, request: SearchRequest) -> None:
+    read_ms: when X gave the first page, by its own time; 0 before. newest_id: that of the newest
+    post which there was by then. token: of the next page.
+    """
+
+    def __init__(self, request: SearchRequest, queries: Sequence[str]) -> None:
         self.request = request
-        self.newest_id = 0
-        self.until_ms = request.until_ms
+        self.read_ms = 0
+        self.newest_id = request.since_id or since_id_for(request.since_ms + 1)
+        self._queries = list(queries)
+        self._begin_query()
+
+    def _begin_query(self) -> None:
+        self.token: str | None = None
         self._oldest_id: int | None = None
         self._idle_pages = 0
+        self._is_torn = False
 
-    def add_page(self, page: PostPage) -> Span:
-        """The stretch seen once `page` is read."""
-        if self.until_ms is None:
-            self.until_ms = page.served_ms - INDEX_LAG_MS
+    @property
+    def query(self) -> str:
+        """The query under way."""
+        return self._queries[0]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all pages of all queries were read."""
+        return not self._queries
+
+    def go_back(self) -> bool:
+        """To the first page of the query under way; whether there are others left behind it.
+
+        What the last one's pages have made complete needs no reading again: that is another search.
+        """
+        self._begin_query()
+        return len(self._queries) > 1
+
+    def add_page(self, page: PostPage) -> Span | None:
+        """The stretch that all queries have seen once `page` is read, if there is one."""
+        self.read_ms = self.read_ms or page.served_ms
+        since_ms, until_ms = self.request.since_ms, self.request.until_ms or self.read_ms
         # A single odd id must neither seem to complete the past nor hide the future.
-        first_ms, last_ms = self.request.since_ms, page.served_ms + FUTURE_MS
-        ids = [i for i in page.ids if first_ms <= snowflake_ms(i) <= last_ms]
-        self.newest_id = max([self.newest_id, *ids])
-        if page.next_token is None:
-            return Span(self.request.since_ms, self.until_ms)
+        last_ms = page.served_ms + FUTURE_MS
+        ids = [i for i in page.ids if since_ms <= snowflake_ms(i) <= last_ms]
+        # What one query shows and another was asked too early for is new the next time, too.
+        known = [i for i in ids if snowflake_ms(i) <= self.read_ms]
+        self.newest_id = max([self.newest_id, *known])
+        self._is_torn = self._oldest_id is not None and max(ids, default=0) > self._oldest_id
         self._note_oldest(min(ids, default=None))
-        if self._oldest_id is None:
-            return Span(self.until_ms, self.until_ms)
+        is_last, self.token = len(self._queries) == 1, page.next_token
+        if self._is_torn:
+            return None
+        if self.token is None:
+            del self._queries[0]
+            self._begin_query()
+            return Span(since_ms, until_ms) if is_last else None
         # A post of the same millisecond may be on the next page: it stays outside of (since, ...
-        return Span(snowflake_ms(self._oldest_id), self.until_ms)
+        oldest = self._oldest_id
+        return Span(snowflake_ms(oldest), until_ms) if is_last and oldest is not None else None
 
-    def check_progress(self) -> None:
+    def check(self) -> None:
         """Raise SourceError if the pages lead nowhere."""
+        if self._is_torn:
+            what = "X's next page has posts that are newer than the page before it"
+            raise SourceError(what, kind=Kind.SERVER)
         if self._idle_pages >= PATIENCE_PAGES:
             what = "X keeps announcing further pages that bring nothing new"
             raise SourceError(what, kind=Kind.SERVER)
@@ -72,95 +113,144 @@ class Search:
             self._idle_pages += 1
 
 
-class SearchPlan:
-    """Which search X is asked next, given what has been seen.
+class _Shown(NamedTuple):
+    """A post that X has shown: its latest version, its moment, on which page, and if it was missed.
 
-    First the whole window by time; then what is new since the newest id. That leaves a hole:
-    a post that is indexed after a newer one was read. So once a minute the question is what is
-    new since `look_back_ms` ago, which closes the holes. What is older than that and was left
-    out all the same, by an interrupted search or a restart, is asked for by time.
+    page: its number, counting all pages.
+    """
+
+    version_id: int
+    created_ms: int
+    page: int
+    is_missed: bool = False
+
+
+class Brought:
+    """The newest posts that were brought, to read them once more: what X has to show by then.
+
+    Since `since_ms` all of them are known.
+    """
+
+    def __init__(self) -> None:
+        self.since_ms: int | None = None
+        self._posts: dict[str, _Shown] = {}
+        self._pages = self._pages_before = 0
+
+    def begin(self, request: SearchRequest) -> None:
+        """A search begins."""
+        if self.since_ms is None:
+            self.since_ms = request.since_ms
+        if request.is_again:
+            self._pages_before = self._pages
+
+    def add_page(self, page: PostPage) -> None:
+        """These are shown."""
+        self._pages += 1
+        for post, version_id in zip(page.posts, page.ids, strict=True):
+            self._posts[post.key] = _Shown(version_id, post.created_ms, self._pages)
+        if len(self._posts) > MOST_AGAIN:
+            newest = sorted(one.version_id for one in self._posts.values())
+            self.forget_before(snowflake_ms(newest[-MOST_AGAIN // 2]))
+
+    def forget_before(self, ms: int) -> None:
+        """Forget all that is of that moment (Unix ms) or earlier."""
+        if self.since_ms is not None:
+            self.since_ms = max(ms, self.since_ms)
+        self._posts = {k: one for k, one in self._posts.items() if snowflake_ms(one.version_id) > ms}
+
+    def end(self, search: Search) -> tuple[Removal, ...]:
+        """All was read again: what X does not show for the second time is gone."""
+        gone, (since_ms, until_ms) = [], (search.request.since_ms, search.request.until_ms or 0)
+        for key, one in list(self._posts.items()):
+            is_shown = one.page > self._pages_before
+            if is_shown or not since_ms < snowflake_ms(one.version_id) <= until_ms:
+                continue
+            if one.is_missed:
+                gone.append(Removal(key, search.read_ms, one.created_ms))
+                del self._posts[key]
+            else:
+                self._posts[key] = one._replace(is_missed=True)
+        return tuple(gone)
+
+
+class SearchPlan:
+    """Which search X is asked next, given what is known for certain.
+
+    In turns for what is newer than the newest id, and for what has become so old that all of it
+    shows, or was left out, by an interrupted search or a restart: the newest first, by time. Every
+    quarter of an hour the past of X's day is read once more, which costs nothing: a day's posts
+    are billed once.
 
     cursor: where an earlier plan left off, to go on from there.
     """
 
-    def __init__(self, *, window_ms: int, look_back_ms: int, cursor: str = "") -> None:
+    def __init__(self, *, window_ms: int, cursor: str = "") -> None:
         self._window_ms = window_ms
-        self._look_back_ms = look_back_ms
-        self._newest_id = 0
-        self._caught_up_ms: int | None = None  # up to when X was asked for what is new
-        self._looked_back_ms = 0
-        self._asked_new = False
+        self._brought = Brought()
+        self._again_ms: int | None = None
+        self._ripe_since_ms = 0
         self._by_time = False  # after a refusal of the last id
+        self.is_live = False  # whether the last search was for what is new
+        self.newest_id = 0  # 0: unknown
         # One that cannot be read costs the window's posts once more, and no truth.
         with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            self._go_on(json.loads(cursor))
+            self.newest_id = int(json.loads(cursor)["newest_id"])
 
-    @property
-    def cursor(self) -> str:
-        """What a plan after a restart goes on from, as JSON."""
-        cursor = {
-            "newest_id": self._newest_id,
-            "caught_up_ms": self._caught_up_ms,
-            "looked_back_ms": self._looked_back_ms,
-        }
-        return json.dumps(cursor)
+    def next(self, seen: Known, now_ms: int, *, reads_again: bool = True) -> SearchRequest:
+        """The search to make now. reads_again: whether there is money for what may be new in it."""
+        self._brought.forget_before(now_ms - self._window_ms)
+        ripe = self._ripe(seen, now_ms, reads_again=reads_again)
+        self.is_live = ripe is None or not self.is_live
+        request = self._live(seen, now_ms) if ripe is None or self.is_live else ripe
+        if not self.is_live:
+            self._ripe_since_ms = request.since_ms
+        self._brought.begin(request)
+        return request
 
-    def next(self, seen: Spans, now_ms: int) -> SearchRequest:
-        """The search to make now."""
-        floor = now_ms - self._window_ms
-        reach = self._reach(now_ms)
-        if reach is None:
-            self._asked_new = True
-            return SearchRequest(floor)
-        gaps = seen.gaps(Span(floor, reach))
-        # In turns, so that neither starves the other, however long an answer takes.
-        self._asked_new = not gaps or not self._asked_new
-        if self._asked_new:
-            return self._request_new(max(reach, floor), now_ms)
-        return SearchRequest(*gaps[-1])
+    def is_behind(self, seen: Known, now_ms: int, *, reads_again: bool = True) -> bool:
+        """Whether something is to be asked for at once, which the last search was not for."""
+        ripe = self._ripe(seen, now_ms, reads_again=reads_again)
+        return ripe is not None and ripe.since_ms != self._ripe_since_ms
 
-    def is_behind(self, seen: Spans, now_ms: int) -> bool:
-        """Whether a stretch of the window was left out and can be asked for at once."""
-        reach = self._reach(now_ms)
-        return reach is None or bool(seen.gaps(Span(now_ms - self._window_ms, reach)))
-
-    def record(self, search: Search, page: PostPage, now_ms: int) -> None:
-        """A page of `search` was read."""
-        if search.request.until_ms is not None or search.until_ms is None:
-            return
-        # X's clock may be ahead of the one that all have agreed on.
-        self._caught_up_ms = min(search.until_ms, now_ms)
-        self._newest_id = max(self._newest_id, search.newest_id)
-        if page.next_token is None:
-            self._by_time = False
-            if search.request.looks_back or search.request.since_id is None:
-                self._looked_back_ms = min(page.served_ms, now_ms)
+    def record(self, search: Search, page: PostPage, now_ms: int) -> tuple[Removal, ...]:
+        """A page of `search` was read; what it shows to be gone."""
+        self._brought.add_page(page)
+        if search.request.until_ms is None:
+            # What an interrupted search has left out is not to be skipped.
+            self.newest_id = search.newest_id if search.is_done else 0
+            self._by_time &= not search.is_done
+        if not search.is_done or not search.request.is_again:
+            return ()
+        self._again_ms = now_ms
+        return self._brought.end(search)
 
     def refused(self, request: SearchRequest) -> bool:
         """X does not take the request; whether asking by time instead is worth a try."""
         if request.since_id is None:
             return False
-        self._by_time = True
+        self.newest_id, self._by_time = 0, True
         return True
 
-    def _go_on(self, cursor: dict[str, Any]) -> None:
-        newest_id, caught_up_ms = int(cursor["newest_id"]), int(cursor["caught_up_ms"])
-        self._looked_back_ms = int(cursor["looked_back_ms"])
-        self._newest_id, self._caught_up_ms = newest_id, caught_up_ms
+    def _live(self, seen: Known, now_ms: int) -> SearchRequest:
+        floor_ms, newest_ms = now_ms - self._window_ms, snowflake_ms(self.newest_id)
+        if floor_ms < newest_ms <= now_ms + FUTURE_MS:
+            return SearchRequest(newest_ms, since_id=self.newest_id)
+        certain_ms = seen.until_ms or 0
+        if not floor_ms < certain_ms <= now_ms:
+            return SearchRequest(floor_ms)
+        return SearchRequest(
+            certain_ms, since_id=None if self._by_time else since_id_for(certain_ms + 1)
+        )
 
-    def _reach(self, now_ms: int) -> int | None:
-        """From when on the next look back would ask; None if nothing of the window was read."""
-        caught_up_ms = self._caught_up_ms
-        if caught_up_ms is None or not now_ms - self._window_ms < caught_up_ms <= now_ms:
+    def _ripe(self, seen: Known, now_ms: int, *, reads_again: bool) -> SearchRequest | None:
+        floor_ms, ripe_ms = now_ms - self._window_ms, now_ms - seen.late_ms
+        for gap in reversed(seen.gaps(Span(floor_ms, ripe_ms))):
+            if gap.until_ms < ripe_ms or gap.until_ms - gap.since_ms >= RIPE_MS:
+                return SearchRequest(*gap)
+        if self._again_ms is None or self._again_ms > now_ms:
+            self._again_ms = now_ms
+        day_ms = now_ms - now_ms % DAY_MS + NEAR_MS
+        since_ms = max(floor_ms, day_ms, self._brought.since_ms or now_ms)
+        if not reads_again or now_ms - self._again_ms < AGAIN_MS or since_ms >= ripe_ms:
             return None
-        return caught_up_ms + INDEX_LAG_MS - self._look_back_ms
-
-    def _request_new(self, reach: int, now_ms: int) -> SearchRequest:
-        if self._by_time:
-            return SearchRequest(reach)
-        looks_back = now_ms - self._looked_back_ms >= LOOK_BACK_EVERY_MS
-        # A newest id from before the reach would do as well, until X calls it too old.
-        if looks_back or snowflake_ms(self._newest_id) < reach:
-            since_id = since_id_for(reach + 1)
-            return SearchRequest(reach, since_id=since_id, looks_back=looks_back)
-        return SearchRequest(snowflake_ms(self._newest_id), since_id=self._newest_id)
+        return SearchRequest(since_ms, ripe_ms, is_again=True)

@@ -86,7 +86,6 @@ class PostPage:
             posts=self.posts,
             unreadable=self.unreadable,
             raw=self.raw,
-            has_more=self.next_token is not None,
             server_ms=self.server_ms,
             billed=self.billed,
             **fields,
@@ -97,9 +96,16 @@ def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> PostPage:
     """A search answer as a page; SourceError if it is none. at_ms: when it came."""
     answer = decode(body, "a page of posts")
     entries, meta = answer.get("data") or [], answer.get("meta")
+    errors = objects(answer.get("errors"))
+    if errors and not entries:
+        why = said(*(errors[0].get(name) for name in ("detail", "message", "title")))
+        what = f"X answers with nothing but an error: {why}"
+        raise SourceError(what, kind=Kind.SERVER, may_have_come=True)
     token = meta.get("next_token") if isinstance(meta, dict) else None
     if not (isinstance(meta, dict) and isinstance(entries, list) and isinstance(token, str | None)):
         raise not_with("a page of posts")
+    # Beside what was found X says which posts it could not show.
+    entries += [error for error in errors if error.get("resource_type") in ("tweet", "post")]
     read = [read_entry(entry, at_ms, keeps_raw=keeps_raw) for entry in entries]
     unreadable, lacks = [], [one.lacks for one in read if one.lacks]
     near_ms = at_ms  # what cannot be read was written about when its newer neighbour was
@@ -167,7 +173,7 @@ def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
     created_ms = _created_ms(entry.get("created_at"), snowflake, first)
     if not YEAR_2000_MS <= created_ms <= at_ms + DAY_MS:
         raise PostError("no sensible created_at")
-    return Post(f"x:{first}", f"x:{author}", created_ms), snowflake
+    return Post(f"x:{first}", f"x:{author}", created_ms, at_ms), snowflake
 
 
 def _number(entry: dict[str, Any], name: str) -> int:

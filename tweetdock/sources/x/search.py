@@ -1,40 +1,45 @@
-"""X's recent search as a source: the window read once, then what is new."""
+"""X's recent search as a source: the window read once, what is new, and what has become ripe."""
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import Known
 from tweetdock.core.errors import Kind, SourceError
-from tweetdock.core.post import Batch, Feed, Span, Tally
+from tweetdock.core.post import Batch, Feed, Late, Span, Tally
 from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.networks import XSettings
 from tweetdock.sources.polling import GRACE_MS, Pause
-from tweetdock.sources.x.budget import Budget, BudgetError
+from tweetdock.sources.x.budget import LARGEST_PAGE, Budget, BudgetError
 from tweetdock.sources.x.client import XClient
-from tweetdock.sources.x.plan import INDEX_LAG_MS, LOOK_BACK_EVERY_MS, SearchPlan
+from tweetdock.sources.x.plan import RIPE_MS, Search, SearchPlan
 
 log = logging.getLogger(__name__)
 
 SILENCE = (Kind.CONNECTION, Kind.STRANGER, Kind.SERVER)
 OUTAGE_MS = 60_000  # one lost answer is none yet
+COUNTS_LAG_MS = 30_000  # X's counts are of the time up to then by default
+IDLE_SECONDS = 1.0  # while it is not known what to ask for
+# Each query is asked twice a turn. That takes 300 of the 450 requests that X allows in 15 min.
+SECONDS_A_QUERY = 6.0
 
 
 class XSearch:
     """Recent search on X, as a source to be polled.
 
-    Times in seconds. budget: what X may cost; once it is spent, the posts are counted instead of
-    read, as far as it goes. keeps_raw: batches bring the posts as X sent them too. cursor: where
-    to go on from.
+    queries: what to ask for by now, together; none yet, as long as that is not known. Times in
+    seconds. budget: what X may cost; once it is spent, the posts are counted instead of read, as
+    far as it goes. keeps_raw: batches bring the posts as X sent them too. cursor: where to go on
+    from. source, channel: of which it is one of the ways; what `beside` tells is in the cursor,
+    too. A source of several ways is not counted.
     """
-
-    channel = ""
 
     def __init__(
         self,
-        query: str,
+        queries: Callable[[], Sequence[str]],
         x: XSettings,
         *,
         clock: Clock,
@@ -43,54 +48,89 @@ class XSearch:
         poll_seconds: float,
         keeps_raw: bool = False,
         cursor: str = "",
+        source: str = "x",
+        channel: str = "",
+        beside: Callable[[], dict[str, Any]] = dict,
     ) -> None:
-        lag_ms = INDEX_LAG_MS + LOOK_BACK_EVERY_MS + round(poll_seconds * 1000) + GRACE_MS
-        self.feed = Feed("x", lag_ms)
-        self._query = query
+        late_ms = round(x.look_back_seconds * 1000)
+        lag_ms = RIPE_MS + round(poll_seconds * 1000) + GRACE_MS
+        self.feed = Feed(source, lag_ms, late=Late(late_ms, late_ms))
+        self.channel = channel
+        self._beside = beside
+        self._queries = queries
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._window_ms = round(window_seconds * 1000)
         self._budget = budget
-        self._plan = SearchPlan(
-            window_ms=self._window_ms,
-            look_back_ms=round(x.look_back_seconds * 1000),
-            cursor=cursor,
-        )
+        self._plan = SearchPlan(window_ms=self._window_ms, cursor=cursor)
+        self._search: Search | None = None
         self._client = XClient(x, clock=clock, budget=budget, keeps_raw=keeps_raw)
         self._counted_ms: int | None = None
         self._polled_ms = 0
         self._lost_ms: int | None = None  # since when X has not answered, with no money left
         self._knows_time = False
 
-    def poll(self, seen: Spans) -> Iterator[Batch]:
+    @property
+    def cursor(self) -> str:
+        """Where the feed goes on after a restart, as JSON."""
+        parts = {**self._beside(), "newest_id": self._plan.newest_id}
+        return json.dumps(parts, separators=(",", ":"))
+
+    def poll(self, seen: Known) -> Iterator[Batch]:
         """One search, a Batch a page; SourceError when X does not deliver.
 
         When the day's money is spent: a Batch with a tally if one is due, else with nothing, and
         a BudgetError.
         """
+        if not self._queries():
+            return
         self._budget.settle(seen)
         if self._budget.is_limited and not self._knows_time:
             # Not by our clock: of which day is what a post costs?
             yield self._ask_time()
         try:
-            yield from self._search(seen)
+            yield from self._read(seen)
         except BudgetError as spent:
             yield from self._do_without(spent)
 
-    def _search(self, seen: Spans) -> Iterator[Batch]:
-        self._polled_ms = self._clock.now_ms()
-        request = self._plan.next(seen, self._polled_ms)
+    def _read(self, seen: Known) -> Iterator[Batch]:
+        search = self._search = self._search or self._next(seen)
         try:
-            for search, page, span in self._client.pages(self._query, request):
-                self._plan.record(search, page, self._clock.now_ms())
-                yield page.batch(covers=span, **self._marks())
+            while not search.is_done:
+                page = self._client.search(search.query, search.request, search.token)
+                covers = search.add_page(page)
+                gone = self._plan.record(search, page, self._clock.now_ms())
+                yield page.batch(
+                    covers=covers,
+                    read_ms=search.read_ms,
+                    removals=gone,
+                    has_more=not search.is_done,
+                    **self._marks(),
+                )
+                search.check()  # not before the page is told of, which is paid for
         except SourceError as error:
-            if error.kind is not Kind.QUERY or not self._plan.refused(request):
+            is_refused = error.kind is Kind.QUERY and self._plan.refused(search.request)
+            if is_refused or not search.go_back():
+                self._search = None
+            if not is_refused:
                 raise
             log.info("%s; going on by time instead of the last id", error.what)
+        else:
+            self._search = None
+
+    def _next(self, seen: Known) -> Search:
+        now_ms = self._clock.now_ms()
+        request = self._plan.next(seen, now_ms, reads_again=self._reads_again(now_ms))
+        if self._plan.is_live:
+            self._polled_ms = now_ms
+        return Search(request, self._queries())
+
+    def _reads_again(self, now_ms: int) -> bool:
+        left = self._budget.posts_left(now_ms)
+        return left is None or left >= LARGEST_PAGE
 
     def _ask_time(self) -> Batch:
-        server_ms = self._client.ask_time(self._query)
+        server_ms = self._client.ask_time(self._queries()[0])
         self._knows_time = True
         return Batch(server_ms=server_ms, billed=0, **self._marks())
 
@@ -117,7 +157,7 @@ class XSearch:
     def _counting_due(self) -> float | None:
         now_ms = self._clock.now_ms()
         due = self._budget.counting_due(now_ms, self._counted_ms, self._window_ms)
-        return due if self._client.can_count else None
+        return due if self._client.can_count and not self.channel else None
 
     def _count(self) -> Iterator[Batch]:
         """The posts of the window that ended with the last whole minute of X's index.
@@ -126,9 +166,9 @@ class XSearch:
         https://docs.x.com/x-api/posts/counts/introduction
         """
         self._counted_ms = self._clock.now_ms()
-        until_ms = (self._counted_ms - INDEX_LAG_MS) // MINUTE_MS * MINUTE_MS
+        until_ms = (self._counted_ms - COUNTS_LAG_MS) // MINUTE_MS * MINUTE_MS
         window = Span(until_ms - self._window_ms, until_ms)
-        posts, server_ms = self._client.count(self._query, window)
+        posts, server_ms = self._client.count(self._queries()[0], window)
         counted = Batch(billed=0, tally=Tally(posts, until_ms), **self._marks())
         # A Batch tells of one question, and those whose answers were lost were paid, too.
         yield from [counted] * (self._budget.pop_untold() - 1)
@@ -148,16 +188,20 @@ class XSearch:
         """What every Batch has."""
         return {
             "source": self.feed.source,
-            "cursor": self._plan.cursor,
+            "channel": self.channel,
+            "cursor": self.cursor,
             "remark": self._budget.remark(self._clock.now_ms()),
         }
 
-    def pause(self, seen: Spans) -> Pause:
+    def pause(self, seen: Known) -> Pause:
         """Until the next poll is due, longer where the rate limit wants it."""
-        now_ms = self._clock.now_ms()
-        due = self._poll_seconds - max(0, now_ms - self._polled_ms) / 1000
-        wanted = 0.0 if self._plan.is_behind(seen, now_ms) else max(0.0, due)
-        return self._client.pause(wanted, self._poll_seconds)
+        queries, now_ms = len(self._queries()), self._clock.now_ms()
+        if not queries:
+            return Pause(IDLE_SECONDS)
+        usual = max(self._poll_seconds, queries * SECONDS_A_QUERY if queries > 1 else 0.0)
+        due = max(0.0, usual - max(0, now_ms - self._polled_ms) / 1000)
+        is_behind = self._plan.is_behind(seen, now_ms, reads_again=self._reads_again(now_ms))
+        return self._client.pause(0.0 if is_behind else due, usual, queries)
 
     def cut(self) -> None:
         """End the request under way."""

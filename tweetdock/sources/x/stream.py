@@ -1,39 +1,33 @@
-"""X's filtered stream as a source: posts within moments, by rules of ours, watched over."""
+"""X's filtered stream as a source: posts within moments, by rules of ours."""
 
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import Known
 from tweetdock.core.errors import Kind, SourceError
-from tweetdock.core.post import Batch, Feed, Span, fold
+from tweetdock.core.post import Batch, fold
+from tweetdock.core.times import duration
 from tweetdock.settings.networks import XSettings
 from tweetdock.settings.x_query import Queries, build_queries
 from tweetdock.sources.http import LineStream, server_now_ms
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import XClient
-from tweetdock.sources.x.fill import CHECK_MS, Streamed, XFill
 from tweetdock.sources.x.follow import Followed, FollowLists
-from tweetdock.sources.x.posts import Entry, Wanted, parse_line, snowflake_ms
+from tweetdock.sources.x.posts import Entry, Wanted, parse_line
 from tweetdock.sources.x.rules import RuleChanges, in_parts, reconcile, rule_key
+from tweetdock.sources.x.search import SECONDS_A_QUERY, XSearch
 
 log = logging.getLogger(__name__)
 
-CONNECTING_MS = 5_000  # what was written so shortly after a connect is left to the search
-STALL_MS = 10_000
-# One post in a hundred takes 6 to 7 s. Of a stream that breaks more is read again (IN_FLIGHT_MS).
-LATENCY_MS = 20_000
-# Only what the rules were there for is claimed, and they are checked once a minute; it is
-# claimed by the next line, which comes within 20 s.
-LAG_MS = CHECK_MS + LATENCY_MS + 20_000 + 10_000
+SEARCH_SECONDS = 60.0  # how often the same is searched for
+CHECK_MS = 300_000  # so often it is seen to that the rules are still there
 MOST_CONNECTS = 45  # X allows 50 in 15 minutes, ours and whoever else's the app is
 CONNECTS_MS = 15 * 60_000
-MOST_SEARCHES = 300  # that X's 450 in 15 min read every minute, and a gap besides
 
 
 class Connects:
@@ -62,40 +56,32 @@ class Connects:
         del self.made_ms[-1:]
 
 
-class _Known(NamedTuple):
-    """Where both left off, as the cursor has it."""
+class _Left(NamedTuple):
+    """Where the stream left off, as the feed's cursor has it."""
 
     connects: Sequence[int] = ()
-    rules_ms: int = 0
-    unsettled: Sequence[Span] = ()
     followed: Sequence[Followed] = ()
 
     @classmethod
     def load(cls, cursor: str) -> Self:
-        """From JSON; one that cannot be read costs requests, the price of the lists, no truth."""
+        """From JSON; one that cannot be read costs the price of the lists, no truth."""
         with suppress(ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-            known = json.loads(cursor)
+            left = json.loads(cursor)
             return cls(
-                [int(at_ms) for at_ms in known.get("connects", ())],
-                int(known.get("rules_ms", 0)),
-                [Span(int(since), int(until)) for since, until in known.get("unsettled", ())],
-                [Followed(str(a), int(b), str(c)) for a, b, c in known.get("followed", ())],
+                [int(at_ms) for at_ms in left.get("connects", ())],
+                [Followed(str(a), int(b), str(c)) for a, b, c in left.get("followed", ())],
             )
         return cls()
-
-
-def _dump(connects: Connects, streamed: Streamed, lists: FollowLists) -> str:
-    """What `_Known` goes on from."""
-    parts = {"connects": connects.made_ms, **streamed.dump(), "followed": lists.followed}
-    return json.dumps(parts, separators=(",", ":"))
 
 
 class XStream:
     """The stream of one app on X, one piece a poll; a broken one is connected to anew.
 
+    It makes nothing complete: what a stream leaves out it does not say. That is left to the
+    `search` beside it, for a thread of its own, by which each post is found once more.
+
     x: if it has a query, that goes instead of the hashtags; the stream takes the bearer token only.
-    cursor: where to go on from. fill: the search that reads what this leaves out, for a thread of
-    its own. Nothing is asked yet.
+    cursor: where to go on from. Nothing is asked yet.
     """
 
     channel = "stream"
@@ -111,39 +97,40 @@ class XStream:
         keeps_raw: bool = False,
         cursor: str = "",
     ) -> None:
-        self.feed = Feed("x-stream", LAG_MS)
         self._hashtags, self._query = hashtags, x.query
         self._accounts = [account.name for account in x.follow if not account.is_list]
         self._clock = clock
         self._budget = budget
         self._keeps_raw = keeps_raw
-        known = _Known.load(cursor)
-        make_client = partial(XClient, x, clock=clock, budget=budget, keeps_raw=keeps_raw)
-        self._client = make_client()
+        left = _Left.load(cursor)
+        self._client = XClient(x, clock=clock, budget=budget, keeps_raw=keeps_raw)
         lists = [account.name for account in x.follow if account.is_list]
-        self._lists = FollowLists(lists, self._client, self._budget, known.followed)
-        self._connects = Connects(known.connects)
-        self._streamed = Streamed(
-            window_ms=round(window_seconds * 1000),
-            look_back_ms=round(x.look_back_seconds * 1000),
-            unsettled=known.unsettled,
-            rules_ms=known.rules_ms,
-        )
-        self._cursor = partial(_dump, self._connects, self._streamed, self._lists)
-        self.fill = XFill(
-            self.feed,
-            self._streamed,
-            make_client(),
-            self._budget,
+        self._lists = FollowLists(lists, self._client, self._budget, left.followed)
+        self._connects = Connects(left.connects)
+        self._queries = Queries((), (), ())  # not known before all lists are
+        self.search = XSearch(
+            lambda: self._queries.searches,
+            x,
             clock=clock,
-            cursor=self._cursor,
+            budget=budget,
+            window_seconds=window_seconds,
+            poll_seconds=SEARCH_SECONDS,
+            keeps_raw=keeps_raw,
+            cursor=cursor,
+            source="x-stream",
+            channel="search",
+            beside=self._left,
         )
-        self._queries: Queries | None = None  # not known before all lists are
+        self.feed = self.search.feed
         self._wanted = Wanted(frozenset())  # by the rules of the stream that is open
+        self._checked_ms = 0
         self._stream: LineStream | None = None
-        self._left_ms = 0  # by the monotonic clock
 
-    def poll(self, _: Spans) -> Iterator[Batch]:
+    def _left(self) -> dict[str, Any]:
+        """What `_Left` goes on from."""
+        return {"connects": self._connects.made_ms, "followed": self._lists.followed}
+
+    def poll(self, _: Known) -> Iterator[Batch]:
         """Connect if need be, and wait for the next piece: one Batch, if it has a whole line.
 
         SourceError when X does not deliver.
@@ -157,7 +144,7 @@ class XStream:
             self._end()
             raise
 
-    def pause(self, _: Spans) -> Pause:
+    def pause(self, _: Known) -> Pause:
         """None: the next piece is waited for."""
         return Pause(0.0)
 
@@ -184,7 +171,7 @@ class XStream:
         queries = self._prepare(self._clock.now_ms())
         # Not before: the search goes by these queries, too, and may have money left.
         self._budget.check_stream(self._clock.now_ms())
-        asked_ms = self._clock.now_ms()
+        self._checked_ms = self._clock.now_ms()
         there = self._client.rules()
         changes = reconcile(there, queries.rules)
         if there:
@@ -199,8 +186,6 @@ class XStream:
             other_rules=frozenset(ids[rule] for rule in queries.other_rules),
             tags=frozenset(() if self._query else map(fold, self._hashtags)),
         )
-        self._left_ms, now_ms = self._clock.monotonic_ms(), self._clock.now_ms()
-        self._streamed.begins(now_ms + CONNECTING_MS, ids.values(), min(asked_ms, now_ms), now_ms)
         return server_ms
 
     def _prepare(self, now_ms: int) -> Queries:
@@ -215,12 +200,11 @@ class XStream:
             raise SourceError(what, "set TWEETDOCK_HASHTAGS", kind=Kind.QUERY)
         if queries != self._queries:
             self._queries = queries
-            self._streamed.ask_by(queries.searches)
-            if len(queries.searches) > MOST_SEARCHES:
+            if (seconds := len(queries.searches) * SECONDS_A_QUERY) > SEARCH_SECONDS:
                 log.warning(
                     "x-stream: the accounts followed take %d searches, which X's rate limit "
-                    "does not allow each minute: gaps are filled slowly, or never",
-                    len(queries.searches),
+                    "allows every %s: a post that the stream leaves out is found late",
+                    *(len(queries.searches), duration(seconds)),
                 )
         return queries
 
@@ -231,7 +215,6 @@ class XStream:
             self._client.delete_rules(part)
         for values in in_parts(changes.add):
             added = self._client.add_rules(values)
-            self._streamed.rules_changed(self._clock.now_ms())
             ids |= {value: added[rule_key(value)] for value in values if rule_key(value) in added}
         if changes.add or changes.delete:
             numbers = len(changes.add), len(changes.delete), len(changes.ids)
@@ -254,19 +237,24 @@ class XStream:
     def _read(self) -> list[bytes]:
         """Wait for the next piece; its lines."""
         assert self._stream is not None  # noqa: S101 - just connected, or open before
-        if self._clock.monotonic_ms() - self._left_ms > STALL_MS:
-            # What lies ready may be old, and how much more of it there is nobody knows.
-            raise SourceError("this machine was too busy to read X's stream")
-        if self._lists.is_due(self._clock.now_ms()):
+        now_ms = self._clock.now_ms()
+        if self._lists.is_due(now_ms):
             raise SourceError("X is to be asked anew who is followed")
-        if self._streamed.has_lost_rules:
+        if abs(now_ms - self._checked_ms) >= CHECK_MS:
+            self._checked_ms = now_ms
+            self._check_rules()
+        return self._stream.read()
+
+    def _check_rules(self) -> None:
+        try:
+            there = {rule.id for rule in self._client.rules()}
+        except SourceError as error:  # which proves nothing
+            log.info("x-stream: X does not say if the rules are still there: %s", error)
+            return
+        if not self._wanted.tag_rules | self._wanted.other_rules <= there:
             raise SourceError("somebody has changed this gauge's rules on X")
-        lines = self._stream.read()
-        self._left_ms = self._clock.monotonic_ms()
-        return lines
 
     def _end(self) -> None:
-        self._streamed.ends()
         if self._stream:
             self._stream.close()
         self._stream = None
@@ -294,28 +282,16 @@ class XStream:
         server_ms: int | None = None,
     ) -> Batch:
         odd = [line.lacks for line in read if line.lacks]
-        if odd:
-            # Whatever was in it, the search reads that minute once more.
-            self._streamed.stumbled(now_ms)
-            self._client.note_unreadable(odd)
-        sent = [line.snowflake for line in read if line.snowflake]
-        billed = self._budget.charge((f"x:{i}" for i in sent), now_ms, nameless=len(odd))
+        self._client.note_unreadable(odd)  # the search reads whatever was in it
+        sent = (f"x:{line.snowflake}" for line in read if line.snowflake)
+        billed = self._budget.charge(sent, now_ms, nameless=len(odd))
         return Batch(
             source=self.feed.source,
             channel=self.channel,
             posts=tuple(line.post for line in read if line.post),
-            covers=self._covers(sent, now_ms) if read else None,
             raw=tuple(line.raw for line in read if line.raw),
             server_ms=server_ms,
-            cursor=self._cursor(),
+            cursor=self.search.cursor,
             billed=billed + self._lists.pop_billed(),
             remark=self._budget.remark(now_ms),
         )
-
-    def _covers(self, sent: list[int], now_ms: int) -> Span | None:
-        known = self._streamed.line_came(now_ms)
-        # When only old posts come, newer ones are yet to come.
-        is_behind = bool(sent) and snowflake_ms(max(sent)) < now_ms - LATENCY_MS
-        if is_behind or known.since_ms >= known.until_ms - LATENCY_MS:
-            return None
-        return Span(known.since_ms, known.until_ms - LATENCY_MS)
