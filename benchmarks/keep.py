@@ -18,7 +18,6 @@ from tweetdock.keep.archive_format import ArchiveLine
 from tweetdock.keep.keeper import Keeper
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.keeping import Rotation
-from tweetdock.sources.x.plan import SearchPlan
 
 POLL_MS = 5000
 LINES = 20_000
@@ -78,13 +77,12 @@ def split(posts: list[Post], ms: int) -> tuple[list[Post], list[Post]]:
 def poll(keeper: Keeper, gauge: Gauge, time: Time, posts: list[Post]) -> None:
     """Let a page come in as X's search does."""
     span = Span(time.ms - 35_000, time.ms - 30_000)
-    plan = SearchPlan(window_ms=HOUR, look_back_ms=120_000)
     batch = Batch(
         source="x",
         posts=tuple(posts),
         covers=span,
         raw=tuple(raw_of(post) for post in posts),
-        cursor=plan.cursor,
+        cursor=json.dumps({"newest_id": 1_790_000_000_000 << 22}),
     )
     keeper.keep(batch, gauge.deliver(batch, time.ms), time.ms)
 

@@ -83,8 +83,9 @@ class Simulation(Listening):
         self.saves: Callable[[], bool] = lambda: False  # asked after each message
 
         def make(clock: Clock, cursor: Cursors) -> list[Source]:
+            query = build_query(settings.hashtags)
             source = XSearch(
-                build_query(settings.hashtags),
+                lambda: (query,),
                 x_settings(api.url, keys),
                 clock=clock,
                 window_seconds=settings.window_seconds,
@@ -136,7 +137,7 @@ class Simulation(Listening):
             self.save()
 
     def assert_honest(self) -> None:
-        """No count is above the truth, and an exact one is the truth up to the usual lag.
+        """No count is above the truth, and an exact one is the truth as far as it is certain.
 
         And nothing is archived twice.
         """
@@ -147,7 +148,7 @@ class Simulation(Listening):
         assert reading.posts <= most[0]
         assert reading.authors <= most[1]
         if reading.grade is Grade.EXACT:
-            least = self._truth.count(since, self.time.ms - self.source.feed.lag_ms)
+            least = self._truth.count(since, min(reading.certain_ms, self.time.ms))
             assert reading.posts >= least[0]
             assert reading.authors >= least[1]
         else:

@@ -157,7 +157,7 @@ def test_its_bill_names_each_post_once_a_day(api: XApi, time: Time) -> None:
     assert api.bill("2026-09-22") == (150, 0)
     time.seconds += 5 * HOUR
     api.add(*posts_from(time.seconds - HOUR, HOUR, 20, seed=2))
-    spender.poll()
+    spender.run(time.seconds + 10)
     assert api.bill("2026-09-23") == (20, 0)
     assert api.bill("2026-09-23").usd == 0.1
 

@@ -114,7 +114,6 @@ def test_entries_that_were_announced_and_not_sent_are_missed() -> None:
         (b"<html>", "login page"),
         (b"[" * 100_000, "login page"),
         (b'["neither", "data"]', "not with a page"),
-        (b'{"errors":[{"title":"?"}]}', "not with a page"),
         (b'{"data":{"id":"1"},"meta":{}}', "not with a page"),
         (b'{"meta":{"next_token":77}}', "not with a page"),
     ],
@@ -123,6 +122,26 @@ def test_what_is_no_page_is_said_and_asked_for_soon_again(body: bytes, sentence:
     with pytest.raises(SourceError, match=sentence) as caught:
         parse_page(body, NOW_MS)
     assert (caught.value.first, caught.value.cap, caught.value.needs_owner) == (5, 60, False)
+
+
+@pytest.mark.parametrize("more", [{}, {"meta": {"result_count": 0}}, {"data": [], "meta": {}}])
+def test_nothing_but_an_error_is_no_empty_page(more: dict[str, Any]) -> None:
+    """It made the stretch that was asked for complete, without a post."""
+    body = json.dumps({"errors": [{"title": "Over capacity"}]} | more).encode()
+    with pytest.raises(SourceError, match="nothing but an error: Over capacity") as caught:
+        parse_page(body, NOW_MS)
+    assert caught.value.may_have_come
+
+
+@pytest.mark.parametrize(("kind", "number"), [("tweet", 1), ("post", 1), ("user", 0)])
+def test_an_error_about_a_post_beside_others_is_one_that_cannot_be_read(
+    kind: str, number: int
+) -> None:
+    error = {"resource_type": kind, "resource_id": "7", "title": "Not Found Error"}
+    body = {"data": [entry()], "errors": [error], "meta": {"result_count": 1}}
+    page = parse_page(json.dumps(body).encode(), NOW_MS)
+    assert len(page.posts) == 1
+    assert page.unreadable == (NOW_MS - 2000,) * number
 
 
 json_values = st.recursive(

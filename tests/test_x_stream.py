@@ -18,11 +18,11 @@ from simulation import START, TOKEN, Time, x_settings
 from standins import x_faults as faults
 from standins import x_openapi
 from standins.x_api import XApi
-from standins.x_posts import Post, make_post, milliseconds
+from standins.x_posts import Post, make_post
 from standins.x_stream import PATH, CloseAtOnce
 from x_streaming import Streaming
 
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import Known
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.sources.polling import Poller, Source
@@ -91,8 +91,8 @@ def test_a_streamed_post_is_there_with_its_piece(streaming: Streaming) -> None:
     assert streaming.batches[-2].posts[0].author == "x:7"
     assert streaming.batches[-2].billed == 1
     streaming.run(10 * MINUTE, posting(streaming))
-    # While the stream is there, nothing is searched for.
-    assert len(streaming.api.requests) == requests
+    # For what the stream leaves out, and once it is ripe.
+    assert 18 <= len(streaming.api.requests) - requests <= 22
     streaming.run(10)
     streaming.assert_true()
     assert streaming.told == []
@@ -199,45 +199,42 @@ def test_whatever_ends_a_connection_the_next_is_made_soon_and_the_gap_filled(
     assert sentence in streaming.told[0][1]
     assert len(api.stream.connects) == 2
     assert_filled(streaming)
-    oldest = min(milliseconds(i) for i in api.requests[-1].ids_returned)
-    # What may have been in flight when the connection ended is asked for, and no more.
-    assert oldest > streaming.time.ms - (30 + 60 + 250 + 35) * 1000
 
 
-def test_posts_in_flight_when_a_connection_ends_are_found(streaming: Streaming) -> None:
-    late = make_post(streaming.time.ms - 1, 1000)
-    late["_streamed_ms"] = streaming.time.ms + 15_000
-    streaming.api.add(late)
-    streaming.run(5)
-    streaming.api.stream.end()
-    streaming.run(6)
-    time_of_loss = streaming.time.ms
-    assert_filled(streaming)
-    assert time_of_loss < streaming.time.ms
+def test_a_stream_that_loses_most_posts_makes_no_reading_exact_that_is_not(
+    streaming: Streaming,
+) -> None:
+    """Its heartbeats were taken for completeness: 3,390 of 4,722 readings were called exact."""
+    dice, api, time = random.Random(5), streaming.api, streaming.time
+
+    def happen() -> None:
+        streaming.assert_honest()
+        post = make_post(time.ms, time.ms % 97)
+        if dice.random() < 0.7:
+            post["_streamed_ms"] = time.ms + 10**9
+        api.add(post)
+
+    streaming.run(20 * MINUTE, happen)
+    streaming.run(MINUTE, streaming.assert_honest)
+    streaming.assert_true()
+    assert streaming.told == []
 
 
-def test_a_machine_that_did_not_read_for_long_begins_anew(streaming: Streaming) -> None:
-    """Lines that lay in the buffers for minutes were taken for the latest word."""
-    posts = [make_post(streaming.time.ms + n * 1000, n) for n in range(90)]
-    for post in posts:
-        streaming.time.seconds += 1
-        streaming.api.add(post)
-    streaming.run(0)
-    assert "too busy" in streaming.told[0][1]
-    streaming.assert_honest()
-    assert_filled(streaming)
+def test_a_stream_that_is_ten_minutes_late_makes_no_reading_exact_that_is_not(
+    streaming: Streaming,
+) -> None:
+    """Posts that came late were missing in 2,035 of 3,236 readings that were called exact."""
+    api, time = streaming.api, streaming.time
 
+    def happen() -> None:
+        streaming.assert_honest()
+        post = make_post(time.ms, time.ms % 97)
+        post["_streamed_ms"] = time.ms + 600_000
+        api.add(post)
 
-def test_when_only_old_posts_come_nothing_newer_is_taken_for_known(streaming: Streaming) -> None:
-    streaming.run(5)
-    until_ms = streaming.seen("x-stream").until_ms
-    post = make_post(streaming.time.ms - 25_000, 7)
-    streaming.api.stream.repeat(post)
-    streaming.api.stream.wait_until_open(LIMIT_SECONDS)
-    for batch in streaming.stream.poll(Spans()):
-        streaming.deliver(batch)
-    assert streaming.batches[-1].posts
-    assert streaming.seen("x-stream").until_ms == until_ms
+    streaming.run(15 * MINUTE, happen)
+    streaming.run(MINUTE, streaming.assert_honest)
+    streaming.assert_true()
 
 
 # Lines that are none.
@@ -376,7 +373,6 @@ def test_our_rules_are_made_what_they_should_be_and_others_left_alone(
         assert api.rules.kept == {theirs.id: theirs, ours.id: ours}
         api.add(make_post(time.ms, 1, tag="theirs"))
         streaming.run(10)
-        # Our rules held already: the stream's word counts from its connect on.
         assert api.rules.posts == 1
         streaming.run(2 * MINUTE, posting(streaming))
         streaming.run(10)
@@ -406,16 +402,6 @@ def test_a_rule_that_is_somebody_elses_already_is_used_as_it_is(api: XApi, time:
         assert len(api.stream.delivered) > 20
 
 
-def test_nothing_is_taken_for_streamed_before_new_rules_have_an_effect(
-    api: XApi, time: Time
-) -> None:
-    api.rules.settle_seconds = 29
-    with Streaming(api, time) as streaming:
-        streaming.run(5 * MINUTE, posting(streaming), every=2)
-        streaming.run(10)
-        streaming.assert_true()
-
-
 def test_rules_that_were_deleted_behind_our_back_are_added_again(streaming: Streaming) -> None:
     api = streaming.api
     api.rules.kept.clear()
@@ -428,9 +414,9 @@ def test_rules_that_were_deleted_behind_our_back_are_added_again(streaming: Stre
 def test_rules_that_are_deleted_while_the_stream_is_open_are_missed_and_made_good(
     streaming: Streaming,
 ) -> None:
-    """They were checked on connects only: for half an hour `exact` was said of nothing."""
+    """They were checked on connects only, and the stream was silent for good."""
     streaming.api.rules.kept.clear()
-    streaming.run(5 * MINUTE, posting(streaming), every=3)
+    streaming.run(7 * MINUTE, posting(streaming), every=3)
     assert [channel for channel, sentence in streaming.told if "rules" in sentence] == ["stream"]
     assert len(streaming.api.rules.kept) == 1
     assert_filled(streaming)
@@ -440,7 +426,7 @@ def test_our_rule_added_anew_by_somebody_is_another_one(streaming: Streaming) ->
     (ours,) = streaming.api.rules.kept.values()
     streaming.api.rules.kept.clear()
     streaming.api.rules.put(ours.value, ours.tag, streaming.time())
-    streaming.run(3 * MINUTE, posting(streaming))
+    streaming.run(6 * MINUTE, posting(streaming))
     assert len(streaming.told) == 1
     assert_filled(streaming)
 
@@ -448,33 +434,12 @@ def test_our_rule_added_anew_by_somebody_is_another_one(streaming: Streaming) ->
 def test_a_look_at_the_rules_that_fails_proves_nothing_and_is_made_again(
     streaming: Streaming,
 ) -> None:
-    streaming.api.other_faults = [faults.service_unavailable()] * 3
-    streaming.run(3 * MINUTE, posting(streaming))
-    assert {channel for channel, _ in streaming.told} == {"search"}
-    assert len(streaming.api.stream.connects) == 1
-    streaming.run(2 * MINUTE, posting(streaming))
-    streaming.run(10)
-    streaming.assert_true()
-
-
-def test_while_the_rules_cannot_be_checked_nothing_more_is_taken_for_streamed(
-    streaming: Streaming,
-) -> None:
-    streaming.api.other_faults = [faults.service_unavailable()] * 1000
-    begun_ms = streaming.time.ms
-    streaming.run(10 * MINUTE, posting(streaming))
-    assert streaming.missing
-    assert streaming.missing[0].since_ms <= begun_ms
-    streaming.api.other_faults = []
-    streaming.run(MINUTE, posting(streaming))
-    streaming.assert_honest()
-    assert not streaming.missing
-
-
-def test_rules_are_checked_once_a_minute(streaming: Streaming) -> None:
     asked = len(streaming.api.others)
-    streaming.run(10 * MINUTE, posting(streaming))
-    assert 9 <= len(streaming.api.others) - asked <= 10
+    streaming.api.other_faults = [faults.service_unavailable()]
+    streaming.run(11 * MINUTE, posting(streaming))
+    assert len(streaming.api.others) - asked == 2
+    assert streaming.told == []
+    assert len(streaming.api.stream.connects) == 1
 
 
 def test_a_query_that_x_keeps_with_single_spaces_is_known_again(api: XApi, time: Time) -> None:
@@ -530,7 +495,7 @@ def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[
         budget=Budget(),
         window_seconds=3600,
     )
-    sources: list[Source] = [stream, stream.fill]
+    sources: list[Source] = [stream, stream.search]
     stopping = threading.Event()
     threads = [
         threading.Thread(target=Poller(source, Unseeing(deliver), stopping).run)
@@ -571,7 +536,7 @@ def test_what_was_cut_before_it_began_does_not_begin(api: XApi, time: Time) -> N
     with Streaming(api, time) as streaming:
         streaming.stream.cut()
         with pytest.raises(SourceError):
-            list(streaming.stream.poll(Spans()))
+            list(streaming.stream.poll(Known()))
     assert api.stream.connects == []
 
 
@@ -585,7 +550,7 @@ def test_the_token_is_in_no_repr_and_no_log(
     # tweepy logs its headers when it is told to debug; nobody tells it to.
     ours = [record for record in caplog.records if record.name.startswith("tweetdock")]
     assert TOKEN not in " ".join(record.getMessage() for record in ours)
-    assert TOKEN not in f"{vars(streaming.stream)!r} {vars(streaming.fill)!r}"
+    assert TOKEN not in f"{vars(streaming.stream)!r} {vars(streaming.search)!r}"
 
 
 # Whatever happens.

@@ -17,7 +17,7 @@ from standins.x_posts import milliseconds
 from standins.x_query import parse_query
 
 from tweetdock.core.clock import Clock
-from tweetdock.core.coverage import Spans
+from tweetdock.core.coverage import Known
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Post, Span, Trouble
 from tweetdock.settings.gauge import Settings
@@ -106,9 +106,9 @@ class Streaming(Listening):
                 budget=budget or Budget(),
                 cursor=cursor("x-stream"),
             )
-            self.fill = self.stream.fill
+            self.search = self.stream.search
             self._begin()
-            return [self.stream, self.fill]
+            return [self.stream, self.search]
 
         settings = Settings.from_env(
             {
@@ -127,14 +127,14 @@ class Streaming(Listening):
 
     def close(self) -> None:
         """End the stream as at the end of the program."""
-        self.fill.cut()
+        self.search.cut()
         self._end(self.stream)
 
     def _end(self, stream: XStream) -> None:
         stream.cut()
         with suppress(SourceError):
             while stream._stream:  # what lies ready is read to its end
-                list(stream.poll(Spans()))
+                list(stream.poll(Known()))
 
     def restart(self) -> None:
         """End as by a kill, and begin with what was saved last, which is all that there was."""
@@ -144,12 +144,12 @@ class Streaming(Listening):
         super().restart()
 
     def _begin(self) -> None:
-        for session in (self.fill._client._session, self.stream._client._session):
+        for session in (self.search._client._session, self.stream._client._session):
             in_memory.mount(session, self.api.url, self.api.answer)
         session = self.stream._client._stream_session
         self._wire = Wire(session.get_adapter(self.api.url))
         session.mount(self.api.url, self._wire)
-        self._stream_due = self._fill_due = self.time.seconds
+        self._stream_due = self._search_due = self.time.seconds
         self._waits = {channel: Waits() for channel in ("search", "stream")}
 
     def run(
@@ -164,12 +164,12 @@ class Streaming(Listening):
                 due = self.time.seconds + every
             if self.time.seconds >= self._stream_due:
                 self._listen()
-            if self.time.seconds >= self._fill_due:
+            if self.time.seconds >= self._search_due:
                 self._search()
             if self.time.seconds >= until:
                 return
             # A poll takes some time, too: none would let a retry without pause go unseen.
-            next_due = min(due, self._stream_due, self._fill_due, until)
+            next_due = min(due, self._stream_due, self._search_due, until)
             self.time.seconds = max(self.time.seconds + 0.01, next_due)
 
     def _listen(self) -> None:
@@ -196,23 +196,23 @@ class Streaming(Listening):
             if self.stream is not stream:  # the clock has stepped
                 self._end(stream)
                 return False
-        assert stream.pause(Spans()).seconds == 0
+        assert stream.pause(Known()).seconds == 0
         return self._wire.lines < self.api.stream.lines
 
     def _search(self) -> None:
         try:
-            fill = self.fill
-            for batch in fill.poll(self.seen("x-stream")):
+            search = self.search
+            for batch in search.poll(self.seen("x-stream")):
                 self.deliver(batch)
-                if self.fill is not fill:
-                    fill.cut()
+                if self.search is not search:
+                    search.cut()
                     return
         except SourceError as error:
             wait = self._note("search", error)
         else:
-            wait = self.fill.pause(self.seen("x-stream")).seconds
+            wait = self.search.pause(self.seen("x-stream")).seconds
             self._waits["search"].worked()
-        self._fill_due = self.time.seconds + wait
+        self._search_due = self.time.seconds + wait
 
     def _note(self, channel: str, error: SourceError) -> float:
         """Note a trouble; how many seconds to wait."""
@@ -224,15 +224,15 @@ class Streaming(Listening):
     def deliver(self, message: Batch | Trouble) -> None:
         """Count a message."""
         if isinstance(message, Batch) and message.covers:
-            assert message.covers.until_ms <= self.time.ms
+            assert message.covers.until_ms <= self.time.ms + 1000  # a Date is cut to the second
         super().deliver(message)
 
     @property
     def missing(self) -> list[Span]:
         """What of the window is a gap now."""
-        now_ms = self.clock.now_ms()
-        due = Span(now_ms - self.window_ms, now_ms - self.stream.feed.lag_ms)
-        return self.seen("x-stream").gaps(due)
+        now_ms, seen = self.clock.now_ms(), self.seen("x-stream")
+        lag_ms = self.stream.feed.lag_ms + seen.late_ms
+        return seen.gaps(Span(now_ms - self.window_ms, now_ms - lag_ms))
 
     @property
     def cursor(self) -> str:
@@ -273,15 +273,15 @@ class Streaming(Listening):
         return len(found), len(set(found))
 
     def assert_honest(self) -> None:
-        """Nothing is counted that is not there, and without a gap nothing is left out."""
+        """Nothing is counted that is not there, and of what is certain nothing is left out."""
         since_ms = self.time.ms - self.window_ms
         most = self.truth(since_ms, self.time.ms)
         posts, authors = self.count(since_ms, self.time.ms)
         assert posts <= most[0]
         assert authors <= most[1]
-        if not self.missing:
-            until_ms = self.time.ms - self.stream.feed.lag_ms
-            assert self.count(since_ms, until_ms) == self.truth(since_ms, until_ms)
+        for since, until in self.seen("x-stream"):
+            span = max(since, since_ms), until
+            assert self.count(*span) == self.truth(*span)
 
     def assert_true(self) -> None:
         """There is no gap, and all counts are the truth of this moment."""

@@ -45,7 +45,7 @@ class Search:
     def __init__(self, request: SearchRequest, queries: Sequence[str]) -> None:
         self.request = request
         self.read_ms = 0
-        self.newest_id = request.since_id or since_id_for(request.since_ms + 1)
+        self.newest_id = request.since_id or 0
         self._queries = list(queries)
         self._begin_query()
 
@@ -156,7 +156,9 @@ class Brought:
         """Forget all that is of that moment (Unix ms) or earlier."""
         if self.since_ms is not None:
             self.since_ms = max(ms, self.since_ms)
-        self._posts = {k: one for k, one in self._posts.items() if snowflake_ms(one.version_id) > ms}
+        self._posts = {
+            k: one for k, one in self._posts.items() if snowflake_ms(one.version_id) > ms
+        }
 
     def end(self, search: Search) -> tuple[Removal, ...]:
         """All was read again: what X does not show for the second time is gone."""
@@ -215,11 +217,14 @@ class SearchPlan:
     def record(self, search: Search, page: PostPage, now_ms: int) -> tuple[Removal, ...]:
         """A page of `search` was read; what it shows to be gone."""
         self._brought.add_page(page)
-        if search.request.until_ms is None:
+        is_live = search.request.until_ms is None
+        if is_live:
             # What an interrupted search has left out is not to be skipped.
             self.newest_id = search.newest_id if search.is_done else 0
             self._by_time &= not search.is_done
-        if not search.is_done or not search.request.is_again:
+        elif search.is_done and self.newest_id:
+            self.newest_id = max(self.newest_id, search.newest_id)
+        if is_live or not search.is_done or not search.request.is_again:
             return ()
         self._again_ms = now_ms
         return self._brought.end(search)
