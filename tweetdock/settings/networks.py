@@ -42,7 +42,7 @@ class XSettings:
     access_token_secret: str = secret_by("X_ACCESS_TOKEN_SECRET", "OAuth 1.0a: the user's secret")
     api_url: str = set_by("the server that speaks X's API", parse.url, X_API_URL, name="X_API_URL")
     look_back_seconds: float = set_by(
-        "how many seconds one search a minute looks back for posts that X indexed late",
+        "how many seconds late X may show a post; if it is measured to be later, that goes",
         parse.number(90, 3600),
         "120",
     )
