@@ -13,7 +13,7 @@ from tweetdock.core.coverage import Grade, Seen
 from tweetdock.core.gauge import Saved
 from tweetdock.core.post import Batch, Span, Trouble
 from tweetdock.counting import ClockStep, Counting
-from tweetdock.keep.database import State, Store
+from tweetdock.keep.database import State, Store, read_state
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.board import Board, Health, Past
 from tweetdock.sources.choice import subjects_of
@@ -89,6 +89,20 @@ def test_what_was_seen_by_a_time_that_is_still_to_come_was_not_seen(folder: Path
         assert first.at_ms == NOW_MS - HOUR_MS // 2
         assert first.grade is not Grade.EXACT
         assert not list(found.seen("x"))
+
+
+def test_what_was_seen_by_a_time_that_was_wrong_is_not_saved(folder: Path) -> None:
+    """A kill between the step of the clock and the next save brought it back, as exact."""
+    with counting(folder, at(NOW_MS + HOUR_MS // 2, is_synchronised=True)) as found:
+        began = next(found.readings()).at_ms
+        found._count(Batch(source="x", covers=Span(began - HOUR_MS, began)))
+        found._step = ClockStep(None, TimeVote(["x"]), found._budget, frozenset({"x"}))
+        again = found.reopened()
+        saved = read_state(folder, subjects_of(settings_in(folder)), HOUR_MS)
+        assert saved is not None
+        assert saved.saved.seen["x"].spans == (Span(NOW_MS - HOUR_MS, NOW_MS),)
+        assert not list(again.seen("x"))
+        again.close()
 
 
 def test_a_step_of_the_clock_forgets_nothing_of_what_was_paid(tmp_path: Path) -> None:

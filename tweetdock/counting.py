@@ -283,7 +283,7 @@ class Counting:
 
     @property
     def _is_confirmed(self) -> bool:
-        return self._agreed_ms() is not None
+        return not self.has_stepped and self._agreed_ms() is not None
 
     def _steps_the_clock(self, name: str) -> bool:
         """Set the clock to what most say; whether that was a step, as `name` wanted it."""
