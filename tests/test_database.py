@@ -18,7 +18,15 @@ from tweetdock.core.errors import StateError, UnavailableError
 from tweetdock.core.gauge import Gauge, Saved, ScaleState, SourceMark
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span, Spent
 from tweetdock.core.times import DAY_MS, HOUR_MS, MINUTE_MS
-from tweetdock.keep.database import FILE, HistoryRow, State, Store, read_history, read_state
+from tweetdock.keep.database import (
+    FILE,
+    TIDY_MS,
+    HistoryRow,
+    State,
+    Store,
+    read_history,
+    read_state,
+)
 from tweetdock.keep.keeper import History
 from tweetdock.settings.gauge import Settings
 
@@ -286,6 +294,22 @@ def test_what_a_shorter_window_has_thrown_away_is_not_taken_as_seen_ever_after(
     assert again.read(NOON + 3000).sources["mastodon"].posts == short // 1000 - 1
 
 
+def test_what_an_earlier_version_has_thrown_away_is_not_taken_as_seen_ever_after(
+    tmp_path: Path,
+) -> None:
+    x, both = FEEDS[0], (FEEDS[0], ONE)
+    go_on(tmp_path, 293, *both)
+    by_an_earlier_one(
+        tmp_path,
+        f"DELETE FROM marks WHERE at_ms <= {NOON - MINUTE_MS}",
+        f"INSERT OR REPLACE INTO facts VALUES ('saved_ms', {NOON})",
+        f"INSERT OR REPLACE INTO facts VALUES ('window_ms', {MINUTE_MS})",
+    )
+    go_on(tmp_path, 1, x, now_ms=NOON + 2000)
+    again = go_on(tmp_path, 0, *both, now_ms=NOON + 3000)
+    assert list(again.known(ONE.name, NOON + 3000)) == [Span(NOON - MINUTE_MS, NOON)]
+
+
 def test_how_late_a_feed_is_outlasts_a_while_in_which_it_is_not_asked(tmp_path: Path) -> None:
     both = asked(FEEDS[0], ONE)
     late = {"x": Seen((), (), NOON, 120_000), ONE.name: Seen((), (), NOON, 1_500_000)}
@@ -344,7 +368,8 @@ def test_what_has_left_the_window_leaves_the_file(store: Store, tmp_path: Path) 
     save_all(store, gauge)
     later = NOON + 2 * WINDOW
     news = gauge.deliver(one_batch(5, later), later)
-    store.save(state_of(gauge, later), news.marks)
+    for now_ms, marks in ((later, news.marks), (later + TIDY_MS, ())):
+        store.save(state_of(gauge, now_ms), marks)
     with closing(sqlite3.connect(tmp_path / FILE)) as db:
         assert db.execute("SELECT count(*) FROM marks").fetchone() == (5,)
 
@@ -363,6 +388,7 @@ def test_a_day_of_minutes_and_a_year_of_hours_and_of_bills_are_kept(
     days = [str(first + timedelta(days=number)) for number in range(400)]
     spent = {(day, "x"): Spent(1, 2) for day in days}
     store.save(state_of(full_gauge(), NOON), (), minutes + hours, spent)
+    store.save(state_of(full_gauge(), NOON + TIDY_MS))
     assert read_history(tmp_path, "minute") == minutes[-1440:]
     assert read_history(tmp_path, "hour") == hours[-8784:]
     state = loaded(tmp_path)
@@ -380,6 +406,7 @@ def test_a_time_that_is_wrong_costs_neither_history_nor_bills(
     store.save(state_of(full_gauge(), NOON), (), rows, spent)
     wrong = NOON + years * 365 * DAY_MS
     store.save(state_of(full_gauge(), wrong), (), rows_of("hour", HOUR_MS, 1, wrong))
+    store.save(state_of(full_gauge(), wrong + TIDY_MS))
     assert set(rows) < set(read_history(tmp_path, "hour"))
     state = loaded(tmp_path)
     assert state is not None
@@ -393,6 +420,8 @@ def test_the_history_of_a_time_that_was_wrong_makes_room_first(
     store.save(state_of(full_gauge(), wrong), (), rows_of("minute", MINUTE_MS, 1440, wrong))
     minutes = rows_of("minute", MINUTE_MS, 100)
     store.save(state_of(full_gauge(), NOON), (), minutes)
+    store.save(state_of(full_gauge(), NOON + TIDY_MS))
+    assert len(read_history(tmp_path, "minute")) == 1440
     assert set(minutes) < set(read_history(tmp_path, "minute"))
 
 

@@ -242,6 +242,9 @@ class Store:
                 marks_sum = 0
             if marks_sum is None:
                 marks_sum = _sum(db.execute(_MARKS))
+            if not 0 <= state.saved_ms - self._tidied_ms < TIDY_MS:
+                marks_sum -= self._tidy(state.saved_ms)
+                self._tidied_ms = state.saved_ms
             self._save_state(state)
             marks_sum += self._add(marks)
             db.executemany(
@@ -250,9 +253,6 @@ class Store:
                 ((*of, *number) for of, number in (spent or {}).items()),
             )
             db.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            if not 0 <= state.saved_ms - self._tidied_ms < TIDY_MS:
-                marks_sum -= self._tidy(state.saved_ms)
-                self._tidied_ms = state.saved_ms
             for trigger in _TRIGGERS:
                 db.execute(trigger)
             checksum = _checksum(db, marks_sum)
@@ -343,10 +343,11 @@ class Store:
     def _tidy(self, now_ms: int) -> int:
         """Forget what no reading and no history needs any more; the sum of the marks that go.
 
-        What goes by the time are marks, and with them the claim of whichever feed that they are
-        there. Of all else the number is limited: however wrong a time was, it costs no history.
+        What goes by the time are marks that had left the window when it was saved last, and with
+        them the claim of whichever feed that they are there. Of all else the number is limited:
+        however wrong a time was, it costs no history.
         """
-        db, window = self._db, Span(now_ms - self._window_ms, now_ms)
+        db, window = self._db, _window(_facts(self._db), self._window_ms)
         gone = _sum(db.execute(f"{_MARKS} WHERE at_ms <= ?", (window.since_ms,)))
         db.execute("DELETE FROM marks WHERE at_ms <= ?", (window.since_ms,))
         known = db.execute("SELECT spans, unreadable, name FROM sources").fetchall()
@@ -400,7 +401,7 @@ def _check(db: sqlite3.Connection) -> int:
     """The sum of all marks; raises ValueError if not all is there as it was saved."""
     marks_sum = _sum(db.execute(_MARKS))
     # Not asked for by its name: where a bit is wrong, what is there may not be found.
-    known = dict(db.execute("SELECT name, value FROM facts")).get("checksum")
+    known = _facts(db).get("checksum")
     if known is not None and known != _checksum(db, marks_sum):
         raise ValueError("the checksum is that of something else")
     return marks_sum
@@ -428,14 +429,11 @@ def _load(
     outdated: Collection[str],
     window_ms: int,
 ) -> State | None:
-    facts: dict[str, Any] = dict(db.execute("SELECT name, value FROM facts"))
+    facts = _facts(db)
     if "saved_ms" not in facts:
         return None
-    # By a clock in a year that is not to come, nothing that is to come was seen.
-    saved_ms = facts["saved_ms"] if _is_whole(facts["saved_ms"]) else 0
-    # A TweetDock with a shorter window has thrown older marks away.
-    window_ms = min(window_ms, _whole(facts.get("window_ms", window_ms)))
-    window = Span(saved_ms - window_ms, saved_ms)
+    window = _window(facts, window_ms)
+    saved_ms = window.until_ms
     # Also of those that have not spoken: of the archive they may know more than of the window.
     feeds = {feed for feed in subjects if source_of(feed) not in outdated}
     sources = set(map(source_of, feeds))
@@ -474,6 +472,18 @@ def _load(
         blind_until_ms=min(_integer(facts["blind_until_ms"]), saved_ms),
         spent=_load_spent(db),
     )
+
+
+def _facts(db: sqlite3.Connection) -> dict[str, Any]:
+    return dict(db.execute("SELECT name, value FROM facts"))
+
+
+def _window(facts: Mapping[str, Any], window_ms: int) -> Span:
+    """Of what time there may be something that holds; it ends when it was saved."""
+    # By a clock in a year that is not to come, nothing that is to come was seen.
+    saved_ms = _whole(facts["saved_ms"]) if _is_whole(facts.get("saved_ms")) else 0
+    # A TweetDock with a shorter window has thrown older marks away.
+    return Span(saved_ms - min(window_ms, _whole(facts.get("window_ms", window_ms))), saved_ms)
 
 
 def _within(window: Span, spans: str, unreadable: str) -> tuple[tuple[Span, ...], tuple[int, ...]]:
