@@ -97,6 +97,78 @@ def test_a_post_that_another_server_brings_late_is_found(
     assert simulation.read().posts == 2
 
 
+def test_an_hour_is_not_exact_before_the_latest_posts_have_shown(
+    server: Mastodon, other: Mastodon, time: Time
+) -> None:
+    """From servers in trouble posts came minutes late, into a stretch that was called exact."""
+    simulation = MastodonSimulation(time, server, env=SELDOM)
+    simulation.fediverse.servers.append(other)
+    dice = random.Random(5)
+    grades: list[Grade] = []
+
+    def happen() -> None:
+        if dice.random() < 0.3:
+            late_ms = dice.randrange(100_000, 1_500_000)
+            simulation.fediverse.post(1, "dockercon", home=1, delays_ms={0: late_ms})
+        if dice.random() < 0.3:
+            simulation.fediverse.post(2, "dockercon")
+        reading = simulation.read()
+        grades.append(reading.grade)
+        if reading.grade is Grade.EXACT:
+            due = server.truth(reading.at_ms - simulation.window_ms, reading.certain_ms)
+            assert reading.posts >= len(due)
+            assert reading.certain_ms <= reading.at_ms - 60_000
+
+    simulation.run(150 * MINUTE, happen)
+    assert grades.count(Grade.EXACT) > 0.9 * len(grades)
+    # It has been measured by now.
+    late_ms = simulation.seen(simulation.sources[0].feed.name).late_ms
+    assert 1_500_000 < late_ms < 3_000_000
+
+
+# --- what is gone, and where -------------------------------------------------------------------
+
+
+def test_a_post_that_one_server_has_taken_down_counts_while_another_has_it(
+    server: Mastodon, other: Mastodon, time: Time
+) -> None:
+    """Moderators of one server take down what others still show: all 18 of them were missing."""
+    simulation = MastodonSimulation(time, server, other, env=SELDOM)
+    notes = [
+        simulation.fediverse.post(n, "dockercon", ago_ms=n * 60_000, delays_ms={1: 500})
+        for n in range(2, 40)
+    ]
+    simulation.run(MINUTE)
+    for note in notes[::2]:
+        other.delete(note.uri)
+    simulation.run(32 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+    for note in notes[::4]:
+        server.delete(note.uri)
+    simulation.run(16 * MINUTE, simulation.assert_honest)
+    simulation.assert_true()
+
+
+@pytest.mark.parametrize("ids", ["snowflakes", "letters"])
+def test_a_post_that_no_longer_has_the_tag_counts_no_more(time: Time, ids: Any) -> None:
+    with Mastodon(now=time, ids=ids) as server:
+        simulation = MastodonSimulation(time, server, tags="one two", env=SELDOM)
+        dropped, changed, kept = (simulation.fediverse.post(n, "one") for n in range(3))
+        simulation.run(2 * MINUTE)
+        assert simulation.read().posts == 3
+        server.edit(dropped.uri, "second thoughts", "other")
+        server.edit(changed.uri, "second thoughts", "two")
+        server.edit(kept.uri, "second thoughts")
+        simulation.run(16 * MINUTE)
+        simulation.assert_true()
+        assert simulation.read().posts == 2
+        # And back again.
+        server.edit(dropped.uri, "third thoughts", "one")
+        simulation.run(16 * MINUTE)
+        simulation.assert_true()
+        assert simulation.read().posts == 3
+
+
 @pytest.mark.parametrize(
     ("tags", "written"),
     [("#Füße", "FÜSSE"), ("#東京", "東京"), ("DockerCon", "dockercon"), ("a_b", "A_B")],

@@ -10,7 +10,7 @@ from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Late, Removal, Span
 from tweetdock.core.times import duration
 from tweetdock.settings.networks import host_of
-from tweetdock.sources.http import HttpSession
+from tweetdock.sources.http import HttpSession, RateLimit
 from tweetdock.sources.mastodon.client import MastodonClient, new_session
 from tweetdock.sources.mastodon.posts import (
     SLACK_MS,
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 # a minute, nearly all of it in ten (a server in trouble is tried again), the rest now and then.
 LATE = Late(least_ms=60_000, assumed_ms=1_800_000)
 LOOK_BACK_MS = 60_000
-SOON_MS, SOON_EVERY_MS, WINDOW_EVERY_MS = 600_000, 50_000, 900_000
+SOON_MS, SOON_EVERY_MS, WHOLE_EVERY_MS = 600_000, 50_000, 300_000
 RIPE_LAG_MS = 60_000
 MOST_PAGES = 1_000  # 40,000 posts; a server that sends more has no end
 MOST_CHECKS = 10  # a page; each costs a request
@@ -136,8 +136,8 @@ class TimelinePlan:
     def __init__(self, window_ms: int, tags: int) -> None:
         self._window_ms = window_ms
         self._tags = tags
-        self._due = [Spans(), Spans()]  # soon, and all of the window
-        self._put_ms = [0, 0]
+        self._soon, self._soon_ms = Spans(), 0
+        self._whole, self._whole_ms = Spans(), 0
         self._live_ms = 0  # up to when the present was read
         self._is_by_time: bool | None = None  # until a page has shown it
 
@@ -146,14 +146,19 @@ class TimelinePlan:
         window = Span(now_ms - self._window_ms, now_ms)
         ripe_ms = now_ms - seen.late_ms
         live = Span(min(now_ms - LOOK_BACK_MS, max(self._live_ms, ripe_ms)), now_ms)
-        soon = [*seen.gaps(Span(window.since_ms, ripe_ms)), Span(now_ms - SOON_MS, now_ms)]
-        self._put(0, soon, now_ms, SOON_EVERY_MS)
-        self._put(1, [window], now_ms, WINDOW_EVERY_MS)
-        self._due[0].add(live)  # what of it a break leaves out
-        self._due = [due & [window] for due in self._due]
-        # Without bounds there is but one way, so all is read on it.
-        oldest_ms = min(span.since_ms for due in self._due for span in due)
-        since_ms = max(window.since_ms, live.since_ms) if self._is_by_time else oldest_ms
+        due = [live]  # what of it a break leaves out
+        if self._soon_ms <= now_ms - SOON_EVERY_MS:
+            self._soon_ms = now_ms
+            due += [*seen.gaps(Span(window.since_ms, ripe_ms)), Span(now_ms - SOON_MS, now_ms)]
+        self._soon = Spans([*self._soon, *due]) & [window]
+        self._whole &= [window]
+        # Where many posts take longer than that they are read to the end first.
+        if self._whole_ms <= now_ms - WHOLE_EVERY_MS and not list(self._whole):
+            self._whole_ms, self._whole = now_ms, Spans([window])
+        since_ms = max(window.since_ms, live.since_ms)
+        if not self._is_by_time:
+            # Without bounds there is but one way, so all is read on it.
+            since_ms = min(span.since_ms for span in (*self._soon, *self._whole))
         yield self._stretch(since_ms, None)
         while rest := self.rest:
             yield self._stretch(*rest[0])
@@ -162,24 +167,19 @@ class TimelinePlan:
     def rest(self) -> list[Span]:
         """What is to be read in this turn beside the present."""
         past = [Span(0, self._live_ms)] if self._is_by_time else []
-        return next(filter(None, (list(due & past) for due in self._due)), [])
+        return list(self._soon & past) or list(self._whole & past)
 
     def record(self, parts: Sequence[PagedSpan], part: PagedSpan, page: StatusPage) -> None:
         """A page of one of the parts of a stretch was read."""
         if whole := complete(parts):
-            self._due = [due - [whole] for due in self._due]
+            self._soon -= [whole]
+            self._whole -= [whole]
             if part.is_live:
                 self._live_ms = whole.until_ms
         if part.is_odd:
             self._is_by_time = False
         elif self._is_by_time is None and page.is_by_time:
             self._is_by_time = True
-
-    def _put(self, number: int, spans: Sequence[Span], now_ms: int, every_ms: int) -> None:
-        if self._put_ms[number] <= now_ms - every_ms:
-            self._put_ms[number] = now_ms
-            for span in spans:
-                self._due[number].add(span)
 
     def _stretch(self, since_ms: int, until_ms: int | None) -> list[PagedSpan]:
         by_time = self._is_by_time
@@ -249,8 +249,7 @@ class TagTimeline:
         limit = self._client.limit
         if limit is None:
             return Pause(wanted)
-        # A page and the empty one behind it for each tag, and a look back.
-        seconds = limit.pause_seconds(now_ms, wanted, 2 * len(self._tags) + 1)
+        seconds = self._seconds_by(limit, now_ms, wanted)
         if seconds * 1000 < self._slow_seconds * 1000 + GRACE_MS:
             return Pause(seconds)
         host = self._client.host
@@ -274,12 +273,20 @@ class TagTimeline:
             for number, part in enumerate(parts):
                 # What is new must not wait for what is old; of that at least a page is read a turn,
                 # the empty one behind it, and one from the other side: so each stretch has an end.
-                lasted_ms = self._clock.now_ms() - self._polled_ms
-                is_late = lasted_ms > self._poll_seconds * 1000
-                if part.pages > 2 and not part.is_live and is_late:
+                if part.pages > 2 and not part.is_live and self._is_present_due():
                     return
                 if not part.is_done:
                     yield from self._read_page(parts, number)
+
+    def _is_present_due(self) -> bool:
+        """Whether it is time for the next poll, or the rate limit leaves no more than the polls."""
+        now_ms, limit, seconds = self._clock.now_ms(), self._client.limit, self._poll_seconds
+        is_short = limit is not None and self._seconds_by(limit, now_ms, seconds) > seconds
+        return is_short or now_ms - self._polled_ms > seconds * 1000
+
+    def _seconds_by(self, limit: RateLimit, now_ms: int, wanted: float) -> float:
+        # A page and the empty one behind it for each tag, and a look back.
+        return limit.pause_seconds(now_ms, wanted, 2 * len(self._tags) + 1)
 
     def _read_page(self, parts: list[PagedSpan], number: int) -> Iterator[Batch]:
         part = parts[number]
