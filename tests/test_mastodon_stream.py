@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from simulation import Time
 from standins.mastodon import INSTANCE, STREAM, TAGS, Fault, Mastodon, refusal
-from standins.mastodon_index import Note
+from standins.mastodon_index import Note, as_status
 from standins.mastodon_simulation import MastodonSimulation, end, fill
 
 from tweetdock.core.clock import Clock
@@ -128,6 +128,51 @@ def test_a_deleted_post_counts_no_more(simulation: MastodonSimulation, server: M
     simulation.tick()
     simulation.run(2)
     assert (simulation.read().posts, simulation.read().authors) == simulation.truth()
+
+
+def test_a_post_that_is_deleted_in_the_moment_in_which_it_comes_does_not_count(
+    simulation: MastodonSimulation, server: Mastodon
+) -> None:
+    simulation.run(2)
+    uris = [simulation.fediverse.post(n, "dockercon").uri for n in range(2)]
+    status = json.dumps(as_status(server.entry(uris[0])))
+    server.send(b"event: update\ndata: %b\n\nevent: delete\ndata: %b\n\n"
+                % (status.encode(), server.entry(uris[0]).id.encode()))  # fmt: skip
+    server.delete(uris[0])
+    simulation.tick()
+    simulation.tick()
+    assert simulation.read().posts == 1
+
+
+def test_an_edit_that_drops_the_tag_is_heard(
+    simulation: MastodonSimulation, server: Mastodon
+) -> None:
+    simulation.run(2)
+    edited = simulation.fediverse.post(1, "dockercon", "other")
+    simulation.tick()
+    simulation.time.seconds += 3
+    server.edit(edited.uri, "without it", "other")
+    simulation.tick()
+    assert (simulation.read().posts, simulation.read().authors) == simulation.truth() == (0, 0)
+    simulation.time.seconds += 3
+    server.edit(edited.uri, "with it", "dockercon")
+    simulation.run(70)
+    simulation.assert_true()
+    assert simulation.read().posts == 1
+
+
+def test_what_a_stream_brings_late_is_late(server: Mastodon, time: Time) -> None:
+    """Only what the timeline brings first was measured, and a stream brings nearly all first."""
+    with Mastodon(now=time) as other:
+        simulation = MastodonSimulation(time, server, tokens=True)
+        simulation.fediverse.servers.append(other)
+        late_ms = 2_000_000
+        for number in range(30):
+            simulation.fediverse.post(number, "dockercon", home=1, delays_ms={0: late_ms})
+            simulation.run(20)
+        simulation.run(late_ms / 1000)
+        assert simulation.seen(simulation.sources[0].feed.name).late_ms >= late_ms
+        simulation.close()
 
 
 def test_after_a_restart_a_deletion_is_understood_again(

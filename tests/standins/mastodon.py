@@ -229,10 +229,14 @@ class Mastodon:
                 and since_ms < min(entry.note.created_ms, entry.shows_ms) <= until_ms
             }
 
+    def entry(self, uri: str) -> Entry:
+        """A post as it is known here."""
+        with self._changed:
+            return self._index.by_uri(uri)
+
     def late_ms(self, note: Note) -> int:
         """How long after it was written a post showed here."""
-        with self._changed:
-            return self._index.by_uri(note.uri).shows_ms - note.created_ms
+        return self.entry(note.uri).shows_ms - note.created_ms
 
     def fail(self, *faults: Fault | None) -> None:
         """One for each of the next questions; None lets one pass."""

@@ -156,7 +156,8 @@ class TagStream:
 
     def _read(self, entry: Any, now_ms: int) -> list[Status]:
         try:
-            status = read_status(entry, now_ms, now_ms, keeps_raw=self._client.keeps_raw)
+            # What is deleted in the same moment was there before that.
+            status = read_status(entry, now_ms, now_ms - 1, keeps_raw=self._client.keeps_raw)
         except PostError as error:
             self._warn(str(error))
             return []
