@@ -1,6 +1,7 @@
 """Coverage: what was seen against brute force over milliseconds, and what each grade may claim."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -388,6 +389,21 @@ def test_a_post_that_is_later_than_any_withdraws_what_was_certain_for_an_hour() 
     assert coverage.certain_ms(ms + MINUTE) == ms + MINUTE - late_ms
     assert coverage.known(ms + HOUR).late_ms == late_ms
     assert coverage.known(ms + HOUR + MINUTE).late_ms == BEST
+
+
+def test_a_stream_shows_what_is_late_and_is_no_question_for_the_rest() -> None:
+    """A streamed post while the window was read made all that was read after it an hour late."""
+    coverage = late_feed(seen=Seen((), (), NOON, BEST))
+    streamed = Batch(source="mastodon", channel="#x", read_ms=NOON - 500)
+    coverage.add_batch(streamed, NOON, [NOON - 900])
+    ask(coverage, NOON, NOON - 1000)
+    coverage.add_batch(replace(streamed, read_ms=NOON + 100), NOON + 200, [NOON + 50])
+    ask(coverage, NOON, NOON - 30 * MINUTE)
+    assert coverage.known(NOON).late_ms == BEST
+    ms = NOON + 20 * MINUTE
+    ask(coverage, ms)
+    coverage.add_batch(replace(streamed, read_ms=ms + 100), ms + 200, [NOON + 50])
+    assert coverage.known(ms).late_ms > 20 * MINUTE
 
 
 def test_what_never_was_asked_for_is_not_late() -> None:

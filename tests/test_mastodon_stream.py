@@ -134,7 +134,7 @@ def test_a_post_that_is_deleted_in_the_moment_in_which_it_comes_does_not_count(
     simulation: MastodonSimulation, server: Mastodon
 ) -> None:
     simulation.run(2)
-    uris = [simulation.fediverse.post(n, "dockercon").uri for n in range(2)]
+    uris = [simulation.fediverse.post(n, "dockercon", ago_ms=900).uri for n in range(2)]
     status = json.dumps(as_status(server.entry(uris[0])))
     server.send(b"event: update\ndata: %b\n\nevent: delete\ndata: %b\n\n"
                 % (status.encode(), server.entry(uris[0]).id.encode()))  # fmt: skip

@@ -246,6 +246,9 @@ class Coverage:
         # Nobody has read what is still to come, whatever a server's clock says.
         read_ms = at_ms if batch.read_ms is None else min(batch.read_ms, at_ms)
         if batch.read_ms is not None and self._feed.late.least_ms:
+            # What makes nothing complete, such as a stream, tells nothing of what it does not show.
+            if batch.covers is not None and read_ms != self._read_ms:
+                self._read_before_ms, self._read_ms = self._read_ms, read_ms
             self._measure(new_ms, read_ms, at_ms)
         if batch.covers is not None:
             since_ms, until_ms = batch.covers
@@ -257,13 +260,12 @@ class Coverage:
         One is late if the feed had been asked since it was written, and did not show it. What
         was never asked for tells nothing.
         """
-        if read_ms != self._read_ms:
-            self._read_before_ms, self._read_ms = self._read_ms, read_ms
+        asked_ms = self._read_before_ms if read_ms == self._read_ms else self._read_ms
         young_ms = read_ms - self._lateness.ms(at_ms)
         for created_ms in new_ms:
             is_certain = not self._spans.gaps(Span(created_ms - 1, created_ms))
             if is_certain or created_ms > young_ms:
-                is_late = created_ms <= self._read_before_ms
+                is_late = created_ms <= asked_ms
                 self._lateness.note(read_ms - created_ms if is_late else 0, at_ms)
             if is_certain:
                 self._spans.forget_after(read_ms - self._lateness.ms(at_ms))
