@@ -38,6 +38,19 @@ new PerformanceObserver((list) => self.shifts.push(...list.getEntries().map((e) 
     e.sources.map(({node}) => node?.className ?? node?.parentNode?.className))))
   .observe({type: "layout-shift", buffered: true});
 """
+# How many of the page's questions are under way.
+COUNT_QUESTIONS = """() => {
+    const ask = self.fetch;
+    self.pending = 0;
+    self.fetch = async (...asked) => {
+        self.pending++;
+        try {
+            return await ask(...asked);
+        } finally {
+            self.pending--;
+        }
+    };
+}"""
 
 in_chromium = [
     pytest.mark.skipif(
@@ -80,6 +93,17 @@ def wait_for_count(page: Page, count: int, name: str = "tweets") -> None:
             ?.textContent.replace(/\\D/g, "") === count""",
         arg=[name, str(count)],
     )
+
+
+def let_it_ask(page: Page, count: int, most_seconds: int = 5) -> None:
+    """Let second after second pass until a count is there; each answer comes in its second."""
+    for _ in range(most_seconds):
+        page.clock.run_for(1000)
+        page.wait_for_function("() => !self.pending")
+        shown = page.locator("[data-dial=tweets] .count").text_content()
+        if shown == f"{count}":
+            return
+    raise AssertionError(count)
 
 
 def colour(page: Page, place: str, what: str) -> tuple[int, int, int]:

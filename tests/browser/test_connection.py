@@ -10,7 +10,7 @@ import pytest
 from pages import AT, HOUR, MINUTE, later, reading, source
 from serving import QUICK, wait_until
 
-from browser import Site, colour, in_chromium, wait_for_count
+from browser import COUNT_QUESTIONS, Site, colour, in_chromium, let_it_ask, wait_for_count
 from tweetdock.core.coverage import Grade
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ self.EventSource = class extends EventSource {
 const ask = self.fetch;
 self.fetch = async (address, wishes) => {
   const answer = await ask(address, wishes);
-  if (address === "/api/reading") self.heard++;
+  if (address === "api/reading") self.heard++;
   return answer;
 };
 new MutationObserver(() => "lost" in document.documentElement.dataset && self.losses++)
@@ -163,10 +163,10 @@ def test_who_finds_no_room_to_watch_asks_and_is_never_lost(look: Callable[..., P
         page = look(site, can_be_lost=True, stands_still=True)
         wait_for_life(page)
         page.evaluate(LISTEN)
+        page.evaluate(COUNT_QUESTIONS)
         for seconds in range(0, 40, 3):
             site.publish(later(reading(posts=413 + seconds), 1 + seconds))
-            page.clock.run_for(3000)
-            wait_for_count(page, 413 + seconds)
+            let_it_ask(page, 413 + seconds)
         assert page.evaluate("self.losses") == 0
         site.close()
         page.clock.run_for(3000)

@@ -232,7 +232,8 @@ def _with_room(parts: list[str]) -> list[str]:
 def page(reading: Reading | None, dials: Mapping[str, DialSettings], *, kiosk: bool) -> str:
     """The whole page; reading: None while there is none.
 
-    It needs nothing but what is in `static/`, and is complete before any script has run.
+    It needs nothing but what is in `static/`, wherever a proxy may have put that, and is complete
+    before any script has run. Without them it is lost after a while, by its style sheet alone.
     """
     grade = reading.grade if reading else None
     drawn = "\n".join(
@@ -244,7 +245,7 @@ def page(reading: Reading | None, dials: Mapping[str, DialSettings], *, kiosk: b
 <html lang="en" class="{"kiosk" if kiosk else "usual"}" data-grade="{grade or "none"}">
 {_head(reading)}
 <body {_data(reading)}>
-<header><p id="lost" hidden><span></span></p>{heading(reading, kiosk=kiosk)}</header>
+<header><p id="lost">{_lost(reading)}</p>{heading(reading, kiosk=kiosk)}</header>
 <main>
 <section id="dials" aria-label="Dials">
 {drawn}
@@ -277,13 +278,13 @@ def _head(reading: Reading | None) -> str:
 <meta name="color-scheme" content="light dark">
 <title>{escape(title(reading))}</title>
 <link rel="expect" href="#spoken" blocking="render">
-<link rel="icon" href="/static/favicon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/static/uPlot.min.css">
-<link rel="stylesheet" href="/static/page.css">
-<link rel="stylesheet" href="/static/below.css">
-<link rel="stylesheet" href="/static/screens.css">
-<script src="/static/uPlot.iife.min.js" defer></script>
-<script src="/static/page.js" type="module"></script>
+<link rel="icon" href="static/favicon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="static/uPlot.min.css">
+<link rel="stylesheet" href="static/page.css">
+<link rel="stylesheet" href="static/below.css">
+<link rel="stylesheet" href="static/screens.css">
+<script src="static/uPlot.iife.min.js" defer></script>
+<script src="static/page.js" type="module"></script>
 <noscript><meta http-equiv="refresh" content="30"></noscript>
 </head>"""
 
@@ -314,6 +315,12 @@ def _grade(reading: Reading | None) -> str:
         f'<span id="why" dir="auto">{why}</span></p>'
         f'<noscript><p class="taken">{taken}</p></noscript>'
     )
+
+
+def _lost(reading: Reading | None) -> str:
+    """What is seen where the page has had no word for a while, or has no style sheet."""
+    since = WORDS["lost"].format(time=_second(reading.at_ms)) if reading else ""
+    return f"<span>{since}</span>"
 
 
 def _second(ms: int) -> str:
@@ -359,6 +366,6 @@ def _footer(*, kiosk: bool) -> str:
         return ""
     return (
         f'<footer><p>TweetDock {__version__}</p><nav aria-label="More">'
-        '<a href="/?kiosk">Full screen</a> <a href="/api/reading">This reading as JSON</a> '
-        '<a href="/metrics">Metrics</a></nav></footer>'
+        '<a href="?kiosk">Full screen</a> <a href="api/reading">This reading as JSON</a> '
+        '<a href="metrics">Metrics</a></nav></footer>'
     )

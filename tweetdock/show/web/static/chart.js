@@ -60,7 +60,7 @@ export class Chart {
   async read() {
     const hours = this.hours;
     try {
-      const answer = await fetch(`/api/history?hours=${hours}`);
+      const answer = await fetch(`api/history?hours=${hours}`);
       if (!answer.ok) return;
       const { at, posts, authors, grade } = await answer.json();
       if (hours !== this.hours) return;
@@ -122,7 +122,7 @@ export class Chart {
   draw() {
     const moments = this.moments();
     this.drawn = moments;
-    if (!moments.length) return;
+    if (!moments.length || !self.uPlot) return; // all else goes on where that was kept away
     this.drawnAt = performance.now();
     const now = moments.at(-1).at;
     const first = Math.min(moments[0].at, now - LEAST_SPAN);

@@ -80,7 +80,7 @@ export class Dial {
     const [asked] = this.shown;
     let isDrawn = false;
     try {
-      const answer = await fetch(`/dial/${this.name}.svg`, {
+      const answer = await fetch(`dial/${this.name}.svg`, {
         signal: AbortSignal.timeout(LONGEST_WAIT_MS),
       });
       if (!answer.ok) return;

@@ -1,9 +1,10 @@
 // The line to TweetDock: readings as they come, and the truth about when they do not.
 
 const SILENCE_MS = 5000; // a reading comes each second
+const ASK_MS = 2500; // after so long it is asked for: a proxy may keep events back, or refuse them
 const HOPELESS_MS = 15000; // a line that is silent for so long is dead, whatever the browser thinks
-const POLL_MS = 3000;
 const RETRY_MS = 30000; // for those whom TweetDock has no room to watch, and who ask instead
+const ANSWER_MS = 3000;
 
 export class Line {
   /**
@@ -27,15 +28,18 @@ export class Line {
 
   open() {
     this.rest();
-    this.openedAt = performance.now();
-    this.stream = new EventSource("/api/events");
-    this.stream.onmessage = (event) => this.take(JSON.parse(event.data));
+    this.saidAt = this.openedAt = performance.now();
+    this.stream = new EventSource("api/events");
+    this.stream.onmessage = (event) => {
+      this.saidAt = performance.now();
+      this.take(JSON.parse(event.data));
+    };
     this.stream.onerror = () => this.fail();
   }
 
   rest() {
     this.turn++;
-    clearTimeout(this.asking);
+    this.isAsking = false;
     this.stream?.close();
     this.stream = null;
   }
@@ -63,21 +67,24 @@ export class Line {
   }
 
   async ask() {
-    const { turn } = this;
+    if (this.isAsking) return;
+    this.isAsking = true;
+    const { turn, at } = this;
     const reading = await read();
     if (turn !== this.turn) return;
+    this.isAsking = false;
+    if (at !== this.at) return; // meanwhile a later one has come by itself
     if (reading) this.take(reading);
     else this.miss();
-    const isDue = performance.now() - this.openedAt > RETRY_MS;
-    this.asking = setTimeout(() => (reading && !isDue ? this.ask() : this.open()), POLL_MS);
   }
 
   check() {
     if (!this.stream) return;
     const now = performance.now();
+    const isClosed = this.stream.readyState === EventSource.CLOSED;
+    if (isClosed ? now - this.openedAt > RETRY_MS : now - this.saidAt > HOPELESS_MS) this.open();
+    if (now - this.heardAt > ASK_MS) this.ask();
     if (now - this.heardAt > SILENCE_MS) this.miss();
-    const isDead = now - Math.max(this.heardAt, this.openedAt) > HOPELESS_MS;
-    if (isDead && this.stream.readyState !== EventSource.CLOSED) this.open();
   }
 
   /** After a rest what is shown is old; after a sleep a line may be dead though nobody was told. */
@@ -92,7 +99,7 @@ export class Line {
 /** The newest reading, asked for by hand; null if there is none to be had. */
 async function read() {
   try {
-    const answer = await fetch("/api/reading", { signal: AbortSignal.timeout(POLL_MS) });
+    const answer = await fetch("api/reading", { signal: AbortSignal.timeout(ANSWER_MS) });
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;

@@ -120,7 +120,6 @@ function lose() {
   const since = time(receivedOn, new Date(), "2-digit");
   const words = say("lost", { time: since });
   write(find("#lost span"), words);
-  find("#lost").hidden = false;
   write(find("#word"), say("stale"));
   write(find("#why"), say("lost_why"));
   for (const place of document.querySelectorAll(".source-grade")) write(place, say("source_stale"));
@@ -142,7 +141,6 @@ function findAgain() {
   lostAt = 0;
   clearTimeout(mourning);
   delete root.dataset.lost;
-  find("#lost").hidden = true;
   if (isMourned) write(find("#spoken"), `${say("found")} ${spoken(latest)}`);
   isMourned = false;
   chart.read();
@@ -153,3 +151,4 @@ document.addEventListener("visibilitychange", () => {
 });
 setInterval(showSilences, 1000);
 new Line({ hear: (reading) => hear(reading), lose, find: findAgain });
+root.dataset.watched = ""; // from here on a silence is noticed; before, it is up to page.css
