@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from tweetdock.core.coverage import Grade
-from tweetdock.core.gauge import Gauge
+from tweetdock.core.gauge import Gauge, Saved
 from tweetdock.core.post import Batch, Feed, Late, Post, Removal, Span, Tally, Trouble
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
@@ -156,10 +156,11 @@ def test_a_silent_source_beside_one_that_speaks_is_partial_and_the_needles_go_on
 def test_a_removed_post_counts_no_more_in_the_whole_and_in_its_source() -> None:
     history = History(LAGS)
     history.say("x", post(1), post(2, author=2))
-    history.say("bluesky", post(2, author=2), removals=(Removal("x:2", START),))
+    history.say("bluesky")
+    history.say("x", post(2, author=2), removals=(Removal("x:2", START),))
     reading = history.read()
     assert (reading.posts, reading.authors) == (1, 1)
-    assert reading.sources["bluesky"].posts == 0
+    assert reading.sources["x"].posts == 1
     history.say("x", post(2, author=2))
     assert history.read().posts == 1
 
@@ -451,3 +452,24 @@ def test_a_post_that_is_there_again_was_not_late() -> None:
     late = (post(2, at=START - 900_000),)
     gauge.deliver(Batch(source="x", posts=late, read_ms=now), now)
     assert gauge.known("x", now).late_ms > 900_000
+
+
+def test_a_post_counts_while_any_network_has_it() -> None:
+    """One that was bridged, deleted in one of its two places, was counted nowhere."""
+    history = History(lags_ms=dict(LAGS))
+    bridged = Post("bluesky:did:plc:a/1", "bluesky:did:plc:a", START - 1)
+    for source in LAGS:
+        history.say(source, bridged)
+    gone = Removal(bridged.key, START + 1, bridged.created_ms)
+    history.say("x", removals=(gone,))
+    again = Gauge(
+        Settings.from_env(LEAST).gauge,
+        [Feed(*lag) for lag in LAGS.items()],
+        START,
+        Saved(salt=b"", marks=list(history.gauge.marks())),
+    )
+    for gauge in (history.gauge, again):
+        reading = gauge.read(START)
+        assert (reading.posts, reading.sources["x"].posts) == (1, 0)
+        gauge.deliver(Batch(source="bluesky", removals=(gone,)), START)
+        assert gauge.read(START).posts == 0

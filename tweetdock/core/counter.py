@@ -168,6 +168,10 @@ class SlidingWindow:
         """Whether a post of that key was counted, or removed, in this window."""
         return self._keys.find(fingerprint(key, self._salted)) != 0
 
+    def counts(self, key: int) -> bool:
+        """Whether a post is in this window, by its key's fingerprint, and was not removed."""
+        return self._authors_of[self._keys.find(key)] != NOBODY
+
     def marks(self) -> Iterator[Mark]:
         """All that the window knows, in no order: put into another it makes that the same."""
         for row in self._keys.rows():

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tweetdock.core.counter import Mark, SlidingWindow
+from tweetdock.core.counter import NOBODY, Mark, SlidingWindow
 from tweetdock.core.coverage import Assessment, Coverage, Grade, Known, Seen, worst
 from tweetdock.core.dial import DIALS, DialSpan
-from tweetdock.core.post import Batch, Feed, Raw, Tally, Trouble
+from tweetdock.core.post import Batch, Feed, Raw, Removal, Tally, Trouble
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.scaler import AutoScale, Scale, make_scale
 
@@ -134,8 +134,17 @@ class Gauge:
     def remember(self, marks: Iterable[SourceMark]) -> None:
         """Put marks into the windows, except those of sources that are no more."""
         for source, mark in marks:
-            for window in self._windows_of(source) if source in self._windows else ():
-                window.put(mark)
+            if source in self._windows:
+                self._windows[source].put(mark)
+        if len(self._windows) == 1:
+            return
+        for _, mark in self.marks():
+            if mark.author != NOBODY:
+                self._whole.put(mark)
+        for _, mark in self.marks():
+            # What one source has removed another may still have.
+            if mark.author == NOBODY and not self._counts(mark.key):
+                self._whole.put(mark)
 
     def deliver(self, message: Batch | Trouble, now_ms: int) -> Fresh:
         """Count what a feed delivers at `now_ms`; what of it was not known before."""
@@ -150,19 +159,19 @@ class Gauge:
         self._whole.advance(now_ms)
         self._windows[message.source].advance(now_ms)
         fresh = self._new_raws(message.raw, now_ms - self._window_ms)
-        windows = self._windows_of(message.source)
+        own = self._windows[message.source]
         kept: list[Mark] = []
         new_ms: list[int] = []
         for post in message.posts:
-            is_known = self._windows[message.source].knows(post.key)
-            new = [mark for window in windows if (mark := window.add(post))][:1]
-            kept += new
-            new_ms += [mark.at_ms for mark in new if not is_known]
+            is_known = own.knows(post.key)
+            if mark := own.add(post):
+                self._whole.put(mark)
+                kept.append(mark)
+                new_ms += [] if is_known else [mark.at_ms]
         coverage.add_batch(message, now_ms, new_ms)
         coverage.forget_before(now_ms - self._window_ms)
         for gone in message.removals:
-            marks = [window.remove(gone.key, gone.at_ms, gone.created_ms) for window in windows]
-            kept += [mark for mark in marks if mark][:1]
+            kept += self._remove(message.source, gone)
         # What is not the post in the window itself, such as a later version, is remembered apart.
         for raw in fresh:
             if not self._whole.knows(raw.version):
@@ -243,13 +252,20 @@ class Gauge:
         return tuple(raw for raw in by_version.values() if not self.is_archived(raw.version))
 
     def _note_archived(self, source: str, version: str, now_ms: int) -> list[Mark]:
-        key = _archived(version)
-        marks = [window.remove(key, now_ms) for window in self._windows_of(source)]
-        return [mark for mark in marks if mark][:1]
+        return self._remove(source, Removal(_archived(version), now_ms))
 
-    def _windows_of(self, source: str) -> list[SlidingWindow]:
-        own = self._windows[source]
-        return [own] if own is self._whole else [self._whole, own]
+    def _remove(self, source: str, gone: Removal) -> list[Mark]:
+        """Remove a post from a source's window, and from the whole if no other has it."""
+        mark = self._windows[source].remove(gone.key, gone.at_ms, gone.created_ms)
+        if mark is None:
+            return []
+        if not self._counts(mark.key):
+            self._whole.put(mark)
+        return [mark]
+
+    def _counts(self, key: int) -> bool:
+        """Whether any source has a post, by its key's fingerprint."""
+        return any(window.counts(key) for window in self._windows.values())
 
     def _assess_feeds(self, now_ms: int) -> dict[str, Assessment]:
         return {
