@@ -30,9 +30,10 @@ def source(
     covered: float = 1.0,
     detail: str = "",
     ago_ms: int | None = 2 * SECOND,
+    late_ms: int = 0,
     at: int = AT,
 ) -> SourceReading:
-    """What a source has, and how long ago it spoke."""
+    """What a source has, how long ago it spoke, and how much of its end is not certain yet."""
     heard_ms = None if ago_ms is None else at - ago_ms
     return SourceReading(
         posts=posts,
@@ -40,7 +41,7 @@ def source(
         grade=grade,
         covered=covered,
         detail=detail,
-        certain_ms=at,
+        certain_ms=at - late_ms,
         heard_ms=heard_ms,
     )
 

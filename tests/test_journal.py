@@ -133,7 +133,7 @@ def test_becoming_less_than_it_should_be_is_a_warning(
 def test_a_line_says_counts_places_and_grade() -> None:
     assert sentence(reading()) == (
         "#dockercon 40 tweets (72° of 0..100), 20 tweeters (36° of 0..100) "
-        "in the last 60 min, exact"
+        "in the last 60 min, exact up to 14:13 UTC"
     )
 
 

@@ -64,6 +64,10 @@ def test_what_the_reading_says_is_there(serving: Serving) -> None:
     assert value(found, "authors") == 287
     assert value(found, "window_seconds") == 3600
     assert value(found, "reading_timestamp_seconds") == reading.at_ms / 1000
+    assert value(found, "certain_timestamp_seconds") == reading.certain_ms / 1000
+    assert value(found, "source_certain_timestamp_seconds", source="x") == (
+        reading.sources["x"].certain_ms / 1000
+    )
     assert value(found, "covered_ratio") == 0.25
     assert [value(found, "grade", grade=grade) for grade in Grade] == [0, 0, 1, 0]
     assert (value(found, "demo"), value(found, "replay")) == (0, 1)

@@ -16,7 +16,14 @@ from tweetdock.core.motion import ACCELERATION, ARRIVED, SPEED
 from tweetdock.core.reading import Reading
 from tweetdock.settings.gauge import Settings
 from tweetdock.show.web.page import page
-from tweetdock.show.words import WORDS, grade_words, network_names, number, window_words
+from tweetdock.show.words import (
+    WORDS,
+    grade_words,
+    network_names,
+    number,
+    source_words,
+    window_words,
+)
 
 DIALS = Settings.from_env({}, demo=True).dials
 EVIL = "<script>alert(1)</script>\"'&\u202e\x1b[2J\n{window}"
@@ -86,7 +93,11 @@ def test_foreign_words_are_only_words() -> None:
 @pytest.mark.parametrize(
     ("one", "said"),
     [
-        (reading(), "Every post of the last hour is counted."),
+        (reading(), "Every post of the last hour up to 14:13 UTC is counted."),
+        (
+            reading(late_ms=10 * MINUTE),
+            "Every post of the last hour up to 14:03 UTC is counted.",
+        ),
         (
             reading(grade=Grade.FILLING, covered=0.4057),
             "40 % of the last hour is known. There are at least this many.",
@@ -116,6 +127,15 @@ def test_silence_of_days_is_told_with_its_day() -> None:
     days = reading(grade=Grade.STALE, ago_ms=3 * 24 * 60 * MINUTE)
     assert "since 14:01 UTC" in words(hours).text
     assert "since 2026-09-18 14:13 UTC" in words(days).text
+
+
+def test_of_several_networks_each_says_up_to_when_it_is_exact() -> None:
+    x, bluesky = source(late_ms=2 * MINUTE), source()
+    mastodon = source(grade=Grade.FILLING, covered=0.5, late_ms=30 * MINUTE)
+    one = reading(sources={"x": x, "bluesky": bluesky, "mastodon": mastodon})
+    said = [source_words(each, one) for each in one.sources.values()]
+    assert said == ["exact up to 14:11 UTC", "exact up to 14:13 UTC", "incomplete"]
+    assert source_words(x, reading(sources={"x": x})) == "exact"
 
 
 def test_the_worst_source_gives_the_reason() -> None:

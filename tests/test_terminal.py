@@ -119,9 +119,9 @@ def test_a_bar_is_as_long_as_the_needle_is_far(width: int) -> None:
 
 
 def test_what_is_counted_shows_where_there_is_room() -> None:
-    assert lines(reading(), 120)[0].endswith("exact  #dockercon, last hour")
+    assert lines(reading(), 120)[0].endswith("exact  #dockercon, last hour up to 14:13 UTC")
     one = replace(reading(hashtags=()), subject="from:\nnasa")
-    assert lines(one, 120)[0].endswith("exact  from: nasa, last hour")
+    assert lines(one, 120)[0].endswith("exact  from: nasa, last hour up to 14:13 UTC")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -244,13 +244,13 @@ def test_what_ails_goes_on_in_the_next_row() -> None:
 
 def test_servos_that_cannot_be_moved_are_told() -> None:
     found = lines(reading(), trouble="pigpiod does not answer")
-    said = "Exact  Every post of the last hour is counted. Servos: pigpiod does not answer"
+    said = "Every post of the last hour up to 14:13 UTC is counted. Servos: pigpiod does not answer"
     assert said in " ".join(found)
 
 
 def test_each_source_has_a_row() -> None:
     found = [" ".join(line.split()) for line in lines(of_three(), (100, 30))]
-    assert "X 350 tweets exact 3 s ago" in found
+    assert "X 350 tweets exact up to 14:13 UTC 3 s ago" in found
     assert "Bluesky 40 tweets incomplete 2 min ago reading back: 43% of it" in found
     assert "Mastodon 22 tweets at least no data yet asks us to wait" in found
     assert "X 40 tweets exact no data yet" in [" ".join(line.split()) for line in lines(reading())]

@@ -116,7 +116,10 @@ def test_what_is_lost_is_called_exact_nowhere(look: Callable[..., Page]) -> None
             assert re.fullmatch(rf"{name} at {TIME}\. No data since\.", label)
         site.publish(later(reading(sources=sources), 8))
         page.wait_for_selector(":root:not([data-lost])")
-        assert page.locator(".source-grade").all_text_contents() == ["exact", "at least"]
+        assert page.locator(".source-grade").all_text_contents() == [
+            "exact up to 16:13",
+            "at least",
+        ]
         assert labels == [dial.get_attribute("aria-label") for dial in page.locator(".dial").all()]
 
 

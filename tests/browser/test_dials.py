@@ -337,7 +337,9 @@ def test_the_demo_is_understood_at_first_sight(look: Callable[..., Page], tmp_pa
         (url,) = re.findall(r"page: (http://\S+)", daemon.log)
         page = look(url, "/?kiosk", can_be_lost=True)
         page.wait_for_selector("strong >> text=Demo")
-        page.wait_for_selector("#why >> text=Every post of the last hour is counted.")
+        page.wait_for_selector(
+            r"#why >> text=/Every post of the last hour up to \d+:\d\d is counted\./"
+        )
         page.wait_for_selector("#chart canvas")
         assert comes_true(lambda: bool(page.evaluate(SHOWS_WHAT_IS_TOLD)), 60.0)
         assert daemon.stop() == 0

@@ -5,7 +5,7 @@ import logging
 from tweetdock.core.coverage import Grade, worst
 from tweetdock.core.errors import plain
 from tweetdock.core.reading import DialReading, Reading
-from tweetdock.core.times import duration
+from tweetdock.core.times import clock_time, duration
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def sentence(reading: Reading) -> str:
         plain(reading.heading),
         f"{reading.posts} tweets {_place(dials['tweets'])},",
         f"{reading.authors} tweeters {_place(dials['tweeters'])}",
-        f"in the last {duration(reading.window_seconds)}, {reading.grade}{_reasons(reading)}",
+        f"in the last {duration(reading.window_seconds)}, {_worth(reading)}{_reasons(reading)}",
     ]
     return " ".join(word for word in words if word)
 
@@ -75,6 +75,11 @@ def _worse(last: Reading, reading: Reading) -> set[Grade]:
 def _state(reading: Reading) -> tuple[int, int, list[Grade]]:
     grades = [source.grade for source in reading.sources.values()]
     return reading.posts, reading.authors, grades
+
+
+def _worth(reading: Reading) -> str:
+    is_exact = reading.grade is Grade.EXACT
+    return reading.grade + (f" up to {clock_time(reading.certain_ms)}" if is_exact else "")
 
 
 def _place(dial: DialReading) -> str:

@@ -10,7 +10,7 @@ from tweetdock.core.times import HOUR_MS, clock_time, duration, rfc3339
 # Said by the server on first sight and by the browser from then on: `{names}` are filled in.
 WORDS: Mapping[str, str] = {
     "exact": "Exact",
-    "exact_why": "Every post of the {window} is counted.",
+    "exact_why": "Every post of the {window} up to {time} is counted.",
     "filling": "Reading back",
     "filling_why": "{percent} % of the {window} is known. There are at least this many.",
     "partial": "At least this many",
@@ -22,6 +22,7 @@ WORDS: Mapping[str, str] = {
     "none": "Starting",
     "none_why": "There is no count yet. The needles are at rest.",
     "source_exact": "exact",
+    "source_exact_until": "exact up to {time}",
     "source_filling": "incomplete",
     "source_partial": "at least",
     "source_stale": "no data",
@@ -111,22 +112,32 @@ def reason(reading: Reading) -> str:
 def grade_words(reading: Reading) -> str:
     """Why the grade is what it is."""
     window, grade = window_words(reading.window_seconds), reading.grade
-    said = reason(reading) if grade is Grade.PARTIAL else _last_update(reading)
+    if grade is Grade.EXACT:
+        said = moment_words(reading.certain_ms, reading)
+    else:
+        said = reason(reading) if grade is Grade.PARTIAL else _last_update(reading)
     is_unknown = grade in (Grade.PARTIAL, Grade.STALE) and not said
     return WORDS[f"{grade}_{'unknown' if is_unknown else 'why'}"].format(
         window=window, percent=percent(reading.covered), reason=said, time=said
     )
 
 
+def moment_words(ms: int, reading: Reading) -> str:
+    """A moment of a reading as people say it; its day only if that was long ago."""
+    day = f"{rfc3339(ms)[:10]} " if reading.at_ms - ms > LONG_AGO_MS else ""
+    return day + clock_time(ms)
+
+
 def _last_update(reading: Reading) -> str:
     heard_ms = max((source.heard_ms or 0 for source in reading.sources.values()), default=0)
-    day = f"{rfc3339(heard_ms)[:10]} " if reading.at_ms - heard_ms > LONG_AGO_MS else ""
-    return day + clock_time(heard_ms) if heard_ms else ""
+    return moment_words(heard_ms, reading) if heard_ms else ""
 
 
-def source_words(source: SourceReading) -> str:
-    """A source's own grade."""
-    return WORDS[f"source_{source.grade}"]
+def source_words(source: SourceReading, reading: Reading) -> str:
+    """A source's own grade; one of several that is exact says up to when."""
+    if source.grade is not Grade.EXACT or len(reading.sources) == 1:
+        return WORDS[f"source_{source.grade}"]
+    return WORDS["source_exact_until"].format(time=moment_words(source.certain_ms, reading))
 
 
 def detail_words(source: SourceReading, reading: Reading) -> str:

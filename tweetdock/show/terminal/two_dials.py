@@ -24,6 +24,7 @@ from tweetdock.show.words import (
     detail_words,
     grade_words,
     heard_words,
+    moment_words,
     network_names,
     notes,
     reason,
@@ -170,7 +171,7 @@ class TwoDials:
         names = network_names(reading.sources)
         for name, source in reading.sources.items():
             detail = Text(detail_words(source, reading), no_wrap=True, overflow="ellipsis")
-            grade = Text(source_words(source), COLOURS[source.grade])
+            grade = Text(source_words(source, reading), COLOURS[source.grade])
             heard = heard_words(source, reading.at_ms)
             table.add_row(names[name], f"{source.posts} tweets", grade, heard, detail)
         return table
@@ -264,9 +265,14 @@ class TwoLines:
 
         # What ails goes before all that is always the same.
         kind = f"{reading.kind.upper()} ".lstrip()
-        words = [reason(reading), plain(reading.heading), window_words(reading.window_seconds)]
+        window = window_words(reading.window_seconds)
+        words = [reason(reading), plain(reading.heading), window]
         if reading.grade is Grade.EXACT:
-            words = [*words[1:], words[0]]
+            words = [
+                words[1],
+                f"{window} up to {moment_words(reading.certain_ms, reading)}",
+                words[0],
+            ]
         text = ", ".join(filter(None, words))
         said = Text.assemble((kind, "bold magenta"), (reading.grade, colour), " " * GAP, text)
         numbers = [

@@ -106,6 +106,10 @@ def _of_reading(reading: Reading, silence: float) -> Iterator[Metric]:
         yield _gauge(name, meaning, {(): read(reading)})
     when = "When the reading is of, by the clock of what is counted."
     yield _gauge("reading_timestamp_seconds", when, {(): reading.at_ms / 1000})
+    certain = "Up to when every post of the window is counted."
+    yield _gauge("certain_timestamp_seconds", certain, {(): reading.certain_ms / 1000})
+    each_certain = {(source,): it.certain_ms / 1000 for source, it in sources}
+    yield _gauge("source_certain_timestamp_seconds", certain, each_certain, "source")
     for name, meaning, read in OF_DIALS:
         yield _gauge(f"dial_{name}", meaning, {(dial,): read(it) for dial, it in dials}, "dial")
     for name, meaning, read in OF_SOURCES:

@@ -350,7 +350,7 @@ def _source(name: str, title: str, source: SourceReading, most: int, reading: Re
 <li data-source="{escape(name)}">
 <h3>{escape(title)}</h3>
 <p class="state">{_glyph(source.grade)}\
-<span class="source-grade">{source_words(source)}</span></p>
+<span class="source-grade">{source_words(source, reading)}</span></p>
 <svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">\
 <rect width="100" height="1"/><rect class="share" width="{share:.1f}" height="1"/></svg>
 <p><b class="posts">{number(source.posts)}</b> tweets</p>

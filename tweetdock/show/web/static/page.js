@@ -86,7 +86,7 @@ function showSources(reading) {
     const source = reading.sources[item.dataset.source];
     write(find(".posts", item), number(source.posts));
     write(find(".authors", item), number(source.authors));
-    write(find(".source-grade", item), sourceWords(source));
+    write(find(".source-grade", item), sourceWords(source, reading));
     write(find(".detail", item), detailWords(source, reading));
     find(".share", item).setAttribute("width", ((100 * source.posts) / most).toFixed(1));
     find(".glyph", item).dataset.grade = source.grade;

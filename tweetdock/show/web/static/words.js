@@ -61,13 +61,22 @@ function reason(reading) {
 function lastUpdate(reading) {
   const heard = Object.values(reading.sources).map(({ heard_at }) => heard_at);
   const last = heard.filter(Boolean).sort().at(-1);
-  return last ? time(new Date(last), new Date(reading.at)) : "";
+  return last ? moment(last, reading) : "";
 }
+
+/** A moment of a reading as the viewer's own clock would show it. */
+const moment = (at, reading) => time(new Date(at), new Date(reading.at));
+
+const SAID = {
+  exact: (reading) => moment(reading.certain_until, reading),
+  partial: reason,
+  stale: lastUpdate,
+};
 
 /** The grade in a word, and why it is so. */
 export function gradeWords(reading) {
   const { grade } = reading;
-  const said = grade === "partial" ? reason(reading) : grade === "stale" ? lastUpdate(reading) : "";
+  const said = SAID[grade]?.(reading) ?? "";
   const isUnknown = (grade === "partial" || grade === "stale") && !said;
   const values = {
     window: data.window,
@@ -78,7 +87,12 @@ export function gradeWords(reading) {
   return [words[grade], say(`${grade}_${isUnknown ? "unknown" : "why"}`, values)];
 }
 
-export const sourceWords = (source) => say(`source_${source.grade}`);
+/** A source's own grade; one of several that is exact says up to when. */
+export function sourceWords(source, reading) {
+  const isAlone = Object.keys(reading.sources).length === 1;
+  if (source.grade !== "exact" || isAlone) return say(`source_${source.grade}`);
+  return say("source_exact_until", { time: moment(source.certain_until, reading) });
+}
 
 /** What a source says of itself, unless the grade of the whole has said it already. */
 export function detailWords(source, reading) {
