@@ -262,7 +262,7 @@ def test_live_words_are_those_of_a_page_that_is_loaded_anew(look: Callable[..., 
 
 def test_several_networks_each_keep_their_own_words(look: Callable[..., Page]) -> None:
     with Site(reading(sources=FOUR)) as site:
-        page = look(site, media={"reduced_motion": "reduce"})
+        page = look(site, media={"reduced_motion": "reduce"}, timezone_id="UTC")
         site.publish(later(reading(sources=FOUR | {"bluesky": source(140, 98)}), 1))
         wait_for_count(page, 630)
         assert words(page) == words(page, is_fresh=True)

@@ -23,7 +23,8 @@ const root = document.documentElement;
 const find = (places, within = document) => within.querySelector(places);
 const dials = [...document.querySelectorAll(".dial")].map((svg) => new Dial(svg));
 const chart = new Chart(find("#chart"));
-const shape = shapeOf(JSON.parse(document.body.dataset.reading));
+const first = JSON.parse(document.body.dataset.reading);
+const shape = shapeOf(first);
 let latest = null;
 let receivedAt = 0; // of the page's own clock, never the server's
 let receivedOn = new Date();
@@ -150,5 +151,10 @@ document.addEventListener("visibilitychange", () => {
   for (const dial of dials) dial.jump();
 });
 setInterval(showSilences, 1000);
+if (first.at) {
+  // What the server has said, by the viewer's own clock.
+  showGrade(first);
+  showSources(first);
+}
 new Line({ hear: (reading) => hear(reading), lose, find: findAgain });
 root.dataset.watched = ""; // from here on a silence is noticed; before, it is up to page.css
