@@ -5,6 +5,8 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tweetdock.commands.output import flags_of
 from tweetdock.core.errors import SettingsError
@@ -157,6 +159,28 @@ def test_a_query_in_the_file_that_may_mean_two_is_refused(tmp_path: Path, writte
     """To dotenv the marks are none of it, and the tag a comment; to `docker run` both are of it."""
     write(tmp_path, f"X_BEARER_TOKEN=token\nTWEETDOCK_X_QUERY={written}\n")
     assert_has_two_meanings(tmp_path, "TWEETDOCK_X_QUERY")
+
+
+PIECES = ["docker", "swarm", " ", " ", "#", "# ", '"', "'", "(", ")", "OR", "\\", "-is:retweet"]
+
+
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=9).map("".join))
+def test_x_is_asked_for_what_stands_in_the_file_or_for_nothing(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    """Whoever reads the file: TweetDock itself, or Docker, which hands on what stands there."""
+    folder = tmp_path_factory.mktemp("query")
+    token = {"X_BEARER_TOKEN": "token"}
+    write(folder, f"TWEETDOCK_X_QUERY={text}\n")
+    asked = set()
+    for environment in ({}, {"TWEETDOCK_X_QUERY": text}):
+        try:
+            asked.add(load({}, environment | token, folder).x.query)
+        except SettingsError:
+            continue
+    assert len(asked) < 2
+    bare = text.split(" # ", maxsplit=1)[0].removesuffix(" #").strip()
+    assert all(query in (bare, bare.removeprefix("'").removesuffix("'").strip()) for query in asked)
 
 
 def test_a_flag_is_taken_letter_for_letter(tmp_path: Path) -> None:

@@ -10,24 +10,25 @@ from tweetdock.core.errors import Problem
 from tweetdock.settings.parse import may_be_secret, text, word
 
 _TWO_MEANINGS = (
-    "may mean two things, as quotation marks around it and what begins with ' #' may be of it or "
-    "not; written in single quotes it is clear: 'one two', 'one #two', a phrase '(\"one two\")'"
+    "may mean two things, as quotation marks around it, a double '\\' in them and what begins with "
+    "' #' may be of it or not; written in single quotes it is clear: 'one two', 'one #two', a "
+    "phrase '(\"one two\")'"
 )
 
 
 class Written(str):
     """The text of a setting by a reader that is known: a flag's, or dotenv's of a file.
 
-    letters: what stands there, letter for letter. Of any other text nobody knows what has read it
-    before: Docker and systemd leave in the environment what a shell and dotenv take away.
+    letters: what stands in the file letter for letter; None of a flag. Of any other text nobody
+    knows what has read it: Docker and systemd leave in the environment what a shell takes away.
     """
 
-    letters: str
+    letters: str | None
 
-    def __new__(cls, text: str, letters: str = "") -> Self:
-        """Without `letters` it stands there as it was read, as a flag does."""
+    def __new__(cls, text: str, letters: str | None = None) -> Self:
+        """A text as it was read, and as it stands there."""
         self = super().__new__(cls, text)
-        self.letters = letters or text
+        self.letters = letters
         return self
 
 
@@ -51,12 +52,12 @@ class Setting:
 
         Wrong is also a text that would be one value to one reader and another to the next.
         """
-        value, letters = _meanings(env.get(self.name, ""))
+        value, *others = _meanings(env.get(self.name, ""))
         try:
             read = self.parse(value or self.default)
-            if letters == value or self._means(letters) in (None, read):
+            if all(self._means(other) in (None, read) for other in others):
                 return read
-            why, shown = _TWO_MEANINGS, letters
+            why, shown = _TWO_MEANINGS, others[0]
         except ValueError as error:
             why, shown = str(error), value
         problems.append(Problem(self.name, why, "" if self.secret else _masked(shown)))
@@ -64,9 +65,9 @@ class Setting:
             return self.parse(self.default)
         return None
 
-    def _means(self, letters: str) -> Any:
+    def _means(self, text: str) -> Any:
         try:
-            return self.parse(letters)
+            return self.parse(text or self.default)
         except ValueError:
             return None
 
@@ -95,10 +96,14 @@ def unquoted(letters: str) -> str:
     return (around[1] or around[2] or "").strip() if around else letters
 
 
-def _meanings(written: str) -> tuple[str, str]:
-    """What a text may mean: with its quotation marks taken off, and letter for letter."""
-    letters = getattr(written, "letters", written).strip()
-    return written.strip() if isinstance(written, Written) else unquoted(letters), letters
+def _meanings(written: str) -> tuple[str, ...]:
+    """What a text may mean, by the reader whose it is, and by others of the same file."""
+    if not isinstance(written, Written):
+        return unquoted(written.strip()), written.strip()
+    if written.letters is None:
+        return (written.strip(),)
+    letters = written.letters.strip()
+    return written.strip(), letters, unquoted(letters)
 
 
 def _masked(value: str) -> str:
