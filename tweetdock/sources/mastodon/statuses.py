@@ -56,11 +56,6 @@ class Statuses:
             self._hosts.get(post.key, set()).discard(host)
             return self._removals(post, at_ms)
 
-    def is_lost(self, host: str, status_id: str) -> bool:
-        """Whether a server is known to have it no more."""
-        with self._lock:
-            return (host, status_id) in self._lost
-
     def forget_before(self, ms: int) -> None:
         """Forget all that is of that moment (Unix ms) or earlier, now and then."""
         with self._lock:

@@ -10,7 +10,7 @@ from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Late, Removal, Span
 from tweetdock.core.times import duration
 from tweetdock.settings.networks import host_of
-from tweetdock.sources.http import HttpSession, RateLimit
+from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.client import MastodonClient, new_session
 from tweetdock.sources.mastodon.posts import (
     SLACK_MS,
@@ -42,15 +42,15 @@ class PagedSpan:
 
     until_ms: None: to the present. by_time: whether ids tell the time, so that bounds can be made
     up; None: that is not known yet.
-    read: what is complete so far; None until a page is read. read_ms: when the first one was asked
-    for, by the server's time. ids: of all entries. bounds: the parameters that ask for the next.
+    read: what is complete so far. read_ms: when the first page was asked for, by the server's time.
+    ids: of all entries. bounds: the parameters that ask for the next page.
     """
 
     def __init__(self, since_ms: int, until_ms: int | None, *, by_time: bool | None) -> None:
         self.is_live = until_ms is None
-        self.is_done = self.is_odd = False
+        self.is_done = False
         self.pages = self.read_ms = 0
-        self.read: Span | None = None
+        self.read = Span(0, 0)
         self.ids: set[str] = set()
         self.bounds: dict[str, str] = {}
         self._since_ms, self._until_ms = since_ms, until_ms or 0
@@ -83,7 +83,7 @@ class PagedSpan:
         elif page.is_by_time:
             self._go_on(page.snowflakes)
         elif self._by_time:
-            self.is_odd = self.is_done = True
+            self.is_done = True  # its ids tell the time no more
         else:
             self.bounds["max_id"] = page.ids[-1]
             is_old = [status.post.created_ms <= self._since_ms for status in page.statuses]
@@ -116,10 +116,8 @@ class PagedSpan:
 
 def complete(parts: Sequence[PagedSpan]) -> Span | None:
     """What all tags were read for, whose parts of a stretch these are."""
-    read = [part.read for part in parts if part.read]
-    if len(read) < len(parts):
-        return None
-    whole = Span(max(s.since_ms for s in read), min(s.until_ms for s in read))
+    reads = [part.read for part in parts]
+    whole = Span(max(read.since_ms for read in reads), min(read.until_ms for read in reads))
     return whole if whole.until_ms > whole.since_ms else None
 
 
@@ -176,10 +174,8 @@ class TimelinePlan:
             self._whole -= [whole]
             if part.is_live:
                 self._live_ms = whole.until_ms
-        if part.is_odd:
-            self._is_by_time = False
-        elif self._is_by_time is None and page.is_by_time:
-            self._is_by_time = True
+        if page.size and self._is_by_time is not False:
+            self._is_by_time = page.is_by_time
 
     def _stretch(self, since_ms: int, until_ms: int | None) -> list[PagedSpan]:
         by_time = self._is_by_time
@@ -220,7 +216,6 @@ class TagTimeline:
         self._plan = TimelinePlan(window_ms, len(hashtags))
         # Of each tag the ids that it has shown, and their moments: to notice what is gone.
         self._shown: list[dict[str, int]] = [{} for _ in hashtags]
-        self._showing: set[int] = set()  # tags that had posts lately
         self._polled_ms = 0
         self._is_behind = False
         self._unreadable: dict[str, int] = {}
@@ -232,7 +227,6 @@ class TagTimeline:
         self._polled_ms = self._clock.now_ms()
         self._is_behind = False
         self._forget_before(self._polled_ms - self._window_ms)
-        # To some whom it does not let in a server answers with an empty page, as if all was well.
         self._client.check_access()
         for parts in self._plan.turn(seen, self._polled_ms):
             yield from self._read(parts)
@@ -242,14 +236,10 @@ class TagTimeline:
 
     def pause(self, _: Known) -> Pause:
         """Until the next poll is due, longer where the rate limit wants it."""
-        now_ms = self._clock.now_ms()
+        now_ms, polled_ms = self._clock.now_ms(), self._polled_ms
         usual = self._slow_seconds if all(s.is_up for s in self._streams) else self._poll_seconds
-        due = 0.0 if self._is_behind else usual - max(0, now_ms - self._polled_ms) / 1000
-        wanted = max(0.0, due)
-        limit = self._client.limit
-        if limit is None:
-            return Pause(wanted)
-        seconds = self._seconds_by(limit, now_ms, wanted)
+        wanted = 0.0 if self._is_behind else max(0.0, usual - max(0, now_ms - polled_ms) / 1000)
+        seconds = self._seconds_by_limit(now_ms, wanted)
         if seconds * 1000 < self._slow_seconds * 1000 + GRACE_MS:
             return Pause(seconds)
         host = self._client.host
@@ -276,67 +266,28 @@ class TagTimeline:
                 if part.pages > 2 and not part.is_live and self._is_present_due():
                     return
                 if not part.is_done:
-                    yield from self._read_page(parts, number)
+                    yield self._read_page(parts, number)
 
     def _is_present_due(self) -> bool:
         """Whether it is time for the next poll, or the rate limit leaves no more than the polls."""
-        now_ms, limit, seconds = self._clock.now_ms(), self._client.limit, self._poll_seconds
-        is_short = limit is not None and self._seconds_by(limit, now_ms, seconds) > seconds
+        now_ms, seconds = self._clock.now_ms(), self._poll_seconds
+        is_short = self._seconds_by_limit(now_ms, seconds) > seconds
         return is_short or now_ms - self._polled_ms > seconds * 1000
 
-    def _seconds_by(self, limit: RateLimit, now_ms: int, wanted: float) -> float:
+    def _seconds_by_limit(self, now_ms: int, wanted: float) -> float:
         # A page and the empty one behind it for each tag, and a look back.
-        return limit.pause_seconds(now_ms, wanted, 2 * len(self._tags) + 1)
+        requests, limit = 2 * len(self._tags) + 1, self._client.limit
+        return limit.pause_seconds(now_ms, wanted, requests) if limit else wanted
 
-    def _read_page(self, parts: list[PagedSpan], number: int) -> Iterator[Batch]:
+    def _read_page(self, parts: list[PagedSpan], number: int) -> Batch:
         part = parts[number]
         page = self._client.page(self._tags[number], part.bounds)
-        if part.is_live and not part.pages:
-            if number in self._showing and not page.size:
-                self._client.check_access(at_once=True)
-            (self._showing.add if page.size else self._showing.discard)(number)
+        if part.is_sure and not page.size and self._shown[number]:
+            # To some whom it does not let in a server answers so, as if all was well.
+            self._client.check_access(at_once=True)
         part.add_page(page)
         self._plan.record(parts, part, page)
-        absent = self._absent(number, part, page)
-        has_more = _are_open(parts) or self._plan.rest != []
-        more = has_more or absent != []
-        covers = complete(parts) if part.is_sure else None
-        yield self._batch(page, covers=covers, read_ms=parts[0].read_ms, has_more=more)
-        for name in absent:
-            more = has_more or name != absent[-1]
-            yield self._batch(StatusPage(), removals=self._removals(number, name), has_more=more)
-
-    def _absent(self, number: int, part: PagedSpan, page: StatusPage) -> list[str]:
-        """Those of a tag that were shown before, and that the pages should have and have not."""
-        shown = self._shown[number]
-        shown |= {status.id: status.post.created_ms for status in page.statuses if status.id}
-        if part.read is None:
-            return []
-        since_ms, until_ms = part.read
-        # A young one may only not have reached the server's replica.
-        until_ms = min(until_ms, self._clock.now_ms() - LOOK_BACK_MS)
-        absent = [i for i, at in shown.items() if since_ms < at <= until_ms and i not in part.ids]
-        return absent[:MOST_CHECKS]
-
-    def _removals(self, number: int, name: str) -> tuple[Removal, ...]:
-        # Only a stream reports a deletion, and once, and none an edit that drops the tag: a post
-        # that is missing where it was is asked for by itself.
-        host, now_ms = self._client.host, self._clock.now_ms()
-        status = None if self._statuses.is_lost(host, name) else self._client.status(name)
-        del self._shown[number][name]
-        if status is not None and self._statuses.counts(status):
-            return ()
-        return self._statuses.lose(host, name, now_ms)
-
-    def _batch(
-        self,
-        page: StatusPage,
-        *,
-        covers: Span | None = None,
-        read_ms: int | None = None,
-        removals: tuple[Removal, ...] = (),
-        has_more: bool,
-    ) -> Batch:
+        noted = self._statuses.note(self._client.host, page.statuses)
         fresh = [entry for entry in page.unreadable if self._is_new(entry)]
         raws = [status.raw for status in page.statuses] + [
             entry.raw for entry in fresh if self._client.keeps_raw
@@ -347,14 +298,36 @@ class TagTimeline:
             channel=self.channel,
             server_ms=page.server_ms,
             posts=tuple(status.post for status in page.statuses),
-            removals=(*removals, *self._statuses.note(self.feed.server, page.statuses)),
-            covers=covers,
-            read_ms=read_ms,
+            removals=(*noted, *self._missing(self._shown[number], part, page)),
+            covers=complete(parts) if part.is_sure else None,
+            read_ms=parts[0].read_ms,
             unreadable=tuple(entry.at_ms for entry in fresh),
             raw=tuple(raw for raw in raws if raw),
-            has_more=has_more,
+            has_more=_are_open(parts) or self._plan.rest != [],
             remark=self._client.remark,
         )
+
+    def _missing(
+        self, shown: dict[str, int], part: PagedSpan, page: StatusPage
+    ) -> Iterator[Removal]:
+        """The removals of what a tag has shown before, and of what is no more where it was.
+
+        Only a stream reports a deletion, and once, and none an edit that drops the tag: what is
+        missing is asked for by itself.
+        """
+        shown |= {status.id: status.post.created_ms for status in page.statuses if status.id}
+        host, now_ms, (since_ms, until_ms) = self._client.host, self._clock.now_ms(), part.read
+        # A young one may only not have reached the server's replica.
+        until_ms = min(until_ms, now_ms - LOOK_BACK_MS)
+        absent = [i for i, at in shown.items() if since_ms < at <= until_ms and i not in part.ids]
+        for name in absent[:MOST_CHECKS]:
+            try:
+                status = self._client.status(name)
+            except SourceError:
+                return  # when it is missing again it is asked for again
+            del shown[name]
+            if status is None or not self._statuses.counts(status):
+                yield from self._statuses.lose(host, name, now_ms)
 
     def _is_new(self, entry: UnreadableStatus) -> bool:
         """Whether it is met for the first time; the same is read again and again."""
@@ -398,15 +371,9 @@ def make_mastodon(
         client = MastodonClient(
             server, token, clock=clock, session=make_session(), keeps_raw=keeps_raw
         )
+        listen = partial(TagStream, feed, silence_seconds=silence_seconds)
         streams = [
-            TagStream(
-                feed,
-                tag,
-                client,
-                statuses,
-                session=make_session(),
-                silence_seconds=silence_seconds,
-            )
+            listen(tag, client, statuses, session=make_session())
             for tag in (hashtags if token else ())
         ]
         timeline = TagTimeline(
