@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pages import hours_past, later, reading, source
@@ -80,15 +80,24 @@ def test_where_no_event_gets_through_the_page_asks_and_is_never_lost(
         page.context.close()
 
 
-def test_where_no_reading_gets_through_the_page_is_lost(look: Callable[..., Page]) -> None:
-    with (
-        Site(EXACT) as site,
-        PrefixProxy(site.port, withheld=("/events", "/reading")) as proxy,
-    ):
-        page = look(proxy.url, PREFIX, can_be_lost=True)
+NO_WAY = ("/events", "/reading")
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [{"withheld": NO_WAY}, {"unanswered": NO_WAY}, {"holds_events": True, "withheld": NO_WAY[1:]}],
+    ids=["refused", "unanswered", "held"],
+)
+def test_where_no_reading_gets_through_the_page_is_lost(
+    ways: dict[str, Any], look: Callable[..., Page]
+) -> None:
+    with Site(EXACT) as site, PrefixProxy(site.port, **ways) as proxy:
+        page = look(proxy.url, PREFIX, can_be_lost=True, stands_still=True)
+        page.clock.run_for(6000)
         page.wait_for_selector(":root[data-lost]")
+        assert page.locator("#lost").is_visible()
         assert "exact" not in claims(page)
-        page.close()
+        page.context.close()
 
 
 @pytest.mark.parametrize("missing", ["page.js", "words.js", "chart.js"])

@@ -17,17 +17,24 @@ _PIECE = 4096
 class PrefixProxy:
     """Passes what is asked for below `/gauge/` on to a port of 127.0.0.1; all else is not there.
 
-    withheld: ends of paths that are not passed on. holds_events: until they have all come, as a
-    proxy does that collects what it passes on.
+    withheld: ends of paths that are not passed on; unanswered: of those that it says nothing to.
+    holds_events: until they have all come, as a proxy does that collects what it passes on.
     """
 
     def __init__(
-        self, target: int, *, withheld: tuple[str, ...] = (), holds_events: bool = False
+        self,
+        target: int,
+        *,
+        withheld: tuple[str, ...] = (),
+        unanswered: tuple[str, ...] = (),
+        holds_events: bool = False,
     ) -> None:
         self.target = target
         self.withheld = withheld
+        self.unanswered = unanswered
         self.holds_events = holds_events
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._refused: list[str] = []
         self._upstream: set[socket.socket] = set()
         self._loopback = Loopback(lambda connection: _Exchange(connection, self))
@@ -38,6 +45,7 @@ class PrefixProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed.set()
         with self._lock:
             for upstream in self._upstream:
                 upstream.shutdown(socket.SHUT_RDWR)
@@ -51,7 +59,9 @@ class PrefixProxy:
 
     def _target_of(self, path: str) -> str:
         asked = path.partition("?")[0]
-        if asked.startswith(PREFIX) and not asked.endswith(self.withheld or ("\0",)):
+        if asked.endswith(self.unanswered):
+            self._closed.wait(LIMIT_SECONDS)
+        if asked.startswith(PREFIX) and not asked.endswith(self.withheld):
             return path.removeprefix(PREFIX.removesuffix("/"))
         with self._lock:
             self._refused.append(path)
