@@ -184,7 +184,7 @@ class Counting:
             if self._reopening.is_set():
                 self._reopening.clear()
                 self._keeper.reopen(self._clock.now_ms())
-            if self._steps_the_clock("the machine's own"):
+            if self._steps_the_clock():
                 self._step = ClockStep(None, self._vote, self._budget, frozenset(self._heard))
                 return
             reading = self._read()
@@ -264,7 +264,7 @@ class Counting:
         if message is not None:
             if message.server_ms is not None:
                 self._vote.cast(message.feed, message.server_ms, delivery.arrived_ms)
-                if self._steps_the_clock(message.feed):
+                if self._steps_the_clock():
                     heard = frozenset(self._heard)
                     self._step = ClockStep(message, self._vote, self._budget, heard)
                     return False
@@ -285,17 +285,15 @@ class Counting:
     def _is_confirmed(self) -> bool:
         return not self.has_stepped and self._agreed_ms() is not None
 
-    def _steps_the_clock(self, name: str) -> bool:
-        """Set the clock to what most say; whether that was a step, as `name` wanted it."""
+    def _steps_the_clock(self) -> bool:
+        """Set the clock to what most say; whether that was a step."""
         now_ms, agreed_ms = self._clock.now_ms(), self._agreed_ms()
         if agreed_ms is None or not is_off(agreed_ms, now_ms):
             return False
         is_step = self._clock.set(agreed_ms)
         if is_step:
             off = duration(abs(agreed_ms - now_ms) / 1000)
-            log.warning(
-                "the clock is off by %s, says %s: counting anew by the right one", off, name
-            )
+            log.warning("the clock was off by %s: counting anew by the right one", off)
         return is_step
 
     def _read(self) -> Reading:

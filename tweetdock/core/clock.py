@@ -13,6 +13,7 @@ TRUSTED_MS = 2_500
 STEP_MS = 30_000
 MOST_STEPS = 3  # of one server in a while; with more it has two clocks, or none
 WHILE_MS = 600_000
+OTHERS_MS = 10_000  # for so long one server alone waits for the others' word
 FIRST_YEAR = 2026  # no TweetDock is older, so no clock that is right shows an earlier one
 FIRST_MS = 1_767_225_600_000  # its beginning
 
@@ -76,8 +77,8 @@ class TimeVote:
     A machine that a time server has set is right. Else the time that most agree on wins; of equal
     ones a server's goes before the machine's, whose clock may have no battery, and those named
     first before the others. Nobody is believed alone who is more than a day off from the machine,
-    unless that never was set. A server whose answers disagree again and again on what time it is
-    has no vote.
+    unless that never was set, nor at once while others have still to speak. A server whose answers
+    disagree again and again on what time it is has no vote.
 
     A vote is how far a clock is ahead of the monotonic one, in milliseconds, so that it stays the
     same as time goes on.
@@ -87,10 +88,12 @@ class TimeVote:
         self._rank = {name: rank for rank, name in enumerate(names)}
         self._votes: dict[str, int] = {}
         self._steps: dict[str, deque[int]] = {}
+        self._first_ms: int | None = None  # when the first vote was cast
 
     def cast(self, name: str, server_ms: int, monotonic_ms: int) -> None:
         """A server says at that monotonic time what time it is; this replaces what it said."""
         ahead_ms = server_ms - monotonic_ms
+        self._first_ms = monotonic_ms if self._first_ms is None else self._first_ms
         steps = self._steps.setdefault(name, deque(maxlen=MOST_STEPS + 1))
         while steps and steps[0] <= monotonic_ms - WHILE_MS:
             steps.popleft()
@@ -128,12 +131,13 @@ class TimeVote:
         known = [(name, ahead) for name, ahead in self._votes.items() if self.is_reliable(name)]
         ranked = sorted(known, key=lambda vote: self._rank.get(vote[0], 0))
         said = [ahead_ms for _, ahead_ms in ranked]
+        waited_ms = monotonic_ms - (self._first_ms or 0)
+        may_be_alone = waited_ms >= OTHERS_MS or self._rank.keys() <= self._votes.keys()
         believed = [
             ahead_ms
             for ahead_ms in said
-            if machine_ms < FIRST_MS
-            or abs(ahead_ms - machine) <= DAY_MS
-            or _support(ahead_ms, said) > 1
+            if _support(ahead_ms, [*said, machine]) > 1
+            or (may_be_alone and (machine_ms < FIRST_MS or abs(ahead_ms - machine) <= DAY_MS))
         ]
         if not believed:
             return None
