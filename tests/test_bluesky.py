@@ -174,7 +174,8 @@ def test_a_restart_asks_for_what_is_missing_only(
     listening.follow()
     listening.assert_true()
     asked = network.hosts[0].asked[-1].cursor_us
-    assert asked == (reached - 5_000) * 1000
+    assert asked is not None
+    assert 5_000 <= reached - asked // 1000 <= 30_000
 
 
 def test_a_broken_connection_is_replaced_by_another_host(
@@ -186,7 +187,9 @@ def test_a_broken_connection_is_replaced_by_another_host(
     network.add(make_post(300, TAG))
     assert listening.follow()
     assert sum(listening.waits) <= 1
-    assert network.hosts[1].asked[0].cursor_us == (reached - 5_000) * 1000
+    asked = network.hosts[1].asked[0].cursor_us
+    assert asked is not None
+    assert 5_000 <= reached - asked // 1000 <= 30_000
     listening.assert_true()
 
 
@@ -283,12 +286,12 @@ def test_a_gap_that_one_host_has_lost_is_filled_by_another_once(
     us = network.now_us
     network.hosts[0].lose(us - 300_000_000, us - 200_000_000)
     assert listening.follow()
-    assert listening.follow()
     assert [len(host.asked) for host in network.hosts] == [1, 1]
     listening.assert_true()
     for _ in range(5):
         assert listening.follow(30)
-    assert [len(host.asked) for host in network.hosts] == [1, 1]
+    # Once more for the seam.
+    assert [len(host.asked) for host in network.hosts] == [1, 2]
 
 
 @pytest.mark.parametrize("seconds", [8, 20, 28])
@@ -319,10 +322,11 @@ def test_a_gap_that_no_host_has_is_admitted_and_not_asked_for_again(
     reading = listening.read()
     assert reading.grade is Grade.PARTIAL
     assert "no Jetstream host has all posts from" in reading.sources["bluesky"].detail
-    assert [len(host.asked) for host in network.hosts] == [1, 1]
+    asked = [len(host.asked) for host in network.hosts]
+    assert sum(asked) == 4  # beside the first: each for the gap, and one for the seam
     for _ in range(20):
         assert listening.follow(30)
-    assert [len(host.asked) for host in network.hosts] == [1, 1]
+    assert [len(host.asked) for host in network.hosts] == asked
     assert not listening.batches[-1].lost
     listening.assert_true()
 
@@ -421,7 +425,7 @@ def test_a_clock_that_is_behind_is_put_right_by_the_newest_events(time: Time) ->
         assert began is not None
         assert tip is None
         assert replay is not None
-        assert abs(replay - network.now_us + 605_000_000) < 1_000_000
+        assert 604_000_000 < network.now_us - replay < 631_000_000
         assert abs(listening.clock.now_ms() - time.ms) < 3_000
         listening.leave()
 
@@ -497,13 +501,12 @@ def test_a_clock_that_is_a_little_ahead_is_asked_about(network: Network, time: T
         assert listening.run(lambda: listening.reached_ms >= time.ms - 14_000, most_errors=0)
 
     # Two minutes are enough; but what a busy machine brings late looks as if it came nearer.
-    while time.seconds < begun + 120 or question not in listening.batches[-1].lost:
+    while time.seconds < begun + 120 or question not in listening.read().sources["bluesky"].detail:
         go_on()
         assert time.seconds < begun + 600
-    told = len(listening.batches)
     for _ in range(20):  # other hosts are asked, too
         go_on()
-    assert all("behind our clock" in batch.lost for batch in listening.batches[told:])
+        assert "behind our clock" in listening.read().sources["bluesky"].detail
     assert sum(len(host.asked) for host in network.hosts) > 1
     listening.leave()
 

@@ -3,6 +3,7 @@
 import threading
 import time as real_time
 from collections.abc import Callable
+from functools import partial
 
 from listening import Cursors, Listening
 from simulation import Time
@@ -22,7 +23,7 @@ TAG = "DockerCon"
 
 
 class JetstreamListening(Listening):
-    """One Bluesky source and the gauge that it fills, saved after each batch.
+    """A Bluesky source, the one beside it and the gauge that they fill, saved after each batch.
 
     off_by: so many seconds is its machine's clock wrong. asleep: so many it did not count.
     """
@@ -39,7 +40,8 @@ class JetstreamListening(Listening):
         settings = Settings.from_env({**env, "TWEETDOCK_WINDOW_SECONDS": str(WINDOW_SECONDS)})
 
         def make(clock: Clock, cursor: Cursors) -> list[Source]:
-            source = Bluesky(
+            listen = partial(
+                Bluesky,
                 settings.hashtags,
                 clock=clock,
                 hosts=[host.url for host in network.hosts],
@@ -47,7 +49,8 @@ class JetstreamListening(Listening):
                 silence_seconds=silence_seconds,
                 keeps_raw=True,
             )
-            return [source]
+            first = listen()
+            return [first, listen(beside=first)]
 
         super().__init__(
             settings.gauge,
@@ -60,8 +63,8 @@ class JetstreamListening(Listening):
 
     @property
     def source(self) -> Bluesky:
-        """The source that listens."""
-        (source,) = self.sources
+        """The source that listens to what is new."""
+        source = self.sources[0]
         assert isinstance(source, Bluesky)
         return source
 
@@ -86,6 +89,7 @@ class JetstreamListening(Listening):
             assert real_time.monotonic() < limit, self.troubles
             is_error = bool(self.messages) and isinstance(self.messages[-1], Trouble)
             errors += is_error
+            self._fill_gaps()
             if until() or errors > most_errors:
                 self._stopping.set()
             elif is_error:
@@ -97,11 +101,26 @@ class JetstreamListening(Listening):
             Poller(self.source, self, self._stopping, wait, self.time).run()
         return until()
 
+    def _fill_gaps(self) -> None:
+        """Let the other source bring what it can bring now."""
+        gaps, stopping = self.sources[1], threading.Event()
+
+        def wait(seconds: float) -> None:
+            if seconds or gaps is not self.sources[1]:
+                stopping.set()
+
+        Poller(gaps, self, stopping, wait, self.time).run()
+
+    def has_caught_up(self) -> bool:
+        """Whether the newest events have come."""
+        progress = self.source._progress
+        return progress is not None and progress.position_ms >= self.time.ms - 4_000
+
     def follow(self, seconds: float = 5.0, *, most_errors: int = 100) -> bool:
         """Let some time pass, and poll until the source has caught up."""
         self.time.seconds += seconds
         self.network.tick()
-        return self.run(lambda: self.reached_ms >= self.time.ms - 4_000, most_errors=most_errors)
+        return self.run(self.has_caught_up, most_errors=most_errors)
 
     def assert_honest(self) -> None:
         """An exact count is the truth up to the usual lag."""

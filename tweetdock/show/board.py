@@ -70,11 +70,15 @@ class Past:
 
 
 class FeedStats(NamedTuple):
-    """What has come from a feed since the start: answers, faults, and posts in its answers."""
+    """What has come from a feed since the start: answers, faults, and posts in its answers.
+
+    missed: those of the posts that an earlier reading of the same time had not brought.
+    """
 
     answers: int = 0
     faults: int = 0
     posts: int = 0
+    missed: int = 0
 
 
 class Delays(NamedTuple):
@@ -124,11 +128,12 @@ class Board:
 
     def count(self, message: Batch | Trouble) -> None:
         """Count a feed's message."""
-        answers, faults, posts = self.feeds.get(message.feed, FeedStats())
+        answers, faults, posts, missed = self.feeds.get(message.feed, FeedStats())
         if isinstance(message, Batch):
-            stats = FeedStats(answers + 1, faults, posts + len(message.posts))
+            posts, missed = posts + len(message.posts), missed + message.missed
+            stats = FeedStats(answers + 1, faults, posts, missed)
         else:
-            stats = FeedStats(answers, faults + (not message.by_choice), posts)
+            stats = FeedStats(answers, faults + (not message.by_choice), posts, missed)
         self.feeds = {**self.feeds, message.feed: stats}
 
     def note_delay(self, seconds: float) -> None:

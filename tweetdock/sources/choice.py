@@ -131,13 +131,16 @@ def make_sources(
             case "bluesky":
                 from tweetdock.sources.bluesky.source import Bluesky  # noqa: PLC0415
 
-                yield Bluesky(
+                listen = partial(
+                    Bluesky,
                     settings.hashtags,
                     clock=clock,
                     hosts=settings.networks.jetstream,
                     window_seconds=seconds,
                     keeps_raw=keeps_raw,
                 )
+                yield (first := listen())
+                yield listen(beside=first)
             case "mastodon":
                 from tweetdock.sources.mastodon.timeline import make_mastodon  # noqa: PLC0415
 

@@ -51,6 +51,7 @@ OF_FEEDS = (
     ("faults", "Times that a feed could not be had.", attrgetter("faults")),
     ("posts_read", "Posts in a feed's answers, those seen before included.", attrgetter("posts")),
 )
+SEAMS = "Posts that only a second connection to Bluesky has brought, as the first had missed them."
 
 
 class Metrics(Collector):
@@ -79,6 +80,9 @@ class Metrics(Collector):
         for name, meaning, read in OF_FEEDS:
             values = {(feed,): read(stats) for feed, stats in board.feeds.items()}
             yield _filled(Counter(f"tweetdock_{name}", meaning, labels=["feed"]), values)
+        bluesky = board.feeds.get("bluesky")
+        missed = {(): bluesky.missed if bluesky else None}
+        yield _filled(Counter("tweetdock_bluesky_seam_posts", SEAMS), missed)
         needles = {(name,): angle for name, angle in health.needles().items()}
         threads = {(name,): lives for name, lives in health.threads().items()}
         is_up = bool(needles) and not health.servo_trouble()

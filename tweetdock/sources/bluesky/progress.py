@@ -5,27 +5,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from tweetdock.core.coverage import AHEAD_MS, Spans
+from tweetdock.core.clock import FIRST_MS
+from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Span
-from tweetdock.core.times import clock_time, duration
+from tweetdock.core.times import DAY_MS, clock_time, duration
 from tweetdock.sources.bluesky.events import COLLECTION
 
 MARGIN_MS = 2_000  # more than events are ever out of order
-LATE_MS = 5_000  # a host whose first event is later than asked for by more lacks what was before
 HOLE_MS = 30_000  # the whole network is never silent for so long: the host has lost what was there
 LEAST_HOLE_MS = 2_000  # nor are hosts ever so even that a shorter silence proves anything
 SILENCE = 30  # nor, by chance, for so many times the mean between events
 ENOUGH = 50  # so many steps show that mean
 REMEMBERED_STEPS = 2_000
 LATE_TIP_MS = 8_000  # what stays further behind our clock is not what is usual
-STEADY_MS = 5_000  # a replay comes nearer by more than that
+NEARER_MS = 500  # a replay comes nearer by more than that
 STEADY_FOR_MS = 60_000  # in that time
+SEAM_MS = 3_000  # a host loses up to 1.9 s where it goes over from its replay to what is new
 EVENT_AHEAD_MS = 2_500  # what is later than now by more is wrong, or our clock is
 AGREEING = 8  # so many events in a row are believed rather than our own clock
-REWIND_MS = LATE_MS  # events are not quite in order, and hosts' times differ a little
-SKIP_MS = 600_000  # what was seen already and is longer than that is not worth its replay
+DISAGREEING = 1_000  # so many are more than a day off by our clock, not by a fault of the host's
+REWIND_MS = 5_000  # events are not quite in order, and hosts' times differ a little
 CAUGHT_UP_MS = 10_000
 AGAIN_MS = 300_000  # a host that broke down is not left another for any sooner
+SETTLED_MS = 1_000  # beside MARGIN_MS, up to when all is complete: more than a seam
+AHEAD_MS = 60_000  # so much the events of hosts may be ahead of our clock, if that stays as it is
 WORTH_MS = 10_000  # what leaves the window that soon is not asked for elsewhere
 
 
@@ -87,61 +90,76 @@ class EventProgress:
     No single event is believed: time has come as far as the earliest of three in a row says. So
     one that is off can neither complete the past nor hide the future.
 
-    lacking: what the host is known to lack, to be added to. rate: what earlier connections have
-    shown of it. ahead_ms: so much an event may be dated later than now. reported_ms: up to where
-    all is complete, by the last `new_complete()`; None before three events came. future_ms: what
-    time it is by events that our clock takes for future ones; None as long as it may be right.
+    At some moment since it was asked the host has gone over from its replay to what is new, and
+    has lost events there (https://github.com/bluesky-social/jetstream-legacy/issues/42): that seam
+    is never complete. It ends where the events have come no nearer to our clock since.
+
+    rate: what earlier connections have shown of it. ahead_ms: so much an event may be dated later
+    than now. agreeing: so many later ones in a row are believed rather than our own clock. told:
+    what `new_complete()` has told. future_ms: what time it is by events that our clock takes for
+    future ones; None as long as it may be right. lacking: what the host has shown not to have.
     """
 
     def __init__(
         self,
         ask: ReplayRequest,
-        lacking: Spans,
         rate: EventRate,
         ahead_ms: int = EVENT_AHEAD_MS,
+        agreeing: int = AGREEING,
     ) -> None:
         self.ask = ask
-        self._lacking = lacking
+        self.told = Spans()
+        self.lacking = Spans()
+        self.has_begun = False  # enough events came to tell how far they are
+        self.future_ms: int | None = None
         self._rate = rate
         self._ahead_ms = ahead_ms
-        self.reported_ms: int | None = None
-        self.future_ms: int | None = None
-        self._position_us = 0
+        self._agreeing = agreeing
+        self._position_us = ask.since_ms * 1000
         self._plausible_ms = ask.since_ms
         self._last: list[int] = []
         self._future: list[int] = []
         self._behind_ms = 0
         self._nearest_ms: float = math.inf
-        self._came_nearer_ms = 0
-        self._complete: list[Span] = []
+        self._came_nearer_ms = self._watched_ms = 0
+        self._seam = Span(ask.since_ms, ask.since_ms)
+        self._seams = Spans()
 
     @property
     def position_ms(self) -> int:
         """How far; what is asked for begins there before three events came."""
-        return self.ask.since_ms if self.reported_ms is None else self._position_us // 1000
+        return self._position_us // 1000
+
+    @property
+    def is_past_seam(self) -> bool:
+        """Whether all that was lost as it began to be new lies behind."""
+        return self.has_begun and self.position_ms - MARGIN_MS >= self._seam.until_ms
 
     @property
     def is_doubtful(self) -> bool:
         """Whether the next events will show if the last ones, or our clock, are wrong."""
         return bool(self._future)
 
-    def advance(self, times_us: Iterable[int], now_ms: int) -> None:
-        """Go on by the times of the next events (Unix microseconds); now_ms: by our clock."""
-        if not self._future and self.reported_ms is not None:
+    def advance(self, times_us: Iterable[int], now_ms: int, passed_ms: int = 0) -> None:
+        """Go on by the times of the next events (Unix microseconds).
+
+        now_ms: by our clock. passed_ms: how long ago the host was asked.
+        """
+        if not self._future and self.has_begun:
             self._plausible_ms = self.position_ms
         limit = (now_ms + self._ahead_ms) * 1000
         for time_us in times_us:
             if time_us > limit:
-                self._meet_future(time_us)
+                self._meet_future(time_us, now_ms)
                 continue
             self._future.clear()
             self._last = [*self._last[-2:], time_us]
-            if self.reported_ms is not None:
+            if self.has_begun:
                 self._step(min(self._last))
             elif len(self._last) == 3:
                 self._start(sorted(self._last)[1])
-        if self.reported_ms is not None:
-            self._watch(now_ms)
+        if self.has_begun:
+            self._watch(now_ms, passed_ms)
 
     def moment(self, time_us: int | None, now_ms: int) -> int | None:
         """When one of the last events was (Unix ms); None if its time cannot be right."""
@@ -152,28 +170,30 @@ class EventProgress:
 
     def is_behind(self, now_ms: int) -> bool:
         """Whether more of the past is on its way."""
-        return self.reported_ms is None or self.position_ms < now_ms - CAUGHT_UP_MS
+        return not self.has_begun or self.position_ms < now_ms - CAUGHT_UP_MS
 
     def steadily_behind_ms(self, now_ms: int) -> int:
         """How far the newest events are behind our clock if they come no nearer; else 0."""
         return self._behind_ms if now_ms - self._came_nearer_ms >= STEADY_FOR_MS else 0
 
-    def new_complete(self, now_ms: int) -> list[Span]:
+    def new_complete(self, now_ms: int) -> Spans:
         """What has become complete since the last time."""
-        if self.reported_ms is not None:
-            until = min(self.position_ms - MARGIN_MS, now_ms)
-            if until > self.reported_ms:
-                self._complete.append(Span(self.reported_ms, until))
-                self.reported_ms = until
-        complete, self._complete = self._complete, []
-        return complete
+        until_ms = min(self.position_ms - MARGIN_MS, now_ms)
+        if self.is_past_seam:
+            self._seams.add(self._seam)
+        read = Spans([Span(self.ask.since_ms, until_ms)] if self.has_begun else ())
+        new = read - [*self.lacking, *self._seams, self._seam, *self.told]
+        for span in new:
+            self.told.add(span)
+        return new
 
     def _step(self, low_us: int) -> None:
         step_us = low_us - self._position_us
         if step_us <= 0:
             return
         if step_us > self._rate.hole_us:
-            self._miss(low_us // 1000)
+            self._rate.miss()
+            self.lacking.add(Span(self.position_ms - MARGIN_MS, low_us // 1000))
         else:
             self._rate.learn(step_us)
         self._position_us = low_us
@@ -181,139 +201,165 @@ class EventProgress:
     def _start(self, first_us: int) -> None:
         self._position_us, first = first_us, first_us // 1000
         self._plausible_ms = min(self._plausible_ms, first)
-        since, cursor = self.ask.since_ms, self.ask.cursor_ms
-        self.reported_ms = first
-        if cursor is None:
-            return
-        # After a stretch that the host lacks there was no rewind: what is not seen counts as
-        # complete no further than the network may have been silent.
-        if first <= max(since, cursor + min(LATE_MS, self._rate.hole_us // 1000)):
-            self.reported_ms = since
-        else:
-            self._lacking.add(Span(since, first))
+        self.lacking.add(Span(self.ask.since_ms, first))
+        self.has_begun = True
 
-    def _watch(self, now_ms: int) -> None:
+    def _watch(self, now_ms: int, passed_ms: int) -> None:
         self._behind_ms = now_ms - self.position_ms
-        if self._behind_ms <= max(LATE_TIP_MS, self._nearest_ms - STEADY_MS):
+        if self._behind_ms < self._nearest_ms - NEARER_MS:
             self._nearest_ms, self._came_nearer_ms = self._behind_ms, now_ms
+            newest_ms = max(self._last) // 1000
+            since_ms = self.position_ms - passed_ms - SEAM_MS
+            self._seam = Span(since_ms, newest_ms + SEAM_MS)
+        # Of a time in which nobody has listened it is not known how far behind they were.
+        elif self._behind_ms <= LATE_TIP_MS or now_ms - self._watched_ms > HOLE_MS:
+            self._came_nearer_ms = now_ms
+        self._watched_ms = now_ms
 
-    def _miss(self, low_ms: int) -> None:
-        self._rate.miss()
-        if self.reported_ms is None or low_ms <= self.reported_ms:
-            return
-        until = max(self.reported_ms, self.position_ms - MARGIN_MS)
-        self._complete.append(Span(self.reported_ms, until))
-        self._lacking.add(Span(until, low_ms))
-        self.reported_ms = low_ms
-
-    def _meet_future(self, time_us: int) -> None:
+    def _meet_future(self, time_us: int, now_ms: int) -> None:
         self._future.append(time_us)
-        if len(self._future) >= AGREEING:
-            self.future_ms = min(self._future[-AGREEING:]) // 1000
+        least_ms = min(self._future[-AGREEING:]) // 1000
+        enough = DISAGREEING if is_absurd(least_ms, now_ms) else self._agreeing
+        if len(self._future) >= enough:
+            self.future_ms = least_ms
 
 
-class HostPlan:
-    """Which host to ask for what, given what has been seen.
+def is_absurd(event_ms: int, now_ms: int) -> bool:
+    """Whether an event says no time that can be, if our clock was ever set."""
+    return event_ms > now_ms + DAY_MS and now_ms >= FIRST_MS
 
-    A host replays from a cursor on, up to now. The cursor is where the oldest gap begins that
-    the host has not shown to lack itself; each host is asked for a gap until one has it or all
-    lack it.
-    """
 
-    def __init__(self, hosts: Sequence[str], *, window_ms: int) -> None:
-        self._hosts = list(hosts)
-        self._window_ms = window_ms
-        self._rate = EventRate()
-        self._lacking = {host: Spans() for host in hosts}
-        self._left_for_ms: dict[str, int] = {}
-        self._due_ms = dict.fromkeys(hosts, 0)  # before that a host is not to be asked
-        self._at = 0
-        self._late = ""
-        self._asks_the_time = False
-        self._ahead_ms = EVENT_AHEAD_MS
+class Hosts:
+    """Whose turn it is."""
 
-    def begin(self, seen: Spans, now_ms: int) -> EventProgress:
-        """The next connection: its `ask` says where to, and from when on."""
-        host, floor = self._hosts[self._at], now_ms - self._window_ms
-        lacking = self._lacking[host]
-        lacking.forget_before(floor)
-        gaps = self._gaps(host, seen, Span(floor, now_ms))
-        since = gaps[0].since_ms if gaps else now_ms
-        # Not into what this host cannot deliver: it would break there again.
-        ends = (lack.until_ms for lack in lacking if lack.until_ms <= since)
-        ask = ReplayRequest(host, since, max([since - REWIND_MS, *ends]))
-        if self._asks_the_time:
-            self._asks_the_time = False
-            ask = ReplayRequest(host, now_ms, None)
-        return EventProgress(ask, lacking, self._rate, self._ahead_ms)
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._urls = list(urls)  # the one whose turn it is first
+        self._due_ms = dict.fromkeys(urls, 0)  # before that a host is not to be asked
+
+    def in_turn(self, now_ms: int) -> list[str]:
+        """Those that may be asked, in the order of their turns."""
+        return [url for url in self._urls if self._due_ms[url] <= now_ms]
+
+    def turn_to(self, url: str) -> str:
+        """It is the turn of that one."""
+        place = self._urls.index(url)
+        self._urls = self._urls[place:] + self._urls[:place]
+        return url
 
     def failed(self, now_ms: int, retry_after: float | None = None) -> float | None:
-        """The connection failed: it is another host's turn, of those that may be asked soonest.
+        """The connection failed: it is the turn of the one that may be asked soonest.
 
         retry_after: seconds that this one asks to be left alone for. Returns those that the next
         one is still to be left alone for; None if it is not.
         """
-        self._due_ms[self._hosts[self._at]] = now_ms + round((retry_after or 0.0) * 1000)
-        places = [(self._at + step) % len(self._hosts) for step in range(1, len(self._hosts) + 1)]
-        waits = {place: max(0, self._due_ms[self._hosts[place]] - now_ms) for place in places}
-        self._at = min(places, key=waits.__getitem__)
-        return waits[self._at] / 1000 or None
+        self._due_ms[self._urls[0]] = now_ms + round((retry_after or 0.0) * 1000)
+        others = [*self._urls[1:], self._urls[0]]
+        url = self.turn_to(min(others, key=lambda url: max(now_ms, self._due_ms[url])))
+        return max(0, self._due_ms[url] - now_ms) / 1000 or None
+
+
+class LivePlan:
+    """One connection brings all since the last that was seen, and goes on with what is new."""
+
+    def __init__(self, hosts: Sequence[str], *, window_ms: int) -> None:
+        self.hosts = Hosts(hosts)
+        self._window_ms = window_ms
+        self._rate = EventRate()
+        self._left_for_ms: dict[str, int] = {}
+        self._late = ""
+        self._asks_the_time = False
+        self._ahead_ms = EVENT_AHEAD_MS
+        self._agreeing = AGREEING
+
+    def begin(self, seen: Spans, now_ms: int) -> EventProgress:
+        """At the host whose turn it is."""
+        host = self.hosts.in_turn(now_ms)[0]
+        since_ms = min(max(seen.until_ms or 0, now_ms - self._window_ms), now_ms)
+        ask = _ask(host, since_ms, self._rate)
+        if self._asks_the_time:
+            self._asks_the_time = False
+            ask = ReplayRequest(host, now_ms, None)
+        return EventProgress(ask, self._rate, self._ahead_ms, self._agreeing)
 
     def met_the_future(self, progress: EventProgress, now_ms: int) -> int | None:
-        """Events are later than our clock; what time it is, if they were the newest there are.
+        """What time it is, if the events were the newest that there are.
 
         Events of old only show that it is later than we think: so the next connection asks for
         the newest. If our clock stays as it is, those that come after that are allowed for.
         """
+        if progress.future_ms is None or is_absurd(progress.future_ms, now_ms):
+            return None
         if progress.ask.cursor_ms is not None:
             self._asks_the_time = True
-        elif progress.future_ms is not None:
-            self._ahead_ms = EVENT_AHEAD_MS + min(progress.future_ms - now_ms, AHEAD_MS)
-            return progress.future_ms
-        return None
+            return None
+        self._ahead_ms = EVENT_AHEAD_MS + min(progress.future_ms - now_ms, AHEAD_MS)
+        return progress.future_ms
 
-    def should_leave(self, progress: EventProgress, seen: Spans, now_ms: int) -> bool:
-        """Whether another connection does better now: elsewhere, or from a later moment on."""
-        reported, position, ask = progress.reported_ms, progress.position_ms, progress.ask
-        if reported is None:
-            return False
-        if ask.cursor_ms is None:
-            return True
-        ahead = self._gaps(ask.host, seen, Span(reported, max(reported, now_ms)))
-        skips_ms = (ahead[0].since_ms if ahead else now_ms) - position
-        if skips_ms > SKIP_MS and position >= ask.since_ms:
-            return True
-        if progress.steadily_behind_ms(now_ms):
-            reported = now_ms - LATE_TIP_MS
-        elif progress.is_behind(now_ms):
-            return False
-        return self._goes_elsewhere(
-            seen, Span(now_ms - self._window_ms + WORTH_MS, reported), now_ms
-        )
-
-    def _goes_elsewhere(self, seen: Spans, worth: Span, now_ms: int) -> bool:
-        for step in range(1, len(self._hosts)):
-            place = (self._at + step) % len(self._hosts)
-            host = self._hosts[place]
-            is_due = now_ms >= max(
-                self._due_ms[host], self._left_for_ms.get(host, -AGAIN_MS) + AGAIN_MS
-            )
-            if is_due and self._gaps(host, seen, worth):
-                self._left_for_ms[host] = now_ms
-                self._at = place
-                return True
+    def should_leave(self, progress: EventProgress, now_ms: int) -> bool:
+        """Once it has told the time, or stays behind where another host may not."""
+        if progress.ask.cursor_ms is None:
+            self._agreeing = DISAGREEING  # the newest agree with our clock: others are wrong
+            return progress.has_begun
+        if progress.has_begun and progress.steadily_behind_ms(now_ms):
+            for host in self.hosts.in_turn(now_ms):
+                since_ms = now_ms - self._left_for_ms.get(host, -AGAIN_MS)
+                if host != progress.ask.host and since_ms >= AGAIN_MS:
+                    self._left_for_ms[self.hosts.turn_to(host)] = now_ms
+                    return True
         return False
 
-    def lost(self, progress: EventProgress | None, seen: Spans, now_ms: int) -> str:
-        """Why a stretch of the window never will come; empty if all may."""
+    def lost(self, progress: EventProgress | None, _: Spans, now_ms: int) -> str:
+        """Why what is new does not come."""
         if progress and (behind_ms := progress.steadily_behind_ms(now_ms)):
             behind = duration(behind_ms / 1000)
             self._late = f"its events are {behind} behind our clock: is this machine's clock right?"
         elif progress and not progress.is_behind(now_ms):
             self._late = ""
-        if self._late:  # another host that was asked for it may be no nearer
-            return self._late
-        pieces = Spans([Span(now_ms - self._window_ms, now_ms)]) - seen
+        return self._late  # another host that was asked for it may be no nearer
+
+
+class GapPlan:
+    """Other connections bring what the first one lacks, a gap each.
+
+    That is the seam of each connection, and what its host has lost: every host is asked for it
+    until one has it or all lack it. The end is left to the first one, and so much before it that
+    no seam of these falls into a gap.
+    """
+
+    def __init__(self, hosts: Sequence[str], *, window_ms: int) -> None:
+        self.hosts = Hosts([*hosts[1:], hosts[0]])  # another one at first, if there is one
+        self._window_ms = window_ms
+        self._rate = EventRate()
+        self._lacking = {host: Spans() for host in hosts}
+        self._gap = Span(0, 0)
+
+    def begin(self, seen: Spans, now_ms: int) -> EventProgress | None:
+        """The oldest gap first."""
+        for gap in self._gaps(seen, now_ms):
+            for host in self.hosts.in_turn(now_ms):
+                if pieces := list(Spans([gap]) - self._lacking[host]):
+                    self._gap = pieces[0]
+                    ask = _ask(self.hosts.turn_to(host), self._gap.since_ms, self._rate)
+                    return EventProgress(ask, self._rate)
+        return None
+
+    def met_the_future(self, progress: EventProgress, now_ms: int) -> None:
+        """The first connection sees the same."""
+
+    def should_leave(self, progress: EventProgress, now_ms: int) -> bool:
+        """Once it is beyond the gap, or stays behind it."""
+        lacking = self._lacking[progress.ask.host]
+        lacking.forget_before(now_ms - self._window_ms)
+        for span in progress.lacking:
+            lacking.add(span)
+        if progress.has_begun and progress.steadily_behind_ms(now_ms):
+            lacking.add(self._gap)
+        is_read = not any(Spans([self._gap]) - [*progress.told, *lacking])
+        return is_read or progress.is_past_seam
+
+    def lost(self, _: EventProgress | None, seen: Spans, now_ms: int) -> str:
+        """Which stretch no host has."""
+        pieces = Spans(self._gaps(seen, now_ms))
         for lacking in self._lacking.values():
             pieces &= lacking
         if (until_ms := pieces.until_ms) is None:
@@ -321,5 +367,13 @@ class HostPlan:
         since, until = clock_time(next(iter(pieces)).since_ms), clock_time(until_ms)
         return f"no Jetstream host has all posts from {since} to {until}"
 
-    def _gaps(self, host: str, seen: Spans, within: Span) -> list[Span]:
-        return Spans([*seen, *self._lacking[host]]).gaps(within)
+    def _gaps(self, seen: Spans, now_ms: int) -> list[Span]:
+        floor_ms, until_ms = now_ms - self._window_ms, seen.until_ms or 0
+        settled = Span(floor_ms + WORTH_MS, until_ms - SETTLED_MS)
+        gaps = seen.gaps(Span(floor_ms, until_ms))
+        return [gap for gap in gaps if settled.since_ms < gap.until_ms <= settled.until_ms]
+
+
+def _ask(host: str, since_ms: int, rate: EventRate) -> ReplayRequest:
+    rewind_ms = max(REWIND_MS, rate.hole_us // 1000)  # a network may be quiet for so long
+    return ReplayRequest(host, since_ms, since_ms - rewind_ms)

@@ -1,7 +1,7 @@
 """Bluesky's posts by Jetstream: the window replayed once, then what is new, whatever breaks."""
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from urllib.parse import urlsplit
@@ -12,22 +12,23 @@ from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.core.times import duration
 from tweetdock.sources.bluesky.events import Event, Filter, Matched, Removed, UnreadableEvent
-from tweetdock.sources.bluesky.progress import EventProgress, HostPlan
+from tweetdock.sources.bluesky.progress import EventProgress, GapPlan, LivePlan
 from tweetdock.sources.bluesky.websocket import WebSocket
 from tweetdock.sources.http import server_now_ms
 from tweetdock.sources.polling import Pause
 
 log = logging.getLogger(__name__)
 
-JETSTREAM_LAG_MS = 10_000
+JETSTREAM_LAG_MS = 15_000  # by then a seam has been read again
+IDLE_SECONDS = 1.0
 PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
 
 
 class KnownKeys:
-    """Keys of posts, known for one window at least and two at most.
+    """Keys of posts that were delivered, known for one window at least and two at most.
 
-    Posts may be counted that were delivered before a restart: until the window has left them
-    behind, any key may be one of theirs.
+    Added to by all threads, asked and turned by one. Posts may be counted that were delivered
+    before a restart: until the window has left them behind, any key may be one of theirs.
     """
 
     def __init__(self, window_ms: int, now_ms: int) -> None:
@@ -38,9 +39,11 @@ class KnownKeys:
         self._recent: set[int] = set()
         self._older: set[int] = set()
 
-    def add(self, key: str) -> None:
-        """A post was delivered."""
+    def add(self, key: str) -> bool:
+        """A post was delivered; whether it was not known."""
+        is_new = hash(key) not in self._recent and hash(key) not in self._older
         self._recent.add(hash(key))
+        return is_new
 
     def may_be_ours(self, key: str, now_ms: int) -> bool:
         """Whether a post may have been delivered that is still counted."""
@@ -55,15 +58,13 @@ class Bluesky:
 
     hosts: `wss://host/subscribe`, in order of preference. window_seconds: what is to be complete.
     silence_seconds: a connection without events for so long counts as dead. keeps_raw: batches
-    bring the events too.
+    bring the events too. beside: the source that brings what is new, to bring what that one lacks.
 
     A post's time is that of its event (`time_us`) if it is new; of one that is changed, it is in
     its key. What `createdAt` says is the author's own. A post that is changed so that it has none
     of the hashtags counts as removed, until it has one again. That an account was closed does not
     remove its posts.
     """
-
-    channel = ""
 
     def __init__(
         self,
@@ -74,22 +75,28 @@ class Bluesky:
         window_seconds: float,
         silence_seconds: float = 30.0,
         keeps_raw: bool = False,
+        beside: "Bluesky | None" = None,
     ) -> None:
         self.feed = Feed("bluesky", JETSTREAM_LAG_MS)
-        window_ms = round(window_seconds * 1000)
+        self.channel = "gaps" if beside else ""
+        self._window_ms = round(window_seconds * 1000)
         self._clock = clock
         self._silence_seconds = silence_seconds
         self._keeps_raw = keeps_raw
         self._filter = Filter(hashtags)
-        self._plan = HostPlan(hosts, window_ms=window_ms)
+        self.known: KnownKeys = (
+            beside.known if beside else KnownKeys(self._window_ms, clock.now_ms())
+        )
+        self._plan = (GapPlan if beside else LivePlan)(hosts, window_ms=self._window_ms)
         self._has_others = len(hosts) > 1
-        self._known = KnownKeys(window_ms, clock.now_ms())
         self._socket = WebSocket()
         self._progress: EventProgress | None = None
+        self._asked_ms = 0  # by the monotonic clock
         self._agrees = False  # with our clock, and that is still to be told
         self._events: list[Event] = []
         self._covers = Spans()
         self._lost = ""
+        self._has_failed = self._idles = False
         # Once a lack.
         self._warn = cache(
             partial(log.warning, "an event that may be a post cannot be counted: it %s")
@@ -99,19 +106,22 @@ class Bluesky:
         """Connect if need be, and wait for events; SourceError when none come."""
         try:
             progress = self._progress or (yield from self._connect(seen))
-            yield from self._read(progress, seen)
+            if progress:
+                yield from self._read(progress, seen)
         except SourceError as error:
             if self._covers.until_ms is not None:
-                yield from self._batches(Batch(source=self.feed.source), has_more=True)
+                yield from self._batches(self._batch(), has_more=True)
             self._disconnect()
-            error.retry_after = self._plan.failed(self._clock.now_ms(), error.retry_after)
+            self._has_failed = True
+            now_ms = self._clock.now_ms()
+            error.retry_after = self._plan.hosts.failed(now_ms, error.retry_after)
             if self._has_others:  # whose turn it is, whatever ails this one
                 error.first, error.cap = 1.0, 30.0
             raise
 
     def pause(self, _: Spans) -> Pause:
-        """None: what comes next is waited for while polling."""
-        return Pause(0.0)
+        """None while there is a connection: what comes next is waited for while polling."""
+        return Pause(IDLE_SECONDS if self._idles else 0.0)
 
     def cut(self) -> None:
         """End the connection, and all attempts to come."""
@@ -121,18 +131,22 @@ class Bluesky:
         """Leave the connection."""
         self._disconnect()
 
-    def _connect(self, seen: Spans) -> Generator[Batch, None, EventProgress]:
-        asked_ms = self._clock.now_ms()
+    def _connect(self, seen: Spans) -> Generator[Batch, None, EventProgress | None]:
+        asked_ms, self._asked_ms = self._clock.now_ms(), self._clock.monotonic_ms()
         progress = self._plan.begin(seen, asked_ms)
+        self._idles = progress is None
+        if progress is None:
+            was_lost, self._lost = self._lost, self._plan.lost(None, seen, asked_ms)
+            if self._has_failed or was_lost != self._lost:  # what was said of it no longer holds
+                yield from self._batches(self._batch(), has_more=False)
+            return None
         headers = self._socket.open(progress.ask.url)
         now_ms = self._clock.now_ms()
         self._progress = progress
         server_ms = server_now_ms(headers, asked_ms, now_ms)
         self._agrees = server_ms is not None and not is_off(server_ms, now_ms)
         if server_ms is not None and not self._agrees:
-            yield from self._batches(
-                Batch(source=self.feed.source, server_ms=server_ms), has_more=True
-            )
+            yield from self._batches(replace(self._batch(), server_ms=server_ms), has_more=True)
         return progress
 
     def _read(self, progress: EventProgress, seen: Spans) -> Iterator[Batch]:
@@ -140,7 +154,7 @@ class Bluesky:
         now_ms = self._clock.now_ms()
         times, events = self._filter.find(frames)
         self._events += events
-        progress.advance(times, now_ms)
+        progress.advance(times, now_ms, self._clock.monotonic_ms() - self._asked_ms)
         if progress.future_ms is not None:
             server_ms = self._plan.met_the_future(progress, now_ms)
             name = urlsplit(progress.ask.host).hostname
@@ -152,12 +166,16 @@ class Bluesky:
             yield from self._deliver(progress, seen, now_ms)
 
     def _deliver(self, progress: EventProgress, seen: Spans, now_ms: int) -> Iterator[Batch]:
-        found, self._events = self._batch(self._events, progress, now_ms), []
         self._covers = Spans([*self._covers, *progress.new_complete(now_ms)])
         for span in self._covers:
             seen.add(span)
+        # A post of which there is no word yet may come from what is not complete.
+        has_gaps = not progress.is_past_seam or any(
+            seen.gaps(Span(now_ms - self._window_ms, seen.until_ms or now_ms))
+        )
+        found = self._found(progress, now_ms, has_gaps=has_gaps)
         is_behind = progress.is_behind(now_ms)
-        leaves = self._plan.should_leave(progress, seen, now_ms)
+        leaves = self._plan.should_leave(progress, now_ms)
         was_lost, self._lost = self._lost, self._plan.lost(progress, seen, now_ms)
         covered_ms = sum(span.until_ms - span.since_ms for span in self._covers)
         is_news = bool(found.posts or found.removals or found.unreadable)
@@ -166,11 +184,13 @@ class Bluesky:
         if leaves:
             self._disconnect()
 
-    def _batch(self, events: Iterable[Event], progress: EventProgress, now_ms: int) -> Batch:
+    def _found(self, progress: EventProgress, now_ms: int, *, has_gaps: bool) -> Batch:
+        events, self._events = self._events, []
         posts: list[Post] = []
         removals: list[Removal] = []
         unreadable: list[int] = []
         raw: list[Raw] = []
+        missed = 0
         for event in events:
             at_ms = progress.moment(event.time_us, now_ms)
             match event:
@@ -178,29 +198,34 @@ class Bluesky:
                     created_ms = at_ms if event.created_ms is None else event.created_ms
                     posts.append(Post(event.key, event.author, created_ms, at_ms))
                     raw.append(Raw(event.version, event.text, posts[-1]))
-                    self._known.add(event.key)
+                    missed += self.known.add(event.key)
                 case Matched():
                     raw.append(Raw(event.version, event.text, None))
                     unreadable.append(progress.position_ms)
                     self._warn("has no time that can be")
-                case Removed(key) if self._known.may_be_ours(key, now_ms):
+                case Removed(key) if has_gaps or self.known.may_be_ours(key, now_ms):
                     gone_ms = at_ms or progress.position_ms
                     removals.append(Removal(key, gone_ms, event.created_ms))
                 case UnreadableEvent(lack):
                     unreadable.append(at_ms or progress.position_ms)
                     self._warn(lack)
-        return Batch(
-            source=self.feed.source,
+        return replace(
+            self._batch(),
             posts=tuple(posts),
             removals=tuple(removals),
             unreadable=tuple(unreadable),
             raw=tuple(raw) if self._keeps_raw else (),
+            missed=missed if self.channel else 0,
         )
+
+    def _batch(self) -> Batch:
+        return Batch(source=self.feed.source, channel=self.channel)
 
     def _batches(self, found: Batch, *, has_more: bool) -> Iterator[Batch]:
         """What was found, and all that is complete by now: a stretch a batch."""
         spans: list[Span | None] = [*self._covers]
         self._covers = Spans()
+        self._has_failed = False
         for span in spans or [None]:
             server_ms = self._clock.now_ms() if self._agrees else found.server_ms
             self._agrees = False
@@ -211,7 +236,7 @@ class Bluesky:
                 has_more=has_more,
                 lost=self._lost,
             )
-            found = Batch(source=self.feed.source)
+            found = self._batch()
 
     def _disconnect(self) -> None:
         self._socket.close()
