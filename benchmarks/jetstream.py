@@ -99,7 +99,7 @@ def listen(frames: list[bytes]) -> int:
     """Make batches of the frames as the source does; return how many posts they have."""
     filter_, found = Filter(["dockercon"]), 0
     ask = ReplayRequest("wss://host", START_US // 1000, START_US // 1000)
-    progress = EventProgress(ask, Spans(), EventRate())
+    progress = EventProgress(ask, EventRate())
     for start in range(0, len(frames), PIECE):
         times, events = filter_.find(frames[start : start + PIECE])
         progress.advance(times, NOW_MS)
@@ -110,7 +110,7 @@ def listen(frames: list[bytes]) -> int:
             source="bluesky",
             posts=tuple(Post(e.key, e.author, (e.time_us or 0) // 1000) for e in posts),
             removals=tuple(Removal(str(e), NOW_MS) for e in gone),
-            covers=spans[0] if spans else None,
+            covers=next(iter(spans), None),
         )
         found += len(batch.posts)
     return found

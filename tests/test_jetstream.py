@@ -33,18 +33,20 @@ from tweetdock.sources.bluesky.events import (
 from tweetdock.sources.bluesky.progress import (
     AGREEING,
     CAUGHT_UP_MS,
+    DISAGREEING,
     ENOUGH,
     HOLE_MS,
-    LATE_MS,
     LEAST_HOLE_MS,
     MARGIN_MS,
     REWIND_MS,
-    SKIP_MS,
+    SEAM_MS,
+    SETTLED_MS,
     STEADY_FOR_MS,
     WORTH_MS,
     EventProgress,
     EventRate,
-    HostPlan,
+    GapPlan,
+    LivePlan,
     ReplayRequest,
 )
 from tweetdock.sources.bluesky.source import KnownKeys
@@ -301,16 +303,14 @@ def test_recorded_events_are_read_as_they_are() -> None:
 # How far the events of a connection have come.
 
 
-def course_from(
-    since_ms: int, rate: EventRate | None = None, *, rewind_ms: int = REWIND_MS
-) -> EventProgress:
-    ask = ReplayRequest("wss://a", since_ms, since_ms - rewind_ms)
-    return EventProgress(ask, Spans(), rate or EventRate())
+def course_from(since_ms: int, rate: EventRate | None = None) -> EventProgress:
+    ask = ReplayRequest("wss://a", since_ms, since_ms - REWIND_MS)
+    return EventProgress(ask, rate or EventRate())
 
 
 def told(progress: EventProgress, now_ms: int = NOW) -> tuple[list[Span], list[Span]]:
     """What is complete since the last time, and all that the host lacks."""
-    return progress.new_complete(now_ms), list(progress._lacking)
+    return list(progress.new_complete(now_ms)), list(progress.lacking)
 
 
 def every(step_ms: int, since_ms: int, until_ms: int) -> list[int]:
@@ -319,10 +319,10 @@ def every(step_ms: int, since_ms: int, until_ms: int) -> list[int]:
 
 def test_what_a_connection_has_shown_is_complete_but_for_the_last_seconds() -> None:
     progress = course_from(NOW - 60_000)
-    progress.advance(every(100, NOW - 65_000, NOW + 1), NOW)
+    progress.advance(every(100, NOW - 65_000, NOW - 20_000), NOW)
     complete, lacking = told(progress)
     assert not lacking
-    assert complete == [Span(NOW - 60_000, NOW - 200 - MARGIN_MS)]
+    assert complete == [Span(NOW - 60_000, NOW - 20_300 - SEAM_MS)]
     assert told(progress) == ([], [])
 
 
@@ -331,7 +331,7 @@ def test_a_host_that_begins_later_than_asked_lacks_what_was_before() -> None:
     progress.advance(every(100, NOW - 300_000, NOW), NOW)
     complete, lacking = told(progress)
     assert lacking == [Span(NOW - 600_000, NOW - 299_900)]
-    assert complete == [Span(NOW - 299_900, NOW - 300 - MARGIN_MS)]
+    assert complete == [Span(NOW - 299_900, NOW - 300 - SEAM_MS)]
 
 
 def test_a_leap_in_time_is_a_hole() -> None:
@@ -340,7 +340,7 @@ def test_a_leap_in_time_is_a_hole() -> None:
     progress.advance(every(100, NOW - 200_000, NOW), NOW)
     complete, lacking = told(progress)
     assert lacking == [Span(NOW - 400_100 - MARGIN_MS, NOW - 200_000)]
-    assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 3_000)) == lacking
+    assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 4_000)) == lacking
 
 
 @pytest.mark.parametrize(("step_ms", "hole_ms"), [(20, 2_100), (100, 3_100), (500, 16_000)])
@@ -351,7 +351,7 @@ def test_a_silence_that_such_a_network_never_has_is_a_hole(step_ms: int, hole_ms
     progress.advance(every(step_ms, begins, NOW), NOW)
     complete, lacking = told(progress)
     assert lacking == [Span(NOW - 300_000 - step_ms - MARGIN_MS, begins)]
-    assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 4_000)) == lacking
+    assert Spans(complete).gaps(Span(NOW - 600_000, NOW - 5_000)) == lacking
 
 
 @pytest.mark.parametrize(("step_ms", "silence_ms"), [(20, 1_900), (500, 14_000), (2_000, 29_000)])
@@ -364,10 +364,10 @@ def test_a_silence_that_may_be_chance_is_none(step_ms: int, silence_ms: int) -> 
 
 def test_a_connection_is_judged_by_the_pace_that_an_earlier_one_has_shown() -> None:
     rate = EventRate()
-    first, second = (course_from(since, rate, rewind_ms=0) for since in (NOW - 60_000, NOW))
+    first, second = (course_from(since, rate) for since in (NOW - 60_000, NOW))
     first.advance(every(20, NOW - 60_000, NOW), NOW)
     second.advance([US, US, US, *every(20, NOW + 2_100, NOW + 2_200)], NOW + 2_200)
-    assert told(second, NOW + 2_200)[1] == [Span(NOW, NOW + 2_100)]
+    assert told(second, NOW + 2_200)[1] == [Span(NOW - MARGIN_MS, NOW + 2_100)]
 
 
 @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=300))
@@ -382,32 +382,64 @@ def test_no_pace_makes_a_hole_of_less_or_more_than_is_allowed(steps: list[int]) 
 
 def test_of_a_network_that_has_become_quiet_another_pace_is_learnt() -> None:
     rate = EventRate()
-    progress = course_from(NOW, rate, rewind_ms=0)
+    progress = course_from(NOW, rate)
     progress.advance(every(20, NOW, NOW + 10_000), NOW + 10_000)
     assert rate.hole_us == LEAST_HOLE_MS * 1000
     progress.advance(every(5_000, NOW + 15_000, NOW + 500_000), NOW + 500_000)
-    lacking = list(progress._lacking)
+    lacking = list(progress.lacking)
     progress.advance(every(5_000, NOW + 500_000, NOW + 1_000_000), NOW + 1_000_000)
-    assert list(progress._lacking) == lacking
+    assert list(progress.lacking) == lacking
 
 
-@pytest.mark.parametrize("late_ms", [0, 1_900, 2_100, 4_900, 5_100])
-def test_from_the_end_of_a_lack_on_no_more_is_told_than_was_seen(late_ms: int) -> None:
-    """There was no rewind, and yet five seconds without events were told to be complete."""
-    rate = EventRate()
-    progress = course_from(NOW - 300_000, rate, rewind_ms=0)
-    for _ in range(ENOUGH):
-        rate.learn(20_000)
-    progress.advance(every(20, NOW - 300_000 + late_ms, NOW), NOW)
-    _, lacking = told(progress)
-    first_ms = NOW - 300_000 + late_ms + 20  # the middle of three
-    assert lacking == ([Span(NOW - 300_000, first_ms)] if late_ms > 2_000 else [])
+@pytest.mark.parametrize("lost_ms", [500, 1_900])
+@pytest.mark.parametrize("replay_seconds", [0, 30])
+def test_where_a_replay_goes_over_to_what_is_new_nothing_is_complete(
+    lost_ms: int, replay_seconds: int
+) -> None:
+    """Up to 1.9 s of events are lost there: 299 posts of 300 were exact, at every start."""
+    progress, spans = course_from(NOW - 600_000), Spans()
+    tip = NOW - 800  # the host has events so late
+    speed = 600_000 // max(replay_seconds, 1)
+    for second in range(replay_seconds + 1):
+        now, since = NOW + second * 1000, NOW - 605_000 + (second - 1) * speed
+        until = min(since + speed, tip + second * 1000) if replay_seconds else tip
+        progress.advance(every(20, max(since, NOW - 605_000), until), now, second * 1000)
+        for span in progress.new_complete(now):
+            spans.add(span)
+    switched = tip + replay_seconds * 1000
+    for second in range(1, 20):
+        now = NOW + (replay_seconds + second) * 1000
+        since = switched + (lost_ms if second == 1 else (second - 1) * 1000)
+        progress.advance(
+            every(20, since, switched + second * 1000), now, (replay_seconds + second) * 1000
+        )
+        for span in progress.new_complete(now):
+            spans.add(span)
+    (seam,) = spans.gaps(Span(NOW - 600_000, switched + 15_000))
+    assert seam.since_ms < switched - 1_000
+    assert switched + lost_ms + 1_000 < seam.until_ms < switched + 6_000
+    # No longer than the replay has taken, and some seconds.
+    assert seam.until_ms - seam.since_ms <= replay_seconds * 1000 + 2 * SEAM_MS + 6_000
+
+
+def test_a_clock_that_is_set_meanwhile_hides_no_seam() -> None:
+    """It stood still until the right time had come."""
+    progress, spans = course_from(NOW - 60_000), Spans()
+    progress.advance(every(20, NOW - 65_000, NOW - 20_000), NOW, 0)
+    for second in range(1, 20):  # all its events are read at once, with the seam 15 s ago
+        since = NOW - 20_000 + (second - 1) * 1000
+        lost_ms = 999 if second in (4, 5) else 0
+        progress.advance(every(20, since + lost_ms, since + 1000), NOW, second * 1000)
+        for span in progress.new_complete(NOW):
+            spans.add(span)
+    lost = Span(NOW - 17_000, NOW - 15_000)
+    assert spans.gaps(lost) == [lost]
 
 
 @pytest.mark.parametrize("behind_ms", [9_000, 300_000, 590_000])
 def test_events_that_stay_behind_our_clock_are_told_of(behind_ms: int) -> None:
     """With a clock that was ahead the window went on being read back for ever, without a word."""
-    plan, progress = HostPlan(HOSTS, window_ms=WINDOW), course_from(NOW - 600_000)
+    plan, progress = LivePlan(HOSTS, window_ms=WINDOW), course_from(NOW - 600_000)
     for now in range(NOW, NOW + STEADY_FOR_MS, 5_000):
         assert not plan.lost(progress, Spans(), now)
         progress.advance(every(500, now - behind_ms - 4_500, now - behind_ms + 1), now)
@@ -427,6 +459,15 @@ def test_a_replay_however_slow_and_the_usual_lag_are_not_told_of() -> None:
         usual.advance(every(500, now - 12_000, now - 6_000), now)
         assert not progress.steadily_behind_ms(now)
         assert not usual.steadily_behind_ms(now)
+
+
+def test_a_machine_that_did_not_listen_for_a_while_is_not_behind_for_good() -> None:
+    progress = course_from(NOW - 60_000)
+    progress.advance(every(20, NOW - 65_000, NOW), NOW)
+    now = NOW + STEADY_FOR_MS + 30_000
+    progress.advance(every(20, NOW, NOW + 20_000), now)
+    assert progress.is_behind(now)
+    assert not progress.steadily_behind_ms(now)
 
 
 @settings(deadline=None)
@@ -464,107 +505,73 @@ def test_many_events_of_the_future_say_that_our_clock_is_behind() -> None:
     assert told(progress) == ([], [])
 
 
+def test_eight_events_of_another_century_say_nothing() -> None:
+    """The clock went by them, and all that was kept was gone."""
+    progress, of_2090 = course_from(NOW - 60_000), 3_800_000_000_000_000
+    progress.advance(every(20, NOW - 65_000, NOW - 30_000), NOW)
+    progress.advance([of_2090] * 8, NOW)
+    assert progress.future_ms is None
+    assert progress.moment(of_2090, NOW) is None
+    progress.advance(every(20, NOW - 30_000, NOW), NOW)
+    assert not progress.is_doubtful
+    assert told(progress) == ([Span(NOW - 60_000, NOW - 60 - SEAM_MS)], [])
+    # Of events that all are so it is told, but no time is to be learnt from them.
+    plan = LivePlan(HOSTS, window_ms=WINDOW)
+    progress.advance([of_2090] * DISAGREEING, NOW)
+    assert progress.future_ms
+    assert plan.met_the_future(progress, NOW) is None
+    assert plan.begin(Spans(), NOW).ask.cursor_ms is not None
+
+
 # What is asked for next.
 
 
 class Asking:
-    """A plan, what has been seen by it, and hosts that have all but `lost`."""
+    """A plan for what is new, what has been seen by it, and hosts that have all."""
 
     def __init__(self, hosts: Sequence[str] = HOSTS, *seen: Span) -> None:
-        self.plan = HostPlan(hosts, window_ms=WINDOW)
+        self.plan = LivePlan(hosts, window_ms=WINDOW)
         self.seen = Spans(seen)
 
     def ask(self, now_ms: int = NOW) -> ReplayRequest:
         return self.plan.begin(self.seen, now_ms).ask
 
-    def replay(self, *, until_ms: int = NOW, lost: Span | None = None) -> EventProgress:
+    def replay(self, until_ms: int = NOW) -> EventProgress:
         progress = self.plan.begin(self.seen, NOW)
         assert progress.ask.cursor_ms is not None
-        self.go_on(progress, progress.ask.cursor_ms, until_ms, lost)
-        return progress
-
-    def go_on(
-        self, progress: EventProgress, since_ms: int, until_ms: int, lost: Span | None = None
-    ) -> None:
-        times = every(200, since_ms, until_ms + 1)
-        progress.advance(
-            [t for t in times if not lost or not lost.since_ms < t // 1000 <= lost.until_ms], NOW
-        )
+        progress.advance(every(200, progress.ask.cursor_ms, until_ms + 1), NOW)
         for span in progress.new_complete(NOW):
             self.seen.add(span)
-
-    def leaves(self, progress: EventProgress) -> bool:
-        return self.plan.should_leave(progress, self.seen, NOW)
-
-    def lost(self, now_ms: int = NOW) -> str:
-        return self.plan.lost(None, self.seen, now_ms)
+        return progress
 
 
 def test_first_the_whole_window_is_asked_for_and_then_what_is_missing() -> None:
     asking = Asking()
-    assert asking.ask() == ReplayRequest("wss://a", NOW - WINDOW, NOW - WINDOW - REWIND_MS)
-    assert not asking.leaves(asking.replay())
-    asking.plan.failed(NOW)
+    assert asking.ask() == ReplayRequest("wss://a", NOW - WINDOW, NOW - WINDOW - HOLE_MS)
+    assert not asking.plan.should_leave(asking.replay(), NOW)
+    asking.plan.hosts.failed(NOW)
     again = asking.ask(NOW + 1000)
     assert again.host == "wss://b"
-    assert NOW - 3_000 < again.since_ms <= NOW - MARGIN_MS
+    assert NOW - 5_000 < again.since_ms <= NOW - MARGIN_MS
+    assert again.cursor_ms is not None
+    assert again.since_ms - again.cursor_ms < 7_000  # by now it is known how quiet it may be
 
 
-def test_after_a_restart_only_what_is_missing_is_asked_for() -> None:
-    asking = Asking(HOSTS, Span(NOW - WINDOW, NOW - 500_000))
-    assert asking.ask() == ReplayRequest("wss://a", NOW - 500_000, NOW - 500_000 - REWIND_MS)
-
-
-def test_what_was_seen_already_is_not_replayed_for_the_sake_of_a_gap_before_it() -> None:
-    asking = Asking(HOSTS, Span(NOW - WINDOW, NOW - 3_000_000), Span(NOW - 2_900_000, NOW - 1000))
-    progress = asking.replay(until_ms=NOW - 2_950_000)
-    assert progress.ask.since_ms == NOW - 3_000_000
-    assert not asking.leaves(progress)
-    asking.go_on(progress, NOW - 2_950_000, NOW - 2_890_000)
-    assert asking.leaves(progress)
-    assert asking.ask().since_ms == NOW - 1000
-
-
-def test_each_host_is_asked_once_for_what_none_has() -> None:
-    asking, lost = Asking(), Span(NOW - 900_000, NOW - 600_000)
-    asked = []
-    for _ in HOSTS:
-        progress = asking.replay(lost=lost)
-        asked.append((progress.ask.host, progress.ask.since_ms > NOW - WINDOW))
-        assert asking.leaves(progress) == (len(asked) < 3)
-    assert asked == [("wss://a", False), ("wss://b", True), ("wss://c", True)]
-    assert asking.lost().startswith("no Jetstream host has all posts from ")
-    assert asking.ask().since_ms > NOW - 5_000
-    assert not asking.lost(NOW + WINDOW - 600_000 + WORTH_MS)
-
-
-def test_a_host_that_broke_down_is_not_tried_for_an_old_gap_again_and_again() -> None:
-    asking = Asking(HOSTS[:2])
-    assert asking.leaves(asking.replay(lost=Span(NOW - 900_000, NOW - 600_000)))
-    asking.plan.failed(NOW)
-    assert asking.ask().host == "wss://a"
-    assert not asking.leaves(asking.replay())
-    assert not asking.lost()
+def test_after_a_restart_only_what_is_new_is_asked_for() -> None:
+    """For the sake of an old gap all was replayed that had been seen since."""
+    asking = Asking(HOSTS, Span(NOW - WINDOW, NOW - 900_000), Span(NOW - 600_000, NOW - 500_000))
+    assert asking.ask() == ReplayRequest("wss://a", NOW - 500_000, NOW - 500_000 - HOLE_MS)
 
 
 def test_a_host_is_not_asked_before_the_time_that_it_has_named() -> None:
     asking = Asking(HOSTS[:2])
-    assert asking.plan.failed(NOW, 600.0) is None
+    assert asking.plan.hosts.failed(NOW, 600.0) is None
     assert asking.ask().host == "wss://b"
-    # Nor is it for the sake of a gap, or because the other has failed as well.
-    assert not asking.leaves(asking.replay(lost=Span(NOW - 900_000, NOW - 600_000)))
-    assert asking.plan.failed(NOW + 1_000) is None
+    # Nor is it because the other has failed as well.
+    assert asking.plan.hosts.failed(NOW + 1_000) is None
     assert asking.ask().host == "wss://b"
-    assert asking.plan.failed(NOW + 2_000, 900.0) == 598.0
+    assert asking.plan.hosts.failed(NOW + 2_000, 900.0) == 598.0
     assert asking.ask().host == "wss://a"
-
-
-def test_events_far_older_than_asked_for_are_no_reason_to_ask_the_same_again() -> None:
-    """A host with a clock of its own was left and asked again at once, without end."""
-    asking = Asking(HOSTS, Span(0, NOW - 1000))
-    progress = asking.plan.begin(asking.seen, NOW)
-    progress.advance([(progress.ask.since_ms - SKIP_MS - 5_000) * 1000] * 3, NOW)
-    assert not asking.leaves(progress)
 
 
 def test_after_events_of_the_future_the_newest_tell_the_time_and_are_then_allowed_for() -> None:
@@ -583,18 +590,100 @@ def test_after_events_of_the_future_the_newest_tell_the_time_and_are_then_allowe
 
 
 def test_a_connection_that_was_to_tell_the_time_is_left_when_it_has() -> None:
+    """And what said otherwise is not believed again: it was replayed, and left, for ever."""
     asking = Asking()
     progress = asking.plan.begin(asking.seen, NOW)
+    progress.advance([US + 30_000_000] * AGREEING, NOW)
     asking.plan.met_the_future(progress, NOW)
     progress = asking.plan.begin(asking.seen, NOW)
     progress.advance([US, US, US], NOW)
-    assert asking.leaves(progress)
+    assert asking.plan.should_leave(progress, NOW)
     assert asking.ask().since_ms == NOW - WINDOW
+    progress = asking.plan.begin(asking.seen, NOW)
+    progress.advance([US + 30_000_000] * AGREEING, NOW)
+    assert progress.future_ms is None
+
+
+class Filling:
+    """A plan for the gaps of what was seen, and hosts that have all but what is lost."""
+
+    def __init__(self, hosts: Sequence[str], *gaps: Span) -> None:
+        self.plan = GapPlan(hosts, window_ms=WINDOW)
+        self.seen = Spans([Span(NOW - WINDOW, NOW)]) - gaps
+        self.asked: list[str] = []
+
+    def fill(self, lost: Sequence[Span] = (), now_ms: int = NOW) -> list[Span]:
+        """Ask until no more is to be had; what is missing then."""
+        while progress := self.plan.begin(self.seen, now_ms):
+            assert len(self.asked) < 20
+            assert progress.ask.cursor_ms is not None
+            self.asked.append(progress.ask.host)
+            times = every(200, progress.ask.cursor_ms, now_ms + 1)
+            there = [t for t in times if not any(s < t // 1000 <= u for s, u in lost)]
+            for start in range(0, len(there), 50):
+                progress.advance(there[start : start + 50], now_ms)
+                for span in progress.new_complete(now_ms):
+                    self.seen.add(span)
+                if self.plan.should_leave(progress, now_ms):
+                    break
+            else:
+                pytest.fail("it was never left")
+        return self.seen.gaps(Span(now_ms - WINDOW, now_ms))
+
+    def lost(self, now_ms: int = NOW) -> str:
+        return self.plan.lost(None, self.seen, now_ms)
+
+
+def test_each_gap_is_read_once_rather_at_another_host() -> None:
+    filling = Filling(HOSTS, Span(NOW - 900_000, NOW - 600_000), Span(NOW - 20_000, NOW - 14_000))
+    assert not filling.fill()
+    assert filling.asked == ["wss://b", "wss://b"]
+    assert not filling.lost()
+
+
+def test_the_end_is_left_to_the_first_connection_until_a_seam_lies_beyond_it() -> None:
+    gap = Span(NOW - 7_000, NOW - SETTLED_MS + 1)
+    filling = Filling(HOSTS[:1], gap)
+    assert filling.plan.begin(filling.seen, NOW) is None
+    filling.seen.add(Span(NOW, NOW + 1))
+    assert filling.plan.begin(filling.seen, NOW + 1)
+
+
+def test_each_host_is_asked_once_for_what_none_has() -> None:
+    lost = Span(NOW - 900_000, NOW - 600_000)
+    filling = Filling(HOSTS, lost)
+    (gap,) = filling.fill([lost])
+    assert abs(gap.since_ms - lost.since_ms) < 3_000
+    assert sorted(filling.asked) == [*HOSTS]
+    assert filling.lost().startswith("no Jetstream host has all posts from ")
+    assert filling.fill([lost]) == [gap]
+    assert len(filling.asked) == 3
+    assert not filling.lost(NOW + WINDOW - 600_000 + WORTH_MS)
+
+
+def test_a_second_connection_has_a_seam_of_its_own_and_is_not_taken_to_lack_it() -> None:
+    gap = Span(NOW - 8_000, NOW - 2_000)  # another host is some seconds later than the first
+    filling = Filling(HOSTS[:1], gap)
+    progress = filling.plan.begin(filling.seen, NOW)
+    assert progress
+    assert progress.ask.cursor_ms is not None
+    now_ms = NOW
+    progress.advance(every(200, progress.ask.cursor_ms, NOW - 3_000), NOW)
+    while not filling.plan.should_leave(progress, now_ms):
+        for span in progress.new_complete(now_ms):
+            filling.seen.add(span)
+        now_ms += 200
+        progress.advance([(now_ms - 3_000) * 1000], now_ms, now_ms - NOW)
+        assert now_ms < NOW + 20_000
+    assert filling.seen.gaps(gap)
+    assert not filling.fill(now_ms=now_ms)[:-1]
 
 
 def test_seconds_are_in_proportion() -> None:
-    assert MARGIN_MS < LATE_MS <= CAUGHT_UP_MS < HOLE_MS
-    assert MARGIN_MS <= LEAST_HOLE_MS < LATE_MS
+    assert MARGIN_MS < REWIND_MS <= CAUGHT_UP_MS < HOLE_MS
+    assert MARGIN_MS <= LEAST_HOLE_MS < REWIND_MS
+    # A second connection begins beyond the seam of the first by more than its own.
+    assert SEAM_MS <= SETTLED_MS + MARGIN_MS
 
 
 def test_keys_are_known_for_a_window_at_least_and_not_for_ever() -> None:

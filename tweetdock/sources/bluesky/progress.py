@@ -236,6 +236,11 @@ class Hosts:
         self._urls = list(urls)  # the one whose turn it is first
         self._due_ms = dict.fromkeys(urls, 0)  # before that a host is not to be asked
 
+    @property
+    def current(self) -> str:
+        """The one whose turn it is, even if it is to be left alone for some time yet."""
+        return self._urls[0]
+
     def in_turn(self, now_ms: int) -> list[str]:
         """Those that may be asked, in the order of their turns."""
         return [url for url in self._urls if self._due_ms[url] <= now_ms]
@@ -273,7 +278,7 @@ class LivePlan:
 
     def begin(self, seen: Spans, now_ms: int) -> EventProgress:
         """At the host whose turn it is."""
-        host = self.hosts.in_turn(now_ms)[0]
+        host = self.hosts.current
         since_ms = min(max(seen.until_ms or 0, now_ms - self._window_ms), now_ms)
         ask = _ask(host, since_ms, self._rate)
         if self._asks_the_time:
