@@ -23,6 +23,10 @@ MINUTE = 60_000
 LATE_MS = 120_000
 
 
+def noon() -> int:
+    return NOW_MS - NOW_MS % DAY_MS + DAY_MS // 2
+
+
 def page_of(ids: Sequence[int], served_ms: int, token: str | None = None) -> PostPage:
     posts = tuple(Post(f"x:{one}", "x:1", snowflake_ms(one)) for one in ids)
     return PostPage(posts, tuple(ids), token, served_ms=served_ms)
@@ -90,28 +94,44 @@ def is_new(request: SearchRequest) -> bool:
     return request.until_ms is None
 
 
-def test_first_the_window_is_read_then_what_is_new_and_once_a_minute_what_is_ripe() -> None:
-    gauge = Gauge()
-    newest = gauge.post(NOW_MS - 5000)
+def test_first_the_window_is_read_then_what_is_new_and_once_a_minute_from_further_back() -> None:
+    gauge = Gauge(now_ms=noon())
+    first = gauge.post(noon() - 5000)
+    second = gauge.post(noon() + 100_000)
     asked = gauge.run(5 * MINUTE)
-    assert asked[0] == SearchRequest(NOW_MS - HOUR)
-    assert asked[1] == SearchRequest(NOW_MS - 5000, since_id=newest)
-    ripe = [request for request in asked if request.until_ms]
-    assert ripe == [
-        SearchRequest(since_ms, since_ms + MINUTE)
-        for since_ms in (NOW_MS - LATE_MS, NOW_MS - LATE_MS + MINUTE)
+    assert asked[0] == SearchRequest(noon() - HOUR)
+    assert asked[1] == SearchRequest(noon() - 5000, since_id=first)
+    # After two quiet minutes what is new is all that is ripe, but for what was before.
+    assert [r for r in asked if r.until_ms] == [SearchRequest(noon() + 80_000, noon() + 100_000)]
+    back = [r for r in asked[1:] if r.since_id not in (first, second) and not r.until_ms]
+    assert [r.since_ms for r in back] == [
+        noon() + n * 50_000 - 2 * LATE_MS for n in range(len(back))
     ]
-    # From then on there was no post for two minutes, so what is new is what is ripe, too.
+    assert 3 <= len(back) <= 5
 
 
-def test_a_post_that_shows_after_a_newer_one_is_found_when_it_is_ripe() -> None:
-    gauge = Gauge()
-    gauge.run(MINUTE)
-    late = gauge.post(gauge.now_ms, gauge.now_ms + 100_000)
-    gauge.post(gauge.now_ms + 1000)
-    gauge.run(LATE_MS)
+def test_of_many_posts_what_is_ripe_is_asked_for_alone() -> None:
+    gauge = Gauge(now_ms=noon())
+    for n in range(-3000, 3000):
+        gauge.post(noon() + n * 100)
+    asked = gauge.run(5 * MINUTE)
+    back = [r.since_ms for r in asked[1:] if r.until_ms is None and r.since_ms < noon() - 6000]
+    ripe = [r for r in asked if r.until_ms]
+    assert back == []
+    assert [r.since_ms for r in ripe] == [noon() + n * 50_000 - LATE_MS for n in range(len(ripe))]
+    assert 4 <= len(ripe) <= 6
+
+
+@pytest.mark.parametrize("shows_after_ms", [90_000, 170_000, 250_000])
+def test_a_post_that_shows_after_a_newer_one_is_found_within_a_minute(shows_after_ms: int) -> None:
+    gauge = Gauge(now_ms=noon())
+    gauge.run(5 * MINUTE)
+    late = gauge.post(gauge.now_ms, gauge.now_ms + shows_after_ms)
+    for n in range(60):
+        gauge.post(gauge.now_ms + 1000 + n * 5000)
+    gauge.run(shows_after_ms)
     assert late not in gauge.found
-    gauge.run(MINUTE + 5000)
+    gauge.run(MINUTE)
     assert late in gauge.found
 
 
@@ -247,10 +267,6 @@ def test_a_query_that_fails_is_asked_once_more_before_the_others_go_on() -> None
 
 
 # Once more.
-
-
-def noon(ms: int = NOW_MS) -> int:
-    return ms - ms % DAY_MS + DAY_MS // 2
 
 
 def test_every_quarter_of_an_hour_all_that_was_read_today_is_read_once_more() -> None:

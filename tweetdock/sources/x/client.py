@@ -156,6 +156,12 @@ class XClient:
         self._user_auth = not x.bearer_token
         self._unreadable: set[str] = set()
         self._limits: dict[str, RateLimit | None] = {}
+        self._ahead_ms = 0
+
+    @property
+    def now_ms(self) -> int:
+        """What time it is at X by its last word: it bills by that, whoever else believes it."""
+        return self._clock.now_ms() + self._ahead_ms
 
     @property
     def can_count(self) -> bool:
@@ -199,7 +205,7 @@ class XClient:
 
         BudgetError if the day's money does not buy a page; one is never larger than it buys.
         """
-        with self._budget.buy(self._clock.now_ms, since_ms=request.since_ms) as allowance:
+        with self._budget.buy(lambda: self.now_ms, since_ms=request.since_ms) as allowance:
             search = partial(self._search, query, request, token, allowance.size)
             response, asked_ms, server_ms = self._exchange(SEARCH_ENDPOINT, search)
             now_ms = self._clock.now_ms()
@@ -232,9 +238,9 @@ class XClient:
             response, _, server_ms = self._exchange(COUNTS_ENDPOINT, count)
         except SourceError as error:
             if error.may_have_come:
-                self._budget.counted(self._clock.now_ms())
+                self._budget.counted(self.now_ms)
             raise
-        self._budget.counted(self._clock.now_ms())
+        self._budget.counted(self.now_ms)
         return posts_in(response.content, span), server_ms
 
     def ask_time(self, query: str) -> int | None:
@@ -317,7 +323,10 @@ class XClient:
                 self._limits[endpoint] = RateLimit.from_headers(refusal.headers)
                 raise
         self._limits[endpoint] = RateLimit.from_headers(response.headers)
-        return response, asked_ms, server_now_ms(response.headers, asked_ms, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        server_ms = server_now_ms(response.headers, asked_ms, now_ms)
+        self._ahead_ms = 0 if server_ms is None else server_ms - now_ms
+        return response, asked_ms, server_ms
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:

@@ -13,7 +13,8 @@ from tweetdock.core.times import DAY_MS, MINUTE_MS
 from tweetdock.sources.x.budget import LARGEST_PAGE, NEAR_MS
 from tweetdock.sources.x.posts import PostPage, since_id_for, snowflake_ms
 
-RIPE_MS = MINUTE_MS  # what becomes certain is asked for so much at a time
+RIPE_MS = 50_000  # what becomes certain is asked for so much at a time
+MOST_BACK = 3 * LARGEST_PAGE  # posts that are read again to find what is ripe with what is new
 AGAIN_MS = 15 * MINUTE_MS
 MOST_AGAIN = 30 * LARGEST_PAGE  # posts; what lies before them is not read again
 FUTURE_MS = 60_000  # no clock of X's is further ahead than that
@@ -39,13 +40,13 @@ class Search:
     """A request under way: query after query, each by its pages, newest first.
 
     read_ms: when X gave the first page, by its own time; 0 before. newest_id: that of the newest
-    post which there was by then. token: of the next page.
+    post which it has shown of then; 0: of none. token: of the next page.
     """
 
     def __init__(self, request: SearchRequest, queries: Sequence[str]) -> None:
         self.request = request
         self.read_ms = 0
-        self.newest_id = request.since_id or 0
+        self.newest_id = 0
         self._queries = list(queries)
         self._begin_query()
 
@@ -160,6 +161,10 @@ class Brought:
             k: one for k, one in self._posts.items() if snowflake_ms(one.version_id) > ms
         }
 
+    def number_since(self, ms: int) -> int:
+        """How many there are that are newer."""
+        return sum(snowflake_ms(one.version_id) > ms for one in self._posts.values())
+
     def end(self, search: Search) -> tuple[Removal, ...]:
         """All was read again: what X does not show for the second time is gone."""
         gone, (since_ms, until_ms) = [], (search.request.since_ms, search.request.until_ms or 0)
@@ -178,10 +183,11 @@ class Brought:
 class SearchPlan:
     """Which search X is asked next, given what is known for certain.
 
-    In turns for what is newer than the newest id, and for what has become so old that all of it
-    shows, or was left out, by an interrupted search or a restart: the newest first, by time. Every
-    quarter of an hour the past of X's day is read once more, which costs nothing: a day's posts
-    are billed once.
+    In turns for what is newer than the newest id, and for what was left out, by an interrupted
+    search or a restart: the newest first, by time. About once a minute what is new is asked for
+    from further back, so that what has become so old that all of it shows is read once more, and
+    it is seen how late posts show; of too many posts the former alone. Every quarter of an hour
+    the past of X's day is read again. That costs nothing: a day's posts are billed once.
 
     cursor: where an earlier plan left off, to go on from there.
     """
@@ -220,7 +226,8 @@ class SearchPlan:
         is_live = search.request.until_ms is None
         if is_live:
             # What an interrupted search has left out is not to be skipped.
-            self.newest_id = search.newest_id if search.is_done else 0
+            least_id = self.newest_id or since_id_for(search.request.since_ms + 1)
+            self.newest_id = (search.newest_id or least_id) if search.is_done else 0
             self._by_time &= not search.is_done
         elif search.is_done and self.newest_id:
             self.newest_id = max(self.newest_id, search.newest_id)
@@ -237,25 +244,37 @@ class SearchPlan:
         return True
 
     def _live(self, seen: Known, now_ms: int) -> SearchRequest:
-        floor_ms, newest_ms = now_ms - self._window_ms, snowflake_ms(self.newest_id)
-        if floor_ms < newest_ms <= now_ms + FUTURE_MS:
-            return SearchRequest(newest_ms, since_id=self.newest_id)
-        certain_ms = seen.until_ms or 0
-        if not floor_ms < certain_ms <= now_ms:
+        floor_ms = now_ms - self._window_ms
+        starts = snowflake_ms(self.newest_id), self._back_ms(seen, now_ms)
+        known = [ms for ms in starts if floor_ms < ms <= now_ms + FUTURE_MS]
+        since_ms = min(known or [seen.until_ms or 0])
+        if not floor_ms < since_ms <= now_ms + FUTURE_MS:
             return SearchRequest(floor_ms)
-        return SearchRequest(
-            certain_ms, since_id=None if self._by_time else since_id_for(certain_ms + 1)
-        )
+        is_newest = since_ms == snowflake_ms(self.newest_id)
+        since_id = self.newest_id if is_newest else since_id_for(since_ms + 1)
+        return SearchRequest(since_ms, since_id=None if self._by_time else since_id)
+
+    def _back_ms(self, seen: Known, now_ms: int) -> int:
+        """From when on what is new is asked for to find what is ripe with it; 0 if not so."""
+        certain_ms = seen.until_ms or 0
+        if not self.newest_id or now_ms - seen.late_ms - certain_ms < RIPE_MS:
+            return 0
+        back_ms = min(certain_ms, max(certain_ms - seen.late_ms, self._free_ms(now_ms)))
+        return back_ms if self._brought.number_since(back_ms) <= MOST_BACK else 0
+
+    def _free_ms(self, now_ms: int) -> int:
+        """Since when all was read that X bills to this day."""
+        return max(now_ms - now_ms % DAY_MS + NEAR_MS, self._brought.since_ms or now_ms)
 
     def _ripe(self, seen: Known, now_ms: int, *, reads_again: bool) -> SearchRequest | None:
         floor_ms, ripe_ms = now_ms - self._window_ms, now_ms - seen.late_ms
         for gap in reversed(seen.gaps(Span(floor_ms, ripe_ms))):
-            if gap.until_ms < ripe_ms or gap.until_ms - gap.since_ms >= RIPE_MS:
+            is_long = gap.until_ms - gap.since_ms >= RIPE_MS
+            if gap.until_ms < ripe_ms or (is_long and not self._back_ms(seen, now_ms)):
                 return SearchRequest(*gap)
         if self._again_ms is None or self._again_ms > now_ms:
             self._again_ms = now_ms
-        day_ms = now_ms - now_ms % DAY_MS + NEAR_MS
-        since_ms = max(floor_ms, day_ms, self._brought.since_ms or now_ms)
+        since_ms = max(floor_ms, self._free_ms(now_ms))
         if not reads_again or now_ms - self._again_ms < AGAIN_MS or since_ms >= ripe_ms:
             return None
         return SearchRequest(since_ms, ripe_ms, is_again=True)
