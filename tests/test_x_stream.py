@@ -75,12 +75,12 @@ def posting(streaming: Streaming) -> Callable[[], None]:
 
 
 def assert_filled(streaming: Streaming) -> None:
-    """After a fault: a few minutes later all is there, and search has read little twice."""
+    """After a fault: a few minutes later all is there."""
     streaming.run(3 * MINUTE, posting(streaming), every=15)
     streaming.run(10)
     streaming.assert_true()
     reads = Counter(i for request in streaming.api.requests for i in request.ids_returned)
-    assert max(reads.values()) <= 3  # two, and what lies on a seam
+    assert max(reads.values()) <= 8  # once a minute five minutes are read, which costs nothing
 
 
 def test_a_streamed_post_is_there_with_its_piece(streaming: Streaming) -> None:
@@ -91,8 +91,8 @@ def test_a_streamed_post_is_there_with_its_piece(streaming: Streaming) -> None:
     assert streaming.batches[-2].posts[0].author == "x:7"
     assert streaming.batches[-2].billed == 1
     streaming.run(10 * MINUTE, posting(streaming))
-    # For what the stream leaves out, and once it is ripe.
-    assert 18 <= len(streaming.api.requests) - requests <= 22
+    # Once a minute, for what the stream leaves out.
+    assert 9 <= len(streaming.api.requests) - requests <= 11
     streaming.run(10)
     streaming.assert_true()
     assert streaming.told == []
@@ -624,7 +624,7 @@ def test_whatever_goes_wrong_no_reading_lies_and_the_end_is_whole(
         moments = [connect.time for connect in api.stream.connects]
         assert all(sum(m - 900 < other <= m for other in moments) <= 50 for m in moments)
         reads = Counter(i for request in api.requests for i in request.ids_returned)
-        assert sum(reads.values()) <= 2.5 * len(reads)
+        assert sum(reads.values()) <= 6 * len(reads)
 
 
 def test_what_we_ask_is_what_x_describes(streaming: Streaming) -> None:
