@@ -573,6 +573,34 @@ def test_whatever_byte_is_lost_all_that_comes_back_is_as_it_was_saved(tmp_path: 
     assert refused
 
 
+def test_bits_that_are_lost_in_a_table_s_name_do_not_keep_a_gauge_from_its_work(
+    store: Store, tmp_path: Path
+) -> None:
+    """SQLite's complaint named it as it was, which was no text: every start was a crash."""
+    save_all(store, full_gauge())
+    store.close()
+    path = tmp_path / FILE
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE sources", b"CREATE TA\xccLE sources"))
+    assert loaded(tmp_path) is None
+    assert is_aside(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["requests INTEGER", "NEW.name"])
+def test_bits_that_are_lost_where_they_hinder_the_next_save_alone_are_found_at_once(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    """The state was loaded, and then could not be saved any more."""
+    save_all(store, full_gauge())
+    store.close()
+    path = tmp_path / FILE
+    whole = path.read_bytes()
+    assert name.encode() in whole
+    path.write_bytes(whole.replace(name.encode(), name.replace("e", "i").encode()))
+    with closing(Store(tmp_path, SUBJECTS, WINDOW)) as again:
+        assert again.load() is None
+        save_all(again, full_gauge())
+
+
 def by_an_earlier_one(folder: Path, *changes: str) -> None:
     """An earlier TweetDock, which knows of no checksum, changes the file."""
     with closing(sqlite3.connect(folder / FILE)) as db, db:

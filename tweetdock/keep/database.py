@@ -122,8 +122,13 @@ class DamagedError(StateError):
 
 
 @contextmanager
-def _explained(path: Path, *unreadable: type[Exception]) -> Iterator[None]:
-    """Raise StateError for what SQLite says about a file, DamagedError for what is `unreadable`."""
+def _explained(
+    path: Path, unreadable: tuple[type[Exception], ...] = (UnicodeDecodeError,)
+) -> Iterator[None]:
+    """Raise StateError for what SQLite says about a file, DamagedError for what is `unreadable`.
+
+    That are at least SQLite's own words on a name in which a bit was lost.
+    """
     try:
         yield
     except unreadable as error:
@@ -148,7 +153,7 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection]:
     # are made beside it, which might then belong to another user than the gauge's.
     is_closed = not path.with_name(f"{FILE}-wal").exists()
     address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * is_closed}"
-    with _explained(path, *_UNREADABLE), closing(sqlite3.connect(address, uri=True)) as db:
+    with _explained(path, _UNREADABLE), closing(sqlite3.connect(address, uri=True)) as db:
         yield db
 
 
@@ -207,7 +212,7 @@ class Store:
     def load(self) -> State | None:
         """What was saved last; None if there is nothing."""
         try:
-            with _explained(self._path, *_UNREADABLE):
+            with _explained(self._path, _UNREADABLE):
                 self._marks_sum = _check(self._db)
                 outdated = _find_outdated(self._db, self._subjects)
                 state = _load(self._db, self._subjects, outdated, self._window_ms)
@@ -389,11 +394,12 @@ def _sum(marks: Iterable[tuple[str, int, int, int]]) -> int:
 
 
 def _checksum(db: sqlite3.Connection, marks_sum: int) -> str:
-    """Over all that is loaded."""
+    """Over all that is loaded, and the tables, without which nothing could be saved."""
+    tables = db.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
     facts = db.execute("SELECT * FROM facts WHERE name != 'checksum' ORDER BY name").fetchall()
     sources = db.execute("SELECT * FROM sources ORDER BY name").fetchall()
     spent = db.execute("SELECT * FROM spent ORDER BY day, source").fetchall()
-    whole = ascii((marks_sum, facts, sources, spent))
+    whole = ascii((tables, marks_sum, facts, sources, spent))
     return blake2b(whole.encode(), digest_size=8).hexdigest()
 
 
