@@ -260,7 +260,6 @@ class MastodonClient:
 
     def page(self, tag: str, bounds: Mapping[str, str]) -> StatusPage:
         """A page of the posts with a tag; SourceError if there is none."""
-        self._spare_limit()
         asked_ms = self.clock.now_ms()
         path = f"/api/v1/timelines/tag/{quote(tag, safe='')}"
         try:
@@ -282,7 +281,6 @@ class MastodonClient:
 
         https://docs.joinmastodon.org/methods/statuses/#get
         """
-        self._spare_limit()
         try:
             return decode(self._get(f"/api/v1/statuses/{quote(status_id, safe='')}").body) or {}
         except UnknownError:
@@ -316,6 +314,7 @@ class MastodonClient:
         signs = self._signs
         try:
             answer = self._ask(path, params, self._token if signs else "")
+            self._refusals = 0
         except SourceError as error:
             if error.kind is not Kind.CREDENTIALS or not self._token or signs:
                 raise
@@ -323,13 +322,12 @@ class MastodonClient:
             # Some let no stranger in and do not say so; that is tried again when access is checked.
             self._refusals += 1
             self._signs = self._refusals >= REFUSALS_THAT_TELL
-        else:
-            if not signs:
-                self._refusals = 0
         return answer
 
     def _ask(self, path: str, params: Mapping[str, str] | None, token: str) -> _Answer:
         asked_ms = self.clock.now_ms()
+        if self.limit and self.limit.is_spent(asked_ms):
+            raise used_up(self.limit, f"{self.host}'s", asked_ms)
         try:
             response = self._session.get(
                 f"{self._server}{path}", params=params, headers=_headers(token)
@@ -347,11 +345,6 @@ class MastodonClient:
         now_ms = self.clock.now_ms()
         server_ms = server_now_ms(refusal.headers, asked_ms, now_ms)
         return explain(refusal, self.host, token, server_ms or now_ms)
-
-    def _spare_limit(self) -> None:
-        limit, now_ms = self.limit, self.clock.now_ms()
-        if limit and limit.is_spent(now_ms):
-            raise used_up(limit, f"{self.host}'s", now_ms)
 
 
 def _headers(token: str) -> dict[str, str]:

@@ -86,25 +86,22 @@ def parse_page(
     if not isinstance(entries, list):
         what = f"{host} answers, but not with posts, so it may be no Mastodon server"
         raise SourceError(what, f"check TWEETDOCK_MASTODON; or {LOG_IN}", kind=Kind.STRANGER)
-    statuses, ids, snowflakes, unreadable = [], [], [], []
+    ids = [status_id for entry in entries if (status_id := _status_id(entry))]
+    snowflakes = [_snowflake(status_id, at_ms) for status_id in ids]
+    statuses, unreadable = [], []
     for entry in entries:
-        status_id = _status_id(entry)
-        snowflake = _snowflake(status_id, at_ms)
         try:
             statuses.append(read_status(entry, at_ms, asked_ms, keeps_raw=keeps_raw))
         except PostError as error:
+            snowflake = _snowflake(_status_id(entry), at_ms)
             near_ms = at_ms if snowflake is None else moment_of(snowflake)
             raw = unreadable_raw("mastodon", entry)
             unreadable.append(UnreadableStatus(near_ms, str(error), raw))
-        if status_id:
-            ids.append(status_id)
-        if snowflake is not None:
-            snowflakes.append(snowflake)
     return StatusPage(
         size=len(entries),
         statuses=tuple(filter(None, statuses)),
         ids=tuple(ids),
-        snowflakes=tuple(snowflakes),
+        snowflakes=tuple(filter(None, snowflakes)),
         unreadable=tuple(unreadable),
     )
 

@@ -20,7 +20,6 @@ class Statuses:
         self._tags = frozenset(map(plain, hashtags))
         self._lock = threading.Lock()
         self._posts: dict[tuple[str, str], Post] = {}  # by server and id
-        self._hosts: dict[str, set[str]] = {}  # that have it, by key
         self._lost: dict[tuple[str, str], int] = {}  # since when a server has one no more
         self._forgot_ms = 0
 
@@ -33,14 +32,11 @@ class Statuses:
         removals: list[Removal] = []
         with self._lock:
             for status in filter(lambda status: status.id, statuses):
-                place, post = (host, status.id), status.post
-                self._posts[place] = post
-                lost_ms = self._lost.get(place)
-                if lost_ms is None or lost_ms < post.as_of_ms:
+                place = host, status.id
+                self._posts[place] = status.post
+                if self._lost.get(place, -1) < status.post.as_of_ms:
                     self._lost.pop(place, None)
-                    self._hosts.setdefault(post.key, set()).add(host)
-                else:
-                    removals += self._removals(post, lost_ms)
+                removals += self._removals(place)
         return tuple(removals)
 
     def lose(self, host: str, status_id: str, at_ms: int) -> tuple[Removal, ...]:
@@ -50,11 +46,7 @@ class Statuses:
         """
         with self._lock:
             self._lost[host, status_id] = at_ms
-            post = self._posts.get((host, status_id))
-            if post is None:
-                return ()
-            self._hosts.get(post.key, set()).discard(host)
-            return self._removals(post, at_ms)
+            return self._removals((host, status_id))
 
     def forget_before(self, ms: int) -> None:
         """Forget all that is of that moment (Unix ms) or earlier, now and then."""
@@ -64,10 +56,11 @@ class Statuses:
             self._forgot_ms = ms
             self._posts = {at: post for at, post in self._posts.items() if post.created_ms > ms}
             self._lost = {at: lost_ms for at, lost_ms in self._lost.items() if lost_ms > ms}
-            keys = {post.key for post in self._posts.values()}
-            self._hosts = {key: hosts for key, hosts in self._hosts.items() if key in keys}
 
-    def _removals(self, post: Post, at_ms: int) -> tuple[Removal, ...]:
-        if self._hosts.get(post.key):
+    def _removals(self, place: tuple[str, str]) -> tuple[Removal, ...]:
+        post, lost_ms = self._posts.get(place), self._lost.get(place)
+        if post is None or lost_ms is None:
             return ()
-        return (Removal(post.key, at_ms, post.created_ms),)
+        places = (at for at, other in self._posts.items() if other.key == post.key)
+        is_gone = all(at in self._lost for at in places)
+        return (Removal(post.key, lost_ms, post.created_ms),) if is_gone else ()

@@ -46,14 +46,11 @@ def parse_events(lines: Iterable[bytes], block: list[bytes]) -> list[StreamEvent
 
 
 def _event(block: Iterable[bytes]) -> list[StreamEvent]:
-    kind, data = b"", []
+    said: dict[bytes, list[bytes]] = {b"event": [b""], b"data": []}
     for line in block:
         name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if name == b"event":
-            kind = value
-        elif name == b"data":
-            data.append(value)
+        said.setdefault(name, []).append(value.removeprefix(b" "))
+    kind, data = said[b"event"][-1], said[b"data"]
     return [StreamEvent(kind.decode(errors="replace"), b"\n".join(data))] if data else []
 
 

@@ -8,7 +8,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Known, Spans
 from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Late, Removal, Span
-from tweetdock.core.times import duration
+from tweetdock.core.times import MINUTE_MS, duration
 from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import HttpSession
 from tweetdock.sources.mastodon.client import MastodonClient, new_session
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 LATE = Late(least_ms=60_000, assumed_ms=1_800_000)
 LOOK_BACK_MS = 60_000
 SOON_MS, SOON_EVERY_MS, WHOLE_EVERY_MS = 600_000, 50_000, 300_000
-RIPE_LAG_MS = 60_000
 MOST_PAGES = 1_000  # 40,000 posts; a server that sends more has no end
 MOST_CHECKS = 10  # a page; each costs a request
 SOURCE = "mastodon"
@@ -42,13 +41,14 @@ class PagedSpan:
 
     until_ms: None: to the present. by_time: whether ids tell the time, so that bounds can be made
     up; None: that is not known yet.
+    is_sure: whether its end is seen by what lies beyond: a page may be short, or empty, anywhere.
     read: what is complete so far. read_ms: when the first page was asked for, by the server's time.
     ids: of all entries. bounds: the parameters that ask for the next page.
     """
 
     def __init__(self, since_ms: int, until_ms: int | None, *, by_time: bool | None) -> None:
-        self.is_live = until_ms is None
-        self.is_done = False
+        self.is_live, self.is_done = until_ms is None, False
+        self.is_sure = not (by_time and self.is_live)
         self.pages = self.read_ms = 0
         self.read = Span(0, 0)
         self.ids: set[str] = set()
@@ -58,11 +58,6 @@ class PagedSpan:
         self._since_id, max_id = map(str, ids_of(Span(since_ms, until_ms or since_ms)))
         if by_time:
             self.bounds = {"since_id": self._since_id} if self.is_live else {"max_id": max_id}
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether its end is seen by what lies beyond: a page may be short, or empty, anywhere."""
-        return "since_id" not in self.bounds
 
     def add_page(self, page: StatusPage) -> None:
         """Take in the next page; SourceError if it leads nowhere."""
@@ -366,16 +361,14 @@ def make_mastodon(
         host = host_of(server)
         token = tokens.get(host, "")
         slow_seconds = max(poll_seconds, STREAMED_POLL_SECONDS if token else 0.0)
-        lag_ms = RIPE_LAG_MS + round(slow_seconds * 1000) + GRACE_MS
+        lag_ms = MINUTE_MS + round(slow_seconds * 1000) + GRACE_MS
         feed = Feed(SOURCE, lag_ms, host, LATE)
         client = MastodonClient(
             server, token, clock=clock, session=make_session(), keeps_raw=keeps_raw
         )
         listen = partial(TagStream, feed, silence_seconds=silence_seconds)
-        streams = [
-            listen(tag, client, statuses, session=make_session())
-            for tag in (hashtags if token else ())
-        ]
+        tags = hashtags if token else ()
+        streams = [listen(tag, client, statuses, session=make_session()) for tag in tags]
         timeline = TagTimeline(
             feed,
             hashtags,
