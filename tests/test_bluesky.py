@@ -7,7 +7,7 @@ import threading
 import time as real_time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 import trustme
@@ -392,24 +392,6 @@ def test_a_frame_that_may_be_a_post_and_cannot_be_read_is_admitted(
     assert not listening.troubles
 
 
-@contextmanager
-def going_on(network: Network) -> Iterator[None]:
-    """Things happen meanwhile: at the tip of a stream there is nothing else."""
-    is_over = threading.Event()
-
-    def go_on() -> None:
-        while not is_over.wait(0.01):
-            network.tick()
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-
-
 def test_a_clock_that_is_behind_is_put_right_by_the_newest_events(time: Time) -> None:
     """A Pi without a battery starts in the past; this Jetstream goes back an hour only."""
     network = Network(time)
@@ -418,7 +400,7 @@ def test_a_clock_that_is_behind_is_put_right_by_the_newest_events(time: Time) ->
             time.seconds += 20
             network.add(make_post(number, TAG))
         listening = JetstreamListening(network, time, off_by=-72_000.0)
-        with going_on(network):
+        with network.going_on():
             assert listening.run(lambda: listening.reached_ms >= time.ms - 4_000)
         listening.assert_true()
         began, tip, replay = (asked.cursor_us for asked in host.asked)
@@ -438,7 +420,7 @@ def test_a_machine_that_was_asleep_reads_what_it_has_missed(
     for number in range(100, 125):
         time.seconds += 20
         network.add(make_post(number, TAG))
-    with going_on(network):
+    with network.going_on():
         assert listening.run(lambda: listening.reached_ms >= time.ms - 4_000)
     listening.assert_true()
 
@@ -475,7 +457,7 @@ def test_a_host_that_falls_far_behind_is_left_for_another_but_not_again_and_agai
         time.seconds += 2
         return time.seconds > begun + 500
 
-    with going_on(network):
+    with network.going_on():
         assert listening.run(are_over, most_errors=0)
     if number == 1:
         assert listening.follow()
@@ -522,7 +504,7 @@ def test_a_clock_is_put_right_however_often_if_it_is_seldom(time: Time) -> None:
         for _ in range(MOST_STEPS + 2):
             listening.asleep += 300.0
             time.seconds += 300
-            with going_on(network):
+            with network.going_on():
                 assert listening.follow()
             listening.asleep -= 300.0  # ahead now: only a Date can show it
             host.faults.date = dated(time.seconds)

@@ -250,10 +250,12 @@ def test_a_hashtag_is_shown_without_an_account(here: Here) -> None:
             times.pop(0)
             network.tick()
             network.add(make_bluesky_post(len(times), "cats", author=len(times) % 7))
+        network.now = time.time
         here.set({"TWEETDOCK_JETSTREAM": host.url})
-        seen = here.watch(
-            ".venv/bin/tweetdock --sources bluesky", "#cats 50 tweets", "7 tweeters", "exact"
-        )
+        with network.going_on(0.2):
+            seen = here.watch(
+                ".venv/bin/tweetdock --sources bluesky", "#cats 50 tweets", "7 tweeters", "exact"
+            )
     assert seen.code == 0
 
 

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -82,22 +82,6 @@ def networks() -> Iterator[Networks]:
         yield Networks(stack.enter_context(XApi()), network, jetstream, servers)
 
 
-@contextmanager
-def firehose(network: Network) -> Iterator[None]:
-    """What goes on beside on Bluesky goes on."""
-    ending = threading.Event()
-
-    def flow() -> None:
-        while not ending.wait(0.2):
-            network.tick()
-
-    thread = threading.Thread(target=flow)
-    thread.start()
-    yield
-    ending.set()
-    thread.join()
-
-
 def once(networks: Networks, folder: Path, **env: str) -> dict[str, Any]:
     """What `--once` prints, without its process."""
     return read_once(networks, folder, env)
@@ -115,7 +99,10 @@ def read_once(
     state = {"TWEETDOCK_STATE_DIR": str(folder / "state"), "TWEETDOCK_WEB": "off"}
     settings = replace(Settings.from_env(networks.env(**state, **env)), **changes)
     stopping = threading.Event()
-    with firehose(networks.network), Daemon(settings, stopping, stopping, is_guest=True) as daemon:
+    with (
+        networks.network.going_on(0.2),
+        Daemon(settings, stopping, stopping, is_guest=True) as daemon,
+    ):
         reading = daemon.read_once()
     del daemon
     gc.collect()  # it tells of a connection that a source has left open
@@ -125,7 +112,7 @@ def read_once(
 
 def command_once(networks: Networks, folder: Path, code: int, **env: str) -> dict[str, Any]:
     """The same by the command as a user starts it."""
-    with firehose(networks.network):
+    with networks.network.going_on(0.2):
         done = run("--once", folder=folder, env=networks.env(**env), limit=100)
     assert done.returncode == code, done.stderr
     reading: dict[str, Any] = json.loads(done.stdout)

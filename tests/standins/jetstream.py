@@ -4,7 +4,8 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -98,6 +99,23 @@ class Network:
             self._pass_time()
             for _ in range(3):
                 self._happen(self.now(), make_identity)
+
+    @contextmanager
+    def going_on(self, pause: float = 0.01) -> Iterator[None]:
+        """Things happen meanwhile: at the tip of a stream there is nothing else."""
+        is_over = threading.Event()
+
+        def go_on() -> None:
+            while not is_over.wait(pause):
+                self.tick()
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     def _pass_time(self) -> None:
         while self._ticked + 1 / self._rate <= self.now():

@@ -131,6 +131,11 @@ class EventProgress:
         return self._position_us // 1000
 
     @property
+    def newest_ms(self) -> int:
+        """The time of the newest of the last events."""
+        return max(self._last, default=0) // 1000
+
+    @property
     def is_past_seam(self) -> bool:
         """Whether all that was lost as it began to be new lies behind."""
         return self.has_begun and self.position_ms - MARGIN_MS >= self._seam.until_ms
@@ -167,6 +172,10 @@ class EventProgress:
         if time_us is None or not low_ms <= time_us // 1000 <= now_ms + self._ahead_ms:
             return None
         return time_us // 1000
+
+    def is_live(self, now_ms: int) -> bool:
+        """Whether the newest event is of just now, as far as our clock is right."""
+        return self.is_past_seam and self.newest_ms >= now_ms - CAUGHT_UP_MS
 
     def is_behind(self, now_ms: int) -> bool:
         """Whether more of the past is on its way."""
@@ -208,9 +217,8 @@ class EventProgress:
         self._behind_ms = now_ms - self.position_ms
         if self._behind_ms < self._nearest_ms - NEARER_MS:
             self._nearest_ms, self._came_nearer_ms = self._behind_ms, now_ms
-            newest_ms = max(self._last) // 1000
             since_ms = self.position_ms - passed_ms - SEAM_MS
-            self._seam = Span(since_ms, newest_ms + SEAM_MS)
+            self._seam = Span(since_ms, self.newest_ms + SEAM_MS)
         # Of a time in which nobody has listened it is not known how far behind they were.
         elif self._behind_ms <= LATE_TIP_MS or now_ms - self._watched_ms > HOLE_MS:
             self._came_nearer_ms = now_ms

@@ -93,6 +93,7 @@ class Bluesky:
         self._progress: EventProgress | None = None
         self._asked_ms = 0  # by the monotonic clock
         self._agrees = False  # with our clock, and that is still to be told
+        self._is_timeless = False  # the host has not said what time it is: its events may
         self._events: list[Event] = []
         self._covers = Spans()
         self._lost = ""
@@ -145,6 +146,7 @@ class Bluesky:
         self._progress = progress
         server_ms = server_now_ms(headers, asked_ms, now_ms)
         self._agrees = server_ms is not None and not is_off(server_ms, now_ms)
+        self._is_timeless = server_ms is None
         if server_ms is not None and not self._agrees:
             yield from self._batches(replace(self._batch(), server_ms=server_ms), has_more=True)
         return progress
@@ -174,11 +176,13 @@ class Bluesky:
             seen.gaps(Span(now_ms - self._window_ms, seen.until_ms or now_ms))
         )
         found = self._found(progress, now_ms, has_gaps=has_gaps)
+        if self._is_timeless and progress.is_live(now_ms):
+            self._is_timeless, found = False, replace(found, server_ms=progress.newest_ms)
         is_behind = progress.is_behind(now_ms)
         leaves = self._plan.should_leave(progress, now_ms)
         was_lost, self._lost = self._lost, self._plan.lost(progress, seen, now_ms)
         covered_ms = sum(span.until_ms - span.since_ms for span in self._covers)
-        is_news = bool(found.posts or found.removals or found.unreadable)
+        is_news = bool(found.posts or found.removals or found.unreadable or found.server_ms)
         if is_news or covered_ms >= PIECE_MS or leaves or was_lost != self._lost:
             yield from self._batches(found, has_more=is_behind or leaves)
         if leaves:
