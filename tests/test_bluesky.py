@@ -144,6 +144,29 @@ def test_a_hashtag_taken_off_and_put_back_counts_again(
     listening.assert_true()
 
 
+def test_a_bridged_post_has_the_names_of_its_original_until_its_copy_is_deleted(
+    listening: JetstreamListening, network: Network
+) -> None:
+    """It counted once a network, by two authors."""
+    listening.follow()
+    before = listening.read().posts
+    for number in (70, 71):
+        event = make_post(number, TAG, author=number)
+        event["commit"]["record"]["bridgyOriginalUrl"] = f"https://fosstodon.org/@amy/{number}"
+        network.hosts[0].receive(event, network.now_us)
+    listening.follow()
+    keys = {post.key for batch in listening.batches for post in batch.posts}
+    assert "mastodon:https://fosstodon.org/users/amy/statuses/70" in keys
+    assert listening.read().posts == before + 2
+    network.hosts[0].receive(delete_post(70, author=70), network.now_us)
+    listening.follow()
+    assert listening.read().posts == before + 1
+    listening.restart()
+    network.hosts[0].receive(delete_post(71, author=71), network.now_us)
+    listening.follow()
+    assert listening.read().posts == before
+
+
 def test_a_post_of_before_a_restart_is_deleted_all_the_same(
     listening: JetstreamListening, network: Network, time: Time
 ) -> None:

@@ -473,3 +473,13 @@ def test_a_post_counts_while_any_network_has_it() -> None:
         assert (reading.posts, reading.sources["x"].posts) == (1, 0)
         gauge.deliver(Batch(source="bluesky", removals=(gone,)), START)
         assert gauge.read(START).posts == 0
+
+
+def test_a_post_that_was_removed_before_it_was_seen_is_there_again_in_all_counts() -> None:
+    history = History({"x": X_LAG, "bluesky": 5_000})
+    key, created_ms = "bluesky:did:plc:a/1", START - 5_000
+    history.say("bluesky", removals=(Removal(key, START - 2_000, created_ms),))
+    history.now += 1_000
+    history.say("bluesky", Post(key, "bluesky:did:plc:a", created_ms, START - 1_000))
+    reading = history.read()
+    assert (reading.posts, reading.sources["bluesky"].posts) == (1, 1)

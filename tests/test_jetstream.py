@@ -49,7 +49,7 @@ from tweetdock.sources.bluesky.progress import (
     LivePlan,
     ReplayRequest,
 )
-from tweetdock.sources.bluesky.source import KnownKeys
+from tweetdock.sources.bluesky.source import KnownUris
 
 NOW = 1_790_000_000_000
 WINDOW = 3_600_000
@@ -687,16 +687,31 @@ def test_seconds_are_in_proportion() -> None:
 
 
 def test_keys_are_known_for_a_window_at_least_and_not_for_ever() -> None:
-    known = KnownKeys(1000, -1000)
+    known = KnownUris(1000, -1000)
     assert not known.may_be_ours("a", 0)
-    known.add("a")
+    known.add("a", "a")
     assert known.may_be_ours("a", 0)
     assert known.may_be_ours("a", 999)
     assert not known.may_be_ours("b", 1000)
     assert not known.may_be_ours("a", 2000)
 
 
+def test_what_a_bridged_post_is_counted_as_is_known_as_long_as_it_is_counted() -> None:
+    known = KnownUris(1000, -1000)
+    known.add("a", "mastodon:a")
+    known.add("b", "b")
+    kept = KnownUris(1000, 0, known.cursor)
+    assert known.key_of("a") == kept.key_of("a") == "mastodon:a"
+    assert known.key_of("b") == "b"
+    assert known.may_be_ours("a", 0)
+    assert known.key_of("a") == "mastodon:a"
+    assert not known.may_be_ours("a", 1000)
+    assert known.key_of("a") == "a"
+    for odd in ("", "null", "[", '{"bridged": 7}', '{"bridged": [7]}'):
+        assert KnownUris(1000, 0, odd).key_of("a") == "a"
+
+
 def test_after_a_restart_any_post_may_have_been_ours_for_a_window() -> None:
-    known = KnownKeys(1000, 0)
+    known = KnownUris(1000, 0)
     assert known.may_be_ours("b", 999)
     assert not known.may_be_ours("b", 1000)

@@ -48,6 +48,7 @@ class JetstreamListening(Listening):
                 window_seconds=WINDOW_SECONDS,
                 silence_seconds=silence_seconds,
                 keeps_raw=True,
+                cursor=cursor("bluesky"),
             )
             first = listen()
             return [first, listen(beside=first)]

@@ -260,7 +260,7 @@ class Gauge:
         if mark is None:
             return []
         if not self._counts(mark.key):
-            self._whole.put(mark)
+            self._whole.remove(gone.key, gone.at_ms, gone.created_ms)
         return [mark]
 
     def _counts(self, key: int) -> bool:

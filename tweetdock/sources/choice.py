@@ -138,6 +138,7 @@ def make_sources(
                     hosts=settings.networks.jetstream,
                     window_seconds=seconds,
                     keeps_raw=keeps_raw,
+                    cursor=cursor(name),
                 )
                 yield (first := listen())
                 yield listen(beside=first)

@@ -9,7 +9,7 @@ from typing import Any
 from tweetdock.core.errors import PostError, TornError
 from tweetdock.core.post import Post
 from tweetdock.core.times import YEAR_2000_MS, YEAR_2100_MS, parse_ms
-from tweetdock.sources.bluesky.events import COLLECTION, tid_ms
+from tweetdock.sources.bluesky.events import COLLECTION, names_of, tid_ms
 from tweetdock.sources.mastodon.posts import parse_status
 from tweetdock.sources.x.posts import objects, parse_post
 
@@ -141,7 +141,8 @@ def _of_jetstream(event: dict[str, Any]) -> Post | None:
         raise PostError("no time_us")
     created_ms = tid_ms(rkey, time_us) if operation == "update" else None
     created_ms = time_us // 1000 if created_ms is None else created_ms
-    return Post(f"bluesky:{did}/{rkey}", f"bluesky:{did}", created_ms)
+    names = names_of(commit.get("record")) or (f"bluesky:{did}/{rkey}", f"bluesky:{did}")
+    return Post(*names, created_ms)
 
 
 def _of_mastodon(status: dict[str, Any]) -> Post | None:

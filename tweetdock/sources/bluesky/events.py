@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase, digits
 from typing import Any
 
+from tweetdock.core.bridges import Names, names_at
 from tweetdock.core.post import fold, one_line
 
 COLLECTION = "app.bsky.feed.post"
@@ -30,10 +31,12 @@ _TID_DIGITS = str.maketrans(f"234567{ascii_lowercase}", f"{digits}{ascii_lowerca
 class Matched:
     """A post with one of our hashtags, new or changed; time_us None: its event does not say when.
 
+    uri: what deletions name it by. key, author: as in Post, those of what it was bridged from.
     created_ms: when it was new (Unix ms), if that is another time than its event's and is known.
     version names this version of it; text is the event as it was received.
     """
 
+    uri: str
     key: str
     author: str
     time_us: int | None
@@ -46,7 +49,7 @@ class Matched:
 class Removed:
     """A post that was deleted, or changed and has none of our hashtags now."""
 
-    key: str
+    uri: str
     time_us: int | None
     created_ms: int | None = None
 
@@ -137,19 +140,30 @@ class Filter:
         did, rkey = event.get("did"), commit.get("rkey")
         if not _matches(_DID, did) or not _matches(_RKEY, rkey):
             return UnreadableEvent("lacks did or rkey", time_us) if is_ours else None
-        key = f"bluesky:{did}/{rkey}"
+        author = f"bluesky:{did}"
+        uri = f"{author}/{rkey}"
         created_ms = None if operation == "create" else tid_ms(str(rkey), time_us)
         if operation == "delete" or not is_ours:
-            return Removed(key, time_us, created_ms)
+            return Removed(uri, time_us, created_ms)
         if operation not in ("create", "update"):
             return UnreadableEvent("has an operation that is not known", time_us)
         versions = [v for v in (commit.get("cid"), commit.get("rev")) if _matches(_VERSION, v)]
-        version = f"{key}@{versions[0] if versions else ''}"
-        return Matched(key, f"bluesky:{did}", time_us, version, _as_line(text, event), created_ms)
+        version = f"{uri}@{versions[0] if versions else ''}"
+        key, author = names_of(commit.get("record")) or (uri, author)
+        return Matched(uri, key, author, time_us, version, _as_line(text, event), created_ms)
 
     def matches(self, record: object) -> bool:
         """Whether a post's record has one of our hashtags, in its text or beside it."""
         return any(fold(tag) in self._wanted for tag in _tags(record))
+
+
+def names_of(record: object) -> Names | None:
+    """The names at home of what a bridge has written; None for what Bluesky's own users have.
+
+    https://github.com/snarfed/bridgy-fed puts the original's address into the record.
+    """
+    address = record.get("bridgyOriginalUrl") if isinstance(record, dict) else None
+    return names_at(address) if isinstance(address, str) else None
 
 
 def tid_ms(rkey: str, event_us: int | None) -> int | None:

@@ -1,7 +1,9 @@
 """Bluesky's posts by Jetstream: the window replayed once, then what is new, whatever breaks."""
 
+import json
 import logging
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from urllib.parse import urlsplit
@@ -24,33 +26,50 @@ IDLE_SECONDS = 1.0
 PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
 
 
-class KnownKeys:
-    """Keys of posts that were delivered, known for one window at least and two at most.
+class KnownUris:
+    """Uris of posts that were delivered, known for one window at least and two at most.
 
     Added to by all threads, asked and turned by one. Posts may be counted that were delivered
-    before a restart: until the window has left them behind, any key may be one of theirs.
+    before a restart: until the window has left them behind, any may be one of theirs. Those of
+    bridged posts, which have another key, are kept: cursor: as JSON, of before a restart.
     """
 
-    def __init__(self, window_ms: int, now_ms: int) -> None:
+    def __init__(self, window_ms: int, now_ms: int, cursor: str = "") -> None:
         self._window_ms = window_ms
         self._turned_ms = now_ms
         self._any_until_ms = now_ms + window_ms
         # Hashes: for a post that is taken for ours by mistake there is but a removal, to no harm.
         self._recent: set[int] = set()
         self._older: set[int] = set()
+        self._bridged: dict[str, str] = {}
+        with suppress(ValueError, TypeError, RecursionError):
+            self._bridged = {str(uri): str(key) for uri, key in json.loads(cursor)["bridged"]}
 
-    def add(self, key: str) -> bool:
+    @property
+    def cursor(self) -> str:
+        """What a restart goes on from."""
+        return json.dumps({"bridged": list(self._bridged.items())}) if self._bridged else ""
+
+    def add(self, uri: str, key: str) -> bool:
         """A post was delivered; whether it was not known."""
-        is_new = hash(key) not in self._recent and hash(key) not in self._older
-        self._recent.add(hash(key))
+        is_new = hash(uri) not in self._recent and hash(uri) not in self._older
+        self._recent.add(hash(uri))
+        if key != uri:
+            self._bridged[uri] = key
         return is_new
 
-    def may_be_ours(self, key: str, now_ms: int) -> bool:
+    def key_of(self, uri: str) -> str:
+        """The key that a post was delivered by."""
+        return self._bridged.get(uri, uri)
+
+    def may_be_ours(self, uri: str, now_ms: int) -> bool:
         """Whether a post may have been delivered that is still counted."""
         if now_ms - self._turned_ms >= self._window_ms:
             self._older, self._recent = self._recent, set()
             self._turned_ms = now_ms
-        return now_ms < self._any_until_ms or hash(key) in self._recent or hash(key) in self._older
+            for old in [uri for uri in list(self._bridged) if hash(uri) not in self._older]:
+                del self._bridged[old]
+        return now_ms < self._any_until_ms or hash(uri) in self._recent or hash(uri) in self._older
 
 
 class Bluesky:
@@ -58,7 +77,8 @@ class Bluesky:
 
     hosts: `wss://host/subscribe`, in order of preference. window_seconds: what is to be complete.
     silence_seconds: a connection without events for so long counts as dead. keeps_raw: batches
-    bring the events too. beside: the source that brings what is new, to bring what that one lacks.
+    bring the events too. cursor: of an earlier batch. beside: the source that brings what is new,
+    to bring what that one lacks.
 
     A post's time is that of its event (`time_us`) if it is new; of one that is changed, it is in
     its key. What `createdAt` says is the author's own. A post that is changed so that it has none
@@ -75,6 +95,7 @@ class Bluesky:
         window_seconds: float,
         silence_seconds: float = 30.0,
         keeps_raw: bool = False,
+        cursor: str = "",
         beside: "Bluesky | None" = None,
     ) -> None:
         self.feed = Feed("bluesky", JETSTREAM_LAG_MS)
@@ -84,8 +105,8 @@ class Bluesky:
         self._silence_seconds = silence_seconds
         self._keeps_raw = keeps_raw
         self._filter = Filter(hashtags)
-        self.known: KnownKeys = (
-            beside.known if beside else KnownKeys(self._window_ms, clock.now_ms())
+        self.known: KnownUris = (
+            beside.known if beside else KnownUris(self._window_ms, clock.now_ms(), cursor)
         )
         self._plan = (GapPlan if beside else LivePlan)(hosts, window_ms=self._window_ms)
         self._has_others = len(hosts) > 1
@@ -202,13 +223,13 @@ class Bluesky:
                     created_ms = at_ms if event.created_ms is None else event.created_ms
                     posts.append(Post(event.key, event.author, created_ms, at_ms))
                     raw.append(Raw(event.version, event.text, posts[-1]))
-                    missed += self.known.add(event.key)
+                    missed += self.known.add(event.uri, event.key)
                 case Matched():
                     raw.append(Raw(event.version, event.text, None))
                     unreadable.append(progress.position_ms)
                     self._warn("has no time that can be")
-                case Removed(key) if has_gaps or self.known.may_be_ours(key, now_ms):
-                    gone_ms = at_ms or progress.position_ms
+                case Removed(uri) if has_gaps or self.known.may_be_ours(uri, now_ms):
+                    gone_ms, key = at_ms or progress.position_ms, self.known.key_of(uri)
                     removals.append(Removal(key, gone_ms, event.created_ms))
                 case UnreadableEvent(lack):
                     unreadable.append(at_ms or progress.position_ms)
@@ -223,7 +244,7 @@ class Bluesky:
         )
 
     def _batch(self) -> Batch:
-        return Batch(source=self.feed.source, channel=self.channel)
+        return Batch(source=self.feed.source, channel=self.channel, cursor=self.known.cursor)
 
     def _batches(self, found: Batch, *, has_more: bool) -> Iterator[Batch]:
         """What was found, and all that is complete by now: a stretch a batch."""
