@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from tweetdock import __version__
 from tweetdock.core.coverage import Grade
 from tweetdock.core.reading import Reading
-from tweetdock.show.board import BUCKETS, Board
+from tweetdock.show.board import BUCKETS, Board, FeedStats
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
@@ -80,8 +80,7 @@ class Metrics(Collector):
         for name, meaning, read in OF_FEEDS:
             values = {(feed,): read(stats) for feed, stats in board.feeds.items()}
             yield _filled(Counter(f"tweetdock_{name}", meaning, labels=["feed"]), values)
-        bluesky = board.feeds.get("bluesky")
-        missed = {(): bluesky.missed if bluesky else None}
+        missed = {(): board.feeds.get("bluesky", FeedStats()).missed}
         yield _filled(Counter("tweetdock_bluesky_seam_posts", SEAMS), missed)
         needles = {(name,): angle for name, angle in health.needles().items()}
         threads = {(name,): lives for name, lives in health.threads().items()}
