@@ -124,12 +124,12 @@ class MastodonSimulation(Listening):
             if turn.is_listening:
                 self._ask(turn)
 
-    def delete(self, dice: random.Random) -> None:
-        """Let one of the posts that show be deleted everywhere."""
+    def delete(self, dice: random.Random, *servers: Mastodon) -> None:
+        """Let one of the posts that show be deleted on these servers."""
         notes = self.servers[0].truth(self.time.ms - self.window_ms, self.time.ms)
         if notes:
             uri = dice.choice(sorted(note.uri for note in notes))
-            for server in self.servers:
+            for server in servers:
                 if server.has(uri):
                     server.delete(uri)
 
