@@ -27,7 +27,15 @@ from tweetdock.sources.http import (
 from tweetdock.sources.polling import GRACE_MS, Pause
 from tweetdock.sources.x.budget import LEAST_PAGE, Budget
 from tweetdock.sources.x.plan import SearchRequest
-from tweetdock.sources.x.posts import PostPage, decode, objects, parse_page, posts_in, said
+from tweetdock.sources.x.posts import (
+    LARGEST_ID,
+    PostPage,
+    decode,
+    objects,
+    parse_page,
+    posts_in,
+    said,
+)
 from tweetdock.sources.x.rules import TAG, Rule, parse_added, parse_rules
 
 log = logging.getLogger(__name__)
@@ -44,7 +52,6 @@ STREAM_PATH = "/2/tweets/search/stream"
 RULES_PATH = f"{STREAM_PATH}/rules"
 SILENCE_SECONDS = 21.0  # X says something every 20 s
 SETTING = "X_API_URL"
-LARGEST_ID = (1 << 63) - 1
 # No expansions: what is sent along may be billed too.
 FIELDS = ["author_id", "created_at"]
 # The entities say whose a hashtag is: the post's own or that of one that it quotes.

@@ -11,7 +11,7 @@ from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Removal, Span
 from tweetdock.core.times import DAY_MS, MINUTE_MS
 from tweetdock.sources.x.budget import LARGEST_PAGE, NEAR_MS
-from tweetdock.sources.x.posts import PostPage, since_id_for, snowflake_ms
+from tweetdock.sources.x.posts import LARGEST_ID, PostPage, since_id_for, snowflake_ms
 
 RIPE_MS = 50_000  # what becomes certain is asked for so much at a time
 MOST_BACK = 3 * LARGEST_PAGE  # posts that are read again to find what is ripe with what is new
@@ -54,7 +54,7 @@ class Search:
         self.token: str | None = None
         self._oldest_id: int | None = None
         self._idle_pages = 0
-        self._is_torn = False
+        self._trouble = ""
 
     @property
     def query(self) -> str:
@@ -84,11 +84,11 @@ class Search:
         # What one query shows and another was asked too early for is new the next time, too.
         known = [i for i in ids if snowflake_ms(i) <= self.read_ms]
         self.newest_id = max([self.newest_id, *known])
-        self._is_torn = self._oldest_id is not None and max(ids, default=0) > self._oldest_id
-        self._note_oldest(min(ids, default=None))
-        is_last, self.token = len(self._queries) == 1, page.next_token
-        if self._is_torn:
+        if self._oldest_id is not None and max(ids, default=0) > self._oldest_id:
+            self._trouble = "X's next page has posts that are newer than the page before it"
             return None
+        self._note_oldest(min(ids, default=LARGEST_ID))
+        is_last, self.token = len(self._queries) == 1, page.next_token
         if self.token is None:
             del self._queries[0]
             self._begin_query()
@@ -99,19 +99,16 @@ class Search:
 
     def check(self) -> None:
         """Raise SourceError if the pages lead nowhere."""
-        if self._is_torn:
-            what = "X's next page has posts that are newer than the page before it"
-            raise SourceError(what, kind=Kind.SERVER)
-        if self._idle_pages >= PATIENCE_PAGES:
-            what = "X keeps announcing further pages that bring nothing new"
-            raise SourceError(what, kind=Kind.SERVER)
+        if self._trouble:
+            raise SourceError(self._trouble, kind=Kind.SERVER)
 
-    def _note_oldest(self, oldest_id: int | None) -> None:
-        known = self._oldest_id
-        if oldest_id is not None and (known is None or oldest_id < known):
+    def _note_oldest(self, oldest_id: int) -> None:
+        if oldest_id < (self._oldest_id or LARGEST_ID):
             self._oldest_id, self._idle_pages = oldest_id, 0
-        else:
-            self._idle_pages += 1
+            return
+        self._idle_pages += 1
+        if self._idle_pages >= PATIENCE_PAGES:
+            self._trouble = "X keeps announcing further pages that bring nothing new"
 
 
 class _Shown(NamedTuple):

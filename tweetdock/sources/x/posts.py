@@ -10,6 +10,7 @@ from tweetdock.core.times import DAY_MS, YEAR_2000_MS, parse_ms
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
+LARGEST_ID = (1 << 63) - 1
 LARGEST_COUNT = 10**12  # more posts than anybody will write in a week
 _REFERENCES = ("referenced_tweets", "referenced_posts")
 _NOTES = ("note_tweet", "note_post")
