@@ -511,6 +511,8 @@ def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[
         for thread in threads:
             thread.join(2.0)
             assert not thread.is_alive()
+        for source in sources:
+            source.close()
 
     return end
 

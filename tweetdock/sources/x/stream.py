@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Known
@@ -56,22 +56,16 @@ class Connects:
         del self.made_ms[-1:]
 
 
-class _Left(NamedTuple):
-    """Where the stream left off, as the feed's cursor has it."""
+def _left_off(cursor: str) -> tuple[list[int], list[Followed]]:
+    """The connects made and the lists read by the feed's cursor.
 
-    connects: Sequence[int] = ()
-    followed: Sequence[Followed] = ()
-
-    @classmethod
-    def load(cls, cursor: str) -> Self:
-        """From JSON; one that cannot be read costs the price of the lists, no truth."""
-        with suppress(ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-            left = json.loads(cursor)
-            return cls(
-                [int(at_ms) for at_ms in left.get("connects", ())],
-                [Followed(str(a), int(b), str(c)) for a, b, c in left.get("followed", ())],
-            )
-        return cls()
+    One that cannot be read costs the price of the lists, and no truth.
+    """
+    with suppress(ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        left = json.loads(cursor)
+        followed = [Followed(str(a), int(b), str(c)) for a, b, c in left.get("followed", ())]
+        return [int(at_ms) for at_ms in left.get("connects", ())], followed
+    return [], []
 
 
 class XStream:
@@ -102,11 +96,11 @@ class XStream:
         self._clock = clock
         self._budget = budget
         self._keeps_raw = keeps_raw
-        left = _Left.load(cursor)
+        connects, followed = _left_off(cursor)
         self._client = XClient(x, clock=clock, budget=budget, keeps_raw=keeps_raw)
         lists = [account.name for account in x.follow if account.is_list]
-        self._lists = FollowLists(lists, self._client, self._budget, left.followed)
-        self._connects = Connects(left.connects)
+        self._lists = FollowLists(lists, self._client, self._budget, followed)
+        self._connects = Connects(connects)
         self._queries = Queries((), (), ())  # not known before all lists are
         self.search = XSearch(
             lambda: self._queries.searches,
@@ -127,7 +121,7 @@ class XStream:
         self._stream: LineStream | None = None
 
     def _left(self) -> dict[str, Any]:
-        """What `_Left` goes on from."""
+        """What `_left_off` goes on from."""
         return {"connects": self._connects.made_ms, "followed": self._lists.followed}
 
     def poll(self, _: Known) -> Iterator[Batch]:
