@@ -470,6 +470,17 @@ def test_a_machine_that_did_not_listen_for_a_while_is_not_behind_for_good() -> N
     assert not progress.steadily_behind_ms(now)
 
 
+def test_events_that_a_busy_machine_reads_late_make_it_no_earlier() -> None:
+    """The clock was set back by what the machine itself had lost."""
+    progress = course_from(NOW - 60_000)
+    for second in range(10):
+        now, until = NOW + second * 1000, NOW + second * 1000 - 300
+        progress.advance(every(20, until - (65_000 if not second else 1_000), until), now)
+    progress.advance(every(20, NOW + 8_700, NOW + 9_700), NOW + 15_000)
+    assert progress.is_live
+    assert progress.lag_ms == 320
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.integers(0, 10**18) | st.integers(US - 300_000_000, US), max_size=4),

@@ -98,6 +98,7 @@ class EventProgress:
     than now. agreeing: so many later ones in a row are believed rather than our own clock. told:
     what `new_complete()` has told. future_ms: what time it is by events that our clock takes for
     future ones; None as long as it may be right. lacking: what the host has shown not to have.
+    lag_ms: how late its newest events were by our clock at the least.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class EventProgress:
         self.lacking = Spans()
         self.has_begun = False  # enough events came to tell how far they are
         self.future_ms: int | None = None
+        self.lag_ms = DAY_MS
         self._rate = rate
         self._ahead_ms = ahead_ms
         self._agreeing = agreeing
@@ -129,11 +131,6 @@ class EventProgress:
     def position_ms(self) -> int:
         """How far; what is asked for begins there before three events came."""
         return self._position_us // 1000
-
-    @property
-    def newest_ms(self) -> int:
-        """The time of the newest of the last events."""
-        return max(self._last, default=0) // 1000
 
     @property
     def is_past_seam(self) -> bool:
@@ -173,9 +170,10 @@ class EventProgress:
             return None
         return time_us // 1000
 
-    def is_live(self, now_ms: int) -> bool:
-        """Whether the newest event is of just now, as far as our clock is right."""
-        return self.is_past_seam and self.newest_ms >= now_ms - CAUGHT_UP_MS
+    @property
+    def is_live(self) -> bool:
+        """Whether the newest events are of just now, as far as our clock is right."""
+        return self.is_past_seam and self.lag_ms <= CAUGHT_UP_MS
 
     def is_behind(self, now_ms: int) -> bool:
         """Whether more of the past is on its way."""
@@ -214,11 +212,13 @@ class EventProgress:
         self.has_begun = True
 
     def _watch(self, now_ms: int, passed_ms: int) -> None:
+        newest_ms = max(self._last) // 1000
+        self.lag_ms = min(self.lag_ms, now_ms - newest_ms)
         self._behind_ms = now_ms - self.position_ms
         if self._behind_ms < self._nearest_ms - NEARER_MS:
             self._nearest_ms, self._came_nearer_ms = self._behind_ms, now_ms
             since_ms = self.position_ms - passed_ms - SEAM_MS
-            self._seam = Span(since_ms, self.newest_ms + SEAM_MS)
+            self._seam = Span(since_ms, newest_ms + SEAM_MS)
         # Of a time in which nobody has listened it is not known how far behind they were.
         elif self._behind_ms <= LATE_TIP_MS or now_ms - self._watched_ms > HOLE_MS:
             self._came_nearer_ms = now_ms

@@ -197,8 +197,8 @@ class Bluesky:
             seen.gaps(Span(now_ms - self._window_ms, seen.until_ms or now_ms))
         )
         found = self._found(progress, now_ms, has_gaps=has_gaps)
-        if self._is_timeless and progress.is_live(now_ms):
-            self._is_timeless, found = False, replace(found, server_ms=progress.newest_ms)
+        if self._is_timeless and progress.is_live:
+            self._is_timeless, found = False, replace(found, server_ms=now_ms - progress.lag_ms)
         is_behind = progress.is_behind(now_ms)
         leaves = self._plan.should_leave(progress, now_ms)
         was_lost, self._lost = self._lost, self._plan.lost(progress, seen, now_ms)
