@@ -396,7 +396,7 @@ def test_a_stream_shows_what_is_late_and_is_no_question_for_the_rest() -> None:
     coverage = late_feed(seen=Seen((), (), NOON, BEST))
     streamed = Batch(source="mastodon", channel="#x", read_ms=NOON - 500)
     coverage.add_batch(streamed, NOON, [NOON - 900])
-    ask(coverage, NOON, NOON - 1000)
+    ask(coverage, NOON, NOON - 1000, since_ms=NOON - MINUTE)
     coverage.add_batch(replace(streamed, read_ms=NOON + 100), NOON + 200, [NOON + 50])
     ask(coverage, NOON, NOON - 30 * MINUTE)
     assert coverage.known(NOON).late_ms == BEST
@@ -404,6 +404,18 @@ def test_a_stream_shows_what_is_late_and_is_no_question_for_the_rest() -> None:
     ask(coverage, ms)
     coverage.add_batch(replace(streamed, read_ms=ms + 100), ms + 200, [NOON + 50])
     assert coverage.known(ms).late_ms > 20 * MINUTE
+
+
+def test_a_post_is_late_that_a_second_reading_shows_before_anything_was_certain() -> None:
+    """Of posts up to 200 s late none was measured, as none was young any more when it was read."""
+    coverage = late_feed(seen=Seen((), (), NOON, BEST))
+    ask(coverage, NOON)
+    written = NOON - BEST + 10_000
+    assert coverage.certain_ms(NOON) < written
+    ask(coverage, NOON + MINUTE, written, since_ms=NOON - BEST)
+    late_ms = round((NOON + MINUTE - written) * 1.25)
+    assert coverage.known(NOON + MINUTE).late_ms == late_ms
+    assert coverage.certain_ms(NOON + MINUTE) < written
 
 
 def test_what_never_was_asked_for_is_not_late() -> None:

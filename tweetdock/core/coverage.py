@@ -11,7 +11,6 @@ from tweetdock.core.times import HOUR_MS, MINUTE_MS, duration
 
 ENOUGH_POSTS = 20  # an hour, to know how late they are
 LATE_MARGIN = 1.25  # the next post may be later than the latest of the last hour
-AHEAD_MS = 60_000  # so much a server's clock may be ahead of ours; its posts are by it, too
 
 
 class Grade(StrEnum):
@@ -201,7 +200,7 @@ class Coverage:
         # Of a short window at least half is shown to be certain before anything is measured.
         late = feed.late._replace(assumed_ms=min(feed.late.assumed_ms, window_ms // 2))
         self._lateness = Lateness(late, started_ms, seen.late_ms if seen else 0)
-        self._read_ms = self._read_before_ms = 0  # when it was asked the last two times
+        self._read = Spans(self._spans)  # for certain or not
         self._unreadable = set(seen.unreadable if seen else ())
         self._troubles: dict[str, str] = {}
         self._resting: set[str] = set()
@@ -246,28 +245,25 @@ class Coverage:
         # Nobody has read what is still to come, whatever a server's clock says.
         read_ms = at_ms if batch.read_ms is None else min(batch.read_ms, at_ms)
         if batch.read_ms is not None and self._feed.late.least_ms:
-            # What makes nothing complete, such as a stream, tells nothing of what it does not show.
-            if batch.covers is not None and read_ms != self._read_ms:
-                self._read_before_ms, self._read_ms = self._read_ms, read_ms
             self._measure(new_ms, read_ms, at_ms)
         if batch.covers is not None:
             since_ms, until_ms = batch.covers
+            self._read.add(Span(since_ms, min(until_ms, read_ms)))
             self._spans.add(Span(since_ms, min(until_ms, read_ms - self._lateness.ms(at_ms))))
 
     def _measure(self, new_ms: Iterable[int], read_ms: int, at_ms: int) -> None:
         """Note how late the posts were that a reading has brought.
 
-        One is late if the feed had been asked since it was written, and did not show it. What
-        was never asked for tells nothing.
+        One is late if its moment had been read before, and did not show it. What is old and was
+        never read tells nothing.
         """
-        asked_ms = self._read_before_ms if read_ms == self._read_ms else self._read_ms
         young_ms = read_ms - self._lateness.ms(at_ms)
         for created_ms in new_ms:
-            is_certain = not self._spans.gaps(Span(created_ms - 1, created_ms))
-            if is_certain or created_ms > young_ms:
-                is_late = created_ms <= asked_ms
+            moment = Span(created_ms - 1, created_ms)
+            is_late = not self._read.gaps(moment)
+            if is_late or created_ms > young_ms:
                 self._lateness.note(read_ms - created_ms if is_late else 0, at_ms)
-            if is_certain:
+            if not self._spans.gaps(moment):
                 self._spans.forget_after(read_ms - self._lateness.ms(at_ms))
 
     def add_trouble(self, trouble: Trouble) -> None:
@@ -277,7 +273,8 @@ class Coverage:
 
     def forget_before(self, ms: int) -> None:
         """Forget all that lies at `ms` or earlier."""
-        self._spans.forget_before(ms)
+        for spans in (self._spans, self._read):
+            spans.forget_before(ms)
         self._unreadable = {moment for moment in self._unreadable if moment > ms}
 
     def is_silent(self, now_ms: int, stale_ms: int) -> bool:
