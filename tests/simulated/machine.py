@@ -29,7 +29,8 @@ class _Actor:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.baton = threading.Semaphore(0)
+        self.baton = threading.Lock()  # held by whose turn it is not
+        self.baton.acquire()
         self.is_alive = True
         self.is_ready: Callable[[], bool] = lambda: True
         self.due = math.inf

@@ -40,7 +40,10 @@ class Answer(Protocol):
 class Server(Protocol):
     """Whom a machine can ask."""
 
-    host: str
+    @property
+    def host(self) -> str:
+        """Its name."""
+        ...
 
     def ask(self, question: Question) -> Answer:
         """What it answers now."""
@@ -89,10 +92,14 @@ class Network:
         self.ways: dict[str, Way] = {}
         self.requests = 0
 
-    def add(self, server: Server) -> Way:
+    def add(self, server: Server) -> None:
         """Connect a server."""
         self.servers[server.host] = server
-        return self.ways.setdefault(server.host, Way())
+        self.ways[server.host] = Way()
+
+    def add_way(self, host: str) -> None:
+        """Connect one that is not asked by HTTP."""
+        self.ways[host] = Way()
 
     def adapter(self) -> Link:
         """What a session sends by."""

@@ -15,11 +15,16 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+import requests.sessions
+
 import tweetdock.sources.bluesky.source
 import tweetdock.sources.http
 import tweetdock.sources.mastodon.timeline
 import tweetdock.sources.x.search
 import tweetdock.sources.x.stream
+from simulated.fediverse import Fediverse, Instance, feed_of
+from simulated.jetstream import FEED as BLUESKY_FEED
+from simulated.jetstream import Host, Sky, Socket
 from simulated.machine import Machine
 from simulated.network import KINDS, Kind, Network, Trouble
 from simulated.truth import FalseExact, Oracle, Truth
@@ -28,11 +33,14 @@ from simulated.x import X
 from tweetdock.core.clock import Clock
 from tweetdock.counting import Counting
 from tweetdock.settings.gauge import Settings
+from tweetdock.settings.networks import host_of
 from tweetdock.show.board import Board, Health, Past
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from standins.mastodon_index import Ids
 
     from tweetdock.core.reading import Reading
 
@@ -112,8 +120,13 @@ class Simulation:
         self._oracle = Oracle(self.truth, self.machine.true_ms, scenario.settle)
         self._stack = ExitStack()
         self._x: X | None = None
+        self._sky: Sky | None = None
+        self.hosts: dict[str, Host] = {}  # Jetstreams
+        self.fediverse = Fediverse(self.machine, self.truth, self.dice)
+        self._stack.callback(self.fediverse.close)
         self._plans: list[tuple[float, Callable[[], object]]] = []
         self._print = 0
+        self._tokens = ""
 
     # For a scenario's world.
 
@@ -125,6 +138,32 @@ class Simulation:
             self._stack.callback(self._x.close)
             self.network.add(self._x)
         return self._x
+
+    @property
+    def sky(self) -> Sky:
+        """Bluesky, with a first Jetstream."""
+        if self._sky is None:
+            self._sky = Sky(self.machine, self.truth, self.dice)
+            self.add_host()
+        return self._sky
+
+    def add_host(self) -> Host:
+        """One more Jetstream."""
+        host = Host(f"jetstream{len(self.hosts) + 1}", self.sky)
+        self.hosts[host.host] = host
+        self.network.add_way(host.host)
+        return host
+
+    def add_instance(self, ids: Ids = "snowflakes") -> Instance:
+        """One more Mastodon server."""
+        instance = self.fediverse.add(ids)
+        self.network.add(instance)
+        return instance
+
+    def has_tokens(self) -> None:
+        """Let the gauge have tokens for all Mastodon servers."""
+        pairs = (f"{i.host}={i.server.token}" for i in self.fediverse.instances)
+        self._tokens = " ".join(pairs)
 
     def at(self, second: float, work: Callable[[], object]) -> None:
         """Let something happen so many seconds after the beginning."""
@@ -144,8 +183,12 @@ class Simulation:
             do()
 
     def host(self, network: str) -> str:
-        """Where a network is."""
-        return {"x": self.x}[network].host
+        """Where `x`, `jetstream1`, or `mastodon1` is."""
+        if network == "x":
+            return self.x.host
+        if network.startswith("jetstream"):
+            return f"{network}.example"
+        return self.fediverse.instances[int(network.removeprefix("mastodon")) - 1].host
 
     def fails(self, host: str, since: float, seconds: float, kind: Kind) -> None:
         """Let the way to a server fail for a while."""
@@ -166,7 +209,7 @@ class Simulation:
     def play(self) -> Report:
         """Play it to its end."""
         cpu = time.process_time()
-        with self._stack, _virtual(self.machine, self.network):
+        with self._stack, _virtual(self.machine, self.network, self.hosts):
             for part in self.scenario.world:
                 part(self)
             for number, run in enumerate(self.scenario.runs):
@@ -235,7 +278,11 @@ class Simulation:
             "TWEETDOCK_STATE_DIR": str(self.folder),
             "X_BEARER_TOKEN": TOKEN,
             **({"X_API_URL": self._x.api.url} if self._x else {}),
+            "TWEETDOCK_JETSTREAM": " ".join(host.url for host in self.hosts.values()),
+            "TWEETDOCK_MASTODON_TOKENS": self._tokens,
+            "TWEETDOCK_MASTODON": " ".join(i.server.url for i in self.fediverse.instances),
         }
+        env = {name: value for name, value in env.items() if value}
         return Settings.from_env({**env, **self.scenario.env, **run.env})
 
     def _feeds(self, settings: Settings) -> dict[str, list[str]]:
@@ -244,6 +291,10 @@ class Simulation:
         for source in settings.sources:
             if source in ("x", "x-stream"):
                 feeds[source] = [X_FEED]
+            elif source == "bluesky":
+                feeds[source] = [BLUESKY_FEED]
+            else:
+                feeds[source] = [feed_of(host_of(url)) for url in settings.networks.mastodon]
         return feeds
 
     def _counting(self, settings: Settings) -> Counting:
@@ -251,7 +302,7 @@ class Simulation:
         health = Health(dict, dict, str, lambda: None)
         return Counting(
             settings,
-            Clock(machine.wall, machine.monotonic),
+            Clock(machine.wall, machine.boottime, 1.0, lambda: machine.is_synchronised),
             Board(Past(), health, machine.monotonic),
             angles=tuple,
             stopping=machine.threading.Event(),
@@ -260,7 +311,7 @@ class Simulation:
 
 
 @contextmanager
-def _virtual(machine: Machine, network: Network) -> Iterator[None]:
+def _virtual(machine: Machine, network: Network, hosts: dict[str, Host]) -> Iterator[None]:
     """Let all of TweetDock run on a machine, and reach these servers alone."""
     with ExitStack() as stack:
 
@@ -285,6 +336,10 @@ def _virtual(machine: Machine, network: Network) -> Iterator[None]:
         replace(counting, "Poller", partial(counting.Poller, monotonic=machine.monotonic))
         replace(factory, "Keeper", partial(factory.Keeper, monotonic=machine.monotonic))
         replace(factory, "Archive", partial(factory.Archive, monotonic=machine.monotonic))
+        source = sys.modules["tweetdock.sources.bluesky.source"]
+        replace(source, "WebSocket", partial(Socket, network, hosts))
+        # To look through the environment takes longer than all else that a request takes here.
+        replace(requests.sessions, "get_environ_proxies", lambda *_, **__: {})
         replace(tweetdock.sources.http, "CuttableAdapter", network.adapter)
         yield
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tweetdock.core.coverage import Grade
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from tweetdock.core.reading import Reading
 
 # So near to the window's ends nobody can tell: a Date is cut to the second, and clocks that agree
 # may be 2.5 s apart.
 BLUR_MS = 4_000
+LOOK_MS = 2_000
 
 
 class Shown(NamedTuple):
@@ -58,6 +59,14 @@ class Truth:
     def add(self, shown: Shown) -> None:
         """There is one more."""
         self._all.append(shown)
+
+    def replace(self, shown: Shown, by: Shown) -> None:
+        """What was known of one is another."""
+        self._all[self._all.index(shown)] = by
+        self._sorted = []
+
+    def __iter__(self) -> Iterator[Shown]:
+        return iter(self._all)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -129,6 +138,7 @@ class Oracle:
         self.settled_exact = 0
         self.falses: list[FalseExact] = []
         self.details: dict[str, int] = {}
+        self._looked: dict[str, tuple[tuple[int, int] | None, int]] = {}
 
     def starts(self, now_ms: int) -> None:
         """The gauge starts."""
@@ -169,6 +179,12 @@ class Oracle:
         certain_ms: int,
     ) -> None:
         said = reading.sources[name] if name else reading
+        # What is said again and again is looked at now and then.
+        same = (said.posts, said.authors)
+        known, looked_ms = self._looked.get(name, (None, 0))
+        if known == same and now_ms - looked_ms < LOOK_MS:
+            return
+        self._looked[name] = same, now_ms
         off_ms = reading.at_ms - now_ms
         since_ms = now_ms - round(reading.window_seconds * 1000)
         posts, authors = self._truth.count(feeds, now_ms, since_ms, min(certain_ms, now_ms))

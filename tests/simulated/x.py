@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from standins import x_faults as faults
 from standins.x_api import XApi
 from standins.x_posts import Post, make_post, milliseconds
+from standins.x_search import PATH as SEARCH_PATH
 from standins.x_search import _fields
 from standins.x_stream import PATH as STREAM_PATH
 from standins.x_stream import Connect, _Connection
@@ -28,6 +29,7 @@ FEED = "x"
 BEAT_SECONDS = 20.0
 PROMPT_MS = 119_000  # what the index is later with cannot be known of before
 NOTICE_MS = 120_000
+EDIT_NOTICE_MS = 33 * 60_000  # all is read again each quarter of an hour, and twice must lack it
 Lag = Callable[[float], float | None]
 
 
@@ -53,6 +55,7 @@ class X:
         self.index = usual_index(dice)
         self.stream = usual_stream(dice)
         self.body: _Lines | None = None
+        self.spoils: Callable[[Mapping[str, str]], faults.Fault | None] | None = None
         self._sequence = 0
 
     def post(
@@ -72,10 +75,11 @@ class X:
         shown_ms = math.inf if index is None else at_ms + index * 1000
         one["_indexed_ms"] = shown_ms
         self.api._index.add([one])
-        stream = self.stream(at)
+        stream, first_shown_ms = self.stream(at), shown_ms
         if stream is not None and at > self._machine.true:
             one["_streamed_ms"] = at_ms + stream * 1000
             self.api.stream.offer([one])
+            first_shown_ms = math.floor(min(shown_ms, one["_streamed_ms"]))
         if tag == "dockercon" and shown_ms < math.inf:
             first = one["edit_history_tweet_ids"][0]
             self._truth.add(
@@ -84,18 +88,29 @@ class X:
                     f"x:{author}",
                     milliseconds(first),
                     FEED,
-                    shown_ms,
+                    first_shown_ms,
                     shown_ms if shown_ms <= at_ms + PROMPT_MS else shown_ms + NOTICE_MS,
                 )
             )
         return one
 
-    def busy(self, since: float, until: float, per_minute: float) -> None:
+    def untag(self, at: float, post: Post) -> None:
+        """Let a post be edited at a moment, so that it has the tag no more."""
+        first = post["edit_history_tweet_ids"][0]
+        edit = self.post(at, int(post["author_id"]), tag="other", edits_of=post)
+        shown = next(one for one in self._truth if one.key == f"x:{first}")
+        gone_ms = edit["_indexed_ms"]
+        hidden = shown._replace(gone_ms=gone_ms, forgotten_ms=gone_ms + EDIT_NOTICE_MS)
+        self._truth.replace(shown, hidden)
+
+    def busy(self, since: float, until: float, per_minute: float) -> list[Post]:
         """Let there be posts from one moment to another."""
+        posts = []
         at = since + self._dice.expovariate(per_minute / 60)
         while at < until:
-            self.post(at)
+            posts.append(self.post(at))
             at += self._dice.expovariate(per_minute / 60)
+        return posts
 
     def close(self) -> None:
         """End it."""
@@ -105,6 +120,11 @@ class X:
         """What it answers now."""
         if urlsplit(question.target).path == STREAM_PATH:
             return self._open(question)
+        url = urlsplit(question.target)
+        if url.path == SEARCH_PATH and self.spoils is not None:
+            fault = self.spoils(dict(parse_qsl(url.query)))
+            if fault is not None:
+                self.api.fail(fault)
         answer = self.api.answer(question)
         assert answer is not None
         return answer
