@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tweetdock.core.clock import STEP_MS, Clock
+from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Known
 from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Batch, Feed, Late, Span, Tally
-from tweetdock.core.times import MINUTE_MS, duration
+from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.networks import XSettings
-from tweetdock.sources.endpoint import SET_CLOCK
 from tweetdock.sources.polling import GRACE_MS, Pause
 from tweetdock.sources.x.budget import LARGEST_PAGE, Budget, BudgetError
 from tweetdock.sources.x.client import XClient
@@ -87,8 +86,7 @@ class XSearch:
         self._budget.settle(seen)
         if self._budget.is_limited and not self._knows_time:
             # Not by our clock: of which day is what a post costs?
-            yield (told := self._ask_time())
-            self._check_time(told.server_ms)
+            yield self._ask_time()
         try:
             yield from self._read(seen)
         except BudgetError as spent:
@@ -135,14 +133,6 @@ class XSearch:
         server_ms = self._client.ask_time(self._queries()[0])
         self._knows_time = True
         return Batch(server_ms=server_ms, billed=0, **self._marks())
-
-    def _check_time(self, server_ms: int | None) -> None:
-        """Raise SourceError if X, which may bill another day, has not the time that all have."""
-        off_ms = abs((server_ms or 0) - self._clock.now_ms())
-        if server_ms is not None and off_ms > STEP_MS:
-            self._knows_time = False
-            what = f"X's clock is {duration(off_ms / 1000)} off: of which day is what a post costs?"
-            raise SourceError(what, SET_CLOCK)
 
     def _do_without(self, spent: BudgetError) -> Iterator[Batch]:
         """Count, if that is due, or at least ask what time it is: a new day has new money."""
