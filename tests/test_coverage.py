@@ -426,6 +426,16 @@ def test_what_never_was_asked_for_is_not_late() -> None:
     assert coverage.known(ms).late_ms == BEST
 
 
+def test_what_showed_while_nobody_asked_is_not_late() -> None:
+    """After an outage of 20 minutes a post that was about to show before it was 20 minutes late."""
+    coverage = late_feed(seen=Seen((), (), NOON, BEST))
+    ask(coverage, NOON)
+    ask(coverage, NOON + MINUTE, since_ms=NOON - BEST)
+    ms = NOON + 20 * MINUTE
+    ask(coverage, ms, NOON + MINUTE - 1000, since_ms=NOON)
+    assert coverage.known(ms).late_ms == BEST
+
+
 def test_posts_that_show_after_most_of_the_window_are_said_to() -> None:
     coverage = late_feed(seen=Seen((), (), NOON, 50 * MINUTE))
     ask(coverage, NOON)

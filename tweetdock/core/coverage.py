@@ -201,6 +201,7 @@ class Coverage:
         late = feed.late._replace(assumed_ms=min(feed.late.assumed_ms, window_ms // 2))
         self._lateness = Lateness(late, started_ms, seen.late_ms if seen else 0)
         self._read = Spans(self._spans)  # for certain or not
+        self._asked_ms = 0  # when the last reading of it was
         self._unreadable = set(seen.unreadable if seen else ())
         self._troubles: dict[str, str] = {}
         self._resting: set[str] = set()
@@ -248,6 +249,7 @@ class Coverage:
             self._measure(new_ms, read_ms, at_ms)
         if batch.covers is not None:
             since_ms, until_ms = batch.covers
+            self._asked_ms = read_ms
             self._read.add(Span(since_ms, min(until_ms, read_ms)))
             self._spans.add(Span(since_ms, min(until_ms, read_ms - self._lateness.ms(at_ms))))
 
@@ -255,8 +257,10 @@ class Coverage:
         """Note how late the posts were that a reading has brought.
 
         One is late if its moment had been read before, and did not show it. What is old and was
-        never read tells nothing.
+        never read tells nothing; nor does what showed while nobody asked.
         """
+        if read_ms - self._asked_ms > self._feed.lag_ms:
+            self._read = Spans(self._spans)
         young_ms = read_ms - self._lateness.ms(at_ms)
         for created_ms in new_ms:
             moment = Span(created_ms - 1, created_ms)
