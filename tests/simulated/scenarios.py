@@ -660,6 +660,12 @@ BLUESKY = [
         "bluesky",
         undisturbed=True,
     ),
+    Scenario(
+        "bluesky gives no dates and the clock is behind",
+        (bluesky(), dates("jetstream1", None), clock(-3000)),
+        "bluesky",
+        undisturbed=True,
+    ),
     Scenario("bluesky with a clock behind", (bluesky(), clock(-3000)), "bluesky"),
     Scenario("bluesky with a clock ahead", (bluesky(), clock(3000)), "bluesky"),
     Scenario("bluesky has events of 2090", (bluesky(), of_2090(300)), "bluesky"),

@@ -1,11 +1,12 @@
 """What the events of one Jetstream connection, nearly in order of time, have made complete."""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from urllib.parse import urlencode
 
-from tweetdock.core.clock import FIRST_MS
 from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Span
 from tweetdock.core.times import DAY_MS, clock_time, duration
@@ -16,19 +17,18 @@ HOLE_MS = 30_000  # the whole network is never silent for so long: the host has 
 LEAST_HOLE_MS = 2_000  # nor are hosts ever so even that a shorter silence proves anything
 SILENCE = 30  # nor, by chance, for so many times the mean between events
 ENOUGH = 50  # so many steps show that mean
+HOLES = 8  # so many in a row: it has changed
 REMEMBERED_STEPS = 2_000
 LATE_TIP_MS = 8_000  # what stays further behind our clock is not what is usual
 NEARER_MS = 500  # a replay comes nearer by more than that
 STEADY_FOR_MS = 60_000  # in that time
 SEAM_MS = 3_000  # a host loses up to 1.9 s where it goes over from its replay to what is new
-EVENT_AHEAD_MS = 2_500  # what is later than now by more is wrong, or our clock is
-AGREEING = 8  # so many events in a row are believed rather than our own clock
-DISAGREEING = 1_000  # so many are more than a day off by our clock, not by a fault of the host's
+AHEAD_MS = 60_000  # what is later than now by more is wrong, or our clock is
+FUTURE = 20  # so many events in a row show that it is not they
 REWIND_MS = 5_000  # events are not quite in order, and hosts' times differ a little
 CAUGHT_UP_MS = 10_000
 AGAIN_MS = 300_000  # a host that broke down is not left another for any sooner
 SETTLED_MS = 1_000  # beside MARGIN_MS, up to when all is complete: more than a seam
-AHEAD_MS = 60_000  # so much the events of hosts may be ahead of our clock, if that stays as it is
 WORTH_MS = 10_000  # what leaves the window that soon is not asked for elsewhere
 
 
@@ -80,7 +80,7 @@ class EventRate:
     def miss(self) -> None:
         """A hole was met; of many in a row the network itself must have become quiet."""
         self._holes += 1
-        if self._holes >= AGREEING:
+        if self._holes >= HOLES:
             self._steps = self._passed_us = self._holes = 0
 
 
@@ -94,33 +94,22 @@ class EventProgress:
     has lost events there (https://github.com/bluesky-social/jetstream-legacy/issues/42): that seam
     is never complete. It ends where the events have come no nearer to our clock since.
 
-    rate: what earlier connections have shown of it. ahead_ms: so much an event may be dated later
-    than now. agreeing: so many later ones in a row are believed rather than our own clock. told:
-    what `new_complete()` has told. future_ms: what time it is by events that our clock takes for
-    future ones; None as long as it may be right. lacking: what the host has shown not to have.
-    lag_ms: how late its newest events were by our clock at the least.
+    rate: what earlier connections have shown of it. told: what `new_complete()` has told.
+    lacking: what the host has shown not to have. lag_ms: how late its newest events were by our
+    clock at the least.
     """
 
-    def __init__(
-        self,
-        ask: ReplayRequest,
-        rate: EventRate,
-        ahead_ms: int = EVENT_AHEAD_MS,
-        agreeing: int = AGREEING,
-    ) -> None:
+    def __init__(self, ask: ReplayRequest, rate: EventRate) -> None:
         self.ask = ask
         self.told = Spans()
         self.lacking = Spans()
         self.has_begun = False  # enough events came to tell how far they are
-        self.future_ms: int | None = None
         self.lag_ms = DAY_MS
         self._rate = rate
-        self._ahead_ms = ahead_ms
-        self._agreeing = agreeing
         self._position_us = ask.since_ms * 1000
         self._plausible_ms = ask.since_ms
         self._last: list[int] = []
-        self._future: list[int] = []
+        self._future = deque[int](maxlen=FUTURE)
         self._behind_ms = 0
         self._nearest_ms: float = math.inf
         self._came_nearer_ms = self._watched_ms = 0
@@ -138,9 +127,9 @@ class EventProgress:
         return self.has_begun and self.position_ms - MARGIN_MS >= self._seam.until_ms
 
     @property
-    def is_doubtful(self) -> bool:
-        """Whether the next events will show if the last ones, or our clock, are wrong."""
-        return bool(self._future)
+    def future_ms(self) -> int | None:
+        """The time of the last events, if our clock takes all of them for future ones."""
+        return _middle_ms(self._future) if len(self._future) == FUTURE else None
 
     def advance(self, times_us: Iterable[int], now_ms: int, passed_ms: int = 0) -> None:
         """Go on by the times of the next events (Unix microseconds).
@@ -149,10 +138,10 @@ class EventProgress:
         """
         if not self._future and self.has_begun:
             self._plausible_ms = self.position_ms
-        limit = (now_ms + self._ahead_ms) * 1000
+        limit = (now_ms + AHEAD_MS) * 1000
         for time_us in times_us:
             if time_us > limit:
-                self._meet_future(time_us, now_ms)
+                self._future.append(time_us)
                 continue
             self._future.clear()
             self._last = [*self._last[-2:], time_us]
@@ -166,7 +155,7 @@ class EventProgress:
     def moment(self, time_us: int | None, now_ms: int) -> int | None:
         """When one of the last events was (Unix ms); None if its time cannot be right."""
         low_ms = min(self._plausible_ms, self.position_ms) - HOLE_MS
-        if time_us is None or not low_ms <= time_us // 1000 <= now_ms + self._ahead_ms:
+        if time_us is None or not low_ms <= time_us // 1000 <= now_ms + AHEAD_MS:
             return None
         return time_us // 1000
 
@@ -212,29 +201,21 @@ class EventProgress:
         self.has_begun = True
 
     def _watch(self, now_ms: int, passed_ms: int) -> None:
-        newest_ms = max(self._last) // 1000
-        self.lag_ms = min(self.lag_ms, now_ms - newest_ms)
+        self.lag_ms = min(self.lag_ms, now_ms - _middle_ms(self._last))
         self._behind_ms = now_ms - self.position_ms
         if self._behind_ms < self._nearest_ms - NEARER_MS:
             self._nearest_ms, self._came_nearer_ms = self._behind_ms, now_ms
             since_ms = self.position_ms - passed_ms - SEAM_MS
-            self._seam = Span(since_ms, newest_ms + SEAM_MS)
+            self._seam = Span(since_ms, max(self._last) // 1000 + SEAM_MS)
         # Of a time in which nobody has listened it is not known how far behind they were.
         elif self._behind_ms <= LATE_TIP_MS or now_ms - self._watched_ms > HOLE_MS:
             self._came_nearer_ms = now_ms
         self._watched_ms = now_ms
 
-    def _meet_future(self, time_us: int, now_ms: int) -> None:
-        self._future.append(time_us)
-        least_ms = min(self._future[-AGREEING:]) // 1000
-        enough = DISAGREEING if is_absurd(least_ms, now_ms) else self._agreeing
-        if len(self._future) >= enough:
-            self.future_ms = least_ms
 
-
-def is_absurd(event_ms: int, now_ms: int) -> bool:
-    """Whether an event says no time that can be, if our clock was ever set."""
-    return event_ms > now_ms + DAY_MS and now_ms >= FIRST_MS
+def _middle_ms(times_us: Sequence[int]) -> int:
+    """When the last events were, of which one may be off."""
+    return sorted(islice(reversed(times_us), 3))[1] // 1000
 
 
 class Hosts:
@@ -281,8 +262,6 @@ class LivePlan:
         self._left_for_ms: dict[str, int] = {}
         self._late = ""
         self._asks_the_time = False
-        self._ahead_ms = EVENT_AHEAD_MS
-        self._agreeing = AGREEING
 
     def begin(self, seen: Spans, now_ms: int) -> EventProgress:
         """At the host whose turn it is."""
@@ -292,26 +271,20 @@ class LivePlan:
         if self._asks_the_time:
             self._asks_the_time = False
             ask = ReplayRequest(host, now_ms, None)
-        return EventProgress(ask, self._rate, self._ahead_ms, self._agreeing)
+        return EventProgress(ask, self._rate)
 
-    def met_the_future(self, progress: EventProgress, now_ms: int) -> int | None:
+    def met_the_future(self, progress: EventProgress) -> int | None:
         """What time it is, if the events were the newest that there are.
 
         Events of old only show that it is later than we think: so the next connection asks for
-        the newest. If our clock stays as it is, those that come after that are allowed for.
+        the newest.
         """
-        if progress.future_ms is None or is_absurd(progress.future_ms, now_ms):
-            return None
-        if progress.ask.cursor_ms is not None:
-            self._asks_the_time = True
-            return None
-        self._ahead_ms = EVENT_AHEAD_MS + min(progress.future_ms - now_ms, AHEAD_MS)
-        return progress.future_ms
+        self._asks_the_time = progress.ask.cursor_ms is not None
+        return None if self._asks_the_time else progress.future_ms
 
     def should_leave(self, progress: EventProgress, now_ms: int) -> bool:
         """Once it has told the time, or stays behind where another host may not."""
         if progress.ask.cursor_ms is None:
-            self._agreeing = DISAGREEING  # the newest agree with our clock: others are wrong
             return progress.has_begun
         if progress.has_begun and progress.steadily_behind_ms(now_ms):
             for host in self.hosts.in_turn(now_ms):
@@ -356,7 +329,7 @@ class GapPlan:
                     return EventProgress(ask, self._rate)
         return None
 
-    def met_the_future(self, progress: EventProgress, now_ms: int) -> None:
+    def met_the_future(self, progress: EventProgress) -> None:
         """The first connection sees the same."""
 
     def should_leave(self, progress: EventProgress, now_ms: int) -> bool:

@@ -179,14 +179,13 @@ class Bluesky:
         self._events += events
         progress.advance(times, now_ms, self._clock.monotonic_ms() - self._asked_ms)
         if progress.future_ms is not None:
-            server_ms = self._plan.met_the_future(progress, now_ms)
+            server_ms = self._plan.met_the_future(progress)
             name = urlsplit(progress.ask.host).hostname
             ahead = duration((progress.future_ms - now_ms) / 1000)
             raise SourceError(
                 f"{name}'s events are {ahead} ahead of our clock", server_ms=server_ms
             )
-        if not progress.is_doubtful:
-            yield from self._deliver(progress, seen, now_ms)
+        yield from self._deliver(progress, seen, now_ms)
 
     def _deliver(self, progress: EventProgress, seen: Spans, now_ms: int) -> Iterator[Batch]:
         self._covers = Spans([*self._covers, *progress.new_complete(now_ms)])
