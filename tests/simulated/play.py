@@ -31,6 +31,7 @@ from simulated.truth import FalseExact, Oracle, Truth
 from simulated.x import FEED as X_FEED
 from simulated.x import X
 from tweetdock.core.clock import Clock
+from tweetdock.core.fingerprints import fingerprint
 from tweetdock.counting import Counting
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import host_of
@@ -262,11 +263,13 @@ class Simulation:
         machine.awake += run.off
 
     def _take(self, reading: Reading, feeds: dict[str, list[str]], counting: Counting) -> None:
-        lags: dict[str, int] = {}
-        for source in counting._sources:
-            feed = source.feed
-            lags[feed.source] = max(lags.get(feed.source, 0), feed.lag_ms)
-        self._oracle.check(reading, self.machine.true_ms, feeds, lags)
+        gauge = counting._gauge
+
+        def counts(source: str, key: str) -> bool:
+            window = gauge._windows[source] if source else gauge._whole
+            return window.counts(fingerprint(key, window._salted))
+
+        self._oracle.check(reading, self.machine.true_ms, feeds, counts)
         said = (reading.posts, reading.authors, str(reading.grade), self.machine.true_ms)
         self._print = crc32(repr(said).encode(), self._print)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from tweetdock.core.coverage import Grade
+from tweetdock.core.post import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from tweetdock.core.reading import Reading
 
@@ -37,17 +39,6 @@ class Shown(NamedTuple):
     forgotten_ms: float = math.inf
 
 
-class Bounds(NamedTuple):
-    """How many there are at least and at most."""
-
-    least: int
-    most: int
-
-    def has(self, count: int) -> bool:
-        """Whether a count may be right."""
-        return self.least <= count <= self.most
-
-
 class Truth:
     """All posts."""
 
@@ -71,57 +62,59 @@ class Truth:
     def __len__(self) -> int:
         return len(self._all)
 
-    def count(
-        self, feeds: Collection[str], now_ms: int, since_ms: int, certain_ms: int
-    ) -> tuple[Bounds, Bounds]:
-        """How many posts and authors there may be at `now_ms` on some feeds.
+    def posts(
+        self, feeds: Collection[str], now_ms: int, window: Span, certain_ms: int
+    ) -> tuple[set[str], dict[str, str]]:
+        """The keys of those on some feeds that are to be counted at `now_ms`, and all that may be.
 
-        since_ms: where the window begins. certain_ms: up to when all are said to be counted.
+        The latter with their authors. window: by the gauge's clock. certain_ms: up to when all are
+        said to be counted.
         """
         if len(self._sorted) != len(self._all):
             self._sorted = sorted(self._all, key=lambda shown: (shown.created_ms, shown.key))
             self._moments = [shown.created_ms for shown in self._sorted]
-        low = bisect_right(self._moments, since_ms - BLUR_MS)
-        high = bisect_left(self._moments, now_ms + BLUR_MS)
-        least: dict[str, str] = {}
-        most: dict[str, str] = {}
-        first_ms, last_ms = since_ms + BLUR_MS, certain_ms - BLUR_MS
+        low = bisect_right(self._moments, window.since_ms)
+        high = bisect_right(self._moments, window.until_ms)
+        due: set[str] = set()
+        possible: dict[str, str] = {}
+        first_ms, last_ms = window.since_ms + BLUR_MS, certain_ms - BLUR_MS
         for shown in self._sorted[low:high]:
             key, author, created_ms, feed, shows_ms, due_ms, gone_ms, forgotten_ms = shown
             if shows_ms <= now_ms < forgotten_ms and feed in feeds:
-                most[key] = author
+                possible[key] = author
                 if first_ms < created_ms <= last_ms and due_ms <= now_ms < gone_ms:
-                    least[key] = author
-        return (
-            Bounds(len(least), len(most)),
-            Bounds(len(set(least.values())), len(set(most.values()))),
-        )
+                    due.add(key)
+        return due, possible
 
 
 @dataclass(frozen=True, slots=True)
 class FalseExact:
-    """A reading, or the part of it that is of one source, which is said to be exact and is not."""
+    """A reading, or the part of it that is of one source, which is said to be exact and is not.
+
+    posts, authors: how many it says. missing: posts that it lacks. strange: how many of its posts,
+    and of its authors, are none that may be counted.
+    """
 
     second: float
     source: str
     posts: int
     authors: int
-    true_posts: Bounds
-    true_authors: Bounds
+    missing: tuple[str, ...]
+    strange: tuple[int, int]
     off_seconds: float
     certain_ago: float
 
     def __str__(self) -> str:
         return (
-            f"at {self.second:.0f} s {self.source or 'the whole'} is exact with {self.posts} posts "
-            f"of {self.authors}, true are {self.true_posts.least}..{self.true_posts.most} of "
-            f"{self.true_authors.least}..{self.true_authors.most}, certain up to "
-            f"{self.certain_ago:.0f} s ago, its clock is {self.off_seconds:+.1f} s ahead"
+            f"at {self.second:.0f} s {self.source or 'the whole'} is exact with {self.posts} "
+            f"posts of {self.authors}: missing are {self.missing}, {self.strange} "
+            f"are too many; certain up to {self.certain_ago:.0f} s ago, its clock is "
+            f"{self.off_seconds:+.1f} s ahead"
         )
 
 
 class Oracle:
-    """Holds readings against the truth.
+    """Holds readings against the truth, post by post.
 
     begun: when the simulation began, in true Unix seconds. after: from how many seconds after a
     start of the gauge on readings are to be exact.
@@ -149,9 +142,12 @@ class Oracle:
         reading: Reading,
         now_ms: int,
         feeds: Mapping[str, Collection[str]],
-        lag_ms: Mapping[str, int],
+        counts: Callable[[str, str], bool],
     ) -> None:
-        """Look at one; feeds: what each source asks. lag_ms: of each source."""
+        """Look at one; feeds: what each source asks.
+
+        counts: whether a source, or the whole if that is empty, counts a post by its key.
+        """
         self.readings += 1
         is_exact = reading.grade is Grade.EXACT
         self.exact += is_exact
@@ -163,12 +159,10 @@ class Oracle:
                 self.details[why] = self.details.get(why, 0) + 1
         for name, source in reading.sources.items():
             if source.grade is Grade.EXACT:
-                certain_ms = _certain_ms(source, reading.at_ms - lag_ms[name])
-                self._hold(reading, name, now_ms, feeds[name], certain_ms)
-        if is_exact and len(reading.sources) > 1:
+                self._hold(reading, name, now_ms, feeds[name], partial(counts, name))
+        if is_exact:
             every = {feed for of in feeds.values() for feed in of}
-            certain_ms = _certain_ms(reading, reading.at_ms - max(lag_ms.values()))
-            self._hold(reading, "", now_ms, every, certain_ms)
+            self._hold(reading, "", now_ms, every, partial(counts, ""))
 
     def _hold(
         self,
@@ -176,7 +170,7 @@ class Oracle:
         name: str,
         now_ms: int,
         feeds: Collection[str],
-        certain_ms: int,
+        counts: Callable[[str], bool],
     ) -> None:
         said = reading.sources[name] if name else reading
         # What is said again and again is looked at now and then.
@@ -186,9 +180,13 @@ class Oracle:
             return
         self._looked[name] = same, now_ms
         off_ms = reading.at_ms - now_ms
-        since_ms = now_ms - round(reading.window_seconds * 1000)
-        posts, authors = self._truth.count(feeds, now_ms, since_ms, min(certain_ms, now_ms))
-        if abs(off_ms) <= BLUR_MS and posts.has(said.posts) and authors.has(said.authors):
+        window = Span(reading.at_ms - round(reading.window_seconds * 1000), reading.at_ms)
+        certain_ms = min(said.certain_ms, now_ms)
+        due, possible = self._truth.posts(feeds, now_ms, window, certain_ms)
+        counted = {key: author for key, author in possible.items() if counts(key)}
+        missing = tuple(sorted(due - counted.keys()))
+        strange = said.posts - len(counted), said.authors - len(set(counted.values()))
+        if abs(off_ms) <= BLUR_MS and not missing and strange == (0, 0):
             return
         self.falses.append(
             FalseExact(
@@ -196,14 +194,9 @@ class Oracle:
                 name,
                 said.posts,
                 said.authors,
-                posts,
-                authors,
+                missing,
+                strange,
                 off_ms / 1000,
                 (now_ms - certain_ms) / 1000,
             )
         )
-
-
-def _certain_ms(said: Any, assumed_ms: int) -> int:
-    found = getattr(said, "certain_ms", None)
-    return assumed_ms if found is None else found
