@@ -286,7 +286,8 @@ class SlidingWindow:
 
     def _clear(self, room: int = 0) -> None:
         self._posts = 0
-        # By row, of those that ever were removed: when, or when there again, and who wrote it.
+        # By row, if that is not its own time: when it was removed or last known to be there, and
+        # who wrote what is removed.
         self._last_word: dict[int, tuple[int, int]] = {}
         # One row a post that is counted, kept for later, or remembered as removed.
         self._keys = Fingerprints(room)
