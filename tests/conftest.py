@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--thorough",
         action="store_true",
-        help="all examples, storms and kills; takes some ten minutes",
+        help="all examples, storms and kills; takes a quarter of an hour",
     )
 
 

@@ -185,10 +185,9 @@ def test_tags_go_as_people_write_them_and_count_as_the_server_says(
     assert unquote(path.removeprefix(TAGS)) == tags.removeprefix("#")
 
 
-@pytest.mark.parametrize("number", [2, 5])
-def test_any_number_of_tags_is_read_whole(server: Mastodon, time: Time, number: int) -> None:
+def test_each_of_two_tags_is_read_whole(server: Mastodon, time: Time) -> None:
     """Much software passes over `any[]`: of two tags the posts of one were counted, as exact."""
-    tags = [f"tag{n}" for n in range(number)]
+    tags = ["one", "two"]
     simulation = MastodonSimulation(time, server, tags=" ".join(tags))
     for n, tag in enumerate(tags):
         for ago in range(60):
@@ -196,7 +195,7 @@ def test_any_number_of_tags_is_read_whole(server: Mastodon, time: Time, number: 
     simulation.fediverse.post(99, *tags)
     simulation.run(20)
     simulation.assert_true()
-    assert simulation.read().posts == number * 60 + 1
+    assert simulation.read().posts == len(tags) * 60 + 1
 
 
 def test_a_tag_that_is_not_known_yet_has_no_posts(server: Mastodon, time: Time) -> None:

@@ -98,8 +98,7 @@ def test_after_a_kill_the_hour_and_the_needles_are_where_they_were_though_x_is_d
         api.down()
         seen = len(pigpiod.pulses)
         with Running(folder=tmp_path, env=env) as tweetdock:
-            # X alone can tell this machine what time it is now.
-            tweetdock.wait_for(f"{POSTS} tweets (180° of 0..{POSTS})", "partial")
+            tweetdock.wait_for(f"{POSTS} tweets (180° of 0..{POSTS})")
             assert pigpiod.wait_until(lambda: len(pigpiod.pulses) > seen + 2, LIMIT)
             first = next(c for c in pigpiod.pulses[seen:] if c.gpio == 12 and c.pulse_us)
             assert tweetdock.stop() == 0

@@ -29,7 +29,6 @@ def _chosen() -> Iterator[tuple[Scenario, int]]:
 def test_what_is_said_to_be_exact_is_true(scenario: Scenario, seed: int, tmp_path: Path) -> None:
     report = play(scenario, seed, tmp_path)
     assert not report.falses, f"{report}: {report.falses[0]}"
-    assert report.exact or not scenario.undisturbed
     assert report.settled_share >= 0.9 or not scenario.undisturbed, f"{report}: {report.details}"
 
 

@@ -7,7 +7,6 @@ import queue
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from standins.mastodon import Answer, Mastodon, Stream
 from standins.mastodon_index import Entry, Ids, Note
@@ -52,25 +51,17 @@ class Instance:
         self._machine = machine
         self.server = Mastodon(now=machine.true_seconds, ids=ids)
         self.host = self.server.host
-        self.passes_over: tuple[str, ...] = ()  # parameters that it does not know
 
     def ask(self, question: Question) -> network.Answer:
         """What it answers now."""
         self.server.tick()  # what came while nobody listened is not repeated
         found: Answer | Stream | Event = self.server.ask(
-            self._known(question.target), question.headers.get("authorization", "")
+            question.target, question.headers.get("authorization", "")
         )
         if isinstance(found, Answer):
             return found
         assert isinstance(found, Stream)
         return Whole(200, _Body(self._machine, self.server, found), found.headers)
-
-    def _known(self, target: str) -> str:
-        if not self.passes_over:
-            return target
-        url = urlsplit(target)
-        params = parse_qsl(url.query)
-        return f"{url.path}?{urlencode([p for p in params if p[0] not in self.passes_over])}"
 
 
 class _Body:

@@ -166,20 +166,17 @@ class Sky:
 class Host:
     """A Jetstream. Times in true Unix seconds.
 
-    lag: how much later than others it has events. since: what was before it does not have.
-    lacks: what else it does not have. seam: up to how many seconds of events are lost on a
-    connection when a replay has caught up. ahead: so far ahead are its own events' times.
-    odd: events of its own, by the moment when they come.
+    lag: how much later than others it has events. lacks: from when to when it has none. seam: up
+    to how many seconds of events are lost on a connection when a replay has caught up. odd: events
+    of its own, by the moment when they come.
     """
 
     name: str
     sky: Sky
     lag: Callable[[float], float] = field(default=lambda _: 0.0)
-    since: float = -math.inf
     lacks: list[tuple[float, float]] = field(default_factory=list)
     seam: float = 0.0
     odd: list[tuple[float, bytes]] = field(default_factory=list)
-    opened: int = 0
 
     @property
     def host(self) -> str:
@@ -194,7 +191,7 @@ class Host:
     def has_at(self, moment_us: int) -> float:
         """From when on it has an event (true Unix seconds); never: infinity."""
         at = moment_us / 1e6
-        if at < self.since or any(since <= at < until for since, until in self.lacks):
+        if any(since <= at < until for since, until in self.lacks):
             return math.inf
         return at + self.sky.lag + self.lag(at)
 
@@ -227,7 +224,6 @@ class Socket:
             raise SourceError("ended")
         self._host = host = self._hosts[urlsplit(url).netloc]
         self._way = way = self._network.ways[host.host]
-        self._network.requests += 1
         trouble = way.trouble(self._machine.true)
         seconds = OPEN_SECONDS if trouble == "hangs" else 2 * self._network.seconds(way)
         self._wait(attempt, seconds)
@@ -238,7 +234,6 @@ class Socket:
         headers = self._network.dated(way, {})
         cursor = parse_qs(urlsplit(url).query).get("cursor")
         now = self._machine.true
-        host.opened += 1
         moments = host.sky.moments
         start_us = int(cursor[0]) if cursor else round((now - host.sky.lag) * 1e6)
         self._place = bisect_left(moments, start_us)

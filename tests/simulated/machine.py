@@ -57,7 +57,6 @@ class Machine:
         self.slept = 0.0
         self.wall_off = 0.0
         self.is_synchronised = False
-        self.switches = 0
         self._ahead = start - self.awake  # of the true time before the clocks of this machine
         self._main = self._current = _Actor("main")
         self._waiting: list[_Actor] = []
@@ -180,7 +179,6 @@ class Machine:
                 self._waiting.remove(following)
         self._current = following
         if following is not me:
-            self.switches += 1
             following.baton.release()
             if me is not None and not me.baton.acquire(timeout=LIMIT_SECONDS):
                 raise StuckError(f"{following.name} does not come back")

@@ -90,7 +90,6 @@ class Network:
         self.dice = dice
         self.servers: dict[str, Server] = {}
         self.ways: dict[str, Way] = {}
-        self.requests = 0
 
     def add(self, server: Server) -> None:
         """Connect a server."""
@@ -141,7 +140,6 @@ class Link(HTTPAdapter):
     ) -> requests.Response:
         """Ask a server, and wait for its answer."""
         network, host = self._network, urlsplit(str(request.url)).netloc
-        network.requests += 1
         way, cuts = network.ways[host], self.cuts
         trouble = way.trouble(self._machine.true)
         if trouble == "refused":

@@ -190,12 +190,6 @@ def only_errors(_: dict[str, Any]) -> dict[str, Any]:
     return {"errors": [error]}
 
 
-def half_a_page(payload: dict[str, Any]) -> dict[str, Any]:
-    """A page of which the second half is missing, as if that were all."""
-    data = payload.get("data", [])
-    return payload | {"data": data[: (len(data) + 1) // 2]} if data else payload
-
-
 def pages_turn_back(share: float) -> Part:
     """A second page of X's is now and then the first one again, and said to be the last."""
 
@@ -361,15 +355,6 @@ def second_tag(per_minute: float) -> Part:
 def tokens() -> Part:
     """A user's tokens for all servers are set."""
     return lambda sim: sim.has_tokens()
-
-
-def passes_over_any(number: int) -> Part:
-    """A server does not know `any[]`, as other software than Mastodon."""
-
-    def part(sim: Simulation) -> None:
-        sim.fediverse.instances[number - 1].passes_over = ("any[]",)
-
-    return part
 
 
 def bridged(number: int = 40) -> Part:
@@ -682,15 +667,6 @@ BLUESKY = [
         (bluesky(), bluesky_changes(), storm("jetstream1")),
         "bluesky",
     ),
-    Scenario(
-        "another jetstream is asked, which lacks minutes",
-        (bluesky(hosts=2), lacks(1, 0, 300)),
-        "bluesky",
-        runs=(
-            Run(300, env=env(jetstream="wss://jetstream1.example/subscribe"), off=20),
-            Run(500, env=env(jetstream="wss://jetstream2.example/subscribe")),
-        ),
-    ),
     Scenario("bluesky's state is lost", (bluesky(),), "bluesky", runs=after(no_state)),
 ]
 
@@ -740,12 +716,6 @@ MASTODON = [
         "mastodon's posts change while it storms",
         (mastodon(3), mastodon_changes(), storm("mastodon1")),
         "mastodon",
-    ),
-    Scenario(
-        "a mastodon server passes any[] over",
-        (mastodon(3), second_tag(3), passes_over_any(1)),
-        "mastodon",
-        env=env(hashtags="dockercon,kubecon"),
     ),
     Scenario(
         "two tags on mastodon",

@@ -59,9 +59,6 @@ class Truth:
     def __iter__(self) -> Iterator[Shown]:
         return iter(self._all)
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     def posts(
         self, feeds: Collection[str], now_ms: int, window: Span, certain_ms: int
     ) -> tuple[set[str], dict[str, str]]:

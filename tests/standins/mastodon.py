@@ -214,16 +214,14 @@ class Mastodon:
                 stream.outgoing.put(None)
             self.streams.clear()
 
-    def truth(self, since_ms: int, until_ms: int, *, shown_by_ms: int | None = None) -> set[Note]:
-        """The posts created in (since, until] that show now, and did already at `shown_by_ms`."""
+    def truth(self, since_ms: int, until_ms: int) -> set[Note]:
+        """The posts created in (since, until] that show now."""
         with self._changed:
             now_ms = self.now_ms
-            by_ms = now_ms if shown_by_ms is None else shown_by_ms
             return {
                 entry.note
                 for entry in self._index.entries
                 if entry.shows(now_ms)
-                and entry.shows_ms <= by_ms
                 and not entry.note.boost
                 # What is of a time to come was created when it came.
                 and since_ms < min(entry.note.created_ms, entry.shows_ms) <= until_ms
@@ -275,11 +273,6 @@ class Mastodon:
         self.heal()
         self.end_streams()
         self._loopback.close()
-
-    def hide(self, *uris: str) -> None:
-        """Keep posts back from now on, after a page is cut out."""
-        with self._changed:
-            self._index.hidden |= set(uris)
 
     def _tell(self, entry: Entry, kind: bytes, data: bytes) -> None:
         for stream in self.streams:
