@@ -31,6 +31,7 @@ from tweetdock.core.errors import SourceError
 from tweetdock.settings.gauge import Settings
 from tweetdock.settings.networks import JETSTREAM_HOSTS
 from tweetdock.sources.bluesky import websocket
+from tweetdock.sources.bluesky.progress import FUTURE
 from tweetdock.sources.bluesky.source import Bluesky
 from tweetdock.sources.bluesky.websocket import WebSocket
 from tweetdock.sources.choice import subjects_of
@@ -397,6 +398,23 @@ def test_an_odd_time_neither_completes_the_past_nor_hides_the_future(
     assert reading.grade is Grade.PARTIAL
     assert "1 post of this window could not be read" in reading.sources["bluesky"].detail
     assert sum(len(batch.unreadable) for batch in listening.batches) == 1
+
+
+def test_events_of_the_future_are_passed_over_once_the_newest_agree_with_our_clock(
+    listening: JetstreamListening, network: Network, time: Time
+) -> None:
+    """They were replayed, and the newest were asked for, again and again."""
+    listening.follow()
+    host = network.hosts[0]
+    for number in range(600, 600 + 2 * FUTURE):
+        odd = make_post(number) | {"time_us": network.now_us + 3_600_000_000}
+        host.insert(json.dumps(odd).encode(), network.now_us)
+    for number in range(3):
+        network.add(make_post(700 + number, TAG))
+        assert listening.follow(30)
+        host.close_all(1001, "")
+    listening.assert_true()
+    assert sum(asked.cursor_us is None for asked in host.asked) == 1
 
 
 BAD = [b"\xff\xfe", b"no JSON", b'{"did":"did:plc:a","time_us":1', b"[" * 99_999, b'{"a":' * 99_999]

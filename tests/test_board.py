@@ -31,10 +31,12 @@ def test_each_feeds_words_are_counted_apart() -> None:
     board.count(Batch(source="x"))
     board.count(Trouble(source="x", detail="X is out of order (503)"))
     board.count(Trouble(source="x", detail="the budget is spent", by_choice=True))
-    board.count(Batch(source="mastodon", server="a.example", posts=posts[:1]))
+    board.count(Batch(source="mastodon", server="a.example", posts=posts[:1]), new=1)
+    board.count(Batch(source="bluesky", channel="gaps", posts=posts), new=1)
     assert board.feeds == {
         "x": FeedStats(answers=2, faults=1, posts=2),
         "mastodon a.example": FeedStats(answers=1, faults=0, posts=1),
+        "bluesky": FeedStats(answers=1, faults=0, posts=2, missed=1),
     }
 
 

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 from tweetdock.core.clock import STEP_MS, Clock, TimeVote, is_off
+from tweetdock.core.counter import NOBODY
 from tweetdock.core.coverage import Known
 from tweetdock.core.gauge import Gauge
 from tweetdock.core.post import Batch, Trouble
@@ -304,8 +305,8 @@ class Counting:
         now_ms = self._clock.now_ms()
         if isinstance(message, Batch):
             message = self._vote.doubted(message, now_ms, self._clock.monotonic_ms())
-        self._board.count(message)
         fresh = self._gauge.deliver(message, now_ms)
+        self._board.count(message, sum(mark.author != NOBODY for _, mark in fresh.marks))
         self._known[message.feed] = self._gauge.known(message.feed, now_ms)
         channel = message.feed, message.channel
         if isinstance(message, Batch):

@@ -85,10 +85,7 @@ class Gauge:
         self._feeds = {feed.name: feed for feed in feeds}
         self._coverage = {
             name: Coverage(
-                feed,
-                window_ms=self._window_ms,
-                started_ms=now_ms,
-                seen=saved.seen.get(name),
+                feed, window_ms=self._window_ms, started_ms=now_ms, seen=saved.seen.get(name)
             )
             for name, feed in self._feeds.items()
         }

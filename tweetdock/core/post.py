@@ -151,7 +151,6 @@ class Batch(_Message):
     remark: what the owner should know though all is well, such as what it costs.
     billed: how many posts the network takes money for; None: for each that it sent.
     tally: a number instead of posts.
-    missed: how many of its posts an earlier reading of the same time had not brought.
     """
 
     posts: tuple[Post, ...] = ()
@@ -167,7 +166,6 @@ class Batch(_Message):
     remark: str = ""
     billed: int | None = None
     tally: Tally | None = None
-    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

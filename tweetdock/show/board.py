@@ -72,7 +72,7 @@ class Past:
 class FeedStats(NamedTuple):
     """What has come from a feed since the start: answers, faults, and posts in its answers.
 
-    missed: those of the posts that an earlier reading of the same time had not brought.
+    missed: those that were new and came by a channel for what the first one had missed.
     """
 
     answers: int = 0
@@ -126,12 +126,12 @@ class Board:
         self.past.note(reading)
         self.reading = reading
 
-    def count(self, message: Batch | Trouble) -> None:
-        """Count a feed's message."""
+    def count(self, message: Batch | Trouble, new: int = 0) -> None:
+        """Count a feed's message; new: how many of its posts were not known."""
         answers, faults, posts, missed = self.feeds.get(message.feed, FeedStats())
         if isinstance(message, Batch):
-            posts, missed = posts + len(message.posts), missed + message.missed
-            stats = FeedStats(answers + 1, faults, posts, missed)
+            missed += new if message.channel == "gaps" else 0
+            stats = FeedStats(answers + 1, faults, posts + len(message.posts), missed)
         else:
             stats = FeedStats(answers, faults + (not message.by_choice), posts, missed)
         self.feeds = {**self.feeds, message.feed: stats}

@@ -11,6 +11,7 @@ from tweetdock.core.bridges import Names, names_at
 from tweetdock.core.post import fold, one_line
 
 COLLECTION = "app.bsky.feed.post"
+_COLLECTION = COLLECTION.encode()
 TAG_FACET = "app.bsky.richtext.facet#tag"
 
 # An event's beginning as Jetstream writes it, key by key: only there is it certain that a key is
@@ -88,7 +89,7 @@ class Filter:
                 self._decode(frame, times, events)
                 continue
             time_us, operation, collection = head.groups()
-            is_post = collection == b"app.bsky.feed.post"
+            is_post = collection == _COLLECTION
             if is_post and (operation != b"create" or self._may_match(frame)):
                 self._decode(frame, times, events)
             else:
@@ -142,7 +143,8 @@ class Filter:
             return UnreadableEvent("lacks did or rkey", time_us) if is_ours else None
         author = f"bluesky:{did}"
         uri = f"{author}/{rkey}"
-        created_ms = None if operation == "create" else tid_ms(str(rkey), time_us)
+        # Of what is deleted not even the key's time is believed: the post may be there by another.
+        created_ms = tid_ms(str(rkey), time_us) if operation == "update" else None
         if operation == "delete" or not is_ours:
             return Removed(uri, time_us, created_ms)
         if operation not in ("create", "update"):

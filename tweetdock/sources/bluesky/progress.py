@@ -1,10 +1,8 @@
 """What the events of one Jetstream connection, nearly in order of time, have made complete."""
 
 import math
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from urllib.parse import urlencode
 
 from tweetdock.core.coverage import Spans
@@ -52,7 +50,7 @@ class ReplayRequest:
 class EventRate:
     """How closely events follow each other: the same at every host, in a replay as live.
 
-    So one is kept for all connections: the next is judged by what was learnt from the last.
+    So one is kept for all connections of a plan: the next is judged by what the last has shown.
     """
 
     def __init__(self) -> None:
@@ -94,9 +92,10 @@ class EventProgress:
     has lost events there (https://github.com/bluesky-social/jetstream-legacy/issues/42): that seam
     is never complete. It ends where the events have come no nearer to our clock since.
 
-    rate: what earlier connections have shown of it. told: what `new_complete()` has told.
-    lacking: what the host has shown not to have. lag_ms: how late its newest events were by our
-    clock at the least.
+    rate: what earlier connections have shown of it. told: what `new_complete()` has told, or never
+    will. lacking: what the host has shown not to have. lag_ms: how late its newest events were by
+    our clock at the least. is_ahead: so many came that our clock takes for future ones that it may
+    be wrong itself.
     """
 
     def __init__(self, ask: ReplayRequest, rate: EventRate) -> None:
@@ -105,16 +104,16 @@ class EventProgress:
         self.lacking = Spans()
         self.has_begun = False  # enough events came to tell how far they are
         self.lag_ms = DAY_MS
+        self.is_ahead = False
         self._rate = rate
         self._position_us = ask.since_ms * 1000
         self._plausible_ms = ask.since_ms
         self._last: list[int] = []
-        self._future = deque[int](maxlen=FUTURE)
+        self._future = 0  # events of it in a row
         self._behind_ms = 0
         self._nearest_ms: float = math.inf
         self._came_nearer_ms = self._watched_ms = 0
         self._seam = Span(ask.since_ms, ask.since_ms)
-        self._seams = Spans()
 
     @property
     def position_ms(self) -> int:
@@ -126,11 +125,6 @@ class EventProgress:
         """Whether all that was lost as it began to be new lies behind."""
         return self.has_begun and self.position_ms - MARGIN_MS >= self._seam.until_ms
 
-    @property
-    def future_ms(self) -> int | None:
-        """The time of the last events, if our clock takes all of them for future ones."""
-        return _middle_ms(self._future) if len(self._future) == FUTURE else None
-
     def advance(self, times_us: Iterable[int], now_ms: int, passed_ms: int = 0) -> None:
         """Go on by the times of the next events (Unix microseconds).
 
@@ -141,9 +135,10 @@ class EventProgress:
         limit = (now_ms + AHEAD_MS) * 1000
         for time_us in times_us:
             if time_us > limit:
-                self._future.append(time_us)
+                self._future += 1
+                self.is_ahead |= self._future >= FUTURE
                 continue
-            self._future.clear()
+            self._future = 0
             self._last = [*self._last[-2:], time_us]
             if self.has_begun:
                 self._step(min(self._last))
@@ -176,9 +171,9 @@ class EventProgress:
         """What has become complete since the last time."""
         until_ms = min(self.position_ms - MARGIN_MS, now_ms)
         if self.is_past_seam:
-            self._seams.add(self._seam)
+            self.told.add(self._seam)
         read = Spans([Span(self.ask.since_ms, until_ms)] if self.has_begun else ())
-        new = read - [*self.lacking, *self._seams, self._seam, *self.told]
+        new = read - [*self.lacking, self._seam, *self.told]
         for span in new:
             self.told.add(span)
         return new
@@ -201,7 +196,7 @@ class EventProgress:
         self.has_begun = True
 
     def _watch(self, now_ms: int, passed_ms: int) -> None:
-        self.lag_ms = min(self.lag_ms, now_ms - _middle_ms(self._last))
+        self.lag_ms = min(self.lag_ms, now_ms - middle_ms(self._last))
         self._behind_ms = now_ms - self.position_ms
         if self._behind_ms < self._nearest_ms - NEARER_MS:
             self._nearest_ms, self._came_nearer_ms = self._behind_ms, now_ms
@@ -213,9 +208,9 @@ class EventProgress:
         self._watched_ms = now_ms
 
 
-def _middle_ms(times_us: Sequence[int]) -> int:
-    """When the last events were, of which one may be off."""
-    return sorted(islice(reversed(times_us), 3))[1] // 1000
+def middle_ms(times_us: Sequence[int]) -> int:
+    """When the last three events were (Unix ms), of which one may be off."""
+    return sorted(times_us[-3:])[1] // 1000
 
 
 class Hosts:
@@ -261,32 +256,16 @@ class LivePlan:
         self._rate = EventRate()
         self._left_for_ms: dict[str, int] = {}
         self._late = ""
-        self._asks_the_time = False
 
     def begin(self, seen: Spans, now_ms: int) -> EventProgress:
         """At the host whose turn it is."""
         host = self.hosts.current
         since_ms = min(max(seen.until_ms or 0, now_ms - self._window_ms), now_ms)
-        ask = _ask(host, since_ms, self._rate)
-        if self._asks_the_time:
-            self._asks_the_time = False
-            ask = ReplayRequest(host, now_ms, None)
-        return EventProgress(ask, self._rate)
-
-    def met_the_future(self, progress: EventProgress) -> int | None:
-        """What time it is, if the events were the newest that there are.
-
-        Events of old only show that it is later than we think: so the next connection asks for
-        the newest.
-        """
-        self._asks_the_time = progress.ask.cursor_ms is not None
-        return None if self._asks_the_time else progress.future_ms
+        return EventProgress(_ask(host, since_ms, self._rate), self._rate)
 
     def should_leave(self, progress: EventProgress, now_ms: int) -> bool:
-        """Once it has told the time, or stays behind where another host may not."""
-        if progress.ask.cursor_ms is None:
-            return progress.has_begun
-        if progress.has_begun and progress.steadily_behind_ms(now_ms):
+        """Once it stays behind where another host may not."""
+        if progress.steadily_behind_ms(now_ms):
             for host in self.hosts.in_turn(now_ms):
                 since_ms = now_ms - self._left_for_ms.get(host, -AGAIN_MS)
                 if host != progress.ask.host and since_ms >= AGAIN_MS:
@@ -329,16 +308,13 @@ class GapPlan:
                     return EventProgress(ask, self._rate)
         return None
 
-    def met_the_future(self, progress: EventProgress) -> None:
-        """The first connection sees the same."""
-
     def should_leave(self, progress: EventProgress, now_ms: int) -> bool:
         """Once it is beyond the gap, or stays behind it."""
         lacking = self._lacking[progress.ask.host]
         lacking.forget_before(now_ms - self._window_ms)
         for span in progress.lacking:
             lacking.add(span)
-        if progress.has_begun and progress.steadily_behind_ms(now_ms):
+        if progress.steadily_behind_ms(now_ms):
             lacking.add(self._gap)
         is_read = not any(Spans([self._gap]) - [*progress.told, *lacking])
         return is_read or progress.is_past_seam

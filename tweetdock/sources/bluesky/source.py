@@ -14,7 +14,14 @@ from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.core.times import duration
 from tweetdock.sources.bluesky.events import Event, Filter, Matched, Removed, UnreadableEvent
-from tweetdock.sources.bluesky.progress import EventProgress, GapPlan, LivePlan
+from tweetdock.sources.bluesky.progress import (
+    AHEAD_MS,
+    EventProgress,
+    GapPlan,
+    LivePlan,
+    ReplayRequest,
+    middle_ms,
+)
 from tweetdock.sources.bluesky.websocket import WebSocket
 from tweetdock.sources.http import server_now_ms
 from tweetdock.sources.polling import Pause
@@ -29,7 +36,7 @@ PIECE_MS = 1_000  # coverage alone is delivered in no smaller pieces
 class KnownUris:
     """Uris of posts that were delivered, known for one window at least and two at most.
 
-    Added to by all threads, asked and turned by one. Posts may be counted that were delivered
+    Added to by all threads, asked and turned by one alone. Posts may be counted that were delivered
     before a restart: until the window has left them behind, any may be one of theirs. Those of
     bridged posts, which have another key, are kept: cursor: as JSON, of before a restart.
     """
@@ -42,7 +49,7 @@ class KnownUris:
         self._recent: set[int] = set()
         self._older: set[int] = set()
         self._bridged: dict[str, str] = {}
-        with suppress(ValueError, TypeError, RecursionError):
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
             self._bridged = {str(uri): str(key) for uri, key in json.loads(cursor)["bridged"]}
 
     @property
@@ -50,13 +57,11 @@ class KnownUris:
         """What a restart goes on from."""
         return json.dumps({"bridged": list(self._bridged.items())}) if self._bridged else ""
 
-    def add(self, uri: str, key: str) -> bool:
-        """A post was delivered; whether it was not known."""
-        is_new = hash(uri) not in self._recent and hash(uri) not in self._older
+    def add(self, uri: str, key: str) -> None:
+        """A post was delivered."""
         self._recent.add(hash(uri))
         if key != uri:
             self._bridged[uri] = key
-        return is_new
 
     def key_of(self, uri: str) -> str:
         """The key that a post was delivered by."""
@@ -115,10 +120,11 @@ class Bluesky:
         self._asked_ms = 0  # by the monotonic clock
         self._agrees = False  # with our clock, and that is still to be told
         self._is_timeless = False  # the host has not said what time it is: its events may
+        self._trusts_clock = bool(beside)  # whatever later events say: the newest agree with it
         self._events: list[Event] = []
         self._covers = Spans()
         self._lost = ""
-        self._has_failed = self._idles = False
+        self._has_failed = False
         # Once a lack.
         self._warn = cache(
             partial(log.warning, "an event that may be a post cannot be counted: it %s")
@@ -143,7 +149,7 @@ class Bluesky:
 
     def pause(self, _: Spans) -> Pause:
         """None while there is a connection: what comes next is waited for while polling."""
-        return Pause(IDLE_SECONDS if self._idles else 0.0)
+        return Pause(0.0 if self._progress else IDLE_SECONDS)
 
     def cut(self) -> None:
         """End the connection, and all attempts to come."""
@@ -156,7 +162,6 @@ class Bluesky:
     def _connect(self, seen: Spans) -> Generator[Batch, None, EventProgress | None]:
         asked_ms, self._asked_ms = self._clock.now_ms(), self._clock.monotonic_ms()
         progress = self._plan.begin(seen, asked_ms)
-        self._idles = progress is None
         if progress is None:
             was_lost, self._lost = self._lost, self._plan.lost(None, seen, asked_ms)
             if self._has_failed or was_lost != self._lost:  # what was said of it no longer holds
@@ -178,23 +183,33 @@ class Bluesky:
         times, events = self._filter.find(frames)
         self._events += events
         progress.advance(times, now_ms, self._clock.monotonic_ms() - self._asked_ms)
-        if progress.future_ms is not None:
-            server_ms = self._plan.met_the_future(progress)
-            name = urlsplit(progress.ask.host).hostname
-            ahead = duration((progress.future_ms - now_ms) / 1000)
-            raise SourceError(
-                f"{name}'s events are {ahead} ahead of our clock", server_ms=server_ms
-            )
-        yield from self._deliver(progress, seen, now_ms)
+        if progress.is_ahead and not self._trusts_clock:
+            self._ask_time(progress.ask.host)
+        else:
+            yield from self._deliver(progress, seen, now_ms)
+
+    def _ask_time(self, host: str) -> None:
+        """Leave the connection for the newest events: those of old only show that it is later."""
+        self._disconnect()
+        self._socket.open(ReplayRequest(host, 0, None).url)
+        times: list[int] = []
+        while len(times) < 3:
+            times += self._filter.find(self._socket.read(self._silence_seconds))[0]
+        self._socket.close()
+        newest_ms, now_ms = middle_ms(times), self._clock.now_ms()
+        self._trusts_clock = newest_ms <= now_ms + AHEAD_MS
+        if not self._trusts_clock:
+            name, ahead = urlsplit(host).hostname, duration((newest_ms - now_ms) / 1000)
+            what = f"{name}'s events are {ahead} ahead of our clock"
+            raise SourceError(what, server_ms=newest_ms)
 
     def _deliver(self, progress: EventProgress, seen: Spans, now_ms: int) -> Iterator[Batch]:
         self._covers = Spans([*self._covers, *progress.new_complete(now_ms)])
         for span in self._covers:
             seen.add(span)
         # A post of which there is no word yet may come from what is not complete.
-        has_gaps = not progress.is_past_seam or any(
-            seen.gaps(Span(now_ms - self._window_ms, seen.until_ms or now_ms))
-        )
+        window = Span(now_ms - self._window_ms, seen.until_ms or now_ms)
+        has_gaps = bool(self.channel) or not progress.is_past_seam or any(seen.gaps(window))
         found = self._found(progress, now_ms, has_gaps=has_gaps)
         if self._is_timeless and progress.is_live:
             self._is_timeless, found = False, replace(found, server_ms=now_ms - progress.lag_ms)
@@ -214,7 +229,6 @@ class Bluesky:
         removals: list[Removal] = []
         unreadable: list[int] = []
         raw: list[Raw] = []
-        missed = 0
         for event in events:
             at_ms = progress.moment(event.time_us, now_ms)
             match event:
@@ -222,7 +236,7 @@ class Bluesky:
                     created_ms = at_ms if event.created_ms is None else event.created_ms
                     posts.append(Post(event.key, event.author, created_ms, at_ms))
                     raw.append(Raw(event.version, event.text, posts[-1]))
-                    missed += self.known.add(event.uri, event.key)
+                    self.known.add(event.uri, event.key)
                 case Matched():
                     raw.append(Raw(event.version, event.text, None))
                     unreadable.append(progress.position_ms)
@@ -239,7 +253,6 @@ class Bluesky:
             removals=tuple(removals),
             unreadable=tuple(unreadable),
             raw=tuple(raw) if self._keeps_raw else (),
-            missed=missed if self.channel else 0,
         )
 
     def _batch(self) -> Batch:
@@ -254,11 +267,7 @@ class Bluesky:
             server_ms = self._clock.now_ms() if self._agrees else found.server_ms
             self._agrees = False
             yield replace(
-                found,
-                covers=span,
-                server_ms=server_ms,
-                has_more=has_more,
-                lost=self._lost,
+                found, covers=span, server_ms=server_ms, has_more=has_more, lost=self._lost
             )
             found = self._batch()
 
