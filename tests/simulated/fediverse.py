@@ -12,7 +12,7 @@ from standins.mastodon import Answer, Mastodon, Stream
 from standins.mastodon_index import Entry, Ids, Note
 
 from simulated.network import Whole
-from simulated.truth import Shown, Truth
+from simulated.truth import Late, Shown, Truth
 
 if TYPE_CHECKING:
     import random
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from simulated import network
     from simulated.machine import Machine
 
-PROMPT_MS = 59_000  # what is later cannot be known of before
-NOTICE_MS = 150_000
+LATE = Late(least_ms=59_000, assumed_ms=449_000, notice_ms=150_000)
 BEAT_SECONDS = 15.0
 TICK_SECONDS = 1.0
 Delay = Callable[[], float]
@@ -115,6 +114,7 @@ class Fediverse:
     def add(self, ids: Ids = "snowflakes") -> Instance:
         """One more server."""
         self.instances.append(Instance(self._machine, ids))
+        self._truth.late[feed_of(self.instances[-1].host)] = LATE
         return self.instances[-1]
 
     def post(
@@ -150,14 +150,13 @@ class Fediverse:
         shows_ms = note.created_ms + round(delay * 1000)
         entry = instance.server._index.add(note, shows_ms, is_own=is_own)
         if self.tags & set(note.tags):
-            is_prompt = shows_ms <= note.created_ms + PROMPT_MS
             shown = Shown(
                 toot.key,
                 note.author if toot.key.startswith("mastodon") else toot.key.rpartition("/")[0],
                 note.created_ms,
                 feed_of(instance.host),
                 shows_ms,
-                shows_ms if is_prompt else shows_ms + NOTICE_MS,
+                shows_ms,
             )
             self._truth.add(shown)
             toot.entries[instance.host] = entry, shown
@@ -191,7 +190,9 @@ class Fediverse:
     def _hide(self, toot: Toot, host: str) -> Entry:
         entry, shown = toot.entries.pop(host)
         now_ms = self._machine.true_ms
-        self._truth.replace(shown, shown._replace(gone_ms=now_ms, forgotten_ms=now_ms + NOTICE_MS))
+        self._truth.replace(
+            shown, shown._replace(gone_ms=now_ms, forgotten_ms=now_ms + LATE.notice_ms)
+        )
         return entry
 
     def close(self) -> None:

@@ -114,7 +114,7 @@ class Simulation:
         self.machine = Machine(START + self.dice.uniform(0, 86_400))
         self.begun = self.machine.true
         self.network = Network(self.machine, self.dice)
-        self.truth = Truth()
+        self.truth = Truth(self.machine.true_ms)
         self.folder = folder / "state"
         self._folders = folder
         self.total = sum(run.lasts + run.off for run in scenario.runs)

@@ -492,7 +492,13 @@ X = [
     Scenario("x's index is at times three minutes late", (x_index(1, 200), x_posts()), env=HOUR),
     Scenario("x answers with errors only", (x_posts(), x_spoils(0.3, only_errors))),
     Scenario("x turns pages back", (x_posts(20), pages_turn_back(0.5)), runs=THRICE),
-    Scenario("x's posts lose the tag", (x_posts(untagged=0.2),), env=TEN),
+    Scenario(
+        "x's posts lose the tag",
+        (x_posts(untagged=0.2),),
+        env=HOUR,
+        runs=(Run(4200),),
+        seeds=2,
+    ),
     Scenario(
         "x is asked each 15 minutes",
         (x_posts(),),
@@ -692,7 +698,8 @@ MASTODON = [
         (federation(20, 200), mastodon()),
         "mastodon",
         env=HOUR,
-        runs=LONG,
+        runs=(Run(5400),),
+        seeds=2,
     ),
     Scenario(
         "mastodon's posts come within 25 minutes",
@@ -700,6 +707,7 @@ MASTODON = [
         "mastodon",
         env=HOUR,
         runs=(Run(5400),),
+        seeds=2,
     ),
     Scenario(
         "some of mastodon's posts never come",

@@ -20,13 +20,28 @@ if TYPE_CHECKING:
 # may be 2.5 s apart.
 BLUR_MS = 4_000
 LOOK_MS = 2_000
+# What was that late within an hour is to be known of; the gauge has it by minutes.
+HOUR_MS = 59 * 60_000
+MARGIN = 1.25
+
+
+class Late(NamedTuple):
+    """So late posts may be in a feed, always and in the first hour.
+
+    notice_ms: so soon one that is later is to be noticed.
+    """
+
+    least_ms: int
+    assumed_ms: int
+    notice_ms: int
 
 
 class Shown(NamedTuple):
     """A post as a server shows it with the tag, from a moment on and up to another.
 
-    key: the same for all copies of one post. due_ms: when a gauge is to have noticed it, if its
-    own moment is certain. forgotten_ms: when one is to have noticed that it shows no more.
+    key: the same for all copies of one post. shows_ms: when the first way shows it; due_ms: when
+    that does by which a gauge is certain. forgotten_ms: when one is to have noticed that it shows
+    no more.
     """
 
     key: str
@@ -40,12 +55,17 @@ class Shown(NamedTuple):
 
 
 class Truth:
-    """All posts."""
+    """All posts.
 
-    def __init__(self) -> None:
+    begun_ms: since when there was somebody to see how late they show.
+    """
+
+    def __init__(self, begun_ms: int) -> None:
+        self._begun_ms = begun_ms
         self._all: list[Shown] = []
-        self._sorted: list[Shown] = []
+        self._sorted: list[tuple[Shown, float]] = []  # and when it is to have been noticed
         self._moments: list[int] = []
+        self.late: dict[str, Late] = {}  # in feeds where posts come late at all
 
     def add(self, shown: Shown) -> None:
         """There is one more."""
@@ -68,20 +88,52 @@ class Truth:
         said to be counted.
         """
         if len(self._sorted) != len(self._all):
-            self._sorted = sorted(self._all, key=lambda shown: (shown.created_ms, shown.key))
-            self._moments = [shown.created_ms for shown in self._sorted]
+            self._sorted = sorted(self._dues(), key=lambda of: (of[0].created_ms, of[0].key))
+            self._moments = [shown.created_ms for shown, _ in self._sorted]
         low = bisect_right(self._moments, window.since_ms)
         high = bisect_right(self._moments, window.until_ms)
         due: set[str] = set()
         possible: dict[str, str] = {}
         first_ms, last_ms = window.since_ms + BLUR_MS, certain_ms - BLUR_MS
-        for shown in self._sorted[low:high]:
-            key, author, created_ms, feed, shows_ms, due_ms, gone_ms, forgotten_ms = shown
+        for shown, due_ms in self._sorted[low:high]:
+            key, author, created_ms, feed, shows_ms, _, gone_ms, forgotten_ms = shown
             if shows_ms <= now_ms < forgotten_ms and feed in feeds:
                 possible[key] = author
                 if first_ms < created_ms <= last_ms and due_ms <= now_ms < gone_ms:
                     due.add(key)
         return due, possible
+
+    def _dues(self) -> Iterator[tuple[Shown, float]]:
+        """All, and when a gauge that calls its moment certain is to count each.
+
+        That is at once, but for those that are later than it could know of.
+        """
+        late = {
+            feed: [
+                shown
+                for shown in self._all
+                if shown.feed == feed and shown.due_ms - shown.created_ms > usual.least_ms
+            ]
+            for feed, usual in self.late.items()
+        }
+        for shown in self._all:
+            usual = self.late.get(shown.feed)
+            if usual is None or not self._is_surprise(shown, usual, late[shown.feed]):
+                yield shown, shown.due_ms
+            else:
+                yield shown, shown.due_ms + usual.notice_ms
+
+    def _is_surprise(self, shown: Shown, usual: Late, others: list[Shown]) -> bool:
+        """Whether a post is later than those that were noticed in the hour before it shows."""
+        known_ms = [
+            (other.due_ms - other.created_ms) * MARGIN
+            for other in others
+            if max(self._begun_ms, shown.due_ms - HOUR_MS) < other.due_ms
+            and other.due_ms + usual.notice_ms <= shown.due_ms
+        ]
+        if shown.due_ms < self._begun_ms + HOUR_MS:
+            known_ms.append(usual.assumed_ms)
+        return shown.due_ms - shown.created_ms > max(usual.least_ms, *known_ms, 0)
 
 
 @dataclass(frozen=True, slots=True)

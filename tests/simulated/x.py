@@ -16,7 +16,7 @@ from standins.x_stream import PATH as STREAM_PATH
 from standins.x_stream import Connect, _Connection
 
 from simulated.network import Answer, Whole
-from simulated.truth import Shown, Truth
+from simulated.truth import Late, Shown, Truth
 
 if TYPE_CHECKING:
     import random
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 FEED = "x"
 BEAT_SECONDS = 20.0
-PROMPT_MS = 119_000  # what the index is later with cannot be known of before
-NOTICE_MS = 120_000
+LATE = Late(least_ms=119_000, assumed_ms=119_000, notice_ms=120_000)
 EDIT_NOTICE_MS = 33 * 60_000  # all is read again each quarter of an hour, and twice must lack it
 Lag = Callable[[float], float | None]
 
@@ -49,6 +48,7 @@ class X:
     def __init__(self, machine: Machine, truth: Truth, dice: random.Random) -> None:
         self._machine = machine
         self._truth = truth
+        truth.late[FEED] = LATE
         self._dice = dice
         self.api = XApi(now=machine.true_seconds)
         self.host = urlsplit(self.api.url).netloc
@@ -89,7 +89,7 @@ class X:
                     milliseconds(first),
                     FEED,
                     first_shown_ms,
-                    shown_ms if shown_ms <= at_ms + PROMPT_MS else shown_ms + NOTICE_MS,
+                    shown_ms,
                 )
             )
         return one
