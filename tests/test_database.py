@@ -548,6 +548,20 @@ def test_what_is_not_as_it_was_saved_is_damage(store: Store, tmp_path: Path, cha
     assert is_aside(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change", ["UPDATE sources SET spans = '[[1'", "UPDATE marks SET key = 'x' WHERE rowid = 7"]
+)
+def test_rot_that_a_save_meets_is_damage(store: Store, tmp_path: Path, change: str) -> None:
+    """It was taken for a bug of ours, and ended the gauge."""
+    gauge = full_gauge()
+    store.save(state_of(gauge, NOON), gauge.marks())
+    with store._db as db:
+        db.execute(change)
+    store._marks_sum = None  # as after a save that failed
+    with pytest.raises(StateError, match="is damaged"):
+        store.save(state_of(gauge, NOON + 2 * TIDY_MS))
+
+
 def test_whatever_byte_is_lost_all_that_comes_back_is_as_it_was_saved(tmp_path: Path) -> None:
     """By bits that were lost, 542 of 2,527 readings that were called exact were not."""
     folder, dice, both = tmp_path / "state", random.Random(7), (FEEDS[0], ONE)

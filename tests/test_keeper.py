@@ -307,7 +307,7 @@ def test_by_a_time_that_nobody_has_confirmed_only_bills_and_needles_are_saved(
         one.hear(1, 2)
         one.turn()
     with house(tmp_path, NOON + years) as wrong:
-        wrong.hear(3)
+        wrong.hear(*range(3, 103))
         for _ in range(3):
             wrong.turn(60, is_confirmed=False)
         assert wrong.keeper.due_seconds() > 60
@@ -316,7 +316,7 @@ def test_by_a_time_that_nobody_has_confirmed_only_bills_and_needles_are_saved(
         assert again.keeper.state is not None
         assert (again.keeper.state.saved_ms, again.keeper.state.angles) == (NOON, ANGLES)
         assert again.gauge.read(NOON).posts == 2
-        assert [sum(spent["x"].posts for spent in again.keeper.spent.values())] == [3]
+        assert [sum(spent["x"].posts for spent in again.keeper.spent.values())] == [102]
 
 
 def test_once_somebody_has_confirmed_the_time_all_that_was_heard_before_is_saved(

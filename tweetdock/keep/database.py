@@ -42,7 +42,7 @@ _TABLES = f"""
     -- What there is one of: the salt, when it was saved, each dial's scale and needle, how late
     -- each feed's posts may be, a checksum over all that is loaded.
     CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-    -- The window, in the order in which it came to be: a later row of a key removes the post.
+    -- The window, in the order in which it came to be: later rows of a key say if it is there.
     CREATE TABLE marks (
         source TEXT NOT NULL, key INTEGER NOT NULL, author INTEGER NOT NULL,
         at_ms INTEGER NOT NULL
@@ -245,11 +245,12 @@ class Store:
                 db.execute("DELETE FROM marks")
                 db.execute("DELETE FROM sources")
                 marks_sum = 0
-            if marks_sum is None:
-                marks_sum = _sum(db.execute(_MARKS))
-            if not 0 <= state.saved_ms - self._tidied_ms < TIDY_MS:
-                marks_sum -= self._tidy(state.saved_ms)
-                self._tidied_ms = state.saved_ms
+            with _explained(self._path, _UNREADABLE):  # what is there, by rot, may be anything
+                if marks_sum is None:
+                    marks_sum = _sum(db.execute(_MARKS))
+                if not 0 <= state.saved_ms - self._tidied_ms < TIDY_MS:
+                    marks_sum -= self._tidy(state.saved_ms)
+                    self._tidied_ms = state.saved_ms
             self._save_state(state)
             marks_sum += self._add(marks)
             db.executemany(

@@ -256,9 +256,9 @@ class Keeper:
             self._troubles.worked()
             self._new_spent.clear()
             self._rows.clear()
+            self._unsaved_posts = 0
             if is_known:
                 self._marks.clear()
-                self._unsaved_posts = 0
 
     def close(self, now_ms: int) -> None:
         """Close everything, once; what is to be saved must have been saved."""
