@@ -108,14 +108,17 @@ def agreed(machine_ms: int, **said: int) -> int | None:
 
 def test_without_servers_nobody_has_confirmed_the_machines_time() -> None:
     assert agreed(NOW_MS) is None
-    assert TimeVote(NAMES).winner(NOW_MS, 0, is_synchronised=True) == NOW_MS
 
 
-def test_a_machine_that_a_time_server_has_set_is_believed_before_all() -> None:
-    vote = TimeVote(NAMES)
-    for name in NAMES:
-        vote.cast(name, NOW_MS + HOUR_MS, 0)
-    assert vote.winner(NOW_MS, 0, is_synchronised=True) == NOW_MS
+def test_feeds_of_one_server_have_one_vote() -> None:
+    """X's two ways agreed with each other, and both went by the same wrong clock."""
+    vote = TimeVote(["x", "x-stream", "bluesky"])
+    vote.cast("x", NOW_MS + 3 * YEAR_MS, 0)
+    vote.cast("x-stream", NOW_MS + 3 * YEAR_MS + 10, 10)
+    assert vote.winner(NOW_MS, 0) is None
+    vote.cast("bluesky", NOW_MS, 0)
+    assert vote.winner(NOW_MS, 0) == NOW_MS
+    assert vote.is_reliable("x-stream")
 
 
 def test_nobody_alone_moves_the_clock_by_more_than_a_day() -> None:

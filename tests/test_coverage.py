@@ -59,6 +59,10 @@ def covered_until(at_ms: int, *, lag_ms: int = LAG) -> Coverage:
     return coverage
 
 
+def certain_ms(coverage: Coverage, now_ms: int) -> int:
+    return coverage.assess(now_ms, STALE).certain_ms
+
+
 def assess(coverage: Coverage, at_ms: int) -> Assessment:
     return coverage.assess(at_ms, STALE)
 
@@ -153,14 +157,18 @@ def test_one_missing_millisecond_in_six_days_is_not_called_all() -> None:
 
 def test_nothing_is_known_before_the_first_word() -> None:
     assessment = assess(listening(LAG, START), START)
-    assert assessment == Assessment(Grade.FILLING, 0.0, "reading back: 0% of the window seen")
+    assert assessment == Assessment(
+        Grade.FILLING, 0.0, "reading back: 0% of the window seen", START - WINDOW
+    )
 
 
 def test_half_a_window_seen_is_filling_and_says_so() -> None:
     coverage = listening(0, START)
     hear(coverage, START, Span(START - WINDOW // 2, START))
     assessment = assess(coverage, START)
-    assert assessment == Assessment(Grade.FILLING, 0.5, "reading back: 50% of the window seen")
+    assert assessment == Assessment(
+        Grade.FILLING, 0.5, "reading back: 50% of the window seen", START - WINDOW
+    )
 
 
 def test_the_usual_lag_is_no_gap_but_more_is() -> None:
@@ -181,13 +189,15 @@ def test_trouble_with_a_gap_is_partial_for_the_reason() -> None:
 def test_trouble_before_the_first_word_is_partial() -> None:
     coverage = listening(LAG, START)
     ail(coverage, "no route to X")
-    assert assess(coverage, START) == Assessment(Grade.PARTIAL, 0.0, "no route to X")
+    assert assess(coverage, START) == Assessment(
+        Grade.PARTIAL, 0.0, "no route to X", START - WINDOW
+    )
 
 
 def test_a_failure_that_the_next_try_mends_leaves_it_exact_but_shows() -> None:
     coverage = covered_until(START)
     ail(coverage, "X asks us to wait")
-    mended = Assessment(Grade.EXACT, 1.0, "X asks us to wait")
+    mended = Assessment(Grade.EXACT, 1.0, "X asks us to wait", START)
     assert assess(coverage, START) == mended
     assert assess(coverage, START + LAG // 2) == mended
 
@@ -196,11 +206,12 @@ def test_an_outage_is_partial_before_it_has_made_a_gap() -> None:
     coverage = covered_until(START)
     ail(coverage, "X asks us to wait")
     assessment = assess(coverage, START + LAG // 2 + 1)
-    assert assessment == Assessment(Grade.PARTIAL, 1.0, "X asks us to wait")
+    assert assessment == Assessment(Grade.PARTIAL, 1.0, "X asks us to wait", START)
 
 
 def test_silence_without_trouble_is_exact_for_as_long_as_the_lag() -> None:
-    assert assess(covered_until(START), START + LAG) == Assessment(Grade.EXACT, 1.0, "")
+    found = assess(covered_until(START), START + LAG)
+    assert found == Assessment(Grade.EXACT, 1.0, "", START)
 
 
 def test_a_lag_longer_than_the_window_still_leaves_something_to_be_seen() -> None:
@@ -215,7 +226,7 @@ def test_a_word_ends_the_trouble() -> None:
     coverage = covered_until(START)
     ail(coverage, "X asks us to wait")
     hear(coverage, START + 1, Span(START, START + 1))
-    assert assess(coverage, START + 1) == Assessment(Grade.EXACT, 1.0, "")
+    assert assess(coverage, START + 1) == Assessment(Grade.EXACT, 1.0, "", START + 1)
 
 
 def test_silence_beyond_the_limit_is_stale_for_the_reason() -> None:
@@ -257,7 +268,7 @@ def test_unreadable_posts_make_it_partial_until_they_leave_the_window() -> None:
     last = START - 5 + WINDOW
     hear(coverage, last, Span(START, last))
     assert assess(coverage, last - 1).grade is Grade.PARTIAL
-    assert assess(coverage, last) == Assessment(Grade.EXACT, 1.0, "")
+    assert assess(coverage, last) == Assessment(Grade.EXACT, 1.0, "", last)
 
 
 def test_the_same_unreadable_post_read_twice_is_one() -> None:
@@ -267,10 +278,17 @@ def test_the_same_unreadable_post_read_twice_is_one() -> None:
     assert "1 post of" in assess(coverage, START).detail
 
 
+def test_nothing_after_a_post_that_cannot_be_read_is_certain() -> None:
+    coverage = covered_until(START)
+    hear(coverage, START, None, unreadable=[START - 10])
+    assert certain_ms(coverage, START) == START - 11
+    assert certain_ms(coverage, START - 10 + WINDOW) == START
+
+
 def test_beside_sources_that_speak_stale_is_partial() -> None:
-    stale = Assessment(Grade.STALE, 0.5, "no data for 5 min")
-    assert stale.as_partial() == Assessment(Grade.PARTIAL, 0.5, "no data for 5 min")
-    exact = Assessment(Grade.EXACT, 1.0, "")
+    stale = Assessment(Grade.STALE, 0.5, "no data for 5 min", START)
+    assert stale.as_partial() == Assessment(Grade.PARTIAL, 0.5, "no data for 5 min", START)
+    exact = Assessment(Grade.EXACT, 1.0, "", START)
     assert exact.as_partial() is exact
 
 
@@ -303,7 +321,8 @@ def test_a_gap_that_will_not_be_filled_is_partial_for_the_reason() -> None:
 def test_what_is_seen_by_a_clock_in_doubt_is_no_exact_count() -> None:
     coverage = covered_until(START)
     coverage.add_batch(Batch(source="x", doubt="two clocks"), START)
-    assert assess(coverage, START) == Assessment(Grade.PARTIAL, 1.0, "two clocks")
+    doubted = Assessment(Grade.PARTIAL, 1.0, "two clocks", START - WINDOW)
+    assert assess(coverage, START) == doubted
     hear(coverage, START, None)
     assert assess(coverage, START).grade is Grade.EXACT
 
@@ -320,7 +339,7 @@ def test_who_chooses_not_to_ask_is_not_silent() -> None:
 def test_a_remark_is_told_whatever_the_grade() -> None:
     coverage = covered_until(START)
     hear(coverage, START, None, remark="0.35 USD today")
-    assert assess(coverage, START) == Assessment(Grade.EXACT, 1.0, "0.35 USD today")
+    assert assess(coverage, START) == Assessment(Grade.EXACT, 1.0, "0.35 USD today", START)
     late = assess(coverage, START + LAG + 600)
     assert late.detail == "reading back: 98% of the window seen; 0.35 USD today"
 
@@ -328,7 +347,7 @@ def test_a_remark_is_told_whatever_the_grade() -> None:
 def test_a_clock_ahead_of_ours_completes_nothing_that_is_to_come() -> None:
     coverage = listening(LAG, START)
     hear(coverage, START, Span(START - WINDOW, START + 10 * WINDOW))
-    assert coverage.certain_ms(START) == START
+    assert certain_ms(coverage, START) == START
     assert assess(coverage, START + LAG + 1).grade is Grade.FILLING
 
 
@@ -339,9 +358,9 @@ NOON = 500 * HOUR
 BEST, WORST = 60_000, 1_800_000  # what posts are late at least, and until it is measured
 
 
-def late_feed(window_ms: int = HOUR, seen: Seen | None = None) -> Coverage:
+def late_feed(window_ms: int = HOUR, seen: Seen | None = None, at_ms: int = NOON) -> Coverage:
     feed = Feed("mastodon", MINUTE, late=Late(BEST, WORST))
-    return Coverage(feed, window_ms=window_ms, started_ms=NOON, seen=seen)
+    return Coverage(feed, window_ms=window_ms, started_ms=at_ms, seen=seen)
 
 
 def ask(coverage: Coverage, at_ms: int, *new_ms: int, since_ms: int | None = None) -> None:
@@ -353,7 +372,7 @@ def ask(coverage: Coverage, at_ms: int, *new_ms: int, since_ms: int | None = Non
 def test_a_moment_is_certain_once_it_was_read_when_no_post_of_it_could_be_late() -> None:
     coverage = late_feed()
     ask(coverage, NOON)
-    assert coverage.certain_ms(NOON) == NOON - WORST
+    assert certain_ms(coverage, NOON) == NOON - WORST
     assert coverage.known(NOON).late_ms == WORST
     assert coverage.assess(NOON, STALE).grade is Grade.EXACT
     assert late_feed(600_000).known(NOON).late_ms == 300_000
@@ -368,11 +387,24 @@ def test_what_is_assumed_holds_until_enough_posts_of_an_hour_have_shown_how_late
         assert coverage.known(ms).late_ms == (BEST if is_known else WORST)
     seen = coverage.seen(ms)
     assert seen is not None
-    assert late_feed(seen=seen).known(ms).late_ms == BEST
+    restarted = late_feed(seen=seen, at_ms=ms)
+    assert restarted.known(ms + HOUR - 1).late_ms == BEST
+    assert restarted.known(ms + HOUR).late_ms == WORST
+    assert late_feed(seen=seen, at_ms=ms + HOUR).known(ms + HOUR).late_ms == WORST
     quiet = late_feed()
     for ms in range(NOON + 6 * MINUTE, NOON + 3 * HOUR, 6 * MINUTE):
         ask(quiet, ms, ms - 1000)
     assert quiet.known(ms).late_ms == WORST
+
+
+def test_what_was_assumed_is_not_kept_as_if_it_were_known() -> None:
+    """A window of a minute assumes half a minute: an hour's believed it after a restart."""
+    short = late_feed(MINUTE)
+    ask(short, NOON)
+    seen = short.seen(NOON)
+    assert seen is not None
+    assert seen.late_ms == 0
+    assert late_feed(seen=seen).known(NOON).late_ms == WORST
 
 
 def test_a_post_that_is_later_than_any_withdraws_what_was_certain_for_an_hour() -> None:
@@ -382,11 +414,13 @@ def test_a_post_that_is_later_than_any_withdraws_what_was_certain_for_an_hour() 
     ask(coverage, NOON + MINUTE, since_ms=NOON - MINUTE)
     ms = NOON + 10 * MINUTE
     ask(coverage, ms, since_ms=NOON - MINUTE)
-    assert coverage.certain_ms(ms) == ms - BEST
+    assert certain_ms(coverage, ms) == ms - BEST
     ask(coverage, ms + MINUTE, ms - 4 * MINUTE, since_ms=ms)
     late_ms = 5 * MINUTE * 5 // 4
     assert coverage.known(ms + MINUTE).late_ms == late_ms
-    assert coverage.certain_ms(ms + MINUTE) == ms + MINUTE - late_ms
+    assert certain_ms(coverage, ms + MINUTE) == ms + MINUTE - late_ms
+    half = ms + 30 * MINUTE
+    ask(coverage, half, *range(half - 20, half), since_ms=ms)
     assert coverage.known(ms + HOUR).late_ms == late_ms
     assert coverage.known(ms + HOUR + MINUTE).late_ms == BEST
 
@@ -411,11 +445,11 @@ def test_a_post_is_late_that_a_second_reading_shows_before_anything_was_certain(
     coverage = late_feed(seen=Seen((), (), NOON, BEST))
     ask(coverage, NOON)
     written = NOON - BEST + 10_000
-    assert coverage.certain_ms(NOON) < written
+    assert certain_ms(coverage, NOON) < written
     ask(coverage, NOON + MINUTE, written, since_ms=NOON - BEST)
     late_ms = round((NOON + MINUTE - written) * 1.25)
     assert coverage.known(NOON + MINUTE).late_ms == late_ms
-    assert coverage.certain_ms(NOON + MINUTE) < written
+    assert certain_ms(coverage, NOON + MINUTE) < written
 
 
 def test_what_never_was_asked_for_is_not_late() -> None:

@@ -95,6 +95,7 @@ class Counting:
         self._inbox: SimpleQueue[_Delivery] = SimpleQueue()
         self._ending = threading.Event()
         self._step: ClockStep | None = None
+        self._is_confirmed = False  # what time it is
         self._unmendable: set[tuple[str, str]] = set()
         self._answered: set[str] = set()
         self._heard: set[str] = set()
@@ -105,13 +106,12 @@ class Counting:
             self._keeper = make_keeper(settings, subjects, self._start, stack, is_guest=is_guest)
             stack.callback(lambda: self._keeper.close(self._clock.now_ms()))
             saved = self._keeper.recall()
-            if step is None:
-                if not clock.is_synchronised():
-                    clock.not_before(self._keeper.state.saved_ms if self._keeper.state else 0)
-            else:
+            if step:
                 seen = {name: of for name, of in saved.seen.items() if name not in step.heard}
                 saved = replace(saved, seen=seen)
-            self._vote = step.vote if step else TimeVote(list(subjects))
+            elif not clock.is_synchronised():
+                clock.not_before(self._keeper.state.saved_ms if self._keeper.state else 0)
+            self._vote = step.vote if step else TimeVote(subjects)
             now_ms = clock.now_ms()
             if self._keeper.state and self._keeper.state.saved_ms > now_ms + STEP_MS:
                 saved = replace(saved, seen={})  # by a clock that was wrong
@@ -175,6 +175,8 @@ class Counting:
 
     def readings(self) -> Iterator[Reading]:
         """A reading at once if there is a saved state, then after messages and each second."""
+        if self._steps_the_clock():
+            return
         if self._keeper.state is not None:
             yield self._read()
         self._start_sources()
@@ -186,12 +188,10 @@ class Counting:
                 self._reopening.clear()
                 self._keeper.reopen(self._clock.now_ms())
             if self._steps_the_clock():
-                self._step = ClockStep(None, self._vote, self._budget, frozenset(self._heard))
                 return
             reading = self._read()
             yield reading
-            angles, is_confirmed = self._angles(), self._is_confirmed
-            self._keeper.turn(self._gauge, reading, angles, is_confirmed=is_confirmed)
+            self._keeper.turn(self._gauge, reading, self._angles(), is_confirmed=self._is_confirmed)
 
     def is_settled(self, now_ms: int) -> bool:
         """Whether waiting would not improve any feed."""
@@ -238,7 +238,8 @@ class Counting:
         self._stop_sources()
         self.threads = []  # whoever looks at them must not take their end for a failure
         now_ms, angles = self._clock.now_ms(), angles or self._angles()
-        self._keeper.save(self._gauge, now_ms, angles, is_confirmed=self._is_confirmed)
+        is_confirmed = self._is_confirmed and not self.has_stepped
+        self._keeper.save(self._gauge, now_ms, angles, is_confirmed=is_confirmed)
         self._stack.close()
 
     def _deliveries(self) -> Iterator[_Delivery]:
@@ -265,37 +266,34 @@ class Counting:
         if message is not None:
             if message.server_ms is not None:
                 self._vote.cast(message.feed, message.server_ms, delivery.arrived_ms)
-                if self._steps_the_clock():
-                    heard = frozenset(self._heard)
-                    self._step = ClockStep(message, self._vote, self._budget, heard)
+                if self._steps_the_clock(message):
                     return False
             self._count(message)
         delivery.handled.set()
         return True
 
     def _agreed_ms(self) -> int | None:
-        """What time it is by all who say it; None if nobody has confirmed any."""
+        """What time it is by a time server, or by most who say it; None if nobody has."""
         clock = self._clock
         if not self._settings.is_live:  # the posts go by this clock, whatever it shows
             return clock.now_ms()
-        return self._vote.winner(
-            clock.machine_ms(), clock.monotonic_ms(), is_synchronised=clock.is_synchronised()
-        )
+        if clock.is_synchronised():
+            return clock.machine_ms()
+        return self._vote.winner(clock.machine_ms(), clock.monotonic_ms())
 
-    @property
-    def _is_confirmed(self) -> bool:
-        return not self.has_stepped and self._agreed_ms() is not None
+    def _steps_the_clock(self, message: Batch | Trouble | None = None) -> bool:
+        """Set the clock to what most say; whether that was a step, by the message if there is one.
 
-    def _steps_the_clock(self) -> bool:
-        """Set the clock to what most say; whether that was a step."""
+        Then the count is to end.
+        """
         now_ms, agreed_ms = self._clock.now_ms(), self._agreed_ms()
-        if agreed_ms is None or not is_off(agreed_ms, now_ms):
+        self._is_confirmed = agreed_ms is not None
+        if agreed_ms is None or not is_off(agreed_ms, now_ms) or not self._clock.set(agreed_ms):
             return False
-        is_step = self._clock.set(agreed_ms)
-        if is_step:
-            off = duration(abs(agreed_ms - now_ms) / 1000)
-            log.warning("the clock was off by %s: counting anew by the right one", off)
-        return is_step
+        off = duration(abs(agreed_ms - now_ms) / 1000)
+        log.warning("the clock was off by %s: counting anew by the right one", off)
+        self._step = ClockStep(message, self._vote, self._budget, frozenset(self._heard))
+        return True
 
     def _read(self) -> Reading:
         doubt = "" if self._is_confirmed else UNCONFIRMED

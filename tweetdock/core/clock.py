@@ -1,10 +1,10 @@
 """What time it is: one clock for all, set by what the servers and the machine agree on."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from tweetdock.core.post import Batch
+from tweetdock.core.post import Batch, network_of, source_of
 from tweetdock.core.times import DAY_MS, duration
 
 # A Date header is cut to the second and some milliseconds old: nearer than this proves nothing.
@@ -74,7 +74,7 @@ class Clock:
 class TimeVote:
     """Servers say what time it is, and so does the machine; each of them may be wrong.
 
-    A machine that a time server has set is right. Else the time that most agree on wins; of equal
+    Feeds of the same server have one vote. The time that most agree on wins; of equal
     ones a server's goes before the machine's, whose clock may have no battery, and those named
     first before the others. Nobody is believed alone who is more than a day off from the machine,
     unless that never was set, nor at once while others have still to speak. A server whose answers
@@ -84,15 +84,15 @@ class TimeVote:
     same as time goes on.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._rank = {name: rank for rank, name in enumerate(names)}
+    def __init__(self, feeds: Iterable[str]) -> None:
+        self._rank = {name: rank for rank, name in enumerate(map(_server, feeds))}
         self._votes: dict[str, int] = {}
         self._steps: dict[str, deque[int]] = {}
         self._first_ms: int | None = None  # when the first vote was cast
 
-    def cast(self, name: str, server_ms: int, monotonic_ms: int) -> None:
-        """A server says at that monotonic time what time it is; this replaces what it said."""
-        ahead_ms = server_ms - monotonic_ms
+    def cast(self, feed: str, server_ms: int, monotonic_ms: int) -> None:
+        """A feed's server says at that monotonic time what time it is, instead of what it said."""
+        name, ahead_ms = _server(feed), server_ms - monotonic_ms
         self._first_ms = monotonic_ms if self._first_ms is None else self._first_ms
         steps = self._steps.setdefault(name, deque(maxlen=MOST_STEPS + 1))
         while steps and steps[0] <= monotonic_ms - WHILE_MS:
@@ -101,14 +101,14 @@ class TimeVote:
             steps.append(monotonic_ms)
         self._votes[name] = ahead_ms
 
-    def is_reliable(self, name: str) -> bool:
-        """Whether a server's answers agree on what time it is."""
-        return len(self._steps.get(name, ())) <= MOST_STEPS
+    def is_reliable(self, feed: str) -> bool:
+        """Whether the answers of a feed's server agree on what time it is."""
+        return len(self._steps.get(_server(feed), ())) <= MOST_STEPS
 
     def doubted(self, batch: Batch, now_ms: int, monotonic_ms: int) -> Batch:
         """The batch, in doubt where its server has another time, or several."""
         ours = now_ms - monotonic_ms
-        off_ms = self._votes.get(batch.feed, ours) - ours
+        off_ms = self._votes.get(_server(batch.feed), ours) - ours
         if not self.is_reliable(batch.feed):
             doubt = "its answers disagree on what time it is"
         elif abs(off_ms) > STEP_MS:
@@ -118,15 +118,11 @@ class TimeVote:
             return batch
         return replace(batch, doubt=doubt)
 
-    def winner(
-        self, machine_ms: int, monotonic_ms: int, *, is_synchronised: bool = False
-    ) -> int | None:
+    def winner(self, machine_ms: int, monotonic_ms: int) -> int | None:
         """What time it is by most, at that monotonic time; None if nobody has confirmed any.
 
-        machine_ms: what the machine says. is_synchronised: as a time server has set it.
+        machine_ms: what the machine says.
         """
-        if is_synchronised:
-            return machine_ms
         machine = machine_ms - monotonic_ms
         known = [(name, ahead) for name, ahead in self._votes.items() if self.is_reliable(name)]
         ranked = sorted(known, key=lambda vote: self._rank.get(vote[0], 0))
@@ -143,6 +139,11 @@ class TimeVote:
             return None
         votes = [*believed, machine]
         return max(votes, key=lambda vote: _support(vote, votes)) + monotonic_ms
+
+
+def _server(feed: str) -> str:
+    source = source_of(feed)
+    return network_of(source) + feed.removeprefix(source)
 
 
 def _support(vote: int, votes: Sequence[int]) -> int:

@@ -100,7 +100,8 @@ class SlidingWindow:
     Pure: `now_ms`, Unix milliseconds, is given to the constructor and to `advance()`. Not safe to
     be shared between threads.
 
-    Some 60 bytes a post at a million posts, each by another author. For that price a name is
+    Some 60 bytes a post at a million posts, each by another author, and 170 more for one that is
+    known to have been removed, or to be there later than it was written. For that price a name is
     known by 64 bits of it (see `fingerprint()`): the odds that a full window of a million posts
     is off by one are 3e-8 for the posts and as much for the authors. The empty `salt` makes a
     window reproducible; give one that counts the public's posts up to 16 random bytes.
@@ -142,6 +143,10 @@ class SlidingWindow:
     def authors(self) -> int:
         """How many authors wrote them."""
         return len(self._authors)
+
+    def __len__(self) -> int:
+        """How many posts it remembers, whether they count or not."""
+        return len(self._keys)
 
     def add(self, post: Post) -> Mark | None:
         """Count a post; its mark if that is news: it is not too old, and not known or removed."""

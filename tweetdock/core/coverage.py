@@ -1,7 +1,6 @@
 """Which stretches of time a feed has seen completely, and the grade that follows from it."""
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -58,13 +57,6 @@ class Spans:
         del self._since[:gone], self._until[:gone]
         if self._since:
             self._since[0] = max(self._since[0], ms)
-
-    def forget_after(self, ms: int) -> None:
-        """Forget all that lies later than `ms`."""
-        left = bisect_left(self._since, ms)
-        del self._since[left:], self._until[left:]
-        if self._until:
-            self._until[-1] = min(self._until[-1], ms)
 
     def gaps(self, within: Span) -> list[Span]:
         """The stretches of `within` that are not in the union, oldest first."""
@@ -123,57 +115,73 @@ class Lateness:
     """How long after they were written posts show in a feed, by those of the last hour.
 
     What is assumed holds until an hour was measured, and while too few posts are known.
-    known_ms: what was measured before a restart, instead.
+    known_ms: what was measured before a restart, which holds for an hour instead; 0: nothing was.
     """
 
     def __init__(self, late: Late, started_ms: int, known_ms: int = 0) -> None:
-        self._least_ms = late.least_ms
-        self._assumed_ms = max(late.least_ms, known_ms or late.assumed_ms)
+        self._late = late
         self._started_ms = started_ms
-        self._latest: dict[int, int] = {}  # by minute
-        self._posts = Counter[int]()
+        self._known_ms = known_ms
+        self._minutes: dict[int, tuple[int, int]] = {}  # of each: posts, how late the latest was
 
     def ms(self, now_ms: int) -> int:
         """How late a post may be; 0: none ever is."""
-        hour = range((now_ms - HOUR_MS) // MINUTE_MS + 1, now_ms // MINUTE_MS + 1)
-        for minute in self._posts.keys() - hour:
-            del self._posts[minute], self._latest[minute]
-        is_known = self._posts.total() >= ENOUGH_POSTS and now_ms - self._started_ms >= HOUR_MS
-        return max(self._least_ms if is_known else self._assumed_ms, *self._latest.values(), 0)
+        known_ms = self._known_ms if now_ms - self._started_ms < HOUR_MS else 0
+        usual_ms = self.measured_ms(now_ms) or known_ms or self._late.assumed_ms
+        return max(self._late.least_ms, usual_ms, self._hour(now_ms)[1])
+
+    def measured_ms(self, now_ms: int) -> int:
+        """How late they were in an hour that had enough; 0: there was none."""
+        posts, latest_ms = self._hour(now_ms)
+        is_known = posts >= ENOUGH_POSTS and now_ms - self._started_ms >= HOUR_MS
+        return max(self._late.least_ms, latest_ms) if is_known else 0
 
     def note(self, late_ms: int, now_ms: int) -> None:
         """A post was so late."""
         minute = now_ms // MINUTE_MS
-        self._posts[minute] += 1
-        self._latest[minute] = max(self._latest.get(minute, 0), round(late_ms * LATE_MARGIN))
+        if minute not in self._minutes:
+            self._minutes = {m: of for m, of in self._minutes.items() if m > minute - 60}
+        posts, latest_ms = self._minutes.get(minute, (0, 0))
+        self._minutes[minute] = posts + 1, max(latest_ms, round(late_ms * LATE_MARGIN))
+
+    def _hour(self, now_ms: int) -> tuple[int, int]:
+        last = now_ms // MINUTE_MS
+        hour = [of for minute, of in self._minutes.items() if last - 60 < minute <= last]
+        return sum(posts for posts, _ in hour), max((late for _, late in hour), default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What a source's counts are worth: its grade, the share covered (0..1), a plain sentence."""
+    """What a source's counts are worth: its grade, the share covered (0..1), a plain sentence.
+
+    certain_ms: up to when every post of the window is counted.
+    """
 
     grade: Grade
     covered: float
     detail: str
+    certain_ms: int
 
     def as_partial(self) -> "Assessment":
         """The same with stale taken as partial: a lower bound beside sources that do deliver."""
         return replace(self, grade=Grade.PARTIAL) if self.grade is Grade.STALE else self
 
-    def doubted(self, doubt: str) -> "Assessment":
-        """The same as partial at most, as there is a doubt; none if that is empty."""
+    def doubted(self, doubt: str, floor_ms: int) -> "Assessment":
+        """The same as partial at most, as there is a doubt; none if that is empty.
+
+        floor_ms: the beginning of the window, of which nothing is certain then.
+        """
         if not doubt or self.grade is Grade.STALE:
             return self
-        return replace(
-            self, grade=Grade.PARTIAL, detail="; ".join(filter(None, (doubt, self.detail)))
-        )
+        detail = "; ".join(filter(None, (doubt, self.detail)))
+        return Assessment(Grade.PARTIAL, self.covered, detail, floor_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What is kept of a Coverage: what the feed saw and could not read, when it last delivered.
 
-    late_ms: how late its posts may be, as far as that was measured; 0: it was not.
+    late_ms: how late its posts were, as far as that was measured; 0: it was not.
     """
 
     spans: tuple[Span, ...]
@@ -194,12 +202,15 @@ class Coverage:
     ) -> None:
         self._feed = feed
         self._window_ms = window_ms
+        # Of a window hardly longer than the lag, at least the first quarter must be there.
+        self._most_lag_ms = window_ms * 3 // 4
         self._heard_ms = seen.heard_ms if seen else started_ms
         self._has_delivered = seen is not None
         self._spans = Spans(seen.spans if seen else ())
         # Of a short window at least half is shown to be certain before anything is measured.
         late = feed.late._replace(assumed_ms=min(feed.late.assumed_ms, window_ms // 2))
-        self._lateness = Lateness(late, started_ms, seen.late_ms if seen else 0)
+        is_fresh = seen is not None and started_ms - seen.heard_ms < HOUR_MS
+        self._lateness = Lateness(late, started_ms, seen.late_ms if seen and is_fresh else 0)
         self._read = Spans(self._spans)  # for certain or not
         self._asked_ms = 0  # when the last reading of it was
         self._unreadable = set(seen.unreadable if seen else ())
@@ -214,16 +225,12 @@ class Coverage:
         if not self._has_delivered:
             return None
         unreadable = tuple(sorted(self._unreadable))
-        return Seen(tuple(self._spans), unreadable, self._heard_ms, self._lateness.ms(now_ms))
+        late_ms = self._lateness.measured_ms(now_ms)
+        return Seen(tuple(self._spans), unreadable, self._heard_ms, late_ms)
 
     def known(self, now_ms: int) -> Known:
         """What the feed has seen for certain."""
         return Known(self._spans, self._lateness.ms(now_ms))
-
-    def certain_ms(self, now_ms: int) -> int:
-        """Up to when it has seen all of the window (now - window, now]."""
-        window = Span(now_ms - self._window_ms, now_ms)
-        return next((gap.since_ms for gap in self._spans.gaps(window)), now_ms)
 
     @property
     def heard_ms(self) -> int | None:
@@ -268,7 +275,7 @@ class Coverage:
             if is_late or created_ms > young_ms:
                 self._lateness.note(read_ms - created_ms if is_late else 0, at_ms)
             if not self._spans.gaps(moment):
-                self._spans.forget_after(read_ms - self._lateness.ms(at_ms))
+                self._spans &= [Span(0, read_ms - self._lateness.ms(at_ms))]
 
     def add_trouble(self, trouble: Trouble) -> None:
         """The feed has no answer now; until it has, a gap is not being filled."""
@@ -287,43 +294,38 @@ class Coverage:
 
     def assess(self, now_ms: int, stale_ms: int) -> Assessment:
         """Grade the window (now - window, now]."""
-        window_ms = self._window_ms
-        floor = now_ms - window_ms
-        # Of a window hardly longer than the lag, at least the first quarter must be there.
+        floor_ms = now_ms - self._window_ms
         lag_ms = self._feed.lag_ms + self._lateness.ms(now_ms)
-        due = Span(floor, now_ms - min(lag_ms, window_ms * 3 // 4))
-        missing = sum(gap.until_ms - gap.since_ms for gap in self._spans.gaps(due))
-        whole = due.until_ms - due.since_ms
+        due_ms = now_ms - min(lag_ms, self._most_lag_ms)
+        gaps = self._spans.gaps(Span(floor_ms, now_ms))
+        missing = sum(max(0, min(until, due_ms) - since) for since, until in gaps)
+        whole = due_ms - floor_ms
         # Rounded down: 1.0 is said of nothing less.
         covered = (whole - missing) * 10_000 // whole / 10_000 if self._has_delivered else 0.0
-        found = self._grade(now_ms, stale_ms, covered)
-        detail = "; ".join(text for text in (found.detail, self._remark) if text)
-        return replace(found, detail=detail)
+        odd = [ms - 1 for ms in self._unreadable if ms > floor_ms]
+        certain_ms = min([now_ms, *odd, *(gap.since_ms for gap in gaps)])
+        grade, detail = self._grade(now_ms, stale_ms, covered, len(odd))
+        detail = "; ".join(filter(None, (detail, self._remark)))
+        return Assessment(grade, covered, detail, certain_ms).doubted(self._doubt, floor_ms)
 
-    def _grade(self, now_ms: int, stale_ms: int, covered: float) -> Assessment:
+    def _grade(
+        self, now_ms: int, stale_ms: int, covered: float, unreadable: int
+    ) -> tuple[Grade, str]:
         trouble = next(iter(self._troubles.values()), "")
         if self.is_silent(now_ms, stale_ms) and not self._resting:
             silence = duration((now_ms - self._heard_ms) / 1000)
-            reason = f": {trouble}" if trouble else ""
-            return Assessment(Grade.STALE, covered, f"no data for {silence}{reason}")
-        if self._doubt:
-            return Assessment(Grade.PARTIAL, covered, self._doubt)
+            return Grade.STALE, f"no data for {silence}" + (f": {trouble}" if trouble else "")
         # An outage counts before it has made a gap, but not a failure that the next try mends.
         is_failing = trouble != "" and self.is_silent(now_ms, self._feed.lag_ms // 2)
         if covered == 1.0 and not is_failing:
-            floor = now_ms - self._window_ms
-            return _grade_whole(trouble, sum(ms > floor for ms in self._unreadable))
+            if not unreadable:
+                return Grade.EXACT, trouble
+            posts = "post" if unreadable == 1 else "posts"
+            return Grade.PARTIAL, f"{unreadable} {posts} of this window could not be read"
         if reason := trouble or next(filter(None, self._lost.values()), ""):
-            return Assessment(Grade.PARTIAL, covered, reason)
-        if (late_ms := self._lateness.ms(now_ms)) > self._window_ms * 3 // 4:
+            return Grade.PARTIAL, reason
+        if (late_ms := self._lateness.ms(now_ms)) > self._most_lag_ms:
             late = f"posts show up to {duration(late_ms / 1000)} after they were written"
-            return Assessment(Grade.PARTIAL, covered, late)
+            return Grade.PARTIAL, late
         percent = round(covered * 10_000) // 100
-        return Assessment(Grade.FILLING, covered, f"reading back: {percent}% of the window seen")
-
-
-def _grade_whole(trouble: str, unreadable: int) -> Assessment:
-    if not unreadable:
-        return Assessment(Grade.EXACT, 1.0, trouble)
-    posts = "post" if unreadable == 1 else "posts"
-    return Assessment(Grade.PARTIAL, 1.0, f"{unreadable} {posts} of this window could not be read")
+        return Grade.FILLING, f"reading back: {percent}% of the window seen"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tweetdock.core.counter import NOBODY, Mark, SlidingWindow
 from tweetdock.core.coverage import Assessment, Coverage, Grade, Known, Seen, worst
 from tweetdock.core.dial import DIALS, DialSpan
-from tweetdock.core.post import Batch, Feed, Raw, Removal, Tally, Trouble
+from tweetdock.core.post import Batch, Feed, Raw, Removal, Tally, Trouble, network_of
 from tweetdock.core.reading import DialReading, Reading, SourceReading
 from tweetdock.core.scaler import AutoScale, Scale, make_scale
 
@@ -160,11 +160,12 @@ class Gauge:
         kept: list[Mark] = []
         new_ms: list[int] = []
         for post in message.posts:
-            is_known = own.knows(post.key)
+            known = len(own)
             if mark := own.add(post):
-                self._whole.put(mark)
+                if own is not self._whole:
+                    self._whole.put(mark)
                 kept.append(mark)
-                new_ms += [] if is_known else [mark.at_ms]
+                new_ms += [mark.at_ms] if len(own) > known else []
         coverage.add_batch(message, now_ms, new_ms)
         coverage.forget_before(now_ms - self._window_ms)
         for gone in message.removals:
@@ -185,8 +186,8 @@ class Gauge:
 
     def read(self, now_ms: int, doubt: str = "") -> Reading:
         """The reading at `now_ms`; doubt: why it may be another time."""
-        assessments = {name: one.doubted(doubt) for name, one in self._assess(now_ms).items()}
-        certain_ms = self._certain_ms(now_ms)
+        floor_ms, found = now_ms - self._window_ms, self._assess(now_ms)
+        assessments = {name: one.doubted(doubt, floor_ms) for name, one in found.items()}
         for window in (self._whole, *self._windows.values()):
             window.advance(now_ms)
         grade = worst(assessment.grade for assessment in assessments.values())
@@ -204,7 +205,7 @@ class Gauge:
             authors=self._whole.authors,
             grade=grade,
             covered=min(assessment.covered for assessment in assessments.values()),
-            certain_ms=min(certain_ms.values()),
+            certain_ms=min(assessment.certain_ms for assessment in assessments.values()),
             sources={
                 name: SourceReading(
                     posts=self._windows[name].posts + tallied.get(name, 0),
@@ -212,7 +213,7 @@ class Gauge:
                     grade=assessment.grade,
                     covered=assessment.covered,
                     detail=assessment.detail,
-                    certain_ms=certain_ms[name],
+                    certain_ms=assessment.certain_ms,
                     heard_ms=self._heard_ms(name),
                 )
                 for name, assessment in assessments.items()
@@ -231,14 +232,14 @@ class Gauge:
         """How many posts there are by a tally beyond those that any source has brought."""
         floor = now_ms - self._window_ms
         return {
-            source: max(0, tally.posts - self._posts_of(_network(source)))
+            source: max(0, tally.posts - self._posts_of(network_of(source)))
             for source, tally in self._tallies.items()
             if tally.at_ms > floor
         }
 
     def _posts_of(self, network: str) -> int:
         """How many posts of a network there are in the window, whichever source brought them."""
-        others = [w.posts for source, w in self._windows.items() if _network(source) != network]
+        others = [w.posts for source, w in self._windows.items() if network_of(source) != network]
         return self._whole.posts - sum(others)
 
     def _new_raws(self, raws: tuple[Raw, ...], floor_ms: int) -> tuple[Raw, ...]:
@@ -285,15 +286,8 @@ class Gauge:
             worst(assessment.grade for _, assessment in own),
             min(assessment.covered for _, assessment in own),
             "; ".join(_naming_server(feed, one.detail) for feed, one in own if one.detail),
+            min(assessment.certain_ms for _, assessment in own),
         )
-
-    def _certain_ms(self, now_ms: int) -> dict[str, int]:
-        """Up to when each source has seen all of the window."""
-        certain = dict.fromkeys(self._windows, now_ms)
-        for name, feed in self._feeds.items():
-            own_ms = self._coverage[name].certain_ms(now_ms)
-            certain[feed.source] = min(certain[feed.source], own_ms)
-        return certain
 
     def _heard_ms(self, source: str) -> int | None:
         """When any of a source's feeds last delivered."""
@@ -333,10 +327,6 @@ def _naming_server(feed: Feed, detail: str) -> str:
     """A feed's sentence; which server it is about is said once."""
     is_clear = not feed.server or detail.startswith(feed.server)
     return detail if is_clear else f"{feed.server}: {detail}"
-
-
-def _network(source: str) -> str:
-    return source.partition("-")[0]
 
 
 def _archived(version: str) -> str:

@@ -104,6 +104,11 @@ def source_of(feed: str) -> str:
     return feed if feed.startswith("replay:") else feed.partition(" ")[0]
 
 
+def network_of(source: str) -> str:
+    """The network that a source asks, in whichever way."""
+    return source.partition("-")[0]
+
+
 def feed_name(source: str, server: str = "") -> str:
     """The name of a source's feed: `bluesky`, or `mastodon fosstodon.org`."""
     return f"{source} {server}" if server else source
