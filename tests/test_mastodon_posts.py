@@ -119,10 +119,10 @@ def test_what_lacks_a_name_or_a_date_is_unreadable(more: dict[str, Any], lack: s
         parse_status(status(**more), NOW_MS)
     found = page(status(**more), status(), keeps_raw=True)
     (odd,) = found.unreadable
-    assert (odd.kind, len(found.statuses)) == (lack, 1)
+    assert (odd.lacks, len(found.statuses)) == (lack, 1)
     assert abs(odd.at_ms - (NOW_MS - 5_000)) < 1000  # by its id
     # However often it is read, it is the same.
-    assert page(status(**more)).unreadable[0].raw.version == odd.raw.version
+    assert page(status(**more)).unreadable[0].name == odd.name
 
 
 @pytest.mark.parametrize("odd", [None, 7, "x", [], [[]], True, {}, {"id": {}}])

@@ -57,11 +57,11 @@ def test_each_version_of_an_edited_post_is_charged() -> None:
     assert budget.charge(["x:1", "x:2", "x:1"], NOON_MS) == 2
 
 
-def test_what_cannot_be_told_apart_is_charged_each_time() -> None:
+def test_what_cannot_be_read_is_charged_once_too() -> None:
     budget = Budget(PRICE)
     for _ in range(2):
-        budget.charge(versions(3), NOON_MS, nameless=2)
-    assert budget.billed(NOON_MS) == Bill(3 + 2 * 2, 0)
+        budget.charge([*versions(3), "x:unreadable:5d1f", "x:unreadable:77a0"], NOON_MS)
+    assert budget.billed(NOON_MS) == Bill(3 + 2, 0)
 
 
 def test_without_a_limit_any_number_is_left() -> None:

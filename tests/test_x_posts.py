@@ -11,6 +11,7 @@ from standins.x_posts import created_at, make_post, snowflake
 from tweetdock.core.errors import PostError, SourceError
 from tweetdock.core.post import Post
 from tweetdock.sources.x.posts import (
+    PostPage,
     parse_page,
     parse_post,
     read_entry,
@@ -19,6 +20,12 @@ from tweetdock.sources.x.posts import (
 )
 
 NOW_MS = 1_790_000_000_123
+
+
+def page_of(data: list[Any]) -> PostPage:
+    """A page with all of these."""
+    body = json.dumps({"data": data, "meta": {"result_count": len(data)}})
+    return parse_page(body.encode(), NOW_MS)
 
 
 def entry(**changes: Any) -> dict[str, Any]:
@@ -98,14 +105,39 @@ def test_what_is_no_post_is_said_by_what_it_lacks(name: str, value: Any, kind: s
 def test_the_rest_of_the_page_counts(name: str, value: Any, kind: str) -> None:
     good = [make_post(NOW_MS - number * 1000, number) for number in range(1, 4)]
     data = [good[0], good[1] | {name: value}, good[2]]
-    page = parse_page(json.dumps({"data": data, "meta": {"result_count": 3}}).encode(), NOW_MS)
+    page = page_of(data)
     assert [post.author for post in page.posts] == ["x:1", "x:3"]
-    assert (page.unreadable, page.lacks) == ((NOW_MS - 1000,), (kind,))
+    assert [(odd.at_ms, odd.lacks) for odd in page.unreadable] == [(NOW_MS - 1000, kind)]
 
 
 def test_entries_that_were_announced_and_not_sent_are_missed() -> None:
     body = json.dumps({"data": [entry()], "meta": {"result_count": 90}}).encode()
-    assert parse_page(body, NOW_MS).lacks == ("announced, not sent",)
+    page = parse_page(body, NOW_MS)
+    assert [odd.lacks for odd in page.unreadable] == ["announced, not sent"]
+    assert page.versions == (f"x:{page.ids[0]}",)  # nothing else was returned, which is billed
+
+
+def test_what_cannot_be_read_has_one_name_whatever_is_beside_it() -> None:
+    """The same entry was charged, and told of, by each page that had it."""
+    beside = [make_post(NOW_MS - number * 1000, number) for number in range(1, 4)]
+    spoilt = entry(author_id=None)
+    for before in range(4):
+        (odd,) = page_of([*beside[:before], spoilt, *beside[before:]]).unreadable
+        assert odd.name == f"x:{spoilt['id']}"
+
+
+@pytest.mark.parametrize("odd", [{"text": "no id"}, "a post", None, 7])
+def test_what_has_no_id_is_named_by_what_it_is(odd: Any) -> None:
+    first, again, other = (page_of([each]).unreadable[0] for each in (odd, odd, {"id": "none"}))
+    assert first.name == again.name != other.name
+
+
+def test_an_edited_neighbour_does_not_make_it_older() -> None:
+    """It was dated by the neighbour's first version, and left the window half an hour early."""
+    first = make_post(NOW_MS - 1_700_000, 1)
+    edited = make_post(NOW_MS - 1000, 1, edits_of=first)
+    (odd,) = page_of([edited, entry(author_id=None)]).unreadable
+    assert odd.at_ms == NOW_MS - 1000
 
 
 @pytest.mark.parametrize(
@@ -141,7 +173,7 @@ def test_an_error_about_a_post_beside_others_is_one_that_cannot_be_read(
     body = {"data": [entry()], "errors": [error], "meta": {"result_count": 1}}
     page = parse_page(json.dumps(body).encode(), NOW_MS)
     assert len(page.posts) == 1
-    assert page.unreadable == (NOW_MS - 2000,) * number
+    assert [(odd.name, odd.at_ms) for odd in page.unreadable] == [("x:7", NOW_MS - 2000)] * number
 
 
 json_values = st.recursive(

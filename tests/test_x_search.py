@@ -356,6 +356,29 @@ def test_entries_that_are_no_posts_are_left_out_and_admitted(api: XApi, time: Ti
     simulation.assert_true()
 
 
+def test_one_that_is_read_again_and_again_is_one(api: XApi, time: Time) -> None:
+    """Each page told of it anew, by the moment of another neighbour, and charged it anew."""
+    spoilt = make_post(time.ms - 1000, 1)
+    api.add(*hour_of(90), spoilt)
+
+    def spoil(payload: dict[str, Any]) -> dict[str, Any]:
+        bad = spoilt | {"author_id": None}
+        data = [bad if post["id"] == bad["id"] else post for post in payload.get("data", ())]
+        return payload | {"data": data}
+
+    simulation = Simulation(api, time)
+    api.fail_always(faults.Changed(spoil))
+    simulation.poll()
+    for number in range(200):
+        api.add(make_post(time.ms - 500, number))
+        simulation.run(time.seconds + 5)
+    times_sent = sum(spoilt["id"] in request.ids_returned for request in api.requests)
+    assert times_sent > 3
+    assert sum(len(batch.unreadable) for batch in simulation.batches) == 1
+    assert simulation.read().sources["x"].detail.startswith("1 post of this window")
+    assert sum(batch.billed or 0 for batch in simulation.batches) == api.bill("2026-09-21").posts
+
+
 # test_x_posts reads pages with each of them.
 MORE_ODD_IDS = ["1", 1, True, 12.7, "-5", "1" * 30, {}]
 

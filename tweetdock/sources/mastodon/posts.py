@@ -10,6 +10,7 @@ from tweetdock.core.bridges import names_at
 from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
 from tweetdock.core.post import Post, Raw, Span, fold, one_line, unreadable_raw
 from tweetdock.core.times import parse_ms
+from tweetdock.sources.unreadable import Unreadable
 
 FIRST_SERVER_MS = 1_450_000_000_000  # no server of Mastodon's kind is older
 FUTURE_MS = 60_000  # no server's clock is further ahead of its own Date header
@@ -43,15 +44,6 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadableStatus:
-    """An entry that is no post: about when it was written, what it lacks, and as it came."""
-
-    at_ms: int
-    kind: str
-    raw: Raw
-
-
-@dataclass(frozen=True, slots=True)
 class StatusPage:
     """A page of a timeline, newest first, boosts left out of `statuses`.
 
@@ -64,7 +56,7 @@ class StatusPage:
     statuses: tuple[Status, ...] = ()
     ids: tuple[str, ...] = ()
     snowflakes: tuple[int, ...] = ()
-    unreadable: tuple[UnreadableStatus, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
     served_ms: int = 0
     server_ms: int | None = None
 
@@ -96,7 +88,7 @@ def parse_page(
             snowflake = _snowflake(_status_id(entry), at_ms)
             near_ms = at_ms if snowflake is None else moment_of(snowflake)
             raw = unreadable_raw("mastodon", entry)
-            unreadable.append(UnreadableStatus(near_ms, str(error), raw))
+            unreadable.append(Unreadable(raw.version, near_ms, str(error), raw))
     return StatusPage(
         size=len(entries),
         statuses=tuple(filter(None, statuses)),

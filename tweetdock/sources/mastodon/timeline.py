@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Known, Spans
@@ -15,13 +15,13 @@ from tweetdock.sources.mastodon.client import MastodonClient, new_session
 from tweetdock.sources.mastodon.posts import (
     SLACK_MS,
     StatusPage,
-    UnreadableStatus,
     ids_of,
     moment_of,
 )
 from tweetdock.sources.mastodon.statuses import Statuses
 from tweetdock.sources.mastodon.stream import TAG_SILENCE_SECONDS, TagStream
 from tweetdock.sources.polling import GRACE_MS, Pause, Source
+from tweetdock.sources.unreadable import UnreadableLog
 
 log = logging.getLogger(__name__)
 
@@ -213,9 +213,7 @@ class TagTimeline:
         self._shown: list[dict[str, int]] = [{} for _ in hashtags]
         self._polled_ms = 0
         self._is_behind = False
-        self._unreadable: dict[str, int] = {}
-        # Once a kind.
-        self._warn = cache(partial(log.warning, "%s: an entry is left out: %s", feed.name))
+        self._unreadable = UnreadableLog(feed.name)
 
     def poll(self, seen: Known) -> Iterator[Batch]:
         """Read what is new, missing, or to be read again; a Batch a page."""
@@ -251,7 +249,6 @@ class TagTimeline:
     def _forget_before(self, ms: int) -> None:
         self._statuses.forget_before(ms)
         self._shown = [{i: at for i, at in shown.items() if at > ms} for shown in self._shown]
-        self._unreadable = {name: at for name, at in self._unreadable.items() if at > ms}
 
     def _read(self, parts: list[PagedSpan]) -> Iterator[Batch]:
         while _are_open(parts):
@@ -283,7 +280,8 @@ class TagTimeline:
         part.add_page(page)
         self._plan.record(parts, part, page)
         noted = self._statuses.note(self._client.host, page.statuses)
-        fresh = [entry for entry in page.unreadable if self._is_new(entry)]
+        floor_ms = self._clock.now_ms() - self._window_ms
+        fresh = self._unreadable.new(page.unreadable, floor_ms)
         raws = [status.raw for status in page.statuses] + [
             entry.raw for entry in fresh if self._client.keeps_raw
         ]
@@ -323,15 +321,6 @@ class TagTimeline:
             del shown[name]
             if status is None or not self._statuses.counts(status):
                 yield from self._statuses.lose(host, name, now_ms)
-
-    def _is_new(self, entry: UnreadableStatus) -> bool:
-        """Whether it is met for the first time; the same is read again and again."""
-        floor = self._clock.now_ms() - self._window_ms
-        if entry.raw.version in self._unreadable or entry.at_ms <= floor:
-            return False
-        self._unreadable[entry.raw.version] = entry.at_ms
-        self._warn(entry.kind)
-        return True
 
 
 def _are_open(parts: Sequence[PagedSpan]) -> bool:

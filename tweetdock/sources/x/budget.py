@@ -229,14 +229,12 @@ class Budget:
         versions: Iterable[str],
         now_ms: int,
         *,
-        nameless: int = 0,
         lasted_ms: int = 0,
         allowance: Allowance | None = None,
     ) -> int:
-        """Book the versions of posts (`x:<id>`) that X returned; how many it bills for today.
+        """Book what X returned, posts by their versions (`x:<id>`); how many it bills for today.
 
-        nameless: how many more it returned that could not be told apart. lasted_ms: how long ago
-        X may have booked them. allowance: what was set aside for them.
+        lasted_ms: how long ago X may have booked them. allowance: what was set aside for them.
         """
         with self._lock:
             self._forget(allowance)
@@ -252,11 +250,7 @@ class Budget:
                 if today in new:
                     billed += 1
                     self._rate.note(self._price, _written_ms(version, now_ms), now_ms)
-            for bill in bills.values():
-                bill.posts += nameless
-            if nameless:
-                self._rate.note(nameless * self._price, now_ms, now_ms)
-            return billed + nameless
+            return billed
 
     def counted(self, now_ms: int) -> None:
         """Book a question for counts."""

@@ -1,7 +1,6 @@
 """X's API through tweepy: one question, one answer, what it costs, and what time it is there."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -37,8 +36,6 @@ from tweetdock.sources.x.posts import (
     said,
 )
 from tweetdock.sources.x.rules import TAG, Rule, parse_added, parse_rules
-
-log = logging.getLogger(__name__)
 
 PORTAL = "X's address leads elsewhere, as to the login page of a Wi-Fi"
 CONSOLE = "X's console (https://console.x.com)"
@@ -161,7 +158,6 @@ class XClient:
         self._stream_session = make_session()
         self._token = x.bearer_token
         self._user_auth = not x.bearer_token
-        self._unreadable: set[str] = set()
         self._limits: dict[str, RateLimit | None] = {}
         self._ahead_ms = 0
 
@@ -218,13 +214,8 @@ class XClient:
             now_ms = self._clock.now_ms()
             lasted_ms, now_ms = now_ms - asked_ms, server_ms or now_ms
             page = parse_page(response.content, now_ms, keeps_raw=self._keeps_raw)
-        self.note_unreadable(page.lacks)
         billed = self._budget.charge(
-            (f"x:{number}" for number in page.ids),
-            now_ms,
-            nameless=len(page.unreadable),
-            lasted_ms=lasted_ms,
-            allowance=allowance,
+            page.versions, now_ms, lasted_ms=lasted_ms, allowance=allowance
         )
         return replace(page, served_ms=now_ms - lasted_ms, server_ms=server_ms, billed=billed)
 
@@ -262,12 +253,6 @@ class XClient:
             return error.server_ms
         parse_page(response.content, asked_ms)
         return server_ms
-
-    def note_unreadable(self, kinds: Iterable[str]) -> None:
-        """Log of what cannot be read what it lacks, once."""
-        for kind in set(kinds) - self._unreadable:
-            self._unreadable.add(kind)
-            log.warning("x: what cannot be read is left out, and all like it: %s", kind)
 
     def open(self) -> LineStream:
         """Begin the stream."""

@@ -1,12 +1,14 @@
 """What X sends, read with care: snowflake ids, both vocabularies of 2026, edit chains."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
 from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
 from tweetdock.core.post import Batch, Post, Raw, Span, fold, one_line, unreadable_raw
 from tweetdock.core.times import DAY_MS, YEAR_2000_MS, parse_ms
+from tweetdock.sources.unreadable import Unreadable
 
 # A snowflake's upper bits are milliseconds since this moment (2010-11-04T01:42:54.657Z).
 EPOCH_MS = 1_288_834_974_657
@@ -65,17 +67,17 @@ def since_id_for(ms: int) -> int:
 class PostPage:
     """One page of a search, newest first; `ids` are those of the posts' latest versions.
 
-    unreadable: about when the entries were written (Unix ms) that are no posts to count. lacks:
-    what these lack. raw: all entries, readable or not, if they are wanted. served_ms: when X was
-    asked for it by its own time (Unix ms). server_ms: what time it was at X when it was here; None
-    if X did not say. billed: how many posts of it are charged.
+    unreadable: what is no post to count. versions: what was sent, readable or not, by the names
+    that it is charged by. raw: the same as it came, if that is wanted. served_ms: when X was asked
+    for it by its own time (Unix ms). server_ms: what time it was at X when it was here; None if X
+    did not say. billed: how many posts of it are charged.
     """
 
     posts: tuple[Post, ...]
     ids: tuple[int, ...]
     next_token: str | None
-    unreadable: tuple[int, ...] = ()
-    lacks: tuple[str, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    versions: tuple[str, ...] = ()
     raw: tuple[Raw, ...] = ()
     served_ms: int = 0
     server_ms: int | None = None
@@ -85,7 +87,6 @@ class PostPage:
         """What it brings, as a source delivers it."""
         return Batch(
             posts=self.posts,
-            unreadable=self.unreadable,
             raw=self.raw,
             server_ms=self.server_ms,
             billed=self.billed,
@@ -108,23 +109,24 @@ def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> PostPage:
     # Beside what was found X says which posts it could not show.
     entries += [error for error in errors if error.get("resource_type") in ("tweet", "post")]
     read = [read_entry(entry, at_ms, keeps_raw=keeps_raw) for entry in entries]
-    unreadable, lacks = [], [one.lacks for one in read if one.lacks]
-    near_ms = at_ms  # what cannot be read was written about when its newer neighbour was
+    # What cannot be read was written about when the version before it was, which is newer.
+    unreadable, near_ms = [], at_ms
     for one in read:
-        near_ms = one.post.created_ms if one.post else near_ms
+        near_ms = snowflake_ms(one.snowflake) if one.post else near_ms
         if one.lacks:
-            unreadable.append(near_ms)
+            unreadable.append(Unreadable(one.version, near_ms, one.lacks))
     announced = meta.get("result_count")
     if isinstance(announced, int) and announced > len(entries):
-        unreadable.append(near_ms)
-        lacks.append("announced, not sent")
+        # X bills what it returns; of which post this is it does not say.
+        name = f"announced by {near_ms}"
+        unreadable.append(Unreadable(name, near_ms, "announced, not sent"))
     return PostPage(
         posts=tuple(one.post for one in read if one.post),
         ids=tuple(one.snowflake for one in read if one.post),
         next_token=token or None,
         unreadable=tuple(unreadable),
-        lacks=tuple(lacks),
-        raw=tuple(one.raw for one in read if one.raw),
+        versions=tuple(one.version for one in read),
+        raw=tuple(one.raw for one in read if one.raw and keeps_raw),
     )
 
 
@@ -132,7 +134,8 @@ class Entry(NamedTuple):
     """What X sent in one place; nothing, if a line just keeps the connection alive.
 
     post: one to count. snowflake: the id of the version of a post that was sent, to count or not.
-    lacks: what it would need to be a post. raw: the same for the archive, if that is wanted.
+    lacks: what it would need to be a post. raw: the same for the archive: of what cannot be read,
+    and of posts if it is wanted.
     """
 
     post: Post | None = None
@@ -140,13 +143,20 @@ class Entry(NamedTuple):
     lacks: str = ""
     raw: Raw | None = None
 
+    @property
+    def version(self) -> str:
+        """What it is charged by, again and again the same; empty if nothing was sent."""
+        if self.snowflake:
+            return f"x:{self.snowflake}"
+        return self.raw.version if self.raw else ""
+
 
 def read_entry(entry: Any, at_ms: int, *, keeps_raw: bool = False) -> Entry:
     """What is to be made of a post of X's; at_ms as of `parse_post`."""
     try:
         post, snowflake = parse_post(entry, at_ms)
     except PostError as error:
-        return Entry(lacks=str(error), raw=unreadable_raw("x", entry) if keeps_raw else None)
+        return Entry(None, _any_id(entry), str(error), unreadable_raw("x", entry))
     raw = Raw(f"x:{snowflake}", one_line(entry), post) if keeps_raw else None
     return Entry(post, snowflake, raw=raw)
 
@@ -175,6 +185,14 @@ def parse_post(entry: Any, at_ms: int) -> tuple[Post, int]:
     if not YEAR_2000_MS <= created_ms <= at_ms + DAY_MS:
         raise PostError("no sensible created_at")
     return Post(f"x:{first}", f"x:{author}", created_ms, at_ms), snowflake
+
+
+def _any_id(entry: Any) -> int:
+    """The id of a post or of one that an error is about; 0 if there is none."""
+    for name in ("id", "resource_id"):
+        with suppress(AttributeError, PostError):
+            return _number(entry, name)
+    return 0
 
 
 def _number(entry: dict[str, Any], name: str) -> int:
@@ -218,7 +236,8 @@ def parse_line(line: bytes, at_ms: int, wanted: Wanted, *, keeps_raw: bool = Fal
     try:
         entry, rules = _decode_line(line)
     except (ValueError, RecursionError):
-        return Entry(lacks="no JSON")
+        text = line.decode(errors="replace")
+        return Entry(lacks="no JSON", raw=unreadable_raw("x", text))
     read = read_entry(entry, at_ms, keeps_raw=keeps_raw)
     return read if read.lacks or _counts(entry, rules, wanted) else Entry(snowflake=read.snowflake)
 

@@ -13,6 +13,7 @@ from tweetdock.core.post import Batch, Feed, Late, Span, Tally
 from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.networks import XSettings
 from tweetdock.sources.polling import GRACE_MS, Pause
+from tweetdock.sources.unreadable import UnreadableLog
 from tweetdock.sources.x.budget import LARGEST_PAGE, Budget, BudgetError
 from tweetdock.sources.x.client import XClient
 from tweetdock.sources.x.plan import RIPE_MS, Search, SearchPlan
@@ -64,6 +65,7 @@ class XSearch:
         self._plan = SearchPlan(window_ms=self._window_ms, cursor=cursor)
         self._search: Search | None = None
         self._client = XClient(x, clock=clock, budget=budget, keeps_raw=keeps_raw)
+        self._unreadable = UnreadableLog(source)
         self._counted_ms: int | None = None
         self._polled_ms = 0
         self._lost_ms: int | None = None  # since when X has not answered, with no money left
@@ -99,7 +101,10 @@ class XSearch:
                 page = self._client.search(search.query, search.request, search.token)
                 covers = search.add_page(page)
                 gone = self._plan.record(search, page, self._clock.now_ms())
+                floor_ms = self._clock.now_ms() - self._window_ms
+                fresh = self._unreadable.new(page.unreadable, floor_ms)
                 yield page.batch(
+                    unreadable=tuple(one.at_ms for one in fresh),
                     covers=covers,
                     read_ms=search.read_ms,
                     removals=gone,

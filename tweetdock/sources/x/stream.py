@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import cache, partial
 from typing import Any
 
 from tweetdock.core.clock import Clock
@@ -118,6 +119,10 @@ class XStream:
         self.feed = self.search.feed
         self._wanted = Wanted(frozenset())  # by the rules of the stream that is open
         self._checked_ms = 0
+        # Once a kind.
+        self._warn = cache(
+            partial(log.warning, "x-stream: a line that cannot be read is left out: %s")
+        )
         self._stream: LineStream | None = None
 
     def _left(self) -> dict[str, Any]:
@@ -268,22 +273,17 @@ class XStream:
         if end:
             raise end
 
-    def _batch(
-        self,
-        read: list[Entry],
-        now_ms: int,
-        *,
-        server_ms: int | None = None,
-    ) -> Batch:
-        odd = [line.lacks for line in read if line.lacks]
-        self._client.note_unreadable(odd)  # the search reads whatever was in it
-        sent = (f"x:{line.snowflake}" for line in read if line.snowflake)
-        billed = self._budget.charge(sent, now_ms, nameless=len(odd))
+    def _batch(self, read: list[Entry], now_ms: int, *, server_ms: int | None = None) -> Batch:
+        for line in read:
+            if line.lacks:  # the search finds whatever was in it
+                self._warn(line.lacks)
+        sent = (line.version for line in read if line.version)
+        billed = self._budget.charge(sent, now_ms)
         return Batch(
             source=self.feed.source,
             channel=self.channel,
             posts=tuple(line.post for line in read if line.post),
-            raw=tuple(line.raw for line in read if line.raw),
+            raw=tuple(line.raw for line in read if line.raw and self._keeps_raw),
             server_ms=server_ms,
             cursor=self.search.cursor,
             billed=billed + self._lists.pop_billed(),
