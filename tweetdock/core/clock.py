@@ -9,6 +9,7 @@ from tweetdock.core.times import DAY_MS, duration
 
 # A Date header is cut to the second and some milliseconds old: nearer than this proves nothing.
 TRUSTED_MS = 2_500
+FUTURE_MS = 60_000  # no clock of a network's is further ahead of what its answers say, or of ours
 # A correction by more than this is a step: what was counted by the old time is not to be trusted.
 STEP_MS = 30_000
 MOST_STEPS = 3  # of one server in a while; with more it has two clocks, or none

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tweetdock.core.bridges import names_at
+from tweetdock.core.clock import FUTURE_MS
 from tweetdock.core.errors import LOG_IN, Kind, PostError, SourceError
 from tweetdock.core.post import Post, Raw, Span, fold, one_line, unreadable_raw
 from tweetdock.core.times import parse_ms
 from tweetdock.sources.unreadable import Unreadable
 
 FIRST_SERVER_MS = 1_450_000_000_000  # no server of Mastodon's kind is older
-FUTURE_MS = 60_000  # no server's clock is further ahead of its own Date header
 SLACK_MS = 2_000  # an id is made a moment before or after created_at, or anywhere in its second
 LONGEST_NAME = 2048
 

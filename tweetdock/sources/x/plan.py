@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tweetdock.core.clock import FUTURE_MS
 from tweetdock.core.coverage import Known
 from tweetdock.core.errors import Kind, SourceError
 from tweetdock.core.post import Removal, Span
@@ -17,7 +18,6 @@ RIPE_MS = 50_000  # what becomes certain is asked for so much at a time
 MOST_BACK = 3 * LARGEST_PAGE  # posts that are read again to find what is ripe with what is new
 AGAIN_MS = 15 * MINUTE_MS
 MOST_AGAIN = 30 * LARGEST_PAGE  # posts; what lies before them is not read again
-FUTURE_MS = 60_000  # no clock of X's is further ahead than that
 PATIENCE_PAGES = 5  # pages that lead on without leading further back
 
 
@@ -40,13 +40,15 @@ class Search:
     """A request under way: query after query, each by its pages, newest first.
 
     read_ms: when X gave the first page, by its own time; 0 before. newest_id: that of the newest
-    post which it has shown of then; 0: of none. token: of the next page.
+    post which it has shown of then; 0: of none. shown: the keys of all posts that it has shown.
+    token: of the next page.
     """
 
     def __init__(self, request: SearchRequest, queries: Sequence[str]) -> None:
         self.request = request
         self.read_ms = 0
         self.newest_id = 0
+        self.shown: set[str] = set()
         self._queries = list(queries)
         self._begin_query()
 
@@ -77,6 +79,7 @@ class Search:
     def add_page(self, page: PostPage) -> Span | None:
         """The stretch that all queries have seen once `page` is read, if there is one."""
         self.read_ms = self.read_ms or page.served_ms
+        self.shown.update(post.key for post in page.posts)
         since_ms, until_ms = self.request.since_ms, self.request.until_ms or self.read_ms
         # A single odd id must neither seem to complete the past nor hide the future.
         last_ms = page.served_ms + FUTURE_MS
@@ -112,14 +115,10 @@ class Search:
 
 
 class _Shown(NamedTuple):
-    """A post that X has shown: its latest version, its moment, on which page, and if it was missed.
-
-    page: its number, counting all pages.
-    """
+    """A post that X has shown: its latest version, its moment, and if it was missed since."""
 
     version_id: int
     created_ms: int
-    page: int
     is_missed: bool = False
 
 
@@ -132,20 +131,16 @@ class Brought:
     def __init__(self) -> None:
         self.since_ms: int | None = None
         self._posts: dict[str, _Shown] = {}
-        self._pages = self._pages_before = 0
 
     def begin(self, request: SearchRequest) -> None:
         """A search begins."""
         if self.since_ms is None:
             self.since_ms = request.since_ms
-        if request.is_again:
-            self._pages_before = self._pages
 
     def add_page(self, page: PostPage) -> None:
         """These are shown."""
-        self._pages += 1
         for post, version_id in zip(page.posts, page.ids, strict=True):
-            self._posts[post.key] = _Shown(version_id, post.created_ms, self._pages)
+            self._posts[post.key] = _Shown(version_id, post.created_ms)
         if len(self._posts) > MOST_AGAIN:
             newest = sorted(one.version_id for one in self._posts.values())
             self.forget_before(snowflake_ms(newest[-MOST_AGAIN // 2]))
@@ -166,8 +161,7 @@ class Brought:
         """All was read again: what X does not show for the second time is gone."""
         gone, (since_ms, until_ms) = [], (search.request.since_ms, search.request.until_ms or 0)
         for key, one in list(self._posts.items()):
-            is_shown = one.page > self._pages_before
-            if is_shown or not since_ms < snowflake_ms(one.version_id) <= until_ms:
+            if key in search.shown or not since_ms < snowflake_ms(one.version_id) <= until_ms:
                 continue
             if one.is_missed:
                 gone.append(Removal(key, search.read_ms, one.created_ms))
@@ -192,7 +186,7 @@ class SearchPlan:
     def __init__(self, *, window_ms: int, cursor: str = "") -> None:
         self._window_ms = window_ms
         self._brought = Brought()
-        self._again_ms: int | None = None
+        self._again_ms = 0  # when all was read once more, or first asked for; 0: not yet
         self._ripe_since_ms = 0
         self._by_time = False  # after a refusal of the last id
         self.is_live = False  # whether the last search was for what is new
@@ -201,10 +195,11 @@ class SearchPlan:
         with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
             self.newest_id = int(json.loads(cursor)["newest_id"])
 
-    def next(self, seen: Known, now_ms: int, *, reads_again: bool = True) -> SearchRequest:
-        """The search to make now. reads_again: whether there is money for what may be new in it."""
+    def next(self, seen: Known, now_ms: int) -> SearchRequest:
+        """The search to make now."""
         self._brought.forget_before(now_ms - self._window_ms)
-        ripe = self._ripe(seen, now_ms, reads_again=reads_again)
+        self._again_ms = min(self._again_ms or now_ms, now_ms)
+        ripe = self._ripe(seen, now_ms)
         self.is_live = ripe is None or not self.is_live
         request = self._live(seen, now_ms) if ripe is None or self.is_live else ripe
         if not self.is_live:
@@ -212,9 +207,9 @@ class SearchPlan:
         self._brought.begin(request)
         return request
 
-    def is_behind(self, seen: Known, now_ms: int, *, reads_again: bool = True) -> bool:
+    def is_behind(self, seen: Known, now_ms: int) -> bool:
         """Whether something is to be asked for at once, which the last search was not for."""
-        ripe = self._ripe(seen, now_ms, reads_again=reads_again)
+        ripe = self._ripe(seen, now_ms)
         return ripe is not None and ripe.since_ms != self._ripe_since_ms
 
     def record(self, search: Search, page: PostPage, now_ms: int) -> tuple[Removal, ...]:
@@ -263,15 +258,13 @@ class SearchPlan:
         """Since when all was read that X bills to this day."""
         return max(now_ms - now_ms % DAY_MS + NEAR_MS, self._brought.since_ms or now_ms)
 
-    def _ripe(self, seen: Known, now_ms: int, *, reads_again: bool) -> SearchRequest | None:
+    def _ripe(self, seen: Known, now_ms: int) -> SearchRequest | None:
         floor_ms, ripe_ms = now_ms - self._window_ms, now_ms - seen.late_ms
         for gap in reversed(seen.gaps(Span(floor_ms, ripe_ms))):
             is_long = gap.until_ms - gap.since_ms >= RIPE_MS
             if gap.until_ms < ripe_ms or (is_long and not self._back_ms(seen, now_ms)):
                 return SearchRequest(*gap)
-        if self._again_ms is None or self._again_ms > now_ms:
-            self._again_ms = now_ms
         since_ms = max(floor_ms, self._free_ms(now_ms))
-        if not reads_again or now_ms - self._again_ms < AGAIN_MS or since_ms >= ripe_ms:
+        if now_ms - self._again_ms < AGAIN_MS or since_ms >= ripe_ms:
             return None
         return SearchRequest(since_ms, ripe_ms, is_again=True)

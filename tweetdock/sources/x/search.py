@@ -14,7 +14,7 @@ from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.networks import XSettings
 from tweetdock.sources.polling import GRACE_MS, Pause
 from tweetdock.sources.unreadable import UnreadableLog
-from tweetdock.sources.x.budget import LARGEST_PAGE, Budget, BudgetError
+from tweetdock.sources.x.budget import Budget, BudgetError
 from tweetdock.sources.x.client import XClient
 from tweetdock.sources.x.plan import RIPE_MS, Search, SearchPlan
 
@@ -124,15 +124,10 @@ class XSearch:
 
     def _next(self, seen: Known) -> Search:
         now_ms = self._clock.now_ms()
-        request = self._plan.next(seen, now_ms, reads_again=self._reads_again)
+        request = self._plan.next(seen, now_ms)
         if self._plan.is_live:
             self._polled_ms = now_ms
         return Search(request, self._queries())
-
-    @property
-    def _reads_again(self) -> bool:
-        left = self._budget.posts_left(self._client.now_ms)
-        return left is None or left >= LARGEST_PAGE
 
     def _ask_time(self) -> Batch:
         server_ms = self._client.ask_time(self._queries()[0])
@@ -205,8 +200,8 @@ class XSearch:
             return Pause(IDLE_SECONDS)
         usual = max(self._poll_seconds, queries * SECONDS_A_QUERY if queries > 1 else 0.0)
         due = max(0.0, usual - max(0, now_ms - self._polled_ms) / 1000)
-        is_behind = self._plan.is_behind(seen, now_ms, reads_again=self._reads_again)
-        return self._client.pause(0.0 if is_behind else due, usual, queries)
+        wanted = 0.0 if self._plan.is_behind(seen, now_ms) else due
+        return self._client.pause(wanted, usual, queries)
 
     def cut(self) -> None:
         """End the request under way."""
