@@ -29,7 +29,11 @@ def _chosen() -> Iterator[tuple[Scenario, int]]:
 def test_what_is_said_to_be_exact_is_true(scenario: Scenario, seed: int, tmp_path: Path) -> None:
     report = play(scenario, seed, tmp_path)
     assert not report.falses, f"{report}: {report.falses[0]}"
-    assert report.settled_share >= 0.9 or not scenario.undisturbed, f"{report}: {report.details}"
+    assert report.ends_exact or not scenario.ends_exact, f"{report}: {report.details}"
+    if scenario.undisturbed:
+        assert report.settled_share >= 0.9, f"{report}: {report.details}"
+        for source, seconds in report.certain_ago.items():
+            assert seconds <= scenario.certain_ago[source], f"{report}: {source}"
 
 
 def test_the_same_seed_is_the_same_run(tmp_path: Path) -> None:

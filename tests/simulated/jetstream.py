@@ -235,7 +235,8 @@ class Socket:
         cursor = parse_qs(urlsplit(url).query).get("cursor")
         now = self._machine.true
         moments = host.sky.moments
-        start_us = int(cursor[0]) if cursor else round((now - host.sky.lag) * 1e6)
+        newest_us = round((now - host.sky.lag) * 1e6)
+        start_us = min(int(cursor[0]), newest_us) if cursor else newest_us
         self._place = bisect_left(moments, start_us)
         self._odd = bisect_left([at for at, _ in host.odd], now)
         self._is_live = cursor is None

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 START = 1_790_000_000.0
 TOKEN = "a-bearer-token"
+# As docs/networks.md has it; Mastodon's half an hour is half of a window that is shorter.
+CERTAIN_AGO = {"x": 185, "x-stream": 240, "bluesky": 15, "mastodon": 450 + 240}
+END_MS = 65_000  # with the moment after the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,10 @@ class Run:
 class Scenario:
     """What happens, to whom, and whether readings should mostly be exact.
 
-    world: each makes something of what there is, or says what will happen when.
+    world: each makes something of what there is, or says what will happen when. asleep: for how
+    long the machine sleeps or has no power in all. ends_exact: whether a reading of the last minute
+    is to be exact: not where it storms to the end. certain_ago: so many seconds ago at most what an
+    undisturbed exact reading is certain of has ended, by source.
     settle: seconds after a start from which on undisturbed readings are to be exact.
     """
 
@@ -77,7 +83,10 @@ class Scenario:
     sources: str = "x"
     runs: tuple[Run, ...] = (Run(1200),)
     env: Mapping[str, str] = field(default_factory=dict)
+    asleep: float = 0.0
     undisturbed: bool = False
+    ends_exact: bool = True
+    certain_ago: Mapping[str, float] = field(default_factory=lambda: CERTAIN_AGO)
     settle: float = 180.0
     seeds: int = 4
 
@@ -91,6 +100,8 @@ class Report:
     readings: int
     exact: int
     settled_share: float
+    ends_exact: bool
+    certain_ago: Mapping[str, float]
     falses: tuple[FalseExact, ...]
     details: Mapping[str, int]
     cpu_seconds: float
@@ -117,7 +128,7 @@ class Simulation:
         self.truth = Truth(self.machine.true_ms)
         self.folder = folder / "state"
         self._folders = folder
-        self.total = sum(run.lasts + run.off for run in scenario.runs)
+        self.total = sum(run.lasts + run.off for run in scenario.runs) + scenario.asleep
         self._oracle = Oracle(self.truth, self.machine.true_ms, scenario.settle)
         self._stack = ExitStack()
         self._x: X | None = None
@@ -222,6 +233,8 @@ class Simulation:
             oracle.readings,
             oracle.exact,
             oracle.settled_exact / max(1, oracle.settled),
+            self.machine.true_ms - oracle.last_exact_ms <= END_MS,
+            oracle.certain_ago,
             tuple(oracle.falses),
             oracle.details,
             time.process_time() - cpu,

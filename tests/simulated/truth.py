@@ -178,6 +178,8 @@ class Oracle:
         self.exact = 0
         self.settled = 0
         self.settled_exact = 0
+        self.last_exact_ms = -math.inf
+        self.certain_ago: dict[str, float] = {}  # the longest of settled exact readings, in s
         self.falses: list[FalseExact] = []
         self.details: dict[str, int] = {}
         self._looked: dict[str, tuple[tuple[int, int] | None, int]] = {}
@@ -200,6 +202,8 @@ class Oracle:
         self.readings += 1
         is_exact = reading.grade is Grade.EXACT
         self.exact += is_exact
+        if is_exact:
+            self.last_exact_ms = now_ms
         if now_ms - self._started_ms >= self._settle_ms:
             self.settled += 1
             self.settled_exact += is_exact
@@ -208,10 +212,16 @@ class Oracle:
                 self.details[why] = self.details.get(why, 0) + 1
         for name, source in reading.sources.items():
             if source.grade is Grade.EXACT:
+                self._note_certain(name, source.certain_ms, now_ms)
                 self._hold(reading, name, now_ms, feeds[name], partial(counts, name))
         if is_exact:
             every = {feed for of in feeds.values() for feed in of}
             self._hold(reading, "", now_ms, every, partial(counts, ""))
+
+    def _note_certain(self, name: str, certain_ms: int, now_ms: int) -> None:
+        if now_ms - self._started_ms >= self._settle_ms:
+            ago = (now_ms - certain_ms) / 1000
+            self.certain_ago[name] = max(ago, self.certain_ago.get(name, 0.0))
 
     def _hold(
         self,
