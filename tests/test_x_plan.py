@@ -63,7 +63,7 @@ class Gauge:
             covers = search.add_page(page)
             self.removals += self.plan.record(search, page, self.now_ms)
             if covers:
-                until_ms = min(covers.until_ms, search.read_ms - LATE_MS, self.now_ms)
+                until_ms = min(covers.until_ms, search.read_ms - self.seen.late_ms, self.now_ms)
                 self.seen.add(Span(covers.since_ms, until_ms))
             self.found.update(ids)
             most_pages -= 1
@@ -133,6 +133,17 @@ def test_a_post_that_shows_after_a_newer_one_is_found_within_a_minute(shows_afte
     assert late not in gauge.found
     gauge.run(MINUTE)
     assert late in gauge.found
+
+
+def test_what_shows_later_than_half_a_window_is_read_once_more_all_the_same() -> None:
+    """It was to be found with what is new, from before the window, and so nobody asked for it."""
+    gauge = Gauge(now_ms=noon())
+    gauge.seen.late_ms = 40 * MINUTE
+    for n in range(-60, 80):
+        gauge.post(noon() + n * MINUTE)
+    for _ in range(70):
+        gauge.run(MINUTE)
+        assert (gauge.seen.until_ms or 0) > gauge.now_ms - gauge.seen.late_ms - 2 * MINUTE
 
 
 def test_what_an_interrupted_search_has_left_out_is_not_skipped() -> None:

@@ -238,9 +238,9 @@ class SearchPlan:
     def _live(self, seen: Known, now_ms: int) -> SearchRequest:
         floor_ms = now_ms - self._window_ms
         starts = snowflake_ms(self.newest_id), self._back_ms(seen, now_ms)
-        known = [ms for ms in starts if floor_ms < ms <= now_ms + FUTURE_MS]
+        known = [ms for ms in starts if floor_ms <= ms <= now_ms + FUTURE_MS]
         since_ms = min(known or [seen.until_ms or 0])
-        if not floor_ms < since_ms <= now_ms + FUTURE_MS:
+        if not floor_ms <= since_ms <= now_ms + FUTURE_MS:
             return SearchRequest(floor_ms)
         is_newest = since_ms == snowflake_ms(self.newest_id)
         since_id = self.newest_id if is_newest else since_id_for(since_ms + 1)
@@ -255,8 +255,9 @@ class SearchPlan:
         return back_ms if self._brought.number_since(back_ms) <= MOST_BACK else 0
 
     def _free_ms(self, now_ms: int) -> int:
-        """Since when all was read that X bills to this day."""
-        return max(now_ms - now_ms % DAY_MS + NEAR_MS, self._brought.since_ms or now_ms)
+        """Since when in the window all was read that X bills to this day."""
+        day_ms, floor_ms = now_ms - now_ms % DAY_MS + NEAR_MS, now_ms - self._window_ms
+        return max(floor_ms, day_ms, self._brought.since_ms or now_ms)
 
     def _ripe(self, seen: Known, now_ms: int) -> SearchRequest | None:
         floor_ms, ripe_ms = now_ms - self._window_ms, now_ms - seen.late_ms
@@ -264,7 +265,7 @@ class SearchPlan:
             is_long = gap.until_ms - gap.since_ms >= RIPE_MS
             if gap.until_ms < ripe_ms or (is_long and not self._back_ms(seen, now_ms)):
                 return SearchRequest(*gap)
-        since_ms = max(floor_ms, self._free_ms(now_ms))
+        since_ms = self._free_ms(now_ms)
         if now_ms - self._again_ms < AGAIN_MS or since_ms >= ripe_ms:
             return None
         return SearchRequest(since_ms, ripe_ms, is_again=True)
