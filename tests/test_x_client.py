@@ -225,6 +225,19 @@ def test_a_refusal_tells_the_time_as_well(api: XApi, time: Time) -> None:
         client.ask_time(QUERY)
 
 
+def test_whatever_x_is_asked_tells_its_time(api: XApi, time: Time) -> None:
+    """Only a search did, and what the stream brought was booked by our clock."""
+    api.skew_seconds = 7200
+    client = make_client(api, time)
+    client.add_rules(["#dockercon"])
+    assert abs(client.now_ms - time.ms - 7_200_000) < 1000
+    client = make_client(api, time)
+    stream, server_ms = client.open()
+    stream.close()
+    assert client.now_ms == server_ms
+    assert abs(client.now_ms - time.ms - 7_200_000) < 1000
+
+
 def test_searches_and_counts_have_limits_of_their_own(api: XApi, time: Time) -> None:
     api.rate.limit = 1
     client = make_client(api, time)

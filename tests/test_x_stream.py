@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from listening import Unseeing
 from profiles import examples
 from simulation import START, TOKEN, Time, x_settings
+from standins import in_memory, x_openapi
 from standins import x_faults as faults
-from standins import x_openapi
 from standins.x_api import XApi
 from standins.x_posts import Post, make_post
 from standins.x_stream import PATH, CloseAtOnce
 from x_streaming import Streaming
 
+from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Known
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Trouble
@@ -486,8 +487,6 @@ def test_a_budget_that_is_spent_closes_the_stream_until_there_is_money(time: Tim
 
 def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[[], None]:
     """Start stream and search in threads by the real clock; what ends them."""
-    from tweetdock.core.clock import Clock  # noqa: PLC0415
-
     stream = XStream(
         ["dockercon"],
         x_settings(api.url),
@@ -515,6 +514,23 @@ def run_both(api: XApi, deliver: Callable[[Batch | Trouble], None]) -> Callable[
             source.close()
 
     return end
+
+
+def test_what_is_streamed_is_booked_to_xs_day_not_to_ours() -> None:
+    """The search was booked by X's clock, the stream by ours, on one bill."""
+    midnight = START - START % 86_400
+    time, budget, midnight_ms = Time(midnight - 60), Budget(0.005, 5.0), round(midnight * 1000)
+    with XApi(now=time, bearer=TOKEN, skew_seconds=120) as api:
+        x = x_settings(api.url)
+        clock = Clock(time, time)
+        stream = XStream(["dockercon"], x, clock=clock, budget=budget, window_seconds=3600)
+        in_memory.mount(stream._client._session, api.url, api.answer)
+        next(stream.poll(Known()))  # it connects
+        api.stream.say({"data": make_post(time.ms, 1)})
+        while not any(batch.billed for batch in stream.poll(Known())):
+            pass
+        stream.close()
+    assert (budget.billed(midnight_ms - 1).posts, budget.billed(midnight_ms).posts) == (0, 1)
 
 
 def test_a_cut_ends_stream_and_search_at_once() -> None:

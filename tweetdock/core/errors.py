@@ -110,13 +110,17 @@ class SourceError(TweetDockError, ConnectionError):
 
 
 class RefusedError(TweetDockError, ConnectionError):
-    """A server's answer other than 200, with all that says why."""
+    """A server's answer other than 200, with all that says why.
+
+    server_ms: what time it was there (Unix ms), as far as somebody has found that out.
+    """
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
         self.headers = headers
         self.body = body
+        self.server_ms: int | None = None
 
     @property
     def retry_after(self) -> float | None:

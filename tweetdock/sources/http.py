@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from tweetdock.core.clock import TRUSTED_MS
+from tweetdock.core.clock import TRUSTED_MS, Clock
 from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
 from tweetdock.core.finding import Finding
 from tweetdock.core.times import YEAR_2020_MS, YEAR_2100_MS, clock_time, duration, parse_ms
@@ -28,6 +28,7 @@ LONGEST_RESET_SECONDS = 3600.0
 # A limit that allows requests nearly as often as the owner wants them does no harm.
 HARMLESS_SECONDS = 10.0
 SPELLINGS = ("x-rate-limit", "x-ratelimit")  # X's and Mastodon's
+A = TypeVar("A", requests.Response, "LineStream")
 LARGEST_LINE = 1024 * 1024
 LARGEST_BODY = 8 * 1024 * 1024  # a page of 100 posts with all its fields is about 200 kB
 
@@ -257,6 +258,36 @@ def used_up(
         kind=Kind.LIMIT,
         retry_after=limit.pause_seconds(now_ms, 0.0),
     )
+
+
+class RateLimited:
+    """Exchanges of a kind with a server, which has a limit of its own for them.
+
+    whose: the server's, as in `X's`. limit: what it said last.
+    """
+
+    def __init__(self, clock: Clock, whose: str) -> None:
+        self.limit: RateLimit | None = None
+        self._clock = clock
+        self._whose = whose
+
+    def ask(self, send: Callable[[], A]) -> tuple[A, int, int | None]:
+        """The answer, how many ms that took, and what time it is there now: see `server_now_ms`.
+
+        SourceError if the limit leaves none, or there is no answer; RefusedError with its time.
+        """
+        asked_ms = self._clock.now_ms()
+        if self.limit and self.limit.is_spent(asked_ms):
+            raise used_up(self.limit, self._whose, asked_ms)
+        try:
+            answer = send()
+        except RefusedError as refusal:
+            self.limit = RateLimit.from_headers(refusal.headers)
+            refusal.server_ms = server_now_ms(refusal.headers, asked_ms, self._clock.now_ms())
+            raise
+        self.limit = RateLimit.from_headers(answer.headers)
+        now_ms = self._clock.now_ms()
+        return answer, now_ms - asked_ms, server_now_ms(answer.headers, asked_ms, now_ms)
 
 
 def left_of(

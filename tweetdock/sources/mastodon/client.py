@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -13,10 +13,11 @@ from tweetdock.core.errors import LOG_IN, Kind, RefusedError, SourceError
 from tweetdock.settings.networks import host_of
 from tweetdock.sources.http import (
     WHOLE_SECONDS,
+    A,
     HttpSession,
     LineStream,
     RateLimit,
-    server_now_ms,
+    RateLimited,
     used_up,
 )
 from tweetdock.sources.mastodon.posts import StatusPage, decode, parse_page
@@ -185,7 +186,7 @@ class MastodonClient:
 
     token: a user's, or none. It goes along only where strangers are not let in: what a user is
     shown may be less, for the people and languages that they do not want to see.
-    limit: as the last answer told it. clock, keeps_raw: for all that read from the server.
+    questions: by which limit they are asked. clock, keeps_raw: for all that read from the server.
     """
 
     def __init__(
@@ -198,7 +199,7 @@ class MastodonClient:
         keeps_raw: bool = False,
     ) -> None:
         self.host = host_of(server)
-        self.limit: RateLimit | None = None
+        self.questions = RateLimited(clock, f"{self.host}'s")
         self._server = server.rstrip("/")
         self._token = token
         self.clock = clock
@@ -298,17 +299,16 @@ class MastodonClient:
         place = host_of(base)
         if place != self.host:
             self._tell_place(place)
-        asked_ms = self.clock.now_ms()
-        try:
-            return session.open(
-                "GET",
-                f"{base}/api/v1/streaming/hashtag",
-                silence_seconds=silence_seconds,
-                params={"tag": tag},
-                headers={**_headers(self._token), "Accept": "text/event-stream"},
-            )
-        except RefusedError as refusal:
-            raise self._explain(refusal, self._token, asked_ms) from refusal
+        connect = partial(
+            session.open,
+            "GET",
+            f"{base}/api/v1/streaming/hashtag",
+            silence_seconds=silence_seconds,
+            params={"tag": tag},
+            headers={**_headers(self._token), "Accept": "text/event-stream"},
+        )
+        limited = RateLimited(self.clock, f"{self.host}'s")  # another one, and for once
+        return self._exchange(limited, connect, self._token)[0]
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> _Answer:
         signs = self._signs
@@ -325,26 +325,20 @@ class MastodonClient:
         return answer
 
     def _ask(self, path: str, params: Mapping[str, str] | None, token: str) -> _Answer:
-        asked_ms = self.clock.now_ms()
-        if self.limit and self.limit.is_spent(asked_ms):
-            raise used_up(self.limit, f"{self.host}'s", asked_ms)
-        try:
-            response = self._session.get(
-                f"{self._server}{path}", params=params, headers=_headers(token)
-            )
-        except RefusedError as refusal:
-            self.limit = RateLimit.from_headers(refusal.headers)
-            raise self._explain(refusal, token, asked_ms) from refusal
-        self.limit = RateLimit.from_headers(response.headers)
-        now_ms = self.clock.now_ms()
-        server_ms = server_now_ms(response.headers, asked_ms, now_ms)
-        served_ms = (server_ms or now_ms) - (now_ms - asked_ms)
+        url, headers = f"{self._server}{path}", _headers(token)
+        send = partial(self._session.get, url, params=params, headers=headers)
+        response, lasted_ms, server_ms = self._exchange(self.questions, send, token)
+        served_ms = (server_ms or self.clock.now_ms()) - lasted_ms
         return _Answer(response.content, token != "", served_ms, server_ms)
 
-    def _explain(self, refusal: RefusedError, token: str, asked_ms: int) -> SourceError:
-        now_ms = self.clock.now_ms()
-        server_ms = server_now_ms(refusal.headers, asked_ms, now_ms)
-        return explain(refusal, self.host, token, server_ms or now_ms)
+    def _exchange(
+        self, limited: RateLimited, send: Callable[[], A], token: str
+    ) -> tuple[A, int, int | None]:
+        try:
+            return limited.ask(send)
+        except RefusedError as refusal:
+            now_ms = refusal.server_ms or self.clock.now_ms()
+            raise explain(refusal, self.host, token, now_ms) from refusal
 
 
 def _headers(token: str) -> dict[str, str]:

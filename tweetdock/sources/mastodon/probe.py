@@ -44,7 +44,9 @@ def probe(
     if server_ms is not None:
         yield compared("mastodon", f"{host}'s", server_ms, round(wall() * 1000))
     what = f"requests to {host}"
-    yield left_of("mastodon", client.limit, clock.now_ms(), wanted_seconds=poll_seconds, what=what)
+    yield left_of(
+        "mastodon", client.questions.limit, clock.now_ms(), wanted_seconds=poll_seconds, what=what
+    )
     if token:
         yield from _stream(client, host, tag, answer_seconds)
     else:

@@ -268,7 +268,7 @@ class TagTimeline:
 
     def _seconds_by_limit(self, now_ms: int, wanted: float) -> float:
         # A page and the empty one behind it for each tag, and a look back.
-        requests, limit = 2 * len(self._tags) + 1, self._client.limit
+        requests, limit = 2 * len(self._tags) + 1, self._client.questions.limit
         return limit.pause_seconds(now_ms, wanted, requests) if limit else wanted
 
     def _read_page(self, parts: list[PagedSpan], number: int) -> Batch:

@@ -1,7 +1,7 @@
 """X's API through tweepy: one question, one answer, what it costs, and what time it is there."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,10 +17,11 @@ from tweetdock.core.times import MINUTE_MS, duration
 from tweetdock.settings.networks import X_API_URL, XSettings
 from tweetdock.sources.http import (
     WHOLE_SECONDS,
+    A,
     HttpSession,
     LineStream,
     RateLimit,
-    server_now_ms,
+    RateLimited,
     used_up,
 )
 from tweetdock.sources.polling import GRACE_MS, Pause
@@ -44,7 +45,6 @@ NEW_KEYS = (
     "X_CONSUMER_KEY, X_CONSUMER_SECRET, X_ACCESS_TOKEN and X_ACCESS_TOKEN_SECRET, to them"
 )
 TWEEPY_HOST = "https://api.twitter.com"  # fixed inside of tweepy
-SEARCH_ENDPOINT, COUNTS_ENDPOINT = "search", "counts"
 STREAM_PATH = "/2/tweets/search/stream"
 RULES_PATH = f"{STREAM_PATH}/rules"
 SILENCE_SECONDS = 21.0  # X says something every 20 s
@@ -158,7 +158,7 @@ class XClient:
         self._stream_session = make_session()
         self._token = x.bearer_token
         self._user_auth = not x.bearer_token
-        self._limits: dict[str, RateLimit | None] = {}
+        self._searches, self._counts = RateLimited(clock, "X's"), RateLimited(clock, "X's")
         self._ahead_ms = 0
 
     @property
@@ -186,7 +186,7 @@ class XClient:
     @property
     def limit(self) -> RateLimit | None:
         """How many searches are left, by X's last answer."""
-        return self._limits.get(SEARCH_ENDPOINT)
+        return self._searches.limit
 
     @property
     def connect_seconds(self) -> float:
@@ -210,9 +210,8 @@ class XClient:
         """
         with self._budget.buy(lambda: self.now_ms, since_ms=request.since_ms) as allowance:
             search = partial(self._search, query, request, token, allowance.size)
-            response, asked_ms, server_ms = self._exchange(SEARCH_ENDPOINT, search)
-            now_ms = self._clock.now_ms()
-            lasted_ms, now_ms = now_ms - asked_ms, server_ms or now_ms
+            response, lasted_ms, server_ms = self._exchange(search, self._searches)
+            now_ms = self.now_ms
             page = parse_page(response.content, now_ms, keeps_raw=self._keeps_raw)
         billed = self._budget.charge(
             page.versions, now_ms, lasted_ms=lasted_ms, allowance=allowance
@@ -233,7 +232,7 @@ class XClient:
             end_time=_moment(span.until_ms),
         )
         try:
-            response, _, server_ms = self._exchange(COUNTS_ENDPOINT, count)
+            response, _, server_ms = self._exchange(count, self._counts)
         except SourceError as error:
             if error.may_have_come:
                 self._budget.counted(self.now_ms)
@@ -246,33 +245,34 @@ class XClient:
         request = SearchRequest(since_ms=0, since_id=LARGEST_ID)
         search = partial(self._search, query, request, None, LEAST_PAGE)
         try:
-            response, asked_ms, server_ms = self._exchange(SEARCH_ENDPOINT, search)
+            response, _, server_ms = self._exchange(search, self._searches)
         except SourceError as error:
             if error.kind is not Kind.QUERY:  # it may not like such an id, but has said the time
                 raise
             return error.server_ms
-        parse_page(response.content, asked_ms)
+        parse_page(response.content, self.now_ms)
         return server_ms
 
-    def open(self) -> LineStream:
-        """Begin the stream."""
+    def open(self) -> tuple[LineStream, int | None]:
+        """Begin the stream; what time it is at X."""
         fields = ALL_FIELDS if self._keeps_raw else STREAM_FIELDS
-        with self._explained("stream"):
-            # tweepy would loop and sleep here, without a limit.
-            stream = self._stream_session.open(
-                "GET",
-                f"{TWEEPY_HOST}{STREAM_PATH}",
-                params={"tweet.fields": ",".join(fields)},
-                headers={
-                    "User-Agent": self._client.user_agent,
-                    "Authorization": f"Bearer {self._token}",
-                },
-                silence_seconds=SILENCE_SECONDS,
-            )
+        # tweepy would loop and sleep here, without a limit.
+        connect = partial(
+            self._stream_session.open,
+            "GET",
+            f"{TWEEPY_HOST}{STREAM_PATH}",
+            params={"tweet.fields": ",".join(fields)},
+            headers={
+                "User-Agent": self._client.user_agent,
+                "Authorization": f"Bearer {self._token}",
+            },
+            silence_seconds=SILENCE_SECONDS,
+        )
+        stream, _, server_ms = self._exchange(connect)
         if "html" in stream.headers.get("Content-Type", ""):
             stream.close()
             raise SourceError(PORTAL, LOG_IN, kind=Kind.STRANGER)
-        return stream
+        return stream, server_ms
 
     def rules(self) -> tuple[Rule, ...]:
         """The rules that there are."""
@@ -296,46 +296,35 @@ class XClient:
         ask = self._client.get_users_following
         return self._ask(ask, identity, max_results=most, pagination_token=token)
 
-    def _ask(self, send: Callable[..., Any], *words: Any, **named: Any) -> bytes:
-        with self._explained("stream"):
-            response: requests.Response = send(*words, **named)
+    def _ask(self, send: Callable[..., requests.Response], *words: Any, **named: Any) -> bytes:
+        response, *_ = self._exchange(partial(send, *words, **named))
         return response.content
 
     def _exchange(
-        self, endpoint: str, send: Callable[[], requests.Response]
-    ) -> tuple[requests.Response, int, int | None]:
-        """The answer, when it was asked for, and what time it is at X now."""
-        limit, asked_ms = self._limits.get(endpoint), self._clock.now_ms()
-        if limit and limit.is_spent(asked_ms):
-            raise used_up(limit, "X's", asked_ms)
-        with self._explained("search"):
-            try:
-                response = send()
-            except RefusedError as refusal:
-                self._limits[endpoint] = RateLimit.from_headers(refusal.headers)
-                raise
-        self._limits[endpoint] = RateLimit.from_headers(response.headers)
-        now_ms = self._clock.now_ms()
-        server_ms = server_now_ms(response.headers, asked_ms, now_ms)
-        self._ahead_ms = 0 if server_ms is None else server_ms - now_ms
-        return response, asked_ms, server_ms
+        self, send: Callable[[], A], limited: RateLimited | None = None
+    ) -> tuple[A, int, int | None]:
+        """As `RateLimited.ask`; its last word is X's time from now on.
 
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        asked_ms = self._clock.now_ms()
+        limited: None: what belongs to the stream, which is asked for too seldom to meet a limit.
+        """
+        kind = limited or RateLimited(self._clock, "X's")
         try:
-            yield
+            answer, lasted_ms, server_ms = kind.ask(send)
         except RefusedError as refusal:
-            now_ms = self._clock.now_ms()
-            server_ms = server_now_ms(refusal.headers, asked_ms, now_ms)
-            trouble = explain(refusal, server_ms or now_ms, what)
-            # Of all refusals only these may come of a wrong clock; others may not be X's own.
-            if trouble.kind in (Kind.QUERY, Kind.CREDENTIALS):
-                if server_ms and is_off(server_ms, now_ms):
-                    refused = f"X refuses ({refusal.status}) as this machine's clock was off"
-                    raise SourceError(refused, retry_after=1.0, server_ms=server_ms) from refusal
-                trouble.server_ms = server_ms
-            raise trouble from refusal
+            raise self._explain(refusal, "search" if limited else "stream") from refusal
+        self._ahead_ms = 0 if server_ms is None else server_ms - self._clock.now_ms()
+        return answer, lasted_ms, server_ms
+
+    def _explain(self, refusal: RefusedError, what: str) -> SourceError:
+        now_ms, server_ms = self._clock.now_ms(), refusal.server_ms
+        trouble = explain(refusal, server_ms or now_ms, what)
+        # Of all refusals only these may come of a wrong clock; others may not be X's own.
+        if trouble.kind in (Kind.QUERY, Kind.CREDENTIALS):
+            if server_ms and is_off(server_ms, now_ms):
+                refused = f"X refuses ({refusal.status}) as this machine's clock was off"
+                return SourceError(refused, retry_after=1.0, server_ms=server_ms)
+            trouble.server_ms = server_ms
+        return trouble
 
     def _search(
         self, query: str, request: SearchRequest, token: str | None, size: int

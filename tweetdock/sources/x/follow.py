@@ -99,9 +99,9 @@ class FollowLists:
 
     def read(self, name: str, now_ms: int) -> Followed:
         """Whom `name` follows; SourceError if X does not tell, BudgetError if it costs too much."""
-        begun = self._begun.get(name) or _Begun(self._identity(name, now_ms))
+        begun = self._begun.get(name) or _Begun(self._identity(name))
         self._begun[name] = begun
-        while self._page(begun, now_ms):
+        while self._page(begun):
             pass
         del self._begun[name]
         return Followed(name, now_ms, " ".join(filter(USER_NAME.fullmatch, begun.names)))
@@ -115,8 +115,8 @@ class FollowLists:
         known = self._followed
         return [n for n in self._wanted if n not in known or known[n].is_old(now_ms)]
 
-    def _identity(self, name: str, now_ms: int) -> str:
-        (found,) = _users(self._pay(lambda _: self._client.user(name), 1, now_ms))[:1] or [{}]
+    def _identity(self, name: str) -> str:
+        (found,) = _users(self._pay(lambda _: self._client.user(name), 1))[:1] or [{}]
         identity = found.get("id")
         if not isinstance(identity, str) or not identity.isdecimal():
             raise SourceError(
@@ -124,12 +124,11 @@ class FollowLists:
             )
         return identity
 
-    def _page(self, begun: _Begun, now_ms: int) -> bool:
+    def _page(self, begun: _Begun) -> bool:
         """Read one page more; whether there is another one."""
         answer = self._pay(
             lambda most: self._client.following(begun.identity, begun.token, most),
             MOST_USERS_A_PAGE,
-            now_ms,
         )
         known = len(begun.names)
         names = (user.get("username") for user in _users(answer))
@@ -140,15 +139,15 @@ class FollowLists:
         # A page that brings nobody new leads nowhere.
         return bool(begun.token) and known < len(begun.names) < MOST_USERS
 
-    def _pay(self, ask: Callable[[int], bytes], most: int, now_ms: int) -> dict[str, Any]:
+    def _pay(self, ask: Callable[[int], bytes], most: int) -> dict[str, Any]:
         """An answer with so many users at the most, fewer if the day's money buys fewer."""
-        with self._budget.buy(lambda: now_ms, most * POSTS_A_USER) as allowance:
+        with self._budget.buy(lambda: self._client.now_ms, most * POSTS_A_USER) as allowance:
             answer = decode(ask(allowance.size // POSTS_A_USER), "accounts")
             if not isinstance(answer.get("data") or [], list | dict):
                 raise not_with("accounts")
         ids = [str(entry.get("id")) for entry in _users(answer)]
         versions = [f"user:{one}/{n}" for one in ids for n in range(POSTS_A_USER)]
-        self.billed += self._budget.charge(versions, now_ms, allowance=allowance)
+        self.billed += self._budget.charge(versions, self._client.now_ms, allowance=allowance)
         return answer
 
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Known
@@ -14,7 +14,6 @@ from tweetdock.core.post import Batch, fold
 from tweetdock.core.times import duration
 from tweetdock.settings.networks import XSettings
 from tweetdock.settings.x_query import Queries, build_queries
-from tweetdock.sources.http import LineStream, server_now_ms
 from tweetdock.sources.polling import Pause
 from tweetdock.sources.x.budget import Budget
 from tweetdock.sources.x.client import XClient
@@ -22,6 +21,9 @@ from tweetdock.sources.x.follow import Followed, FollowLists
 from tweetdock.sources.x.posts import Entry, Wanted, parse_line
 from tweetdock.sources.x.rules import RuleChanges, in_parts, reconcile, rule_key
 from tweetdock.sources.x.search import SECONDS_A_QUERY, XSearch
+
+if TYPE_CHECKING:
+    from tweetdock.sources.http import LineStream
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +140,7 @@ class XStream:
             if self._stream is None:
                 yield from self._connect()
             yield from self._batches(self._read())
-            self._budget.check_stream(self._clock.now_ms())
+            self._budget.check_stream(self._client.now_ms)
         except SourceError:
             self._end()
             raise
@@ -161,15 +163,15 @@ class XStream:
             server_ms = self._open()
         except SourceError:
             if self._lists.billed:  # of which not all were to be had
-                yield self._batch([], self._clock.now_ms())
+                yield self._batch([])
             raise
-        yield self._batch([], self._clock.now_ms(), server_ms=server_ms)
+        yield self._batch([], server_ms)
 
     def _open(self) -> int | None:
         """Connect by the rules that are wanted; what time it is at X, if it says so."""
         queries = self._prepare(self._clock.now_ms())
         # Not before: the search goes by these queries, too, and may have money left.
-        self._budget.check_stream(self._clock.now_ms())
+        self._budget.check_stream(self._client.now_ms)
         self._checked_ms = self._clock.now_ms()
         there = self._client.rules()
         changes = reconcile(there, queries.rules)
@@ -223,15 +225,14 @@ class XStream:
         return ids
 
     def _begin(self) -> int | None:
-        asked_ms = self._clock.now_ms()
-        self._connects.add(asked_ms)
+        self._connects.add(self._clock.now_ms())
         try:
-            stream = self._stream = self._client.open()
+            self._stream, server_ms = self._client.open()
         except SourceError as error:
             if error.kind in (Kind.CONNECTION, Kind.STRANGER) and not error.may_have_come:
                 self._connects.drop_last()
             raise
-        return server_now_ms(stream.headers, asked_ms, self._clock.now_ms())
+        return server_ms
 
     def _read(self) -> list[bytes]:
         """Wait for the next piece; its lines."""
@@ -261,7 +262,7 @@ class XStream:
     def _batches(self, lines: list[bytes]) -> Iterator[Batch]:
         read: list[Entry] = []
         end: SourceError | None = None
-        now_ms, wanted = self._clock.now_ms(), self._wanted
+        now_ms, wanted = self._client.now_ms, self._wanted
         for line in lines:
             try:
                 read.append(parse_line(line, now_ms, wanted, keeps_raw=self._keeps_raw))
@@ -269,15 +270,16 @@ class XStream:
                 end = error
                 break
         if read:
-            yield self._batch(read, now_ms)
+            yield self._batch(read)
         if end:
             raise end
 
-    def _batch(self, read: list[Entry], now_ms: int, *, server_ms: int | None = None) -> Batch:
+    def _batch(self, read: list[Entry], server_ms: int | None = None) -> Batch:
         for line in read:
             if line.lacks:  # the search finds whatever was in it
                 self._warn(line.lacks)
         sent = (line.version for line in read if line.version)
+        now_ms = self._client.now_ms
         billed = self._budget.charge(sent, now_ms)
         return Batch(
             source=self.feed.source,
