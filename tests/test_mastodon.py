@@ -97,6 +97,7 @@ def test_a_post_that_another_server_brings_late_is_found(
     assert simulation.read().posts == 2
 
 
+@pytest.mark.thorough
 def test_an_hour_is_not_exact_before_the_latest_posts_have_shown(
     server: Mastodon, other: Mastodon, time: Time
 ) -> None:

@@ -108,6 +108,9 @@ def test_what_each_feed_has_said_is_counted(serving: Serving) -> None:
     assert value(found, "faults_total", feed="x") == 1
     assert value(found, "posts_read_total", feed="x") == 14
     (other,) = set(serving.board.feeds) - {"x"}
+    assert value(found, "bluesky_seam_posts_total") == 0
+    serving.board.count(Batch(source="bluesky", channel="gaps", posts=posts), new=3)
+    assert value(samples(scrape(serving)), "bluesky_seam_posts_total") == 3
     assert value(found, "faults_total", feed=other) == 1
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from standins.mastodon import Answer, Mastodon, Stream
-from standins.mastodon_index import Entry, Ids, Note
+from standins.mastodon_index import Ids, Note
 
 from simulated.network import Whole
 from simulated.truth import Late, Shown, Truth
@@ -36,11 +36,11 @@ def feed_of(host: str) -> str:
 
 @dataclass(slots=True)
 class Toot:
-    """A post, and what shows it."""
+    """A post, and what the truth has of it, by server."""
 
     note: Note
     key: str
-    entries: dict[str, tuple[Entry, Shown]]
+    shown: dict[str, Shown]
 
 
 class Instance:
@@ -148,7 +148,7 @@ class Fediverse:
     def _spread(self, toot: Toot, instance: Instance, delay: float, *, is_own: bool) -> None:
         note = toot.note
         shows_ms = note.created_ms + round(delay * 1000)
-        entry = instance.server._index.add(note, shows_ms, is_own=is_own)
+        instance.server._index.add(note, shows_ms, is_own=is_own)
         if self.tags & set(note.tags):
             shown = Shown(
                 toot.key,
@@ -159,7 +159,7 @@ class Fediverse:
                 shows_ms,
             )
             self._truth.add(shown)
-            toot.entries[instance.host] = entry, shown
+            toot.shown[instance.host] = shown
 
     def busy(self, since: float, until: float, per_minute: float) -> list[Toot]:
         """Let there be posts from one moment to another."""
@@ -173,27 +173,23 @@ class Fediverse:
     def delete(self, toot: Toot, *hosts: str) -> None:
         """Take a post down now, everywhere or at some servers."""
         for instance in self.instances:
-            if instance.host in toot.entries and (not hosts or instance.host in hosts):
-                entry = self._hide(toot, instance.host)
-                entry.gone_ms = self._machine.true_ms
-                instance.server._tell(entry, b"delete", entry.id.encode())
+            if instance.host in toot.shown and (not hosts or instance.host in hosts):
+                self._hide(toot, instance.host)
+                instance.server.delete(toot.note.uri)
 
     def untag(self, toot: Toot) -> None:
         """Take the tag off a post now."""
         for instance in self.instances:
-            if instance.host in toot.entries:
-                entry = self._hide(toot, instance.host)
-                note = entry.note
-                entry.note = replace(note, tags=("other",), edited_ms=self._machine.true_ms)
-                entry.tags = frozenset({"other"})
+            if instance.host in toot.shown:
+                self._hide(toot, instance.host)
+                instance.server.edit(toot.note.uri, "", "other")
 
-    def _hide(self, toot: Toot, host: str) -> Entry:
-        entry, shown = toot.entries.pop(host)
+    def _hide(self, toot: Toot, host: str) -> None:
+        shown = toot.shown.pop(host)
         now_ms = self._machine.true_ms
         self._truth.replace(
             shown, shown._replace(gone_ms=now_ms, forgotten_ms=now_ms + LATE.notice_ms)
         )
-        return entry
 
     def close(self) -> None:
         """End all."""
