@@ -613,12 +613,10 @@ X_STREAM = [
         (x_index(60, 119), x_posts(), stream_cuts(200)),
         "x-stream",
     ),
-    # Posts that come later than half the window are read again only as they leave it.
     Scenario(
         "x's stream and an index that stands",
         (x_index_stands(300, 600), x_posts(), stream_cuts(200)),
         "x-stream",
-        ends_exact=False,
     ),
     Scenario(
         "x's stream while the machine sleeps",
