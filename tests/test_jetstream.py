@@ -21,6 +21,7 @@ from standins.jetstream_events import (
     tid,
 )
 
+from tweetdock.core.clock import FUTURE_MS
 from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Span, fold
 from tweetdock.sources.bluesky.events import (
@@ -31,7 +32,6 @@ from tweetdock.sources.bluesky.events import (
     tid_ms,
 )
 from tweetdock.sources.bluesky.progress import (
-    AHEAD_MS,
     CAUGHT_UP_MS,
     ENOUGH,
     FUTURE,
@@ -521,7 +521,7 @@ def test_after_many_events_of_the_future_in_a_row_our_clock_may_be_wrong() -> No
 
 
 def test_events_a_little_ahead_of_our_clock_are_read_and_complete_nothing_to_come() -> None:
-    progress, ahead_ms = course_from(NOW - 60_000), AHEAD_MS // 2
+    progress, ahead_ms = course_from(NOW - 60_000), FUTURE_MS // 2
     progress.advance(every(20, NOW - 65_000, NOW + ahead_ms), NOW)
     progress.advance(every(20, NOW + ahead_ms, NOW + ahead_ms + 8_000), NOW + 8_000)
     assert progress.is_live

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from tweetdock.core.clock import FUTURE_MS
 from tweetdock.core.coverage import Spans
 from tweetdock.core.post import Span
 from tweetdock.core.times import DAY_MS, clock_time, duration
@@ -21,8 +22,7 @@ LATE_TIP_MS = 8_000  # what stays further behind our clock is not what is usual
 NEARER_MS = 500  # a replay comes nearer by more than that
 STEADY_FOR_MS = 60_000  # in that time
 SEAM_MS = 3_000  # a host loses up to 1.9 s where it goes over from its replay to what is new
-AHEAD_MS = 60_000  # what is later than now by more is wrong, or our clock is
-FUTURE = 20  # so many events in a row show that it is not they
+FUTURE = 20  # so many events in a row that are later show that it is our clock that is wrong
 REWIND_MS = 5_000  # events are not quite in order, and hosts' times differ a little
 CAUGHT_UP_MS = 10_000
 AGAIN_MS = 300_000  # a host that broke down is not left another for any sooner
@@ -132,7 +132,7 @@ class EventProgress:
         """
         if not self._future and self.has_begun:
             self._plausible_ms = self.position_ms
-        limit = (now_ms + AHEAD_MS) * 1000
+        limit = (now_ms + FUTURE_MS) * 1000
         for time_us in times_us:
             if time_us > limit:
                 self._future += 1
@@ -150,7 +150,7 @@ class EventProgress:
     def moment(self, time_us: int | None, now_ms: int) -> int | None:
         """When one of the last events was (Unix ms); None if its time cannot be right."""
         low_ms = min(self._plausible_ms, self.position_ms) - HOLE_MS
-        if time_us is None or not low_ms <= time_us // 1000 <= now_ms + AHEAD_MS:
+        if time_us is None or not low_ms <= time_us // 1000 <= now_ms + FUTURE_MS:
             return None
         return time_us // 1000
 

@@ -8,14 +8,13 @@ from dataclasses import replace
 from functools import cache, partial
 from urllib.parse import urlsplit
 
-from tweetdock.core.clock import Clock, is_off
+from tweetdock.core.clock import FUTURE_MS, Clock, is_off
 from tweetdock.core.coverage import Spans
 from tweetdock.core.errors import SourceError
 from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.core.times import duration
 from tweetdock.sources.bluesky.events import Event, Filter, Matched, Removed, UnreadableEvent
 from tweetdock.sources.bluesky.progress import (
-    AHEAD_MS,
     EventProgress,
     GapPlan,
     LivePlan,
@@ -197,7 +196,7 @@ class Bluesky:
             times += self._filter.find(self._socket.read(self._silence_seconds))[0]
         self._socket.close()
         newest_ms, now_ms = middle_ms(times), self._clock.now_ms()
-        self._trusts_clock = newest_ms <= now_ms + AHEAD_MS
+        self._trusts_clock = newest_ms <= now_ms + FUTURE_MS
         if not self._trusts_clock:
             name, ahead = urlsplit(host).hostname, duration((newest_ms - now_ms) / 1000)
             what = f"{name}'s events are {ahead} ahead of our clock"
