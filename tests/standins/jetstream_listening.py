@@ -14,7 +14,7 @@ from tweetdock.core.clock import Clock
 from tweetdock.core.coverage import Grade
 from tweetdock.core.post import Batch, Trouble
 from tweetdock.settings.gauge import Settings
-from tweetdock.sources.bluesky.source import JETSTREAM_LAG_MS, Bluesky
+from tweetdock.sources.bluesky.source import Bluesky
 from tweetdock.sources.polling import Poller, Source
 
 LIMIT_SECONDS = 60.0
@@ -124,13 +124,14 @@ class JetstreamListening(Listening):
         return self.run(self.has_caught_up, most_errors=most_errors)
 
     def assert_honest(self) -> None:
-        """An exact count is the truth up to the usual lag."""
+        """An exact count lacks nothing of what is certain."""
         reading = self.read()
         since = self.time.ms - WINDOW_SECONDS * 1000
         if reading.grade is Grade.EXACT:
-            assert (
-                reading.posts >= self.network.truth.count(since, self.time.ms - JETSTREAM_LAG_MS)[0]
-            )
+            until_ms = min(reading.certain_ms, self.time.ms)
+            posts, authors = self.network.truth.count(since, until_ms)
+            assert reading.posts >= posts
+            assert reading.authors >= authors
         else:
             assert reading.sources["bluesky"].detail
 
