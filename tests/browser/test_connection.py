@@ -139,7 +139,9 @@ def test_after_a_long_loss_the_page_is_fetched_anew(look: Callable[..., Page]) -
         assert page.evaluate("self.isOld") is None
 
 
-@pytest.mark.parametrize("limits", [QUICK, NO_ROOM], ids=["watched", "asked"])
+@pytest.mark.parametrize(
+    "limits", [QUICK, pytest.param(NO_ROOM, marks=pytest.mark.thorough)], ids=["watched", "asked"]
+)
 def test_an_old_reading_said_again_is_silence(limits: Limits, look: Callable[..., Page]) -> None:
     """With a loop that hung the page was grey and alive by turns, for each line began anew."""
     with Site(reading(), limits=limits) as site:
@@ -160,6 +162,7 @@ def test_an_old_reading_said_again_is_silence(limits: Limits, look: Callable[...
         assert page.locator("#word").text_content() == "Exact"
 
 
+@pytest.mark.thorough
 def test_who_finds_no_room_to_watch_asks_and_is_never_lost(look: Callable[..., Page]) -> None:
     """Each half minute the line is tried again; that it is still refused was taken for a loss."""
     with Site(reading(), limits=NO_ROOM) as site:
@@ -205,7 +208,9 @@ def test_the_seventh_tab_is_served_as_the_first(look: Callable[..., Page]) -> No
         wait_for_count(first, 413)
 
 
-@pytest.mark.parametrize("limits", [QUICK, NO_ROOM], ids=["watched", "asked"])
+@pytest.mark.parametrize(
+    "limits", [QUICK, pytest.param(NO_ROOM, marks=pytest.mark.thorough)], ids=["watched", "asked"]
+)
 def test_a_tab_that_was_hidden_shows_nothing_old_as_new_and_makes_no_noise(
     limits: Limits, look: Callable[..., Page]
 ) -> None:
@@ -281,7 +286,10 @@ def test_until_another_page_is_there_the_old_one_stays_lost(look: Callable[..., 
         page.wait_for_selector("bdi >> text=#fosdem")
 
 
-@pytest.mark.parametrize(("language", "then"), [("en-US", "4:01 PM"), ("en-GB", "16:01")])
+@pytest.mark.parametrize(
+    ("language", "then"),
+    [("en-US", "4:01 PM"), pytest.param("en-GB", "16:01", marks=pytest.mark.thorough)],
+)
 def test_all_times_are_told_in_one_manner(
     language: str, then: str, look: Callable[..., Page]
 ) -> None:

@@ -307,7 +307,7 @@ def test_who_listens_hears_of_a_grade_at_once_and_of_counts_once_a_minute(
         assert len(said) == 2
 
 
-@pytest.mark.parametrize("viewport", [LAPTOP, PHONE])
+@pytest.mark.parametrize("viewport", [LAPTOP, pytest.param(PHONE, marks=pytest.mark.thorough)])
 def test_nothing_moves_but_the_needles(viewport: ViewportSize, look: Callable[..., Page]) -> None:
     with Site(reading(posts=9, authors=3, full_scale=10), past=hours_past()) as site:
         page = look(site, viewport=viewport)

@@ -52,7 +52,7 @@ def test_below_any_path_all_of_the_page_is_there(look: Callable[..., Page]) -> N
         assert proxy.refused == []
 
 
-@pytest.mark.parametrize("way", ["refused", "held"])
+@pytest.mark.parametrize("way", ["refused", pytest.param("held", marks=pytest.mark.thorough)])
 def test_where_no_event_gets_through_the_page_asks_and_is_never_lost(
     way: str, look: Callable[..., Page]
 ) -> None:
@@ -85,7 +85,11 @@ NO_WAY = ("/events", "/reading")
 
 @pytest.mark.parametrize(
     "ways",
-    [{"withheld": NO_WAY}, {"unanswered": NO_WAY}, {"holds_events": True, "withheld": NO_WAY[1:]}],
+    [
+        {"withheld": NO_WAY},
+        pytest.param({"unanswered": NO_WAY}, marks=pytest.mark.thorough),
+        pytest.param({"holds_events": True, "withheld": NO_WAY[1:]}, marks=pytest.mark.thorough),
+    ],
     ids=["refused", "unanswered", "held"],
 )
 def test_where_no_reading_gets_through_the_page_is_lost(
@@ -100,7 +104,13 @@ def test_where_no_reading_gets_through_the_page_is_lost(
         page.context.close()
 
 
-@pytest.mark.parametrize("missing", ["page.js", "words.js", "chart.js"])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "page.js",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("words.js", "chart.js")),
+    ],
+)
 def test_without_its_scripts_the_page_is_lost_after_a_while(
     missing: str, look: Callable[..., Page]
 ) -> None:

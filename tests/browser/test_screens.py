@@ -53,7 +53,7 @@ def test_a_kiosk_has_all_in_one_sheet_and_nothing_to_touch(look: Callable[..., P
     "one",
     [
         reading(sources=FOUR | {"demo": source(1_234_567, 987_654)}, hashtags=LONG, demo=True),
-        None,
+        pytest.param(None, marks=pytest.mark.thorough),
         pytest.param(reading(sources=FOUR, hashtags=LONG, demo=True), marks=pytest.mark.thorough),
         pytest.param(reading(posts=1_234_567, authors=987_654), marks=pytest.mark.thorough),
     ],
