@@ -12,7 +12,7 @@ from standins.mastodon import Answer, Mastodon, Stream
 from standins.mastodon_index import Ids, Note
 
 from simulated.network import Whole
-from simulated.truth import Late, Shown, Truth
+from simulated.truth import Late, Shown, Truth, moments
 
 if TYPE_CHECKING:
     import random
@@ -163,12 +163,7 @@ class Fediverse:
 
     def busy(self, since: float, until: float, per_minute: float) -> list[Toot]:
         """Let there be posts from one moment to another."""
-        toots = []
-        at = since + self._dice.expovariate(per_minute / 60)
-        while at < until:
-            toots.append(self.post(at))
-            at += self._dice.expovariate(per_minute / 60)
-        return toots
+        return [self.post(at) for at in moments(self._dice, since, until, per_minute)]
 
     def delete(self, toot: Toot, *hosts: str) -> None:
         """Take a post down now, everywhere or at some servers."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from standins.jetstream_events import POST, Event, as_sent, make_like
+from standins.jetstream_events import POST, Event, as_sent, make_like, tid
 from standins.jetstream_events import make_post as make_event
 
-from simulated.truth import Shown, Truth
+from simulated.truth import Shown, Truth, moments
 from tweetdock.core.errors import Kind, SourceError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 FEED = "bluesky"
 NOTICE_MS = 30_000
-LETTERS = "234567abcdefghijklmnopqrstuvwxyz"
 MOST = 1000  # messages of one read
 READ_SECONDS = 0.05  # that takes in a replay
 TICK_SECONDS = 0.5  # messages come in clumps
@@ -39,15 +38,6 @@ class Skeet(NamedTuple):
     created_us: int
     key: str
     writer: str
-
-
-def tid(moment_us: int, number: int) -> str:
-    """A record's key as Bluesky makes it, with the moment in it.
-
-    https://atproto.com/specs/tid
-    """
-    whole = moment_us << 10 | number % 1024
-    return "".join(LETTERS[whole >> shift & 31] for shift in range(60, -1, -5))
 
 
 class Sky:
@@ -100,7 +90,7 @@ class Sky:
         author = self._dice.randrange(200) if author is None else author
         self._number += 1
         event = make_event(self._number, tag, author=author)
-        rkey = tid(round(at * 1e6), self._number)
+        rkey = tid(at * 1000, self._number % 1024)
         event["commit"]["rkey"] = rkey
         if original:
             event["commit"]["record"]["bridgyOriginalUrl"] = original
@@ -130,12 +120,7 @@ class Sky:
 
     def busy(self, since: float, until: float, per_minute: float) -> list[Skeet]:
         """Let there be posts from one moment to another."""
-        skeets = []
-        at = since + self._dice.expovariate(per_minute / 60)
-        while at < until:
-            skeets.append(self.post(at))
-            at += self._dice.expovariate(per_minute / 60)
-        return skeets
+        return [self.post(at) for at in moments(self._dice, since, until, per_minute)]
 
     def hum(self, since: float, until: float, per_second: float) -> None:
         """Let there be all the others' events, too."""

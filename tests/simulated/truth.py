@@ -12,6 +12,7 @@ from tweetdock.core.coverage import Grade
 from tweetdock.core.post import Span
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from tweetdock.core.reading import Reading
@@ -34,6 +35,14 @@ class Late(NamedTuple):
     least_ms: int
     assumed_ms: int
     notice_ms: int
+
+
+def moments(dice: random.Random, since: float, until: float, per_minute: float) -> Iterator[float]:
+    """When somebody writes, from one moment to another (Unix seconds): at random, so often."""
+    at = since + dice.expovariate(per_minute / 60)
+    while at < until:
+        yield at
+        at += dice.expovariate(per_minute / 60)
 
 
 class Shown(NamedTuple):

@@ -16,7 +16,7 @@ from standins.x_stream import PATH as STREAM_PATH
 from standins.x_stream import Connect, _Connection
 
 from simulated.network import Answer, Whole
-from simulated.truth import Late, Shown, Truth
+from simulated.truth import Late, Shown, Truth, moments
 
 if TYPE_CHECKING:
     import random
@@ -105,12 +105,7 @@ class X:
 
     def busy(self, since: float, until: float, per_minute: float) -> list[Post]:
         """Let there be posts from one moment to another."""
-        posts = []
-        at = since + self._dice.expovariate(per_minute / 60)
-        while at < until:
-            posts.append(self.post(at))
-            at += self._dice.expovariate(per_minute / 60)
-        return posts
+        return [self.post(at) for at in moments(self._dice, since, until, per_minute)]
 
     def close(self) -> None:
         """End it."""

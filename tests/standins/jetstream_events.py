@@ -40,9 +40,9 @@ def delete_post(number: int, *, author: int = 0) -> Event:
     return _commit(number, author, POST, "delete", None)
 
 
-def tid(ms: int) -> str:
-    """A record's key as it is made at a time (https://atproto.com/specs/tid)."""
-    number = ms * 1000 << 10 | 7
+def tid(ms: float, clock: int = 7) -> str:
+    """A record's key as a clock of so many makes it at a time (https://atproto.com/specs/tid)."""
+    number = round(ms * 1000) << 10 | clock
     return "".join(TID_LETTERS[number >> bits & 31] for bits in range(60, -1, -5))
 
 
