@@ -119,6 +119,10 @@ def test_feeds_of_one_server_have_one_vote() -> None:
     vote.cast("bluesky", NOW_MS, 0)
     assert vote.winner(NOW_MS, 0) == NOW_MS
     assert vote.is_reliable("x-stream")
+    vote = TimeVote(["x", "bluesky", "x-stream"])
+    vote.cast("bluesky", NOW_MS, 0)
+    vote.cast("x-stream", NOW_MS + 60_000, 0)
+    assert vote.winner(NOW_MS - HOUR_MS, 0) == NOW_MS + 60_000  # as X is named first
 
 
 def test_nobody_alone_moves_the_clock_by_more_than_a_day() -> None:

@@ -278,10 +278,11 @@ def test_the_same_unreadable_post_read_twice_is_one() -> None:
     assert "1 post of" in assess(coverage, START).detail
 
 
-def test_nothing_after_a_post_that_cannot_be_read_is_certain() -> None:
+def test_while_a_post_cannot_be_read_nothing_is_certain() -> None:
+    """It was written no later than that, but nobody knows how much earlier."""
     coverage = covered_until(START)
     hear(coverage, START, None, unreadable=[START - 10])
-    assert certain_ms(coverage, START) == START - 11
+    assert certain_ms(coverage, START) == START - WINDOW
     assert certain_ms(coverage, START - 10 + WINDOW) == START
 
 
@@ -405,6 +406,22 @@ def test_what_was_assumed_is_not_kept_as_if_it_were_known() -> None:
     assert seen is not None
     assert seen.late_ms == 0
     assert late_feed(seen=seen).known(NOON).late_ms == WORST
+
+
+def test_what_was_later_than_assumed_is_known_after_any_restart_for_an_hour() -> None:
+    """A restart within an hour of the last forgot it, and called exact what lacked posts."""
+    coverage = late_feed()
+    ask(coverage, NOON)
+    ask(coverage, NOON + MINUTE, NOON - WORST, since_ms=NOON - HOUR)
+    kept = coverage.seen(NOON + MINUTE)
+    assert kept is not None
+    late_ms = (WORST + MINUTE) * 5 // 4
+    assert kept.late_ms == late_ms
+    again = late_feed(seen=kept, at_ms=NOON + MINUTE)
+    ask(again, NOON + 2 * MINUTE)
+    twice = again.seen(NOON + 2 * MINUTE)
+    assert twice is not None
+    assert twice.late_ms == late_ms
 
 
 def test_a_post_that_is_later_than_any_withdraws_what_was_certain_for_an_hour() -> None:

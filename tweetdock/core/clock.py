@@ -86,7 +86,7 @@ class TimeVote:
     """
 
     def __init__(self, feeds: Iterable[str]) -> None:
-        self._rank = {name: rank for rank, name in enumerate(map(_server, feeds))}
+        self._rank = {name: rank for rank, name in enumerate(dict.fromkeys(map(_server, feeds)))}
         self._votes: dict[str, int] = {}
         self._steps: dict[str, deque[int]] = {}
         self._first_ms: int | None = None  # when the first vote was cast

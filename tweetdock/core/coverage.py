@@ -118,23 +118,27 @@ class Lateness:
     known_ms: what was measured before a restart, which holds for an hour instead; 0: nothing was.
     """
 
-    def __init__(self, late: Late, started_ms: int, known_ms: int = 0) -> None:
+    def __init__(self, late: Late, window_ms: int, started_ms: int, known_ms: int = 0) -> None:
         self._late = late
+        # Of a short window at least half is shown to be certain before anything is measured.
+        self._assumed_ms = min(late.assumed_ms, window_ms // 2)
         self._started_ms = started_ms
         self._known_ms = known_ms
         self._minutes: dict[int, tuple[int, int]] = {}  # of each: posts, how late the latest was
 
     def ms(self, now_ms: int) -> int:
         """How late a post may be; 0: none ever is."""
-        known_ms = self._known_ms if now_ms - self._started_ms < HOUR_MS else 0
-        usual_ms = self.measured_ms(now_ms) or known_ms or self._late.assumed_ms
+        usual_ms = 0
+        if not self._is_measured(now_ms):
+            known_ms = self._known_ms if now_ms - self._started_ms < HOUR_MS else 0
+            usual_ms = known_ms or self._assumed_ms
         return max(self._late.least_ms, usual_ms, self._hour(now_ms)[1])
 
-    def measured_ms(self, now_ms: int) -> int:
-        """How late they were in an hour that had enough; 0: there was none."""
-        posts, latest_ms = self._hour(now_ms)
-        is_known = posts >= ENOUGH_POSTS and now_ms - self._started_ms >= HOUR_MS
-        return max(self._late.least_ms, latest_ms) if is_known else 0
+    def to_keep_ms(self, now_ms: int) -> int:
+        """What a restart is to know of it; 0: no more than it assumes by itself."""
+        late_ms = self.ms(now_ms)
+        is_news = self._is_measured(now_ms) or late_ms > self._late.assumed_ms
+        return late_ms if is_news else 0
 
     def note(self, late_ms: int, now_ms: int) -> None:
         """A post was so late."""
@@ -143,6 +147,9 @@ class Lateness:
             self._minutes = {m: of for m, of in self._minutes.items() if m > minute - 60}
         posts, latest_ms = self._minutes.get(minute, (0, 0))
         self._minutes[minute] = posts + 1, max(latest_ms, round(late_ms * LATE_MARGIN))
+
+    def _is_measured(self, now_ms: int) -> bool:
+        return self._hour(now_ms)[0] >= ENOUGH_POSTS and now_ms - self._started_ms >= HOUR_MS
 
     def _hour(self, now_ms: int) -> tuple[int, int]:
         last = now_ms // MINUTE_MS
@@ -171,17 +178,17 @@ class Assessment:
 
         floor_ms: the beginning of the window, of which nothing is certain then.
         """
-        if not doubt or self.grade is Grade.STALE:
+        if not doubt:
             return self
         detail = "; ".join(filter(None, (doubt, self.detail)))
-        return Assessment(Grade.PARTIAL, self.covered, detail, floor_ms)
+        return Assessment(worst((self.grade, Grade.PARTIAL)), self.covered, detail, floor_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What is kept of a Coverage: what the feed saw and could not read, when it last delivered.
 
-    late_ms: how late its posts were, as far as that was measured; 0: it was not.
+    late_ms: how late its posts may be, if that is more than assumed, or measured; 0: neither.
     """
 
     spans: tuple[Span, ...]
@@ -207,10 +214,9 @@ class Coverage:
         self._heard_ms = seen.heard_ms if seen else started_ms
         self._has_delivered = seen is not None
         self._spans = Spans(seen.spans if seen else ())
-        # Of a short window at least half is shown to be certain before anything is measured.
-        late = feed.late._replace(assumed_ms=min(feed.late.assumed_ms, window_ms // 2))
         is_fresh = seen is not None and started_ms - seen.heard_ms < HOUR_MS
-        self._lateness = Lateness(late, started_ms, seen.late_ms if seen and is_fresh else 0)
+        known_ms = seen.late_ms if seen and is_fresh else 0
+        self._lateness = Lateness(feed.late, window_ms, started_ms, known_ms)
         self._read = Spans(self._spans)  # for certain or not
         self._asked_ms = 0  # when the last reading of it was
         self._unreadable = set(seen.unreadable if seen else ())
@@ -225,7 +231,7 @@ class Coverage:
         if not self._has_delivered:
             return None
         unreadable = tuple(sorted(self._unreadable))
-        late_ms = self._lateness.measured_ms(now_ms)
+        late_ms = self._lateness.to_keep_ms(now_ms)
         return Seen(tuple(self._spans), unreadable, self._heard_ms, late_ms)
 
     def known(self, now_ms: int) -> Known:
@@ -302,9 +308,10 @@ class Coverage:
         whole = due_ms - floor_ms
         # Rounded down: 1.0 is said of nothing less.
         covered = (whole - missing) * 10_000 // whole / 10_000 if self._has_delivered else 0.0
-        odd = [ms - 1 for ms in self._unreadable if ms > floor_ms]
-        certain_ms = min([now_ms, *odd, *(gap.since_ms for gap in gaps)])
-        grade, detail = self._grade(now_ms, stale_ms, covered, len(odd))
+        unreadable = sum(ms > floor_ms for ms in self._unreadable)
+        # When those were written nobody knows but that it was no later.
+        certain_ms = floor_ms if unreadable else gaps[0].since_ms if gaps else now_ms
+        grade, detail = self._grade(now_ms, stale_ms, covered, unreadable)
         detail = "; ".join(filter(None, (detail, self._remark)))
         return Assessment(grade, covered, detail, certain_ms).doubted(self._doubt, floor_ms)
 
