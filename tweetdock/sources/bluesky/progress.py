@@ -196,8 +196,8 @@ class EventProgress:
         self.has_begun = True
 
     def _watch(self, now_ms: int, passed_ms: int) -> None:
-        self.lag_ms = min(self.lag_ms, now_ms - middle_ms(self._last))
         self._behind_ms = now_ms - self.position_ms
+        self.lag_ms = min(self.lag_ms, self._behind_ms)
         if self._behind_ms < self._nearest_ms - NEARER_MS:
             self._nearest_ms, self._came_nearer_ms = self._behind_ms, now_ms
             since_ms = self.position_ms - passed_ms - SEAM_MS

@@ -15,6 +15,7 @@ from tweetdock.core.post import Batch, Feed, Post, Raw, Removal, Span
 from tweetdock.core.times import duration
 from tweetdock.sources.bluesky.events import Event, Filter, Matched, Removed, UnreadableEvent
 from tweetdock.sources.bluesky.progress import (
+    FUTURE,
     EventProgress,
     GapPlan,
     LivePlan,
@@ -192,13 +193,18 @@ class Bluesky:
         self._disconnect()
         self._socket.open(ReplayRequest(host, 0, None).url)
         times: list[int] = []
-        while len(times) < 3:
+        for _ in range(FUTURE):
             times += self._filter.find(self._socket.read(self._silence_seconds))[0]
+            if len(times) >= 3:
+                break
         self._socket.close()
+        name = urlsplit(host).hostname
+        if len(times) < 3:
+            raise SourceError(f"{name}'s events do not say when they were")
         newest_ms, now_ms = middle_ms(times), self._clock.now_ms()
         self._trusts_clock = newest_ms <= now_ms + FUTURE_MS
         if not self._trusts_clock:
-            name, ahead = urlsplit(host).hostname, duration((newest_ms - now_ms) / 1000)
+            ahead = duration((newest_ms - now_ms) / 1000)
             what = f"{name}'s events are {ahead} ahead of our clock"
             raise SourceError(what, server_ms=newest_ms)
 
