@@ -303,9 +303,9 @@ class XClient:
     def _exchange(
         self, send: Callable[[], A], limited: RateLimited | None = None
     ) -> tuple[A, int, int | None]:
-        """As `RateLimited.ask`; its last word is X's time from now on.
+        """As `RateLimited.ask`; the last word of a good answer is X's time from now on.
 
-        limited: None: what belongs to the stream, which is asked for too seldom to meet a limit.
+        limited: None: what belongs to the stream, whose limits only a refusal tells.
         """
         kind = limited or RateLimited(self._clock, "X's")
         try:

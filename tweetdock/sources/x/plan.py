@@ -1,7 +1,7 @@
 """Which search X is asked next: for what is new, for what is ripe, and for all once more later."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from tweetdock.sources.x.budget import LARGEST_PAGE, NEAR_MS
 from tweetdock.sources.x.posts import LARGEST_ID, PostPage, since_id_for, snowflake_ms
 
 RIPE_MS = 50_000  # what becomes certain is asked for so much at a time
-MOST_BACK = 3 * LARGEST_PAGE  # posts that are read again to find what is ripe with what is new
+MOST_BACK = 6 * LARGEST_PAGE  # posts that are read again to find what is ripe with what is new
 AGAIN_MS = 15 * MINUTE_MS
 MOST_AGAIN = 30 * LARGEST_PAGE  # posts; what lies before them is not read again
 PATIENCE_PAGES = 5  # pages that lead on without leading further back
@@ -180,11 +180,19 @@ class SearchPlan:
     it is seen how late posts show; of too many posts the former alone. Every quarter of an hour
     the past of X's day is read again. That costs nothing: a day's posts are billed once.
 
-    cursor: where an earlier plan left off, to go on from there.
+    reads_again: whether there is money for what that may bring. cursor: where an earlier plan left
+    off, to go on from there.
     """
 
-    def __init__(self, *, window_ms: int, cursor: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        window_ms: int,
+        cursor: str = "",
+        reads_again: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._window_ms = window_ms
+        self._reads_again = reads_again
         self._brought = Brought()
         self._again_ms = 0  # when all was read once more, or first asked for; 0: not yet
         self._ripe_since_ms = 0
@@ -223,7 +231,7 @@ class SearchPlan:
             self._by_time &= not search.is_done
         elif search.is_done and self.newest_id:
             self.newest_id = max(self.newest_id, search.newest_id)
-        if is_live or not search.is_done or not search.request.is_again:
+        if not search.is_done or not search.request.is_again:
             return ()
         self._again_ms = now_ms
         return self._brought.end(search)
@@ -266,6 +274,8 @@ class SearchPlan:
             if gap.until_ms < ripe_ms or (is_long and not self._back_ms(seen, now_ms)):
                 return SearchRequest(*gap)
         since_ms = self._free_ms(now_ms)
-        if now_ms - self._again_ms < AGAIN_MS or since_ms >= ripe_ms:
+        is_due = now_ms - self._again_ms >= AGAIN_MS and since_ms < ripe_ms
+        # What has become ripe goes first: with it posts are found before they seem to be late.
+        if not is_due or self._back_ms(seen, now_ms) or not self._reads_again():
             return None
         return SearchRequest(since_ms, ripe_ms, is_again=True)

@@ -106,10 +106,11 @@ def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> PostPage:
     token = meta.get("next_token") if isinstance(meta, dict) else None
     if not (isinstance(meta, dict) and isinstance(entries, list) and isinstance(token, str | None)):
         raise not_with("a page of posts")
-    # Beside what was found X says which posts it could not show.
-    entries += [error for error in errors if error.get("resource_type") in ("tweet", "post")]
+    # Beside what was found X says which posts it could not show, but not where they belong.
+    hidden = [error for error in errors if error.get("resource_type") in ("tweet", "post")]
+    entries = hidden + entries
     read = [read_entry(entry, at_ms, keeps_raw=keeps_raw) for entry in entries]
-    # What cannot be read was written about when the version before it was, which is newer.
+    # What cannot be read was written no later than the version before it.
     unreadable, near_ms = [], at_ms
     for one in read:
         near_ms = snowflake_ms(one.snowflake) if one.post else near_ms
@@ -118,8 +119,7 @@ def parse_page(body: bytes, at_ms: int, *, keeps_raw: bool = False) -> PostPage:
     announced = meta.get("result_count")
     if isinstance(announced, int) and announced > len(entries):
         # X bills what it returns; of which post this is it does not say.
-        name = f"announced by {near_ms}"
-        unreadable.append(Unreadable(name, near_ms, "announced, not sent"))
+        unreadable.append(Unreadable("announced", at_ms, "announced, not sent"))
     return PostPage(
         posts=tuple(one.post for one in read if one.post),
         ids=tuple(one.snowflake for one in read if one.post),

@@ -14,7 +14,7 @@ from tweetdock.core.times import MINUTE_MS
 from tweetdock.settings.networks import XSettings
 from tweetdock.sources.polling import GRACE_MS, Pause
 from tweetdock.sources.unreadable import UnreadableLog
-from tweetdock.sources.x.budget import Budget, BudgetError
+from tweetdock.sources.x.budget import LARGEST_PAGE, Budget, BudgetError
 from tweetdock.sources.x.client import XClient
 from tweetdock.sources.x.plan import RIPE_MS, Search, SearchPlan
 
@@ -62,7 +62,9 @@ class XSearch:
         self._poll_seconds = poll_seconds
         self._window_ms = round(window_seconds * 1000)
         self._budget = budget
-        self._plan = SearchPlan(window_ms=self._window_ms, cursor=cursor)
+        self._plan = SearchPlan(
+            window_ms=self._window_ms, cursor=cursor, reads_again=self._has_money_for_a_page
+        )
         self._search: Search | None = None
         self._client = XClient(x, clock=clock, budget=budget, keeps_raw=keeps_raw)
         self._unreadable = UnreadableLog(source)
@@ -128,6 +130,10 @@ class XSearch:
         if self._plan.is_live:
             self._polled_ms = now_ms
         return Search(request, self._queries())
+
+    def _has_money_for_a_page(self) -> bool:
+        left = self._budget.posts_left(self._client.now_ms)
+        return left is None or left >= LARGEST_PAGE
 
     def _ask_time(self) -> Batch:
         server_ms = self._client.ask_time(self._queries()[0])
