@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tweetdock.show.web.routes import Limits
     from tweetdock.threads import Crash
 
-LIMIT_MS = 10_000
+LIMIT_MS = 30_000
 
 LAPTOP: ViewportSize = {"width": 1440, "height": 900}
 NOTHING: Mapping[str, Any] = {}
