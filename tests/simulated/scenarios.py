@@ -488,7 +488,7 @@ X = [
         "x's index is a minute or two late",
         (x_index(60, 119), x_posts()),
         undisturbed=True,
-        certain_ago={"x": 270},
+        certain_ago={"x": 300},
     ),
     Scenario(
         "x's index stands for ten minutes",

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 FEED = "x"
 BEAT_SECONDS = 20.0
-LATE = Late(least_ms=119_000, assumed_ms=119_000, notice_ms=120_000)
+# Each lateness that is learnt puts off once more what is read from further back.
+LATE = Late(least_ms=119_000, assumed_ms=119_000, notice_ms=240_000)
 EDIT_NOTICE_MS = 33 * 60_000  # all is read again each quarter of an hour, and twice must lack it
 Lag = Callable[[float], float | None]
 
