@@ -63,7 +63,8 @@ def test_a_phone_needs_no_sideways_scrolling(
     one: Reading | None, look: Callable[..., Page]
 ) -> None:
     with Site(one, past=hours_past()) as site:
-        page = look(site, viewport=PHONE, is_mobile=True, has_touch=True)
+        options = {"is_mobile": True, "has_touch": True, "can_be_lost": one is None}
+        page = look(site, viewport=PHONE, **options)
         page.wait_for_load_state("networkidle" if one is None else "load")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         first, second = (page.locator(".dial").nth(i).bounding_box() for i in (0, 1))
