@@ -301,6 +301,12 @@ def test_what_is_of_yesterday_or_was_read_before_the_start_is_not_bought_anew() 
     assert [request.since_ms for request in again] == [noon() - 10 * MINUTE]
 
 
+def test_without_money_for_a_page_nothing_is_read_once_more() -> None:
+    gauge = Gauge(now_ms=noon())
+    gauge.plan = SearchPlan(window_ms=HOUR, reads_again=lambda: False)
+    assert not any(request.is_again for request in gauge.run(40 * MINUTE))
+
+
 def test_no_more_than_thirty_pages_are_read_once_more() -> None:
     gauge = Gauge(now_ms=noon())
     for n in range(2 * MOST_AGAIN):

@@ -75,8 +75,8 @@ class Clock:
 class TimeVote:
     """Servers say what time it is, and so does the machine; each of them may be wrong.
 
-    Feeds of the same server have one vote. The time that most agree on wins; of equal
-    ones a server's goes before the machine's, whose clock may have no battery, and those named
+    Feeds of the same server have one vote. The time that most agree on wins; of equal ones a
+    server's goes before the machine's, whose clock may have no battery, and those named
     first before the others. Nobody is believed alone who is more than a day off from the machine,
     unless that never was set, nor at once while others have still to speak. A server whose answers
     disagree again and again on what time it is has no vote.
